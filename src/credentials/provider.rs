@@ -1,0 +1,129 @@
+//! The kinds of credential provider, and asking one for credentials.
+
+use std::{ffi::OsString, fmt, sync::Arc};
+
+use secrecy::SecretString;
+
+use super::Credentials;
+
+/// A store's `credential_provider`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProviderSettings {
+    /// Credentials given in the settings.
+    Static(Credentials),
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` of Longshore's own process.
+    Env,
+    /// No credentials: requests go unsigned.
+    Anonymous,
+}
+
+impl ProviderSettings {
+    /// The kind's name, as `type` in the settings names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Static(_) => "static",
+            Self::Env => "env",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// Hands out credentials for signing; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CredentialProvider {
+    settings: ProviderSettings,
+    found: Option<Arc<Credentials>>,
+}
+
+/// No credentials could be had; the text says where they were looked for and what was missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialsError(String);
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CredentialsError {}
+
+impl CredentialProvider {
+    /// A provider that reads Longshore's own environment where its kind says so.
+    pub fn new(settings: ProviderSettings) -> Self {
+        Self::with_environment(settings, |name| std::env::var_os(name))
+    }
+
+    /// A provider that looks variables up with `variable`; the environment of a process does not
+    /// change while it runs, so it is read once.
+    pub fn with_environment(
+        settings: ProviderSettings,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let found = match &settings {
+            ProviderSettings::Static(credentials) => Some(Arc::new(credentials.clone())),
+            ProviderSettings::Env => from_environment(variable).map(Arc::new),
+            ProviderSettings::Anonymous => None,
+        };
+        Self { settings, found }
+    }
+
+    /// The credentials to sign with now; `None` means that requests go unsigned.
+    pub async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
+        match (&self.settings, &self.found) {
+            (ProviderSettings::Anonymous, _) => Ok(None),
+            (_, Some(found)) => Ok(Some(Arc::clone(found))),
+            (_, None) => Err(CredentialsError(
+                "the environment has no AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY".to_owned(),
+            )),
+        }
+    }
+}
+
+fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Option<Credentials> {
+    let text = |name: &str| variable(name)?.into_string().ok().filter(|value| !value.is_empty());
+    let token = text("AWS_SESSION_TOKEN").or_else(|| text("AWS_SECURITY_TOKEN"));
+    Some(Credentials::new(
+        text("AWS_ACCESS_KEY_ID")?,
+        text("AWS_SECRET_ACCESS_KEY")?,
+        token.map(SecretString::from),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(pairs: &'static [(&str, &str)]) -> CredentialProvider {
+        CredentialProvider::with_environment(ProviderSettings::Env, |name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[tokio::test]
+    async fn the_environment_gives_temporary_credentials_with_their_token() {
+        let found = provider(&[
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SECURITY_TOKEN", "old-name"),
+        ])
+        .credentials()
+        .await
+        .unwrap()
+        .unwrap();
+        assert_eq!(found.access_key_id(), "AKID");
+        assert_eq!(found.session_token(), Some("old-name"));
+        assert!(!format!("{found:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn half_a_key_pair_is_an_error_that_names_both_variables() {
+        let error = provider(&[("AWS_ACCESS_KEY_ID", "AKID")]).credentials().await.unwrap_err();
+        assert!(error.to_string().contains("AWS_SECRET_ACCESS_KEY"));
+    }
+
+    #[tokio::test]
+    async fn anonymous_has_none() {
+        let provider = CredentialProvider::new(ProviderSettings::Anonymous);
+        assert!(provider.credentials().await.unwrap().is_none());
+    }
+}

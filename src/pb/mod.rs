@@ -1,0 +1,15 @@
+//! What `build.rs` generates from `proto/`: messages, clients and servers of `longshore.v1`.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+
+tonic::include_proto!("longshore.v1");
+
+/// Every proto of `longshore.v1` with its imports, for reflection.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longshore.v1.bin"));

@@ -1,0 +1,9 @@
+//! What Longshore tells of itself: logs, metrics, and the tasks that it still has to finish.
+
+mod logs;
+mod metrics;
+mod tasks;
+
+pub use logs::{LogFormat, LogSettings, LogSettingsError, init as init_logs};
+pub use metrics::{Direction, InFlight, Metrics};
+pub use tasks::Tasks;

@@ -1,0 +1,24 @@
+//! The one way to start a task that outlives what began it.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// Starts background tasks within the current span, and waits for them at shutdown. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks(TaskTracker);
+
+impl Tasks {
+    /// Starts `task` in the current span.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.spawn(task.in_current_span())
+    }
+
+    /// Waits until every task has ended. Tasks may be started meanwhile; they are waited for as well.
+    pub async fn drained(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}

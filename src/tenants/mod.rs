@@ -1,0 +1,16 @@
+//! The pool: tenants and their stores, each store built on first use.
+
+use std::collections::BTreeMap;
+
+use crate::{auth::CallerSettings, store::StoreSettings};
+
+/// One tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantSettings {
+    /// Its name, 1 to 64 of `[a-z0-9._-]`, not starting with a dot.
+    pub name: String,
+    /// Who may act for it.
+    pub callers: Vec<CallerSettings>,
+    /// Its stores by name.
+    pub stores: BTreeMap<String, StoreSettings>,
+}
