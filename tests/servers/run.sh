@@ -7,6 +7,46 @@
 #   ready endpoint=http://127.0.0.1:PORT bucket=BUCKET region=REGION access_key_id=ID secret_access_key=SECRET
 # The server's own output goes to standard error. Stop it with TERM or INT: server and data go with it.
 # BUCKET in the environment names another bucket.
+#
+# What each can judge, found with boto3 and one worker a server. "yes": as S3 does.
+#                                 moto 5.2.5             versitygw 1.8.0 (folder)   Garage 2.5.0 (sqlite)
+# checks signatures               no, takes any          yes                        yes (AccessDenied)
+# checks checksums, Content-MD5   no                     yes                        yes (InvalidDigest)
+# PUT If-None-Match, If-Match     yes                    yes                        no: ignored, the write goes through
+# 16 creators of one key          one wins (lockless)    one wins                   all win
+# complete with If-None-Match     yes                    yes                        no
+# complete with If-Match          no: ignored            yes                        no
+# copy if the source matches      no: ignored            yes                        yes
+# copy If-None-Match, If-Match    no                     no                         no
+# DELETE If-Match                 yes                    yes                        no
+# GET and HEAD conditions         yes                    If-Modified-Since in the   yes
+#                                                        future: 200, not 304
+# parts under 5 MiB               EntityTooSmall         EntityTooSmall             taken
+# a failed complete               may be repeated        may be repeated            ends the upload (NoSuchUpload)
+# empty part                      yes                    yes                        400
+# abort twice                     NoSuchUpload           NoSuchUpload               NoSuchUpload
+# multipart ETag, gaps in numbers, unequal parts, UploadPartCopy with a range, ListParts, ListMultipartUploads, ListObjectsV2
+#   in byte order with start-after and delimiter, DeleteObjects, presigned URLs, bucket CORS: yes in all three
+# a copy onto itself, unchanged   InvalidRequest         InvalidRequest             taken
+# object tags                     yes                    yes                        501; the tagging header is ignored
+# malformed Range header          500                    200, whole object (S3's)   416
+# metadata over 2 KiB             taken                  MetadataTooLarge           taken
+#
+# Which keys it can hold and lists as they were written:
+# space or tab at an end, newline*, CR, DEL, emoji, %2F, bare %, + ? & # \ < > ' ", NFC beside NFD: all three
+#                                 (*moto: a newline is a 404)
+# . .. ../x                       yes                    400                        yes
+# a/../b ./x a//b                 yes                    becomes b, x, a/b          yes
+# /x                              yes                    becomes x                  becomes x
+# //                              yes                    400                        taken for the bucket: DELETE deletes it!
+# a beside a/b                    yes                    409                        yes
+# a/ (with content)               yes                    400                        yes
+# U+0001, U+FFFE                  yes                    listed as U+FFFD           yes
+# NUL                             yes                    500                        yes
+# over 255 bytes in one segment   yes                    400, also below 1,024      yes
+#
+# So: versitygw judges conditions, checksums and signatures; Garage signatures of odd keys (conditions never); moto the
+# rest of AWS (tags with odd keys, STS, DynamoDB). None judges copy conditions.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,6 +82,7 @@ start() {
   pid=$!
 }
 
+[ -e "$here/$server.sh" ] && [ "$server" != run ] || { echo "no such server: $server" >&2; exit 64; }
 # shellcheck source=/dev/null
 source "$here/$server.sh"
 

@@ -69,7 +69,7 @@ install_garage() {
   has garage "$GARAGE" && return
   CARGO_TARGET_DIR="$tools/garage-target" \
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
-    cargo install garage --version "$GARAGE" --locked --no-default-features --features bundled-libs,lmdb \
+    cargo install garage --version "$GARAGE" --locked --no-default-features --features bundled-libs,sqlite \
     --root "$tools" --quiet
   rm -rf "$tools/garage-target"
   stamp garage "$GARAGE"
