@@ -11,6 +11,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 image=longshore-test
 container=
+runner=
+began=$SECONDS
 buildah() { command buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" "$@"; }
 # buildah wants to ask a policy file which images to trust, and Debian's package brings none.
 policy=$work/policy.json
@@ -18,6 +20,8 @@ echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$policy"
 
 finish() {
   trap - EXIT
+  [ -z "${pid:-}" ] || kill -KILL "$pid" 2>/dev/null || true
+  [ -z "$runner" ] || kill "$runner" 2>/dev/null || true
   [ -z "$container" ] || buildah umount "$container" >/dev/null 2>&1 || true
   buildah rm --all >/dev/null 2>&1 || true
   rm -rf "$work"
@@ -82,8 +86,36 @@ size=$(du -sm "$files" | cut -f1)
 buildah umount "$container" >/dev/null
 
 echo "- running it"
-run() { buildah run --isolation chroot "$container" -- /usr/local/bin/longshore "$@"; }
-version=$(run --version)
+run() { buildah run --isolation chroot "$@"; }
+version=$(run "$container" -- /usr/local/bin/longshore --version)
 [[ $version == "longshore "* ]] || fail "--version says $version"
-ldd "$binary" | grep -q "not found" && fail "the binary misses a library"
+
+# As a pod runs it, but on loopback: it gets ready, is nobody's root, and ends by itself when told to.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+health=127.0.0.1:$(free_port)
+files=$(buildah mount "$container")
+install -m 444 /dev/stdin "$files/tenants.yaml" <<'YAML'
+tenants:
+  acme:
+    stores:
+      default: {bucket: acme, config: {region: us-east-1}, credential_provider: {type: anonymous}}
+YAML
+run --env LONGSHORE_LISTEN_ADDR="127.0.0.1:$(free_port)" --env LONGSHORE_HEALTH_ADDR="$health" \
+  --env LONGSHORE_TENANTS_FILE=/tenants.yaml "$container" -- /usr/local/bin/longshore serve &
+runner=$!
+until python3 -c "import urllib.request as u; u.urlopen('http://$health/readyz', timeout=2)" 2>/dev/null; do
+  kill -0 "$runner" 2>/dev/null || fail "serve ended at once"
+  [ $((SECONDS - began)) -lt 300 ] || fail "serve does not get ready"
+  sleep 0.2
+done
+# The server's process, seen from outside: the one that has this address in its environment and this name.
+pid=$(for process in /proc/[0-9]*; do
+  if [ "$(cat "$process/comm" 2>/dev/null)" = longshore ] &&
+    tr '\0' '\n' 2>/dev/null <"$process/environ" | grep -qx "LONGSHORE_HEALTH_ADDR=$health"; then echo "${process#/proc/}"; fi
+done)
+expect "the process's user" "$(awk '/^[UG]id:/ { print $2 }' "/proc/$pid/status" | paste -sd:)" 65532:65532
+kill -TERM "$pid"
+wait "$runner" || fail "serve ends with $? when told to stop"
+runner=
+buildah umount "$container" >/dev/null
 echo "image: $version, user $(config User), $size MiB, of which the binary $(($(stat -c %s "$binary") >> 20)) MiB"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # Garage: an object store with a database of its own for keys, from crates.io. Sourced by run.sh.
 # It takes some ten CPU minutes to build, so that it is not among the servers that CI starts unless told to.
 # sqlite, not lmdb: lmdb's keys end at 511 bytes, and a longer object key would be a 503.
