@@ -25,6 +25,12 @@ struct Inner {
     name: Arc<str>,
     callers: Vec<CallerSettings>,
     stores: BTreeMap<String, Slot>,
+    builder: Arc<Builder>,
+}
+
+/// What every store shares.
+#[derive(Debug)]
+struct Builder {
     metrics: Metrics,
     tasks: Tasks,
 }
@@ -33,8 +39,9 @@ impl Pool {
     /// A pool of these tenants. No store is built and nothing is connected yet, so that thousands of tenants
     /// cost nothing until they are used, and one that is set wrong does not keep the others from serving.
     pub fn new(tenants: Vec<TenantSettings>, metrics: Metrics, tasks: Tasks) -> Self {
+        let builder = Arc::new(Builder { metrics, tasks });
         let tenants = tenants.into_iter().map(|settings| {
-            let tenant = Tenant::new(settings, metrics.clone(), tasks.clone());
+            let tenant = Tenant::new(settings, Arc::clone(&builder));
             (Arc::clone(&tenant.0.name), tenant)
         });
         Self(Arc::new(tenants.collect()))
@@ -52,14 +59,13 @@ impl Pool {
 }
 
 impl Tenant {
-    fn new(settings: TenantSettings, metrics: Metrics, tasks: Tasks) -> Self {
+    fn new(settings: TenantSettings, builder: Arc<Builder>) -> Self {
         let stores = settings.stores.into_iter().map(|(name, settings)| (name, Slot::new(settings)));
         Self(Arc::new(Inner {
             name: settings.name.into(),
             callers: settings.callers,
             stores: stores.collect(),
-            metrics,
-            tasks,
+            builder,
         }))
     }
 
@@ -89,7 +95,8 @@ impl Tenant {
     /// tries again: what was wrong (a certificate file, say) may have been mended meanwhile.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let slot = self.0.stores.get(name)?;
-        Some(slot.store(|settings| S3Store::new(settings, self.0.metrics.clone(), self.0.tasks.clone())))
+        let Builder { metrics, tasks } = &*self.0.builder;
+        Some(slot.store(|settings| S3Store::new(settings, metrics.clone(), tasks.clone())))
     }
 }
 
