@@ -6,6 +6,7 @@
     clippy::all,
     clippy::pedantic,
     clippy::allow_attributes_without_reason,
+    missing_debug_implementations,
     reason = "generated code"
 )]
 
