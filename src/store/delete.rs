@@ -30,9 +30,14 @@ impl S3Store {
         };
         // What no batch could carry, what failed in it for a passing reason and what its answer does not mention goes
         // by a request of its own.
-        let left: Vec<_> = objects.iter().filter(|object| !outcomes.contains_key(*object)).collect();
-        let singles =
-            stream::iter(left).map(|object| async move { (object.clone(), self.delete(object).await) });
+        let left: Vec<_> = objects.iter().filter(|object| !outcomes.contains_key(*object)).cloned().collect();
+        let singles = stream::iter(left).map(|object| {
+            let store = self.clone();
+            async move {
+                let outcome = store.delete(&object).await;
+                (object, outcome)
+            }
+        });
         outcomes.extend(singles.buffer_unordered(SINGLES).collect::<Vec<_>>().await);
         let missing = || Err(Error::new(ErrorKind::Internal, "a key has no outcome"));
         objects.iter().map(|object| outcomes.get(object).cloned().unwrap_or_else(missing)).collect()

@@ -16,7 +16,7 @@ const ODD: &[&str] = &[
 
 async fn round_trip(house: &House, keys: &[&str]) {
     for key in keys {
-        house.put(key, key.as_bytes()).await;
+        house.put(key, key.as_bytes().to_vec()).await;
     }
     let mut expected: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
     expected.sort();

@@ -81,10 +81,14 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// A connection of a caller.
+pub(crate) async fn channel(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
 /// What calling a method that is not there is answered with.
 pub(crate) async fn unknown_method(address: SocketAddr, path: &'static str) -> Status {
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-    let mut client = Grpc::new(channel);
+    let mut client = Grpc::new(channel(address).await);
     client.ready().await.unwrap();
     let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
     let request = tonic::Request::new(HealthCheckRequest::default());

@@ -3,3 +3,4 @@
 pub mod calls;
 pub mod failure;
 pub mod house;
+pub mod scripted;

@@ -1,0 +1,202 @@
+//! A server that answers as a script says, byte for byte, and remembers what it was asked.
+
+use std::{
+    fmt::Write,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use longshore::{
+    credentials::{Credentials, ProviderSettings},
+    s3::BucketSettings,
+    store::{S3Store, StoreSettings},
+    telemetry::{Metrics, Tasks},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Method and target on one line.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// What the script answers.
+pub enum Answer {
+    /// These bytes; the connection is kept.
+    Reply(Vec<u8>),
+    /// These bytes, then the connection is closed.
+    Cut(Vec<u8>),
+    /// These bytes, then nothing until the other side closes.
+    Hang(Vec<u8>),
+}
+
+/// An answer with a status, headers and a body of its length.
+pub fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    Answer::Reply(bytes(status, headers, body.as_bytes()))
+}
+
+pub fn bytes(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status} x\r\n");
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    if !headers.iter().any(|(name, _)| *name == "content-length") {
+        let _ = write!(head, "content-length: {}\r\n", body.len());
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+pub fn error(status: u16, code: &str) -> Answer {
+    reply(status, &[], &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
+}
+
+type Script = dyn Fn(usize, &Seen) -> Answer + Send + Sync;
+
+/// The server; it ends with the runtime of its test.
+pub struct Scripted {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    hung_up: watch::Receiver<usize>,
+}
+
+impl Scripted {
+    /// Answers each request by `script`, which gets the request and its number, counted from 0.
+    pub async fn start(script: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let (closing, hung_up) = watch::channel(0);
+        let (script, record): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));
+        let accept = async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let serving = serve(stream, Arc::clone(&script), Arc::clone(&record), closing.clone());
+                tokio::task::spawn(serving);
+            }
+        };
+        tokio::task::spawn(accept);
+        Self { address, seen, hung_up }
+    }
+
+    /// What was asked, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Method and target of each request.
+    pub fn lines(&self) -> Vec<String> {
+        self.seen().iter().map(Seen::line).collect()
+    }
+
+    /// Waits until the other side has closed a connection that hangs.
+    pub async fn hung_up(&mut self) {
+        self.hung_up.wait_for(|count| *count > 0).await.unwrap();
+    }
+
+    /// Waits until a request has come that `wanted` knows.
+    pub async fn asked(&self, wanted: impl Fn(&Seen) -> bool) -> Seen {
+        loop {
+            if let Some(found) = self.seen().into_iter().find(&wanted) {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Settings of a store on bucket `b`, with short pauses between attempts.
+    pub fn settings(&self) -> StoreSettings {
+        let bucket =
+            BucketSettings { endpoint: Some(format!("http://{}", self.address)), ..BucketSettings::new("b") };
+        let keys = Credentials::new("AKID", "s3cret-key".to_owned(), Some("t0ken".into()));
+        let mut settings = StoreSettings::new(bucket, ProviderSettings::Static(keys));
+        settings.client_options.allow_http = true;
+        settings.retry_config.backoff.init_backoff = std::time::Duration::from_millis(1);
+        settings.retry_config.max_retries = 3;
+        settings
+    }
+
+    pub fn store(&self) -> S3Store {
+        store(self.settings())
+    }
+}
+
+pub fn store(settings: StoreSettings) -> S3Store {
+    S3Store::new(settings, Metrics::default(), Tasks::default()).unwrap()
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: Arc<Script>,
+    record: Arc<Mutex<Vec<Seen>>>,
+    closing: watch::Sender<usize>,
+) {
+    let mut buffer = Vec::new();
+    while let Some(request) = read(&mut stream, &mut buffer).await {
+        let number = {
+            let mut record = record.lock().unwrap();
+            record.push(request.clone());
+            record.len() - 1
+        };
+        match script(number, &request) {
+            Answer::Reply(bytes) => stream.write_all(&bytes).await.unwrap_or_default(),
+            Answer::Cut(bytes) => {
+                stream.write_all(&bytes).await.unwrap_or_default();
+                return;
+            }
+            Answer::Hang(bytes) => {
+                stream.write_all(&bytes).await.unwrap_or_default();
+                while stream.read(&mut [0; 64]).await.is_ok_and(|count| count > 0) {}
+                closing.send_modify(|count| *count += 1);
+                return;
+            }
+        }
+    }
+}
+
+async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+    let end = loop {
+        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(buffer.drain(..end).collect()).unwrap();
+    let mut lines = head.lines();
+    let mut first = lines.next()?.split(' ');
+    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = length.map_or(0, |(_, value)| value.parse().unwrap());
+    while buffer.len() < length {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(Seen { method, target, headers, body: buffer.drain(..length).collect() })
+}

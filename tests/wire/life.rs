@@ -1,0 +1,74 @@
+//! What becomes of requests whose caller has gone.
+
+use bytes::Bytes;
+use longshore::store::{ReadOptions, UploadOptions, WriteOptions};
+
+use crate::scripted::{Answer, Scripted, bytes, reply};
+
+#[tokio::test]
+async fn a_dropped_read_closes_its_connection() {
+    let mut server =
+        Scripted::start(|_, _| Answer::Hang(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0"))).await;
+    let mut reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(reader.next().await.unwrap().unwrap(), "0");
+    drop(reader);
+    server.hung_up().await;
+}
+
+#[tokio::test]
+async fn a_dropped_put_closes_its_connection() {
+    let mut server = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
+    let store = server.store();
+    let put = tokio::task::spawn(async move {
+        store.put("k", Bytes::from_static(b"x"), WriteOptions::default()).await.map(drop)
+    });
+    server.asked(|seen| seen.method == "PUT").await;
+    put.abort();
+    server.hung_up().await;
+}
+
+const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+
+#[tokio::test]
+async fn a_dropped_upload_ends_its_parts_and_is_aborted() {
+    let mut server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "POST" => reply(200, &[], CREATED),
+        "DELETE" => reply(204, &[], ""),
+        _ => Answer::Hang(Vec::new()),
+    })
+    .await;
+    let mut upload = server.store().upload("k", UploadOptions::default()).unwrap();
+    upload.write(Bytes::from(vec![0; 9 << 20])).await.unwrap();
+    server.asked(|seen| seen.method == "PUT").await;
+    drop(upload);
+    server.asked(|seen| seen.method == "DELETE").await;
+    server.hung_up().await;
+}
+
+// The script blocks its thread while it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_made_for_nobody_is_aborted() {
+    // The caller goes while the upload is being created: its id comes to nobody but the task that asked for it.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let server = Scripted::start(move |_, seen| match seen.method.as_str() {
+        "POST" => {
+            released.lock().unwrap().recv().unwrap();
+            reply(200, &[], CREATED)
+        }
+        _ => reply(204, &[], ""),
+    })
+    .await;
+    let store = server.store();
+    let writing = tokio::task::spawn(async move {
+        let mut upload = store.upload("k", UploadOptions::default()).unwrap();
+        upload.write(Bytes::from(vec![0; 9 << 20])).await
+    });
+    let seen = server.asked(|seen| seen.method == "POST");
+    seen.await;
+    writing.abort();
+    assert!(writing.await.unwrap_err().is_cancelled());
+    release.send(()).unwrap();
+    let aborted = server.asked(|seen| seen.method == "DELETE").await;
+    assert_eq!(aborted.target, "/b/k?uploadId=u");
+}

@@ -1,0 +1,11 @@
+//! What goes over the wire to S3, byte for byte, and what is made of odd answers: on a scripted server.
+
+#[path = "../support/scripted.rs"]
+mod scripted;
+
+mod deleting;
+mod life;
+mod reading;
+mod requests;
+mod retrying;
+mod writing;

@@ -1,0 +1,139 @@
+use longshore::{
+    s3::{ByteRange, Error, ErrorKind},
+    store::{ObjectReader, RangesOptions, ReadOptions},
+};
+
+use crate::scripted::{Answer, Scripted, bytes, error, reply};
+
+async fn all(mut reader: ObjectReader) -> Result<Vec<u8>, Error> {
+    let mut data = Vec::new();
+    while let Some(piece) = reader.next().await {
+        data.extend_from_slice(&piece?);
+    }
+    Ok(data)
+}
+
+#[tokio::test]
+async fn a_broken_read_goes_on_from_the_byte_reached() {
+    let server = Scripted::start(|number, _| match number {
+        0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0123")),
+        1 => Answer::Cut(bytes(206, &[("etag", "\"e\""), ("content-range", "bytes 4-9/10"), ("content-length", "6")], b"45")),
+        _ => reply(206, &[("etag", "\"e\""), ("content-range", "bytes 6-9/10")], "6789"),
+    })
+    .await;
+    let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), b"0123456789");
+    let seen = server.seen();
+    assert_eq!([seen[1].header("range"), seen[2].header("range")], [Some("bytes=4-9"), Some("bytes=6-9")]);
+    assert_eq!([seen[1].header("if-match"), seen[2].header("if-match")], [Some("\"e\""); 2]);
+}
+
+#[tokio::test]
+async fn a_broken_read_of_a_replaced_object_is_told() {
+    for second in [412, 404] {
+        let server = Scripted::start(move |number, _| match number {
+            0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0123")),
+            _ => error(second, if second == 412 { "PreconditionFailed" } else { "NoSuchKey" }),
+        })
+        .await;
+        let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
+        assert_eq!(all(reader).await.unwrap_err().kind(), ErrorKind::ObjectChanged);
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_breaks_again_and_again_ends() {
+    let server = Scripted::start(|number, _| match number {
+        0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0")),
+        _ => Answer::Cut(bytes(206, &[("etag", "\"e\""), ("content-range", "bytes 1-9/10"), ("content-length", "9")], b"")),
+    })
+    .await;
+    let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
+    let error = all(reader).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::ConnectionLost, 4));
+}
+
+#[tokio::test]
+async fn a_stalled_read_is_resumed() {
+    let server = Scripted::start(|number, _| match number {
+        0 => Answer::Hang(bytes(200, &[("etag", "\"e\""), ("content-length", "4")], b"01")),
+        _ => reply(206, &[("etag", "\"e\""), ("content-range", "bytes 2-3/4")], "23"),
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.client_options.read_timeout = std::time::Duration::from_millis(50);
+    let reader = crate::scripted::store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), b"0123");
+}
+
+#[tokio::test]
+async fn damaged_bytes_are_told_at_the_end() {
+    // The CRC-32C of 123456789, on other bytes.
+    let server = Scripted::start(|_, seen| {
+        let headers = [("etag", "\"e\""), ("x-amz-checksum-crc32c", "4waSgw=="), ("x-amz-checksum-type", "FULL_OBJECT")];
+        reply(200, &headers, if seen.target.ends_with("right") { "123456789" } else { "123456780" })
+    })
+    .await;
+    let read = async |key: &str| {
+        let reader = server.store().get(key, None, &ReadOptions::default()).await.unwrap();
+        all(reader).await
+    };
+    assert_eq!(read("right").await.unwrap(), b"123456789");
+    assert_eq!(read("wrong").await.unwrap_err().kind(), ErrorKind::ChecksumMismatch);
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_is_read_all_the_same() {
+    let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "0123456789")).await;
+    let range = Some(ByteRange::Bounded { start: 3, end: 6 });
+    let reader = server.store().get("k", range, &ReadOptions::default()).await.unwrap();
+    assert_eq!((reader.info().start, reader.info().end, reader.info().meta.size), (3, 6, 10));
+    assert_eq!(all(reader).await.unwrap(), b"345");
+}
+
+#[tokio::test]
+async fn a_suffix_of_an_empty_object_is_empty() {
+    let server = Scripted::start(|number, _| match number {
+        0 => error(416, "InvalidRange"),
+        _ => reply(200, &[("etag", "\"e\""), ("content-length", "0")], ""),
+    })
+    .await;
+    let reader = server.store().get("k", Some(ByteRange::Suffix(5)), &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), b"");
+    assert_eq!(server.lines(), ["GET /b/k", "HEAD /b/k"]);
+}
+
+#[tokio::test]
+async fn neighbouring_ranges_are_one_request() {
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", "\"e\""), ("content-length", "100")], ""),
+        _ => reply(206, &[("etag", "\"e\""), ("content-range", "bytes 10-29/100")], "abcdefghijklmnopqrst"),
+    })
+    .await;
+    let bounded = |start, end| ByteRange::Bounded { start, end };
+    let options = RangesOptions {
+        ranges: vec![bounded(10, 13), bounded(20, 22), bounded(22, 30)],
+        coalesce_bytes: 7,
+        read: ReadOptions::default(),
+    };
+    let mut reader = server.store().get_ranges("k", options).await.unwrap();
+    let mut pieces = Vec::new();
+    while let Some(piece) = reader.next().await {
+        let piece = piece.unwrap();
+        pieces.push((piece.index, piece.offset, piece.data));
+    }
+    assert_eq!(pieces, [(0, 10, "abc".into()), (1, 20, "kl".into()), (2, 22, "mnopqrst".into())]);
+    assert_eq!(server.seen()[1].header("range"), Some("bytes=10-29"));
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_s3s_is_told() {
+    let page = "<html><body>502 Bad Gateway</body></html>";
+    let server = Scripted::start(move |_, _| reply(200, &[], page)).await;
+    let error = server.store().list(&longshore::store::ListOptions { page_size: 1, ..Default::default() }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendProtocol);
+    let garbage = Scripted::start(|_, _| Answer::Cut(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())).await;
+    let error = garbage.store().head("k", &ReadOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendProtocol);
+}

@@ -1,0 +1,140 @@
+use bytes::Bytes;
+use longshore::{
+    s3::{Attributes, ChecksumAlgorithm},
+    store::{ListOptions, ReadOptions, WriteMode, WriteOptions},
+};
+
+use crate::scripted::{Scripted, reply, store};
+
+#[tokio::test]
+async fn a_get_is_one_signed_request_for_the_key_as_it_is() {
+    let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "data")).await;
+    let mut settings = server.settings();
+    settings.prefix = "pre/".to_owned();
+    let mut reader = store(settings).get("a//../b +%2F🚢", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(reader.next().await.unwrap().unwrap(), "data");
+    assert!(reader.next().await.is_none());
+    let seen = &server.seen()[0];
+    assert_eq!(seen.line(), "GET /b/pre/a//../b%20%2B%252F%F0%9F%9A%A2");
+    assert_eq!(seen.header("host"), Some(server.address.to_string().as_str()));
+    assert_eq!(seen.header("x-amz-checksum-mode"), Some("ENABLED"));
+    assert_eq!(seen.header("x-amz-security-token"), Some("t0ken"));
+    assert_eq!(seen.header("user-agent"), Some(concat!("longshore/", env!("CARGO_PKG_VERSION"))));
+    let signed = seen.header("authorization").unwrap();
+    let scope = "/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date;x-amz-security-token, Signature=";
+    assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=AKID/") && signed.contains(scope), "{signed}");
+}
+
+#[tokio::test]
+async fn a_put_says_everything_that_was_asked_for() {
+    let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "")).await;
+    let mut settings = server.settings();
+    settings.bucket.request_payer = true;
+    let options = WriteOptions {
+        attributes: Attributes {
+            content_type: "text/plain".to_owned(),
+            storage_class: "STANDARD_IA".to_owned(),
+            metadata: [("quay".to_owned(), "ä".to_owned())].into(),
+            ..Attributes::default()
+        },
+        tags: [("a b".to_owned(), "c&d".to_owned())].into(),
+        mode: WriteMode::Create,
+        checksum_algorithm: Some(ChecksumAlgorithm::Crc32c),
+    };
+    let meta = store(settings).put("k", Bytes::from_static(b"123456789"), options).await.unwrap();
+    assert_eq!((meta.key.as_str(), meta.size, meta.etag.as_str()), ("k", 9, "\"e\""));
+    let seen = &server.seen()[0];
+    assert_eq!((seen.line(), seen.text()), ("PUT /b/k".to_owned(), "123456789"));
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("x-amz-storage-class", "STANDARD_IA"),
+        ("x-amz-meta-quay", "=?UTF-8?B?w6Q=?="),
+        ("x-amz-tagging", "a%20b=c%26d"),
+        ("if-none-match", "*"),
+        ("x-amz-checksum-crc32c", "4waSgw=="),
+        ("x-amz-request-payer", "requester"),
+        // Over plain HTTP the payload is signed: this is its SHA-256.
+        ("x-amz-content-sha256", "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+        ("content-length", "9"),
+    ] {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
+    assert_eq!(seen.header("x-amz-meta-longshore-write-id").map(str::len), Some(32));
+}
+
+#[tokio::test]
+async fn settings_decide_what_is_signed() {
+    let server = Scripted::start(|_, _| reply(200, &[], "")).await;
+    let put = async |change: fn(&mut longshore::store::StoreSettings)| {
+        let mut settings = server.settings();
+        change(&mut settings);
+        store(settings).put("k", Bytes::from_static(b"x"), WriteOptions::default()).await.unwrap();
+        server.seen().pop().unwrap()
+    };
+    let unsigned = put(|settings| settings.bucket.unsigned_payload = Some(true)).await;
+    assert_eq!(unsigned.header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+    let anonymous = put(|settings| settings.bucket.skip_signature = true).await;
+    assert_eq!((anonymous.header("authorization"), anonymous.header("x-amz-date")), (None, None));
+    let elsewhere = put(|settings| settings.bucket.region = "eu-west-3".to_owned()).await;
+    assert!(elsewhere.header("authorization").unwrap().contains("/eu-west-3/s3/aws4_request"));
+    let named = put(|settings| settings.client_options.user_agent = "quay/7".to_owned()).await;
+    assert_eq!(named.header("user-agent"), Some("quay/7"));
+    let encrypted = put(|settings| {
+        settings.bucket.encryption = Some(longshore::s3::ServerSideEncryption {
+            algorithm: "aws:kms".to_owned(),
+            kms_key_id: Some("key".to_owned()),
+            bucket_key_enabled: Some(true),
+        });
+    })
+    .await;
+    for (name, value) in [
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", "key"),
+        ("x-amz-server-side-encryption-bucket-key-enabled", "true"),
+    ] {
+        assert_eq!(encrypted.header(name), Some(value));
+    }
+    let plain = put(|_| {}).await;
+    assert!(plain.headers.iter().all(|(name, _)| !name.starts_with("x-amz-checksum")), "none unless asked");
+    let asked = put(|settings| settings.bucket.checksum_algorithm = Some(ChecksumAlgorithm::Sha1)).await;
+    assert_eq!(asked.header("x-amz-checksum-sha1"), Some("EfatjsUqKYSrqv18O1FlA3hcIHI="));
+}
+
+#[tokio::test]
+async fn a_listing_asks_for_encoded_keys_below_the_prefix() {
+    let page = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
+        <NextContinuationToken>n</NextContinuationToken>\
+        <Contents><Key>pre/a+b</Key><Size>1</Size></Contents></ListBucketResult>";
+    let server = Scripted::start(move |_, _| reply(200, &[], page)).await;
+    let mut settings = server.settings();
+    settings.prefix = "pre/".to_owned();
+    let options = ListOptions {
+        prefix: "a".to_owned(),
+        delimiter: "/".to_owned(),
+        start_after: "a a".to_owned(),
+        page_size: 7,
+        continuation: Some("t+".to_owned()),
+    };
+    let listed = store(settings).list(&options).await.unwrap();
+    assert_eq!((listed.objects[0].key.as_str(), listed.continuation.as_deref()), ("a b", Some("n")));
+    let expected = "GET /b?continuation-token=t%2B&delimiter=%2F&encoding-type=url&list-type=2&max-keys=7&prefix=pre%2Fa&start-after=pre%2Fa%20a";
+    assert_eq!(server.lines(), [expected]);
+}
+
+#[tokio::test]
+async fn a_virtual_hosted_bucket_is_in_the_host() {
+    let server = Scripted::start(|_, _| reply(200, &[], "")).await;
+    let mut settings = server.settings();
+    settings.bucket.bucket = "b".to_owned();
+    settings.bucket.virtual_hosted_style = true;
+    settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
+    // b.localhost is loopback by RFC 6761, section 6.3, where the resolver knows it.
+    if tokio::net::lookup_host(format!("b.localhost:{}", server.address.port())).await.is_ok() {
+        store(settings).head("k", &ReadOptions::default()).await.unwrap();
+        let seen = &server.seen()[0];
+        assert_eq!(seen.line(), "HEAD /k");
+        assert_eq!(seen.header("host"), Some(format!("b.localhost:{}", server.address.port()).as_str()));
+    } else {
+        eprintln!("not judged: this machine's resolver does not know names below localhost");
+    }
+}

@@ -1,0 +1,232 @@
+use bytes::Bytes;
+use longshore::{
+    s3::{ChecksumAlgorithm, ErrorKind},
+    store::{CopyIfNotExists, CopyOptions, UploadClaim, UploadOptions, Uploaded, WriteMode, WriteOptions},
+};
+
+use crate::scripted::{Answer, Scripted, Seen, error, reply, store};
+
+const MIB: usize = 1024 * 1024;
+const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u/1</UploadId></InitiateMultipartUploadResult>";
+const COMPLETED: &str = "<CompleteMultipartUploadResult><ETag>\"done-2\"</ETag></CompleteMultipartUploadResult>";
+/// The MD5 of nothing, which is what the script says of every part.
+const PART_ETAG: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+/// What S3 would then say of two parts.
+const TWO_PARTS: &str = "\"5873dd45edd01f09c1ef2e7819369e8e-2\"";
+
+fn is_create(seen: &Seen) -> bool {
+    seen.method == "POST" && seen.target.ends_with("?uploads=")
+}
+
+fn is_complete(seen: &Seen) -> bool {
+    seen.method == "POST" && !is_create(seen)
+}
+
+/// A server that takes a multipart upload and ends it with `complete`.
+async fn multipart(complete: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Scripted {
+    Scripted::start(move |number, seen| match seen.method.as_str() {
+        "POST" if is_create(seen) => reply(200, &[], CREATED),
+        "PUT" => reply(200, &[("etag", PART_ETAG)], ""),
+        _ => complete(number, seen),
+    })
+    .await
+}
+
+async fn upload(server: &Scripted, write: WriteOptions) -> Result<Uploaded, longshore::s3::Error> {
+    let options = UploadOptions { write, ..UploadOptions::default() };
+    let mut upload = server.store().upload("k", options)?;
+    for _ in 0..9 {
+        upload.write(Bytes::from(vec![7; MIB])).await?;
+    }
+    upload.finish(UploadClaim::default()).await
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_is_three_kinds_of_request() {
+    let server = multipart(|_, _| reply(200, &[("x-amz-version-id", "v")], COMPLETED)).await;
+    let write = WriteOptions { checksum_algorithm: Some(ChecksumAlgorithm::Crc32c), ..WriteOptions::default() };
+    let uploaded = upload(&server, write).await.unwrap();
+    let meta = &uploaded.meta;
+    assert_eq!((uploaded.parts, meta.size, meta.etag.as_str(), meta.version.as_str()), (2, 9 * MIB as u64, "\"done-2\"", "v"));
+    let mut lines = server.lines();
+    lines[1..3].sort();
+    let part = |number| format!("PUT /b/k?partNumber={number}&uploadId=u%2F1");
+    assert_eq!(lines, ["POST /b/k?uploads=".to_owned(), part(1), part(2), "POST /b/k?uploadId=u%2F1".to_owned()]);
+    let seen = server.seen();
+    assert_eq!(seen[0].header("x-amz-checksum-algorithm"), Some("CRC32C"));
+    assert_eq!(seen[0].header("x-amz-checksum-type"), Some("FULL_OBJECT"));
+    assert!(seen[1].header("x-amz-checksum-crc32c").is_some() && seen[2].header("x-amz-checksum-crc32c").is_some());
+    let complete = &seen[3];
+    assert_eq!(complete.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
+    let whole = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &vec![7; 9 * MIB]);
+    let expected = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &whole.to_be_bytes()[4..]);
+    assert_eq!(complete.header("x-amz-checksum-crc32c"), Some(expected.as_str()));
+    let parts = complete.text();
+    assert!(parts.find("<PartNumber>1</PartNumber>") < parts.find("<PartNumber>2</PartNumber>"), "{parts}");
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_was_lost_is_recognised_by_its_etag() {
+    let server = multipart(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", TWO_PARTS), ("content-length", "9437184")], ""),
+        "DELETE" => error(404, "NoSuchUpload"),
+        _ if seen.header("x-amz-date").is_some() => Answer::Cut(Vec::new()),
+        _ => unreachable!(),
+    })
+    .await;
+    let uploaded = upload(&server, WriteOptions::default()).await.unwrap();
+    assert_eq!(uploaded.meta.etag, TWO_PARTS);
+    assert_eq!(server.seen().iter().filter(|seen| is_complete(seen)).count(), 4);
+}
+
+#[tokio::test]
+async fn a_completion_that_is_repeated_after_it_succeeded_succeeds() {
+    let completions = std::sync::atomic::AtomicUsize::new(0);
+    let server = multipart(move |_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", TWO_PARTS), ("content-length", "9437184")], ""),
+        _ if completions.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
+            reply(200, &[], "<Error><Code>InternalError</Code></Error>")
+        }
+        _ => error(404, "NoSuchUpload"),
+    })
+    .await;
+    assert_eq!(upload(&server, WriteOptions::default()).await.unwrap().meta.etag, TWO_PARTS);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_gone_is_an_error_and_another_object_is_not_taken_for_it() {
+    let server = multipart(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", "\"another\""), ("content-length", "1")], ""),
+        _ => error(404, "NoSuchUpload"),
+    })
+    .await;
+    assert_eq!(upload(&server, WriteOptions::default()).await.unwrap_err().kind(), ErrorKind::UploadNotFound);
+}
+
+#[tokio::test]
+async fn a_failed_part_fails_the_upload_and_aborts_it() {
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "POST" => reply(200, &[], CREATED),
+        "DELETE" => reply(204, &[], ""),
+        _ => error(403, "AccessDenied"),
+    })
+    .await;
+    assert_eq!(upload(&server, WriteOptions::default()).await.unwrap_err().kind(), ErrorKind::AccessDenied);
+    let aborted = server.asked(|seen| seen.method == "DELETE").await;
+    assert_eq!(aborted.target, "/b/k?uploadId=u%2F1");
+    assert!(!server.seen().iter().any(is_complete));
+}
+
+#[tokio::test]
+async fn a_conditional_upload_says_so_at_its_completion() {
+    let server = multipart(|_, _| reply(200, &[], COMPLETED)).await;
+    upload(&server, WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() }).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.last().unwrap().header("if-none-match"), Some("*"));
+    assert!(seen[0].header("x-amz-meta-longshore-write-id").is_some());
+    let mode = WriteMode::Update { etag: "e".to_owned(), version: None };
+    upload(&server, WriteOptions { mode, ..WriteOptions::default() }).await.unwrap();
+    assert_eq!(server.seen().last().unwrap().header("if-match"), Some("\"e\""));
+}
+
+/// A source of `size` bytes with attributes and a tag; copies succeed.
+async fn with_source(size: &'static str) -> Scripted {
+    Scripted::start(move |_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", size), ("content-type", "a/b"), ("x-amz-meta-m", "1")], ""),
+        "GET" => reply(200, &[], "<Tagging><TagSet><Tag><Key>t</Key><Value>v</Value></Tag></TagSet></Tagging>"),
+        "POST" if is_create(seen) => reply(200, &[], CREATED),
+        "POST" => reply(200, &[], COMPLETED),
+        _ if seen.target.contains("partNumber") => reply(200, &[], "<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>"),
+        _ => reply(200, &[], "<CopyObjectResult><ETag>\"c\"</ETag></CopyObjectResult>"),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_object_over_5_gib_is_copied_by_parts_with_all_it_has() {
+    let server = with_source("6442450945").await;
+    let store = server.store();
+    let copied = store.copy_from(&store, "from ?", "to", CopyOptions::default()).await.unwrap();
+    assert_eq!((copied.size, copied.etag.as_str()), (6_442_450_945, "\"done-2\""));
+    let seen = server.seen();
+    let create = seen.iter().find(|seen| is_create(seen)).unwrap();
+    assert_eq!(create.header("content-type"), Some("a/b"));
+    assert_eq!(create.header("x-amz-meta-m"), Some("1"));
+    assert_eq!(create.header("x-amz-tagging"), Some("t=v"));
+    let mut parts: Vec<_> = seen.iter().filter(|seen| seen.target.contains("partNumber")).collect();
+    parts.sort_by_key(|seen| seen.target.clone());
+    assert_eq!(parts.len(), 7);
+    assert!(parts.iter().all(|part| part.header("x-amz-copy-source") == Some("/b/from%20%3F")));
+    assert!(parts.iter().all(|part| part.header("x-amz-copy-source-if-match") == Some("\"s\"")));
+    assert_eq!(parts[0].header("x-amz-copy-source-range"), Some("bytes=0-1073741823"));
+    assert_eq!(parts[6].header("x-amz-copy-source-range"), Some("bytes=6442450944-6442450944"));
+}
+
+#[tokio::test]
+async fn a_copy_is_pinned_to_the_source_that_was_seen() {
+    let server = with_source("5").await;
+    let store = server.store();
+    store.copy_from(&store, "from", "to", CopyOptions::default()).await.unwrap();
+    let copy = server.seen().pop().unwrap();
+    assert_eq!(copy.line(), "PUT /b/to");
+    assert_eq!(copy.header("x-amz-copy-source-if-match"), Some("\"s\""));
+    assert_eq!(copy.header("x-amz-metadata-directive"), None, "S3 copies attributes itself");
+}
+
+#[tokio::test]
+async fn a_copy_that_creates_goes_by_what_the_store_says() {
+    let server = with_source("5").await;
+    let create = || CopyOptions { mode: WriteMode::Create, ..CopyOptions::default() };
+    let copy = async |how: CopyIfNotExists| {
+        let mut settings = server.settings();
+        settings.copy_if_not_exists = how;
+        let store = store(settings);
+        store.copy_from(&store, "from", "to", create()).await.unwrap();
+        server.seen().pop().unwrap()
+    };
+    let by_multipart = copy(CopyIfNotExists::Multipart).await;
+    assert!(is_complete(&by_multipart));
+    assert_eq!(by_multipart.header("if-none-match"), Some("*"));
+    let native = copy(CopyIfNotExists::Native).await;
+    assert_eq!((native.line().as_str(), native.header("if-none-match")), ("PUT /b/to", Some("*")));
+    assert_eq!(native.header("x-amz-metadata-directive"), Some("REPLACE"));
+    assert_eq!((native.header("content-type"), native.header("x-amz-meta-m")), (Some("a/b"), Some("1")));
+    let header = CopyIfNotExists::Header { name: "cf-create".to_owned(), value: "*".to_owned(), status: 412 };
+    let by_header = copy(header).await;
+    assert_eq!((by_header.header("cf-create"), by_header.header("if-none-match")), (Some("*"), None));
+}
+
+#[tokio::test]
+async fn a_servers_own_status_may_mean_that_the_key_exists() {
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "5")], ""),
+        _ => error(409, "KeyTaken"),
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.copy_if_not_exists =
+        CopyIfNotExists::Header { name: "x-create".to_owned(), value: "1".to_owned(), status: 409 };
+    let store = store(settings);
+    let options = CopyOptions { mode: WriteMode::Create, ..CopyOptions::default() };
+    let failed = store.copy_from(&store, "from", "to", options).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_rename_deletes_only_what_it_copied() {
+    let server = with_source("5").await;
+    let store = server.store();
+    store.rename_from(&store, "from", "to", WriteMode::Overwrite).await.unwrap_or_default();
+    let deletion = server.seen().pop().unwrap();
+    assert_eq!((deletion.line().as_str(), deletion.header("if-match")), ("DELETE /b/from", Some("\"s\"")));
+    let changed = Scripted::start(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "5")], ""),
+        "DELETE" => error(412, "PreconditionFailed"),
+        _ => reply(200, &[], "<CopyObjectResult><ETag>\"c\"</ETag></CopyObjectResult>"),
+    })
+    .await;
+    let store = changed.store();
+    let failed = store.rename_from(&store, "from", "to", WriteMode::Overwrite).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::RenameSourceRemains);
+    assert_eq!(failed.left_behind().unwrap().key, "to");
+}
