@@ -1,5 +1,13 @@
 //! Who is calling, and what they may do.
 
+mod authenticator;
+mod principal;
+mod refusal;
+
+pub use authenticator::Authenticator;
+pub use principal::{Actor, Principal, Scope};
+pub use refusal::{Missing, Refusal};
+
 /// One thing that a caller may be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
@@ -15,6 +23,20 @@ pub enum Access {
     Sign,
     /// BucketService.
     BucketAdmin,
+}
+
+impl Access {
+    /// Its name, as `access` in the tenants file has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+            Self::List => "list",
+            Self::Sign => "sign",
+            Self::BucketAdmin => "bucket_admin",
+        }
+    }
 }
 
 /// A caller of one tenant, as the tenants file describes it.
@@ -37,6 +59,7 @@ pub struct CallerSettings {
 pub enum AuthMode {
     /// Every call carries a bearer token. The default.
     Required,
-    /// Anyone may do anything: for a loopback address or a trusted network.
+    /// Anyone may do anything: for a loopback address or a trusted network. A token that is sent all the same
+    /// is not looked at, not even to refuse an unknown one.
     None,
 }

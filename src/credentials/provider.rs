@@ -55,10 +55,7 @@ impl CredentialProvider {
 
     /// A provider that looks variables up with `variable`; the environment of a process does not
     /// change while it runs, so it is read once.
-    pub fn with_environment(
-        settings: ProviderSettings,
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Self {
+    pub fn with_environment(settings: ProviderSettings, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let found = match &settings {
             ProviderSettings::Static(credentials) => Some(Arc::new(credentials.clone())),
             ProviderSettings::Env => from_environment(variable).map(Arc::new),

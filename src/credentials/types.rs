@@ -19,7 +19,11 @@ impl Credentials {
         secret_access_key: impl Into<SecretString>,
         session_token: Option<SecretString>,
     ) -> Self {
-        Self { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into(), session_token }
+        Self {
+            access_key_id: access_key_id.into(),
+            secret_access_key: secret_access_key.into(),
+            session_token,
+        }
     }
 
     /// The public half, as S3's logs show it.

@@ -1,11 +1,39 @@
-//! S3's wire: one request, addressed, signed, sent, and its answer read.
+//! S3's wire: one request, addressed, signed, sent, and its answer read. One file per operation.
 
+mod checksum;
+mod client;
+mod copy_object;
+mod delete_object;
+mod delete_objects;
+mod encode;
+mod endpoint;
 mod error;
+mod failure;
+mod headers;
+mod list_objects;
+mod multipart;
 mod object;
+mod object_tagging;
+mod read_object;
+mod request;
 mod settings;
+mod sign;
+mod write_object;
+mod xml;
 
+pub use client::Client;
+pub use delete_object::Deleted;
+pub use delete_objects::ObjectId;
 pub use error::{Error, ErrorKind, ServiceDetails};
 pub use object::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Tags,
 };
 pub use settings::{BucketSettings, ServerSideEncryption};
+
+pub(crate) use checksum::ChecksumHasher;
+pub(crate) use copy_object::{CopyCondition, CopySource, Replacement};
+pub(crate) use delete_objects::can_be_listed;
+pub(crate) use list_objects::Listing;
+pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
+pub(crate) use read_object::{GetAnswer, Selection};
+pub(crate) use write_object::{NewObject, WriteCondition};

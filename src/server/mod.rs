@@ -1,8 +1,41 @@
 //! Listeners, TLS, layers around every call, health, shutdown.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod access;
+mod call;
+mod complete_errors;
+mod deadline;
+mod error;
+mod health;
+mod layers;
+mod listeners;
+mod methods;
+mod reflection;
+mod shutdown;
+mod tls;
 
-use crate::{auth::AuthMode, tenants::TenantSettings};
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::ServerTlsConfig};
+
+use self::{
+    access::RunningCalls,
+    health::Health,
+    listeners::Listener,
+    shutdown::{Serving, Stages},
+};
+use crate::{
+    api::{self, Services},
+    auth::AuthMode,
+    telemetry::{Metrics, Tasks},
+    tenants::{Pool, TenantSettings},
+};
+
+pub use error::ServerError;
 
 /// What the server itself is told (environment, prefix `LONGSHORE_`).
 #[derive(Debug, Clone, PartialEq)]
@@ -36,4 +69,120 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// PEM.
     pub key: PathBuf,
+}
+
+/// A server that has its sockets and does not serve yet: connections wait in the sockets' queues.
+#[derive(Debug)]
+pub struct Server {
+    settings: ServerSettings,
+    tls: Option<ServerTlsConfig>,
+    grpc: Listener,
+    plain: Listener,
+    routes: Routes,
+    health: Health,
+    metrics: Metrics,
+    tasks: Tasks,
+}
+
+impl Server {
+    /// Listens on both addresses and reads the certificate, so that whatever is wrong is known at the start.
+    pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
+        let tls = settings.tls.as_ref().map(tls::config).transpose()?;
+        let grpc = listeners::bind(settings.listen_addr).await?;
+        let plain = listeners::bind(settings.health_addr).await?;
+        let (metrics, tasks) = (Metrics::default(), Tasks::default());
+        let health = Health::new(api::SERVICE_NAMES).await;
+        let tenants = std::mem::take(&mut settings.tenants);
+        let pool = Pool::new(tenants, metrics.clone(), tasks.clone());
+        let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
+        let services = Services::new(pool, settings.auth, limits, metrics.clone());
+        let routes = routes(services.routes(), &health, settings.reflection)?;
+        Ok(Self { settings, tls, grpc, plain, routes, health, metrics, tasks })
+    }
+
+    /// Where gRPC is served: the port that was found, if the settings left it open.
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.grpc.address()
+    }
+
+    /// Where health and metrics are served.
+    pub fn health_addr(&self) -> SocketAddr {
+        self.plain.address()
+    }
+
+    /// What this server counts.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Serves until `shutdown` completes, then drains: health says NOT_SERVING at once, calls are refused
+    /// after `shutdown_delay`, those under way are cut after `shutdown_grace`, and background tasks get a
+    /// few seconds. Dropping the future closes every connection.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let (delay, grace) = Stages::bounds(&self.settings);
+        let stages = Stages {
+            delay,
+            grace,
+            health: self.health.clone(),
+            running: RunningCalls::default(),
+            tasks: self.tasks.clone(),
+            stop: CancellationToken::new(),
+            cut_calls: CancellationToken::new(),
+            cut_connections: [self.grpc.cut(), self.plain.cut()],
+        };
+        tracing::info!(
+            grpc = %self.listen_addr(),
+            health = %self.health_addr(),
+            tls = self.tls.is_some(),
+            auth = ?self.settings.auth,
+            "serving"
+        );
+        let plain = serve_plain(self.plain, &self.health, self.metrics.clone());
+        let builder = layers::builder(&self.settings, &self.metrics, &stages.running, &stages.cut_calls);
+        let grpc = serve_grpc(builder, self.tls, self.routes, self.grpc, stages.stop.clone())?;
+        stages.run(grpc, plain, shutdown).await
+    }
+}
+
+/// Our services, and those that every gRPC server should have.
+fn routes(ours: Routes, health: &Health, reflection: bool) -> Result<Routes, ServerError> {
+    let routes = ours.add_service(health.service());
+    if reflection { reflection::add_to(routes) } else { Ok(routes) }
+}
+
+fn serve_grpc(
+    builder: layers::Builder,
+    tls: Option<ServerTlsConfig>,
+    routes: Routes,
+    listener: Listener,
+    stop: CancellationToken,
+) -> Result<Serving, ServerError> {
+    let stopped = |error: tonic::transport::Error| error::root_cause(&error);
+    let mut builder = match tls {
+        Some(tls) => builder
+            .tls_config(tls)
+            .map_err(|error| ServerError::Stopped { listener: "gRPC", reason: stopped(error) })?,
+        None => builder,
+    };
+    let router = builder.add_routes(routes);
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        // Pinned in a box, since tonic's TLS polls it by value.
+        let connections = Box::pin(listener.into_stream());
+        let served = router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await;
+        ("gRPC", served.map_err(stopped))
+    });
+    Ok(serving)
+}
+
+/// Health and metrics are served for as long as the process drains: probes must see NOT_SERVING, and not
+/// a closed port.
+fn serve_plain(listener: Listener, health: &Health, metrics: Metrics) -> Serving {
+    let router = health.router(metrics);
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let served = axum::serve(listener, router).await;
+        ("health", served.map_err(|error| error.to_string()))
+    });
+    serving
 }

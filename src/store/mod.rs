@@ -1,152 +1,93 @@
 //! A store: one file per operation on objects. Says which requests an operation takes; `s3` makes them.
 
+mod check;
+mod conditional;
+mod copy;
+mod delete;
+mod key;
+mod list;
+mod multipart;
 mod options;
+mod part_buffer;
+mod part_size;
+mod put;
+mod ranges;
+mod read;
+mod rename;
 mod settings;
+mod upload;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use bytes::Bytes;
-use futures::stream::Stream;
+use tokio::time::Instant;
 
 pub use crate::s3::{
-    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Error, ErrorKind, ObjectMeta,
-    ServiceDetails, Tags,
+    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
+    ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
 pub use options::*;
+pub use ranges::{RangePiece, RangesReader};
+pub use read::ObjectReader;
 pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
+pub use upload::Upload;
 
-use crate::telemetry::{Metrics, Tasks};
+use crate::{
+    credentials::CredentialProvider,
+    s3::Client,
+    telemetry::{Metrics, Tasks},
+    transport::HttpClient,
+};
 
-/// A store of objects in one bucket. Cheap to clone.
+/// A store of objects in one bucket, below one prefix. Cheap to clone.
+///
+/// Dropping the future of any operation drops its request to S3. What a dropped future leaves in S3 is said at
+/// each operation that can leave something.
 #[derive(Debug, Clone)]
 pub struct S3Store {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+    deadline: Option<Instant>,
 }
 
-/// A read under way: what is read, then its bytes. Dropping it ends the request.
 #[derive(Debug)]
-pub struct ObjectReader {
-    info: ReadInfo,
-}
-
-impl ObjectReader {
-    /// What is read.
-    pub fn info(&self) -> &ReadInfo {
-        &self.info
-    }
-    /// The next bytes, at most 1 MiB and never empty; `None` at the end.
-    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        todo!()
-    }
-}
-
-/// A piece of one of several ranges.
-#[derive(Debug)]
-pub struct RangePiece {
-    /// Which of the ranges asked for.
-    pub index: usize,
-    /// Where in the object the data begins.
-    pub offset: u64,
-    /// The data, at most 1 MiB; empty only for an empty range.
-    pub data: Bytes,
-}
-
-/// The ranges of an object, read one after another.
-#[derive(Debug)]
-pub struct RangesReader {
-    info: ReadInfo,
-}
-
-impl RangesReader {
-    /// What is read; `start..end` is the first range.
-    pub fn info(&self) -> &ReadInfo {
-        &self.info
-    }
-    /// The next piece; `None` at the end.
-    pub async fn next(&mut self) -> Option<Result<RangePiece, Error>> {
-        todo!()
-    }
-}
-
-/// An upload under way. Dropping it before [`Upload::finish`] aborts it in S3.
-#[derive(Debug)]
-pub struct Upload {}
-
-impl Upload {
-    /// Takes the next bytes; waits while as many parts are under way as may be. Cancel-safe only in that dropping the upload aborts it.
-    pub async fn write(&mut self, _data: Bytes) -> Result<(), Error> {
-        todo!()
-    }
-    /// Waits until a part has failed: to notice it while the caller is silent. Never returns while all is well.
-    pub async fn failed(&mut self) -> Error {
-        todo!()
-    }
-    /// Writes what is left, holds the whole against `claim`, and makes the object visible.
-    pub async fn finish(self, _claim: UploadClaim) -> Result<Uploaded, Error> {
-        todo!()
-    }
+struct Inner {
+    settings: StoreSettings,
+    client: Client,
+    tasks: Tasks,
+    /// A check found that the server ignores conditions on writes.
+    ignores_conditions: AtomicBool,
 }
 
 impl S3Store {
-    /// A store; nothing is connected yet.
-    pub fn new(_settings: StoreSettings, _metrics: Metrics, _tasks: Tasks) -> Result<Self, Error> {
-        todo!()
+    /// A store; nothing is connected yet. Fails with [`ErrorKind::StoreMisconfigured`].
+    pub fn new(settings: StoreSettings, metrics: Metrics, tasks: Tasks) -> Result<Self, Error> {
+        let http = HttpClient::new(&settings.client_options)
+            .map_err(|message| Error::new(ErrorKind::StoreMisconfigured, message))?;
+        let credentials = CredentialProvider::new(settings.credential_provider.clone());
+        let retry = settings.retry_config.clone();
+        let client = Client::new(settings.bucket.clone(), http, credentials, retry, metrics)?;
+        let inner = Inner { settings, client, tasks, ignores_conditions: AtomicBool::new(false) };
+        Ok(Self { inner: Arc::new(inner), deadline: None })
     }
+
     /// What it was built from.
     pub fn settings(&self) -> &StoreSettings {
-        todo!()
+        &self.inner.settings
     }
-    /// The same store for a call that ends at `deadline`: no retry begins that could not end before.
+
+    /// The same store for a call that ends at `deadline`: no retry begins after it.
     #[must_use]
-    pub fn until(&self, _deadline: Option<Instant>) -> Self {
-        todo!()
+    pub fn until(&self, deadline: Option<std::time::Instant>) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline: deadline.map(Instant::from_std) }
     }
-    /// An object's metadata.
-    pub async fn head(&self, _key: &str, _options: &ReadOptions) -> Result<Head, Error> {
-        todo!()
+
+    fn client(&self) -> &Client {
+        &self.inner.client
     }
-    /// Reads an object or one range of it.
-    pub async fn get(&self, _key: &str, _range: Option<ByteRange>, _options: &ReadOptions) -> Result<ObjectReader, Error> {
-        todo!()
-    }
-    /// Reads several ranges of one object.
-    pub async fn get_ranges(&self, _key: &str, _options: RangesOptions) -> Result<RangesReader, Error> {
-        todo!()
-    }
-    /// Writes a whole object.
-    pub async fn put(&self, _key: &str, _data: Bytes, _options: WriteOptions) -> Result<ObjectMeta, Error> {
-        todo!()
-    }
-    /// Begins an upload; nothing is sent before there is a part's worth of bytes.
-    pub fn upload(&self, _key: &str, _options: UploadOptions) -> Result<Upload, Error> {
-        todo!()
-    }
-    /// One page of keys.
-    pub async fn list(&self, _options: &ListOptions) -> Result<ListPage, Error> {
-        todo!()
-    }
-    /// Every object below a prefix, page by page, the next fetched while the last is used.
-    pub fn walk(&self, _options: WalkOptions) -> impl Stream<Item = Result<Vec<ObjectMeta>, Error>> + Send + 'static {
-        futures::stream::empty()
-    }
-    /// Copies `key` of `source` to `destination` in this store.
-    pub async fn copy_from(&self, _source: &S3Store, _key: &str, _destination: &str, _options: CopyOptions) -> Result<ObjectMeta, Error> {
-        todo!()
-    }
-    /// Copies as [`S3Store::copy_from`], then deletes the source.
-    pub async fn rename_from(&self, _source: &S3Store, _key: &str, _destination: &str, _mode: WriteMode) -> Result<ObjectMeta, Error> {
-        todo!()
-    }
-    /// Deletes one object or version; a missing key is success.
-    pub async fn delete(&self, _object: &ObjectId) -> Result<Deleted, Error> {
-        todo!()
-    }
-    /// Deletes up to 1,000 objects; one outcome each, in order.
-    pub async fn delete_many(&self, _objects: &[ObjectId]) -> Vec<Result<Deleted, Error>> {
-        todo!()
-    }
-    /// Looks whether the store works, step by step; `probe_writes` writes and deletes one scratch key.
-    pub async fn check(&self, _probe_writes: bool) -> Vec<CheckStep> {
-        todo!()
+
+    fn ignores_conditions(&self) -> bool {
+        self.inner.ignores_conditions.load(Ordering::Relaxed)
     }
 }

@@ -155,24 +155,6 @@ pub struct CopyOptions {
     pub tags: Option<Tags>,
 }
 
-/// A key, and one of its versions.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ObjectId {
-    /// The key, relative to the store's prefix.
-    pub key: String,
-    /// A version id; `None` deletes the current one (in a bucket with versions: hides it behind a marker).
-    pub version: Option<String>,
-}
-
-/// What a delete did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Deleted {
-    /// The version deleted, or of the delete marker made; empty without versions.
-    pub version: String,
-    /// Whether a delete marker was made or deleted.
-    pub delete_marker: bool,
-}
-
 /// One step of looking whether a store works.
 #[derive(Debug, Clone)]
 pub struct CheckStep {

@@ -1,5 +1,29 @@
 //! Structured logs on standard error.
 
+use std::io::{IsTerminal, stderr};
+
+use tracing::{Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+/// What these targets may say at most, whatever the filter says: below these levels they print
+/// secrets (canonical requests, raw headers, signatures), or flood the log with every frame or
+/// every 404.
+const CAPS: [(&str, LevelFilter); 7] = [
+    ("aws_sigv4", LevelFilter::OFF),
+    ("s3s", LevelFilter::OFF),
+    ("s3s_fs", LevelFilter::ERROR),
+    ("h2", LevelFilter::WARN),
+    ("hyper", LevelFilter::WARN),
+    ("hyper_util", LevelFilter::WARN),
+    ("rustls", LevelFilter::WARN),
+];
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -18,12 +42,136 @@ pub struct LogSettings {
     pub format: Option<LogFormat>,
 }
 
-/// The filter cannot be read.
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: None }
+    }
+}
+
+/// The filter cannot be read, or logging has been started before.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct LogSettingsError(String);
 
 /// Starts logging for the whole process.
-pub fn init(_settings: &LogSettings) -> Result<(), LogSettingsError> {
-    todo!()
+pub fn init(settings: &LogSettings) -> Result<(), LogSettingsError> {
+    let terminal = stderr().is_terminal();
+    let format = settings.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let lines = lines(&settings.filter, format, terminal, stderr)?;
+    tracing_subscriber::registry()
+        .with(lines)
+        .try_init()
+        .map_err(|_| LogSettingsError("logging has already been started in this process".to_owned()))
+}
+
+/// Whether a filter can be read; the same check that [`init`] makes, without starting anything.
+pub fn check_filter(filter: &str) -> Result<(), LogSettingsError> {
+    parse(filter).map(drop)
+}
+
+/// The layer that writes lines to `writer`.
+fn lines<W>(
+    filter: &str,
+    format: LogFormat,
+    colours: bool,
+    writer: W,
+) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LogSettingsError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = parse(filter)?.and(filter_fn(within_cap));
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    Ok(match format {
+        LogFormat::Text => layer.with_ansi(colours).with_filter(filter).boxed(),
+        LogFormat::Json => {
+            layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
+        }
+    })
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogSettingsError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|error| LogSettingsError(format!("the log filter {filter:?} cannot be read: {error}")))
+}
+
+/// Looked at once for each place in the code that logs; the answer is remembered there.
+fn within_cap(metadata: &Metadata<'_>) -> bool {
+    cap(metadata.target()).is_none_or(|cap| cap >= *metadata.level())
+}
+
+fn cap(target: &str) -> Option<LevelFilter> {
+    let of = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    CAPS.iter().find(|(name, _)| of(name)).map(|(_, cap)| *cap)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn capture(filter: &str, format: LogFormat, log: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let layer = lines(filter, format, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let bytes = captured.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn no_filter_uncaps_what_prints_secrets_or_floods() {
+        let text = capture("trace", LogFormat::Text, || {
+            tracing::error!(target: "aws_sigv4::http_request::sign", "a signature");
+            tracing::error!(target: "s3s::ops", "a 404");
+            tracing::warn!(target: "s3s_fs", "a warning");
+            tracing::info!(target: "h2::codec", "a frame");
+            tracing::info!(target: "hyper::proto", "a flush");
+            tracing::debug!(target: "rustls::client", "a handshake");
+        });
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn capped_targets_still_warn_and_others_are_untouched() {
+        let text = capture("trace", LogFormat::Text, || {
+            tracing::warn!(target: "hyper_util::server", "warned");
+            tracing::error!(target: "s3s_fs", "failed");
+            tracing::trace!(target: "h2o", "another crate whose name begins alike");
+            tracing::trace!(target: "longshore::store", "traced");
+        });
+        assert_eq!(text.lines().count(), 4, "{text}");
+    }
+
+    #[test]
+    fn json_lines_have_their_fields_at_the_top() {
+        let text = capture("info", LogFormat::Json, || {
+            tracing::info!(target: "longshore::access", code = "OK", bytes_out = 3, "call");
+            tracing::debug!("not at info");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(r#""code":"OK","bytes_out":3"#), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        let error = check_filter("longshore=loud").unwrap_err().to_string();
+        assert!(error.starts_with(r#"the log filter "longshore=loud" cannot be read: "#), "{error}");
+    }
 }

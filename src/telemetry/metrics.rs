@@ -1,6 +1,37 @@
 //! Counters and histograms by OpenTelemetry, read by Prometheus at `/metrics`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
+};
+use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
+use prometheus::{Registry, TextEncoder};
+
+/// Names as OpenTelemetry's semantic conventions have them (RPC metrics, release candidate), and ours
+/// where it has none. All of them are here, so that a change of the conventions is a change of this page.
+mod name {
+    pub(super) const CALL_DURATION: &str = "rpc.server.call.duration";
+    pub(super) const CALLS_IN_FLIGHT: &str = "longshore.calls.in_flight";
+    pub(super) const S3_ATTEMPTS: &str = "longshore.s3.attempts";
+    pub(super) const S3_RETRIES: &str = "longshore.s3.retries";
+    pub(super) const OBJECT_BYTES: &str = "longshore.object.bytes";
+
+    pub(super) const SYSTEM: &str = "rpc.system.name";
+    pub(super) const METHOD: &str = "rpc.method";
+    pub(super) const STATUS: &str = "rpc.response.status_code";
+    pub(super) const OPERATION: &str = "operation";
+    pub(super) const OUTCOME: &str = "outcome";
+    pub(super) const DIRECTION: &str = "direction";
+}
+
+/// The boundaries that the conventions advise, with finer ones below for small objects that are served
+/// in less than 5 ms and coarser ones above for large transfers. In seconds.
+const CALL_DURATION_BOUNDARIES: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    300.0,
+];
 
 /// Which way bytes of objects went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,29 +42,189 @@ pub enum Direction {
     Download,
 }
 
-/// Every instrument of the process. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics {}
+impl Direction {
+    /// The label's value.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Download => "download",
+        }
+    }
+}
+
+/// Every instrument of one server. Cheap to clone; two of them share nothing, so servers in one process
+/// do not count each other's calls.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    registry: Registry,
+    /// Instruments record nothing any more once it is dropped.
+    _provider: SdkMeterProvider,
+    call_duration: Histogram<f64>,
+    calls_in_flight: UpDownCounter<i64>,
+    s3_attempts: Counter<u64>,
+    s3_retries: Counter<u64>,
+    object_bytes: Counter<u64>,
+}
 
 /// Counts a call as in flight until dropped.
 #[derive(Debug)]
-pub struct InFlight {}
+pub struct InFlight {
+    counter: UpDownCounter<i64>,
+    method: [KeyValue; 1],
+}
 
 impl Metrics {
-    /// A call of `method` (`/service/method`) begins.
-    pub fn call_started(&self, _method: &str) -> InFlight {
-        todo!()
+    /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label: pass known names
+    /// only, and one fixed name for everything else.
+    pub fn call_started(&self, method: &str) -> InFlight {
+        let method = [KeyValue::new(name::METHOD, method.to_owned())];
+        self.0.calls_in_flight.add(1, &method);
+        InFlight { counter: self.0.calls_in_flight.clone(), method }
     }
-    /// A call ended with gRPC status `code` (its name) after `elapsed`.
-    pub fn call_ended(&self, _method: &str, _code: &str, _elapsed: Duration) {}
+
+    /// A call ended with gRPC status `code` (its name, such as `NOT_FOUND`) after `elapsed`.
+    pub fn call_ended(&self, method: &str, code: &'static str, elapsed: Duration) {
+        let labels = [
+            KeyValue::new(name::SYSTEM, "grpc"),
+            KeyValue::new(name::METHOD, method.to_owned()),
+            KeyValue::new(name::STATUS, code),
+        ];
+        self.0.call_duration.record(elapsed.as_secs_f64(), &labels);
+    }
+
     /// Payload bytes passed on.
-    pub fn bytes(&self, _direction: Direction, _count: u64) {}
+    pub fn bytes(&self, direction: Direction, count: u64) {
+        self.0.object_bytes.add(count, &[KeyValue::new(name::DIRECTION, direction.name())]);
+    }
+
     /// An attempt of an S3 `operation` (such as `GetObject`) ended with `outcome`: an HTTP status or what broke.
-    pub fn s3_attempt(&self, _operation: &'static str, _outcome: &str) {}
+    pub fn s3_attempt(&self, operation: &'static str, outcome: &str) {
+        let labels =
+            [KeyValue::new(name::OPERATION, operation), KeyValue::new(name::OUTCOME, outcome.to_owned())];
+        self.0.s3_attempts.add(1, &labels);
+    }
+
     /// An S3 `operation` is tried again.
-    pub fn s3_retry(&self, _operation: &'static str) {}
-    /// All of it in Prometheus's text format.
+    pub fn s3_retry(&self, operation: &'static str) {
+        self.0.s3_retries.add(1, &[KeyValue::new(name::OPERATION, operation)]);
+    }
+
+    /// All of it in Prometheus's text format (version 0.0.4).
     pub fn render(&self) -> String {
-        todo!()
+        TextEncoder::new().encode_to_string(&self.0.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be written as text");
+            String::new()
+        })
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let resource = Resource::builder()
+            .with_service_name("longshore")
+            .with_attribute(KeyValue::new("service.version", crate::VERSION))
+            .build();
+        let mut provider = SdkMeterProvider::builder().with_resource(resource);
+        // A registry that is new has nothing to collide with; should it fail all the same, then serving
+        // without metrics is better than not serving.
+        match opentelemetry_prometheus::exporter().with_registry(registry.clone()).build() {
+            Ok(exporter) => provider = provider.with_reader(exporter),
+            Err(error) => tracing::error!(%error, "metrics cannot be exported to Prometheus"),
+        }
+        let provider = provider.build();
+        Self(Arc::new(Instruments::new(registry, provider)))
+    }
+}
+
+impl Instruments {
+    fn new(registry: Registry, provider: SdkMeterProvider) -> Self {
+        let meter: Meter = provider.meter("longshore");
+        Self {
+            call_duration: meter
+                .f64_histogram(name::CALL_DURATION)
+                .with_unit("s")
+                .with_description("How long calls took, up to the end of the response.")
+                .with_boundaries(CALL_DURATION_BOUNDARIES.to_vec())
+                .build(),
+            calls_in_flight: meter
+                .i64_up_down_counter(name::CALLS_IN_FLIGHT)
+                .with_description("Calls that have begun and not ended.")
+                .build(),
+            s3_attempts: meter
+                .u64_counter(name::S3_ATTEMPTS)
+                .with_description("Requests sent to S3, each attempt by itself.")
+                .build(),
+            s3_retries: meter
+                .u64_counter(name::S3_RETRIES)
+                .with_description("Requests to S3 that were tried again.")
+                .build(),
+            // Without a unit: Prometheus's exporter would append it to the name a second time.
+            object_bytes: meter
+                .u64_counter(name::OBJECT_BYTES)
+                .with_description("Bytes of objects passed on, by direction.")
+                .build(),
+            registry,
+            _provider: provider,
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.counter.add(-1, &self.method);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(text: &'a str, start: &str, label: &str) -> &'a str {
+        text.lines()
+            .find(|line| line.starts_with(start) && line.contains(label))
+            .unwrap_or_else(|| panic!("no line {start} with {label} in\n{text}"))
+    }
+
+    #[test]
+    fn a_call_is_in_flight_until_its_guard_is_dropped_and_then_has_a_duration() {
+        let metrics = Metrics::default();
+        let guard = metrics.call_started("longshore.v1.ObjectService/Get");
+        let method = r#"rpc_method="longshore.v1.ObjectService/Get""#;
+        assert!(line(&metrics.render(), "longshore_calls_in_flight{", method).ends_with(" 1"));
+
+        drop(guard);
+        metrics.call_ended("longshore.v1.ObjectService/Get", "NOT_FOUND", Duration::from_millis(30));
+        let text = metrics.render();
+        assert!(line(&text, "longshore_calls_in_flight{", method).ends_with(" 0"));
+        let count = line(&text, "rpc_server_call_duration_seconds_count{", method);
+        assert!(count.contains(r#"rpc_system_name="grpc""#), "{count}");
+        assert!(count.contains(r#"rpc_response_status_code="NOT_FOUND""#), "{count}");
+        assert!(line(&text, "rpc_server_call_duration_seconds_bucket{", r#"le="0.05""#).ends_with(" 1"));
+        assert!(line(&text, "rpc_server_call_duration_seconds_bucket{", r#"le="0.025""#).ends_with(" 0"));
+    }
+
+    #[test]
+    fn attempts_retries_and_bytes_are_counted() {
+        let metrics = Metrics::default();
+        metrics.s3_attempt("GetObject", "503");
+        metrics.s3_retry("GetObject");
+        metrics.s3_attempt("GetObject", "200");
+        metrics.bytes(Direction::Download, 1024);
+        metrics.bytes(Direction::Download, 1);
+        let text = metrics.render();
+        assert!(line(&text, "longshore_s3_attempts_total{", r#"outcome="503""#).ends_with(" 1"));
+        assert!(line(&text, "longshore_s3_retries_total{", r#"operation="GetObject""#).ends_with(" 1"));
+        assert!(line(&text, "longshore_object_bytes_total{", r#"direction="download""#).ends_with(" 1025"));
+    }
+
+    #[test]
+    fn two_of_them_share_nothing() {
+        let (one, other) = (Metrics::default(), Metrics::default());
+        one.bytes(Direction::Upload, 1);
+        assert!(!other.render().contains("longshore_object_bytes"));
     }
 }

@@ -4,6 +4,6 @@ mod logs;
 mod metrics;
 mod tasks;
 
-pub use logs::{LogFormat, LogSettings, LogSettingsError, init as init_logs};
+pub use logs::{LogFormat, LogSettings, LogSettingsError, check_filter, init as init_logs};
 pub use metrics::{Direction, InFlight, Metrics};
 pub use tasks::Tasks;

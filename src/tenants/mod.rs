@@ -1,6 +1,10 @@
 //! The pool: tenants and their stores, each store built on first use.
 
+mod pool;
+
 use std::collections::BTreeMap;
+
+pub use pool::{Pool, Tenant};
 
 use crate::{auth::CallerSettings, store::StoreSettings};
 

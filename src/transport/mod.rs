@@ -1,7 +1,16 @@
 //! Getting one request to a server and its answer back: connections, timeouts, attempts, backoff.
 //!
-//! Knows no S3: the room above hands it what to send and how to judge what came back.
+//! Knows no S3: the room above hands it what to send and says how to judge what came back.
 
+mod attempts;
+mod body;
+mod connector;
+mod http_client;
 mod options;
+mod quota;
 
+pub use attempts::{Again, Attempts, RetryCost};
+pub use body::{Payload, RequestBody, ResponseBody};
+pub use http_client::{HttpClient, TransportError, TransportErrorKind};
 pub use options::{Backoff, ClientOptions, RetryPolicy};
+pub use quota::RetryQuota;

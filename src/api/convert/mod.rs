@@ -1,0 +1,53 @@
+//! Between the messages of the API and the stores' own types. Requests are checked here, and what is wrong is
+//! told by the field's path in the proto.
+
+mod list;
+mod object;
+mod read;
+mod settings;
+mod write;
+
+pub(crate) use list::{list_options, page_size, walk_options};
+pub(crate) use object::{attributes_message, checked_chunk, chunk, duration, object_meta, object_metas};
+pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
+pub(crate) use settings::store as store_message;
+pub(crate) use write::{attributes, claim, mode, mode_name, tags, upload_options, write_options};
+
+use super::failure::Failure;
+
+/// A size, offset or count from the wire, where it is signed because many languages have no other integers.
+fn unsigned(value: i64, field: &str) -> Result<u64, Failure> {
+    u64::try_from(value).map_err(|_| Failure::field(field.to_owned(), format!("{value} is negative")))
+}
+
+/// A size, offset or count for the wire. No object comes near the bound.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// An empty text stands for none.
+fn non_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// A text that becomes the value of an HTTP header: control characters have no place there (RFC 9110, section
+/// 5.5), and a line break would be another header.
+fn header_text(text: String, field: &str) -> Result<String, Failure> {
+    if text.chars().any(char::is_control) {
+        return Err(Failure::field(field.to_owned(), "holds a control character"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Failure;
+
+    /// The field that a failed conversion names.
+    pub(crate) fn field<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
+        match result.unwrap_err() {
+            Failure::Field { field, .. } => field.into_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What a read asks for.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prost_types::Timestamp;
+
+use super::{Failure, header_text, non_empty, unsigned};
+use crate::{
+    pb::{self, byte_range::Range},
+    store::{ByteRange, Conditions, Error, ErrorKind, RangesOptions, ReadOptions},
+};
+
+/// The most ranges of one call.
+const MAX_RANGES: usize = 1000;
+
+/// How close ranges have to be to be fetched together, unless the caller says so, in bytes.
+const COALESCE_BYTES: u64 = 1024 * 1024;
+
+/// The first and the last second of a `google.protobuf.Timestamp`: the years 1 to 9999.
+const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// A key. How long it may be depends on the store's prefix, so the store checks that.
+pub(crate) fn key<'a>(key: &'a str, field: &str) -> Result<&'a str, Failure> {
+    if key.is_empty() {
+        return Err(Failure::field(field.to_owned(), "is required"));
+    }
+    Ok(key)
+}
+
+/// A version id: opaque, but it ends up in a query.
+pub(crate) fn version(version: String, field: &str) -> Result<Option<String>, Failure> {
+    header_text(version, field).map(non_empty)
+}
+
+/// Which version, on which conditions.
+pub(crate) fn read_options(
+    version_id: String,
+    conditions_message: Option<pb::ReadConditions>,
+) -> Result<ReadOptions, Failure> {
+    Ok(ReadOptions {
+        version: version(version_id, "version")?,
+        conditions: conditions(conditions_message, "conditions")?,
+    })
+}
+
+/// Which bytes; `None` is all of them.
+pub(crate) fn range(range: Option<pb::ByteRange>, field: &str) -> Result<Option<ByteRange>, Failure> {
+    let Some(range) = range.and_then(|range| range.range) else {
+        return Ok(None);
+    };
+    let range = match range {
+        Range::Bounded(bounded) => {
+            let start = unsigned(bounded.start, &format!("{field}.bounded.start"))?;
+            let end = unsigned(bounded.end, &format!("{field}.bounded.end"))?;
+            if start > end {
+                let message = format!("{end} is less than the start, {start}");
+                return Err(Failure::field(format!("{field}.bounded.end"), message));
+            }
+            ByteRange::Bounded { start, end }
+        }
+        Range::Offset(offset) => ByteRange::Offset(unsigned(offset, &format!("{field}.offset"))?),
+        Range::Suffix(suffix) => match unsigned(suffix, &format!("{field}.suffix"))? {
+            // Said here because servers differ: RFC 9110, section 14.1.2, calls it unsatisfiable, and some send
+            // the whole object.
+            0 => {
+                let message = format!("`{field}.suffix`: the last 0 bytes of an object cannot be read");
+                return Err(Error::new(ErrorKind::RangeNotSatisfiable, message).into());
+            }
+            suffix => ByteRange::Suffix(suffix),
+        },
+    };
+    Ok(Some(range))
+}
+
+/// Several ranges of one object.
+pub(crate) fn ranges_options(request: pb::GetRangesRequest) -> Result<RangesOptions, Failure> {
+    let count = request.ranges.len();
+    if !(1..=MAX_RANGES).contains(&count) {
+        let message = format!("{count} ranges are not between 1 and {MAX_RANGES}");
+        return Err(Failure::field("ranges", message));
+    }
+    let ranges = request.ranges.into_iter().enumerate().map(|(index, asked)| {
+        // A range without ends is the whole object.
+        Ok(range(Some(asked), &format!("ranges[{index}]"))?.unwrap_or(ByteRange::Offset(0)))
+    });
+    let coalesce_bytes = match request.coalesce_bytes {
+        Some(bytes) => unsigned(bytes, "coalesce_bytes")?,
+        None => COALESCE_BYTES,
+    };
+    Ok(RangesOptions {
+        ranges: ranges.collect::<Result<_, Failure>>()?,
+        // The API fetches together what is closer than this, the store what is at most this far apart.
+        coalesce_bytes: coalesce_bytes.saturating_sub(1),
+        read: read_options(request.version, request.conditions)?,
+    })
+}
+
+/// Conditions of a read. Those that no object can fulfil are refused, rather than answered with a failure that
+/// looks as if it were the object's.
+pub(crate) fn conditions(message: Option<pb::ReadConditions>, field: &str) -> Result<Conditions, Failure> {
+    let message = message.unwrap_or_default();
+    let conditions = Conditions {
+        if_match: etag(message.if_match, &format!("{field}.if_match"))?,
+        if_none_match: etag(message.if_none_match, &format!("{field}.if_none_match"))?,
+        if_modified_since: instant(message.if_modified_since, &format!("{field}.if_modified_since"))?,
+        if_unmodified_since: instant(message.if_unmodified_since, &format!("{field}.if_unmodified_since"))?,
+    };
+    if let (Some(wanted), Some(unwanted)) = (&conditions.if_match, &conditions.if_none_match)
+        && (wanted == unwanted || unwanted == "*")
+    {
+        let field = format!("{field}.if_none_match");
+        return Err(Failure::field(field, "excludes every object that `if_match` lets through"));
+    }
+    // With an ETag beside it, a date is not looked at (RFC 9110, section 13.2.2).
+    if let (Some(after), Some(before)) = (conditions.if_modified_since, conditions.if_unmodified_since)
+        && conditions.if_match.is_none()
+        && conditions.if_none_match.is_none()
+        && after >= before
+    {
+        let field = format!("{field}.if_modified_since");
+        return Err(Failure::field(field, "is not before `if_unmodified_since`"));
+    }
+    Ok(conditions)
+}
+
+/// Which conditions are set, by their fields.
+pub(crate) fn condition_names(conditions: &Conditions) -> Vec<&'static str> {
+    let names = [
+        (conditions.if_match.is_some(), "if_match"),
+        (conditions.if_none_match.is_some(), "if_none_match"),
+        // RFC 9110, section 13.2.2: a date is not looked at beside an ETag.
+        (conditions.if_modified_since.is_some() && conditions.if_none_match.is_none(), "if_modified_since"),
+        (conditions.if_unmodified_since.is_some() && conditions.if_match.is_none(), "if_unmodified_since"),
+    ];
+    names.into_iter().filter_map(|(set, name)| set.then_some(name)).collect()
+}
+
+pub(super) fn etag(etag: String, field: &str) -> Result<Option<String>, Failure> {
+    // RFC 9110, section 8.8.3: an entity tag is visible characters.
+    if !etag.chars().all(|character| character == ' ' || character.is_ascii_graphic()) {
+        return Err(Failure::field(field.to_owned(), "holds a character that no ETag has"));
+    }
+    Ok(non_empty(etag))
+}
+
+fn instant(timestamp: Option<Timestamp>, field: &str) -> Result<Option<SystemTime>, Failure> {
+    let Some(timestamp) = timestamp else {
+        return Ok(None);
+    };
+    if !TIMESTAMP_SECONDS.contains(&timestamp.seconds) || !(0..1_000_000_000).contains(&timestamp.nanos) {
+        return Err(Failure::field(field.to_owned(), "is not between the years 1 and 9999"));
+    }
+    // HTTP dates have whole seconds, and those before 1970 say the same of any object as 1970 does.
+    let seconds = u64::try_from(timestamp.seconds).unwrap_or(0);
+    Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::field, *};
+
+    fn bounded(start: i64, end: i64) -> pb::ByteRange {
+        pb::ByteRange { range: Some(Range::Bounded(pb::BoundedRange { start, end })) }
+    }
+
+    #[test]
+    fn ranges_are_taken_or_named() {
+        let of = |range| super::range(Some(pb::ByteRange { range: Some(range) }), "range");
+        assert_eq!(range(None, "range").unwrap(), None);
+        assert_eq!(range(Some(pb::ByteRange { range: None }), "range").unwrap(), None);
+        assert_eq!(
+            range(Some(bounded(3, 3)), "range").unwrap(),
+            Some(ByteRange::Bounded { start: 3, end: 3 })
+        );
+        assert_eq!(of(Range::Offset(0)).unwrap(), Some(ByteRange::Offset(0)));
+        assert_eq!(of(Range::Suffix(9)).unwrap(), Some(ByteRange::Suffix(9)));
+        assert_eq!(field(range(Some(bounded(4, 3)), "range")), "range.bounded.end");
+        assert_eq!(field(range(Some(bounded(-1, 3)), "range")), "range.bounded.start");
+        assert_eq!(field(range(Some(bounded(0, i64::MIN)), "range")), "range.bounded.end");
+        assert_eq!(field(of(Range::Offset(-1))), "range.offset");
+        assert_eq!(field(of(Range::Suffix(-1))), "range.suffix");
+        let Failure::Store(error) = of(Range::Suffix(0)).unwrap_err() else { panic!() };
+        assert_eq!(error.kind(), ErrorKind::RangeNotSatisfiable);
+    }
+
+    #[test]
+    fn the_range_at_fault_is_told_by_its_index() {
+        let request = |ranges| pb::GetRangesRequest { ranges, ..Default::default() };
+        assert_eq!(
+            field(ranges_options(request(vec![bounded(0, 1), bounded(2, 1)]))),
+            "ranges[1].bounded.end"
+        );
+        assert_eq!(field(ranges_options(request(Vec::new()))), "ranges");
+        assert_eq!(field(ranges_options(request(vec![pb::ByteRange::default(); 1001]))), "ranges");
+        let options = ranges_options(request(vec![pb::ByteRange::default(); 1000])).unwrap();
+        assert_eq!((options.ranges.len(), options.ranges[0]), (1000, ByteRange::Offset(0)));
+        assert_eq!(options.coalesce_bytes, 1024 * 1024 - 1);
+    }
+
+    #[test]
+    fn coalescing_is_for_gaps_smaller_than_asked() {
+        let options = |coalesce_bytes| {
+            let ranges = vec![pb::ByteRange::default()];
+            ranges_options(pb::GetRangesRequest { ranges, coalesce_bytes, ..Default::default() })
+        };
+        assert_eq!(options(Some(10)).unwrap().coalesce_bytes, 9);
+        assert_eq!(options(Some(0)).unwrap().coalesce_bytes, 0);
+        assert_eq!(field(options(Some(-1))), "coalesce_bytes");
+    }
+
+    #[test]
+    fn timestamps_are_whole_seconds_of_this_era() {
+        let at = |seconds, nanos| instant(Some(Timestamp { seconds, nanos }), "t");
+        assert_eq!(at(5, 999_999_999).unwrap(), Some(UNIX_EPOCH + Duration::from_secs(5)));
+        assert_eq!(at(-5, 0).unwrap(), Some(UNIX_EPOCH));
+        assert_eq!(at(-62_135_596_800, 0).unwrap(), Some(UNIX_EPOCH));
+        assert!(at(253_402_300_799, 0).is_ok());
+        for (seconds, nanos) in
+            [(253_402_300_800, 0), (-62_135_596_801, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)]
+        {
+            assert_eq!(field(at(seconds, nanos)), "t");
+        }
+    }
+
+    #[test]
+    fn conditions_that_no_object_fulfils_are_refused() {
+        let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let check = |message: pb::ReadConditions| conditions(Some(message), "conditions");
+        let etags = |wanted: &str, unwanted: &str| pb::ReadConditions {
+            if_match: wanted.to_owned(),
+            if_none_match: unwanted.to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(field(check(etags("\"a\"", "\"a\""))), "conditions.if_none_match");
+        assert_eq!(field(check(etags("\"a\"", "*"))), "conditions.if_none_match");
+        assert!(check(etags("\"a\"", "\"b\"")).is_ok());
+        assert!(check(etags("*", "\"b\"")).is_ok());
+        assert!(check(etags("", "*")).is_ok());
+        let dates = |after, before| pb::ReadConditions {
+            if_modified_since: time(after),
+            if_unmodified_since: time(before),
+            ..Default::default()
+        };
+        assert_eq!(field(check(dates(10, 10))), "conditions.if_modified_since");
+        assert!(check(dates(10, 11)).is_ok());
+        assert!(check(pb::ReadConditions { if_match: "\"a\"".to_owned(), ..dates(10, 10) }).is_ok());
+        assert_eq!(field(check(etags("\"a\"\r\nx: y", ""))), "conditions.if_match");
+        assert_eq!(conditions(None, "conditions").unwrap(), Conditions::default());
+    }
+
+    #[test]
+    fn a_key_is_required_and_otherwise_left_alone() {
+        assert_eq!(field(key("", "source.key")), "source.key");
+        for odd in ["/", "..", "a//b", " ", "\u{1f600}", "\u{1}", "e\u{301}"] {
+            assert_eq!(key(odd, "key").unwrap(), odd);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What a write is told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Failure, header_text, non_empty, read::etag, unsigned};
+use crate::{
+    pb::{self, write_mode::Mode},
+    store::{Attributes, ChecksumAlgorithm, Tags, UploadClaim, UploadOptions, WriteMode, WriteOptions},
+};
+
+/// The user metadata by which a conditional write knows itself again.
+const WRITE_ID: &str = "longshore-write-id";
+
+/// S3's rules for object tags: how many, and how many characters in a key and in a value.
+const MAX_TAGS: usize = 10;
+const MAX_TAG_KEY: usize = 128;
+const MAX_TAG_VALUE: usize = 256;
+
+/// S3's limits for parts, in bytes, and how many there may be.
+const MIN_PART: u64 = 5 << 20;
+const MAX_PART: u64 = 5 << 30;
+const MAX_PARTS: u64 = 10_000;
+
+/// How a whole object is written.
+pub(crate) fn write_options(
+    attributes_message: Option<pb::Attributes>,
+    tags_message: HashMap<String, String>,
+    mode_message: Option<pb::WriteMode>,
+    checksum_algorithm: i32,
+) -> Result<WriteOptions, Failure> {
+    Ok(WriteOptions {
+        attributes: attributes(attributes_message.unwrap_or_default())?,
+        tags: tags(tags_message)?,
+        mode: mode(mode_message)?,
+        checksum_algorithm: algorithm(checksum_algorithm)?,
+    })
+}
+
+/// How an upload is written.
+pub(crate) fn upload_options(spec: pb::UploadSpec) -> Result<UploadOptions, Failure> {
+    let size = spec.size.map(|size| unsigned(size, "spec.size")).transpose()?;
+    if let Some(size) = size.filter(|size| *size > MAX_PARTS * MAX_PART) {
+        let message = format!("{size} bytes are more than {MAX_PARTS} parts of 5 GiB hold");
+        return Err(Failure::field("spec.size", message));
+    }
+    let part_size = spec.part_size.map(|size| unsigned(size, "spec.part_size")).transpose()?;
+    if let Some(size) = part_size.filter(|size| !(MIN_PART..=MAX_PART).contains(size)) {
+        return Err(Failure::field(
+            "spec.part_size",
+            format!("{size} bytes are not between 5 MiB and 5 GiB"),
+        ));
+    }
+    let write = write_options(spec.attributes, spec.tags, spec.mode, spec.checksum_algorithm)
+        .map_err(|failure| below("spec", failure))?;
+    Ok(UploadOptions { write, size, part_size })
+}
+
+/// What the caller computed over the whole upload.
+pub(crate) fn claim(finish: pb::UploadFinish) -> Result<UploadClaim, Failure> {
+    let size = finish.size.map(|size| unsigned(size, "finish.size")).transpose()?;
+    Ok(UploadClaim { size, crc32c: finish.crc32c })
+}
+
+/// An object's headers and user metadata.
+pub(crate) fn attributes(message: pb::Attributes) -> Result<Attributes, Failure> {
+    Ok(Attributes {
+        content_type: header_text(message.content_type, "attributes.content_type")?,
+        content_encoding: header_text(message.content_encoding, "attributes.content_encoding")?,
+        content_language: header_text(message.content_language, "attributes.content_language")?,
+        content_disposition: header_text(message.content_disposition, "attributes.content_disposition")?,
+        cache_control: header_text(message.cache_control, "attributes.cache_control")?,
+        storage_class: header_text(message.storage_class, "attributes.storage_class")?,
+        metadata: metadata(message.metadata)?,
+    })
+}
+
+/// Object tags.
+pub(crate) fn tags(message: HashMap<String, String>) -> Result<Tags, Failure> {
+    if message.len() > MAX_TAGS {
+        return Err(Failure::field("tags", format!("{} tags are more than {MAX_TAGS}", message.len())));
+    }
+    for (key, value) in &message {
+        if !(1..=MAX_TAG_KEY).contains(&key.chars().count()) {
+            let message = format!("the key `{key}` has not between 1 and {MAX_TAG_KEY} characters");
+            return Err(Failure::field("tags", message));
+        }
+        if value.chars().count() > MAX_TAG_VALUE {
+            let message = format!("the value of `{key}` has more than {MAX_TAG_VALUE} characters");
+            return Err(Failure::field("tags", message));
+        }
+    }
+    Ok(message.into_iter().collect())
+}
+
+/// Whether a write may replace what is there.
+pub(crate) fn mode(message: Option<pb::WriteMode>) -> Result<WriteMode, Failure> {
+    match message.and_then(|message| message.mode) {
+        None | Some(Mode::Overwrite(_)) => Ok(WriteMode::Overwrite),
+        Some(Mode::Create(_)) => Ok(WriteMode::Create),
+        Some(Mode::Update(update)) => {
+            let etag = etag(update.etag, "mode.update.etag")?
+                .ok_or_else(|| Failure::field("mode.update.etag", "is required"))?;
+            let version = header_text(update.version, "mode.update.version")?;
+            Ok(WriteMode::Update { etag, version: non_empty(version) })
+        }
+    }
+}
+
+/// The mode's field, if it is a condition that can fail as one.
+pub(crate) fn mode_name(mode: &WriteMode) -> Option<&'static str> {
+    matches!(mode, WriteMode::Update { .. }).then_some("mode.update")
+}
+
+fn algorithm(value: i32) -> Result<Option<ChecksumAlgorithm>, Failure> {
+    let algorithm = pb::ChecksumAlgorithm::try_from(value)
+        .map_err(|_| Failure::field("checksum_algorithm", format!("{value} is no value of the enum")))?;
+    Ok(match algorithm {
+        pb::ChecksumAlgorithm::Unspecified => None,
+        pb::ChecksumAlgorithm::Crc32 => Some(ChecksumAlgorithm::Crc32),
+        pb::ChecksumAlgorithm::Crc32c => Some(ChecksumAlgorithm::Crc32c),
+        pb::ChecksumAlgorithm::Crc64nvme => Some(ChecksumAlgorithm::Crc64Nvme),
+        pb::ChecksumAlgorithm::Sha1 => Some(ChecksumAlgorithm::Sha1),
+        pb::ChecksumAlgorithm::Sha256 => Some(ChecksumAlgorithm::Sha256),
+    })
+}
+
+/// User metadata. A name becomes part of a header's name, which has no case; two that differ by nothing else
+/// would lose one of their values in silence.
+fn metadata(message: HashMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
+    let wrong = |message: String| Failure::field("attributes.metadata", message);
+    let mut metadata = BTreeMap::new();
+    for (name, value) in message {
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(wrong(format!("`{}` cannot be part of a header's name", name.escape_debug())));
+        }
+        let lower = name.to_ascii_lowercase();
+        if lower == WRITE_ID {
+            return Err(wrong(format!("`{WRITE_ID}` is reserved")));
+        }
+        if metadata.insert(lower.clone(), value).is_some() {
+            return Err(wrong(format!("`{lower}` is there twice, written differently")));
+        }
+    }
+    Ok(metadata)
+}
+
+/// A character of a header's name (RFC 9110, section 5.6.2).
+fn token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The same failure, its field below another.
+fn below(parent: &str, failure: Failure) -> Failure {
+    match failure {
+        Failure::Field { field, message } => Failure::field(format!("{parent}.{field}"), message),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::field, *};
+
+    fn texts(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn metadata_names_are_lower_cased_header_names() {
+        let taken = metadata(texts(&[("Owner", "\u{e9}t\u{e9}\n"), ("x-Y_z", "")])).unwrap();
+        assert_eq!(taken.keys().collect::<Vec<_>>(), ["owner", "x-y_z"]);
+        assert_eq!(taken["owner"], "\u{e9}t\u{e9}\n");
+        for wrong in ["", "a b", "a:b", "\u{e9}", "a\r\nb", "longshore-write-id", "Longshore-Write-Id"] {
+            assert_eq!(field(metadata(texts(&[(wrong, "")]))), "attributes.metadata", "{wrong}");
+        }
+        assert_eq!(field(metadata(texts(&[("Owner", "a"), ("owner", "b")]))), "attributes.metadata");
+    }
+
+    #[test]
+    fn headers_hold_no_line_breaks() {
+        let attributes = |content_type: &str| {
+            super::attributes(pb::Attributes { content_type: content_type.to_owned(), ..Default::default() })
+        };
+        assert_eq!(field(attributes("text/plain\r\nx-amz-acl: public-read")), "attributes.content_type");
+        assert_eq!(attributes("text/plain").unwrap().content_type, "text/plain");
+    }
+
+    #[test]
+    fn tags_keep_to_the_rules_of_s3() {
+        let many: HashMap<_, _> = (0..11).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(field(tags(many)), "tags");
+        assert_eq!(field(tags(texts(&[("", "v")]))), "tags");
+        assert_eq!(field(tags(texts(&[(&"k".repeat(129), "v")]))), "tags");
+        assert_eq!(field(tags(texts(&[("k", &"v".repeat(257))]))), "tags");
+        let long = "\u{e9}".repeat(128);
+        assert_eq!(tags(texts(&[(&long, "")])).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn modes_are_told_apart() {
+        let of = |mode| super::mode(Some(pb::WriteMode { mode: Some(mode) }));
+        let update = |etag: &str| {
+            Mode::Update(pb::write_mode::Update { etag: etag.to_owned(), version: String::new() })
+        };
+        assert_eq!(mode(None).unwrap(), WriteMode::Overwrite);
+        assert_eq!(mode(Some(pb::WriteMode { mode: None })).unwrap(), WriteMode::Overwrite);
+        assert_eq!(of(Mode::Create(pb::write_mode::Create {})).unwrap(), WriteMode::Create);
+        let expected = WriteMode::Update { etag: "\"e\"".to_owned(), version: None };
+        assert_eq!(of(update("\"e\"")).unwrap(), expected);
+        assert_eq!(mode_name(&expected), Some("mode.update"));
+        assert_eq!(field(of(update(""))), "mode.update.etag");
+    }
+
+    #[test]
+    fn unknown_enum_values_are_refused() {
+        assert_eq!(algorithm(0).unwrap(), None);
+        assert_eq!(algorithm(5).unwrap(), Some(ChecksumAlgorithm::Sha256));
+        for value in [6, -1, i32::MAX] {
+            assert_eq!(field(algorithm(value)), "checksum_algorithm");
+        }
+    }
+
+    #[test]
+    fn fields_of_a_spec_are_told_with_their_parent() {
+        let spec = |edit: fn(&mut pb::UploadSpec)| {
+            let mut spec = pb::UploadSpec::default();
+            edit(&mut spec);
+            upload_options(spec)
+        };
+        assert_eq!(field(spec(|spec| spec.size = Some(-1))), "spec.size");
+        assert_eq!(field(spec(|spec| spec.size = Some(10_000 * (5 << 30) + 1))), "spec.size");
+        assert_eq!(field(spec(|spec| spec.part_size = Some(0))), "spec.part_size");
+        assert_eq!(field(spec(|spec| spec.part_size = Some((5 << 30) + 1))), "spec.part_size");
+        assert_eq!(field(spec(|spec| spec.checksum_algorithm = 9)), "spec.checksum_algorithm");
+        let options = spec(|spec| (spec.size, spec.part_size) = (Some(0), Some(5 << 20))).unwrap();
+        assert_eq!((options.size, options.part_size), (Some(0), Some(5 << 20)));
+        assert_eq!(field(claim(pb::UploadFinish { size: Some(-1), crc32c: None })), "finish.size");
+    }
+}

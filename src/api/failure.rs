@@ -1,0 +1,139 @@
+//! Everything that a handler can fail with, before it is a status.
+
+use std::borrow::Cow;
+
+use tonic::{Code, Status};
+
+use super::status::{self, Labels, Side};
+use crate::{
+    auth::Refusal,
+    pb::ErrorReason,
+    store::{Error, ErrorKind},
+};
+
+/// Why a call, or one key of it, fails.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The store says so.
+    Store(Error),
+    /// A field of the request, by its path in the proto.
+    Field {
+        /// The path, such as `range.bounded.end`.
+        field: Cow<'static, str>,
+        /// What would be right.
+        message: String,
+    },
+    /// The caller may not.
+    Refused(Refusal),
+    /// The tenant has no such store.
+    StoreNotFound(String),
+    /// A method that this release does not have yet.
+    NotImplemented(&'static str),
+    /// tonic could not read the caller's next message, or the caller is gone.
+    Stream(Status),
+}
+
+impl Failure {
+    /// A field that is wrong; `message` says what would be right.
+    pub(crate) fn field(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::Field { field: field.into(), message: message.into() }
+    }
+
+    /// The bytes of `what` do not have the CRC-32C that the caller gave for them.
+    pub(crate) fn checksum(what: &str, expected: u32, found: u32) -> Self {
+        Self::Store(Error::new(
+            ErrorKind::ChecksumMismatch,
+            format!("{what} has the CRC-32C {found:08x} and not {expected:08x} as announced: send it again"),
+        ))
+    }
+
+    /// Code, reason and side.
+    pub(crate) fn verdict(&self) -> (Code, ErrorReason, Side) {
+        match self {
+            Self::Store(error) => status::verdict(error.kind()),
+            Self::Field { .. } => (Code::InvalidArgument, ErrorReason::InvalidField, Side::Caller),
+            Self::Refused(refusal) => {
+                let (code, reason) = refused(refusal);
+                (code, reason, Side::Caller)
+            }
+            Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Side::Caller),
+            Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Side::Longshore),
+            Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Side::Caller),
+        }
+    }
+
+    /// One plain sentence.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Store(error) => error.message().to_owned(),
+            Self::Field { field, message } => format!("`{field}`: {message}"),
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::StoreNotFound(store) => format!("the tenant has no store `{store}`"),
+            Self::NotImplemented(method) => format!("this release does not have {method} yet"),
+            Self::Stream(status) => status.message().to_owned(),
+        }
+    }
+
+    /// The error code that S3 gave; empty where the failure was not S3's answer.
+    pub(crate) fn s3_code(&self) -> &str {
+        match self {
+            Self::Store(error) => error.service().map_or("", |service| &service.code),
+            _ => "",
+        }
+    }
+
+    /// What the caller gets.
+    pub(crate) fn into_status(self, labels: &Labels<'_>) -> Status {
+        let (code, reason, _) = self.verdict();
+        let draft = status::Draft::new(code, reason, self.message());
+        match self {
+            Self::Store(error) => draft.labels(labels).error(&error, labels).build(),
+            Self::Field { field, message } => draft.labels(labels).violation(&field, &message).build(),
+            Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
+                draft.label("access", access.as_str()).label("store", store).labels(labels).build()
+            }
+            Self::Refused(_) => draft.labels(labels).build(),
+            Self::StoreNotFound(store) => {
+                let draft = draft.resource("longshore.v1.Store", &store);
+                draft.label("store", store).labels(labels).build()
+            }
+            Self::NotImplemented(method) => draft.label("method", method).labels(labels).build(),
+            Self::Stream(status) => status::complete(status, labels.request_id),
+        }
+    }
+
+    /// What the caller gets if its deadline has passed meanwhile: the store gave up because there was no time
+    /// left, and not because S3 is to blame.
+    pub(crate) fn into_deadline_exceeded(self, labels: &Labels<'_>) -> Status {
+        let message = format!("the deadline of the call passed; before that: {}", self.message());
+        let draft = status::Draft::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message);
+        match self {
+            Self::Store(error) => draft.labels(labels).error(&error, labels).build(),
+            _ => draft.labels(labels).build(),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
+    match refusal {
+        Refusal::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
+        Refusal::TokenUnknown => (Code::Unauthenticated, ErrorReason::TokenUnknown),
+        Refusal::TenantRequired => (Code::InvalidArgument, ErrorReason::TenantRequired),
+        Refusal::TenantNotAllowed => (Code::PermissionDenied, ErrorReason::TenantNotAllowed),
+        // There is no reason of its own for it: whoever asks for a store of no tenant finds no store.
+        Refusal::TenantUnknown => (Code::NotFound, ErrorReason::StoreNotFound),
+        Refusal::AccessNotGranted { .. } => (Code::PermissionDenied, ErrorReason::AccessNotGranted),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,237 @@
+//! The one way in for every call: who calls, for which tenant, in which store, by which grant.
+
+use std::{sync::OnceLock, time::Instant};
+
+use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
+
+use super::{
+    call::CallContext,
+    failure::Failure,
+    status::{self, Labels, Side},
+};
+use crate::{
+    auth::{Access, Actor, Authenticator, Refusal, Scope},
+    store::S3Store,
+    telemetry::{Direction, Metrics},
+    tenants::{Pool, Tenant},
+};
+
+/// The name of the store that an empty name means.
+const DEFAULT_STORE: &str = "default";
+
+/// The metadata that names the tenant.
+const TENANT: &str = "x-longshore-tenant";
+
+/// The longest name of a tenant; a longer text is not repeated to whoever sent it.
+const MAX_NAME: usize = 64;
+
+/// Lets calls in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    pool: Pool,
+    authenticator: Authenticator,
+    metrics: Metrics,
+}
+
+/// A call that was let in: who acts for which tenant, and what is known of the call by now.
+#[derive(Debug)]
+pub(crate) struct Call {
+    context: CallContext,
+    actor: Actor,
+    tenant: Tenant,
+    metrics: Metrics,
+    key: OnceLock<String>,
+    source_key: OnceLock<String>,
+    conditions: OnceLock<Vec<&'static str>>,
+}
+
+/// A store's name with the empty one spelled out.
+pub(crate) fn store_name(name: &str) -> &str {
+    if name.is_empty() { DEFAULT_STORE } else { name }
+}
+
+impl Gate {
+    pub(crate) fn new(pool: Pool, authenticator: Authenticator, metrics: Metrics) -> Self {
+        Self { pool, authenticator, metrics }
+    }
+
+    /// Finds out who calls and for which tenant.
+    pub(crate) fn admit<T>(&self, request: Request<T>) -> Result<(Call, T), Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let context = context(&extensions);
+        match self.acting(&metadata, &context) {
+            Ok((actor, tenant)) => {
+                let call = Call {
+                    context,
+                    actor,
+                    tenant,
+                    metrics: self.metrics.clone(),
+                    key: OnceLock::new(),
+                    source_key: OnceLock::new(),
+                    conditions: OnceLock::new(),
+                };
+                Ok((call, message))
+            }
+            Err(failure) => {
+                let labels = Labels {
+                    request_id: &context.request_id,
+                    tenant: refused_tenant(&failure, &metadata),
+                    ..Labels::default()
+                };
+                Err(failure.into_status(&labels))
+            }
+        }
+    }
+
+    fn acting(&self, metadata: &MetadataMap, context: &CallContext) -> Result<(Actor, Tenant), Failure> {
+        let principal = match only(metadata, "authorization")? {
+            // What is not visible ASCII is no token (RFC 6750, section 2.1).
+            Some(Err(())) => self.authenticator.authenticate(Some("Bearer \u{fffd}"))?,
+            Some(Ok(text)) => self.authenticator.authenticate(Some(text))?,
+            None => self.authenticator.authenticate(None)?,
+        };
+        let named = match only(metadata, TENANT)? {
+            Some(Err(())) => return Err(Failure::field(TENANT, "is not ASCII text")),
+            Some(Ok(name)) => Some(name),
+            None => None,
+        };
+        let actor =
+            principal.acting_for(named).inspect_err(|_| context.facts.set_caller(principal.name()))?;
+        context.facts.set_caller(actor.name());
+        context.facts.set_tenant(actor.tenant());
+        let tenant = self.pool.tenant(actor.tenant()).ok_or(Refusal::TenantNotAllowed)?;
+        Ok((actor.clone(), tenant))
+    }
+}
+
+/// The value of a metadata key that may be there once; `Err(())` for one that is not text. Two values would be
+/// a question of who reads which: a proxy that checked the first, and Longshore that went by the last.
+fn only<'a>(metadata: &'a MetadataMap, key: &'static str) -> Result<Option<Result<&'a str, ()>>, Failure> {
+    let mut values = metadata.get_all(key).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Ok(Some(value.to_str().map_err(|_| ()))),
+        (Some(_), Some(_)) => Err(Failure::field(key, "is in the metadata more than once")),
+    }
+}
+
+/// The tenant that was refused, as the caller named it: whether it exists or not.
+fn refused_tenant<'a>(failure: &Failure, metadata: &'a MetadataMap) -> &'a str {
+    let named = || metadata.get(TENANT)?.to_str().ok().filter(|name| name.len() <= MAX_NAME);
+    match failure {
+        Failure::Refused(Refusal::TenantNotAllowed | Refusal::TenantUnknown) => named().unwrap_or_default(),
+        _ => "",
+    }
+}
+
+fn context(extensions: &Extensions) -> CallContext {
+    extensions.get::<CallContext>().cloned().unwrap_or_default()
+}
+
+impl Call {
+    /// The tenant that the call is for.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// Who calls.
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The store `name` for `access` to `scope`, bounded by the call's deadline. The grant is asked before the
+    /// store is looked for: whoever may not use a store does not learn whether it is there.
+    pub(crate) fn open(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<S3Store, Failure> {
+        self.context.facts.set_store(store_name(name));
+        if let Scope::Key(key) = scope {
+            self.key.get_or_init(|| key.to_owned());
+        }
+        self.permit(access, name, scope)?;
+        self.store(name)
+    }
+
+    /// The store `name` to read `key` of it for a copy. The call stays one about the copy's destination.
+    pub(crate) fn open_source(&self, access: &[Access], name: &str, key: &str) -> Result<S3Store, Failure> {
+        self.source_key.get_or_init(|| key.to_owned());
+        for access in access {
+            self.permit(*access, name, Scope::Key(key))?;
+        }
+        self.store(name)
+    }
+
+    /// Asks the grant for `access` to `scope` of the store `name`.
+    pub(crate) fn permit(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<(), Failure> {
+        Ok(self.actor.authorize(access, store_name(name), scope)?)
+    }
+
+    /// Says that the call is about the store `name`.
+    pub(crate) fn about(&self, name: &str) {
+        self.context.facts.set_store(store_name(name));
+    }
+
+    /// The store `name`, which the caller has been allowed.
+    pub(crate) fn store(&self, name: &str) -> Result<S3Store, Failure> {
+        let name = store_name(name);
+        let store = self.tenant.store(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
+        Ok(store?.until(self.context.deadline))
+    }
+
+    /// Remembers which conditions the request has, to tell which of them can have failed.
+    pub(crate) fn conditions(&self, names: impl IntoIterator<Item = &'static str>) {
+        self.conditions.get_or_init(|| names.into_iter().collect());
+    }
+
+    /// Counts bytes of an object that came from the caller.
+    pub(crate) fn received(&self, count: usize) {
+        let count = count as u64;
+        self.metrics.bytes(Direction::Upload, count);
+        self.context.facts.add_bytes_in(count);
+    }
+
+    /// Counts bytes of an object that go to the caller.
+    pub(crate) fn sent(&self, count: usize) {
+        let count = count as u64;
+        self.metrics.bytes(Direction::Download, count);
+        self.context.facts.add_bytes_out(count);
+    }
+
+    /// What a handler answers.
+    pub(crate) fn answer<T>(&self, outcome: Result<T, Failure>) -> Result<Response<T>, Status> {
+        outcome.map(Response::new).map_err(|failure| self.fail(failure))
+    }
+
+    /// What the caller gets for a failure.
+    pub(crate) fn fail(&self, failure: impl Into<Failure>) -> Status {
+        let failure = failure.into();
+        let (_, reason, side) = failure.verdict();
+        let facts = &self.context.facts;
+        let labels = Labels {
+            request_id: &self.context.request_id,
+            tenant: self.tenant.name(),
+            store: facts.store().unwrap_or_default(),
+            key: self.key.get().map_or("", String::as_str),
+            source_key: self.source_key.get().map_or("", String::as_str),
+            conditions: self.conditions.get().map_or(&[], Vec::as_slice),
+        };
+        log(side, status::reason_name(reason), &failure, &labels);
+        if side == Side::Backend && self.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return failure.into_deadline_exceeded(&labels);
+        }
+        failure.into_status(&labels)
+    }
+}
+
+/// Callers are told what is wrong with their calls; the operator learns from the log what is the operator's to
+/// mend, or ours. Neither sentence holds a secret.
+fn log(side: Side, reason: &str, failure: &Failure, labels: &Labels<'_>) {
+    let Labels { request_id, tenant, store, .. } = labels;
+    match (side, failure) {
+        (Side::Operator, _) => {
+            tracing::warn!(request_id, tenant, store, reason, "{}", failure.message());
+        }
+        (Side::Longshore, Failure::Store(_)) => {
+            tracing::error!(request_id, tenant, store, reason, "{}", failure.message());
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,17 @@
+//! `Delete`.
+
+use crate::{
+    api::{convert, failure::Failure, gate::Call},
+    auth::{Access, Scope},
+    pb,
+    store::ObjectId,
+};
+
+/// Dropped before its end, it drops the request to S3; whether the object was deleted is then open.
+pub(super) async fn delete(call: &Call, request: pb::DeleteRequest) -> Result<pb::DeleteResponse, Failure> {
+    convert::key(&request.key, "key")?;
+    let store = call.open(Access::Delete, &request.store, Scope::Key(&request.key))?;
+    let version = convert::version(request.version, "version")?;
+    let deleted = store.delete(&ObjectId { key: request.key, version }).await?;
+    Ok(pb::DeleteResponse { version: deleted.version, delete_marker: deleted.delete_marker })
+}

@@ -1,0 +1,123 @@
+//! `ObjectService`: one file per kind of call, and here the thin service over them.
+
+mod copy;
+mod delete;
+mod delete_many;
+mod list;
+mod read;
+mod upload;
+mod write;
+
+use futures::stream::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{failure::Failure, gate::Gate};
+use crate::pb::{self, object_service_server::ObjectService};
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    gate: Gate,
+}
+
+impl Objects {
+    pub(crate) fn new(gate: Gate) -> Self {
+        Self { gate }
+    }
+
+    /// What a method that is still to come answers to whoever may call at all.
+    fn not_implemented<T, R>(&self, method: &'static str, request: Request<T>) -> Answer<R> {
+        let (call, _) = self.gate.admit(request)?;
+        Err(call.fail(Failure::NotImplemented(method)))
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Messages<T> = BoxStream<'static, Result<T, Status>>;
+
+#[tonic::async_trait]
+impl ObjectService for Objects {
+    type GetStream = Messages<pb::GetResponse>;
+    type GetRangesStream = Messages<pb::GetRangesResponse>;
+    type WalkStream = Messages<pb::WalkResponse>;
+    type DeleteManyStream = Messages<pb::DeleteManyResponse>;
+
+    async fn head(&self, request: Request<pb::HeadRequest>) -> Answer<pb::HeadResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(read::head(&call, message).await)
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Answer<Self::GetStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let opened = read::get(&call, message).await;
+        let opened = opened.map_err(|failure| call.fail(failure))?;
+        Ok(Response::new(opened.into_messages(call)))
+    }
+
+    async fn get_ranges(&self, request: Request<pb::GetRangesRequest>) -> Answer<Self::GetRangesStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let opened = read::get_ranges(&call, message).await;
+        let opened = opened.map_err(|failure| call.fail(failure))?;
+        Ok(Response::new(opened.into_messages(call)))
+    }
+
+    async fn put(&self, request: Request<pb::PutRequest>) -> Answer<pb::PutResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(write::put(&call, message).await)
+    }
+
+    async fn upload(&self, request: Request<Streaming<pb::UploadRequest>>) -> Answer<pb::UploadResponse> {
+        let (call, messages) = self.gate.admit(request)?;
+        call.answer(upload::upload(&call, messages).await)
+    }
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Answer<pb::ListResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(list::list(&call, message).await)
+    }
+
+    async fn walk(&self, request: Request<pb::WalkRequest>) -> Answer<Self::WalkStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let pages = list::walk(&call, message).map_err(|failure| call.fail(failure))?;
+        Ok(Response::new(list::messages(call, pages)))
+    }
+
+    async fn copy(&self, request: Request<pb::CopyRequest>) -> Answer<pb::CopyResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(copy::copy(&call, message).await)
+    }
+
+    async fn rename(&self, request: Request<pb::RenameRequest>) -> Answer<pb::RenameResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(copy::rename(&call, message).await)
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Answer<pb::DeleteResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(delete::delete(&call, message).await)
+    }
+
+    async fn delete_many(
+        &self,
+        request: Request<Streaming<pb::DeleteManyRequest>>,
+    ) -> Answer<Self::DeleteManyStream> {
+        let (call, messages) = self.gate.admit(request)?;
+        Ok(Response::new(delete_many::results(call, messages)))
+    }
+
+    async fn sign(&self, request: Request<pb::SignRequest>) -> Answer<pb::SignResponse> {
+        self.not_implemented("/longshore.v1.ObjectService/Sign", request)
+    }
+
+    async fn get_tags(&self, request: Request<pb::GetTagsRequest>) -> Answer<pb::GetTagsResponse> {
+        self.not_implemented("/longshore.v1.ObjectService/GetTags", request)
+    }
+
+    async fn put_tags(&self, request: Request<pb::PutTagsRequest>) -> Answer<pb::PutTagsResponse> {
+        self.not_implemented("/longshore.v1.ObjectService/PutTags", request)
+    }
+
+    async fn delete_tags(&self, request: Request<pb::DeleteTagsRequest>) -> Answer<pb::DeleteTagsResponse> {
+        self.not_implemented("/longshore.v1.ObjectService/DeleteTags", request)
+    }
+}

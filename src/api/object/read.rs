@@ -1,0 +1,180 @@
+//! `Head`, `Get` and `GetRanges`.
+//!
+//! The bytes of an object are pulled: a piece is read from S3 when the caller's connection has room for it. No
+//! task runs ahead and no channel lies between, so a caller that reads slowly slows the read from S3 down, and
+//! one that goes away drops the reader, and with it the request.
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, StreamExt as _};
+
+use super::Messages;
+use crate::{
+    api::{convert, failure::Failure, gate::Call},
+    auth::{Access, Scope},
+    pb,
+    store::{ObjectReader, RangePiece, RangesReader, ReadInfo},
+};
+
+/// An object of at most so many bytes comes in the message that says what it is. Waiting for more than this
+/// would delay that message noticeably.
+const SMALL: u64 = 64 * 1024;
+
+/// A read of an object that has begun.
+#[derive(Debug)]
+pub(super) struct Opened<Reader, Message> {
+    first: Message,
+    /// `None` if the first message was all.
+    rest: Option<Reader>,
+}
+
+pub(super) async fn head(call: &Call, request: pb::HeadRequest) -> Result<pb::HeadResponse, Failure> {
+    let key = convert::key(&request.key, "key")?;
+    let options = convert::read_options(request.version, request.conditions)?;
+    call.conditions(convert::condition_names(&options.conditions));
+    let store = call.open(Access::Read, &request.store, Scope::Key(key))?;
+    let head = store.head(key, &options).await?;
+    Ok(pb::HeadResponse {
+        meta: Some(convert::object_meta(head.meta)),
+        attributes: Some(convert::attributes_message(head.attributes)),
+    })
+}
+
+pub(super) async fn get(
+    call: &Call,
+    request: pb::GetRequest,
+) -> Result<Opened<ObjectReader, pb::GetResponse>, Failure> {
+    let key = convert::key(&request.key, "key")?;
+    let range = convert::range(request.range, "range")?;
+    let options = convert::read_options(request.version, request.conditions)?;
+    call.conditions(convert::condition_names(&options.conditions));
+    let store = call.open(Access::Read, &request.store, Scope::Key(key))?;
+    let mut reader = store.get(key, range, &options).await?;
+    let (start, end) = (reader.info().start, reader.info().end);
+    let content_range = pb::ContentRange { start: convert::signed(start), end: convert::signed(end) };
+    let info = Some(info(reader.info(), Some(content_range)));
+    if end.saturating_sub(start) > SMALL {
+        return Ok(Opened { first: pb::GetResponse { info, chunk: None }, rest: Some(reader) });
+    }
+    let data = whole(&mut reader).await?;
+    call.sent(data.len());
+    let chunk = (!data.is_empty()).then(|| convert::chunk(data));
+    Ok(Opened { first: pb::GetResponse { info, chunk }, rest: None })
+}
+
+pub(super) async fn get_ranges(
+    call: &Call,
+    request: pb::GetRangesRequest,
+) -> Result<Opened<RangesReader, pb::GetRangesResponse>, Failure> {
+    let (store, key) = (request.store.clone(), request.key.clone());
+    let key = convert::key(&key, "key")?;
+    let options = convert::ranges_options(request)?;
+    call.conditions(convert::condition_names(&options.read.conditions));
+    let store = call.open(Access::Read, &store, Scope::Key(key))?;
+    let mut reader = store.get_ranges(key, options).await?;
+    let info = Some(info(reader.info(), None));
+    Ok(match next_piece(call, &mut reader).await? {
+        Some(piece) => Opened { first: pb::GetRangesResponse { info, ..piece }, rest: Some(reader) },
+        None => Opened { first: pb::GetRangesResponse { info, ..Default::default() }, rest: None },
+    })
+}
+
+impl Opened<ObjectReader, pb::GetResponse> {
+    /// The messages that the caller gets.
+    pub(super) fn into_messages(self, call: Call) -> Messages<pb::GetResponse> {
+        let rest = stream::unfold((call, self.rest), |(call, mut reader)| async {
+            let item = match reader.as_mut()?.next().await? {
+                Ok(data) => {
+                    call.sent(data.len());
+                    Ok(pb::GetResponse { info: None, chunk: Some(convert::chunk(data)) })
+                }
+                Err(error) => {
+                    reader = None;
+                    Err(call.fail(error))
+                }
+            };
+            Some((item, (call, reader)))
+        });
+        stream::iter([Ok(self.first)]).chain(rest).boxed()
+    }
+}
+
+impl Opened<RangesReader, pb::GetRangesResponse> {
+    /// The messages that the caller gets.
+    pub(super) fn into_messages(self, call: Call) -> Messages<pb::GetRangesResponse> {
+        let rest = stream::unfold((call, self.rest), |(call, mut reader)| async {
+            let item = next_piece(&call, reader.as_mut()?).await;
+            if item.is_err() {
+                reader = None;
+            }
+            let item = item.map_err(|failure| call.fail(failure)).transpose()?;
+            Some((item, (call, reader)))
+        });
+        stream::iter([Ok(self.first)]).chain(rest).boxed()
+    }
+}
+
+/// The next piece with bytes in it; an empty range has no message.
+async fn next_piece(
+    call: &Call,
+    reader: &mut RangesReader,
+) -> Result<Option<pb::GetRangesResponse>, Failure> {
+    while let Some(piece) = reader.next().await {
+        let RangePiece { index, offset, data } = piece?;
+        if data.is_empty() {
+            continue;
+        }
+        call.sent(data.len());
+        return Ok(Some(pb::GetRangesResponse {
+            info: None,
+            // There are at most 1,000 ranges.
+            range_index: i32::try_from(index).unwrap_or(i32::MAX),
+            offset: convert::signed(offset),
+            chunk: Some(convert::chunk(data)),
+        }));
+    }
+    Ok(None)
+}
+
+fn info(info: &ReadInfo, range: Option<pb::ContentRange>) -> pb::GetInfo {
+    pb::GetInfo {
+        meta: Some(convert::object_meta(info.meta.clone())),
+        attributes: Some(convert::attributes_message(info.attributes.clone())),
+        range,
+    }
+}
+
+/// Reads a small object to its end. It usually comes in one piece, which is then passed on as it is.
+async fn whole(reader: &mut ObjectReader) -> Result<Bytes, Failure> {
+    let mut pieces = Vec::with_capacity(1);
+    while let Some(piece) = reader.next().await {
+        pieces.push(piece?);
+    }
+    Ok(join(pieces))
+}
+
+fn join(mut pieces: Vec<Bytes>) -> Bytes {
+    match pieces.len() {
+        0 => Bytes::new(),
+        1 => pieces.remove(0),
+        _ => {
+            let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+            for piece in &pieces {
+                joined.extend_from_slice(piece);
+            }
+            joined.freeze()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_joined_in_order_and_one_is_not_copied() {
+        let one = Bytes::from(vec![1, 2, 3]);
+        assert_eq!(join(vec![one.clone()]).as_ptr(), one.as_ptr());
+        assert_eq!(join(vec![one, Bytes::from_static(&[4])]).as_ref(), [1, 2, 3, 4]);
+        assert!(join(Vec::new()).is_empty());
+    }
+}

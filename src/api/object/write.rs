@@ -1,0 +1,20 @@
+//! `Put`.
+
+use crate::{
+    api::{convert, failure::Failure, gate::Call},
+    auth::{Access, Scope},
+    pb,
+};
+
+/// Dropped before its end, it drops the request to S3; whether the object was written is then open.
+pub(super) async fn put(call: &Call, request: pb::PutRequest) -> Result<pb::PutResponse, Failure> {
+    let key = convert::key(&request.key, "key")?;
+    let options =
+        convert::write_options(request.attributes, request.tags, request.mode, request.checksum_algorithm)?;
+    call.conditions(convert::mode_name(&options.mode));
+    let store = call.open(Access::Write, &request.store, Scope::Key(key))?;
+    call.received(request.data.len());
+    let data = convert::checked_chunk(request.data, request.crc32c, "`data`")?;
+    let meta = store.put(key, data, options).await?;
+    Ok(pb::PutResponse { meta: Some(convert::object_meta(meta)) })
+}

@@ -1,0 +1,141 @@
+//! Statuses that tonic makes by itself, told as Longshore tells its own.
+
+use tonic::{Code, Status};
+
+use super::draft::Draft;
+use crate::pb::ErrorReason;
+
+/// Gives a status without details, which tonic made before or beside any handler, its `ErrorInfo`, and
+/// corrects its code where tonic's would mislead. A status with details stays as it is.
+pub fn complete(status: Status, request_id: &str) -> Status {
+    if status.code() == Code::Ok || !status.details().is_empty() {
+        return status;
+    }
+    let completed = draft(&status).label("request_id", request_id).build();
+    Status::with_details_and_metadata(
+        completed.code(),
+        completed.message(),
+        completed.details().to_vec().into(),
+        status.metadata().clone(),
+    )
+}
+
+fn draft(status: &Status) -> Draft {
+    let (code, text) = (status.code(), status.message());
+    match code {
+        // tonic's decoder: a protobuf parser's limit is an OUT_OF_RANGE there.
+        Code::OutOfRange if text.contains("decoded message length too large") => too_large(text),
+        Code::ResourceExhausted if text.contains("exceeded while decompressing") => too_large(text),
+        Code::Internal if malformed(text) => Draft::new(
+            Code::InvalidArgument,
+            ErrorReason::MalformedMessage,
+            format!("the message cannot be read: {text}"),
+        ),
+        // A message in a compression that tonic was not told to take: known, and not there yet.
+        Code::Unimplemented if text.contains("compressed") => {
+            Draft::new(code, ErrorReason::NotImplemented, text)
+        }
+        Code::Unimplemented => {
+            let text = if text.is_empty() { "the server has no such method" } else { text };
+            Draft::new(code, ErrorReason::MethodUnknown, text)
+        }
+        _ => by_code(code, text),
+    }
+}
+
+/// What tonic's decoder says of a message that is not one, or not all of one.
+fn malformed(text: &str) -> bool {
+    const SAYINGS: &[&str] = &[
+        "failed to decode Protobuf message",
+        "Unexpected EOF decoding stream",
+        "Missing request message",
+        "protocol error: received message with",
+        "Error decompressing",
+    ];
+    SAYINGS.iter().any(|saying| text.contains(saying))
+}
+
+fn too_large(text: &str) -> Draft {
+    let limit = limit(text);
+    let than = if limit.is_empty() { String::new() } else { format!(" than {limit} bytes") };
+    let message = format!("the message is larger{than}: send a larger object by Upload, in chunks");
+    Draft::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message).label("limit_bytes", limit)
+}
+
+/// The limit in tonic's sentence: the last number in it.
+fn limit(text: &str) -> &str {
+    text.split(|character: char| !character.is_ascii_digit()).rfind(|digits| !digits.is_empty()).unwrap_or("")
+}
+
+fn by_code(code: Code, text: &str) -> Draft {
+    let (code, reason, otherwise) = match code {
+        Code::Cancelled => (code, ErrorReason::Cancelled, "the caller cancelled the call"),
+        Code::DeadlineExceeded => (code, ErrorReason::DeadlineExceeded, "the deadline of the call passed"),
+        Code::InvalidArgument => (code, ErrorReason::MalformedMessage, "the request cannot be read"),
+        Code::Unauthenticated => (code, ErrorReason::TokenUnknown, "the token is not known"),
+        Code::PermissionDenied => (code, ErrorReason::AccessNotGranted, "the caller may not do this"),
+        Code::ResourceExhausted => (code, ErrorReason::LimitExceeded, "a limit of the server is reached"),
+        Code::Unavailable => (code, ErrorReason::ShuttingDown, "the server takes no calls at the moment"),
+        _ => (Code::Internal, ErrorReason::Internal, "the server failed"),
+    };
+    Draft::new(code, reason, if text.is_empty() { otherwise } else { text })
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn tonics_own_statuses_get_a_reason_and_a_fitting_code() {
+        let too_large =
+            "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes";
+        let cases = [
+            (Status::out_of_range(too_large), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+            (
+                Status::resource_exhausted(
+                    "Error decompressing: size limit, of 4194304 bytes, exceeded while decompressing message",
+                ),
+                Code::ResourceExhausted,
+                "MESSAGE_TOO_LARGE",
+            ),
+            (
+                Status::internal("failed to decode Protobuf message: invalid tag value: 0"),
+                Code::InvalidArgument,
+                "MALFORMED_MESSAGE",
+            ),
+            (Status::internal("Missing request message."), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+            (Status::unimplemented(""), Code::Unimplemented, "METHOD_UNKNOWN"),
+            (
+                Status::unimplemented("Content is compressed with `br` which isn't supported"),
+                Code::Unimplemented,
+                "NOT_IMPLEMENTED",
+            ),
+            (Status::cancelled("Timeout expired"), Code::Cancelled, "CANCELLED"),
+            (Status::deadline_exceeded(""), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            (Status::unknown("h2 protocol error"), Code::Internal, "INTERNAL"),
+            (Status::internal("something else"), Code::Internal, "INTERNAL"),
+        ];
+        for (status, code, reason) in cases {
+            let told = format!("{status:?}");
+            let status = complete(status, "r1");
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{told}");
+            assert_eq!(info.metadata["request_id"], "r1");
+            assert!(!status.message().is_empty());
+            if reason == "MESSAGE_TOO_LARGE" {
+                assert!(status.message().contains("Upload"));
+                assert_eq!(info.metadata["limit_bytes"], "4194304");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_with_details_stays_as_it_is() {
+        let before = super::super::shutting_down("r1");
+        let after = complete(before.clone(), "r2");
+        assert_eq!(after.details(), before.details());
+        assert_eq!(after.message(), before.message());
+    }
+}

@@ -1,0 +1,180 @@
+//! Each kind of failure with its status code, its reason and the side at fault.
+
+use tonic::Code;
+
+use crate::{pb::ErrorReason, store::ErrorKind};
+
+/// Who can do something about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Whoever made the call.
+    Caller,
+    /// Whoever wrote the store's settings or gave its credentials.
+    Operator,
+    /// The S3 server.
+    Backend,
+    /// Longshore.
+    Longshore,
+}
+
+/// What a caller is told of a failure of this kind.
+pub(crate) fn verdict(kind: ErrorKind) -> (Code, ErrorReason, Side) {
+    use ErrorKind as Kind;
+    use ErrorReason as Reason;
+    use Side::{Backend, Caller, Operator};
+    match kind {
+        Kind::InvalidField => (Code::InvalidArgument, Reason::InvalidField, Caller),
+        Kind::InvalidRequest => (Code::InvalidArgument, Reason::InvalidRequest, Caller),
+        Kind::ObjectNotFound => (Code::NotFound, Reason::ObjectNotFound, Caller),
+        Kind::VersionNotFound => (Code::NotFound, Reason::VersionNotFound, Caller),
+        Kind::UploadNotFound => (Code::NotFound, Reason::UploadNotFound, Caller),
+        Kind::AlreadyExists => (Code::AlreadyExists, Reason::AlreadyExists, Caller),
+        Kind::PreconditionFailed => (Code::FailedPrecondition, Reason::PreconditionFailed, Caller),
+        Kind::NotModified => (Code::FailedPrecondition, Reason::NotModified, Caller),
+        Kind::RangeNotSatisfiable => (Code::OutOfRange, Reason::RangeNotSatisfiable, Caller),
+        Kind::Conflict => (Code::Aborted, Reason::Conflict, Caller),
+        Kind::ObjectChanged => (Code::Aborted, Reason::ObjectChanged, Caller),
+        Kind::SizeMismatch => (Code::InvalidArgument, Reason::SizeMismatch, Caller),
+        Kind::TooManyParts => (Code::OutOfRange, Reason::TooManyParts, Caller),
+        Kind::ChecksumMismatch => (Code::DataLoss, Reason::ChecksumMismatch, Caller),
+        Kind::WriteUnclear => (Code::Aborted, Reason::WriteUnclear, Caller),
+        Kind::RenameSourceRemains => (Code::Aborted, Reason::RenameSourceRemains, Caller),
+        Kind::BucketNotFound => (Code::FailedPrecondition, Reason::BucketNotFound, Operator),
+        Kind::WrongRegion => (Code::FailedPrecondition, Reason::WrongRegion, Operator),
+        Kind::AccessDenied => (Code::PermissionDenied, Reason::AccessDenied, Operator),
+        Kind::CredentialsRejected => (Code::FailedPrecondition, Reason::CredentialsRejected, Operator),
+        Kind::CredentialsUnavailable => (Code::FailedPrecondition, Reason::CredentialsUnavailable, Operator),
+        Kind::CredentialsExpired => (Code::Unavailable, Reason::CredentialsExpired, Operator),
+        Kind::ClockSkewed => (Code::Unavailable, Reason::ClockSkewed, Operator),
+        Kind::StoreMisconfigured => (Code::FailedPrecondition, Reason::StoreMisconfigured, Operator),
+        Kind::ConditionsNotSupported => (Code::Unimplemented, Reason::ConditionsNotSupported, Operator),
+        Kind::OperationNotSupported => (Code::Unimplemented, Reason::OperationNotSupported, Operator),
+        Kind::Throttled => (Code::ResourceExhausted, Reason::Throttled, Backend),
+        Kind::BackendUnavailable => (Code::Unavailable, Reason::BackendUnavailable, Backend),
+        Kind::BackendTimeout => (Code::Unavailable, Reason::BackendTimeout, Backend),
+        Kind::ConnectionFailed => (Code::Unavailable, Reason::ConnectionFailed, Backend),
+        Kind::ConnectionLost => (Code::Unavailable, Reason::ConnectionLost, Backend),
+        Kind::BackendProtocol => (Code::Unavailable, Reason::BackendProtocol, Backend),
+        Kind::Internal => (Code::Internal, Reason::Internal, Side::Longshore),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: &[ErrorKind] = &[
+        ErrorKind::InvalidField,
+        ErrorKind::InvalidRequest,
+        ErrorKind::ObjectNotFound,
+        ErrorKind::VersionNotFound,
+        ErrorKind::UploadNotFound,
+        ErrorKind::AlreadyExists,
+        ErrorKind::PreconditionFailed,
+        ErrorKind::NotModified,
+        ErrorKind::RangeNotSatisfiable,
+        ErrorKind::Conflict,
+        ErrorKind::ObjectChanged,
+        ErrorKind::SizeMismatch,
+        ErrorKind::TooManyParts,
+        ErrorKind::ChecksumMismatch,
+        ErrorKind::WriteUnclear,
+        ErrorKind::RenameSourceRemains,
+        ErrorKind::BucketNotFound,
+        ErrorKind::WrongRegion,
+        ErrorKind::AccessDenied,
+        ErrorKind::CredentialsRejected,
+        ErrorKind::CredentialsUnavailable,
+        ErrorKind::CredentialsExpired,
+        ErrorKind::ClockSkewed,
+        ErrorKind::StoreMisconfigured,
+        ErrorKind::ConditionsNotSupported,
+        ErrorKind::OperationNotSupported,
+        ErrorKind::Throttled,
+        ErrorKind::BackendUnavailable,
+        ErrorKind::BackendTimeout,
+        ErrorKind::ConnectionFailed,
+        ErrorKind::ConnectionLost,
+        ErrorKind::BackendProtocol,
+        ErrorKind::Internal,
+    ];
+
+    /// The number of a reason says whose side it is.
+    fn side(reason: ErrorReason) -> Side {
+        match i32::from(reason) {
+            1..=99 => Side::Caller,
+            100..=199 => Side::Operator,
+            200..=299 => Side::Backend,
+            _ => Side::Longshore,
+        }
+    }
+
+    /// `Status:` in the comment above each reason of the proto.
+    fn documented(reason: ErrorReason) -> String {
+        let proto = include_str!("../../../proto/longshore/v1/error_reason.proto");
+        let above = proto.split(&format!("  {} = ", reason.as_str_name())).next().unwrap();
+        let status = above.rsplit("// Status: ").next().unwrap();
+        status.split('.').next().unwrap().to_owned()
+    }
+
+    fn name(code: Code) -> &'static str {
+        match code {
+            Code::InvalidArgument => "INVALID_ARGUMENT",
+            Code::NotFound => "NOT_FOUND",
+            Code::AlreadyExists => "ALREADY_EXISTS",
+            Code::PermissionDenied => "PERMISSION_DENIED",
+            Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Code::FailedPrecondition => "FAILED_PRECONDITION",
+            Code::Aborted => "ABORTED",
+            Code::OutOfRange => "OUT_OF_RANGE",
+            Code::Unimplemented => "UNIMPLEMENTED",
+            Code::Internal => "INTERNAL",
+            Code::Unavailable => "UNAVAILABLE",
+            Code::DataLoss => "DATA_LOSS",
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_reason_of_its_name_with_the_documented_status_and_side() {
+        for kind in KINDS {
+            let (code, reason, at_fault) = verdict(*kind);
+            let spelled = reason.as_str_name().replace("ERROR_REASON", "").replace('_', "");
+            assert_eq!(spelled, format!("{kind:?}").to_uppercase(), "{kind:?}");
+            assert_eq!(name(code), documented(reason), "{kind:?}");
+            assert_eq!(at_fault, side(reason), "{kind:?}");
+        }
+    }
+
+    /// The rows of the table of failures that callers were promised, whatever the proto says.
+    #[test]
+    fn the_promised_statuses_hold() {
+        let rows = [
+            (ErrorKind::ObjectNotFound, Code::NotFound),
+            (ErrorKind::BucketNotFound, Code::FailedPrecondition),
+            (ErrorKind::AlreadyExists, Code::AlreadyExists),
+            (ErrorKind::PreconditionFailed, Code::FailedPrecondition),
+            (ErrorKind::NotModified, Code::FailedPrecondition),
+            (ErrorKind::Conflict, Code::Aborted),
+            (ErrorKind::RangeNotSatisfiable, Code::OutOfRange),
+            (ErrorKind::AccessDenied, Code::PermissionDenied),
+            (ErrorKind::CredentialsExpired, Code::Unavailable),
+            (ErrorKind::ClockSkewed, Code::Unavailable),
+            (ErrorKind::CredentialsRejected, Code::FailedPrecondition),
+            (ErrorKind::CredentialsUnavailable, Code::FailedPrecondition),
+            (ErrorKind::Throttled, Code::ResourceExhausted),
+            (ErrorKind::BackendUnavailable, Code::Unavailable),
+            (ErrorKind::BackendTimeout, Code::Unavailable),
+            (ErrorKind::OperationNotSupported, Code::Unimplemented),
+            (ErrorKind::ConditionsNotSupported, Code::Unimplemented),
+            (ErrorKind::ChecksumMismatch, Code::DataLoss),
+            (ErrorKind::InvalidRequest, Code::InvalidArgument),
+            (ErrorKind::ConnectionFailed, Code::Unavailable),
+            (ErrorKind::ConnectionLost, Code::Unavailable),
+            (ErrorKind::ObjectChanged, Code::Aborted),
+        ];
+        for (kind, code) in rows {
+            assert_eq!(verdict(kind).0, code, "{kind:?}");
+        }
+    }
+}

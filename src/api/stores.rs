@@ -1,0 +1,126 @@
+//! `StoreService`: which stores there are, how they are set, and whether they work.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    convert,
+    failure::Failure,
+    gate::{Call, Gate, store_name},
+    page_token::Listing,
+};
+use crate::{
+    auth::{Access, Missing, Refusal, Scope},
+    pb::{self, store_service_server::StoreService},
+    store::{CheckStep, Error},
+};
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    gate: Gate,
+}
+
+impl Stores {
+    pub(crate) fn new(gate: Gate) -> Self {
+        Self { gate }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl StoreService for Stores {
+    async fn list_stores(&self, request: Request<pb::ListStoresRequest>) -> Answer<pb::ListStoresResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(list(&call, &message))
+    }
+
+    async fn get_store(&self, request: Request<pb::GetStoreRequest>) -> Answer<pb::GetStoreResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(get(&call, &message))
+    }
+
+    async fn check_store(&self, request: Request<pb::CheckStoreRequest>) -> Answer<pb::CheckStoreResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(check(&call, &message).await)
+    }
+}
+
+fn list(call: &Call, request: &pb::ListStoresRequest) -> Result<pb::ListStoresResponse, Failure> {
+    let tenant = call.tenant();
+    let listing = Listing::new(&[tenant.name(), "stores"]);
+    let after = listing.continuation(&request.page_token)?;
+    let page_size = usize::from(convert::page_size(request.page_size)?);
+    let mut visible = tenant
+        .stores()
+        .filter(|(name, _)| after.as_deref().is_none_or(|after| *name > after) && call.actor().sees(name));
+    let page: Vec<_> = visible.by_ref().take(page_size).collect();
+    let last = page.last().map(|(name, _)| *name).filter(|_| visible.next().is_some());
+    Ok(pb::ListStoresResponse {
+        stores: page
+            .into_iter()
+            .map(|(name, settings)| convert::store_message(tenant.name(), name, settings))
+            .collect(),
+        next_page_token: listing.token(last),
+    })
+}
+
+fn get(call: &Call, request: &pb::GetStoreRequest) -> Result<pb::GetStoreResponse, Failure> {
+    let name = visible(call, &request.store)?;
+    let tenant = call.tenant();
+    let settings = tenant.store_settings(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
+    Ok(pb::GetStoreResponse { store: Some(convert::store_message(tenant.name(), name, settings)) })
+}
+
+/// Dropped before its end, it drops the request to S3; a scratch key can stay behind.
+async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::CheckStoreResponse, Failure> {
+    let name = visible(call, &request.store)?;
+    if request.probe_writes {
+        // The scratch key is anywhere in the store.
+        call.permit(Access::Write, name, Scope::Prefix(""))?;
+        call.permit(Access::Delete, name, Scope::Prefix(""))?;
+    }
+    let steps = match call.store(name) {
+        Ok(store) => store.check(request.probe_writes).await.into_iter().map(step).collect(),
+        // A store that cannot be built does not work either, and that is what was asked.
+        Err(Failure::Store(error)) => vec![unbuilt(&error)],
+        Err(failure) => return Err(failure),
+    };
+    Ok(pb::CheckStoreResponse { steps })
+}
+
+/// The store's name, if any grant of the caller is about it.
+fn visible<'a>(call: &Call, name: &'a str) -> Result<&'a str, Failure> {
+    let name = store_name(name);
+    call.about(name);
+    if call.actor().sees(name) {
+        return Ok(name);
+    }
+    // Any access would do; reading is what most callers have.
+    let (access, store) = (Access::Read, name.to_owned());
+    Err(Refusal::AccessNotGranted { access, store, missing: Missing::Store }.into())
+}
+
+fn step(step: CheckStep) -> pb::CheckStep {
+    let (ok, message) = match step.outcome {
+        Ok(message) => (true, message),
+        Err(error) => (false, error.message().to_owned()),
+    };
+    pb::CheckStep {
+        name: step.name.to_owned(),
+        duration: Some(convert::duration(step.duration)),
+        ok,
+        message,
+        fix: step.fix,
+    }
+}
+
+fn unbuilt(error: &Error) -> pb::CheckStep {
+    pb::CheckStep {
+        name: "settings".to_owned(),
+        duration: Some(prost_types::Duration::default()),
+        ok: false,
+        message: error.message().to_owned(),
+        fix: "correct the store's settings in the tenants file".to_owned(),
+    }
+}

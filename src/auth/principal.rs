@@ -1,0 +1,251 @@
+//! A known caller, and what it may do for each tenant.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Access, CallerSettings, Missing, Refusal};
+
+/// A caller that has said who it is.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    name: Arc<str>,
+    tenants: BTreeMap<Arc<str>, Actor>,
+    /// With authentication off there is nobody to hide from which tenants exist.
+    trusted: bool,
+}
+
+/// A caller acting for one tenant. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    name: Arc<str>,
+    tenant: Arc<str>,
+    grants: Arc<[Grant]>,
+}
+
+/// What a grant must cover within a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// One key.
+    Key(&'a str),
+    /// Every key that begins with this.
+    Prefix(&'a str),
+    /// Some keys of the store; each is still to be checked when it is known.
+    Store,
+}
+
+/// One entry of a tenant's callers, without who it is for.
+#[derive(Debug, Clone)]
+struct Grant {
+    /// `None` is every access.
+    access: Option<Vec<Access>>,
+    stores: Option<Vec<String>>,
+    prefixes: Option<Vec<String>>,
+}
+
+impl Principal {
+    /// Whoever calls while authentication is off: may do anything for any of the tenants.
+    pub(super) fn anyone<'a>(tenants: impl IntoIterator<Item = &'a str>) -> Self {
+        let name: Arc<str> = "anonymous".into();
+        let grants: Arc<[Grant]> = [Grant { access: None, stores: None, prefixes: None }].into();
+        let actors = tenants.into_iter().map(|tenant| {
+            let tenant: Arc<str> = tenant.into();
+            let actor =
+                Actor { name: Arc::clone(&name), tenant: Arc::clone(&tenant), grants: Arc::clone(&grants) };
+            (tenant, actor)
+        });
+        Self { tenants: actors.collect(), name, trusted: true }
+    }
+
+    /// A caller that nothing has been granted yet.
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.into(), tenants: BTreeMap::new(), trusted: false }
+    }
+
+    /// Adds what `caller` may do for `tenant`. A tenant may declare the same token twice, with other access
+    /// below other prefixes: then what either of them allows is allowed.
+    pub(super) fn grant(&mut self, tenant: &str, caller: &CallerSettings) {
+        let grant = Grant {
+            access: Some(caller.access.clone()),
+            stores: caller.stores.clone(),
+            prefixes: caller.prefixes.clone(),
+        };
+        let tenant: Arc<str> = tenant.into();
+        let actor = self.tenants.entry(Arc::clone(&tenant)).or_insert_with(|| Actor {
+            name: caller.name.as_str().into(),
+            tenant,
+            grants: [].into(),
+        });
+        actor.grants = actor.grants.iter().cloned().chain([grant]).collect();
+    }
+
+    /// The caller's name, for logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The caller acting for the tenant that it names, or for its only tenant if it names none.
+    pub fn acting_for(&self, tenant: Option<&str>) -> Result<&Actor, Refusal> {
+        let Some(name) = tenant else {
+            let mut actors = self.tenants.values();
+            return match (actors.next(), actors.next()) {
+                (Some(only), None) => Ok(only),
+                _ => Err(Refusal::TenantRequired),
+            };
+        };
+        self.tenants.get(name).ok_or(if self.trusted {
+            Refusal::TenantUnknown
+        } else {
+            Refusal::TenantNotAllowed
+        })
+    }
+}
+
+impl Actor {
+    /// The caller's name, for logs, as the tenant has it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tenant that it acts for.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// Whether any grant is about this store.
+    pub fn sees(&self, store: &str) -> bool {
+        self.grants.iter().any(|grant| grant.covers_store(store))
+    }
+
+    /// Lets the caller use `access` on `scope` of `store`, or says what its grants lack.
+    pub fn authorize(&self, access: Access, store: &str, scope: Scope<'_>) -> Result<(), Refusal> {
+        let mut nearest = Missing::Access;
+        for grant in self.grants.iter() {
+            match grant.missing(access, store, scope) {
+                None => return Ok(()),
+                Some(missing) => nearest = nearest.max(missing),
+            }
+        }
+        Err(Refusal::AccessNotGranted { access, store: store.to_owned(), missing: nearest })
+    }
+}
+
+impl Grant {
+    fn missing(&self, access: Access, store: &str, scope: Scope<'_>) -> Option<Missing> {
+        if self.access.as_ref().is_some_and(|granted| !granted.contains(&access)) {
+            Some(Missing::Access)
+        } else if !self.covers_store(store) {
+            Some(Missing::Store)
+        } else if !self.covers(scope) {
+            Some(Missing::Prefix)
+        } else {
+            None
+        }
+    }
+
+    fn covers_store(&self, store: &str) -> bool {
+        self.stores.as_ref().is_none_or(|stores| stores.iter().any(|granted| granted == store))
+    }
+
+    /// By characters and nothing else: keys are never normalised, so `public/../private` is a key below
+    /// `public/`. A listing may look only where every key that it could show is covered, so the prefix asked
+    /// for has to lie below a granted one.
+    fn covers(&self, scope: Scope<'_>) -> bool {
+        let (Scope::Key(text) | Scope::Prefix(text)) = scope else {
+            return true;
+        };
+        self.prefixes.as_ref().is_none_or(|prefixes| prefixes.iter().any(|granted| text.starts_with(granted)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(access: &[Access], stores: Option<&[&str]>, prefixes: Option<&[&str]>) -> CallerSettings {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        CallerSettings {
+            name: "billing".to_owned(),
+            token_sha256: [0; 32],
+            access: access.to_vec(),
+            stores: stores.map(owned),
+            prefixes: prefixes.map(owned),
+        }
+    }
+
+    fn actor(callers: &[CallerSettings]) -> Actor {
+        let mut principal = Principal::named("billing");
+        for caller in callers {
+            principal.grant("acme", caller);
+        }
+        principal.acting_for(None).unwrap().clone()
+    }
+
+    #[test]
+    fn grants_are_held_against_access_store_and_prefix() {
+        use {Access::*, Missing as Lacks};
+        let narrow = actor(&[caller(&[Read, List], Some(&["default"]), Some(&["public/"]))]);
+        let cases: &[(Access, &str, Scope<'_>, Option<Lacks>)] = &[
+            (Read, "default", Scope::Key("public/a"), None),
+            (Read, "default", Scope::Key("public/"), None),
+            (Read, "default", Scope::Key("public"), Some(Lacks::Prefix)),
+            (Read, "default", Scope::Key("Public/a"), Some(Lacks::Prefix)),
+            (Read, "default", Scope::Key("public/../private"), None),
+            (Read, "default", Scope::Key("x/public/a"), Some(Lacks::Prefix)),
+            (Read, "archive", Scope::Key("public/a"), Some(Lacks::Store)),
+            (Write, "default", Scope::Key("public/a"), Some(Lacks::Access)),
+            (Write, "archive", Scope::Key("other"), Some(Lacks::Access)),
+            (List, "default", Scope::Prefix("public/2026/"), None),
+            (List, "default", Scope::Prefix("public/"), None),
+            (List, "default", Scope::Prefix("pub"), Some(Lacks::Prefix)),
+            (List, "default", Scope::Prefix(""), Some(Lacks::Prefix)),
+            (List, "default", Scope::Store, None),
+            (Delete, "default", Scope::Store, Some(Lacks::Access)),
+        ];
+        for (access, store, scope, expected) in cases {
+            let lacks = narrow.authorize(*access, store, *scope).err().map(|refusal| match refusal {
+                Refusal::AccessNotGranted { missing, .. } => missing,
+                other => panic!("{other}"),
+            });
+            assert_eq!(lacks, *expected, "{access:?} {store} {scope:?}");
+        }
+    }
+
+    #[test]
+    fn no_stores_and_no_prefixes_in_a_grant_mean_all_of_them() {
+        let wide = actor(&[caller(&[Access::Write], None, None)]);
+        assert_eq!(wide.authorize(Access::Write, "any", Scope::Key("k")), Ok(()));
+        assert!(wide.authorize(Access::Read, "any", Scope::Key("k")).is_err());
+    }
+
+    #[test]
+    fn empty_lists_in_a_grant_mean_none() {
+        let nowhere = actor(&[caller(&[Access::Write], Some(&[]), None)]);
+        assert!(nowhere.authorize(Access::Write, "default", Scope::Store).is_err());
+        assert!(!nowhere.sees("default"));
+    }
+
+    #[test]
+    fn two_grants_of_one_token_add_up_without_mixing() {
+        let both = actor(&[
+            caller(&[Access::Read], None, None),
+            caller(&[Access::Write], Some(&["default"]), Some(&["in/"])),
+        ]);
+        assert_eq!(both.authorize(Access::Read, "archive", Scope::Key("x")), Ok(()));
+        assert_eq!(both.authorize(Access::Write, "default", Scope::Key("in/x")), Ok(()));
+        let refusal = both.authorize(Access::Write, "default", Scope::Key("out/x")).unwrap_err();
+        assert!(refusal.to_string().contains("`write` in the store `default` only below other key prefixes"));
+        assert!(both.authorize(Access::Write, "archive", Scope::Key("in/x")).is_err());
+    }
+
+    #[test]
+    fn a_tenant_is_named_or_the_only_one() {
+        let mut principal = Principal::named("billing");
+        assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
+        principal.grant("acme", &caller(&[Access::Read], None, None));
+        assert_eq!(principal.acting_for(None).unwrap().tenant(), "acme");
+        principal.grant("zeta", &caller(&[Access::Read], None, None));
+        assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
+        assert_eq!(principal.acting_for(Some("zeta")).unwrap().tenant(), "zeta");
+        assert_eq!(principal.acting_for(Some("other")).unwrap_err(), Refusal::TenantNotAllowed);
+        assert_eq!(principal.acting_for(Some("")).unwrap_err(), Refusal::TenantNotAllowed);
+    }
+}

@@ -1,0 +1,222 @@
+//! `longshore demo`: a tenant that is ready to be called, on an S3 server in the same process.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    USAGE, failed, output,
+    signals::{FirstSignal, until_signalled},
+};
+use crate::{
+    auth::AuthMode,
+    credentials::{Credentials, ProviderSettings},
+    embedded::{Embedded, EmbeddedError},
+    s3::BucketSettings,
+    server::{Server, ServerError, ServerSettings},
+    store::StoreSettings,
+    telemetry::{self, LogSettings},
+    tenants::TenantSettings,
+};
+
+const TENANT: &str = "demo";
+const STORE: &str = "default";
+const BUCKET: &str = "demo";
+
+/// The arguments of `longshore demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Folder for objects and keys; made if missing, kept between runs
+    #[arg(long, value_name = "FOLDER", default_value = "./longshore-data")]
+    data: PathBuf,
+    /// Where gRPC is served, without authentication: a loopback address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// Where the S3 server listens: a loopback address; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    s3_listen: SocketAddr,
+    /// Where health and metrics are served; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    health_listen: SocketAddr,
+    /// What to log, as RUST_LOG has it; by default a line for every call, and whatever goes wrong
+    #[arg(long, value_name = "FILTER", env = "LONGSHORE_LOG", default_value = "warn,longshore::access=info")]
+    log: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> ExitCode {
+        if !self.listen.ip().is_loopback() {
+            let listen = self.listen;
+            output::problem(&format!(
+                "the demo serves without authentication, so it listens on a loopback address only, and {listen} is none"
+            ));
+            return ExitCode::from(USAGE);
+        }
+        if let Err(error) = telemetry::init_logs(&LogSettings { filter: self.log.clone(), format: None }) {
+            output::problem(&error.to_string());
+            return ExitCode::from(USAGE);
+        }
+        until_signalled(|signal| async {
+            match self.serve(signal).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error.to_string()),
+            }
+        })
+        .await
+    }
+
+    async fn serve(self, signal: FirstSignal) -> Result<(), DemoError> {
+        let embedded = Embedded::start(&self.data, self.s3_listen, &[BUCKET]).await?;
+        let server = Server::bind(self.settings(&embedded)).await?;
+        output::tell(&Greeting { demo: &self, embedded: &embedded, server: &server }.to_string());
+        server.run(signal.received()).await?;
+        // After the server, whose last calls may still be writing.
+        embedded.stop().await;
+        Ok(())
+    }
+
+    fn settings(&self, embedded: &Embedded) -> ServerSettings {
+        let stores = BTreeMap::from([(STORE.to_owned(), store(embedded))]);
+        ServerSettings {
+            listen_addr: self.listen,
+            health_addr: self.health_listen,
+            tls: None,
+            auth: AuthMode::None,
+            reflection: true,
+            max_message_bytes: 4 * 1024 * 1024,
+            max_concurrent_streams: 100,
+            shutdown_delay: Duration::ZERO,
+            shutdown_grace: Duration::from_secs(10),
+            tenants: vec![TenantSettings { name: TENANT.to_owned(), callers: Vec::new(), stores }],
+        }
+    }
+}
+
+fn store(embedded: &Embedded) -> StoreSettings {
+    let bucket = BucketSettings {
+        endpoint: Some(format!("http://{}", embedded.address())),
+        ..BucketSettings::new(BUCKET)
+    };
+    let keys = Credentials::new(embedded.access_key_id(), embedded.secret_access_key(), None);
+    let mut store = StoreSettings::new(bucket, ProviderSettings::Static(keys));
+    store.client_options.allow_http = true;
+    store
+}
+
+/// What a newcomer reads first: where everything is, and lines to paste.
+struct Greeting<'a> {
+    demo: &'a Demo,
+    embedded: &'a Embedded,
+    server: &'a Server,
+}
+
+impl fmt::Display for Greeting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (grpc, health, s3) =
+            (self.server.listen_addr(), self.server.health_addr(), self.embedded.address());
+        let data = self.demo.data.display();
+        writeln!(f, "Longshore {}: tenant `{TENANT}`, store `{STORE}`, data in {data}\n", crate::VERSION)?;
+        writeln!(f, "  gRPC     {grpc} (plaintext, no authentication, reflection)")?;
+        writeln!(f, "  S3       http://{s3} (bucket `{BUCKET}`, region us-east-1)")?;
+        writeln!(f, "  health   http://{health}/readyz, http://{health}/metrics\n")?;
+        writeln!(f, "  access key id       {}", self.embedded.access_key_id())?;
+        writeln!(f, "  secret access key   {}\n", self.embedded.secret_access_key())?;
+        writeln!(f, "Put an object, get it, list, copy (bytes are base64 in JSON; this is \"Hello, harbour!\"):\n")?;
+        for (method, request) in [
+            ("Put", r#"{"key": "hello.txt", "data": "SGVsbG8sIGhhcmJvdXIh"}"#),
+            ("Get", r#"{"key": "hello.txt"}"#),
+            ("List", "{}"),
+            ("Copy", r#"{"source": {"key": "hello.txt"}, "destination": {"key": "copy.txt"}}"#),
+        ] {
+            writeln!(f, "  {}", grpcurl(grpc, method, request)?)?;
+        }
+        writeln!(f, "\nThe same bucket by the AWS CLI:\n")?;
+        let credentials = self.demo.data.join("credentials");
+        writeln!(
+            f,
+            "  AWS_SHARED_CREDENTIALS_FILE={} aws --region us-east-1 --endpoint-url http://{s3} s3 ls s3://{BUCKET}\n",
+            quoted(&credentials.display().to_string())
+        )?;
+        f.write_str("Ctrl-C ends it; objects and keys are kept.")
+    }
+}
+
+fn grpcurl(grpc: SocketAddr, method: &str, request: &str) -> Result<String, fmt::Error> {
+    let mut line = String::new();
+    write!(
+        line,
+        "grpcurl -plaintext -H 'x-longshore-tenant: {TENANT}' -d '{request}' {grpc} longshore.v1.ObjectService/{method}"
+    )?;
+    Ok(line)
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        demo: Demo,
+    }
+
+    fn demo(data: &std::path::Path) -> Demo {
+        let mut line = Line::parse_from(["demo", "--listen", "127.0.0.1:0"]).demo;
+        line.data = data.to_owned();
+        line
+    }
+
+    #[tokio::test]
+    async fn the_greeting_has_what_a_newcomer_pastes() {
+        let folder = tempfile::tempdir().unwrap();
+        let demo = demo(folder.path());
+        let embedded = Embedded::start(&demo.data, demo.s3_listen, &[BUCKET]).await.unwrap();
+        let server = Server::bind(demo.settings(&embedded)).await.unwrap();
+        let text = Greeting { demo: &demo, embedded: &embedded, server: &server }.to_string();
+        assert!(text.contains(&format!(
+            "  grpcurl -plaintext -H 'x-longshore-tenant: demo' -d '{{\"key\": \"hello.txt\"}}' {} longshore.v1.ObjectService/Get\n",
+            server.listen_addr()
+        )));
+        let endpoint = format!("--endpoint-url http://{} ", embedded.address());
+        for part in [embedded.access_key_id(), embedded.secret_access_key(), endpoint.as_str()] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_for_everyone_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut demo = demo(folder.path());
+        demo.listen = SocketAddr::from(([0, 0, 0, 0], 50051));
+        assert_eq!(format!("{:?}", demo.run().await), format!("{:?}", ExitCode::from(USAGE)));
+    }
+
+    #[test]
+    fn odd_folders_are_quoted_for_a_shell() {
+        assert_eq!(quoted("./longshore-data/credentials"), "./longshore-data/credentials");
+        assert_eq!(quoted("it's here/c"), r"'it'\''s here/c'");
+    }
+}

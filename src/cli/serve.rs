@@ -1,0 +1,42 @@
+//! `longshore serve`: what runs in the cluster.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use super::{
+    USAGE, failed, output,
+    signals::{FirstSignal, until_signalled},
+};
+use crate::{
+    config::{self, Loaded},
+    server::{Server, ServerError},
+    telemetry,
+};
+
+pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
+    let loaded = match config::load(variables) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            output::problem(&problems.to_string());
+            return ExitCode::from(USAGE);
+        }
+    };
+    if let Err(error) = telemetry::init_logs(&loaded.settings.log) {
+        output::problem(&error.to_string());
+        return ExitCode::from(USAGE);
+    }
+    until_signalled(|signal| async {
+        match serve(loaded, signal).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error.to_string()),
+        }
+    })
+    .await
+}
+
+async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
+    for problem in loaded.left_out.iter() {
+        tracing::error!(%problem, "a tenant is left out");
+    }
+    let server = Server::bind(loaded.settings.server).await?;
+    server.run(signal.received()).await
+}

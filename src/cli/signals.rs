@@ -1,0 +1,80 @@
+//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once.
+
+use std::{future::Future, io, process::ExitCode};
+
+use tokio::sync::oneshot;
+
+use super::{INTERRUPTED, failed};
+
+/// Runs `work` with a future that completes at the first signal. A second signal drops `work` where it
+/// stands.
+pub(super) async fn until_signalled<W>(work: impl FnOnce(FirstSignal) -> W) -> ExitCode
+where
+    W: Future<Output = ExitCode>,
+{
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("cannot listen for signals: {error}")),
+    };
+    let (first, told) = oneshot::channel();
+    let second = async {
+        signals.next().await;
+        let _ = first.send(());
+        signals.next().await;
+    };
+    tokio::select! {
+        code = work(FirstSignal(told)) => code,
+        () = second => {
+            tracing::warn!("ended by a second signal");
+            ExitCode::from(INTERRUPTED)
+        }
+    }
+}
+
+/// The first signal, to be waited for.
+#[derive(Debug)]
+pub(super) struct FirstSignal(oneshot::Receiver<()>);
+
+impl FirstSignal {
+    pub(super) async fn received(self) {
+        // The sender lives as long as whoever waits here.
+        let _ = self.0.await;
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The folder that an embedded server keeps its data in: `s3/BUCKET/KEY`, and the keys beside `s3`.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::EmbeddedError;
+
+/// A folder that is ours alone for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Locked; the operating system lets go of it when the process ends in whatever way.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be and locks it: two servers would take each other's temporary files.
+    pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
+        let failed = |source| EmbeddedError::Folder { what: "write to the folder", path: path.to_owned(), source };
+        fs::create_dir_all(path.join("s3")).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse { folder: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Where the buckets are.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.path.join("s3")
+    }
+
+    /// A file beside the objects.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A bucket is a folder; one that is there already is left as it is.
+    pub(super) fn make_bucket(&self, bucket: &str) -> Result<(), EmbeddedError> {
+        if !s3s::path::check_bucket_name(bucket) {
+            return Err(EmbeddedError::BucketName { bucket: bucket.to_owned() });
+        }
+        let path = self.objects().join(bucket);
+        fs::create_dir_all(&path)
+            .map_err(|source| EmbeddedError::Folder { what: "make the bucket's folder", path, source })
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    // One left by a run that was killed may have other permissions.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
+}

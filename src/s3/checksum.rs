@@ -1,0 +1,184 @@
+//! S3's additional checksums: which headers they travel in and how they are computed.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
+use http::HeaderMap;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::{Checksum, ChecksumAlgorithm, ChecksumType};
+use crate::transport::Payload;
+
+impl ChecksumAlgorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// The name in `x-amz-checksum-algorithm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The header that carries a value.
+    pub(super) fn header(self) -> &'static str {
+        match self {
+            Self::Crc32 => "x-amz-checksum-crc32",
+            Self::Crc32c => "x-amz-checksum-crc32c",
+            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
+        }
+    }
+
+    /// The element of `CompleteMultipartUpload` that carries a part's value.
+    pub(super) fn element(self) -> &'static str {
+        match self {
+            Self::Crc32 => "ChecksumCRC32",
+            Self::Crc32c => "ChecksumCRC32C",
+            Self::Crc64Nvme => "ChecksumCRC64NVME",
+            Self::Sha1 => "ChecksumSHA1",
+            Self::Sha256 => "ChecksumSHA256",
+        }
+    }
+
+    /// What a multipart upload's checksum is computed of: all bytes for the CRCs, the parts' digests for the SHAs.
+    pub(crate) fn multipart_type(self) -> ChecksumType {
+        match self {
+            Self::Crc32 | Self::Crc32c | Self::Crc64Nvme => ChecksumType::FullObject,
+            Self::Sha1 | Self::Sha256 => ChecksumType::Composite,
+        }
+    }
+}
+
+impl ChecksumType {
+    /// The value of `x-amz-checksum-type`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
+        }
+    }
+}
+
+impl Checksum {
+    /// The header's value.
+    pub(super) fn encoded(&self) -> String {
+        STANDARD.encode(&self.value)
+    }
+}
+
+/// A checksum while its bytes go by.
+#[derive(Debug, Clone)]
+pub(crate) struct ChecksumHasher {
+    algorithm: ChecksumAlgorithm,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Crc(Box<CrcDigest>),
+    Sha1(Sha1),
+    Sha256(Sha256),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}
+
+impl ChecksumHasher {
+    /// A checksum of nothing yet.
+    pub(crate) fn new(algorithm: ChecksumAlgorithm) -> Self {
+        let crc = |algorithm| State::Crc(Box::new(CrcDigest::new(algorithm)));
+        let state = match algorithm {
+            ChecksumAlgorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
+            ChecksumAlgorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
+            ChecksumAlgorithm::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
+            ChecksumAlgorithm::Sha1 => State::Sha1(Sha1::new()),
+            ChecksumAlgorithm::Sha256 => State::Sha256(Sha256::new()),
+        };
+        Self { algorithm, state }
+    }
+
+    /// The checksum of a whole payload.
+    pub(crate) fn of(algorithm: ChecksumAlgorithm, payload: &Payload) -> Checksum {
+        let mut hasher = Self::new(algorithm);
+        payload.chunks().for_each(|chunk| hasher.update(chunk));
+        hasher.finish()
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match &mut self.state {
+            State::Crc(digest) => digest.update(bytes),
+            State::Sha1(digest) => digest.update(bytes),
+            State::Sha256(digest) => digest.update(bytes),
+        }
+    }
+
+    /// The checksum of all bytes taken.
+    pub(crate) fn finish(self) -> Checksum {
+        let value = match (self.algorithm, self.state) {
+            (ChecksumAlgorithm::Crc64Nvme, State::Crc(digest)) => digest.finalize().to_be_bytes().to_vec(),
+            (_, State::Crc(digest)) => digest.finalize().to_be_bytes()[4..].to_vec(),
+            (_, State::Sha1(digest)) => digest.finalize().to_vec(),
+            (_, State::Sha256(digest)) => digest.finalize().to_vec(),
+        };
+        Checksum { algorithm: self.algorithm, value, kind: ChecksumType::FullObject }
+    }
+}
+
+/// The checksums that an answer's headers carry. A composite one reads `value-parts`; servers that do not say
+/// the type are told by that.
+pub(super) fn from_headers(headers: &HeaderMap) -> Vec<Checksum> {
+    let said = headers.get("x-amz-checksum-type").map(|value| value.as_bytes() == b"COMPOSITE");
+    let read = |algorithm: ChecksumAlgorithm| {
+        let text = headers.get(algorithm.header())?.to_str().ok()?;
+        let (digest, parts) = text.split_once('-').map_or((text, false), |(digest, _)| (digest, true));
+        let value = STANDARD.decode(digest).ok()?;
+        let kind = if said.unwrap_or(parts) { ChecksumType::Composite } else { ChecksumType::FullObject };
+        Some(Checksum { algorithm, value, kind })
+    };
+    ChecksumAlgorithm::ALL.into_iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// The check values of the CRC catalogue and FIPS 180, of the nine bytes `123456789`.
+    #[test]
+    fn every_algorithm_gives_its_published_check_value() {
+        let published = [
+            (ChecksumAlgorithm::Crc32, "cbf43926"),
+            (ChecksumAlgorithm::Crc32c, "e3069283"),
+            (ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888"),
+            (ChecksumAlgorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+            (ChecksumAlgorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+        ];
+        let payload = Payload::from(vec![Bytes::from_static(b"1234"), Bytes::from_static(b"56789")]);
+        for (algorithm, value) in published {
+            assert_eq!(hex::encode(ChecksumHasher::of(algorithm, &payload).value), value, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn a_composite_checksum_is_told_by_its_dash_or_its_type() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg==-3"));
+        assert_eq!(from_headers(&headers)[0].kind, ChecksumType::Composite);
+        headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg=="));
+        assert_eq!(from_headers(&headers)[0].kind, ChecksumType::FullObject);
+        assert_eq!(hex::encode(&from_headers(&headers)[0].value), "cbf43926");
+    }
+}

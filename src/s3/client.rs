@@ -1,0 +1,301 @@
+//! Sending requests: each attempt signed anew, failures judged, S3's corrections remembered.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header::HOST};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::{
+    BucketSettings, ChecksumAlgorithm, Error, ErrorKind,
+    endpoint::{self, Endpoint},
+    failure::{self, Correction, Failure, Subject},
+    headers::not_s3,
+    request::Request,
+    sign::{EMPTY_PAYLOAD, SigningKeys, Target, UNSIGNED_PAYLOAD},
+    xml,
+};
+use crate::{
+    credentials::CredentialProvider,
+    telemetry::Metrics,
+    transport::{Again, Attempts, HttpClient, ResponseBody, RetryPolicy, RetryQuota},
+};
+
+/// The largest document that S3 sends: a page of 1,000 keys of 1,024 bytes, percent-encoded, with room to spare.
+const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
+
+/// A client of one bucket.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) settings: BucketSettings,
+    http: HttpClient,
+    credentials: CredentialProvider,
+    retry: RetryPolicy,
+    quota: RetryQuota,
+    place: Mutex<Place>,
+    /// How far S3's clock is ahead of ours, in seconds.
+    clock_offset: AtomicI64,
+    keys: SigningKeys,
+    metrics: Metrics,
+}
+
+/// Where the bucket is, as far as is known.
+#[derive(Debug, Clone)]
+struct Place {
+    region: String,
+    endpoint: Endpoint,
+}
+
+/// An answer whose head has come.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: ResponseBody,
+}
+
+/// An answer that is there as a whole.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// What is made of a successful answer; if that fails, so has the attempt.
+trait FromAnswer: Sized {
+    fn read(answer: Answer, subject: Subject) -> impl Future<Output = Result<Self, Failure>> + Send;
+}
+
+impl FromAnswer for Answer {
+    async fn read(answer: Answer, _: Subject) -> Result<Self, Failure> {
+        Ok(answer)
+    }
+}
+
+impl FromAnswer for Document {
+    /// S3 may begin a long operation with status 200 and end it with an error
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>): that is a failure like
+    /// any other here.
+    async fn read(answer: Answer, subject: Subject) -> Result<Self, Failure> {
+        let Answer { status, headers, body } = answer;
+        let body = body.collect(MAX_DOCUMENT).await.map_err(|error| failure::of_transport(&error))?;
+        let body = into_text(body).map_err(failure::fatal)?;
+        if xml::root(&body).as_deref() == Some("Error") {
+            return Err(failure::of_answer(status, &headers, &body, subject));
+        }
+        Ok(Self { headers, body })
+    }
+}
+
+impl Client {
+    /// A client; nothing is connected yet.
+    pub fn new(
+        settings: BucketSettings,
+        http: HttpClient,
+        credentials: CredentialProvider,
+        retry: RetryPolicy,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let endpoint = Endpoint::of(&settings, &settings.region)?;
+        Ok(Self {
+            place: Mutex::new(Place { region: settings.region.clone(), endpoint }),
+            settings,
+            http,
+            credentials,
+            retry,
+            quota: RetryQuota::default(),
+            clock_offset: AtomicI64::new(0),
+            keys: SigningKeys::default(),
+            metrics,
+        })
+    }
+
+    /// The checksum that a write carries: the one asked for, else the store's, else crc64nvme on Amazon S3.
+    /// Other servers get none unasked: some refuse what they do not know.
+    pub fn checksum_for(&self, asked: Option<ChecksumAlgorithm>) -> Option<ChecksumAlgorithm> {
+        let default = || endpoint::is_amazon(&self.settings).then_some(ChecksumAlgorithm::Crc64Nvme);
+        asked.or(self.settings.checksum_algorithm).or_else(default)
+    }
+
+    /// Whether credentials can be had; the error says where they were looked for.
+    pub async fn find_credentials(&self) -> Result<(), Error> {
+        self.credentials.credentials().await.map(drop).map_err(unavailable)
+    }
+
+    /// Sends a request whose answer is read as it comes.
+    pub(super) async fn stream(&self, request: &Request, deadline: Option<Instant>) -> Result<Answer, Error> {
+        self.send(request, deadline).await
+    }
+
+    /// Sends a request whose answer is a document or nothing.
+    pub(super) async fn document(
+        &self,
+        request: &Request,
+        deadline: Option<Instant>,
+    ) -> Result<Document, Error> {
+        self.send(request, deadline).await
+    }
+
+    async fn send<T: FromAnswer>(&self, request: &Request, deadline: Option<Instant>) -> Result<T, Error> {
+        let payload_hash = self.payload_hash(request);
+        let mut attempts = Attempts::new(&self.retry, &self.quota, deadline);
+        let mut corrected = Vec::new();
+        let mut unclear = false;
+        loop {
+            let outcome = match self.attempt(request, &payload_hash).await {
+                Ok(answer) => T::read(answer, request.subject()).await,
+                Err(failure) => Err(failure),
+            };
+            let failure = match outcome {
+                Ok(answer) => {
+                    attempts.succeeded();
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
+            unclear |= failure.error.unclear();
+            if !attempts.again(self.correct(&failure, &mut corrected)).await {
+                let error =
+                    failure.error.after_attempts(attempts.made(), attempts.elapsed()).with_unclear(unclear);
+                return Err(if attempts.quota_exhausted() { error.with_quota_exhausted() } else { error });
+            }
+            self.metrics.s3_retry(request.operation);
+        }
+    }
+
+    async fn attempt(&self, request: &Request, payload_hash: &str) -> Result<Answer, Failure> {
+        let head = self.head(request, payload_hash).await.map_err(failure::fatal)?;
+        let answer = match self.http.send(head, &request.payload).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.metrics.s3_attempt(request.operation, "error");
+                return Err(failure::of_transport(&error));
+            }
+        };
+        let (head, body) = answer.into_parts();
+        self.metrics.s3_attempt(request.operation, head.status.as_str());
+        if head.status.is_success() {
+            return Ok(Answer { status: head.status, headers: head.headers, body });
+        }
+        // What cannot be read of an error's body is not missed: the status says enough.
+        let body = body.collect(MAX_DOCUMENT).await.unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
+        Err(failure::of_answer(head.status, &head.headers, &body, request.subject()))
+    }
+
+    /// Line and headers of one attempt, signed with the credentials and the clock of this moment.
+    async fn head(&self, request: &Request, payload_hash: &str) -> Result<http::request::Parts, Error> {
+        let place = self.place();
+        let path = place.endpoint.path(request.key.as_deref());
+        let query = request.canonical_query();
+        let mut headers = request.headers.clone();
+        let host = HeaderValue::from_str(place.endpoint.host()).map_err(|_| {
+            Error::new(ErrorKind::StoreMisconfigured, "the endpoint's host is not a header value")
+        })?;
+        headers.insert(HOST, host);
+        if self.settings.request_payer {
+            headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
+        }
+        let credentials = match self.settings.skip_signature {
+            true => None,
+            false => self.credentials.credentials().await.map_err(unavailable)?,
+        };
+        if let Some(credentials) = credentials {
+            let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
+            self.keys.sign(&target, &mut headers, &credentials, &place.region, self.now())?;
+        }
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = request.method.clone();
+        head.uri = place.endpoint.uri(&path, &query)?;
+        head.headers = headers;
+        Ok(head)
+    }
+
+    /// `x-amz-content-sha256`. The hash costs more than everything else together, so it is left out where TLS and a
+    /// checksum protect the payload already.
+    fn payload_hash(&self, request: &Request) -> String {
+        if request.payload.is_empty() {
+            return EMPTY_PAYLOAD.to_owned();
+        }
+        let has_checksum = || {
+            ChecksumAlgorithm::ALL.iter().any(|algorithm| request.headers.contains_key(algorithm.header()))
+        };
+        let unsigned = self.settings.unsigned_payload;
+        if unsigned.unwrap_or_else(|| self.place().endpoint.is_tls() && has_checksum()) {
+            return UNSIGNED_PAYLOAD.to_owned();
+        }
+        let mut hasher = Sha256::new();
+        request.payload.chunks().for_each(|chunk| hasher.update(chunk));
+        hex::encode(hasher.finalize())
+    }
+
+    /// Applies what a failure sets right, each kind once for a request; a region once more than known is none.
+    fn correct(&self, failure: &Failure, corrected: &mut Vec<std::mem::Discriminant<Correction>>) -> Again {
+        let Some(correction) = &failure.correction else { return failure.again };
+        let kind = std::mem::discriminant(correction);
+        if corrected.contains(&kind) {
+            return failure.again;
+        }
+        let applied = match correction {
+            Correction::Region(region) => self.move_to(region),
+            Correction::Clock(theirs) => {
+                self.clock_offset.store(seconds_between(SystemTime::now(), *theirs), Ordering::Relaxed);
+                true
+            }
+            Correction::Replay => true,
+        };
+        corrected.push(kind);
+        if applied { Again::Now } else { failure.again }
+    }
+
+    fn move_to(&self, region: &str) -> bool {
+        let plausible = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let Ok(endpoint) = Endpoint::of(&self.settings, region) else { return false };
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = plausible && place.region != region;
+        if moved {
+            tracing::info!(
+                bucket = self.settings.bucket,
+                from = place.region,
+                to = region,
+                "the bucket is in another region"
+            );
+            *place = Place { region: region.to_owned(), endpoint };
+        }
+        moved
+    }
+
+    fn place(&self) -> Place {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn now(&self) -> SystemTime {
+        let offset = self.clock_offset.load(Ordering::Relaxed);
+        let amount = Duration::from_secs(offset.unsigned_abs());
+        let now = SystemTime::now();
+        if offset < 0 { now - amount } else { now + amount }
+    }
+}
+
+fn seconds_between(ours: SystemTime, theirs: SystemTime) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match theirs.duration_since(ours) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    }
+}
+
+fn unavailable(error: crate::credentials::CredentialsError) -> Error {
+    Error::new(ErrorKind::CredentialsUnavailable, format!("the store has no credentials: {error}"))
+}
+
+fn into_text(body: Bytes) -> Result<String, Error> {
+    String::from_utf8(body.into()).map_err(|_| not_s3("a document is not UTF-8"))
+}

@@ -1,0 +1,132 @@
+//! Where a bucket is: host and path of every request.
+
+use http::uri::{Authority, Scheme, Uri};
+
+use super::{BucketSettings, Error, ErrorKind, encode};
+
+/// The address of one bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    scheme: Scheme,
+    authority: Authority,
+    /// What every path begins with: empty, or `/` and the bucket and what the endpoint itself has.
+    base: String,
+}
+
+/// Amazon S3 in `region` (<https://docs.aws.amazon.com/general/latest/gr/s3.html>).
+fn amazon(region: &str) -> String {
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://s3.{region}.{suffix}")
+}
+
+impl Endpoint {
+    /// The bucket's address when requests are signed for `region`.
+    pub(super) fn of(settings: &BucketSettings, region: &str) -> Result<Self, Error> {
+        let url = settings.endpoint.clone().unwrap_or_else(|| amazon(region));
+        let uri: Uri = url.parse().map_err(|_| misconfigured(&url))?;
+        let (Some(scheme), Some(host)) = (uri.scheme().cloned(), uri.authority().cloned()) else {
+            return Err(misconfigured(&url));
+        };
+        let path = uri.path().trim_end_matches('/');
+        let bucket = &settings.bucket;
+        let no_certificate_matches = bucket.contains('.') && scheme == Scheme::HTTPS;
+        if settings.virtual_hosted_style && !no_certificate_matches {
+            let authority = format!("{bucket}.{host}").parse().map_err(|_| misconfigured(&url))?;
+            return Ok(Self { scheme, authority, base: path.to_owned() });
+        }
+        Ok(Self { scheme, authority: host, base: format!("{path}/{}", encode::path(bucket)) })
+    }
+
+    /// Whether requests travel encrypted.
+    pub(super) fn is_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// The `Host` header; a port that is the scheme's own is left out, as HTTP clients do.
+    pub(super) fn host(&self) -> &str {
+        let own = if self.is_tls() { ":443" } else { ":80" };
+        let text = self.authority.as_str();
+        text.strip_suffix(own).unwrap_or(text)
+    }
+
+    /// The encoded path of a key, or of the bucket itself.
+    pub(super) fn path(&self, key: Option<&str>) -> String {
+        match key {
+            Some(key) => format!("{}/{}", self.base, encode::path(key)),
+            None if self.base.is_empty() => "/".to_owned(),
+            None => self.base.clone(),
+        }
+    }
+
+    /// The address of a request; `query` is encoded already.
+    pub(super) fn uri(&self, path: &str, query: &str) -> Result<Uri, Error> {
+        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(target)
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("a request has no valid address: {error}"))
+            })
+    }
+}
+
+fn misconfigured(url: &str) -> Error {
+    Error::new(
+        ErrorKind::StoreMisconfigured,
+        format!("the endpoint {url} is not http:// or https:// with a host that a bucket can be added to"),
+    )
+}
+
+/// Whether the store talks to Amazon S3 itself.
+pub(super) fn is_amazon(settings: &BucketSettings) -> bool {
+    let Some(endpoint) = &settings.endpoint else { return true };
+    let host = endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
+    host.is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(settings: &BucketSettings, key: Option<&str>) -> String {
+        let endpoint = Endpoint::of(settings, "eu-west-1").unwrap();
+        endpoint.uri(&endpoint.path(key), "").unwrap().to_string()
+    }
+
+    fn at(bucket: &str, endpoint: &str, virtual_hosted_style: bool) -> BucketSettings {
+        let endpoint = Some(endpoint.to_owned());
+        BucketSettings { endpoint, virtual_hosted_style, ..BucketSettings::new(bucket) }
+    }
+
+    #[test]
+    fn amazon_has_an_endpoint_in_each_region() {
+        assert_eq!(address(&BucketSettings::new("b"), Some("k")), "https://s3.eu-west-1.amazonaws.com/b/k");
+        let virtual_hosted = BucketSettings { virtual_hosted_style: true, ..BucketSettings::new("b") };
+        assert_eq!(address(&virtual_hosted, Some("k")), "https://b.s3.eu-west-1.amazonaws.com/k");
+        assert_eq!(address(&virtual_hosted, None), "https://b.s3.eu-west-1.amazonaws.com/");
+        assert_eq!(amazon("cn-north-1"), "https://s3.cn-north-1.amazonaws.com.cn");
+    }
+
+    #[test]
+    fn a_bucket_with_dots_stays_in_the_path_under_tls() {
+        assert_eq!(address(&at("a.b", "https://s3.test", true), Some("k")), "https://s3.test/a.b/k");
+        assert_eq!(address(&at("a.b", "http://s3.test", true), Some("k")), "http://a.b.s3.test/k");
+    }
+
+    #[test]
+    fn an_endpoint_may_have_a_port_and_a_path() {
+        let settings = at("b", "http://127.0.0.1:9000/s3/", false);
+        assert_eq!(address(&settings, Some("/a//../b c")), "http://127.0.0.1:9000/s3/b//a//../b%20c");
+        assert_eq!(Endpoint::of(&settings, "r").unwrap().host(), "127.0.0.1:9000");
+        assert_eq!(Endpoint::of(&at("b", "https://s3.test:443", false), "r").unwrap().host(), "s3.test");
+    }
+
+    #[test]
+    fn amazon_is_told_from_others() {
+        assert!(is_amazon(&BucketSettings::new("b")));
+        assert!(is_amazon(&at("b", "https://s3.dualstack.eu-west-1.amazonaws.com", false)));
+        assert!(!is_amazon(&at("b", "https://amazonaws.com.example.org", false)));
+    }
+}

@@ -1,0 +1,348 @@
+//! What a failed attempt means: which kind of error, whether another attempt can help, and whether this one
+//! may have taken effect unseen.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{Error, ErrorKind, ServiceDetails, headers::text, xml};
+use crate::transport::{Again, RetryCost, TransportError, TransportErrorKind};
+
+/// A failed attempt.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) again: Again,
+    pub(super) correction: Option<Correction>,
+}
+
+/// Something about the client that S3's answer sets right. Each is applied once for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Correction {
+    /// The bucket's region.
+    Region(String),
+    /// S3's clock.
+    Clock(SystemTime),
+    /// None: the bytes were damaged on the way, and are sent once more.
+    Replay,
+}
+
+/// What a failed request was about; decides what an answer without a body means.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    /// It named an object, not the bucket alone.
+    pub(super) object: bool,
+    /// A conflict with another write is worth another attempt.
+    pub(super) retries_conflict: bool,
+}
+
+const LATER: Again = Again::Later { cost: RetryCost::Failure, wait: None };
+const LATER_AFTER_TIMEOUT: Again = Again::Later { cost: RetryCost::Timeout, wait: None };
+
+/// The judgement of an error answer, or of an error inside an answer of 200.
+pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, subject: Subject) -> Failure {
+    let said = xml::error(body).unwrap_or_default();
+    let or_header = |value: String, name: &str| if value.is_empty() { text(headers, name) } else { value };
+    let details = ServiceDetails {
+        request_id: or_header(said.request_id, "x-amz-request-id"),
+        host_id: or_header(said.host_id, "x-amz-id-2"),
+        http_status: status.as_u16(),
+        code: said.code,
+    };
+    let kind = kind(status, &details.code, headers, subject);
+    let again = again(kind, subject).waiting(retry_after(headers));
+    let unclear = status.is_server_error() || kind == ErrorKind::BackendTimeout;
+    let region = said.region.unwrap_or_else(|| text(headers, "x-amz-bucket-region"));
+    let error = Error::new(kind, sentence(kind, &details, &said.message))
+        .with_retry_after(retry_after(headers))
+        .with_unclear(unclear)
+        .with_service(details);
+    Failure { error, again, correction: correction(kind, status, region, headers) }
+}
+
+/// The judgement of an attempt without a whole answer.
+pub(super) fn of_transport(error: &TransportError) -> Failure {
+    let (kind, again, unclear) = match error.kind() {
+        TransportErrorKind::Connect => (ErrorKind::ConnectionFailed, LATER, false),
+        TransportErrorKind::Timeout => (ErrorKind::BackendTimeout, LATER_AFTER_TIMEOUT, true),
+        TransportErrorKind::Lost => (ErrorKind::ConnectionLost, LATER, true),
+        TransportErrorKind::Protocol => (ErrorKind::BackendProtocol, Again::No, true),
+    };
+    let what = match kind {
+        ErrorKind::ConnectionFailed => "no connection to S3 could be opened",
+        ErrorKind::BackendTimeout => "S3 did not answer in time",
+        ErrorKind::ConnectionLost => "the connection to S3 broke",
+        _ => "the server's answer is not S3's",
+    };
+    Failure {
+        error: Error::new(kind, format!("{what}: {error}")).with_unclear(unclear),
+        again,
+        correction: None,
+    }
+}
+
+/// An attempt that could not be made, or an answer that cannot be used.
+pub(super) fn fatal(error: Error) -> Failure {
+    Failure { error, again: Again::No, correction: None }
+}
+
+trait Waiting {
+    fn waiting(self, wait: Option<Duration>) -> Self;
+}
+
+impl Waiting for Again {
+    fn waiting(self, wait: Option<Duration>) -> Self {
+        match self {
+            Again::Later { cost, .. } => Again::Later { cost, wait },
+            other => other,
+        }
+    }
+}
+
+fn kind(status: StatusCode, code: &str, headers: &HeaderMap, subject: Subject) -> ErrorKind {
+    by_code(code).unwrap_or_else(|| by_status(status, headers, subject))
+}
+
+/// The kind that an error code stands for; `None` where the status says more.
+pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
+    Some(match code {
+        "NoSuchKey" => ErrorKind::ObjectNotFound,
+        "NoSuchVersion" => ErrorKind::VersionNotFound,
+        "NoSuchUpload" => ErrorKind::UploadNotFound,
+        "NoSuchBucket" => ErrorKind::BucketNotFound,
+        "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" | "Redirect" => {
+            ErrorKind::WrongRegion
+        }
+        "AuthorizationHeaderMalformed" => ErrorKind::CredentialsRejected,
+        "PreconditionFailed" | "InvalidObjectState" => ErrorKind::PreconditionFailed,
+        "ConditionalRequestConflict" | "OperationAborted" => ErrorKind::Conflict,
+        "InvalidRange" => ErrorKind::RangeNotSatisfiable,
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => ErrorKind::AccessDenied,
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => ErrorKind::CredentialsExpired,
+        "RequestTimeTooSkewed" => ErrorKind::ClockSkewed,
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" => ErrorKind::CredentialsRejected,
+        "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestLimitExceeded"
+        | "RequestThrottledException"
+        | "TooManyRequests"
+        | "TooManyRequestsException"
+        | "BandwidthLimitExceeded"
+        | "LimitExceededException"
+        | "PriorRequestNotComplete"
+        | "SlowDownRead"
+        | "SlowDownWrite" => ErrorKind::Throttled,
+        "InternalError" | "ServiceUnavailable" | "Busy" | "IncompleteBody" => ErrorKind::BackendUnavailable,
+        "RequestTimeout" | "RequestTimeoutException" => ErrorKind::BackendTimeout,
+        "NotImplemented" => ErrorKind::OperationNotSupported,
+        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
+            ErrorKind::ChecksumMismatch
+        }
+        "InvalidBucketName" => ErrorKind::StoreMisconfigured,
+        code if code.starts_with("KMS.") => ErrorKind::StoreMisconfigured,
+        _ => return None,
+    })
+}
+
+fn by_status(status: StatusCode, headers: &HeaderMap, subject: Subject) -> ErrorKind {
+    match status.as_u16() {
+        301 | 302 | 307 | 308 => ErrorKind::WrongRegion,
+        304 => ErrorKind::NotModified,
+        401 => ErrorKind::CredentialsRejected,
+        403 => ErrorKind::AccessDenied,
+        404 if subject.object => ErrorKind::ObjectNotFound,
+        404 => ErrorKind::BucketNotFound,
+        // A version that is a delete marker (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+        405 if headers.contains_key("x-amz-delete-marker") => ErrorKind::VersionNotFound,
+        405 | 501 => ErrorKind::OperationNotSupported,
+        408 => ErrorKind::BackendTimeout,
+        412 => ErrorKind::PreconditionFailed,
+        416 => ErrorKind::RangeNotSatisfiable,
+        429 => ErrorKind::Throttled,
+        400..=499 => ErrorKind::InvalidRequest,
+        500..=599 => ErrorKind::BackendUnavailable,
+        _ => ErrorKind::BackendProtocol,
+    }
+}
+
+fn again(kind: ErrorKind, subject: Subject) -> Again {
+    match kind {
+        ErrorKind::Throttled | ErrorKind::BackendUnavailable => LATER,
+        ErrorKind::BackendTimeout => LATER_AFTER_TIMEOUT,
+        ErrorKind::Conflict if subject.retries_conflict => LATER,
+        _ => Again::No,
+    }
+}
+
+fn correction(
+    kind: ErrorKind,
+    status: StatusCode,
+    region: String,
+    headers: &HeaderMap,
+) -> Option<Correction> {
+    match kind {
+        ErrorKind::ClockSkewed => {
+            let date = httpdate::parse_http_date(&text(headers, "date")).ok()?;
+            Some(Correction::Clock(date))
+        }
+        ErrorKind::ChecksumMismatch => Some(Correction::Replay),
+        ErrorKind::WrongRegion | ErrorKind::CredentialsRejected if !region.is_empty() => {
+            Some(Correction::Region(region))
+        }
+        // The answer to HEAD has no body: only its headers tell a wrong region from a bad request.
+        _ if status == StatusCode::BAD_REQUEST && headers.contains_key("x-amz-bucket-region") => {
+            Some(Correction::Region(region))
+        }
+        _ => None,
+    }
+}
+
+/// `x-amz-retry-after` in milliseconds, or `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    if let Ok(milliseconds) = text(headers, "x-amz-retry-after").parse() {
+        return Some(Duration::from_millis(milliseconds));
+    }
+    let value = text(headers, "retry-after");
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(&value).ok()?.duration_since(SystemTime::now()).ok()
+}
+
+/// One plain sentence. S3's own words are added where they help and cannot echo what was sent to authenticate.
+fn sentence(kind: ErrorKind, details: &ServiceDetails, message: &str) -> String {
+    let said = match (details.code.as_str(), kind) {
+        ("", _) => format!("S3 answered with status {}", details.http_status),
+        (code, ErrorKind::CredentialsRejected | ErrorKind::CredentialsExpired) => {
+            format!("S3 answered {code}")
+        }
+        (code, _) if message.is_empty() => format!("S3 answered {code}"),
+        (code, _) => format!("S3 answered {code}: {}", plain(message)),
+    };
+    match plainly(kind) {
+        "" => said,
+        what => format!("{what} ({said})"),
+    }
+}
+
+fn plainly(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::ObjectNotFound => "there is no object with this key",
+        ErrorKind::VersionNotFound => "there is no such version of the object",
+        ErrorKind::UploadNotFound => "the multipart upload is gone",
+        ErrorKind::BucketNotFound => "the store's bucket does not exist",
+        ErrorKind::WrongRegion => "the store's bucket is in another region",
+        ErrorKind::AccessDenied => {
+            "S3 does not allow this with the store's credentials, or the key does not exist and they may not list"
+        }
+        ErrorKind::CredentialsRejected => "S3 refused the store's credentials",
+        ErrorKind::CredentialsExpired => "the store's temporary credentials have expired",
+        ErrorKind::ClockSkewed => "the clocks of Longshore and S3 differ too much",
+        ErrorKind::PreconditionFailed => "a condition does not hold",
+        ErrorKind::NotModified => "the object has not changed",
+        ErrorKind::Conflict => "another write to this key is under way",
+        ErrorKind::RangeNotSatisfiable => "the range begins beyond the object's end",
+        ErrorKind::Throttled => "S3 asks for fewer requests",
+        ErrorKind::BackendUnavailable => "S3 failed",
+        ErrorKind::BackendTimeout => "S3 did not get the request in time",
+        ErrorKind::OperationNotSupported => "the S3 server does not have this operation",
+        ErrorKind::ChecksumMismatch => "S3 got other bytes than were sent",
+        ErrorKind::StoreMisconfigured => "the store's settings cannot work",
+        _ => "",
+    }
+}
+
+/// A server's text, cut and without control characters.
+fn plain(message: &str) -> String {
+    message.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const OBJECT: Subject = Subject { object: true, retries_conflict: true };
+
+    fn judged(status: u16, code: &str) -> Failure {
+        let body =
+            if code.is_empty() { String::new() } else { format!("<Error><Code>{code}</Code></Error>") };
+        of_answer(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &body, OBJECT)
+    }
+
+    #[test]
+    fn each_answer_has_its_kind_and_its_retry() {
+        use ErrorKind as K;
+        let table = [
+            (404, "NoSuchKey", K::ObjectNotFound, Again::No),
+            (404, "", K::ObjectNotFound, Again::No),
+            (404, "NoSuchBucket", K::BucketNotFound, Again::No),
+            (412, "PreconditionFailed", K::PreconditionFailed, Again::No),
+            (304, "", K::NotModified, Again::No),
+            (409, "ConditionalRequestConflict", K::Conflict, LATER),
+            (416, "InvalidRange", K::RangeNotSatisfiable, Again::No),
+            (403, "AccessDenied", K::AccessDenied, Again::No),
+            (403, "", K::AccessDenied, Again::No),
+            (400, "ExpiredToken", K::CredentialsExpired, Again::No),
+            (403, "InvalidAccessKeyId", K::CredentialsRejected, Again::No),
+            (503, "SlowDown", K::Throttled, LATER),
+            (429, "", K::Throttled, LATER),
+            (500, "InternalError", K::BackendUnavailable, LATER),
+            (502, "", K::BackendUnavailable, LATER),
+            (400, "RequestTimeout", K::BackendTimeout, LATER_AFTER_TIMEOUT),
+            (501, "NotImplemented", K::OperationNotSupported, Again::No),
+            (400, "EntityTooSmall", K::InvalidRequest, Again::No),
+            (400, "BadDigest", K::ChecksumMismatch, Again::No),
+            (200, "InternalError", K::BackendUnavailable, LATER),
+            (200, "SlowDown", K::Throttled, LATER),
+        ];
+        for (status, code, kind, again) in table {
+            let failure = judged(status, code);
+            assert_eq!((failure.error.kind(), failure.again), (kind, again), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_transfer_is_replayed() {
+        assert_eq!(judged(400, "BadDigest").correction, Some(Correction::Replay));
+    }
+
+    #[test]
+    fn the_region_comes_from_the_body_or_the_header() {
+        let body = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-central-1</Region></Error>";
+        let failure = of_answer(StatusCode::BAD_REQUEST, &HeaderMap::new(), body, OBJECT);
+        assert_eq!(failure.correction, Some(Correction::Region("eu-central-1".to_owned())));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-bucket-region", HeaderValue::from_static("us-west-2"));
+        for status in [StatusCode::MOVED_PERMANENTLY, StatusCode::BAD_REQUEST] {
+            let failure = of_answer(status, &headers, "", OBJECT);
+            assert_eq!(failure.correction, Some(Correction::Region("us-west-2".to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_the_server_asks_to_wait_is_read_in_each_form() {
+        let wait = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(wait("retry-after", "3"), Some(Duration::from_secs(3)));
+        assert_eq!(wait("x-amz-retry-after", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(wait("retry-after", "soon"), None);
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        assert!(wait("retry-after", &later).unwrap() > Duration::from_secs(3000));
+    }
+
+    #[test]
+    fn a_servers_words_on_credentials_are_not_passed_on() {
+        let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>you sent s3cret</Message></Error>";
+        let failure = of_answer(StatusCode::FORBIDDEN, &HeaderMap::new(), body, OBJECT);
+        assert!(!failure.error.message().contains("s3cret"));
+    }
+}

@@ -1,0 +1,229 @@
+//! Multipart uploads: create, upload a part or copy one, complete, abort.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>
+
+use std::fmt::Write;
+
+use http::Method;
+use md5::{Digest, Md5};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{
+    Checksum, ChecksumAlgorithm, ChecksumType, Client, Error, ObjectMeta,
+    checksum::ChecksumHasher,
+    copy_object::CopySource,
+    headers::{self, not_s3},
+    request::Request,
+    write_object::{NewObject, WriteCondition, add_checksum},
+    xml,
+};
+use crate::transport::Payload;
+
+/// An upload that S3 knows.
+#[derive(Debug, Clone)]
+pub(crate) struct MultipartUpload {
+    pub(crate) key: String,
+    pub(crate) id: String,
+    /// The checksum that its parts carry.
+    pub(crate) algorithm: Option<ChecksumAlgorithm>,
+}
+
+/// A part that S3 has.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) number: u32,
+    pub(crate) etag: String,
+    pub(crate) checksum: Option<Checksum>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    upload_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Copied {
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Completed {
+    #[serde(rename = "ETag", default)]
+    etag: String,
+}
+
+impl Client {
+    /// `CreateMultipartUpload`. The CRCs are asked for as checksums of the full object, which a reader can verify.
+    pub(crate) async fn create_multipart_upload(
+        &self,
+        key: &str,
+        object: &NewObject,
+        algorithm: Option<ChecksumAlgorithm>,
+        deadline: Option<Instant>,
+    ) -> Result<MultipartUpload, Error> {
+        let mut request =
+            Request::object("CreateMultipartUpload", Method::POST, key).query("uploads", String::new());
+        object.add(&mut request.headers, &self.settings)?;
+        if let Some(algorithm) = algorithm {
+            request = request
+                .header("x-amz-checksum-algorithm", algorithm.name())
+                .header("x-amz-checksum-type", algorithm.multipart_type().name());
+        }
+        let answer = self.document(&request, deadline).await?;
+        let created: Created = xml::read(&answer.body, "the answer to CreateMultipartUpload")?;
+        Ok(MultipartUpload { key: key.to_owned(), id: created.upload_id, algorithm })
+    }
+
+    /// `UploadPart`; numbers begin at 1.
+    pub(crate) async fn upload_part(
+        &self,
+        upload: &MultipartUpload,
+        number: u32,
+        payload: Payload,
+        deadline: Option<Instant>,
+    ) -> Result<Part, Error> {
+        let mut request = part("UploadPart", upload, number);
+        let checksum = upload.algorithm.map(|algorithm| ChecksumHasher::of(algorithm, &payload));
+        if let Some(checksum) = &checksum {
+            add_checksum(&mut request.headers, checksum)?;
+        }
+        let answer = self.document(&request.payload(payload), deadline).await?;
+        Ok(Part { number, etag: headers::text(&answer.headers, "etag"), checksum })
+    }
+
+    /// `UploadPartCopy` of bytes `start..end` of an object; `None` is all of it, also where it is smaller than the
+    /// 5 MiB that S3 demands for a range.
+    pub(crate) async fn upload_part_copy(
+        &self,
+        upload: &MultipartUpload,
+        number: u32,
+        source: &CopySource,
+        range: Option<std::ops::Range<u64>>,
+        deadline: Option<Instant>,
+    ) -> Result<Part, Error> {
+        let mut request = part("UploadPartCopy", upload, number);
+        if let Some(range) = range {
+            let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+            request = request.text_header("x-amz-copy-source-range", &bytes, "source")?;
+        }
+        source.add(&mut request.headers)?;
+        let answer = self.document(&request, deadline).await?;
+        let copied: Copied = xml::read(&answer.body, "the answer to UploadPartCopy")?;
+        Ok(Part { number, etag: copied.etag, checksum: None })
+    }
+
+    /// `CompleteMultipartUpload`, with the full object's checksum where the upload's algorithm has one.
+    pub(crate) async fn complete_multipart_upload(
+        &self,
+        upload: &MultipartUpload,
+        parts: &[Part],
+        whole: Option<&Checksum>,
+        condition: &WriteCondition,
+        deadline: Option<Instant>,
+    ) -> Result<ObjectMeta, Error> {
+        let mut request = Request::object("CompleteMultipartUpload", Method::POST, &upload.key)
+            .query("uploadId", upload.id.as_str())
+            .payload(bytes::Bytes::from(completion(parts)).into());
+        // After a conflict S3 wants the whole upload made anew.
+        request.retries_conflict = false;
+        condition.add(&mut request.headers)?;
+        if let Some(checksum) = whole {
+            add_checksum(&mut request.headers, checksum)?;
+            request = request.header("x-amz-checksum-type", ChecksumType::FullObject.name());
+        }
+        let answer = self.document(&request, deadline).await?;
+        if xml::root(&answer.body).is_none() {
+            return Err(not_s3("CompleteMultipartUpload ended without saying how"));
+        }
+        let completed: Completed = xml::read(&answer.body, "the answer to CompleteMultipartUpload")?;
+        Ok(ObjectMeta {
+            etag: completed.etag,
+            version: headers::version(&answer.headers),
+            checksums: whole.cloned().into_iter().collect(),
+            ..ObjectMeta::default()
+        })
+    }
+
+    /// `AbortMultipartUpload`.
+    pub(crate) async fn abort_multipart_upload(&self, upload: &MultipartUpload) -> Result<(), Error> {
+        let request = Request::object("AbortMultipartUpload", Method::DELETE, &upload.key)
+            .query("uploadId", upload.id.as_str());
+        self.document(&request, None).await.map(drop)
+    }
+}
+
+fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Request {
+    Request::object(operation, Method::PUT, &upload.key)
+        .query("partNumber", number.to_string())
+        .query("uploadId", upload.id.as_str())
+}
+
+fn completion(parts: &[Part]) -> String {
+    let mut text =
+        String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    for part in parts {
+        let _ = write!(
+            text,
+            "<Part><PartNumber>{}</PartNumber><ETag>{}</ETag>",
+            part.number,
+            xml::text(&part.etag)
+        );
+        if let Some(checksum) = &part.checksum {
+            let element = checksum.algorithm.element();
+            let _ = write!(text, "<{element}>{}</{element}>", checksum.encoded());
+        }
+        text.push_str("</Part>");
+    }
+    text.push_str("</CompleteMultipartUpload>");
+    text
+}
+
+/// The ETag that S3 gives an object of these parts: the MD5 of the parts' MD5s and their number. `None` where the
+/// parts' ETags are no MD5s, as with some encryption.
+pub(crate) fn expected_etag(parts: &[Part]) -> Option<String> {
+    let mut digest = Md5::new();
+    for part in parts {
+        let md5 = hex::decode(part.etag.trim_matches('"')).ok().filter(|md5| md5.len() == 16)?;
+        digest.update(md5);
+    }
+    Some(format!("\"{}-{}\"", hex::encode(digest.finalize()), parts.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(number: u32, etag: &str) -> Part {
+        Part { number, etag: etag.to_owned(), checksum: None }
+    }
+
+    #[test]
+    fn a_completion_lists_parts_with_their_checksums() {
+        let checksum = Checksum {
+            algorithm: ChecksumAlgorithm::Crc32,
+            value: vec![0xcb, 0xf4, 0x39, 0x26],
+            kind: ChecksumType::FullObject,
+        };
+        let parts = [part(1, "\"a\""), Part { checksum: Some(checksum), ..part(2, "b") }];
+        assert_eq!(
+            completion(&parts),
+            "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag></Part>\
+             <Part><PartNumber>2</PartNumber><ETag>b</ETag><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32></Part>\
+             </CompleteMultipartUpload>"
+        );
+    }
+
+    /// Two parts of the MD5 of nothing; the value was computed with md5sum.
+    #[test]
+    fn the_etag_of_a_multipart_object_can_be_foretold() {
+        let empty = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+        let etag = expected_etag(&[part(1, empty), part(2, empty)]).unwrap();
+        assert_eq!(etag, "\"5873dd45edd01f09c1ef2e7819369e8e-2\"");
+        assert_eq!(expected_etag(&[part(1, "\"not-an-md5\"")]), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! `PutObject`, and what every write of an object says.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
+
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{IF_MATCH, IF_NONE_MATCH},
+};
+use tokio::time::Instant;
+
+use super::{
+    Attributes, BucketSettings, Checksum, ChecksumAlgorithm, Client, Error, ObjectMeta, Tags,
+    checksum::{self, ChecksumHasher},
+    headers::{self, WRITE_ID_HEADER, visible},
+    request::Request,
+};
+use crate::transport::Payload;
+
+/// What has to be true of the key for a write to take effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WriteCondition {
+    /// Nothing.
+    None,
+    /// The key does not exist.
+    Absent,
+    /// The object has this ETag.
+    Unchanged(String),
+}
+
+impl WriteCondition {
+    pub(super) fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
+        match self {
+            Self::None => {}
+            Self::Absent => {
+                headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+            }
+            Self::Unchanged(etag) => {
+                headers.insert(IF_MATCH, visible(etag, "mode.update.etag")?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a new object is to have besides its bytes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewObject {
+    pub(crate) attributes: Attributes,
+    pub(crate) tags: Tags,
+    /// Tells whose effect a conditional write is.
+    pub(crate) write_id: Option<String>,
+}
+
+impl NewObject {
+    pub(super) fn add(&self, headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
+        headers::add_attributes(headers, &self.attributes)?;
+        headers::add_tags(headers, &self.tags)?;
+        Self::add_write_id(headers, self.write_id.as_deref())?;
+        add_encryption(headers, settings)
+    }
+
+    pub(super) fn add_write_id(headers: &mut HeaderMap, id: Option<&str>) -> Result<(), Error> {
+        if let Some(id) = id {
+            headers.insert(WRITE_ID_HEADER, visible(id, "write_id")?);
+        }
+        Ok(())
+    }
+}
+
+/// `x-amz-server-side-encryption` and its key.
+pub(super) fn add_encryption(headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
+    const PREFIX: &str = "x-amz-server-side-encryption";
+    let Some(encryption) = &settings.encryption else { return Ok(()) };
+    headers.insert(PREFIX, visible(&encryption.algorithm, "server_side_encryption")?);
+    if let Some(key) = &encryption.kms_key_id {
+        headers.insert("x-amz-server-side-encryption-aws-kms-key-id", visible(key, "sse_kms_key_id")?);
+    }
+    if let Some(enabled) = encryption.bucket_key_enabled {
+        let value = HeaderValue::from_static(if enabled { "true" } else { "false" });
+        headers.insert("x-amz-server-side-encryption-bucket-key-enabled", value);
+    }
+    Ok(())
+}
+
+/// Adds the checksum of a request's payload.
+pub(super) fn add_checksum(headers: &mut HeaderMap, checksum: &Checksum) -> Result<(), Error> {
+    headers.insert(checksum.algorithm.header(), visible(&checksum.encoded(), "checksum_algorithm")?);
+    Ok(())
+}
+
+impl Client {
+    /// `PutObject`. The answer's metadata has no key and no date.
+    pub(crate) async fn put_object(
+        &self,
+        key: &str,
+        payload: Payload,
+        object: &NewObject,
+        condition: &WriteCondition,
+        algorithm: Option<ChecksumAlgorithm>,
+        deadline: Option<Instant>,
+    ) -> Result<ObjectMeta, Error> {
+        let size = payload.len();
+        let mut request = Request::object("PutObject", Method::PUT, key);
+        object.add(&mut request.headers, &self.settings)?;
+        condition.add(&mut request.headers)?;
+        let sent = self.checksum_for(algorithm).map(|algorithm| ChecksumHasher::of(algorithm, &payload));
+        if let Some(checksum) = &sent {
+            add_checksum(&mut request.headers, checksum)?;
+        }
+        let answer = self.document(&request.payload(payload), deadline).await?;
+        let mut checksums = checksum::from_headers(&answer.headers);
+        if checksums.is_empty() {
+            checksums.extend(sent);
+        }
+        Ok(ObjectMeta {
+            size,
+            checksums,
+            storage_class: object.attributes.storage_class.clone(),
+            ..headers::object_meta(&answer.headers)
+        })
+    }
+}

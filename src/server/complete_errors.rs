@@ -1,0 +1,127 @@
+//! Details for the errors that tonic makes by itself: unknown methods, messages that are too large or
+//! cannot be decoded.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::access::code;
+use crate::api::{CallContext, status};
+
+/// Completes statuses without details, in headers and in trailers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CompleteErrorsLayer;
+
+impl<S> Layer<S> for CompleteErrorsLayer {
+    type Service = CompleteErrors<S>;
+
+    fn layer(&self, inner: S) -> CompleteErrors<S> {
+        CompleteErrors { inner }
+    }
+}
+
+/// What [`CompleteErrorsLayer`] makes.
+#[derive(Debug, Clone)]
+pub(super) struct CompleteErrors<S> {
+    inner: S,
+}
+
+impl<S, Q, B> Service<Request<Q>> for CompleteErrors<S>
+where
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
+    S::Future: Unpin,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Response = Response<CompleteBody<B>>;
+    type Error = Infallible;
+    type Future = CompleteFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        let context = request.extensions().get::<CallContext>();
+        let request_id = context.map_or_else(|| Arc::from(""), |context| Arc::clone(&context.request_id));
+        CompleteFuture { inner: self.inner.call(request), request_id }
+    }
+}
+
+/// A response on its way.
+#[derive(Debug)]
+pub(super) struct CompleteFuture<F> {
+    inner: F,
+    request_id: Arc<str>,
+}
+
+impl<F, B> Future for CompleteFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
+{
+    type Output = Result<Response<CompleteBody<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(mut response) = ready!(Pin::new(&mut self.inner).poll(cx));
+        complete(response.headers_mut(), &self.request_id);
+        let request_id = Arc::clone(&self.request_id);
+        Poll::Ready(Ok(response.map(|inner| CompleteBody { inner, request_id })))
+    }
+}
+
+/// A response body whose trailers are completed.
+#[derive(Debug)]
+pub(super) struct CompleteBody<B> {
+    inner: B,
+    request_id: Arc<str>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for CompleteBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            complete(trailers, &self.request_id);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn complete(headers: &mut HeaderMap, request_id: &str) {
+    let complete = matches!(code(headers), None | Some(Code::Ok));
+    if complete || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return;
+    }
+    let Some(bare) = Status::from_header_map(headers) else { return };
+    // It writes over the code and the message, and keeps what else is there. Where a header cannot carry
+    // the new status the old one stays.
+    let mut completed = headers.clone();
+    completed.remove(Status::GRPC_MESSAGE);
+    if status::complete(bare, request_id).add_header(&mut completed).is_ok() {
+        *headers = completed;
+    }
+}

@@ -1,0 +1,254 @@
+//! The caller's deadline over the whole call, and the end of all calls at shutdown.
+//!
+//! tonic's own timer ends a call as CANCELLED, and only up to the response's headers. This layer stands
+//! inside of it, so both see the same `grpc-timeout`; why ours is always first is told at
+//! [`Bounds::poll_over`].
+//!
+//! A caller that has stopped reading is not asked for by HTTP/2's flow control, and then its body is not
+//! polled and its deadline not looked at: such a call ends when the caller resets it, which clients do at
+//! their own deadline, or when keepalive finds that the caller is gone.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+use tower::{Layer, Service};
+
+use crate::api::{CallContext, status};
+
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// Bounds every call by its deadline, and by `cut`.
+#[derive(Debug, Clone)]
+pub(super) struct DeadlineLayer {
+    /// Ends every call as UNAVAILABLE, when cancelled.
+    pub(super) cut: CancellationToken,
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> DeadlineService<S> {
+        DeadlineService { inner, cut: self.cut.clone() }
+    }
+}
+
+/// What [`DeadlineLayer`] makes.
+#[derive(Debug, Clone)]
+pub(super) struct DeadlineService<S> {
+    inner: S,
+    cut: CancellationToken,
+}
+
+impl<S, Q, B> Service<Request<Q>> for DeadlineService<S>
+where
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
+    S::Future: Unpin,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Response = Response<DeadlineBody<B>>;
+    type Error = Infallible;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Q>) -> Self::Future {
+        let context = request.extensions_mut().get_mut::<CallContext>();
+        let request_id = context.map_or_else(|| Arc::from(""), |context| Arc::clone(&context.request_id));
+        // Removed, so that nothing below starts a timer of its own by it.
+        let timeout = request.headers_mut().remove(GRPC_TIMEOUT).as_ref().map(parse);
+        let deadline = match timeout {
+            None => None,
+            // Too far away for the clock is no deadline.
+            Some(Some(timeout)) => Instant::now().checked_add(timeout),
+            Some(None) => return DeadlineFuture::refused(malformed(&request_id)),
+        };
+        if let Some(context) = request.extensions_mut().get_mut::<CallContext>() {
+            context.deadline = deadline.map(Instant::into_std);
+        }
+        let bounds = Bounds {
+            deadline: deadline.map(|at| (at, Box::pin(sleep_until(at)))),
+            cut: Err(self.cut.clone()),
+            request_id,
+        };
+        DeadlineFuture { state: State::Running { inner: self.inner.call(request), bounds } }
+    }
+}
+
+fn malformed(request_id: &str) -> Status {
+    let text = "grpc-timeout is not 1 to 8 digits and a unit of H, M, S, m, u or n";
+    status::complete(Status::invalid_argument(text), request_id)
+}
+
+/// `TimeoutValue TimeoutUnit` of the gRPC over HTTP/2 specification; `None` where it is malformed.
+fn parse(value: &HeaderValue) -> Option<Duration> {
+    let (unit, digits) = value.as_bytes().split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(amount * 3600),
+        b'M' => Duration::from_secs(amount * 60),
+        b'S' => Duration::from_secs(amount),
+        b'm' => Duration::from_millis(amount),
+        b'u' => Duration::from_micros(amount),
+        b'n' => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+/// What ends a call from outside.
+#[derive(Debug)]
+struct Bounds {
+    deadline: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Waited for only once the call has to wait itself: most small calls' bodies never do.
+    cut: Result<Pin<Box<WaitForCancellationFutureOwned>>, CancellationToken>,
+    request_id: Arc<str>,
+}
+
+impl Bounds {
+    /// The status of a call whose time is over already. Cheap: for bodies that are never pending, which
+    /// would otherwise never come to a timer.
+    fn over(&self) -> Option<Status> {
+        let (deadline, _) = self.deadline.as_ref()?;
+        (Instant::now() >= *deadline).then(|| status::deadline_exceeded(&self.request_id))
+    }
+
+    /// For a call that waits. tonic's timer has the same length but begins later, so whenever tonic's has
+    /// run out our deadline is in the past: [`Self::over`] sees that even where our own timer's turn comes
+    /// after.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        if let Some(status) = self.over() {
+            return Poll::Ready(status);
+        }
+        if let Some((_, sleep)) = &mut self.deadline
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(status::deadline_exceeded(&self.request_id));
+        }
+        if let Err(token) = &self.cut {
+            self.cut = Ok(Box::pin(token.clone().cancelled_owned()));
+        }
+        match &mut self.cut {
+            Ok(cut) => cut.as_mut().poll(cx).map(|()| status::shutting_down(&self.request_id)),
+            Err(_) => Poll::Pending,
+        }
+    }
+}
+
+/// A response on its way, or its refusal.
+#[derive(Debug)]
+pub(super) struct DeadlineFuture<F> {
+    state: State<F>,
+}
+
+#[derive(Debug)]
+enum State<F> {
+    Running { inner: F, bounds: Bounds },
+    Refused(Option<Box<Status>>),
+}
+
+impl<F> DeadlineFuture<F> {
+    fn refused(status: Status) -> Self {
+        Self { state: State::Refused(Some(Box::new(status))) }
+    }
+}
+
+impl<F, B> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Output = Result<Response<DeadlineBody<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let status = match &mut self.state {
+            State::Running { inner, bounds } => match Pin::new(inner).poll(cx) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(self.bound(response))),
+                Poll::Pending => ready!(bounds.poll_over(cx)),
+            },
+            State::Refused(status) => status.take().map_or_else(|| Status::unknown(""), |status| *status),
+        };
+        // Drops the inner future, and with it all that the call has under way.
+        self.state = State::Refused(None);
+        Poll::Ready(Ok(status.into_http::<()>().map(|()| DeadlineBody::default())))
+    }
+}
+
+impl<F> DeadlineFuture<F> {
+    fn bound<B>(&mut self, response: Response<B>) -> Response<DeadlineBody<B>> {
+        match std::mem::replace(&mut self.state, State::Refused(None)) {
+            State::Running { bounds, .. } => {
+                response.map(|inner| DeadlineBody { running: Some((inner, bounds)) })
+            }
+            State::Refused(_) => response.map(|_| DeadlineBody::default()),
+        }
+    }
+}
+
+/// A response body that ends in trailers once the call's time is over.
+#[derive(Debug)]
+pub(super) struct DeadlineBody<B> {
+    /// `None` when it has been ended: there is nothing more to come.
+    running: Option<(B, Bounds)>,
+}
+
+impl<B> Default for DeadlineBody<B> {
+    fn default() -> Self {
+        Self { running: None }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for DeadlineBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some((inner, bounds)) = &mut self.running else { return Poll::Ready(None) };
+        let status = match bounds.over() {
+            // What has ended in time has ended well, however late it is asked for.
+            Some(_) if inner.is_end_stream() => return Poll::Ready(None),
+            Some(status) => status,
+            None => match Pin::new(inner).poll_frame(cx) {
+                Poll::Pending => ready!(bounds.poll_over(cx)),
+                frame => return frame,
+            },
+        };
+        self.running = None;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.running.as_ref().is_none_or(|(inner, _)| inner.is_end_stream())
+    }
+
+    /// Never exact: hyper would promise the length to the caller, and the deadline could not keep it.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    // Our own statuses have no text that a header cannot carry; without a status the caller takes it for
+    // UNKNOWN.
+    let _ = status.add_header(&mut trailers);
+    trailers
+}

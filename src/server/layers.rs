@@ -1,0 +1,52 @@
+//! What stands around every gRPC call, and tonic's own settings beside it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tower::layer::util::{Identity, Stack};
+
+use super::{
+    ServerSettings, access::RunningCalls, call::CallLayer, complete_errors::CompleteErrorsLayer,
+    deadline::DeadlineLayer, methods::Methods,
+};
+use crate::telemetry::Metrics;
+
+/// As the gRPC documents say of metadata; a larger header list is answered with HTTP 431.
+const LARGEST_METADATA: u32 = 16 * 1024;
+
+/// At 16 KiB, HTTP/2's default, uploads cost up to half as much again; above 256 KiB nothing is gained.
+const LARGEST_FRAME: u32 = 256 * 1024;
+
+/// A caller that vanished without a word is noticed after at most the sum of both.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A tonic server with our layers.
+pub(super) type Builder = Server<Stack<CompleteErrorsLayer, Stack<DeadlineLayer, Stack<CallLayer, Identity>>>>;
+
+/// tonic's server as we set it up; the first layer is the outermost.
+pub(super) fn builder(
+    settings: &ServerSettings,
+    metrics: &Metrics,
+    running: &RunningCalls,
+    cut: &CancellationToken,
+) -> Builder {
+    Server::builder()
+        .http2_max_header_list_size(LARGEST_METADATA)
+        .max_frame_size(LARGEST_FRAME)
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // Outermost: whatever the layers below answer has a request id, and is counted and logged.
+        .layer(CallLayer {
+            methods: Methods::served(),
+            metrics: metrics.clone(),
+            running: running.clone(),
+        })
+        // Around everything that takes time, and inside of what counts: an expired call is told of as such.
+        .layer(DeadlineLayer { cut: cut.clone() })
+        // Innermost: what tonic itself answers comes from the routes; the layers above make their own
+        // statuses whole.
+        .layer(CompleteErrorsLayer)
+}

@@ -1,0 +1,72 @@
+//! The names of the methods that are served, as metrics and logs may show them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+/// What every path that is no served method is called: callers choose paths, and each label of a metric
+/// is kept for ever.
+const UNKNOWN: &str = "unknown";
+
+/// Known methods, looked up by path. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Methods {
+    names: Arc<HashSet<Arc<str>>>,
+    unknown: Arc<str>,
+}
+
+impl Methods {
+    /// Every method of our own services, health and reflection.
+    pub(super) fn served() -> Self {
+        Self::of(&[
+            crate::pb::DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ])
+    }
+
+    fn of(descriptor_sets: &[&[u8]]) -> Self {
+        let names = descriptor_sets
+            .iter()
+            // They are compiled in, and reflection refuses to start with one that cannot be read.
+            .filter_map(|set| FileDescriptorSet::decode(*set).ok())
+            .flat_map(|set| names(&set))
+            .collect();
+        Self { names: Arc::new(names), unknown: Arc::from(UNKNOWN) }
+    }
+
+    /// `package.Service/Method` for the path `/package.Service/Method` of a known method, else `unknown`.
+    pub(super) fn label(&self, path: &str) -> Arc<str> {
+        let name = path.strip_prefix('/').and_then(|name| self.names.get(name));
+        Arc::clone(name.unwrap_or(&self.unknown))
+    }
+}
+
+fn names(set: &FileDescriptorSet) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                names.push(Arc::from(format!("{}.{}/{}", file.package(), service.name(), method.name())));
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_served_methods_have_a_name() {
+        let methods = Methods::served();
+        assert_eq!(&*methods.label("/longshore.v1.ObjectService/Get"), "longshore.v1.ObjectService/Get");
+        assert_eq!(&*methods.label("/grpc.health.v1.Health/Watch"), "grpc.health.v1.Health/Watch");
+        assert_eq!(&*methods.label("/longshore.v1.ObjectService/Got"), "unknown");
+        assert_eq!(&*methods.label("longshore.v1.ObjectService/Get"), "unknown");
+        assert_eq!(&*methods.label("/"), "unknown");
+    }
+}

@@ -1,0 +1,125 @@
+//! Writes that take effect only if something is so, and knowing whose effect one was.
+
+use super::{ConditionalPut, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, WriteMode};
+use crate::s3::{NewObject, WriteCondition};
+
+impl S3Store {
+    /// The condition of a write in `mode`. A version is compared here and now, since S3 knows no condition on it.
+    pub(super) async fn condition(&self, full_key: &str, mode: &WriteMode) -> Result<WriteCondition, Error> {
+        if *mode == WriteMode::Overwrite {
+            return Ok(WriteCondition::None);
+        }
+        self.require_conditions()?;
+        match mode {
+            WriteMode::Overwrite => Ok(WriteCondition::None),
+            WriteMode::Create => Ok(WriteCondition::Absent),
+            WriteMode::Update { etag, version } => {
+                if let Some(version) = version {
+                    self.require_version(full_key, version).await?;
+                }
+                Ok(WriteCondition::Unchanged(quoted(etag)))
+            }
+        }
+    }
+
+    fn require_conditions(&self) -> Result<(), Error> {
+        let refused = |message| Err(Error::new(ErrorKind::ConditionsNotSupported, message));
+        if self.settings().conditional_put == ConditionalPut::Disabled {
+            return refused("the store's conditional_put is disabled: only overwrite is possible");
+        }
+        if self.ignores_conditions() {
+            return refused("the S3 server ignores conditions on writes, as a check of the store has found");
+        }
+        Ok(())
+    }
+
+    async fn require_version(&self, full_key: &str, version: &str) -> Result<(), Error> {
+        let current = ReadOptions::default();
+        let found = self.client().head_object(current.selecting(full_key), self.deadline).await?;
+        if found.meta.version == version {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::PreconditionFailed,
+            "the object is no longer the version given in mode.update.version",
+        ))
+    }
+
+    /// The id that a conditional write carries, unless the store says that it carries none.
+    pub(super) fn write_id_for(&self, condition: &WriteCondition) -> Option<String> {
+        let wanted = *condition != WriteCondition::None && self.settings().write_id;
+        wanted.then(|| format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
+    }
+
+    /// What came of a conditional write. One whose answer was lost may have taken effect, and its retry then meets its
+    /// own effect: the write id that the object carries tells.
+    pub(super) async fn settle(
+        &self,
+        full_key: &str,
+        object: &NewObject,
+        condition: &WriteCondition,
+        outcome: Result<ObjectMeta, Error>,
+    ) -> Result<ObjectMeta, Error> {
+        let error = match outcome {
+            Err(error) if *condition != WriteCondition::None => error,
+            other => return other,
+        };
+        if !error.unclear() {
+            return Err(told(error, condition));
+        }
+        let Some(ours) = &object.write_id else {
+            let message =
+                "whether the write took effect is not known: its answer was lost, and write_id is off";
+            return Err(error.recast(ErrorKind::WriteUnclear, message));
+        };
+        let current = ReadOptions::default();
+        match self.client().head_object(current.selecting(full_key), self.deadline).await {
+            Ok(found) if found.write_id.as_ref() == Some(ours) => Ok(found.meta),
+            Ok(_) => Err(told(error, condition)),
+            Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => Err(told(error, condition)),
+            Err(_) => {
+                let message = "whether the write took effect is not known: its answer was lost, and so was the one about the object";
+                Err(error.recast(ErrorKind::WriteUnclear, message))
+            }
+        }
+    }
+}
+
+/// A failed condition in the words of the write's mode.
+fn told(error: Error, condition: &WriteCondition) -> Error {
+    match (error.kind(), condition) {
+        (ErrorKind::PreconditionFailed, WriteCondition::Absent) => {
+            error.recast(ErrorKind::AlreadyExists, "there is an object with this key already")
+        }
+        (ErrorKind::PreconditionFailed, WriteCondition::Unchanged(_)) => error
+            .recast(ErrorKind::PreconditionFailed, "the object is no longer the one given in mode.update"),
+        // S3 answers 404 to If-Match on a key that does not exist.
+        (ErrorKind::ObjectNotFound, WriteCondition::Unchanged(_)) => {
+            error.recast(ErrorKind::PreconditionFailed, "the object given in mode.update no longer exists")
+        }
+        // What a server says that knows no conditions.
+        (ErrorKind::OperationNotSupported, _) => error.recast(
+            ErrorKind::ConditionsNotSupported,
+            "the S3 server does not support conditions on this write",
+        ),
+        _ => error,
+    }
+}
+
+/// An ETag as the header wants it (RFC 9110, section 8.8.3).
+fn quoted(etag: &str) -> String {
+    let has_quotes = etag.starts_with('"') || etag.starts_with("W/\"");
+    if has_quotes { etag.to_owned() } else { format!("\"{etag}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_quoted_once() {
+        assert_eq!(quoted("abc"), "\"abc\"");
+        assert_eq!(quoted("\"abc\""), "\"abc\"");
+        assert_eq!(quoted("W/\"abc\""), "W/\"abc\"");
+    }
+}

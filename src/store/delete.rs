@@ -1,0 +1,91 @@
+//! Deleting one object, or many.
+
+use std::collections::HashMap;
+
+use futures::stream::{self, StreamExt};
+
+use super::{Deleted, Error, ErrorKind, ObjectId, S3Store};
+use crate::s3::can_be_listed;
+
+/// How many keys that no batch can carry are deleted at once.
+const SINGLES: usize = 16;
+
+impl S3Store {
+    /// Deletes one object or version; a missing key is success, as in S3.
+    pub async fn delete(&self, object: &ObjectId) -> Result<Deleted, Error> {
+        let full = self.full_key(&object.key, "key")?;
+        let outcome =
+            self.client().delete_object(&full, object.version.as_deref(), None, self.deadline).await;
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(Deleted::default()),
+            other => other,
+        }
+    }
+
+    /// Deletes up to 1,000 objects; one outcome each, in order. If the future is dropped, any of them may be gone.
+    pub async fn delete_many(&self, objects: &[ObjectId]) -> Vec<Result<Deleted, Error>> {
+        let mut outcomes = match self.settings().disable_bulk_delete {
+            true => HashMap::new(),
+            false => self.delete_batch(objects).await,
+        };
+        // What no batch could carry, what failed in it for a passing reason and what its answer does not mention goes
+        // by a request of its own.
+        let left: Vec<_> = objects.iter().filter(|object| !outcomes.contains_key(*object)).collect();
+        let singles =
+            stream::iter(left).map(|object| async move { (object.clone(), self.delete(object).await) });
+        outcomes.extend(singles.buffer_unordered(SINGLES).collect::<Vec<_>>().await);
+        let missing = || Err(Error::new(ErrorKind::Internal, "a key has no outcome"));
+        objects.iter().map(|object| outcomes.get(object).cloned().unwrap_or_else(missing)).collect()
+    }
+
+    async fn delete_batch(&self, objects: &[ObjectId]) -> HashMap<ObjectId, Result<Deleted, Error>> {
+        let mut outcomes = HashMap::new();
+        let mut batch = Vec::new();
+        for object in objects.iter().filter(|object| can_be_listed(&object.key)) {
+            match self.full_key(&object.key, "objects.key") {
+                Ok(key) => batch.push((object, ObjectId { key, version: object.version.clone() })),
+                Err(error) => drop(outcomes.insert(object.clone(), Err(error))),
+            }
+        }
+        if batch.is_empty() {
+            return outcomes;
+        }
+        let full: Vec<_> = batch.iter().map(|(_, full)| full.clone()).collect();
+        match self.client().delete_objects(&full, self.deadline).await {
+            Ok(mut answered) => {
+                let answered = batch
+                    .into_iter()
+                    .filter_map(|(object, full)| Some((object.clone(), answered.remove(&full)?)));
+                let settled = answered.filter(|(_, outcome)| !may_succeed_yet(outcome));
+                outcomes.extend(settled.map(|(object, outcome)| (object, missing_is_deleted(outcome))));
+            }
+            Err(error) if error.kind() == ErrorKind::OperationNotSupported => {}
+            Err(error) => {
+                outcomes.extend(batch.into_iter().map(|(object, _)| (object.clone(), Err(error.clone()))))
+            }
+        }
+        outcomes
+    }
+}
+
+/// A key that failed for a passing reason gets a request of its own, with retries.
+fn may_succeed_yet(outcome: &Result<Deleted, Error>) -> bool {
+    let kind = outcome.as_ref().err().map(Error::kind);
+    matches!(
+        kind,
+        Some(
+            ErrorKind::Throttled
+                | ErrorKind::BackendUnavailable
+                | ErrorKind::BackendTimeout
+                | ErrorKind::Conflict
+        )
+    )
+}
+
+/// Some servers call a missing key an error; for S3 it is deleted.
+fn missing_is_deleted(outcome: Result<Deleted, Error>) -> Result<Deleted, Error> {
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(Deleted::default()),
+        other => other,
+    }
+}

@@ -1,0 +1,93 @@
+//! The bytes of an upload that are not yet a part.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Chunks smaller than this are copied together: each kept chunk costs memory of its own, and a caller that sends
+/// single bytes must not make a part a million times as large.
+const SMALL: usize = 16 * 1024;
+/// How much is copied together at most.
+const TOGETHER: usize = 256 * 1024;
+
+/// Chunks in order, cut where a part ends; larger ones are shared, never copied.
+#[derive(Debug, Default)]
+pub(super) struct PartBuffer {
+    chunks: VecDeque<Bytes>,
+    small: BytesMut,
+    len: u64,
+}
+
+impl PartBuffer {
+    /// How many bytes are in it.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn push(&mut self, data: Bytes) {
+        self.len += data.len() as u64;
+        if data.len() < SMALL {
+            self.small.extend_from_slice(&data);
+            if self.small.len() >= TOGETHER {
+                self.settle();
+            }
+        } else {
+            self.settle();
+            self.chunks.push_back(data);
+        }
+    }
+
+    /// The first `size` bytes, or all if there are fewer.
+    pub(super) fn take(&mut self, size: u64) -> Vec<Bytes> {
+        self.settle();
+        let mut part = Vec::new();
+        let mut wanted = size.min(self.len);
+        self.len -= wanted;
+        while wanted > 0 {
+            let Some(mut chunk) = self.chunks.pop_front() else { break };
+            let most = usize::try_from(wanted).unwrap_or(usize::MAX);
+            if chunk.len() > most {
+                let rest = chunk.split_off(most);
+                self.chunks.push_front(rest);
+            }
+            wanted -= chunk.len() as u64;
+            part.push(chunk);
+        }
+        part
+    }
+
+    fn settle(&mut self) {
+        if !self.small.is_empty() {
+            self.chunks.push_back(std::mem::take(&mut self.small).freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_cut_where_they_end_and_nothing_is_lost() {
+        let mut buffer = PartBuffer::default();
+        let large = Bytes::from(vec![1; SMALL]);
+        buffer.push(Bytes::from_static(b"ab"));
+        buffer.push(large.clone());
+        buffer.push(Bytes::from_static(b"cd"));
+        assert_eq!(buffer.len(), SMALL as u64 + 4);
+        let part = buffer.take(SMALL as u64 + 3);
+        assert_eq!(part[1].as_ptr(), large.as_ptr(), "large chunks are not copied");
+        assert_eq!(part.concat().len(), SMALL + 3);
+        assert_eq!(buffer.take(u64::MAX).concat(), b"d");
+        assert_eq!(buffer.len(), 0);
+        assert!(buffer.take(1).is_empty());
+    }
+
+    #[test]
+    fn single_bytes_are_kept_together() {
+        let mut buffer = PartBuffer::default();
+        (0..TOGETHER).for_each(|_| buffer.push(Bytes::from_static(b"x")));
+        assert_eq!(buffer.take(u64::MAX).len(), 1);
+    }
+}

@@ -1,0 +1,293 @@
+//! Reading an object or one range of it, and going on where a broken connection ended.
+
+use bytes::Bytes;
+
+use super::{ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ReadInfo, ReadOptions, S3Store};
+use crate::{
+    s3::{Checksum, ChecksumHasher, GetAnswer, Selection},
+    transport::{Again, Attempts, ResponseBody, RetryCost, RetryQuota, TransportError},
+};
+
+/// The largest piece that [`ObjectReader::next`] gives.
+const MAX_PIECE: usize = 1024 * 1024;
+
+impl ReadOptions {
+    pub(super) fn selecting<'a>(&'a self, key: &'a str) -> Selection<'a> {
+        Selection { key, version: self.version.as_deref(), conditions: &self.conditions }
+    }
+}
+
+impl S3Store {
+    /// An object's metadata and attributes.
+    pub async fn head(&self, key: &str, options: &ReadOptions) -> Result<Head, Error> {
+        let full = self.full_key(key, "key")?;
+        let answer = self.client().head_object(options.selecting(&full), self.deadline).await?;
+        Ok(Head { meta: Self::named(answer.meta, key), attributes: answer.attributes })
+    }
+
+    /// Reads an object or one range of it. An empty range is answered without data; a suffix longer than the object is
+    /// the whole object, also where that is empty.
+    pub async fn get(
+        &self,
+        key: &str,
+        range: Option<ByteRange>,
+        options: &ReadOptions,
+    ) -> Result<ObjectReader, Error> {
+        if let Some(ByteRange::Bounded { start, end }) = range
+            && start == end
+        {
+            return self.get_nothing(key, start, options).await;
+        }
+        let full = self.full_key(key, "key")?;
+        match self.client().get_object(options.selecting(&full), range, self.deadline).await {
+            Ok(answer) => ObjectReader::new(self.clone(), full, key, range, options, answer),
+            Err(error) => match range {
+                // S3 answers 416 to any suffix of an empty object; RFC 9110, section 14.1.2, means the whole of it.
+                Some(ByteRange::Suffix(1..)) if error.kind() == ErrorKind::RangeNotSatisfiable => {
+                    let reader = self.get_nothing(key, 0, options).await?;
+                    if reader.info.meta.size == 0 { Ok(reader) } else { Err(error) }
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// No bytes at `offset`, which S3 has no way to ask for.
+    async fn get_nothing(
+        &self,
+        key: &str,
+        offset: u64,
+        options: &ReadOptions,
+    ) -> Result<ObjectReader, Error> {
+        let Head { meta, attributes } = self.head(key, options).await?;
+        if offset > meta.size {
+            let message = format!("the range begins at {offset}, and the object has {} bytes", meta.size);
+            return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
+        }
+        let info = ReadInfo { meta, attributes, start: offset, end: offset };
+        Ok(ObjectReader::empty(self.clone(), info))
+    }
+}
+
+/// A read under way: what is read, then its bytes. Dropping it ends the request.
+#[derive(Debug)]
+pub struct ObjectReader {
+    store: S3Store,
+    full_key: String,
+    /// Pinned to what was first answered.
+    options: ReadOptions,
+    info: ReadInfo,
+    position: u64,
+    body: Option<ResponseBody>,
+    /// What has come but was too large for one piece.
+    rest: Bytes,
+    /// Bytes of the answer before the first that is wanted, from a server that does not know ranges.
+    skip: u64,
+    verifier: Option<Verifier>,
+}
+
+/// Holds the bytes of a whole object against the checksum that S3 keeps of it.
+#[derive(Debug)]
+struct Verifier {
+    hasher: ChecksumHasher,
+    expected: Checksum,
+}
+
+impl ObjectReader {
+    /// What is read.
+    pub fn info(&self) -> &ReadInfo {
+        &self.info
+    }
+
+    /// The next bytes, at most 1 MiB and never none; `None` at the end. A connection that breaks is made anew, and the
+    /// read goes on from the byte reached, of the same object: if it was replaced meanwhile the error is
+    /// [`ErrorKind::ObjectChanged`].
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        if self.position == self.info.end {
+            self.body = None;
+            return self.verified().err().map(Err);
+        }
+        if self.rest.is_empty() {
+            match self.more().await {
+                Ok(bytes) => self.rest = bytes,
+                Err(error) => {
+                    self.position = self.info.end;
+                    self.verifier = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(MAX_PIECE));
+        self.position += piece.len() as u64;
+        if let Some(verifier) = &mut self.verifier {
+            verifier.hasher.update(&piece);
+        }
+        Some(Ok(piece))
+    }
+
+    fn new(
+        store: S3Store,
+        full_key: String,
+        key: &str,
+        range: Option<ByteRange>,
+        options: &ReadOptions,
+        answer: GetAnswer,
+    ) -> Result<Self, Error> {
+        let meta = S3Store::named(answer.meta, key);
+        let (start, end) = wanted(range, answer.start, answer.end, meta.size)?;
+        let whole = start == 0 && end == meta.size;
+        let verifier = if whole { Verifier::of(&meta.checksums) } else { None };
+        let version =
+            options.version.clone().or_else(|| Some(meta.version.clone()).filter(|v| !v.is_empty()));
+        let if_match = Some(meta.etag.clone()).filter(|etag| !etag.is_empty());
+        let options = ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } };
+        Ok(Self {
+            store,
+            full_key,
+            options,
+            info: ReadInfo { meta, attributes: answer.attributes, start, end },
+            position: start,
+            body: Some(answer.body),
+            rest: Bytes::new(),
+            skip: start - answer.start,
+            verifier,
+        })
+    }
+
+    fn empty(store: S3Store, info: ReadInfo) -> Self {
+        let options = ReadOptions::default();
+        let position = info.start;
+        let (full_key, rest) = (String::new(), Bytes::new());
+        Self { store, full_key, options, info, position, body: None, rest, skip: 0, verifier: None }
+    }
+
+    /// The next wanted bytes of the answer, or of another that goes on from here.
+    async fn more(&mut self) -> Result<Bytes, Error> {
+        let store = self.store.clone();
+        // Broken reads are not the backend refusing work: each read has retries of its own, which begin
+        // anew whenever bytes have come.
+        let quota = RetryQuota::default();
+        let mut attempts = Attempts::new(&store.settings().retry_config, &quota, store.deadline);
+        loop {
+            let error = match self.frame().await {
+                Some(Ok(bytes)) => return Ok(bytes),
+                Some(Err(error)) => broken(&error.to_string()),
+                None => broken("it ended before the object did"),
+            };
+            let cannot_go_on = self.options.conditions.if_match.is_none();
+            let again = Again::Later { cost: RetryCost::Failure, wait: None };
+            if cannot_go_on || !attempts.again(again).await {
+                return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
+            }
+            tracing::debug!(error = %error, position = self.position, "a read goes on after a broken connection");
+            self.resume().await?;
+        }
+    }
+
+    /// The next bytes of this answer, cut to those wanted; `None` if it ended.
+    async fn frame(&mut self) -> Option<Result<Bytes, TransportError>> {
+        loop {
+            let mut bytes = match self.body.as_mut()?.next().await? {
+                Ok(bytes) => bytes,
+                Err(error) => return Some(Err(error)),
+            };
+            let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= skipped as u64;
+            let _ = bytes.split_to(skipped);
+            let left = usize::try_from(self.info.end - self.position).unwrap_or(usize::MAX);
+            bytes.truncate(left);
+            if !bytes.is_empty() {
+                return Some(Ok(bytes));
+            }
+        }
+    }
+
+    /// Asks for the rest, of the same object.
+    async fn resume(&mut self) -> Result<(), Error> {
+        let range = Some(ByteRange::Bounded { start: self.position, end: self.info.end });
+        let selection = self.options.selecting(&self.full_key);
+        let answer = self.store.client().get_object(selection, range, self.store.deadline).await;
+        let answer = answer.map_err(|error| match error.kind() {
+            ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound => error
+                .recast(
+                    ErrorKind::ObjectChanged,
+                    "the object was replaced or deleted while it was read: read it anew",
+                ),
+            _ => error,
+        })?;
+        if answer.meta.etag != self.info.meta.etag || answer.start > self.position {
+            return Err(Error::new(
+                ErrorKind::ObjectChanged,
+                "the object was replaced while it was read: read it anew",
+            ));
+        }
+        self.skip = self.position - answer.start;
+        self.body = Some(answer.body);
+        Ok(())
+    }
+
+    fn verified(&mut self) -> Result<(), Error> {
+        let Some(verifier) = self.verifier.take() else { return Ok(()) };
+        if verifier.hasher.finish().value == verifier.expected.value {
+            return Ok(());
+        }
+        let message =
+            format!("the bytes read do not have the object's {}", verifier.expected.algorithm.name());
+        Err(Error::new(ErrorKind::ChecksumMismatch, message))
+    }
+}
+
+impl Verifier {
+    fn of(checksums: &[Checksum]) -> Option<Self> {
+        let expected = checksums.iter().find(|checksum| checksum.kind == ChecksumType::FullObject)?.clone();
+        Some(Self { hasher: ChecksumHasher::new(expected.algorithm), expected })
+    }
+}
+
+/// Which bytes are wanted of an answer of `start..end`, which is the whole object where a server does not know ranges.
+fn wanted(range: Option<ByteRange>, start: u64, end: u64, size: u64) -> Result<(u64, u64), Error> {
+    let (first, last) = match range {
+        None => (0, size),
+        Some(ByteRange::Bounded { start, end }) => (start, end.min(size)),
+        Some(ByteRange::Offset(start)) => (start, size),
+        Some(ByteRange::Suffix(length)) => (size.saturating_sub(length), size),
+    };
+    if range.is_some() && first >= size && size > 0 {
+        let message = format!("the range begins at {first}, and the object has {size} bytes");
+        return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
+    }
+    let (first, last) = (first.min(size), last.min(size));
+    if first < start || last > end {
+        return Err(Error::new(
+            ErrorKind::BackendProtocol,
+            "S3 answered with another range than was asked for",
+        ));
+    }
+    Ok((first, last))
+}
+
+fn broken(why: &str) -> Error {
+    Error::new(ErrorKind::ConnectionLost, format!("the object's bytes stopped coming from S3: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wanted_bytes_are_found_in_any_answer() {
+        let bounded = |start, end| Some(ByteRange::Bounded { start, end });
+        assert_eq!(wanted(None, 0, 10, 10).unwrap(), (0, 10));
+        assert_eq!(wanted(bounded(2, 5), 2, 5, 10).unwrap(), (2, 5));
+        assert_eq!(wanted(bounded(2, 50), 2, 10, 10).unwrap(), (2, 10));
+        assert_eq!(wanted(Some(ByteRange::Suffix(50)), 0, 10, 10).unwrap(), (0, 10));
+        assert_eq!(
+            wanted(Some(ByteRange::Offset(4)), 0, 10, 10).unwrap(),
+            (4, 10),
+            "a server without ranges"
+        );
+        assert_eq!(wanted(Some(ByteRange::Suffix(5)), 0, 0, 0).unwrap(), (0, 0), "an empty object");
+        assert!(wanted(Some(ByteRange::Offset(10)), 0, 10, 10).is_err());
+        assert!(wanted(bounded(2, 5), 3, 5, 10).is_err());
+    }
+}

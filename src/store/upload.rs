@@ -1,0 +1,173 @@
+//! Writing an object whose bytes come one after another, of any and also of unknown size.
+
+use bytes::Bytes;
+
+use super::{
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions,
+    Uploaded, multipart::Multipart, part_buffer::PartBuffer, part_size::PartSizes,
+};
+use crate::s3::{ChecksumHasher, NewObject};
+
+/// An upload under way. Small objects become one put, larger ones a multipart upload. Dropping it before
+/// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
+///
+/// It holds in memory the part that fills, and at most `part_size × max_concurrency` bytes of parts under way
+/// (one part if a single one is larger than that).
+#[derive(Debug)]
+pub struct Upload {
+    store: S3Store,
+    key: String,
+    full_key: String,
+    options: UploadOptions,
+    sizes: PartSizes,
+    most_in_flight: u64,
+    buffer: PartBuffer,
+    received: u64,
+    crc32c: ChecksumHasher,
+    /// The whole object's checksum, where S3 wants one at the end of a multipart upload.
+    whole: Option<ChecksumHasher>,
+    multipart: Option<Multipart>,
+}
+
+impl S3Store {
+    /// Begins an upload; nothing is sent before there are more bytes than `multipart_threshold`.
+    pub fn upload(&self, key: &str, options: UploadOptions) -> Result<Upload, Error> {
+        let full_key = self.full_key(key, "spec.key")?;
+        self.require_tagging(&options.write.tags)?;
+        let transfer = self.settings().transfer;
+        let part_size = options.part_size.unwrap_or(transfer.part_size);
+        let sizes = PartSizes::new(options.size, part_size)?;
+        let algorithm = self.client().checksum_for(options.write.checksum_algorithm);
+        let whole = algorithm.filter(|algorithm| algorithm.multipart_type() == ChecksumType::FullObject);
+        Ok(Upload {
+            store: self.clone(),
+            key: key.to_owned(),
+            full_key,
+            sizes,
+            most_in_flight: part_size.saturating_mul(transfer.max_concurrency as u64),
+            options,
+            buffer: PartBuffer::default(),
+            received: 0,
+            crc32c: ChecksumHasher::new(ChecksumAlgorithm::Crc32c),
+            whole: whole.map(ChecksumHasher::new),
+            multipart: None,
+        })
+    }
+}
+
+impl Upload {
+    /// Takes the next bytes; waits while as many parts are under way as may be, so that S3's pace becomes the
+    /// caller's. After an error the upload is over.
+    pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
+        if let Some(multipart) = &mut self.multipart {
+            multipart.parts_done()?;
+        }
+        self.received += data.len() as u64;
+        if let Some(size) = self.options.size
+            && self.received > size
+        {
+            let message = format!("spec.size is {size} bytes, and {} have come already", self.received);
+            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
+        }
+        self.crc32c.update(&data);
+        if let Some(whole) = &mut self.whole {
+            whole.update(&data);
+        }
+        self.buffer.push(data);
+        while self.exceeds_one_put() && self.buffer.len() >= self.next_size()? {
+            let size = self.next_size()?;
+            self.start_part(size).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a part has failed, so that it is noticed while the caller is silent. Never ends while all is well;
+    /// may be dropped without losing anything.
+    pub async fn failed(&mut self) -> Error {
+        while let Some(multipart) = &mut self.multipart {
+            match multipart.part_done().await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return error,
+                None => break,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Holds what has come against `claim`, writes what is left, and makes the object visible.
+    pub async fn finish(mut self, claim: UploadClaim) -> Result<Uploaded, Error> {
+        self.verify(claim)?;
+        if !self.exceeds_one_put() {
+            let payload = self.buffer.take(u64::MAX).into();
+            let options = std::mem::take(&mut self.options.write);
+            let meta = self.store.put_payload(&self.full_key, payload, options).await?;
+            return Ok(Uploaded { meta: S3Store::named(meta, &self.key), parts: 0 });
+        }
+        while self.buffer.len() > 0 {
+            let size = self.next_size()?.min(self.buffer.len());
+            self.start_part(size).await?;
+        }
+        let Some(multipart) = self.multipart.take() else {
+            return Err(Error::new(ErrorKind::Internal, "an upload of many parts has none"));
+        };
+        let whole = self.whole.take().map(ChecksumHasher::finish);
+        let (meta, parts) = multipart.complete(whole.as_ref()).await?;
+        let storage_class = std::mem::take(&mut self.options.write.attributes.storage_class);
+        let meta = ObjectMeta { key: self.key, size: self.received, storage_class, ..meta };
+        Ok(Uploaded { meta, parts })
+    }
+
+    fn exceeds_one_put(&self) -> bool {
+        self.received > self.store.settings().transfer.multipart_threshold
+    }
+
+    fn next_size(&self) -> Result<u64, Error> {
+        self.sizes.of(self.multipart.as_ref().map_or(1, Multipart::next_number))
+    }
+
+    async fn start_part(&mut self, size: u64) -> Result<(), Error> {
+        if self.multipart.is_none() {
+            self.multipart = Some(self.begin().await?);
+        }
+        let most_parts = self.store.settings().transfer.max_concurrency;
+        let Some(multipart) = &mut self.multipart else { return Ok(()) };
+        while multipart.parts_in_flight() >= most_parts
+            || (multipart.parts_in_flight() > 0 && multipart.bytes_in_flight() + size > self.most_in_flight)
+        {
+            multipart.part_done().await.transpose()?;
+        }
+        let payload = self.buffer.take(size).into();
+        let (store, upload, number) =
+            (self.store.clone(), multipart.upload().clone(), multipart.next_number());
+        multipart.start(size, async move {
+            store.client().upload_part(&upload, number, payload, store.deadline).await
+        });
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<Multipart, Error> {
+        let condition = self.store.condition(&self.full_key, &self.options.write.mode).await?;
+        let object = NewObject {
+            attributes: self.options.write.attributes.clone(),
+            tags: self.options.write.tags.clone(),
+            write_id: self.store.write_id_for(&condition),
+        };
+        let algorithm = self.store.client().checksum_for(self.options.write.checksum_algorithm);
+        Multipart::begin(&self.store, self.full_key.clone(), object, condition, algorithm).await
+    }
+
+    fn verify(&mut self, claim: UploadClaim) -> Result<(), Error> {
+        for (size, field) in [(self.options.size, "spec.size"), (claim.size, "finish.size")] {
+            if let Some(size) = size.filter(|size| *size != self.received) {
+                let message = format!("{field} is {size} bytes, and {} have come", self.received);
+                return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(field));
+            }
+        }
+        let Some(claimed) = claim.crc32c else { return Ok(()) };
+        if self.crc32c.clone().finish().value == claimed.to_be_bytes() {
+            return Ok(());
+        }
+        let message = "the bytes that have come do not have the crc32c given in finish";
+        Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("finish.crc32c"))
+    }
+}

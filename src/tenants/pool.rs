@@ -1,0 +1,189 @@
+//! Every tenant of the process by name, and the one place that hands out stores.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use super::TenantSettings;
+use crate::{
+    auth::CallerSettings,
+    store::{Error, ErrorKind, S3Store, StoreSettings},
+    telemetry::{Metrics, Tasks},
+};
+
+/// The tenants and their stores. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pool(Arc<BTreeMap<Arc<str>, Tenant>>);
+
+/// One tenant of the pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tenant(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: Arc<str>,
+    callers: Vec<CallerSettings>,
+    stores: BTreeMap<String, Slot>,
+    builder: Arc<Builder>,
+}
+
+/// What every store shares.
+#[derive(Debug)]
+struct Builder {
+    metrics: Metrics,
+    tasks: Tasks,
+}
+
+impl Pool {
+    /// A pool of these tenants. No store is built and nothing is connected yet, so that thousands of tenants
+    /// cost nothing until they are used, and one that is set wrong does not keep the others from serving.
+    pub fn new(tenants: Vec<TenantSettings>, metrics: Metrics, tasks: Tasks) -> Self {
+        let builder = Arc::new(Builder { metrics, tasks });
+        let tenants = tenants.into_iter().map(|settings| {
+            let tenant = Tenant::new(settings, Arc::clone(&builder));
+            (Arc::clone(&tenant.0.name), tenant)
+        });
+        Self(Arc::new(tenants.collect()))
+    }
+
+    /// The tenant of this name.
+    pub fn tenant(&self, name: &str) -> Option<Tenant> {
+        self.0.get(name).cloned()
+    }
+
+    /// Every tenant, by name.
+    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        self.0.values()
+    }
+}
+
+impl Tenant {
+    fn new(settings: TenantSettings, builder: Arc<Builder>) -> Self {
+        let stores = settings.stores.into_iter().map(|(name, settings)| (name, Slot::new(settings)));
+        Self(Arc::new(Inner {
+            name: settings.name.into(),
+            callers: settings.callers,
+            stores: stores.collect(),
+            builder,
+        }))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Who may act for it.
+    pub fn callers(&self) -> &[CallerSettings] {
+        &self.0.callers
+    }
+
+    /// Its stores' names and settings, by name. Builds none.
+    pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreSettings)> {
+        self.0.stores.iter().map(|(name, slot)| (name.as_str(), &slot.settings))
+    }
+
+    /// The settings of the store of this name. Does not build it.
+    pub fn store_settings(&self, name: &str) -> Option<&StoreSettings> {
+        self.0.stores.get(name).map(|slot| &slot.settings)
+    }
+
+    /// The store of this name, built on first use; `None` if the tenant has none of that name.
+    ///
+    /// A store that cannot be built is an error of kind [`ErrorKind::StoreMisconfigured`], and the next call
+    /// tries again: what was wrong (a certificate file, say) may have been mended meanwhile.
+    pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
+        let slot = self.0.stores.get(name)?;
+        let Builder { metrics, tasks } = &*self.0.builder;
+        Some(slot.store(|settings| S3Store::new(settings, metrics.clone(), tasks.clone())))
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    settings: StoreSettings,
+    built: OnceLock<S3Store>,
+    /// Held while building, so that a burst of first calls builds one store and not one each: a second one
+    /// would have connections and a retry quota of its own.
+    building: Mutex<()>,
+}
+
+impl Slot {
+    fn new(settings: StoreSettings) -> Self {
+        Self { settings, built: OnceLock::new(), building: Mutex::new(()) }
+    }
+
+    fn store(&self, build: impl FnOnce(StoreSettings) -> Result<S3Store, Error>) -> Result<S3Store, Error> {
+        if let Some(store) = self.built.get() {
+            return Ok(store.clone());
+        }
+        // The lock guards no data, so a panic under it leaves nothing half-done.
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = self.built.get() {
+            return Ok(store.clone());
+        }
+        let store = build(self.settings.clone()).map_err(misconfigured)?;
+        Ok(self.built.get_or_init(|| store).clone())
+    }
+}
+
+/// Whatever keeps a store from being built is in its settings.
+fn misconfigured(error: Error) -> Error {
+    let message = error.message().to_owned();
+    error.recast(ErrorKind::StoreMisconfigured, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{credentials::ProviderSettings, s3::BucketSettings};
+
+    fn settings() -> StoreSettings {
+        StoreSettings::new(BucketSettings::new("bucket"), ProviderSettings::Anonymous)
+    }
+
+    fn pool() -> Pool {
+        let tenant = |name: &str, stores: &[&str]| TenantSettings {
+            name: name.to_owned(),
+            callers: Vec::new(),
+            stores: stores.iter().map(|store| ((*store).to_owned(), settings())).collect(),
+        };
+        let tenants = vec![tenant("zeta", &["default"]), tenant("acme", &["default", "archive"])];
+        Pool::new(tenants, Metrics::default(), Tasks::default())
+    }
+
+    #[test]
+    fn tenants_and_stores_are_listed_by_name_without_building() {
+        let pool = pool();
+        assert_eq!(pool.tenants().map(Tenant::name).collect::<Vec<_>>(), ["acme", "zeta"]);
+        let acme = pool.tenant("acme").unwrap();
+        assert_eq!(acme.stores().map(|(name, _)| name).collect::<Vec<_>>(), ["archive", "default"]);
+        assert!(acme.0.stores["default"].built.get().is_none());
+    }
+
+    #[test]
+    fn a_tenant_has_only_its_own_stores() {
+        let pool = pool();
+        assert!(pool.tenant("zeta").unwrap().store("archive").is_none());
+        assert!(pool.tenant("zeta").unwrap().store_settings("archive").is_none());
+        assert!(pool.tenant("nobody").is_none());
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_built_is_misconfigured_and_tried_again_by_the_next_call() {
+        let slot = Slot::new(settings());
+        let mut tries = 0;
+        for _ in 0..2 {
+            let error = slot
+                .store(|_| {
+                    tries += 1;
+                    Err(Error::new(ErrorKind::Internal, "the certificate cannot be read"))
+                })
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::StoreMisconfigured);
+            assert_eq!(error.message(), "the certificate cannot be read");
+        }
+        assert_eq!(tries, 2);
+    }
+}

@@ -1,0 +1,193 @@
+//! Bodies of requests, which can be sent again, and of answers, which cannot stall for ever.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{TransportError, TransportErrorKind};
+
+/// The largest frame of a request body. Progress is seen frame by frame, so a frame must go out within
+/// the read timeout even on a slow link.
+const MAX_FRAME: usize = 256 * 1024;
+
+/// What a request carries: chunks in memory, in order. Clones share them, so that every attempt sends the
+/// same bytes without copying them.
+#[derive(Debug, Clone, Default)]
+pub struct Payload {
+    chunks: Arc<[Bytes]>,
+    len: u64,
+}
+
+impl Payload {
+    /// How many bytes in all.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The chunks in order.
+    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        self.chunks.iter()
+    }
+
+    /// A body for one attempt, and the count of its frames that the connection has taken.
+    pub(super) fn body(&self) -> (RequestBody, Arc<AtomicU64>) {
+        let taken = Arc::new(AtomicU64::new(0));
+        let body = RequestBody {
+            chunks: Arc::clone(&self.chunks),
+            chunk: 0,
+            offset: 0,
+            left: self.len,
+            taken: Arc::clone(&taken),
+        };
+        (body, taken)
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::from(vec![bytes])
+    }
+}
+
+impl From<Vec<Bytes>> for Payload {
+    fn from(chunks: Vec<Bytes>) -> Self {
+        let len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Self { chunks: chunks.into(), len }
+    }
+}
+
+/// One sending of a [`Payload`].
+#[derive(Debug)]
+pub struct RequestBody {
+    chunks: Arc<[Bytes]>,
+    chunk: usize,
+    offset: usize,
+    left: u64,
+    taken: Arc<AtomicU64>,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        while let Some(chunk) = this.chunks.get(this.chunk) {
+            if this.offset == chunk.len() {
+                (this.chunk, this.offset) = (this.chunk + 1, 0);
+                continue;
+            }
+            let end = chunk.len().min(this.offset + MAX_FRAME);
+            let frame = chunk.slice(this.offset..end);
+            this.offset = end;
+            this.left -= frame.len() as u64;
+            this.taken.fetch_add(1, Ordering::Relaxed);
+            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// The body of an answer, read frame by frame as it is wanted. Dropping it before its end closes the connection.
+#[derive(Debug)]
+pub struct ResponseBody {
+    incoming: Incoming,
+    read_timeout: Duration,
+    deadline: Option<Instant>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(incoming: Incoming, read_timeout: Duration, deadline: Option<Instant>) -> Self {
+        Self { incoming, read_timeout, deadline }
+    }
+
+    /// The next bytes; `None` at the end. The clock of the read timeout runs only while this is awaited, so
+    /// a slow reader is never taken for a stalled server.
+    pub async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
+        loop {
+            let patience = Instant::now() + self.read_timeout;
+            let until = self.deadline.map_or(patience, |deadline| deadline.min(patience));
+            let frame = match tokio::time::timeout_at(until, self.incoming.frame()).await {
+                Ok(frame) => frame?,
+                Err(_) => {
+                    return Some(Err(TransportErrorKind::Timeout.because("no more of the answer came")));
+                }
+            };
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) if !data.is_empty() => return Some(Ok(data)),
+                Ok(_) => {}
+                Err(error) => return Some(Err(TransportErrorKind::Lost.because_of(&error))),
+            }
+        }
+    }
+
+    /// All of it, up to `limit` bytes.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
+        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let Some(second) = self.next().await.transpose()? else { return Ok(first) };
+        let mut all = Vec::with_capacity(first.len() + second.len());
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        while let Some(more) = self.next().await.transpose()? {
+            if all.len() + more.len() > limit {
+                return Err(TransportErrorKind::Protocol.because("the answer is larger than any of its kind"));
+            }
+            all.extend_from_slice(&more);
+        }
+        Ok(all.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_payload_is_sent_again_without_copying() {
+        let chunk = Bytes::from(vec![7; MAX_FRAME + 1]);
+        let payload = Payload::from(vec![Bytes::new(), chunk.clone(), Bytes::from_static(b"end")]);
+        assert_eq!(payload.len(), MAX_FRAME as u64 + 4);
+        for _ in 0..2 {
+            let (mut body, taken) = payload.body();
+            let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!((first.as_ptr(), first.len()), (chunk.as_ptr(), MAX_FRAME));
+            let rest = body.collect().await.unwrap().to_bytes();
+            assert_eq!(rest, Bytes::from_static(b"\x07end"));
+            assert_eq!(taken.load(Ordering::Relaxed), 3);
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_has_no_body() {
+        assert!(Payload::default().body().0.is_end_stream());
+    }
+}

