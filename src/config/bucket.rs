@@ -9,8 +9,8 @@ use crate::{
 
 use super::{
     field::sparse,
-    problem::Notes,
     path::quoted,
+    problem::Notes,
     secret::Secret,
     url,
     values::{Flag, Scalar, Text, scalars},

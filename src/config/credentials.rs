@@ -10,8 +10,8 @@ use super::{
     problem::{Notes, Spot},
     secret::{Secret, reveal},
     unsupported,
-    words::{Word, Words},
     variables::Variables,
+    words::{Word, Words},
 };
 
 sparse! {

@@ -3,20 +3,19 @@
 use std::{collections::BTreeMap, fs::File, io::Read, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::de::DeserializeOwned;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     auth::AuthMode,
     server::{ServerSettings, TlsFiles},
-    telemetry::{LogFormat, LogSettings},
+    telemetry::{self, LogFormat, LogSettings},
 };
 
 use super::{
     nearest::suggestion,
     problem::{Place, Problems},
-    values::{Address, Flag, Number, Period, Size, Text, },
-    words::{Word, Words},
+    values::{Address, Flag, Number, Period, Size, Text},
     variables::{NotText, Variables},
+    words::{Word, Words},
 };
 
 const PREFIX: &str = "LONGSHORE_";
@@ -205,10 +204,8 @@ fn auth(parts: &mut Parts<'_>, listen_addr: SocketAddr, allow_insecure: bool) ->
 
 fn filter(parts: &mut Parts<'_>) -> String {
     let filter = parts.read("LOG").map_or_else(|| "info".to_owned(), |Text(filter)| filter);
-    if let Err(error) = EnvFilter::try_new(&filter) {
-        parts
-            .problems
-            .add(place("LOG"), format!("is no filter such as info or longshore=debug,info: {error}"));
+    if let Err(error) = telemetry::check_filter(&filter) {
+        parts.problems.add(place("LOG"), error.to_string());
     }
     filter
 }

@@ -1,10 +1,10 @@
 //! Reads the environment and the tenants file into the rooms' own settings types, and says everything
 //! that is wrong with them at once.
 //!
-//! A setting goes this way: the text becomes a tree that knows its lines ([`node`]), the tree becomes
-//! sparse structs in which every key may be missing ([`read`], [`field`]), layers of them are laid over
-//! each other ([`client`], [`from_env`]), and what comes out is checked and settled ([`store`], [`tenant`]).
-//! Whatever is wrong on the way is noted at its place ([`problem`]), and reading goes on.
+//! A setting goes this way: the text becomes a tree that knows its lines (`node`), the tree becomes
+//! sparse structs in which every key may be missing (`read`, `field`), layers of them are laid over
+//! each other (`client`, `from_env`), and what comes out is checked and settled (`store`, `tenant`).
+//! Whatever is wrong on the way is noted at its place (`problem`), and reading goes on.
 
 mod bucket;
 mod client;
@@ -13,8 +13,8 @@ mod environment;
 mod field;
 mod files;
 mod from_env;
+mod guard;
 mod nearest;
-mod nesting;
 mod node;
 mod path;
 mod problem;

@@ -2,7 +2,7 @@
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-use super::nesting;
+use super::guard;
 
 /// One value of a settings file, or of an environment variable that stands in for one.
 ///
@@ -72,13 +72,14 @@ impl Node {
     }
 
     /// Reads a text that holds one YAML document.
-    ///
-    /// Aliases are followed; saphyr ends the reading when they multiply into too many nodes.
     pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
         let malformed = |line, column, text: &str| Malformed { line, column, text: text.to_owned() };
         let text = text.trim_start_matches('\u{feff}');
-        if let Some(line) = nesting::too_deep(text) {
+        if let Some(line) = guard::too_deep(text) {
             return Err(malformed(line, 1, "nested too deeply"));
+        }
+        if let Some((line, column)) = guard::anchor(text) {
+            return Err(malformed(line, column, NO_ANCHORS));
         }
         let documents = MarkedYaml::load_from_str(text).map_err(|error| {
             let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
@@ -95,7 +96,7 @@ impl Node {
         }
     }
 
-    /// Recursion is bounded by [`nesting`].
+    /// Recursion is bounded by `guard`.
     fn from_marked(marked: &MarkedYaml<'_>) -> Self {
         let content = match &marked.data {
             YamlData::Value(Scalar::Null) => Content::Null,
@@ -114,6 +115,11 @@ impl Node {
     }
 }
 
+const NO_ANCHORS: &str = "`&` begins an anchor here, and anchors are not supported: write the value out, or use \
+                          `defaults`; where it is part of a text, give it as \"\\x26\"";
+const NO_ALIASES: &str = "`*` begins an alias here, and aliases are not supported: write the value out, or use \
+                          `defaults`; where it is a text, put it in quotes";
+
 /// What saphyr found, in a sentence that also says what would be right where that is known.
 fn explain(text: &str, line: usize, column: usize, info: &str) -> String {
     if info.starts_with("duplicated key") {
@@ -122,8 +128,8 @@ fn explain(text: &str, line: usize, column: usize, info: &str) -> String {
             None => "this key is given twice in its mapping: give it once".to_owned(),
         };
     }
-    if info.starts_with("alias expansion") {
-        return "aliases multiply into too many values: write them out".to_owned();
+    if info.contains("unknown anchor") {
+        return NO_ALIASES.to_owned();
     }
     format!("not YAML: {info}")
 }
@@ -157,31 +163,56 @@ mod tests {
             let found = Node::parse(text).err().map(|found| (found.line, found.column, found.text));
             assert_eq!(found, Some((expected.0, expected.1, expected.2.to_owned())), "{text:?}");
         }
-        for text in ["a: [1, 2\n", "a: b: c", "\t- x", "a: \"open", "*unknown", "a: 1\n b: 2", "{]"] {
-            let found = Node::parse(text).err().unwrap();
+        for text in ["a: [1, 2\n", "a: b: c", "a: \"open", "a: 1\n b: 2", "{]"] {
+            let Err(found) = Node::parse(text) else { panic!("{text:?}") };
             assert!(found.text.starts_with("not YAML: "), "{text:?}: {}", found.text);
         }
     }
 
     #[test]
-    fn a_bomb_of_aliases_is_refused() {
+    fn a_bomb_of_aliases_is_refused_at_its_first_anchor() {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
-            let before = format!("*a{}", level - 1);
-            text += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(", "));
+            let row = [format!("*a{}", level - 1).as_str(); 10].join(", ");
+            text.push_str(&["a: &a", &level.to_string(), " [", &row, "]\n"].concat());
         }
         let found = Node::parse(&text).err().unwrap();
-        assert_eq!(found.text, "aliases multiply into too many values: write them out");
+        assert_eq!((found.line, found.column, found.text.as_str()), (1, 5, NO_ANCHORS));
+        let found = Node::parse("access: [*]\nall: [*a]").err().unwrap();
+        assert_eq!(
+            (found.line, found.text.as_str()),
+            (
+                1,
+                "not YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character"
+            )
+        );
+        let found = Node::parse("all: *a").err().unwrap();
+        assert_eq!(found.text, NO_ALIASES);
     }
 
     #[test]
-    fn deep_nesting_is_refused_before_it_can_overflow_the_stack() {
+    fn deep_guard_is_refused_before_it_can_overflow_the_stack() {
         for text in
             ["- ".repeat(1_000_000), "[".repeat(1_000_000), "{a: ".repeat(1_000_000), "? ".repeat(1_000_000)]
         {
             assert!(Node::parse(&text).is_err());
         }
-        let staircase: String = (0..5_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        let staircase =
+            (0..5_000).map(|depth| [" ".repeat(depth).as_str(), "a:\n"].concat()).collect::<String>();
         assert_eq!(Node::parse(&staircase).err().unwrap().text, "nested too deeply");
+    }
+
+    #[test]
+    fn the_deepest_text_that_is_allowed_fits_on_a_small_stack() {
+        let small = std::thread::Builder::new().stack_size(1024 * 1024);
+        let read = small.spawn(|| {
+            let stairs = (0..50).map(|step| ["  ".repeat(step), "- ".repeat(50), "a:\n".into()].concat());
+            let text =
+                [stairs.collect::<String>(), "  ".repeat(50), "[".repeat(250), "]".repeat(250)].concat();
+            let _ = Node::parse(&text);
+            let text = ["- ".repeat(100), "[".repeat(250), "]".repeat(250)].concat();
+            Node::parse(&text).is_ok()
+        });
+        assert!(read.unwrap().join().unwrap());
     }
 }

@@ -13,12 +13,12 @@ use crate::{
 use super::{
     client::{Client, Layers, RetryConfig, Transfer},
     field::{Entries, Field},
-    problem::{Notes, Spot},
     path::quoted,
+    problem::{Notes, Spot},
     store::Store,
     values::{Scalar, Text, scalars},
-    words::{Word, Words},
     variables::Variables,
+    words::{Word, Words},
 };
 
 /// A tenant as the tenants file gives it.

@@ -7,7 +7,7 @@ const STREAMS: &str = "is about boto3's files on a local disk; Longshore streams
 /// What to say of `key` in a mapping of this kind (its type's name for serde), if it is known here.
 pub(super) fn key(kind: &str, key: &str) -> Option<&'static str> {
     if key == "<<" {
-        return Some("merge keys are not supported: use `defaults`, or an alias for a whole value");
+        return Some("merge keys are not supported: write the values out, or use `defaults`");
     }
     let listed: &[&str] = match kind {
         "defaults" | "store" => &["limits"],
