@@ -1,0 +1,125 @@
+//! `longshore check`: reads and validates every setting, and listens nowhere.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+};
+
+use crate::{
+    config::{self, Settings},
+    store::StoreSettings,
+    tenants::TenantSettings,
+};
+
+/// The exit code for bad settings, `EX_USAGE` of sysexits.
+pub const BAD_SETTINGS: u8 = 64;
+
+/// Checks the settings in `variables` and the files that they name. Problems go to `problems`, one per
+/// line, a summary of good settings to `summary`. Returns the process's exit code.
+pub fn run(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    summary: &mut impl Write,
+    problems: &mut impl Write,
+) -> io::Result<u8> {
+    let found = match config::load(variables) {
+        Ok(loaded) if loaded.left_out.is_empty() => {
+            write_summary(&loaded.settings, summary)?;
+            return Ok(0);
+        }
+        Ok(loaded) => loaded.left_out,
+        Err(all) => all,
+    };
+    writeln!(problems, "{found}")?;
+    Ok(BAD_SETTINGS)
+}
+
+fn write_summary(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+    let tenants = &settings.server.tenants;
+    let stores = tenants.iter().map(|tenant| tenant.stores.len()).sum();
+    writeln!(out, "settings are good: {}, {}", counted(tenants.len(), "tenant"), counted(stores, "store"))?;
+    for tenant in tenants {
+        write_tenant(tenant, out)?;
+    }
+    Ok(())
+}
+
+fn write_tenant(tenant: &TenantSettings, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{}: {}", tenant.name, counted(tenant.callers.len(), "caller"))?;
+    for (name, store) in &tenant.stores {
+        writeln!(out, "  {name}: {}", describe(store))?;
+    }
+    Ok(())
+}
+
+fn describe(store: &StoreSettings) -> String {
+    let StoreSettings { bucket, prefix, credential_provider, .. } = store;
+    let path = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+    let at = bucket.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
+    format!(
+        "s3://{}{path}{at} in {}, credentials: {}",
+        bucket.bucket,
+        bucket.region,
+        credential_provider.kind()
+    )
+}
+
+fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn check(tenants: &Path) -> (u8, String, String) {
+        let (mut summary, mut problems) = (Vec::new(), Vec::new());
+        let variables = [("LONGSHORE_TENANTS_FILE".into(), tenants.into())];
+        let code = run(variables, &mut summary, &mut problems).unwrap();
+        (code, String::from_utf8(summary).unwrap(), String::from_utf8(problems).unwrap())
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    const GOOD: &str = "\
+tenants:
+  acme:
+    callers: []
+    stores:
+      default: {url: s3://acme-data/prod, config: {region: eu-west-1, skip_signature: true}}
+      local:
+        bucket: scratch
+        config: {endpoint: 'http://127.0.0.1:9000', access_key_id: AKID, secret_access_key: topsecret}
+        client_options: {allow_http: true}
+";
+
+    #[test]
+    fn good_settings_are_summed_up() {
+        let (code, summary, problems) = check(file(GOOD).path());
+        assert_eq!((code, problems.as_str()), (0, ""));
+        assert_eq!(
+            summary,
+            "settings are good: 1 tenant, 2 stores\n\
+             acme: 0 callers\n\
+             \x20 default: s3://acme-data/prod/ in eu-west-1, credentials: anonymous\n\
+             \x20 local: s3://scratch at http://127.0.0.1:9000 in us-east-1, credentials: static\n"
+        );
+    }
+
+    #[test]
+    fn one_bad_tenant_beside_a_good_one_fails_the_check() {
+        let file = file(&format!("{GOOD}  b2: {{}}\n"));
+        let (code, summary, problems) = check(file.path());
+        assert_eq!((code, summary.as_str()), (64, ""));
+        let path = file.path().display();
+        assert_eq!(
+            problems,
+            format!("{path}:10: tenants.b2: has no stores: give at least one under `stores`\n")
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! `client_options`, `retry_config` and `transfer`: what defaults, tenants and stores may all give.
+
+use std::time::Duration;
+
+use crate::{
+    store::TransferSettings,
+    transport::{Backoff, ClientOptions, RetryPolicy},
+};
+
+use super::{
+    field::{Field, Layer, sparse},
+    problem::{Notes, Spot},
+    values::{Factor, Flag, Number, Period, Scalar, Size, Text, scalars},
+};
+
+const MIB: u64 = 1024 * 1024;
+
+sparse! {
+    /// `client_options`.
+    Client, "client_options" {
+        allow_http: Flag,
+        connect_timeout: Limit,
+        timeout: Limit,
+        read_timeout: Limit,
+        pool_idle_timeout: Period,
+        pool_max_idle_per_host: Number<0, 1_000_000>,
+        user_agent: UserAgent,
+    }
+}
+
+sparse! {
+    /// `retry_config`.
+    RetryConfig, "retry_config" {
+        max_retries: Number<0, 1_000>,
+        retry_timeout: Period,
+        backoff: Waits,
+    }
+}
+
+sparse! {
+    /// `retry_config.backoff`.
+    Waits, "backoff" {
+        init_backoff: Period,
+        max_backoff: Period,
+        base: Factor,
+    }
+}
+
+sparse! {
+    /// `transfer`, with boto3's names where they differ.
+    Transfer, "transfer" {
+        // A single PutObject takes no more than 5 GiB ("Amazon S3 multipart upload limits").
+        multipart_threshold: Size<0, { 5 * 1024 * MIB }>,
+        #[serde(alias = "multipart_chunksize")]
+        part_size: Size<{ 5 * MIB }, { 512 * MIB }>,
+        max_concurrency: Number<1, 100>,
+        use_threads: Flag,
+    }
+}
+
+/// The three together, at any level.
+#[derive(Clone, Default)]
+pub(super) struct Layers {
+    pub(super) client_options: Field<Client>,
+    pub(super) retry_config: Field<RetryConfig>,
+    pub(super) transfer: Field<Transfer>,
+}
+
+impl Layers {
+    /// One level's own, brought to the form in which it can lie over another.
+    pub(super) fn new(
+        client_options: Field<Client>,
+        retry_config: Field<RetryConfig>,
+        transfer: Field<Transfer>,
+        notes: &Notes,
+    ) -> Self {
+        Self { client_options, retry_config, transfer: transfer.map(|own| own.without_threads(notes)) }
+    }
+
+    pub(super) fn over(self, base: &Self) -> Self {
+        Self {
+            client_options: self.client_options.over(&base.client_options),
+            retry_config: self.retry_config.over(&base.retry_config),
+            transfer: self.transfer.over(&base.transfer),
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn settle(&self) -> ClientOptions {
+        let default = ClientOptions::default();
+        ClientOptions {
+            allow_http: self.allow_http.get().map_or(default.allow_http, |flag| flag.0),
+            connect_timeout: self.connect_timeout.get().map_or(default.connect_timeout, |limit| limit.0),
+            timeout: self.timeout.get().map(|limit| limit.0).or(default.timeout),
+            read_timeout: self.read_timeout.get().map_or(default.read_timeout, |limit| limit.0),
+            pool_idle_timeout: self.pool_idle_timeout.get().map_or(default.pool_idle_timeout, |time| time.0),
+            pool_max_idle_per_host: self
+                .pool_max_idle_per_host
+                .get()
+                .map_or(default.pool_max_idle_per_host, |number| {
+                    usize::try_from(number.0).unwrap_or(usize::MAX)
+                }),
+            user_agent: self.user_agent.get().map_or(default.user_agent, |text| text.0.clone()),
+        }
+    }
+}
+
+impl RetryConfig {
+    /// Notes a first wait that is longer than the longest.
+    pub(super) fn settle(&self, notes: &Notes) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        RetryPolicy {
+            max_retries: self.max_retries.get().map_or(default.max_retries, |number| number.0),
+            retry_timeout: self.retry_timeout.get().map_or(default.retry_timeout, |time| time.0),
+            backoff: self.backoff.get().map_or(default.backoff, |waits| waits.settle(notes)),
+        }
+    }
+}
+
+impl Waits {
+    fn settle(&self, notes: &Notes) -> Backoff {
+        let default = Backoff::default();
+        let backoff = Backoff {
+            init_backoff: self.init_backoff.get().map_or(default.init_backoff, |time| time.0),
+            max_backoff: self.max_backoff.get().map_or(default.max_backoff, |time| time.0),
+            base: self.base.get().map_or(default.base, |factor| factor.0),
+        };
+        let spot: Option<Spot> = self.init_backoff.spot().max(self.max_backoff.spot());
+        if let Some(spot) = spot.filter(|_| backoff.init_backoff > backoff.max_backoff) {
+            let shown = |time: Duration| humantime::format_duration(time).to_string();
+            notes.problem(
+                spot,
+                format!(
+                    "makes init_backoff ({}) longer than max_backoff ({}): it should be at most as long",
+                    shown(backoff.init_backoff),
+                    shown(backoff.max_backoff)
+                ),
+            );
+        }
+        backoff
+    }
+}
+
+impl Transfer {
+    pub(super) fn settle(&self) -> TransferSettings {
+        let default = TransferSettings::default();
+        TransferSettings {
+            multipart_threshold: self
+                .multipart_threshold
+                .get()
+                .map_or(default.multipart_threshold, |size| size.0),
+            part_size: self.part_size.get().map_or(default.part_size, |size| size.0),
+            max_concurrency: self
+                .max_concurrency
+                .get()
+                .map_or(default.max_concurrency, |number| usize::try_from(number.0).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// Turns `use_threads` into the `max_concurrency` that it stands for: 1 if false, the default if true.
+    fn without_threads(mut self, notes: &Notes) -> Self {
+        let use_threads = std::mem::take(&mut self.use_threads);
+        let Some((Flag(threads), spot)) = use_threads.placed() else { return self };
+        match self.max_concurrency.get() {
+            Some(Number(number)) if !threads && *number > 1 => notes.problem(
+                spot,
+                format!(
+                    "contradicts max_concurrency: {number}: false is a max_concurrency of 1; give one of them"
+                ),
+            ),
+            None if !self.max_concurrency.is_given() => {
+                let number = if *threads { DEFAULT_CONCURRENCY } else { 1 };
+                self.max_concurrency = Field::derived(Number(number), Some(spot));
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// As in `TransferSettings::default`; a test holds them together.
+const DEFAULT_CONCURRENCY: u32 = 10;
+
+scalars! {
+    Limit,
+    UserAgent,
+}
+
+/// A length of time after which something fails, and so not zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit(Duration);
+
+impl Scalar for Limit {
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let Period(time) = Period::from_text(text)?;
+        if time.is_zero() {
+            return Err("is zero, after which nothing could ever succeed".to_owned());
+        }
+        Ok(Self(time))
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Period::from_integer(number).map(|Period(time)| Self(time))
+    }
+
+    fn from_fraction(number: f64) -> Result<Self, String> {
+        Period::from_fraction(number).map(|Period(time)| Self(time))
+    }
+}
+
+/// A text that can be an HTTP header's value.
+#[derive(Debug, Clone)]
+pub(super) struct UserAgent(String);
+
+impl Scalar for UserAgent {
+    fn expected() -> String {
+        Text::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let Text(text) = Text::from_text(text)?;
+        if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err("should be ASCII, as it is sent in a header".to_owned());
+        }
+        Ok(Self(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn use_threads_true_is_the_default_concurrency() {
+        let default = TransferSettings::default().max_concurrency;
+        assert_eq!(u64::from(DEFAULT_CONCURRENCY), default as u64);
+    }
+}

@@ -1,0 +1,153 @@
+//! One key of a mapping in which every key may be missing.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::problem::Spot;
+
+/// The name by which a reader knows that a place is asked for together with the value.
+pub(super) const FIELD: &str = "longshore::config::Field";
+
+/// A setting that may be missing, or given but wrong (which has been noted then), and its place.
+///
+/// Reading one never fails, so that the mapping around it is read to its end and every problem in it found.
+pub(super) struct Field<T> {
+    value: Option<T>,
+    spot: Option<Spot>,
+}
+
+impl<T> Field<T> {
+    /// A value that follows from another setting, at that setting's place.
+    pub(super) fn derived(value: T, spot: Option<Spot>) -> Self {
+        Self { value: Some(value), spot }
+    }
+
+    /// Whether it is given, be it rightly or wrongly.
+    pub(super) fn is_given(&self) -> bool {
+        self.spot.is_some()
+    }
+
+    /// Where it is given.
+    pub(super) fn spot(&self) -> Option<Spot> {
+        self.spot
+    }
+
+    pub(super) fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// The value with its place.
+    pub(super) fn placed(&self) -> Option<(&T, Spot)> {
+        self.value.as_ref().zip(self.spot)
+    }
+
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        Field { value: self.value.map(change), spot: self.spot }
+    }
+
+    pub(super) fn into_value(self) -> Option<T> {
+        self.value
+    }
+}
+
+impl<T> Default for Field<T> {
+    fn default() -> Self {
+        Self { value: None, spot: None }
+    }
+}
+
+impl<T: Clone> Clone for Field<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), spot: self.spot }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(FIELD, FieldVisitor(PhantomData))
+    }
+}
+
+struct FieldVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldVisitor<T> {
+    type Value = Field<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a setting")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field<T>, A::Error> {
+        let number = seq.next_element::<u64>()?.and_then(|number| usize::try_from(number).ok());
+        // An error has been noted at its place.
+        let value = seq.next_element::<T>().unwrap_or_default();
+        Ok(Field { value, spot: number.map(Spot::from_number) })
+    }
+}
+
+/// How settings lie over each other: a store's over its tenant's over the file's defaults.
+pub(super) trait Layer: Clone {
+    /// This, with what it leaves open taken from `base`.
+    fn over(self, _base: &Self) -> Self {
+        self
+    }
+}
+
+impl<T: Layer> Layer for Field<T> {
+    fn over(self, base: &Self) -> Self {
+        match (self, base) {
+            (Field { value: Some(own), spot }, Field { value: Some(base), .. }) => {
+                Field { value: Some(own.over(base)), spot }
+            }
+            (own, _) if own.is_given() => own,
+            _ => base.clone(),
+        }
+    }
+}
+
+/// Declares a mapping of settings that may all be missing, how it is read, and how it lies over another.
+macro_rules! sparse {
+    ($(#[$meta:meta])* $name:ident, $kind:literal { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields, rename = $kind)]
+        pub(super) struct $name {
+            $($(#[$field_meta])* pub(super) $field: $crate::config::field::Field<$type>,)*
+        }
+
+        impl $crate::config::field::Layer for $name {
+            fn over(self, base: &Self) -> Self {
+                Self { $($field: $crate::config::field::Layer::over(self.$field, &base.$field),)* }
+            }
+        }
+    };
+}
+pub(super) use sparse;
+
+/// A mapping whose keys are names, in the order of the file.
+pub(super) struct Entries<T>(pub(super) Vec<(String, Field<T>)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+struct EntriesVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
+    type Value = Entries<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<T>, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Entries(entries))
+    }
+}

@@ -1,0 +1,212 @@
+//! One tenant: its callers and its stores.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use crate::{
+    auth::{Access, CallerSettings},
+    store::StoreSettings,
+    tenants::TenantSettings,
+};
+
+use super::{
+    client::{Client, Layers, RetryConfig, Transfer},
+    field::{Entries, Field},
+    path::quoted,
+    problem::{Notes, Spot},
+    store::Store,
+    values::{Scalar, Text, scalars},
+    variables::Variables,
+    words::{Word, Words},
+};
+
+/// A tenant as the tenants file gives it.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, rename = "tenant")]
+pub(super) struct Tenant {
+    callers: Field<Vec<Field<Caller>>>,
+    stores: Field<Entries<Store>>,
+    client_options: Field<Client>,
+    retry_config: Field<RetryConfig>,
+    transfer: Field<Transfer>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, rename = "caller")]
+struct Caller {
+    name: Field<Text>,
+    token_sha256: Field<Digest>,
+    access: Field<Vec<Field<Word<Access>>>>,
+    stores: Field<Vec<Field<Text>>>,
+    prefixes: Field<Vec<Field<Text>>>,
+}
+
+impl Words for Access {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("read", Self::Read),
+        ("write", Self::Write),
+        ("delete", Self::Delete),
+        ("list", Self::List),
+        ("sign", Self::Sign),
+        ("bucket_admin", Self::BucketAdmin),
+    ];
+}
+
+scalars! {
+    Digest,
+}
+
+/// The SHA-256 of a token, in hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Digest([u8; 32]);
+
+/// Of the empty text, which anyone could send.
+const NOTHING: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
+    0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
+
+impl Scalar for Digest {
+    fn expected() -> String {
+        "64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`".to_owned()
+    }
+
+    // The text is not repeated: it may be the token itself.
+    fn from_text(text: &str) -> Result<Self, String> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).map_err(|_| format!("should be {}", Self::expected()))?;
+        if digest == NOTHING {
+            return Err("is the SHA-256 of an empty token".to_owned());
+        }
+        Ok(Self(digest))
+    }
+}
+
+/// Whether a tenant or store may be called so.
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=64).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.') {
+        return Ok(());
+    }
+    Err("a name should be 1 to 64 of a-z, 0-9, ., _ and -, and not start with a dot")
+}
+
+impl Tenant {
+    /// The settings of tenant `name` at `spot`; if any problem was noted they are not to be used.
+    pub(super) fn settle(
+        self,
+        name: &str,
+        spot: Spot,
+        base: &Layers,
+        variables: &Variables,
+        notes: &Notes,
+    ) -> TenantSettings {
+        if let Err(why) = check_name(name) {
+            notes.problem(spot, why);
+        }
+        let layers = Layers::new(self.client_options, self.retry_config, self.transfer, notes).over(base);
+        if self.stores.get().is_some_and(|Entries(stores)| stores.is_empty()) || !self.stores.is_given() {
+            notes.problem(spot, "has no stores: give at least one under `stores`");
+        }
+        let stores = self.stores.into_value().map(|Entries(stores)| stores).unwrap_or_default();
+        let callers = callers(self.callers, &stores, notes);
+        let stores = stores
+            .into_iter()
+            .filter_map(|(name, store)| settle_store(name, store, spot, &layers, variables, notes))
+            .collect::<BTreeMap<_, _>>();
+        TenantSettings { name: name.to_owned(), callers, stores }
+    }
+}
+
+fn settle_store(
+    name: String,
+    store: Field<Store>,
+    tenant: Spot,
+    layers: &Layers,
+    variables: &Variables,
+    notes: &Notes,
+) -> Option<(String, StoreSettings)> {
+    let spot = store.spot().unwrap_or(tenant);
+    if let Err(why) = check_name(&name) {
+        notes.problem(spot, why);
+    }
+    let settings = store.into_value()?.settle(spot, layers, variables, notes)?;
+    Some((name, settings))
+}
+
+fn callers(
+    callers: Field<Vec<Field<Caller>>>,
+    stores: &[(String, Field<Store>)],
+    notes: &Notes,
+) -> Vec<CallerSettings> {
+    let mut owners: HashMap<[u8; 32], String> = HashMap::new();
+    let mut settled = Vec::new();
+    for caller in callers.into_value().unwrap_or_default() {
+        let Some((caller, spot)) = caller.placed() else { continue };
+        let Some(caller) = caller.settle(spot, stores, notes) else { continue };
+        if let Some(owner) = owners.get(&caller.token_sha256) {
+            notes.problem(
+                spot,
+                format!("has the same token as the caller {}: give each its own", quoted(owner)),
+            );
+        }
+        owners.entry(caller.token_sha256).or_insert_with(|| caller.name.clone());
+        settled.push(caller);
+    }
+    settled
+}
+
+impl Caller {
+    fn settle(&self, spot: Spot, stores: &[(String, Field<Store>)], notes: &Notes) -> Option<CallerSettings> {
+        if !self.name.is_given() {
+            notes.problem(spot, "has no `name`: give one, for the logs");
+        }
+        if !self.token_sha256.is_given() {
+            notes.problem(spot, format!("has no `token_sha256`: give {}", Digest::expected()));
+        }
+        let access = self.access(spot, notes);
+        for (name, spot) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
+            if !stores.iter().any(|(known, _)| *known == name.0) {
+                let known: Vec<_> = stores.iter().map(|(known, _)| known.as_str()).collect();
+                notes.problem(
+                    spot,
+                    format!("{} is no store of this tenant; it has: {}", quoted(&name.0), known.join(", ")),
+                );
+            }
+        }
+        Some(CallerSettings {
+            name: self.name.get()?.0.clone(),
+            token_sha256: self.token_sha256.get()?.0,
+            access,
+            stores: texts(
+                &self.stores,
+                "which is no store at all: name some, or leave it out for all",
+                notes,
+            ),
+            prefixes: texts(
+                &self.prefixes,
+                "which is no key at all: name some, or leave it out for all",
+                notes,
+            ),
+        })
+    }
+
+    fn access(&self, spot: Spot, notes: &Notes) -> Vec<Access> {
+        let given = self.access.placed().map_or((&[][..], spot), |(access, spot)| (access.as_slice(), spot));
+        if given.0.is_empty() && (self.access.get().is_some() || !self.access.is_given()) {
+            notes.problem(given.1, format!("grants no access: give some of {}", Word::<Access>::expected()));
+        }
+        given.0.iter().filter_map(Field::get).map(|word| word.0).collect()
+    }
+}
+
+/// A list that restricts a caller; `None` if it is left out.
+fn texts(list: &Field<Vec<Field<Text>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
+    let (items, spot) = list.placed()?;
+    if items.is_empty() {
+        notes.problem(spot, format!("is empty, {empty}"));
+    }
+    Some(items.iter().filter_map(Field::get).map(|text| text.0.clone()).collect())
+}

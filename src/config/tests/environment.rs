@@ -1,0 +1,118 @@
+//! `LONGSHORE_*`.
+
+use std::fs;
+
+use crate::{auth::AuthMode, telemetry::LogFormat};
+
+use super::*;
+
+#[test]
+fn the_environment_has_its_defaults() {
+    let text = format!("tenants: {{t: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}}}}}");
+    let Settings { server, log } = load_text(&text, &[]).unwrap().settings;
+    assert_eq!(
+        (server.listen_addr.to_string(), server.health_addr.to_string()),
+        ("127.0.0.1:50051".into(), "127.0.0.1:9090".into())
+    );
+    assert_eq!((server.auth, server.reflection, server.tls), (AuthMode::Required, true, None));
+    assert_eq!((server.max_message_bytes, server.max_concurrent_streams), (4 << 20, 100));
+    assert_eq!((server.shutdown_delay.as_secs(), server.shutdown_grace.as_secs()), (0, 30));
+    assert_eq!((log.filter.as_str(), log.format), ("info", None));
+
+    let variables = [
+        ("LONGSHORE_LISTEN_ADDR", "0.0.0.0:1"),
+        ("LONGSHORE_AUTH", "none"),
+        ("LONGSHORE_ALLOW_INSECURE", "true"),
+        ("LONGSHORE_REFLECTION", "false"),
+        ("LONGSHORE_MAX_MESSAGE_BYTES", "16MiB"),
+        ("LONGSHORE_MAX_CONCURRENT_STREAMS", "7"),
+        ("LONGSHORE_SHUTDOWN_DELAY", "5s"),
+        ("LONGSHORE_SHUTDOWN_GRACE", "1m"),
+        ("LONGSHORE_LOG", "longshore=debug,info"),
+        ("LONGSHORE_LOG_FORMAT", "json"),
+        ("LONGSHORE_PORT", "tcp://10.0.0.1:50051"),
+        ("LONGSHORE_PORT_50051_TCP_ADDR", "10.0.0.1"),
+        ("LONGSHORE_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let Settings { server, log } = load_text(&text, &variables).unwrap().settings;
+    assert_eq!((server.auth, server.reflection), (AuthMode::None, false));
+    assert_eq!((server.max_message_bytes, server.max_concurrent_streams), (16 << 20, 7));
+    assert_eq!((server.shutdown_delay.as_secs(), server.shutdown_grace.as_secs()), (5, 60));
+    assert_eq!((log.filter.as_str(), log.format), ("longshore=debug,info", Some(LogFormat::Json)));
+}
+
+#[test]
+fn every_problem_of_the_environment_is_found() {
+    let found = load(pairs(&[
+        ("LONGSHORE_LISTEN_ADDR", "0.0.0.0:9090"),
+        ("LONGSHORE_HEALTH_ADDR", "localhost:9090"),
+        ("LONGSHORE_AUTH", "none"),
+        ("LONGSHORE_REFLECTION", "perhaps"),
+        ("LONGSHORE_MAX_MESSAGE_BYTES", "1KiB"),
+        ("LONGSHORE_MAX_CONCURRENT_STREAMS", "0"),
+        ("LONGSHORE_SHUTDOWN_DELAY", "5"),
+        ("LONGSHORE_SHUTDOWN_GRACE", "soon"),
+        ("LONGSHORE_TLS_CERT", "/nowhere/cert.pem"),
+        ("LONGSHORE_LOG", "longshore=loud"),
+        ("LONGSHORE_LOG_FORMAT", "xml"),
+        ("LONGSHORE_LISTEN_ADR", "x"),
+        ("LONGSHORE_JWT_ISSUER", "x"),
+        ("LONGSHORE_ADMIN_ADDR", "x"),
+        ("LONGSHORE_ALLOW_INSECURE", ""),
+        ("OTHER", "x"),
+    ]))
+    .unwrap_err()
+    .to_string();
+    assert_eq!(
+        found.lines().collect::<Vec<_>>(),
+        [
+            "LONGSHORE_ADMIN_ADDR: is not supported by this version",
+            "LONGSHORE_JWT_ISSUER: is not supported by this version",
+            "LONGSHORE_LISTEN_ADR: unknown variable; did you mean `LONGSHORE_LISTEN_ADDR`?",
+            "LONGSHORE_ALLOW_INSECURE: is empty: give a value or unset it",
+            "LONGSHORE_HEALTH_ADDR: is `localhost:9090`, should be an IP address and a port, such as 127.0.0.1:50051 or [::]:50051",
+            "LONGSHORE_TLS_CERT: cannot read /nowhere/cert.pem: No such file or directory (os error 2)",
+            "LONGSHORE_TLS_KEY: is not set: give LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither",
+            "LONGSHORE_AUTH: none would let anyone who reaches 0.0.0.0:9090 do anything: use required, listen on a loopback address, or set LONGSHORE_ALLOW_INSECURE=true",
+            "LONGSHORE_REFLECTION: is `perhaps`, should be true or false",
+            "LONGSHORE_MAX_MESSAGE_BYTES: is 1024 bytes, should be from 64.0 KiB to 1.0 GiB",
+            "LONGSHORE_MAX_CONCURRENT_STREAMS: is 0, should be a whole number from 1 to 1000000",
+            "LONGSHORE_SHUTDOWN_DELAY: is a number without a unit: give a unit, such as 5s",
+            "LONGSHORE_SHUTDOWN_GRACE: is `soon`, should be a length of time such as 5s, 500ms or 1m 30s",
+            "LONGSHORE_LOG: the log filter \"longshore=loud\" cannot be read: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+            "LONGSHORE_LOG_FORMAT: `xml` is not known; known here: text, json",
+            "LONGSHORE_TENANTS_FILE: is not set: give the tenants file, or a folder of them",
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn variables_that_are_not_utf8_are_named() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let strange = || OsString::from_vec(b"\xff".to_vec());
+    let mut variables = vec![
+        ("LONGSHORE_LISTEN_ADDR".into(), strange()),
+        ("LONGSHORE_TENANTS_FILE".into(), strange()),
+        ("UNRELATED".into(), strange()),
+        (OsString::from_vec(b"LONGSHORE_\xff".to_vec()), "x".into()),
+    ];
+    let found = load(variables.clone()).unwrap_err().to_string();
+    let lines: Vec<_> = found.lines().collect();
+    assert!(lines[0].starts_with("LONGSHORE_\u{fffd}: unknown variable; "), "{found}");
+    assert_eq!(lines[1..], ["LONGSHORE_LISTEN_ADDR: is not UTF-8", "LONGSHORE_TENANTS_FILE: is not UTF-8"]);
+
+    let file =
+        "tenants: {t: {stores: {s: {bucket: abc, from_env: true, config: {access_key_id: {env: ID}}}}}}";
+    let path = tempfile::NamedTempFile::new().unwrap();
+    fs::write(path.path(), file).unwrap();
+    variables = vec![
+        ("LONGSHORE_TENANTS_FILE".into(), path.path().into()),
+        ("AWS_REGION".into(), strange()),
+        ("ID".into(), strange()),
+    ];
+    let found = named(&load(variables).unwrap_err(), path.path());
+    assert!(found.contains("AWS_REGION: tenants.t.stores.s.config.region: is not UTF-8"), "{found}");
+    assert!(found.contains("access_key_id: the variable ID is not UTF-8"), "{found}");
+}

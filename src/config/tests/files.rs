@@ -1,0 +1,261 @@
+//! Whole files and folders of them.
+
+use std::fs;
+
+use crate::{auth::Access, credentials::ProviderSettings, s3::ChecksumAlgorithm, store::CopyIfNotExists};
+
+use super::*;
+
+#[test]
+fn the_example_file_loads() {
+    let variables = [
+        ("LONGSHORE_TENANTS_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tenants.yaml")),
+        ("ACME_ACCESS_KEY_ID", "AKIDACME"),
+        ("ACME_SECRET_ACCESS_KEY", "acme-secret"),
+        ("GLOBEX_ACCESS_KEY_ID", "AKIDGLOBEX"),
+        ("GLOBEX_SECRET_ACCESS_KEY", "globex-secret"),
+        ("AWS_ACCESS_KEY_ID", "AKIDENV"),
+        ("AWS_SECRET_ACCESS_KEY", "env-secret"),
+        ("AWS_ENDPOINT_URL", "https://overridden.by.the.url.example"),
+    ];
+    let loaded = load(pairs(&variables)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.left_out.to_string(), "");
+    let shown = format!("{loaded:?}");
+    assert!(!shown.contains("-secret"), "{shown}");
+
+    let [acme, globex] = loaded.settings.server.tenants.as_slice() else { panic!("two tenants") };
+    assert_eq!((acme.name.as_str(), globex.name.as_str()), ("acme", "globex"));
+    assert_eq!(acme.callers[1].access, [Access::Read, Access::List, Access::Sign]);
+    assert_eq!(acme.callers[0].stores.as_deref(), Some(&["default".to_owned()][..]));
+    assert_eq!(acme.callers[1].stores, None);
+    assert_eq!(acme.callers[0].token_sha256[..2], [0xd1, 0xe5]);
+
+    let default = &acme.stores["default"];
+    assert_eq!((default.bucket.bucket.as_str(), default.prefix.as_str()), ("acme-data", "prod/"));
+    assert_eq!((default.retry_config.max_retries, default.retry_config.retry_timeout.as_secs()), (5, 180));
+    assert_eq!(default.transfer.part_size, 16 * 1024 * 1024);
+    assert_eq!(default.bucket.checksum_algorithm, Some(ChecksumAlgorithm::Crc64Nvme));
+    let encryption = default.bucket.encryption.as_ref().unwrap();
+    assert_eq!((encryption.algorithm.as_str(), encryption.bucket_key_enabled), ("aws:kms", Some(true)));
+    let ProviderSettings::Static(credentials) = &default.credential_provider else { panic!("static") };
+    assert_eq!((credentials.access_key_id(), credentials.secret_access_key()), ("AKIDACME", "acme-secret"));
+
+    let archive = &acme.stores["archive"];
+    assert_eq!(archive.bucket.endpoint, None);
+    assert_eq!(archive.bucket.region, "eu-central-1");
+    assert!(archive.bucket.virtual_hosted_style && archive.bucket.request_payer && !archive.write_id);
+    assert_eq!(archive.credential_provider, ProviderSettings::Env);
+    assert!(acme.stores["weather"].bucket.skip_signature);
+
+    let r2 = &globex.stores["r2"];
+    assert_eq!(r2.bucket.endpoint.as_deref(), Some("https://0123456789abcdef.r2.cloudflarestorage.com"));
+    assert_eq!(r2.bucket.region, "auto");
+    assert_eq!(
+        (r2.client_options.pool_max_idle_per_host, r2.client_options.connect_timeout.as_secs()),
+        (32, 5)
+    );
+    let header = CopyIfNotExists::Header {
+        name: "cf-copy-destination-if-none-match".into(),
+        value: "*".into(),
+        status: 412,
+    };
+    assert_eq!(r2.copy_if_not_exists, header);
+    assert_eq!(globex.stores["minio"].client_options.timeout.unwrap().as_secs(), 600);
+}
+
+const MISTAKES: &str = "\
+tenants:
+  acme:
+    callers:
+      - name: billing
+        token_sha256: nonsense
+        access: [read, wirte]
+        stores: [default, other]
+      - {token_sha256: 5, access: []}
+    stores:
+      default:
+        url: s3://acme-data/prod
+        config:
+          regoin: eu-west-1
+          aws_unsigned_payload: maybe
+          role_arn: arn:aws:iam::1:role/x
+          access_key_id: AKID
+        client_options: {connect_timeout: 5, proxy_url: http://proxy, timeout: 0s}
+        retry_config:
+          max_retries: -1
+          backoff: {init_backoff: 20s, base: 0.5, max_backof: 1s}
+        transfer: {part_size: 1MiB, io_chunksize: 3, max_concurrency: 101}
+      Default: {}
+      empty:
+      number: 3
+    limits: {}
+  good:
+    stores: {s: {bucket: some-bucket, credential_provider: {type: anonymous}}}
+";
+
+const SAID_OF_MISTAKES: &str = r"
+FILE:5: tenants.acme.callers[0].token_sha256: should be 64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`
+FILE:6: tenants.acme.callers[0].access[1]: `wirte` is not known; did you mean `write`?
+FILE:7: tenants.acme.callers[0].stores[1]: `other` is no store of this tenant; it has: default, Default, empty, number
+FILE:8: tenants.acme.callers[1].token_sha256: is a number, should be 64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`
+FILE:8: tenants.acme.callers[1]: has no `name`: give one, for the logs
+FILE:8: tenants.acme.callers[1].access: grants no access: give some of read, write, delete, list, sign, bucket_admin
+FILE:13: tenants.acme.stores.default.config.regoin: unknown key; did you mean `region`?
+FILE:14: tenants.acme.stores.default.config.aws_unsigned_payload: is `maybe`, should be true or false
+FILE:15: tenants.acme.stores.default.config.role_arn: is not supported by this version
+FILE:16: tenants.acme.stores.default.config.access_key_id: has no secret_access_key beside it: give both halves of the pair, or neither
+FILE:17: tenants.acme.stores.default.client_options.connect_timeout: is a number without a unit: give a unit, such as 5s
+FILE:17: tenants.acme.stores.default.client_options.proxy_url: is not supported by this version
+FILE:17: tenants.acme.stores.default.client_options.timeout: is zero, after which nothing could ever succeed
+FILE:19: tenants.acme.stores.default.retry_config.max_retries: is -1, should be a whole number from 0 to 1000
+FILE:20: tenants.acme.stores.default.retry_config.backoff.base: is 0.5, should be a number of at least 1
+FILE:20: tenants.acme.stores.default.retry_config.backoff.max_backof: unknown key; did you mean `max_backoff`?
+FILE:20: tenants.acme.stores.default.retry_config.backoff.init_backoff: makes init_backoff (20s) longer than max_backoff (15s): it should be at most as long
+FILE:21: tenants.acme.stores.default.transfer.part_size: is 1048576 bytes, should be from 5.0 MiB to 512.0 MiB
+FILE:21: tenants.acme.stores.default.transfer.io_chunksize: is about boto3's files on a local disk; Longshore streams: leave it out
+FILE:21: tenants.acme.stores.default.transfer.max_concurrency: is 101, should be a whole number from 1 to 100
+FILE:22: tenants.acme.stores.Default: a name should be 1 to 64 of a-z, 0-9, ., _ and -, and not start with a dot
+FILE:22: tenants.acme.stores.Default: has no credentials: give access_key_id and secret_access_key under `config`, `from_env: true`, a `credential_provider`, or `skip_signature: true` under `config` for a public bucket
+FILE:22: tenants.acme.stores.Default: names no bucket: give `url`, such as s3://BUCKET/PREFIX, or `bucket`
+FILE:23: tenants.acme.stores.empty: has no value: give one or leave the key out
+FILE:24: tenants.acme.stores.number: is a number, should be a mapping
+FILE:25: tenants.acme.limits: is not supported by this version
+";
+
+#[test]
+fn every_problem_of_a_file_is_found_at_its_line() {
+    let loaded = load_text(MISTAKES, &[]).unwrap();
+    assert_eq!(loaded.settings.server.tenants.len(), 1);
+    assert_eq!(problems(MISTAKES, &[]), SAID_OF_MISTAKES.trim().lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn problems_beyond_one_tenant_are_an_error_with_all_problems() {
+    for (text, expected) in [
+        ("", &["FILE:1:1: empty: give at least one tenant below `tenants`"][..]),
+        ("tenants: {}", &["LONGSHORE_TENANTS_FILE: there is no tenant in FILE: give at least one"]),
+        ("[a]", &["FILE:1: is a list, should be a mapping"]),
+        ("tenants: [a]", &["FILE:1: tenants: is a list, should be a mapping"]),
+        (
+            "tenant: {}",
+            &[
+                "FILE:1: tenant: unknown key; did you mean `tenants`?",
+                "FILE:1: has no `tenants`: give at least one below it",
+            ],
+        ),
+        ("tenants:\n", &["FILE:1: tenants: has no value: give one or leave the key out"]),
+        (
+            "defaults:\n  limits: {}\n  retry_config: {max_retries: x}\n  transfer: {use_threads: false, max_concurrency: 4}\ntenants: {b: {}, B: 1, 7: {}}",
+            &[
+                "FILE:2: defaults.limits: is not supported by this version",
+                "FILE:3: defaults.retry_config.max_retries: is `x`, should be a whole number from 0 to 1000",
+                "FILE:4: defaults.transfer.use_threads: contradicts max_concurrency: 4: false is a max_concurrency of 1; give one of them",
+                "FILE:5: tenants.b: has no stores: give at least one under `stores`",
+                "FILE:5: tenants.B: is a number, should be a mapping",
+                "FILE:5: tenants: has a key that is not text: put it in quotes",
+            ],
+        ),
+        (
+            "tenants:\n  a: {stores: {s: {}}}\n  a: {}\n",
+            &["FILE:3:3: the key `a` is given twice in this mapping: give it once"],
+        ),
+        (
+            "tenants: {a: {<<: {}}}",
+            &[
+                "FILE:1: tenants.a.<<: merge keys are not supported: write the values out, or use `defaults`",
+                "FILE:1: tenants.a: has no stores: give at least one under `stores`",
+            ],
+        ),
+        ("tenants: {a: !x {}}", &["FILE:1: tenants.a: has a tag: tags are not supported"]),
+        (
+            "tenants: {a: {callers: [{jwt: x, san: y}], stores: {}}}",
+            &[
+                "FILE:1: tenants.a.callers[0].jwt: is not supported by this version",
+                "FILE:1: tenants.a.callers[0].san: is not supported by this version",
+                "FILE:1: tenants.a: has no stores: give at least one under `stores`",
+                "FILE:1: tenants.a.callers[0]: has no `name`: give one, for the logs",
+                "FILE:1: tenants.a.callers[0]: has no `token_sha256`: give 64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`",
+                "FILE:1: tenants.a.callers[0]: grants no access: give some of read, write, delete, list, sign, bucket_admin",
+            ],
+        ),
+    ] {
+        let found = load_text(text, &[]).unwrap_err();
+        assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{text}");
+    }
+    assert_eq!(load_bytes(b"a: 1\nb: \xff\n", &[]).unwrap_err(), "FILE:2: is not UTF-8");
+}
+
+#[test]
+fn callers() {
+    let digest = "ab".repeat(32);
+    let tenant =
+        |callers: &str| format!("{{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{callers}]}}");
+    let caller =
+        |name: &str, more: &str| format!("{{name: {name}, token_sha256: '{digest}', access: [read]{more}}}");
+    let twice = tenant(&format!("{}, {}", caller("a", ""), caller("b", "")));
+    assert_eq!(
+        problems(&format!("tenants: {{t: {twice}}}"), &[]),
+        ["FILE:1: tenants.t.callers[1]: has the same token as the caller `a`: give each its own"]
+    );
+    let shared = tenant(&caller("a", ", prefixes: [x/]"));
+    let loaded = load_text(&format!("tenants: {{t: {shared}, u: {shared}}}"), &[]).unwrap();
+    assert_eq!(loaded.settings.server.tenants.len(), 2);
+    assert_eq!(
+        loaded.settings.server.tenants[0].callers[0].prefixes.as_deref(),
+        Some(&["x/".to_owned()][..])
+    );
+
+    let empty = tenant(&caller("a", ", stores: [], prefixes: ['']"));
+    assert_eq!(
+        problems(&format!("tenants: {{t: {empty}}}"), &[]),
+        [
+            "FILE:1: tenants.t.callers[0].prefixes[0]: is empty: give a value or leave the key out",
+            "FILE:1: tenants.t.callers[0].stores: is empty, which is no store at all: name some, or leave it out for all",
+        ]
+    );
+    let anyone = tenant(
+        "{name: a, access: [read], token_sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}",
+    );
+    assert_eq!(
+        problems(&format!("tenants: {{t: {anyone}}}"), &[]),
+        ["FILE:1: tenants.t.callers[0].token_sha256: is the SHA-256 of an empty token"]
+    );
+}
+
+#[test]
+fn a_folder_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let tenant = |name: &str| format!("tenants: {{{name}: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}}}}}");
+    let variables = [("LONGSHORE_TENANTS_FILE", folder.path().to_str().unwrap())];
+    let shown = |problems: &Problems| problems.to_string().replace(folder.path().to_str().unwrap(), "DIR");
+    assert_eq!(
+        shown(&load(pairs(&variables)).unwrap_err()),
+        "LONGSHORE_TENANTS_FILE: the folder DIR holds no *.yaml, *.yml or *.json file"
+    );
+    file("b.yaml", &tenant("bravo"));
+    file(
+        "a.json",
+        r#"{"tenants": {"alpha": {"stores": {"s": {"bucket": "abc", "credential_provider": {"type": "anonymous"}}}}}}"#,
+    );
+    file("c.yml", &tenant("charlie"));
+    file("README.md", "not: [a tenants file");
+    fs::create_dir(folder.path().join("..data.yaml")).unwrap();
+    let names = |loaded: &Loaded| {
+        loaded.settings.server.tenants.iter().map(|tenant| tenant.name.clone()).collect::<Vec<_>>()
+    };
+    let loaded = load(pairs(&variables)).unwrap();
+    assert_eq!(names(&loaded), ["alpha", "bravo", "charlie"]);
+
+    file("d.yaml", &tenant("bravo"));
+    let loaded = load(pairs(&variables)).unwrap();
+    assert_eq!(names(&loaded), ["alpha", "charlie"]);
+    assert_eq!(
+        shown(&loaded.left_out),
+        "DIR/b.yaml:1: tenants.bravo: is also given at DIR/d.yaml:1: tenants.bravo: give it once\n\
+         DIR/d.yaml:1: tenants.bravo: is also given at DIR/b.yaml:1: tenants.bravo: give it once"
+    );
+    file("e.yaml", "tenants: [");
+    let found = shown(&load(pairs(&variables)).unwrap_err());
+    assert!(found.starts_with("DIR/e.yaml:") && found.contains(": not YAML: "), "{found}");
+}

@@ -1,0 +1,63 @@
+//! Whole files: what good ones give, and exactly what is said of bad ones.
+
+mod environment;
+mod files;
+mod garbage;
+mod secrets;
+mod stores;
+
+use std::{io::Write, path::Path};
+
+use crate::store::StoreSettings;
+
+use super::*;
+
+type Pair = (OsString, OsString);
+
+fn pairs(variables: &[(&str, &str)]) -> Vec<Pair> {
+    variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// Loads `text` as the tenants file, with more variables.
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
+    load_bytes(text.as_bytes(), variables).map(|(loaded, _)| loaded)
+}
+
+/// What comes of a file, and what is said of tenants that are left out. In texts the file is called FILE.
+fn load_bytes(bytes: &[u8], variables: &[(&str, &str)]) -> Result<(Loaded, String), String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    let mut all = pairs(variables);
+    all.push(("LONGSHORE_TENANTS_FILE".into(), file.path().into()));
+    match load(all) {
+        Ok(loaded) => {
+            let left_out = named(&loaded.left_out, file.path());
+            Ok((loaded, left_out))
+        }
+        Err(problems) => Err(named(&problems, file.path())),
+    }
+}
+
+fn named(problems: &Problems, file: &Path) -> String {
+    problems.to_string().replace(&file.display().to_string(), "FILE")
+}
+
+/// What is said of a file.
+fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let said = load_bytes(text.as_bytes(), variables).map_or_else(|text| text, |(_, left_out)| left_out);
+    said.lines().map(ToOwned::to_owned).collect()
+}
+
+/// The settings of the one store `s` of tenant `t`, of which `text` gives the keys as one flow mapping.
+fn store(text: &str, variables: &[(&str, &str)]) -> Result<StoreSettings, Vec<String>> {
+    let file = format!("tenants: {{t: {{stores: {{s: {{{text}}}}}}}}}");
+    match load_text(&file, variables) {
+        Ok(loaded) if loaded.left_out.is_empty() => Ok(loaded.settings.server.tenants[0].stores["s"].clone()),
+        Ok(_) | Err(_) => Err(problems(&file, variables)
+            .into_iter()
+            .map(|line| line.replace("FILE:1: ", "").replace("tenants.t.stores.s", "S"))
+            .collect()),
+    }
+}
+
+const ANONYMOUS: &str = "credential_provider: {type: anonymous}";

@@ -1,0 +1,167 @@
+//! Credentials, and that they are never shown.
+
+use std::fs;
+
+use crate::credentials::ProviderSettings;
+
+use super::*;
+
+#[test]
+fn credentials() {
+    let keys = "access_key_id: AKID, secret_access_key: topsecret";
+    let environment = [("AWS_ACCESS_KEY_ID", "ENVID"), ("AWS_SECRET_ACCESS_KEY", "env-topsecret")];
+    for (text, expected) in [
+        (format!("config: {{{keys}, token: t}}"), "static"),
+        (format!("credential_provider: {{type: static, {keys}}}"), "static"),
+        (format!("from_env: true, config: {{{keys}}}"), "static"),
+        ("config: {skip_signature: true}".into(), "anonymous"),
+        (ANONYMOUS.into(), "anonymous"),
+        ("credential_provider: {type: env}".into(), "env"),
+        ("from_env: true".into(), "env"),
+    ] {
+        let found = store(&format!("bucket: abc, {text}"), &environment).unwrap();
+        assert_eq!(found.credential_provider.kind(), expected, "{text}");
+        assert_eq!(found.bucket.skip_signature, expected == "anonymous");
+    }
+    let unset = "takes its credentials from the environment, which has no AWS_ACCESS_KEY_ID with \
+                 AWS_SECRET_ACCESS_KEY: set both";
+    for (text, expected) in [
+        ("from_env: true".into(), vec![format!("S: {unset} (AWS_PROFILE is set, but profiles are not supported by this version)")]),
+        (
+            format!("config: {{{keys}}}, credential_provider: {{type: env}}"),
+            vec![
+                "S.config.access_key_id: contradicts credential_provider: give the keys there, or leave it out".into(),
+                format!("S.credential_provider: {unset} (AWS_PROFILE is set, but profiles are not supported by this version)"),
+            ],
+        ),
+        (
+            format!("config: {{{keys}, skip_signature: true}}"),
+            vec!["S.config.access_key_id: contradicts skip_signature: unsigned requests need no credentials".into()],
+        ),
+        (
+            "config: {secret_access_key: topsecret}".into(),
+            vec!["S.config.secret_access_key: has no access_key_id beside it: give both halves of the pair, or neither".into()],
+        ),
+        (
+            format!("credential_provider: {{type: anonymous, {keys}}}"),
+            vec!["S.credential_provider.access_key_id: belongs to the type static".into()],
+        ),
+        (
+            "credential_provider: {type: static}".into(),
+            vec!["S.credential_provider: needs access_key_id and secret_access_key".into()],
+        ),
+        (
+            "credential_provider: {type: assume_role, role_arn: x}".into(),
+            vec![
+                "S.credential_provider.role_arn: is not supported by this version".into(),
+                "S.credential_provider.type: `assume_role` is not supported by this version".into(),
+            ],
+        ),
+        (
+            "credential_provider: {}".into(),
+            vec!["S.credential_provider: has no `type`: give static, env or anonymous".into()],
+        ),
+    ] {
+        let mut found = store(&format!("bucket: abc, {text}"), &[("AWS_PROFILE", "dev")]).unwrap_err();
+        found.sort();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn secrets_come_from_files_and_variables_and_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let good = path("good", b"topsecret/from-file\r\n");
+    let with = |secret: &str| {
+        let text = format!("bucket: abc, config: {{access_key_id: AKID, secret_access_key: {secret}}}");
+        store(&text, &[("KEY", "topsecret-env"), ("EMPTY", ""), ("SPACED", "topsecret x")])
+    };
+    for (given, expected) in [
+        ("topsecret", "topsecret"),
+        ("{env: KEY}", "topsecret-env"),
+        (&format!("{{file: '{good}'}}"), "topsecret/from-file"),
+    ] {
+        let settings = with(given).unwrap();
+        assert!(!format!("{settings:?}").contains("topsecret"));
+        let ProviderSettings::Static(credentials) = settings.credential_provider else { panic!("static") };
+        assert_eq!(credentials.secret_access_key(), expected);
+    }
+    let empty = path("empty", b"\n");
+    let binary = path("binary", b"topsecret\xff");
+    let spaced = path("spaced", b"topsecret\ntopsecret");
+    let large = path("large", &vec![b's'; 70_000]);
+    let missing = folder.path().join("missing").display().to_string();
+    for (given, expected) in [
+        ("''".to_owned(), "is empty: give a value or leave the key out".to_owned()),
+        (
+            "12345678901".into(),
+            "is a number, should be text (a number in quotes), {file: PATH} or {env: NAME}".into(),
+        ),
+        (
+            "[topsecret]".into(),
+            "is a list, should be text (a number in quotes), {file: PATH} or {env: NAME}".into(),
+        ),
+        (
+            "topsecret x".into(),
+            "holds a character that no credential has, such as a space or a line break".into(),
+        ),
+        ("{env: UNSET}".into(), "the variable UNSET is not set".into()),
+        ("{env: EMPTY}".into(), "the variable EMPTY is empty".into()),
+        (
+            "{env: SPACED}".into(),
+            "holds a character that no credential has, such as a space or a line break".into(),
+        ),
+        ("{}".into(), "should be text, {file: PATH} or {env: NAME}".into()),
+        ("{env: KEY, file: x}".into(), "should be text, {file: PATH} or {env: NAME}".into()),
+        (format!("{{file: '{empty}'}}"), format!("{empty} is empty")),
+        (
+            format!("{{file: '{binary}'}}"),
+            format!("cannot read {binary}: stream did not contain valid UTF-8"),
+        ),
+        (
+            format!("{{file: '{spaced}'}}"),
+            "holds a character that no credential has, such as a space or a line break".into(),
+        ),
+        (format!("{{file: '{large}'}}"), format!("{large} is too large to be a secret")),
+        (
+            format!("{{file: '{missing}'}}"),
+            format!("cannot read {missing}: No such file or directory (os error 2)"),
+        ),
+    ] {
+        let found = with(&given).unwrap_err();
+        assert_eq!(found, [format!("S.config.secret_access_key: {expected}")], "{given}");
+        assert!(!found[0].contains("topsecret"), "{found:?}");
+    }
+    assert_eq!(
+        with("{fiel: topsecret}").unwrap_err(),
+        ["S.config.secret_access_key.fiel: unknown key; did you mean `file`?"]
+    );
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_shown_either() {
+    let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    for text in [
+        format!("config: {secret}"),
+        format!("config: {{endpoint: 'https://AKID:{secret}@host'}}"),
+        format!("config: {{endpoint: {secret}}}"),
+        format!("url: 's3://AKID:{secret}@abc/x'"),
+        format!("url: {secret}"),
+        format!("credential_provider: {secret}"),
+        format!("config: {{access_key_id: {{{secret}: x}}}}"),
+        format!("config: {{region: '{secret}'}}"),
+        format!("config: {{conditional_put: '{secret}'}}"),
+        format!("from_env: '{secret}'"),
+        format!("client_options: {{timeout: '{secret}'}}"),
+        format!("transfer: {{part_size: '{secret}'}}"),
+        format!("bucket: '{secret}'"),
+    ] {
+        let found = store(&text, &[]).unwrap_err().join("\n");
+        assert!(!found.contains(secret) && !found.contains(&secret[..30]), "{text}: {found}");
+    }
+}

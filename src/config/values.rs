@@ -1,0 +1,268 @@
+//! Settings that are written as one word or number, from a file as from a variable.
+
+use std::{fmt, marker::PhantomData, net::SocketAddr, time::Duration};
+
+use bytesize::ByteSize;
+use serde::de::{self, Deserializer, Visitor};
+
+use super::path::quoted;
+
+/// A setting written as one scalar. Each form that a type does not override is refused.
+pub(super) trait Scalar: Sized {
+    /// What would be right, after "should be".
+    fn expected() -> String;
+
+    fn from_text(text: &str) -> Result<Self, String>;
+
+    fn from_integer(_number: i64) -> Result<Self, String> {
+        Err(format!("is a number, should be {}", Self::expected()))
+    }
+
+    fn from_fraction(_number: f64) -> Result<Self, String> {
+        Err(format!("is a number, should be {}", Self::expected()))
+    }
+
+    fn from_flag(_flag: bool) -> Result<Self, String> {
+        Err(format!("is true or false, should be {}", Self::expected()))
+    }
+}
+
+struct ScalarVisitor<T>(PhantomData<T>);
+
+impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&T::expected())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        T::from_integer(number).map_err(E::custom)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        T::from_fraction(number).map_err(E::custom)
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<T, E> {
+        T::from_flag(flag).map_err(E::custom)
+    }
+}
+
+pub(super) fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_any(ScalarVisitor(PhantomData))
+}
+
+/// Makes types that are `Scalar` readable by serde, and whole values as settings.
+macro_rules! scalars {
+    ($($type:ty $(where [$($generics:tt)*])?,)*) => {$(
+        impl<'de, $($($generics)*)?> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::config::values::deserialize_scalar(deserializer)
+            }
+        }
+
+        impl<$($($generics)*)?> $crate::config::field::Layer for $type {}
+    )*};
+}
+pub(super) use scalars;
+
+scalars! {
+    Flag,
+    Number<MIN, MAX> where [const MIN: u32, const MAX: u32],
+    Size<MIN, MAX> where [const MIN: u64, const MAX: u64],
+    Factor,
+    Period,
+    Text,
+    Address,
+}
+
+/// `true` or `false`, and as text what object_store takes for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flag(pub(super) bool);
+
+impl Scalar for Flag {
+    fn expected() -> String {
+        "true or false".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" | "y" => Ok(Self(true)),
+            "false" | "0" | "off" | "no" | "n" => Ok(Self(false)),
+            _ => Err(format!("is {}, should be true or false", quoted(text))),
+        }
+    }
+
+    fn from_flag(flag: bool) -> Result<Self, String> {
+        Ok(Self(flag))
+    }
+}
+
+/// A whole number within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number<const MIN: u32, const MAX: u32>(pub(super) u32);
+
+impl<const MIN: u32, const MAX: u32> Scalar for Number<MIN, MAX> {
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.parse::<i64>() {
+            Ok(number) => Self::from_integer(number),
+            Err(_) => Err(format!("is {}, should be {}", quoted(text), Self::expected())),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(inside) if (MIN..=MAX).contains(&inside) => Ok(Self(inside)),
+            _ => Err(format!("is {number}, should be {}", Self::expected())),
+        }
+    }
+}
+
+/// A number of bytes within bounds, plain or with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
+    fn within(size: u64) -> Result<Self, String> {
+        if (MIN..=MAX).contains(&size) {
+            return Ok(Self(size));
+        }
+        Err(format!("is {size} bytes, should be from {} to {}", ByteSize(MIN), ByteSize(MAX)))
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
+    fn expected() -> String {
+        "a size such as 8MiB, or a number of bytes".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.trim().parse::<ByteSize>() {
+            Ok(size) => Self::within(size.0),
+            Err(_) => Err(format!("is {}, should be {}", quoted(text), Self::expected())),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        match u64::try_from(number) {
+            Ok(size) => Self::within(size),
+            Err(_) => Err(format!("is {number}, should be {}", Self::expected())),
+        }
+    }
+}
+
+/// A number by which waits grow: finite, at least 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Factor(pub(super) f64);
+
+impl Scalar for Factor {
+    fn expected() -> String {
+        "a number of at least 1".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_or_else(
+            |_| Err(format!("is {}, should be {}", quoted(text), Self::expected())),
+            Self::from_fraction,
+        )
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(number) => Self::from_fraction(number.into()),
+            Err(_) => Err(format!("is {number}, should be {}", Self::expected())),
+        }
+    }
+
+    fn from_fraction(number: f64) -> Result<Self, String> {
+        if number.is_finite() && number >= 1.0 {
+            return Ok(Self(number));
+        }
+        Err(format!("is {number}, should be {}", Self::expected()))
+    }
+}
+
+/// A length of time with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Period(pub(super) Duration);
+
+impl Scalar for Period {
+    fn expected() -> String {
+        "a length of time such as 5s, 500ms or 1m 30s".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.trim().parse::<f64>().is_ok() {
+            return Err(NO_UNIT.to_owned());
+        }
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| format!("is {}, should be {}", quoted(text), Self::expected()))
+    }
+
+    fn from_integer(_number: i64) -> Result<Self, String> {
+        Err(NO_UNIT.to_owned())
+    }
+
+    fn from_fraction(_number: f64) -> Result<Self, String> {
+        Err(NO_UNIT.to_owned())
+    }
+}
+
+const NO_UNIT: &str = "is a number without a unit: give a unit, such as 5s";
+
+/// A text that says something, on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+impl Scalar for Text {
+    fn expected() -> String {
+        "text".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("is empty: give a value or leave the key out".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds a control character".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    // YAML has read it as a number, and `007` or `1e3` cannot be had back from that.
+    fn from_integer(_number: i64) -> Result<Self, String> {
+        Err("is a number, should be text: put it in quotes".to_owned())
+    }
+
+    fn from_fraction(_number: f64) -> Result<Self, String> {
+        Err("is a number, should be text: put it in quotes".to_owned())
+    }
+
+    fn from_flag(_flag: bool) -> Result<Self, String> {
+        Err("is true or false, should be text: put it in quotes".to_owned())
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address(pub(super) SocketAddr);
+
+impl Scalar for Address {
+    fn expected() -> String {
+        "an IP address and a port, such as 127.0.0.1:50051 or [::]:50051".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("is {}, should be {}", quoted(text), Self::expected()))
+    }
+}
