@@ -66,7 +66,8 @@ impl Around {
 }
 
 fn request(headers: &[(&str, &str)]) -> Request<()> {
-    let request = headers.iter().fold(Request::post(GET), |request, (name, value)| request.header(*name, *value));
+    let request =
+        headers.iter().fold(Request::post(GET), |request, (name, value)| request.header(*name, *value));
     request.body(()).unwrap()
 }
 

@@ -81,10 +81,14 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// A connection to a server without TLS.
+pub(crate) async fn channel(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
 /// What calling a method that is not there is answered with.
 pub(crate) async fn unknown_method(address: SocketAddr, path: &'static str) -> Status {
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-    let mut client = Grpc::new(channel);
+    let mut client = Grpc::new(channel(address).await);
     client.ready().await.unwrap();
     let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
     let request = tonic::Request::new(HealthCheckRequest::default());
@@ -111,6 +115,7 @@ pub(crate) async fn tls_channel(
     address: SocketAddr,
     authority: &str,
 ) -> Result<Channel, tonic::transport::Error> {
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
+    let tls =
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
     Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.connect().await
 }
