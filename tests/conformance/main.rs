@@ -1,0 +1,18 @@
+//! What Longshore promises its callers, asked over gRPC of whatever S3 server stands behind it. The modules bear the
+//! names of the sections of `docs/SEMANTICS.md`.
+//!
+//! `cargo test` runs it on the embedded server; `tests/conformance.sh` on real ones.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conditions;
+mod copying;
+mod deleting;
+mod failures;
+mod keys;
+mod limits;
+mod listing;
+mod reading;
+mod uploading;
+mod writing;

@@ -1,0 +1,158 @@
+//! A whole Longshore in the test's process, on an S3 server of its own or on a real one.
+//!
+//! Without settings the server is the embedded one. `tests/conformance.sh` names a real one by
+//! `CONFORMANCE_SERVER`, `CONFORMANCE_ENDPOINT`, `CONFORMANCE_BUCKET`, `CONFORMANCE_REGION`,
+//! `CONFORMANCE_ACCESS_KEY_ID` and `CONFORMANCE_SECRET_ACCESS_KEY`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use longshore::{
+    auth::AuthMode,
+    credentials::{Credentials, ProviderSettings},
+    embedded::Embedded,
+    pb::{
+        object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
+    },
+    s3::BucketSettings,
+    server::{Server, ServerSettings},
+    store::StoreSettings,
+    tenants::TenantSettings,
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::transport::Channel;
+
+/// An S3 server that a store can be on.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    pub name: String,
+    endpoint: String,
+    bucket: String,
+    region: String,
+    credentials: Credentials,
+}
+
+impl Backend {
+    /// A store below `prefix`.
+    pub fn store(&self, prefix: &str) -> StoreSettings {
+        let bucket = BucketSettings {
+            endpoint: Some(self.endpoint.clone()),
+            region: self.region.clone(),
+            ..BucketSettings::new(&self.bucket)
+        };
+        let mut store = StoreSettings::new(bucket, ProviderSettings::Static(self.credentials.clone()));
+        store.prefix = prefix.to_owned();
+        store.client_options.allow_http = true;
+        store
+    }
+
+    fn embedded(server: &Embedded) -> Self {
+        Self {
+            name: "embedded".to_owned(),
+            endpoint: format!("http://{}", server.address()),
+            bucket: "test".to_owned(),
+            region: "us-east-1".to_owned(),
+            credentials: Credentials::new(server.access_key_id(), server.secret_access_key(), None),
+        }
+    }
+
+    fn from_environment() -> Option<Self> {
+        let name = std::env::var("CONFORMANCE_SERVER").ok()?;
+        let variable = |name: &str| std::env::var(format!("CONFORMANCE_{name}")).expect(name);
+        Some(Self {
+            name,
+            endpoint: variable("ENDPOINT"),
+            bucket: variable("BUCKET"),
+            region: variable("REGION"),
+            credentials: Credentials::new(variable("ACCESS_KEY_ID"), variable("SECRET_ACCESS_KEY"), None),
+        })
+    }
+}
+
+/// A running Longshore with one tenant: store `default` and store `other` in one bucket below different prefixes,
+/// store `elsewhere` on another server.
+pub struct House {
+    pub backend: Backend,
+    pub objects: ObjectServiceClient<Channel>,
+    pub stores: StoreServiceClient<Channel>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    embedded: Vec<Embedded>,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    pub async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    /// A house whose stores are changed by `change`.
+    pub async fn open_with(change: impl Fn(&mut StoreSettings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = async |name: &str| {
+            Embedded::start(&folder.path().join(name), "127.0.0.1:0".parse().unwrap(), &["test"]).await.unwrap()
+        };
+        let elsewhere = embedded("elsewhere").await;
+        let mut servers = Vec::new();
+        let backend = match Backend::from_environment() {
+            Some(backend) => backend,
+            None => {
+                let server = embedded("here").await;
+                let backend = Backend::embedded(&server);
+                servers.push(server);
+                backend
+            }
+        };
+        // Runs share a real server's bucket.
+        let run = format!("run-{:016x}", fastrand::u64(..));
+        let mut stores = BTreeMap::from([
+            ("default".to_owned(), backend.store(&format!("{run}/"))),
+            ("other".to_owned(), backend.store(&format!("{run}-other/"))),
+            ("elsewhere".to_owned(), Backend::embedded(&elsewhere).store("")),
+        ]);
+        servers.push(elsewhere);
+        stores.values_mut().for_each(change);
+        let tenant = TenantSettings { name: "t".to_owned(), callers: Vec::new(), stores };
+        let server = Server::bind(settings(vec![tenant])).await.unwrap();
+        let address = format!("http://{}", server.listen_addr());
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::task::spawn(async move {
+            server.run(async { stopped.await.unwrap_or_default() }).await.unwrap();
+        });
+        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        Self {
+            backend,
+            objects: ObjectServiceClient::new(channel.clone()),
+            stores: StoreServiceClient::new(channel),
+            stop,
+            serving,
+            embedded: servers,
+            _folder: folder,
+        }
+    }
+
+    /// Ends it, and fails if it does not end well.
+    pub async fn close(self) {
+        drop((self.objects, self.stores));
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
+        for server in self.embedded {
+            server.stop().await;
+        }
+    }
+}
+
+/// A server on free ports for `tenants`, without authentication.
+pub fn settings(tenants: Vec<TenantSettings>) -> ServerSettings {
+    ServerSettings {
+        listen_addr: "127.0.0.1:0".parse().unwrap(),
+        health_addr: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
+        auth: AuthMode::None,
+        reflection: true,
+        max_message_bytes: 4 * 1024 * 1024,
+        max_concurrent_streams: 100,
+        shutdown_delay: Duration::ZERO,
+        shutdown_grace: Duration::from_secs(5),
+        tenants,
+    }
+}
