@@ -228,7 +228,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DeadlineBody<B> {
             Some(status) => status,
             None => match Pin::new(inner).poll_frame(cx) {
                 Poll::Pending => ready!(bounds.poll_over(cx)),
-                frame => return frame,
+                frame @ Poll::Ready(_) => return frame,
             },
         };
         self.running = None;
