@@ -136,7 +136,10 @@ impl fmt::Display for Greeting<'_> {
         writeln!(f, "  health   http://{health}/readyz, http://{health}/metrics\n")?;
         writeln!(f, "  access key id       {}", self.embedded.access_key_id())?;
         writeln!(f, "  secret access key   {}\n", self.embedded.secret_access_key())?;
-        writeln!(f, "Put an object, get it, list, copy (bytes are base64 in JSON; this is \"Hello, harbour!\"):\n")?;
+        writeln!(
+            f,
+            "Put an object, get it, list, copy (bytes are base64 in JSON; this is \"Hello, harbour!\"):\n"
+        )?;
         for (method, request) in [
             ("Put", r#"{"key": "hello.txt", "data": "SGVsbG8sIGhhcmJvdXIh"}"#),
             ("Get", r#"{"key": "hello.txt"}"#),

@@ -19,7 +19,8 @@ pub(super) struct Folder {
 impl Folder {
     /// Makes the folder if need be and locks it: two servers would take each other's temporary files.
     pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
-        let failed = |source| EmbeddedError::Folder { what: "write to the folder", path: path.to_owned(), source };
+        let failed =
+            |source| EmbeddedError::Folder { what: "write to the folder", path: path.to_owned(), source };
         fs::create_dir_all(path.join("s3")).map_err(failed)?;
         let lock = OpenOptions::new()
             .write(true)
@@ -50,8 +51,11 @@ impl Folder {
             return Err(EmbeddedError::BucketName { bucket: bucket.to_owned() });
         }
         let path = self.objects().join(bucket);
-        fs::create_dir_all(&path)
-            .map_err(|source| EmbeddedError::Folder { what: "make the bucket's folder", path, source })
+        fs::create_dir_all(&path).map_err(|source| EmbeddedError::Folder {
+            what: "make the bucket's folder",
+            path,
+            source,
+        })
     }
 }
 

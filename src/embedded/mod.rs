@@ -46,8 +46,10 @@ impl Embedded {
             folder.make_bucket(bucket)?;
         }
         let keys = KeyPair::of(&folder)?;
-        let files = FileSystem::new(folder.objects())
-            .map_err(|error| EmbeddedError::Backend { folder: folder.objects(), reason: format!("{error:?}") })?;
+        let files = FileSystem::new(folder.objects()).map_err(|error| EmbeddedError::Backend {
+            folder: folder.objects(),
+            reason: format!("{error:?}"),
+        })?;
         let mut service = S3ServiceBuilder::new(files);
         service.set_auth(SimpleAuth::from_single(keys.access_key_id(), keys.secret_access_key()));
 

@@ -150,6 +150,7 @@ async fn what_cannot_be_used_is_one_sentence() {
 async fn keys_that_cannot_be_read_are_named_without_the_secret() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("credentials"), "aws_secret_access_key = very-secret\n").unwrap();
-    let error = Embedded::start(folder.path(), SocketAddr::from(ANY_PORT), &[]).await.unwrap_err().to_string();
+    let error =
+        Embedded::start(folder.path(), SocketAddr::from(ANY_PORT), &[]).await.unwrap_err().to_string();
     assert!(error.contains("it has no aws_access_key_id") && !error.contains("very-secret"), "{error}");
 }

@@ -18,6 +18,10 @@ use tower::{Layer, Service};
 use super::access::code;
 use crate::api::{CallContext, status};
 
+/// gRPC's own services, health and reflection: their statuses are part of their own contract (NOT_FOUND
+/// for a service that health does not know), and have no details there.
+const STANDARD_SERVICES: &str = "/grpc.";
+
 /// Completes statuses without details, in headers and in trailers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CompleteErrorsLayer;
@@ -51,8 +55,9 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let context = request.extensions().get::<CallContext>();
-        let request_id = context.map_or_else(|| Arc::from(""), |context| Arc::clone(&context.request_id));
+        let ours = !request.uri().path().starts_with(STANDARD_SERVICES);
+        let context = request.extensions().get::<CallContext>().filter(|_| ours);
+        let request_id = context.map(|context| Arc::clone(&context.request_id));
         CompleteFuture { inner: self.inner.call(request), request_id }
     }
 }
@@ -61,7 +66,8 @@ where
 #[derive(Debug)]
 pub(super) struct CompleteFuture<F> {
     inner: F,
-    request_id: Arc<str>,
+    /// `None` where nothing is to be completed.
+    request_id: Option<Arc<str>>,
 }
 
 impl<F, B> Future for CompleteFuture<F>
@@ -72,8 +78,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Ok(mut response) = ready!(Pin::new(&mut self.inner).poll(cx));
-        complete(response.headers_mut(), &self.request_id);
-        let request_id = Arc::clone(&self.request_id);
+        let request_id = self.request_id.take();
+        if let Some(request_id) = &request_id {
+            complete(response.headers_mut(), request_id);
+        }
         Poll::Ready(Ok(response.map(|inner| CompleteBody { inner, request_id })))
     }
 }
@@ -82,7 +90,7 @@ where
 #[derive(Debug)]
 pub(super) struct CompleteBody<B> {
     inner: B,
-    request_id: Arc<str>,
+    request_id: Option<Arc<str>>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for CompleteBody<B> {
@@ -96,8 +104,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CompleteBody<B> {
         let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
+            && let Some(request_id) = &self.request_id
         {
-            complete(trailers, &self.request_id);
+            complete(trailers, request_id);
         }
         Poll::Ready(frame)
     }

@@ -89,8 +89,8 @@ where
 }
 
 fn malformed(request_id: &str) -> Status {
-    let text = "grpc-timeout is not 1 to 8 digits and a unit of H, M, S, m, u or n";
-    status::complete(Status::invalid_argument(text), request_id)
+    let text = "must be 1 to 8 digits and a unit of H, M, S, m, u or n";
+    status::invalid_field(GRPC_TIMEOUT, text, request_id)
 }
 
 /// `TimeoutValue TimeoutUnit` of the gRPC over HTTP/2 specification; `None` where it is malformed.
@@ -228,7 +228,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DeadlineBody<B> {
             Some(status) => status,
             None => match Pin::new(inner).poll_frame(cx) {
                 Poll::Pending => ready!(bounds.poll_over(cx)),
-                frame => return frame,
+                frame @ Poll::Ready(_) => return frame,
             },
         };
         self.running = None;

@@ -23,7 +23,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A tonic server with our layers.
-pub(super) type Builder = Server<Stack<CompleteErrorsLayer, Stack<DeadlineLayer, Stack<CallLayer, Identity>>>>;
+pub(super) type Builder =
+    Server<Stack<CompleteErrorsLayer, Stack<DeadlineLayer, Stack<CallLayer, Identity>>>>;
 
 /// tonic's server as we set it up; the first layer is the outermost.
 pub(super) fn builder(
@@ -39,11 +40,7 @@ pub(super) fn builder(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         // Outermost: whatever the layers below answer has a request id, and is counted and logged.
-        .layer(CallLayer {
-            methods: Methods::served(),
-            metrics: metrics.clone(),
-            running: running.clone(),
-        })
+        .layer(CallLayer { methods: Methods::served(), metrics: metrics.clone(), running: running.clone() })
         // Around everything that takes time, and inside of what counts: an expired call is told of as such.
         .layer(DeadlineLayer { cut: cut.clone() })
         // Innermost: what tonic itself answers comes from the routes; the layers above make their own

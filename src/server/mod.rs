@@ -164,13 +164,13 @@ fn serve_grpc(
             .map_err(|error| ServerError::Stopped { listener: "gRPC", reason: stopped(error) })?,
         None => builder,
     };
-    let router = builder.add_routes(routes);
+    let served = builder.add_routes(routes);
     let mut serving = JoinSet::new();
     serving.spawn(async move {
         // Pinned in a box, since tonic's TLS polls it by value.
         let connections = Box::pin(listener.into_stream());
-        let served = router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await;
-        ("gRPC", served.map_err(stopped))
+        let ended = served.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await;
+        ("gRPC", ended.map_err(stopped))
     });
     Ok(serving)
 }

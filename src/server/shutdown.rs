@@ -101,7 +101,9 @@ async fn ended(serving: &mut Serving) -> Result<Infallible, ServerError> {
             let reason = result.err().unwrap_or_else(|| "it has no more connections to accept".to_owned());
             Err(ServerError::Stopped { listener, reason })
         }
-        Some(Err(error)) => Err(ServerError::Stopped { listener: "gRPC or health", reason: error.to_string() }),
+        Some(Err(error)) => {
+            Err(ServerError::Stopped { listener: "gRPC or health", reason: error.to_string() })
+        }
         None => std::future::pending().await,
     }
 }

@@ -83,9 +83,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match format {
         LogFormat::Text => layer.with_ansi(colours).with_filter(filter).boxed(),
-        LogFormat::Json => {
-            layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
-        }
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
     })
 }
 
@@ -101,10 +99,10 @@ fn within_cap(metadata: &Metadata<'_>) -> bool {
 }
 
 fn cap(target: &str) -> Option<LevelFilter> {
-    let of = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let of =
+        |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     CAPS.iter().find(|(name, _)| of(name)).map(|(_, cap)| *cap)
 }
-
 
 #[cfg(test)]
 mod tests {

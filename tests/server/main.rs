@@ -8,10 +8,11 @@ use longshore::{
     pb::{HeadRequest, PutRequest, object_service_client::ObjectServiceClient},
     server::Server,
 };
-use support::{Running, get, settings, unknown_method};
+use support::{Running, channel, get, settings, unknown_method};
 use tonic::{Code, Request};
 use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient,
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
 };
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -40,7 +41,7 @@ async fn a_taken_address_is_one_sentence() {
 async fn health_is_the_same_on_both_listeners() {
     let running = Running::start(settings()).await;
     for address in [running.grpc, running.health] {
-        let mut health = HealthClient::new(support::channel(address).await);
+        let mut health = HealthClient::new(channel(address).await);
         for service in ["", "longshore.v1.ObjectService", "longshore.v1.StoreService"] {
             let request = HealthCheckRequest { service: service.to_owned() };
             let response = health.check(request).await.unwrap().into_inner();
@@ -59,7 +60,7 @@ async fn watchers_learn_of_the_shutdown_and_do_not_hold_it() {
     let running = Running::start(settings).await;
     let mut watches = Vec::new();
     for address in [running.grpc, running.health] {
-        let mut health = HealthClient::new(support::channel(address).await);
+        let mut health = HealthClient::new(channel(address).await);
         let mut watch = health.watch(whole_server()).await.unwrap().into_inner();
         assert_eq!(status(&watch.message().await.unwrap().unwrap()), ServingStatus::Serving);
         watches.push((health, watch));
@@ -83,7 +84,7 @@ async fn while_it_drains_it_is_alive_and_not_ready() {
     settings.shutdown_delay = Duration::from_secs(3600);
     let mut running = Running::start(settings).await;
     assert!(get(running.health, "/readyz").await.starts_with("HTTP/1.1 200 "));
-    let mut health = HealthClient::new(support::channel(running.grpc).await);
+    let mut health = HealthClient::new(channel(running.grpc).await);
     let mut watch = health.watch(whole_server()).await.unwrap().into_inner();
     watch.message().await.unwrap();
 
@@ -101,7 +102,7 @@ async fn idle_connections_do_not_hold_the_shutdown() {
     let mut settings = settings();
     settings.shutdown_grace = Duration::from_secs(3600);
     let running = Running::start(settings).await;
-    let mut health = HealthClient::new(support::channel(running.grpc).await);
+    let mut health = HealthClient::new(channel(running.grpc).await);
     health.check(whole_server()).await.unwrap();
     running.stop().await;
 }
@@ -109,13 +110,13 @@ async fn idle_connections_do_not_hold_the_shutdown() {
 #[tokio::test]
 async fn request_ids_come_back_with_answers_and_with_errors() {
     let running = Running::start(settings()).await;
-    let mut health = HealthClient::new(support::channel(running.grpc).await);
+    let mut health = HealthClient::new(channel(running.grpc).await);
     let mut request = Request::new(whole_server());
     request.metadata_mut().insert("x-request-id", "mine-1".parse().unwrap());
     let response = health.check(request).await.unwrap();
     assert_eq!(response.metadata().get("x-request-id").unwrap(), "mine-1");
 
-    let mut objects = ObjectServiceClient::connect(format!("http://{}", running.grpc)).await.unwrap();
+    let mut objects = ObjectServiceClient::new(channel(running.grpc).await);
     let mut request = Request::new(HeadRequest::default());
     request.metadata_mut().insert("x-request-id", "mine-2".parse().unwrap());
     let error = objects.head(request).await.unwrap_err();
@@ -141,7 +142,7 @@ async fn a_message_that_is_too_large_is_refused_with_details() {
     let mut settings = settings();
     settings.max_message_bytes = 1024;
     let running = Running::start(settings).await;
-    let mut objects = ObjectServiceClient::connect(format!("http://{}", running.grpc)).await.unwrap();
+    let mut objects = ObjectServiceClient::new(channel(running.grpc).await);
     let request = PutRequest { key: "large".to_owned(), data: vec![0; 2048].into(), ..PutRequest::default() };
     let error = objects.put(request).await.unwrap_err();
     assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
@@ -156,7 +157,7 @@ async fn reflection_lists_our_services_and_health_unless_it_is_off() {
         tokio_stream::once(ServerReflectionRequest { host: String::new(), message_request })
     };
     let running = Running::start(settings()).await;
-    let mut client = ServerReflectionClient::new(support::channel(running.grpc).await);
+    let mut client = ServerReflectionClient::new(channel(running.grpc).await);
     let mut answers = client.server_reflection_info(ask()).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
@@ -169,7 +170,7 @@ async fn reflection_lists_our_services_and_health_unless_it_is_off() {
     let mut without = settings();
     without.reflection = false;
     let running = Running::start(without).await;
-    let mut client = ServerReflectionClient::new(support::channel(running.grpc).await);
+    let mut client = ServerReflectionClient::new(channel(running.grpc).await);
     let error = client.server_reflection_info(ask()).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
     running.stop().await;

@@ -81,7 +81,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// A connection of a caller.
+/// A connection to a server without TLS.
 pub(crate) async fn channel(address: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
@@ -115,6 +115,7 @@ pub(crate) async fn tls_channel(
     address: SocketAddr,
     authority: &str,
 ) -> Result<Channel, tonic::transport::Error> {
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
+    let tls =
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
     Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.connect().await
 }
