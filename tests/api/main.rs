@@ -1,5 +1,7 @@
 //! The services as callers see them, as far as no store is reached: who is let in, for which tenant, to which store.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -208,7 +210,7 @@ async fn callers_see_the_stores_that_they_have_a_grant_on() {
 async fn a_store_is_shown_to_those_who_may_see_it() {
     let get = async |token: &str, store: &str| {
         let message = pb::GetStoreRequest { store: store.to_owned() };
-        stores
+        stores()
             .get_store(request(token, "acme", message))
             .await
             .map(|answer| answer.into_inner().store.unwrap())
