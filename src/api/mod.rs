@@ -65,6 +65,3 @@ impl Services {
         Routes::new(objects).add_service(stores)
     }
 }
-
-#[cfg(test)]
-mod tests;

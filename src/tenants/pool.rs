@@ -60,7 +60,10 @@ impl Pool {
 
 impl Tenant {
     fn new(settings: TenantSettings, builder: Arc<Builder>) -> Self {
-        let stores = settings.stores.into_iter().map(|(name, settings)| (name, Slot::new(settings)));
+        let stores = settings
+            .stores
+            .into_iter()
+            .map(|(name, settings)| (name, Slot { settings, store: OnDemand::default() }));
         Self(Arc::new(Inner {
             name: settings.name.into(),
             callers: settings.callers,
@@ -96,25 +99,28 @@ impl Tenant {
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let slot = self.0.stores.get(name)?;
         let Builder { metrics, tasks } = &*self.0.builder;
-        Some(slot.store(|settings| S3Store::new(settings, metrics.clone(), tasks.clone())))
+        let build = || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone());
+        Some(slot.store.get_or_build(build))
     }
 }
 
 #[derive(Debug)]
 struct Slot {
     settings: StoreSettings,
+    store: OnDemand,
+}
+
+/// A store once it is built.
+#[derive(Debug, Default)]
+struct OnDemand {
     built: OnceLock<S3Store>,
     /// Held while building, so that a burst of first calls builds one store and not one each: a second one
     /// would have connections and a retry quota of its own.
     building: Mutex<()>,
 }
 
-impl Slot {
-    fn new(settings: StoreSettings) -> Self {
-        Self { settings, built: OnceLock::new(), building: Mutex::new(()) }
-    }
-
-    fn store(&self, build: impl FnOnce(StoreSettings) -> Result<S3Store, Error>) -> Result<S3Store, Error> {
+impl OnDemand {
+    fn get_or_build(&self, build: impl FnOnce() -> Result<S3Store, Error>) -> Result<S3Store, Error> {
         if let Some(store) = self.built.get() {
             return Ok(store.clone());
         }
@@ -123,7 +129,7 @@ impl Slot {
         if let Some(store) = self.built.get() {
             return Ok(store.clone());
         }
-        let store = build(self.settings.clone()).map_err(misconfigured)?;
+        let store = build().map_err(misconfigured)?;
         Ok(self.built.get_or_init(|| store).clone())
     }
 }
@@ -137,46 +143,14 @@ fn misconfigured(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{credentials::ProviderSettings, s3::BucketSettings};
-
-    fn settings() -> StoreSettings {
-        StoreSettings::new(BucketSettings::new("bucket"), ProviderSettings::Anonymous)
-    }
-
-    fn pool() -> Pool {
-        let tenant = |name: &str, stores: &[&str]| TenantSettings {
-            name: name.to_owned(),
-            callers: Vec::new(),
-            stores: stores.iter().map(|store| ((*store).to_owned(), settings())).collect(),
-        };
-        let tenants = vec![tenant("zeta", &["default"]), tenant("acme", &["default", "archive"])];
-        Pool::new(tenants, Metrics::default(), Tasks::default())
-    }
-
-    #[test]
-    fn tenants_and_stores_are_listed_by_name_without_building() {
-        let pool = pool();
-        assert_eq!(pool.tenants().map(Tenant::name).collect::<Vec<_>>(), ["acme", "zeta"]);
-        let acme = pool.tenant("acme").unwrap();
-        assert_eq!(acme.stores().map(|(name, _)| name).collect::<Vec<_>>(), ["archive", "default"]);
-        assert!(acme.0.stores["default"].built.get().is_none());
-    }
-
-    #[test]
-    fn a_tenant_has_only_its_own_stores() {
-        let pool = pool();
-        assert!(pool.tenant("zeta").unwrap().store("archive").is_none());
-        assert!(pool.tenant("zeta").unwrap().store_settings("archive").is_none());
-        assert!(pool.tenant("nobody").is_none());
-    }
 
     #[test]
     fn a_store_that_cannot_be_built_is_misconfigured_and_tried_again_by_the_next_call() {
-        let slot = Slot::new(settings());
+        let store = OnDemand::default();
         let mut tries = 0;
         for _ in 0..2 {
-            let error = slot
-                .store(|_| {
+            let error = store
+                .get_or_build(|| {
                     tries += 1;
                     Err(Error::new(ErrorKind::Internal, "the certificate cannot be read"))
                 })

@@ -1,24 +1,29 @@
-//! The services as callers see them, as far as no store is reached.
+//! The services as callers see them, as far as no store is reached: who is let in, for which tenant, to which store.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use longshore::{
+    api::{CallContext, Limits, Services},
+    auth::{Access, AuthMode, CallerSettings},
+    credentials::{Credentials, ProviderSettings},
+    pb::{
+        self, object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
+        upload_request::Message,
+    },
+    s3::{BucketSettings, ServerSideEncryption},
+    store::{ChecksumAlgorithm, StoreSettings},
+    telemetry::{Metrics, Tasks},
+    tenants::{Pool, Tenant, TenantSettings},
+};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, service::Routes};
 use tonic_types::{ErrorInfo, StatusExt as _};
 use tower::ServiceExt as _;
-
-use super::*;
-use crate::{
-    auth::{Access, CallerSettings},
-    credentials::ProviderSettings,
-    pb::{self, object_service_server::ObjectService as _, store_service_server::StoreService as _},
-    s3::BucketSettings,
-    store::StoreSettings,
-    telemetry::Tasks,
-    tenants::TenantSettings,
-};
 
 fn caller(name: &str, access: &[Access], stores: Option<&[&str]>) -> CallerSettings {
     CallerSettings {
@@ -31,27 +36,45 @@ fn caller(name: &str, access: &[Access], stores: Option<&[&str]>) -> CallerSetti
 }
 
 fn tenant(name: &str, callers: Vec<CallerSettings>, stores: &[&str]) -> TenantSettings {
-    let settings = || StoreSettings::new(BucketSettings::new("bucket"), ProviderSettings::Anonymous);
     let stores: BTreeMap<_, _> = stores.iter().map(|store| ((*store).to_owned(), settings())).collect();
     TenantSettings { name: name.to_owned(), callers, stores }
 }
 
-fn services(auth: AuthMode) -> Services {
-    let acme = tenant(
-        "acme",
-        vec![
-            caller("reader", &[Access::Read], None),
-            caller("archivist", &[Access::Write], Some(&["archive"])),
-        ],
-        &["archive", "backup", "default"],
-    );
+/// A store with everything in it that nobody may see.
+fn settings() -> StoreSettings {
+    let credentials = Credentials::new("AKIDEXAMPLE", "s3cret-key", Some("s3cret-token".into()));
+    let mut bucket = BucketSettings::new("bucket");
+    bucket.endpoint = Some("https://user:s3cret-password@minio:9000".to_owned());
+    bucket.checksum_algorithm = Some(ChecksumAlgorithm::Crc32c);
+    bucket.encryption = Some(ServerSideEncryption {
+        algorithm: "aws:kms".to_owned(),
+        kms_key_id: Some("key".to_owned()),
+        bucket_key_enabled: Some(true),
+    });
+    StoreSettings::new(bucket, ProviderSettings::Static(credentials))
+}
+
+fn pool() -> Pool {
+    let of_acme = vec![
+        caller("reader", &[Access::Read], None),
+        caller("archivist", &[Access::Write], Some(&["archive"])),
+        caller("both", &[Access::List], None),
+    ];
+    let acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
     let zeta = tenant("zeta", vec![caller("both", &[Access::Read], None)], &["default"]);
-    let acme = TenantSettings {
-        callers: [acme.callers, vec![caller("both", &[Access::List], None)]].concat(),
-        ..acme
-    };
-    let pool = Pool::new(vec![acme, zeta], Metrics::default(), Tasks::default());
-    Services::new(pool, auth, Limits { max_message_bytes: 1024 }, Metrics::default())
+    Pool::new(vec![zeta, acme], Metrics::default(), Tasks::default())
+}
+
+fn routes(auth: AuthMode) -> Routes {
+    Services::new(pool(), auth, Limits { max_message_bytes: 1024 }, Metrics::default()).routes()
+}
+
+fn objects(auth: AuthMode) -> ObjectServiceClient<Routes> {
+    ObjectServiceClient::new(routes(auth))
+}
+
+fn stores() -> StoreServiceClient<Routes> {
+    StoreServiceClient::new(routes(AuthMode::Required))
 }
 
 /// A request of `token`'s for `tenant`, either of them left out if empty.
@@ -80,7 +103,7 @@ fn info(status: &Status) -> ErrorInfo {
 
 async fn head(auth: AuthMode, token: &str, tenant: &str, store: &str, key: &str) -> Status {
     let message = pb::HeadRequest { store: store.to_owned(), key: key.to_owned(), ..Default::default() };
-    Objects::new(services(auth).gate).head(request(token, tenant, message)).await.unwrap_err()
+    objects(auth).head(request(token, tenant, message)).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -121,7 +144,7 @@ async fn metadata_that_counts_is_there_once() {
     for key in ["authorization", "x-longshore-tenant"] {
         let mut request = request("reader", "acme", pb::HeadRequest::default());
         request.metadata_mut().append(key, "again".parse().unwrap());
-        let status = Objects::new(services(AuthMode::Required).gate).head(request).await.unwrap_err();
+        let status = objects(AuthMode::Required).head(request).await.unwrap_err();
         assert_eq!(told(&status), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
     }
 }
@@ -132,7 +155,7 @@ async fn a_failed_call_carries_its_context_and_leaves_its_facts() {
     let mut request = request("reader", "", message);
     let context = context();
     request.extensions_mut().insert(context.clone());
-    let status = Objects::new(services(AuthMode::Required).gate).head(request).await.unwrap_err();
+    let status = objects(AuthMode::Required).head(request).await.unwrap_err();
     let expected = [("tenant", "acme"), ("store", "nowhere"), ("request_id", "r1")];
     assert_eq!(info(&status).metadata, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     assert_eq!(status.get_details_resource_info().unwrap().resource_name, "nowhere");
@@ -145,7 +168,7 @@ async fn a_failed_call_carries_its_context_and_leaves_its_facts() {
 
 #[tokio::test]
 async fn methods_to_come_say_so_to_those_who_may_call() {
-    let objects = Objects::new(services(AuthMode::Required).gate);
+    let mut objects = objects(AuthMode::Required);
     let status = objects.sign(request("", "", pb::SignRequest::default())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     let status = objects.sign(request("reader", "", pb::SignRequest::default())).await.unwrap_err();
@@ -155,7 +178,7 @@ async fn methods_to_come_say_so_to_those_who_may_call() {
 
 #[tokio::test]
 async fn copies_and_renames_need_both_ends() {
-    let objects = Objects::new(services(AuthMode::None).gate);
+    let mut objects = objects(AuthMode::None);
     let rename = pb::RenameRequest { source: Some(pb::RenameSource::default()), ..Default::default() };
     let status = objects.rename(request("", "acme", rename)).await.unwrap_err();
     assert_eq!(info(&status).metadata["field"], "destination");
@@ -170,10 +193,9 @@ async fn copies_and_renames_need_both_ends() {
 
 #[tokio::test]
 async fn callers_see_the_stores_that_they_have_a_grant_on() {
-    let stores = Stores::new(services(AuthMode::Required).gate);
     let names = async |token: &str, page_size, page_token: &str| {
         let message = pb::ListStoresRequest { page_size, page_token: page_token.to_owned() };
-        let page = stores.list_stores(request(token, "acme", message)).await.unwrap().into_inner();
+        let page = stores().list_stores(request(token, "acme", message)).await.unwrap().into_inner();
         let names: Vec<_> = page.stores.into_iter().map(|store| store.name).collect();
         (names, page.next_page_token)
     };
@@ -186,10 +208,9 @@ async fn callers_see_the_stores_that_they_have_a_grant_on() {
 
 #[tokio::test]
 async fn a_store_is_shown_to_those_who_may_see_it() {
-    let stores = Stores::new(services(AuthMode::Required).gate);
     let get = async |token: &str, store: &str| {
         let message = pb::GetStoreRequest { store: store.to_owned() };
-        stores
+        stores()
             .get_store(request(token, "acme", message))
             .await
             .map(|answer| answer.into_inner().store.unwrap())
@@ -199,6 +220,14 @@ async fn a_store_is_shown_to_those_who_may_see_it() {
         (shown.name.as_str(), shown.tenant.as_str(), shown.bucket.as_str()),
         ("default", "acme", "bucket")
     );
+    assert_eq!(shown.endpoint, "https://minio:9000");
+    assert_eq!(shown.credential_provider, "static");
+    assert_eq!(shown.config["checksum_algorithm"], "crc32c");
+    assert_eq!(shown.config["sse_kms_key_id"], "key");
+    assert_eq!(shown.client_options["connect_timeout"], "5s");
+    assert_eq!(shown.transfer.as_ref().unwrap().part_size, 8 << 20);
+    let everything = format!("{shown:?}");
+    assert!(!everything.contains("s3cret") && !everything.contains("AKIDEXAMPLE"), "{everything}");
     assert_eq!(told(&get("archivist", "").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
     assert_eq!(told(&get("archivist", "nowhere").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
     assert_eq!(told(&get("reader", "nowhere").await.unwrap_err()).1, "STORE_NOT_FOUND");
@@ -206,9 +235,8 @@ async fn a_store_is_shown_to_those_who_may_see_it() {
 
 #[tokio::test]
 async fn probing_writes_takes_the_grants_for_it() {
-    let stores = Stores::new(services(AuthMode::Required).gate);
     let message = pb::CheckStoreRequest { store: "archive".to_owned(), probe_writes: true };
-    let status = stores.check_store(request("archivist", "", message)).await.unwrap_err();
+    let status = stores().check_store(request("archivist", "", message)).await.unwrap_err();
     assert_eq!(info(&status).metadata["access"], "delete");
 }
 
@@ -223,9 +251,9 @@ async fn send(method: &str, messages: &[Vec<u8>]) -> Status {
     let request = http::Request::post(format!("/longshore.v1.ObjectService/{method}"))
         .header("content-type", "application/grpc")
         .header("x-longshore-tenant", "acme")
-        .body(tonic::body::Body::new(Full::new(bytes::Bytes::from(body))))
+        .body(tonic::body::Body::new(Full::new(Bytes::from(body))))
         .unwrap();
-    let response = services(AuthMode::None).routes().oneshot(request).await.unwrap();
+    let response = routes(AuthMode::None).oneshot(request).await.unwrap();
     if let Some(status) = Status::from_header_map(response.headers()) {
         return status;
     }
@@ -235,7 +263,6 @@ async fn send(method: &str, messages: &[Vec<u8>]) -> Status {
 
 #[tokio::test]
 async fn an_upload_begins_with_its_spec() {
-    use pb::upload_request::Message;
     let framed = |message| pb::UploadRequest { message }.encode_to_vec();
     let cases = [
         (vec![], "spec"),
@@ -265,4 +292,16 @@ async fn deleting_nothing_is_nothing() {
     let nowhere = pb::DeleteManyRequest { store: "nowhere".to_owned(), objects: Vec::new() };
     let status = send("DeleteMany", &[nowhere.encode_to_vec()]).await;
     assert_eq!(told(&status), (Code::NotFound, "STORE_NOT_FOUND".to_owned()));
+}
+
+#[test]
+fn a_pool_lists_tenants_and_stores_by_name_and_keeps_them_apart() {
+    let pool = pool();
+    assert_eq!(pool.tenants().map(Tenant::name).collect::<Vec<_>>(), ["acme", "zeta"]);
+    let (acme, zeta) = (pool.tenant("acme").unwrap(), pool.tenant("zeta").unwrap());
+    let names: Vec<_> = acme.stores().map(|(name, _)| name).collect();
+    assert_eq!(names, ["archive", "backup", "default"]);
+    assert!(zeta.store("archive").is_none());
+    assert!(zeta.store_settings("archive").is_none());
+    assert!(pool.tenant("nobody").is_none());
 }
