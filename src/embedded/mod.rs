@@ -7,6 +7,7 @@
 //!
 //! Imports no other room.
 
+mod backend;
 mod error;
 mod folder;
 mod keys;
@@ -19,6 +20,7 @@ use s3s_fs::FileSystem;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use backend::Backend;
 pub use error::EmbeddedError;
 use folder::Folder;
 use keys::KeyPair;
@@ -50,7 +52,7 @@ impl Embedded {
             folder: folder.objects(),
             reason: format!("{error:?}"),
         })?;
-        let mut service = S3ServiceBuilder::new(files);
+        let mut service = S3ServiceBuilder::new(Backend(files));
         service.set_auth(SimpleAuth::from_single(keys.access_key_id(), keys.secret_access_key()));
 
         let refused = |source| EmbeddedError::Listen { address, source };

@@ -37,12 +37,13 @@ pub(super) fn add_attributes(headers: &mut HeaderMap, attributes: &Attributes) -
         }
     }
     for (name, text) in &attributes.metadata {
+        let value = visible(&encode_metadata(name, text)?, "attributes.metadata")?;
         let name = HeaderName::from_bytes(format!("{META}{name}").as_bytes()).map_err(|_| {
             let message =
                 format!("the metadata key {name:?} is not a header name: use letters, digits, - and _");
             Error::invalid_field("attributes.metadata", message)
         })?;
-        headers.insert(name, visible(&encode_metadata(text), "attributes.metadata")?);
+        headers.insert(name, value);
     }
     Ok(())
 }
@@ -165,12 +166,19 @@ fn without_aws_chunked(encoding: &str) -> String {
     kept.collect::<Vec<_>>().join(",")
 }
 
-/// Text that a header cannot carry as it is travels as an RFC 2047 word, which is how S3 itself treats it
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). So does text that spaces at
-/// its ends or an encoded word in it would not survive.
-fn encode_metadata(text: &str) -> String {
-    let plain = text.chars().all(|c| (' '..='~').contains(&c)) && text.trim() == text && !text.contains("=?");
-    if plain { text.to_owned() } else { format!("=?UTF-8?B?{}?=", STANDARD.encode(text)) }
+/// Text beyond ASCII travels as an RFC 2047 word, which is how S3 itself treats it
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). What would not come back as it was
+/// is refused: HTTP drops spaces at the ends, and a text that looks like such a word would be read as one.
+fn encode_metadata(name: &str, text: &str) -> Result<String, Error> {
+    let lost = match text {
+        text if text.chars().any(char::is_control) => "has control characters",
+        text if text.trim() != text => "begins or ends with a space",
+        text if text.contains("=?") => "contains `=?`",
+        text if text.is_ascii() => return Ok(text.to_owned()),
+        text => return Ok(format!("=?UTF-8?B?{}?=", STANDARD.encode(text))),
+    };
+    let message = format!("the metadata value of {name:?} {lost}, which S3 would not give back as it was");
+    Err(Error::invalid_field("attributes.metadata", message))
 }
 
 /// The text of RFC 2047 words in base64 or quoted-printable; anything else is left as it is.
@@ -234,12 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn metadata_of_any_text_comes_back() {
-        for text in ["plain", "", "two  spaces", " ends ", "schön 🚢", "line\nbreak", "=?UTF-8?B?YQ==?="] {
+    fn metadata_comes_back_as_it_was_or_is_refused() {
+        for text in ["plain", "", "two  spaces", "schön 🚢"] {
             assert_eq!(round_trip(text).1, text);
         }
         assert_eq!(round_trip("plain").0, "plain");
         assert_eq!(round_trip("é").0, "=?UTF-8?B?w6k=?=");
+        for text in [" a", "a ", "line\nbreak", "=?UTF-8?B?YQ==?="] {
+            assert_eq!(
+                encode_metadata("k", text).unwrap_err().field(),
+                Some("attributes.metadata"),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

@@ -26,9 +26,17 @@ async fn a_read_holds_its_conditions() {
     ];
     if house.judges(Ability::ReadConditions) {
         for (conditions, expected) in cases {
-            let request = GetRequest { key: "k".to_owned(), conditions: Some(conditions.clone()), ..GetRequest::default() };
+            let request = GetRequest {
+                key: "k".to_owned(),
+                conditions: Some(conditions.clone()),
+                ..GetRequest::default()
+            };
             let got = house.try_get(request).await;
-            let request = HeadRequest { key: "k".to_owned(), conditions: Some(conditions.clone()), ..HeadRequest::default() };
+            let request = HeadRequest {
+                key: "k".to_owned(),
+                conditions: Some(conditions.clone()),
+                ..HeadRequest::default()
+            };
             let head = house.objects.clone().head(request).await;
             match expected {
                 None => assert!(got.is_ok() && head.is_ok(), "{conditions:?}: {got:?} {head:?}"),

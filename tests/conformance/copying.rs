@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 
-use longshore::pb::{Attributes, CopyRequest, PutRequest, ReadConditions, RenameRequest, RenameSource, CopyDestination};
+use longshore::pb::{
+    Attributes, CopyDestination, CopyRequest, PutRequest, ReadConditions, RenameRequest, RenameSource,
+};
 use tonic::Code;
 
 use super::limits::Ability;
@@ -71,7 +73,10 @@ async fn a_copy_that_creates_never_overwrites() {
             let to = format!("to-{source}");
             let request = CopyRequest { mode: create(), ..copying(("", source), ("", &to)) };
             house.try_copy(request.clone()).await.unwrap();
-            assert_eq!(told(house.try_copy(request).await), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
+            assert_eq!(
+                told(house.try_copy(request).await),
+                (Code::AlreadyExists, "ALREADY_EXISTS".to_owned())
+            );
         }
         assert_eq!(attributes_of(&house, "", "to-from").await, attributes());
         assert_eq!(house.get("to-from").await.unwrap().data, b"cargo");
@@ -106,10 +111,14 @@ async fn tags_are_kept_or_replaced() {
 #[tokio::test]
 async fn the_source_has_to_be_there_and_hold_its_conditions() {
     let house = with_source().await;
-    assert_eq!(told(house.copy(("", "no"), ("", "to")).await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
+    assert_eq!(
+        told(house.copy(("", "no"), ("", "to")).await),
+        (Code::NotFound, "OBJECT_NOT_FOUND".to_owned())
+    );
     if house.judges(Ability::ReadConditions) {
         let conditions = ReadConditions { if_match: "\"other\"".to_owned(), ..ReadConditions::default() };
-        let request = CopyRequest { source_conditions: Some(conditions), ..copying(("", "from"), ("", "to")) };
+        let request =
+            CopyRequest { source_conditions: Some(conditions), ..copying(("", "from"), ("", "to")) };
         let refused = told(house.try_copy(request).await);
         assert_eq!(refused, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
     }
@@ -128,7 +137,11 @@ fn renaming(from: (&str, &str), to: (&str, &str)) -> RenameRequest {
 #[tokio::test]
 async fn a_rename_moves() {
     let house = with_source().await;
-    for (from, to) in [(("", "from"), ("", "to")), (("", "to"), ("elsewhere", "far")), (("elsewhere", "far"), ("other", "near"))] {
+    for (from, to) in [
+        (("", "from"), ("", "to")),
+        (("", "to"), ("elsewhere", "far")),
+        (("elsewhere", "far"), ("other", "near")),
+    ] {
         house.objects.clone().rename(renaming(from, to)).await.unwrap();
         assert!(house.head_of(from.0, from.1).await.is_err(), "{from:?}");
         assert_eq!(attributes_of(&house, to.0, to.1).await, attributes(), "{to:?}");

@@ -24,11 +24,19 @@ async fn many_keys_have_a_result_each_in_order() {
     let results: Vec<_> = answers.into_iter().flat_map(|answer| answer.results).collect();
     let told: Vec<_> = results
         .iter()
-        .map(|result| (result.index, result.key.as_str(), result.error.as_ref().map(|error| error.reason.as_str())))
+        .map(|result| {
+            (result.index, result.key.as_str(), result.error.as_ref().map(|error| error.reason.as_str()))
+        })
         .collect();
     let invalid = Some("INVALID_FIELD");
-    let expected =
-        [(0, "b", None), (1, "missing", None), (2, "", invalid), (3, long.as_str(), invalid), (4, "a", None), (5, "a", None)];
+    let expected = [
+        (0, "b", None),
+        (1, "missing", None),
+        (2, "", invalid),
+        (3, long.as_str(), invalid),
+        (4, "a", None),
+        (5, "a", None),
+    ];
     assert_eq!(told, expected);
     assert!(house.head("a").await.is_err() && house.head("b").await.is_err());
     house.head("d").await.unwrap();
@@ -67,7 +75,8 @@ async fn more_keys_than_a_batch_holds_are_deleted() {
     futures::future::join_all(keys.iter().map(|key| house.put(key, ""))).await;
     let names: Vec<_> = keys.iter().map(String::as_str).collect();
     let answers = house.delete_many(&names).await.unwrap();
-    let indexes: Vec<_> = answers.iter().flat_map(|answer| &answer.results).map(|result| result.index).collect();
+    let indexes: Vec<_> =
+        answers.iter().flat_map(|answer| &answer.results).map(|result| result.index).collect();
     assert_eq!(indexes, (0..1_100).collect::<Vec<_>>());
     assert!(house.walk(longshore::pb::WalkRequest::default()).await.unwrap().is_empty());
     house.close().await;

@@ -66,7 +66,8 @@ async fn a_server_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn a_store_tells_its_settings_and_no_secret() {
     let house = House::open().await;
-    let stores = house.stores.clone().list_stores(ListStoresRequest::default()).await.unwrap().into_inner().stores;
+    let stores =
+        house.stores.clone().list_stores(ListStoresRequest::default()).await.unwrap().into_inner().stores;
     let names: Vec<_> = stores.iter().map(|store| store.name.as_str()).collect();
     assert_eq!(names, ["default", "elsewhere", "other"]);
     let request = GetStoreRequest { store: String::new() };

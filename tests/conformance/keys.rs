@@ -5,13 +5,43 @@ use crate::support::{failure::field, house::House};
 
 /// Keys that any server can hold, and naive clients get wrong.
 const PLAIN: &[&str] = &[
-    "a b", "a+b", "a%2Fb", "a%b", "a@b", "a&b=c?d#e", "a;b:c,d", "ü/ñ", "e\u{301}", "\u{e9}", "🚢/🦀", "<&>\"'", "~a",
-    "SlowDown.txt", "<Error>", "a|b^c`d{e}", "a$b!c(d)*",
+    "a b",
+    "a+b",
+    "a%2Fb",
+    "a%b",
+    "a@b",
+    "a&b=c?d#e",
+    "a;b:c,d",
+    "ü/ñ",
+    "e\u{301}",
+    "\u{e9}",
+    "🚢/🦀",
+    "<&>\"'",
+    "~a",
+    "SlowDown.txt",
+    "<Error>",
+    "a|b^c`d{e}",
+    "a$b!c(d)*",
 ];
 
 /// Keys that are no path in a file system.
 const ODD: &[&str] = &[
-    ".", "..", "../a", "a/../b", "a/./b", "a//b", "a/", "a", "a/b", "//", "a\u{1}b", "a\tb", "a\rb", "a\u{7f}b", " a ", "\u{feff}a",
+    ".",
+    "..",
+    "../a",
+    "a/../b",
+    "a/./b",
+    "a//b",
+    "a/",
+    "a",
+    "a/b",
+    "//",
+    "a\u{1}b",
+    "a\tb",
+    "a\rb",
+    "a\u{7f}b",
+    " a ",
+    "\u{feff}a",
 ];
 
 async fn round_trip(house: &House, keys: &[&str]) {

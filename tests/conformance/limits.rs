@@ -4,7 +4,7 @@ use crate::support::house::House;
 
 /// Something that S3 does and not every server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ability {
+pub(crate) enum Ability {
     /// Conditions of reads.
     ReadConditions,
     /// `If-None-Match` and `If-Match` on PutObject.
@@ -50,8 +50,9 @@ const LIMITS: &[(&str, Ability, &str)] = &[
 
 impl House {
     /// Whether the server behind this house has an ability; says so if not, so that no test passes unnoticed.
-    pub fn judges(&self, ability: Ability) -> bool {
-        let limit = LIMITS.iter().find(|(server, lacking, _)| *server == self.backend.name && *lacking == ability);
+    pub(crate) fn judges(&self, ability: Ability) -> bool {
+        let limit =
+            LIMITS.iter().find(|(server, lacking, _)| *server == self.backend.name && *lacking == ability);
         if let Some((server, _, reason)) = limit {
             eprintln!("not judged on {server}: {ability:?}: {reason}");
         }

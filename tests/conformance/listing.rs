@@ -84,7 +84,8 @@ async fn a_listing_begins_after_a_key() {
     let house = filled().await;
     if house.judges(Ability::StartAfter) {
         let request = ListRequest { start_after: "b".to_owned(), ..ListRequest::default() };
-        let keys: Vec<_> = house.list(request).await.unwrap().objects.into_iter().map(|object| object.key).collect();
+        let keys: Vec<_> =
+            house.list(request).await.unwrap().objects.into_iter().map(|object| object.key).collect();
         assert_eq!(keys, KEYS[4..]);
     }
     house.close().await;

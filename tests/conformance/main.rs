@@ -3,7 +3,6 @@
 //!
 //! `cargo test` runs it on the embedded server; `tests/conformance.sh` on real ones.
 
-#[path = "../support/mod.rs"]
 mod support;
 
 mod conditions;

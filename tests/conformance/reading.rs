@@ -59,7 +59,11 @@ async fn a_range_beyond_the_object_is_refused() {
         let refused = told(house.get_range("k", range).await);
         assert_eq!(refused, (Code::OutOfRange, "RANGE_NOT_SATISFIABLE".to_owned()), "{range:?}");
     }
-    for (range, name) in [(bounded(5, 2), "range.bounded.end"), (bounded(-1, 2), "range.bounded.start"), (offset(-1), "range.offset")] {
+    for (range, name) in [
+        (bounded(5, 2), "range.bounded.end"),
+        (bounded(-1, 2), "range.bounded.start"),
+        (offset(-1), "range.offset"),
+    ] {
         assert_eq!(field(house.get_range("k", range).await), name);
     }
     house.close().await;
@@ -85,8 +89,12 @@ async fn what_is_missing_is_not_found() {
 }
 
 async fn pieces(house: &House, ranges: Vec<ByteRange>, coalesce: Option<i64>) -> Vec<(i32, i64, Vec<u8>)> {
-    let request =
-        GetRangesRequest { key: "k".to_owned(), ranges, coalesce_bytes: coalesce, ..GetRangesRequest::default() };
+    let request = GetRangesRequest {
+        key: "k".to_owned(),
+        ranges,
+        coalesce_bytes: coalesce,
+        ..GetRangesRequest::default()
+    };
     let mut stream = house.objects.clone().get_ranges(request).await.unwrap().into_inner();
     let mut pieces: Vec<(i32, i64, Vec<u8>)> = Vec::new();
     let mut first = true;
@@ -111,8 +119,14 @@ async fn several_ranges_come_in_the_order_asked_for() {
     let data = noise(2 * 1024 * 1024);
     house.put("k", data.clone()).await;
     let last = i64::try_from(data.len()).unwrap();
-    let ranges =
-        vec![bounded(10, 20), bounded(25, 1_500_000), suffix(5), bounded(0, 3), bounded(7, 7), offset(last - 2)];
+    let ranges = vec![
+        bounded(10, 20),
+        bounded(25, 1_500_000),
+        suffix(5),
+        bounded(0, 3),
+        bounded(7, 7),
+        offset(last - 2),
+    ];
     let expected = [(0, 10, 20), (1, 25, 1_500_000), (2, last - 5, last), (3, 0, 3), (5, last - 2, last)];
     for coalesce in [None, Some(0)] {
         let pieces = pieces(&house, ranges.clone(), coalesce).await;

@@ -90,7 +90,10 @@ async fn what_the_caller_claims_of_the_whole_is_held_against_it() {
         let size = i64::try_from(data.len()).unwrap();
         let wrong = [
             (UploadFinish { size: Some(size + 1), crc32c: None }, (Code::InvalidArgument, "SIZE_MISMATCH")),
-            (UploadFinish { size: None, crc32c: Some(crc32c(&data) ^ 1) }, (Code::DataLoss, "CHECKSUM_MISMATCH")),
+            (
+                UploadFinish { size: None, crc32c: Some(crc32c(&data) ^ 1) },
+                (Code::DataLoss, "CHECKSUM_MISMATCH"),
+            ),
         ];
         for (claim, (code, reason)) in wrong {
             let mut messages = messages(to("k"), &data, MIB);

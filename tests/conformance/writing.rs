@@ -19,7 +19,7 @@ async fn attributes_come_back_as_they_were_written() {
     let house = House::open().await;
     let mut attributes = Attributes {
         content_type: "text/x-harbour".to_owned(),
-        metadata: metadata(&[("plain", "a b"), ("other", "schön 🚢"), ("spaces", " x  y ")]),
+        metadata: metadata(&[("plain", "a b"), ("other", "schön 🚢"), ("spaces", "x  y")]),
         ..Attributes::default()
     };
     if house.judges(Ability::SystemHeaders) {
@@ -53,6 +53,8 @@ async fn what_a_header_cannot_carry_is_refused_by_name() {
         Attributes { metadata: metadata(&[("not a name", "x")]), ..Attributes::default() },
         Attributes { metadata: metadata(&[("A", "x"), ("a", "y")]), ..Attributes::default() },
         Attributes { metadata: metadata(&[("longshore-write-id", "x")]), ..Attributes::default() },
+        Attributes { metadata: metadata(&[("a", " x")]), ..Attributes::default() },
+        Attributes { metadata: metadata(&[("a", "x\ny")]), ..Attributes::default() },
     ];
     for attributes in cases {
         assert_eq!(field(house.try_put(with(attributes)).await), "attributes.metadata");
@@ -81,7 +83,12 @@ async fn create_and_update_hold_their_condition() {
     let house = House::open().await;
     if house.judges(Ability::ConditionalPut) {
         let put = |data: &'static str, mode| {
-            house.try_put(PutRequest { key: "k".to_owned(), data: data.into(), mode, ..PutRequest::default() })
+            house.try_put(PutRequest {
+                key: "k".to_owned(),
+                data: data.into(),
+                mode,
+                ..PutRequest::default()
+            })
         };
         let first = put("1", create()).await.unwrap();
         assert_eq!(told(put("2", create()).await), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
@@ -102,7 +109,14 @@ async fn update_of_a_missing_object_fails() {
         let mode = update("\"0123456789abcdef0123456789abcdef\"");
         let outcome = house.try_put(PutRequest { key: "no".to_owned(), mode, ..PutRequest::default() }).await;
         assert_eq!(told(outcome), (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
-        assert_eq!(field(house.try_put(PutRequest { key: "no".to_owned(), mode: update(""), ..PutRequest::default() }).await), "mode.update.etag");
+        assert_eq!(
+            field(
+                house
+                    .try_put(PutRequest { key: "no".to_owned(), mode: update(""), ..PutRequest::default() })
+                    .await
+            ),
+            "mode.update.etag"
+        );
     }
     house.close().await;
 }
@@ -113,7 +127,8 @@ async fn a_store_without_conditions_refuses_them() {
         store.conditional_put = longshore::store::ConditionalPut::Disabled;
     })
     .await;
-    let outcome = house.try_put(PutRequest { key: "k".to_owned(), mode: create(), ..PutRequest::default() }).await;
+    let outcome =
+        house.try_put(PutRequest { key: "k".to_owned(), mode: create(), ..PutRequest::default() }).await;
     assert_eq!(told(outcome), (Code::Unimplemented, "CONDITIONS_NOT_SUPPORTED".to_owned()));
     house.close().await;
 }

@@ -1,7 +1,4 @@
-use longshore::{
-    s3::ErrorKind,
-    store::ObjectId,
-};
+use longshore::{s3::ErrorKind, store::ObjectId};
 
 use crate::scripted::{Scripted, error, reply, store};
 
@@ -22,12 +19,16 @@ async fn results_go_by_key_and_what_is_not_named_is_asked_for_by_itself() {
     settings.prefix = "p/".to_owned();
     let keys = ["a", "unnamed", "denied", "busy", "control\u{1}", "return\r", "a"].map(id);
     let outcomes = store(settings).delete_many(&keys).await;
-    let kinds: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(longshore::s3::Error::kind)).collect();
+    let kinds: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().err().map(longshore::s3::Error::kind)).collect();
     assert_eq!(kinds, [None, None, Some(ErrorKind::AccessDenied), None, None, None, None]);
     let mut lines = server.lines();
     assert_eq!(lines.remove(0), "POST /b?delete=");
     lines.sort();
-    assert_eq!(lines, ["DELETE /b/p/busy", "DELETE /b/p/control%01", "DELETE /b/p/return%0D", "DELETE /b/p/unnamed"]);
+    assert_eq!(
+        lines,
+        ["DELETE /b/p/busy", "DELETE /b/p/control%01", "DELETE /b/p/return%0D", "DELETE /b/p/unnamed"]
+    );
     let batch = &server.seen()[0];
     assert!(batch.text().contains("<Key>p/denied</Key>") && !batch.text().contains("control"));
     assert!(batch.header("content-md5").is_some());

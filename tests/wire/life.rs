@@ -7,8 +7,10 @@ use crate::scripted::{Answer, Scripted, bytes, reply};
 
 #[tokio::test]
 async fn a_dropped_read_closes_its_connection() {
-    let mut server =
-        Scripted::start(|_, _| Answer::Hang(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0"))).await;
+    let mut server = Scripted::start(|_, _| {
+        Answer::Hang(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0"))
+    })
+    .await;
     let mut reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
     assert_eq!(reader.next().await.unwrap().unwrap(), "0");
     drop(reader);

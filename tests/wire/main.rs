@@ -1,6 +1,5 @@
 //! What goes over the wire to S3, byte for byte, and what is made of odd answers: on a scripted server.
 
-#[path = "../support/scripted.rs"]
 mod scripted;
 
 mod deleting;

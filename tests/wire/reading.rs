@@ -17,7 +17,11 @@ async fn all(mut reader: ObjectReader) -> Result<Vec<u8>, Error> {
 async fn a_broken_read_goes_on_from_the_byte_reached() {
     let server = Scripted::start(|number, _| match number {
         0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0123")),
-        1 => Answer::Cut(bytes(206, &[("etag", "\"e\""), ("content-range", "bytes 4-9/10"), ("content-length", "6")], b"45")),
+        1 => Answer::Cut(bytes(
+            206,
+            &[("etag", "\"e\""), ("content-range", "bytes 4-9/10"), ("content-length", "6")],
+            b"45",
+        )),
         _ => reply(206, &[("etag", "\"e\""), ("content-range", "bytes 6-9/10")], "6789"),
     })
     .await;
@@ -45,7 +49,11 @@ async fn a_broken_read_of_a_replaced_object_is_told() {
 async fn a_read_that_breaks_again_and_again_ends() {
     let server = Scripted::start(|number, _| match number {
         0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0")),
-        _ => Answer::Cut(bytes(206, &[("etag", "\"e\""), ("content-range", "bytes 1-9/10"), ("content-length", "9")], b"")),
+        _ => Answer::Cut(bytes(
+            206,
+            &[("etag", "\"e\""), ("content-range", "bytes 1-9/10"), ("content-length", "9")],
+            b"",
+        )),
     })
     .await;
     let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
@@ -70,7 +78,11 @@ async fn a_stalled_read_is_resumed() {
 async fn damaged_bytes_are_told_at_the_end() {
     // The CRC-32C of 123456789, on other bytes.
     let server = Scripted::start(|_, seen| {
-        let headers = [("etag", "\"e\""), ("x-amz-checksum-crc32c", "4waSgw=="), ("x-amz-checksum-type", "FULL_OBJECT")];
+        let headers = [
+            ("etag", "\"e\""),
+            ("x-amz-checksum-crc32c", "4waSgw=="),
+            ("x-amz-checksum-type", "FULL_OBJECT"),
+        ];
         reply(200, &headers, if seen.target.ends_with("right") { "123456789" } else { "123456780" })
     })
     .await;
@@ -131,7 +143,11 @@ async fn neighbouring_ranges_are_one_request() {
 async fn an_answer_that_is_not_s3s_is_told() {
     let page = "<html><body>502 Bad Gateway</body></html>";
     let server = Scripted::start(move |_, _| reply(200, &[], page)).await;
-    let error = server.store().list(&longshore::store::ListOptions { page_size: 1, ..Default::default() }).await.unwrap_err();
+    let error = server
+        .store()
+        .list(&longshore::store::ListOptions { page_size: 1, ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BackendProtocol);
     let garbage = Scripted::start(|_, _| Answer::Cut(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())).await;
     let error = garbage.store().head("k", &ReadOptions::default()).await.unwrap_err();

@@ -40,7 +40,11 @@ async fn what_cannot_succeed_is_asked_once() {
 async fn attempts_end_with_their_number_and_say_it() {
     let server = Scripted::start(|_, _| error(503, "SlowDown")).await;
     let failed = server.store().head("k", &ReadOptions::default()).await.unwrap_err();
-    assert_eq!((failed.kind(), failed.attempts()), (ErrorKind::BackendUnavailable, 4), "HEAD has no body to say more");
+    assert_eq!(
+        (failed.kind(), failed.attempts()),
+        (ErrorKind::BackendUnavailable, 4),
+        "HEAD has no body to say more"
+    );
     let failed = server.store().put("k", Bytes::new(), WriteOptions::default()).await.unwrap_err();
     assert_eq!((failed.kind(), failed.attempts()), (ErrorKind::Throttled, 4));
 }
@@ -89,10 +93,13 @@ async fn a_wrong_clock_is_corrected_by_s3s() {
 
 #[tokio::test]
 async fn a_damaged_transfer_is_replayed_once() {
-    let server = Scripted::start(|number, _| if number == 0 { error(400, "BadDigest") } else { reply(200, &[], "") }).await;
+    let server =
+        Scripted::start(|number, _| if number == 0 { error(400, "BadDigest") } else { reply(200, &[], "") })
+            .await;
     server.store().put("k", Bytes::from_static(b"x"), WriteOptions::default()).await.unwrap();
     let stubborn = Scripted::start(|_, _| error(400, "BadDigest")).await;
-    let failed = stubborn.store().put("k", Bytes::from_static(b"x"), WriteOptions::default()).await.unwrap_err();
+    let failed =
+        stubborn.store().put("k", Bytes::from_static(b"x"), WriteOptions::default()).await.unwrap_err();
     assert_eq!((failed.kind(), stubborn.seen().len()), (ErrorKind::ChecksumMismatch, 2));
 }
 
@@ -127,11 +134,16 @@ async fn unclear(ours: impl Fn(&str) -> Option<String> + Send + Sync + 'static) 
     let sent = std::sync::Mutex::new(String::new());
     Scripted::start(move |number, seen| {
         if seen.method != "HEAD" {
-            *sent.lock().unwrap() = seen.header("x-amz-meta-longshore-write-id").unwrap_or_default().to_owned();
+            *sent.lock().unwrap() =
+                seen.header("x-amz-meta-longshore-write-id").unwrap_or_default().to_owned();
             return if number == 0 { error(500, "InternalError") } else { error(412, "PreconditionFailed") };
         }
         match ours(&sent.lock().unwrap()) {
-            Some(id) => reply(200, &[("etag", "\"e\""), ("x-amz-meta-longshore-write-id", id.as_str()), ("content-length", "1")], ""),
+            Some(id) => reply(
+                200,
+                &[("etag", "\"e\""), ("x-amz-meta-longshore-write-id", id.as_str()), ("content-length", "1")],
+                "",
+            ),
             None => reply(200, &[("etag", "\"e\""), ("content-length", "1")], ""),
         }
     })
@@ -196,7 +208,10 @@ async fn no_retry_begins_after_the_callers_deadline() {
 async fn no_failure_tells_a_secret() {
     let server = Scripted::start(|_, seen| {
         let echoed: Vec<_> = seen.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        let body = format!("<Error><Code>SignatureDoesNotMatch</Code><Message>{}</Message></Error>", echoed.join(" "));
+        let body = format!(
+            "<Error><Code>SignatureDoesNotMatch</Code><Message>{}</Message></Error>",
+            echoed.join(" ")
+        );
         reply(403, &[], &body)
     })
     .await;

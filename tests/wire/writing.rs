@@ -7,8 +7,10 @@ use longshore::{
 use crate::scripted::{Answer, Scripted, Seen, error, reply, store};
 
 const MIB: usize = 1024 * 1024;
-const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u/1</UploadId></InitiateMultipartUploadResult>";
-const COMPLETED: &str = "<CompleteMultipartUploadResult><ETag>\"done-2\"</ETag></CompleteMultipartUploadResult>";
+const CREATED: &str =
+    "<InitiateMultipartUploadResult><UploadId>u/1</UploadId></InitiateMultipartUploadResult>";
+const COMPLETED: &str =
+    "<CompleteMultipartUploadResult><ETag>\"done-2\"</ETag></CompleteMultipartUploadResult>";
 /// The MD5 of nothing, which is what the script says of every part.
 const PART_ETAG: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
 /// What S3 would then say of two parts.
@@ -44,18 +46,28 @@ async fn upload(server: &Scripted, write: WriteOptions) -> Result<Uploaded, long
 #[tokio::test]
 async fn an_upload_in_parts_is_three_kinds_of_request() {
     let server = multipart(|_, _| reply(200, &[("x-amz-version-id", "v")], COMPLETED)).await;
-    let write = WriteOptions { checksum_algorithm: Some(ChecksumAlgorithm::Crc32c), ..WriteOptions::default() };
+    let write =
+        WriteOptions { checksum_algorithm: Some(ChecksumAlgorithm::Crc32c), ..WriteOptions::default() };
     let uploaded = upload(&server, write).await.unwrap();
     let meta = &uploaded.meta;
-    assert_eq!((uploaded.parts, meta.size, meta.etag.as_str(), meta.version.as_str()), (2, 9 * MIB as u64, "\"done-2\"", "v"));
+    assert_eq!(
+        (uploaded.parts, meta.size, meta.etag.as_str(), meta.version.as_str()),
+        (2, 9 * MIB as u64, "\"done-2\"", "v")
+    );
     let mut lines = server.lines();
     lines[1..3].sort();
     let part = |number| format!("PUT /b/k?partNumber={number}&uploadId=u%2F1");
-    assert_eq!(lines, ["POST /b/k?uploads=".to_owned(), part(1), part(2), "POST /b/k?uploadId=u%2F1".to_owned()]);
+    assert_eq!(
+        lines,
+        ["POST /b/k?uploads=".to_owned(), part(1), part(2), "POST /b/k?uploadId=u%2F1".to_owned()]
+    );
     let seen = server.seen();
     assert_eq!(seen[0].header("x-amz-checksum-algorithm"), Some("CRC32C"));
     assert_eq!(seen[0].header("x-amz-checksum-type"), Some("FULL_OBJECT"));
-    assert!(seen[1].header("x-amz-checksum-crc32c").is_some() && seen[2].header("x-amz-checksum-crc32c").is_some());
+    assert!(
+        seen[1].header("x-amz-checksum-crc32c").is_some()
+            && seen[2].header("x-amz-checksum-crc32c").is_some()
+    );
     let complete = &seen[3];
     assert_eq!(complete.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
     let whole = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &vec![7; 9 * MIB]);
@@ -132,11 +144,19 @@ async fn a_conditional_upload_says_so_at_its_completion() {
 /// A source of `size` bytes with attributes and a tag; copies succeed.
 async fn with_source(size: &'static str) -> Scripted {
     Scripted::start(move |_, seen| match seen.method.as_str() {
-        "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", size), ("content-type", "a/b"), ("x-amz-meta-m", "1")], ""),
-        "GET" => reply(200, &[], "<Tagging><TagSet><Tag><Key>t</Key><Value>v</Value></Tag></TagSet></Tagging>"),
+        "HEAD" => reply(
+            200,
+            &[("etag", "\"s\""), ("content-length", size), ("content-type", "a/b"), ("x-amz-meta-m", "1")],
+            "",
+        ),
+        "GET" => {
+            reply(200, &[], "<Tagging><TagSet><Tag><Key>t</Key><Value>v</Value></Tag></TagSet></Tagging>")
+        }
         "POST" if is_create(seen) => reply(200, &[], CREATED),
         "POST" => reply(200, &[], COMPLETED),
-        _ if seen.target.contains("partNumber") => reply(200, &[], "<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>"),
+        _ if seen.target.contains("partNumber") => {
+            reply(200, &[], "<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>")
+        }
         _ => reply(200, &[], "<CopyObjectResult><ETag>\"c\"</ETag></CopyObjectResult>"),
     })
     .await

@@ -20,30 +20,30 @@ use tokio::{
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub method: String,
-    pub target: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Method and target on one line.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("{} {}", self.method, self.target)
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
 /// What the script answers.
-pub enum Answer {
+pub(crate) enum Answer {
     /// These bytes; the connection is kept.
     Reply(Vec<u8>),
     /// These bytes, then the connection is closed.
@@ -53,11 +53,11 @@ pub enum Answer {
 }
 
 /// An answer with a status, headers and a body of its length.
-pub fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     Answer::Reply(bytes(status, headers, body.as_bytes()))
 }
 
-pub fn bytes(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn bytes(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} x\r\n");
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
@@ -68,22 +68,22 @@ pub fn bytes(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-pub fn error(status: u16, code: &str) -> Answer {
+pub(crate) fn error(status: u16, code: &str) -> Answer {
     reply(status, &[], &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
 }
 
 type Script = dyn Fn(usize, &Seen) -> Answer + Send + Sync;
 
 /// The server; it ends with the runtime of its test.
-pub struct Scripted {
-    pub address: SocketAddr,
+pub(crate) struct Scripted {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     hung_up: watch::Receiver<usize>,
 }
 
 impl Scripted {
     /// Answers each request by `script`, which gets the request and its number, counted from 0.
-    pub async fn start(script: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -100,22 +100,22 @@ impl Scripted {
     }
 
     /// What was asked, in order.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// Method and target of each request.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().iter().map(Seen::line).collect()
     }
 
     /// Waits until the other side has closed a connection that hangs.
-    pub async fn hung_up(&mut self) {
+    pub(crate) async fn hung_up(&mut self) {
         self.hung_up.wait_for(|count| *count > 0).await.unwrap();
     }
 
     /// Waits until a request has come that `wanted` knows.
-    pub async fn asked(&self, wanted: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn asked(&self, wanted: impl Fn(&Seen) -> bool) -> Seen {
         loop {
             if let Some(found) = self.seen().into_iter().find(&wanted) {
                 return found;
@@ -125,7 +125,7 @@ impl Scripted {
     }
 
     /// Settings of a store on bucket `b`, with short pauses between attempts.
-    pub fn settings(&self) -> StoreSettings {
+    pub(crate) fn settings(&self) -> StoreSettings {
         let bucket =
             BucketSettings { endpoint: Some(format!("http://{}", self.address)), ..BucketSettings::new("b") };
         let keys = Credentials::new("AKID", "s3cret-key".to_owned(), Some("t0ken".into()));
@@ -136,12 +136,12 @@ impl Scripted {
         settings
     }
 
-    pub fn store(&self) -> S3Store {
+    pub(crate) fn store(&self) -> S3Store {
         store(self.settings())
     }
 }
 
-pub fn store(settings: StoreSettings) -> S3Store {
+pub(crate) fn store(settings: StoreSettings) -> S3Store {
     S3Store::new(settings, Metrics::default(), Tasks::default()).unwrap()
 }
 

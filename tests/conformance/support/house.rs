@@ -10,9 +10,7 @@ use longshore::{
     auth::AuthMode,
     credentials::{Credentials, ProviderSettings},
     embedded::Embedded,
-    pb::{
-        object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
-    },
+    pb::{object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient},
     s3::BucketSettings,
     server::{Server, ServerSettings},
     store::StoreSettings,
@@ -23,8 +21,8 @@ use tonic::transport::Channel;
 
 /// An S3 server that a store can be on.
 #[derive(Debug, Clone)]
-pub struct Backend {
-    pub name: String,
+pub(crate) struct Backend {
+    pub(crate) name: String,
     endpoint: String,
     bucket: String,
     region: String,
@@ -33,7 +31,7 @@ pub struct Backend {
 
 impl Backend {
     /// A store below `prefix`.
-    pub fn store(&self, prefix: &str) -> StoreSettings {
+    pub(crate) fn store(&self, prefix: &str) -> StoreSettings {
         let bucket = BucketSettings {
             endpoint: Some(self.endpoint.clone()),
             region: self.region.clone(),
@@ -70,10 +68,10 @@ impl Backend {
 
 /// A running Longshore with one tenant: store `default` and store `other` in one bucket below different prefixes,
 /// store `elsewhere` on another server.
-pub struct House {
-    pub backend: Backend,
-    pub objects: ObjectServiceClient<Channel>,
-    pub stores: StoreServiceClient<Channel>,
+pub(crate) struct House {
+    pub(crate) backend: Backend,
+    pub(crate) objects: ObjectServiceClient<Channel>,
+    pub(crate) stores: StoreServiceClient<Channel>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     embedded: Vec<Embedded>,
@@ -81,15 +79,17 @@ pub struct House {
 }
 
 impl House {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with(|_| {}).await
     }
 
     /// A house whose stores are changed by `change`.
-    pub async fn open_with(change: impl Fn(&mut StoreSettings)) -> Self {
+    pub(crate) async fn open_with(change: impl Fn(&mut StoreSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let embedded = async |name: &str| {
-            Embedded::start(&folder.path().join(name), "127.0.0.1:0".parse().unwrap(), &["test"]).await.unwrap()
+            Embedded::start(&folder.path().join(name), "127.0.0.1:0".parse().unwrap(), &["test"])
+                .await
+                .unwrap()
         };
         let elsewhere = embedded("elsewhere").await;
         let mut servers = Vec::new();
@@ -131,7 +131,7 @@ impl House {
     }
 
     /// Ends it, and fails if it does not end well.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         drop((self.objects, self.stores));
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
@@ -142,7 +142,7 @@ impl House {
 }
 
 /// A server on free ports for `tenants`, without authentication.
-pub fn settings(tenants: Vec<TenantSettings>) -> ServerSettings {
+pub(crate) fn settings(tenants: Vec<TenantSettings>) -> ServerSettings {
     ServerSettings {
         listen_addr: "127.0.0.1:0".parse().unwrap(),
         health_addr: "127.0.0.1:0".parse().unwrap(),

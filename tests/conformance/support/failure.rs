@@ -4,13 +4,13 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 /// Code and reason of a failure; it must have the details that every failure has.
-pub fn told<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, String) {
+pub(crate) fn told<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, String) {
     let status = outcome.expect_err("the call should have failed");
     (status.code(), reason(&status))
 }
 
 /// The reason in a failure's details.
-pub fn reason(status: &Status) -> String {
+pub(crate) fn reason(status: &Status) -> String {
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
     assert_eq!(info.domain, "longshore");
     assert!(info.metadata.contains_key("request_id"), "{info:?}");
@@ -18,7 +18,7 @@ pub fn reason(status: &Status) -> String {
 }
 
 /// The field that a failure names.
-pub fn field<T: std::fmt::Debug>(outcome: Result<T, Status>) -> String {
+pub(crate) fn field<T: std::fmt::Debug>(outcome: Result<T, Status>) -> String {
     let status = outcome.expect_err("the call should have failed");
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let violations = status.get_details_bad_request().unwrap_or_else(|| panic!("no field: {status:?}"));

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use longshore::pb::{
-    ByteRange, BoundedRange, Chunk, CopyDestination, CopyRequest, CopySource, DeleteManyRequest, DeleteManyResponse, DeleteRequest,
-    GetInfo, GetRequest, HeadRequest, HeadResponse, ListRequest, ListResponse, ObjectId, ObjectMeta, PutRequest,
-    UploadFinish, UploadRequest, UploadResponse, UploadSpec, WalkRequest, WriteMode, byte_range::Range,
-    upload_request::Message, write_mode,
+    BoundedRange, ByteRange, Chunk, CopyDestination, CopyRequest, CopySource, DeleteManyRequest,
+    DeleteManyResponse, DeleteRequest, GetInfo, GetRequest, HeadRequest, HeadResponse, ListRequest,
+    ListResponse, ObjectId, ObjectMeta, PutRequest, UploadFinish, UploadRequest, UploadResponse, UploadSpec,
+    WalkRequest, WriteMode, byte_range::Range, upload_request::Message, write_mode,
 };
 use tonic::Status;
 
@@ -13,79 +13,79 @@ use super::house::House;
 
 /// What a read gave.
 #[derive(Debug)]
-pub struct Read {
-    pub info: GetInfo,
-    pub data: Vec<u8>,
+pub(crate) struct Read {
+    pub(crate) info: GetInfo,
+    pub(crate) data: Vec<u8>,
 }
 
-pub fn bounded(start: i64, end: i64) -> ByteRange {
+pub(crate) fn bounded(start: i64, end: i64) -> ByteRange {
     ByteRange { range: Some(Range::Bounded(BoundedRange { start, end })) }
 }
 
-pub fn offset(start: i64) -> ByteRange {
+pub(crate) fn offset(start: i64) -> ByteRange {
     ByteRange { range: Some(Range::Offset(start)) }
 }
 
-pub fn suffix(length: i64) -> ByteRange {
+pub(crate) fn suffix(length: i64) -> ByteRange {
     ByteRange { range: Some(Range::Suffix(length)) }
 }
 
-pub fn create() -> Option<WriteMode> {
+pub(crate) fn create() -> Option<WriteMode> {
     Some(WriteMode { mode: Some(write_mode::Mode::Create(write_mode::Create {})) })
 }
 
-pub fn update(etag: &str) -> Option<WriteMode> {
+pub(crate) fn update(etag: &str) -> Option<WriteMode> {
     let update = write_mode::Update { etag: etag.to_owned(), version: String::new() };
     Some(WriteMode { mode: Some(write_mode::Mode::Update(update)) })
 }
 
-pub fn chunk(data: impl Into<Bytes>) -> UploadRequest {
+pub(crate) fn chunk(data: impl Into<Bytes>) -> UploadRequest {
     let chunk = Chunk { crc32c: None, data: data.into() };
     UploadRequest { message: Some(Message::Chunk(chunk)) }
 }
 
-pub fn finish(finish: UploadFinish) -> UploadRequest {
+pub(crate) fn finish(finish: UploadFinish) -> UploadRequest {
     UploadRequest { message: Some(Message::Finish(finish)) }
 }
 
-pub fn spec(spec: UploadSpec) -> UploadRequest {
+pub(crate) fn spec(spec: UploadSpec) -> UploadRequest {
     UploadRequest { message: Some(Message::Spec(spec)) }
 }
 
 /// Bytes that no compressor or off-by-one leaves as they are.
-pub fn noise(length: usize) -> Bytes {
+pub(crate) fn noise(length: usize) -> Bytes {
     let mut random = fastrand::Rng::with_seed(length as u64);
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()
 }
 
 impl House {
-    pub async fn put(&self, key: &str, data: impl Into<Bytes>) -> ObjectMeta {
+    pub(crate) async fn put(&self, key: &str, data: impl Into<Bytes>) -> ObjectMeta {
         let request = PutRequest { key: key.to_owned(), data: data.into(), ..PutRequest::default() };
         self.try_put(request).await.unwrap()
     }
 
-    pub async fn try_put(&self, request: PutRequest) -> Result<ObjectMeta, Status> {
+    pub(crate) async fn try_put(&self, request: PutRequest) -> Result<ObjectMeta, Status> {
         Ok(self.objects.clone().put(request).await?.into_inner().meta.unwrap())
     }
 
-    pub async fn head(&self, key: &str) -> Result<HeadResponse, Status> {
+    pub(crate) async fn head(&self, key: &str) -> Result<HeadResponse, Status> {
         self.head_of("", key).await
     }
 
-    pub async fn head_of(&self, store: &str, key: &str) -> Result<HeadResponse, Status> {
+    pub(crate) async fn head_of(&self, store: &str, key: &str) -> Result<HeadResponse, Status> {
         let request = HeadRequest { store: store.to_owned(), key: key.to_owned(), ..HeadRequest::default() };
         Ok(self.objects.clone().head(request).await?.into_inner())
     }
 
-    pub async fn get(&self, key: &str) -> Result<Read, Status> {
+    pub(crate) async fn get(&self, key: &str) -> Result<Read, Status> {
         self.try_get(GetRequest { key: key.to_owned(), ..GetRequest::default() }).await
     }
 
-    pub async fn get_range(&self, key: &str, range: ByteRange) -> Result<Read, Status> {
+    pub(crate) async fn get_range(&self, key: &str, range: ByteRange) -> Result<Read, Status> {
         self.try_get(GetRequest { key: key.to_owned(), range: Some(range), ..GetRequest::default() }).await
     }
 
-    pub async fn try_get(&self, request: GetRequest) -> Result<Read, Status> {
+    pub(crate) async fn try_get(&self, request: GetRequest) -> Result<Read, Status> {
         let mut stream = self.objects.clone().get(request).await?.into_inner();
         let first = stream.message().await?.expect("a first message");
         let mut read = Read { info: first.info.expect("info comes first"), data: Vec::new() };
@@ -107,15 +107,15 @@ impl House {
         }
     }
 
-    pub async fn upload(&self, messages: Vec<UploadRequest>) -> Result<UploadResponse, Status> {
+    pub(crate) async fn upload(&self, messages: Vec<UploadRequest>) -> Result<UploadResponse, Status> {
         Ok(self.objects.clone().upload(tokio_stream::iter(messages)).await?.into_inner())
     }
 
-    pub async fn list(&self, request: ListRequest) -> Result<ListResponse, Status> {
+    pub(crate) async fn list(&self, request: ListRequest) -> Result<ListResponse, Status> {
         Ok(self.objects.clone().list(request).await?.into_inner())
     }
 
-    pub async fn walk(&self, request: WalkRequest) -> Result<Vec<String>, Status> {
+    pub(crate) async fn walk(&self, request: WalkRequest) -> Result<Vec<String>, Status> {
         let mut stream = self.objects.clone().walk(request).await?.into_inner();
         let mut keys = Vec::new();
         while let Some(page) = stream.message().await? {
@@ -125,21 +125,22 @@ impl House {
         Ok(keys)
     }
 
-    pub async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Result<ObjectMeta, Status> {
+    pub(crate) async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Result<ObjectMeta, Status> {
         self.try_copy(copying(from, to)).await
     }
 
-    pub async fn try_copy(&self, request: CopyRequest) -> Result<ObjectMeta, Status> {
+    pub(crate) async fn try_copy(&self, request: CopyRequest) -> Result<ObjectMeta, Status> {
         Ok(self.objects.clone().copy(request).await?.into_inner().meta.unwrap())
     }
 
-    pub async fn delete(&self, key: &str) -> Result<(), Status> {
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), Status> {
         let request = DeleteRequest { key: key.to_owned(), ..DeleteRequest::default() };
         self.objects.clone().delete(request).await.map(drop)
     }
 
-    pub async fn delete_many(&self, keys: &[&str]) -> Result<Vec<DeleteManyResponse>, Status> {
-        let objects = keys.iter().map(|key| ObjectId { key: (*key).to_owned(), version: String::new() }).collect();
+    pub(crate) async fn delete_many(&self, keys: &[&str]) -> Result<Vec<DeleteManyResponse>, Status> {
+        let objects =
+            keys.iter().map(|key| ObjectId { key: (*key).to_owned(), version: String::new() }).collect();
         let request = DeleteManyRequest { store: String::new(), objects };
         let mut stream = self.objects.clone().delete_many(tokio_stream::iter([request])).await?.into_inner();
         let mut answers = Vec::new();
@@ -150,7 +151,7 @@ impl House {
     }
 }
 
-pub fn copying(from: (&str, &str), to: (&str, &str)) -> CopyRequest {
+pub(crate) fn copying(from: (&str, &str), to: (&str, &str)) -> CopyRequest {
     let source = CopySource { store: from.0.to_owned(), key: from.1.to_owned(), version: String::new() };
     let destination = CopyDestination { store: to.0.to_owned(), key: to.1.to_owned() };
     CopyRequest { source: Some(source), destination: Some(destination), ..CopyRequest::default() }

@@ -1,6 +1,0 @@
-//! What several test programs share.
-
-pub mod calls;
-pub mod failure;
-pub mod house;
-pub mod scripted;
