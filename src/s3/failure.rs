@@ -52,7 +52,8 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, sub
     };
     let kind = kind(status, &details.code, headers, subject);
     let again = again(kind, subject).waiting(retry_after(headers));
-    let unclear = status.is_server_error() || kind == ErrorKind::BackendTimeout;
+    let unclear =
+        status.is_server_error() || matches!(kind, ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout);
     let region = said.region.unwrap_or_else(|| text(headers, "x-amz-bucket-region"));
     let error = Error::new(kind, sentence(kind, &details, &said.message))
         .with_retry_after(retry_after(headers))

@@ -25,8 +25,12 @@ pub(crate) enum Ability {
     LineFeedInKey,
     /// A key that begins with a slash.
     LeadingSlash,
-    /// Listing with `start-after`.
-    StartAfter,
+    /// ETags in listings.
+    ListedEtags,
+    /// Keys of 1,024 bytes.
+    LongKeys,
+    /// A missing bucket told apart from a missing key.
+    MissingBucket,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[
@@ -37,6 +41,9 @@ const LIMITS: &[(&str, Ability, &str)] = &[
     ("embedded", Ability::OddKeys, "s3s-fs keeps objects as files named by their keys"),
     ("embedded", Ability::LineFeedInKey, "s3s-fs keeps objects as files named by their keys"),
     ("embedded", Ability::LeadingSlash, "s3s-fs keeps objects as files named by their keys"),
+    ("embedded", Ability::ListedEtags, "s3s-fs leaves them out"),
+    ("embedded", Ability::LongKeys, "s3s-fs keeps metadata in files named by the encoded key"),
+    ("embedded", Ability::MissingBucket, "s3s-fs answers NoSuchKey"),
     ("moto", Ability::LineFeedInKey, "moto's router takes a line feed for the path's end"),
     ("moto", Ability::UpdateByMultipart, "moto ignores If-Match on CompleteMultipartUpload"),
     ("versitygw", Ability::OddKeys, "versitygw keeps objects as files named by their keys"),

@@ -26,7 +26,10 @@ async fn a_page_has_keys_in_order_with_their_metadata() {
     assert_eq!(page.next_page_token, "");
     let meta = house.head("e f+g").await.unwrap().meta.unwrap();
     let listed = &page.objects[6];
-    assert_eq!((listed.size, &listed.etag), (5, &meta.etag));
+    assert_eq!(listed.size, 5);
+    if house.judges(Ability::ListedEtags) {
+        assert_eq!(listed.etag, meta.etag);
+    }
     // Listings tell the time to the millisecond, headers to the second.
     assert_eq!(listed.last_modified.unwrap().seconds, meta.last_modified.unwrap().seconds);
     house.close().await;
@@ -82,12 +85,10 @@ async fn a_page_token_belongs_to_its_request() {
 #[tokio::test]
 async fn a_listing_begins_after_a_key() {
     let house = filled().await;
-    if house.judges(Ability::StartAfter) {
-        let request = ListRequest { start_after: "b".to_owned(), ..ListRequest::default() };
-        let keys: Vec<_> =
-            house.list(request).await.unwrap().objects.into_iter().map(|object| object.key).collect();
-        assert_eq!(keys, KEYS[4..]);
-    }
+    let request = ListRequest { start_after: "b".to_owned(), ..ListRequest::default() };
+    let keys: Vec<_> =
+        house.list(request).await.unwrap().objects.into_iter().map(|object| object.key).collect();
+    assert_eq!(keys, KEYS[4..]);
     house.close().await;
 }
 

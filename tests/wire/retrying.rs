@@ -80,7 +80,9 @@ async fn a_region_that_is_never_right_is_the_operators_matter() {
 #[tokio::test]
 async fn a_wrong_clock_is_corrected_by_s3s() {
     let server = Scripted::start(|_, seen| {
-        if seen.header("x-amz-date").unwrap().starts_with("20400101T") {
+        // The offset has whole seconds, so that the corrected clock may be one behind.
+        let date = seen.header("x-amz-date").unwrap();
+        if date.starts_with("20400101T") || date == "20391231T235959Z" {
             return reply(200, &[], "");
         }
         let body = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
