@@ -65,6 +65,7 @@ impl CredentialProvider {
     }
 
     /// The credentials to sign with now; `None` means that requests go unsigned.
+    #[allow(clippy::unused_async, reason = "providers that ask somebody will wait here")]
     pub async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
         match (&self.settings, &self.found) {
             (ProviderSettings::Anonymous, _) => Ok(None),

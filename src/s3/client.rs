@@ -126,7 +126,7 @@ impl Client {
 
     /// Whether credentials can be had; the error says where they were looked for.
     pub async fn find_credentials(&self) -> Result<(), Error> {
-        self.credentials.credentials().await.map(drop).map_err(unavailable)
+        self.credentials.credentials().await.map(drop).map_err(|error| unavailable(&error))
     }
 
     /// Sends a request whose answer is read as it comes.
@@ -203,9 +203,10 @@ impl Client {
         if self.settings.request_payer {
             headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
         }
-        let credentials = match self.settings.skip_signature {
-            true => None,
-            false => self.credentials.credentials().await.map_err(unavailable)?,
+        let credentials = if self.settings.skip_signature {
+            None
+        } else {
+            self.credentials.credentials().await.map_err(|error| unavailable(&error))?
         };
         if let Some(credentials) = credentials {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
@@ -292,7 +293,7 @@ fn seconds_between(ours: SystemTime, theirs: SystemTime) -> i64 {
     }
 }
 
-fn unavailable(error: crate::credentials::CredentialsError) -> Error {
+fn unavailable(error: &crate::credentials::CredentialsError) -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, format!("the store has no credentials: {error}"))
 }
 

@@ -115,14 +115,15 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" | "Redirect" => {
             ErrorKind::WrongRegion
         }
-        "AuthorizationHeaderMalformed" => ErrorKind::CredentialsRejected,
         "PreconditionFailed" | "InvalidObjectState" => ErrorKind::PreconditionFailed,
         "ConditionalRequestConflict" | "OperationAborted" => ErrorKind::Conflict,
         "InvalidRange" => ErrorKind::RangeNotSatisfiable,
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => ErrorKind::AccessDenied,
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => ErrorKind::CredentialsExpired,
         "RequestTimeTooSkewed" => ErrorKind::ClockSkewed,
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" => ErrorKind::CredentialsRejected,
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" | "AuthorizationHeaderMalformed" => {
+            ErrorKind::CredentialsRejected
+        }
         "SlowDown"
         | "Throttling"
         | "ThrottlingException"
@@ -336,8 +337,8 @@ mod tests {
         assert_eq!(wait("retry-after", "3"), Some(Duration::from_secs(3)));
         assert_eq!(wait("x-amz-retry-after", "1500"), Some(Duration::from_millis(1500)));
         assert_eq!(wait("retry-after", "soon"), None);
-        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
-        assert!(wait("retry-after", &later).unwrap() > Duration::from_secs(3000));
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(1));
+        assert!(wait("retry-after", &later).unwrap() > Duration::from_mins(50));
     }
 
     #[test]

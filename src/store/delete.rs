@@ -24,10 +24,8 @@ impl S3Store {
 
     /// Deletes up to 1,000 objects; one outcome each, in order. If the future is dropped, any of them may be gone.
     pub async fn delete_many(&self, objects: &[ObjectId]) -> Vec<Result<Deleted, Error>> {
-        let mut outcomes = match self.settings().disable_bulk_delete {
-            true => HashMap::new(),
-            false => self.delete_batch(objects).await,
-        };
+        let by_batch = !self.settings().disable_bulk_delete;
+        let mut outcomes = if by_batch { self.delete_batch(objects).await } else { HashMap::new() };
         // What no batch could carry, what failed in it for a passing reason and what its answer does not mention goes
         // by a request of its own.
         let left: Vec<_> = objects.iter().filter(|object| !outcomes.contains_key(*object)).cloned().collect();
@@ -66,7 +64,7 @@ impl S3Store {
             }
             Err(error) if error.kind() == ErrorKind::OperationNotSupported => {}
             Err(error) => {
-                outcomes.extend(batch.into_iter().map(|(object, _)| (object.clone(), Err(error.clone()))))
+                outcomes.extend(batch.into_iter().map(|(object, _)| (object.clone(), Err(error.clone()))));
             }
         }
         outcomes

@@ -99,7 +99,7 @@ pub struct ReadInfo {
 pub struct RangesOptions {
     /// The ranges in the order in which they are wanted, 1 to 1,000.
     pub ranges: Vec<ByteRange>,
-    /// Neighbours in this order that are at most this many bytes apart are fetched by one request.
+    /// Neighbours in this order that are less than this many bytes apart are fetched by one request; 0: none are.
     pub coalesce_bytes: u64,
     /// Which object, on what conditions.
     pub read: ReadOptions,

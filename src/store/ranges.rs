@@ -165,13 +165,13 @@ fn resolve(range: ByteRange, size: u64, index: usize) -> Result<Range<u64>, Erro
     Ok(start..end.max(start))
 }
 
-/// Which requests to make. A range joins the one before it if it begins at most `coalesce` bytes after its end;
+/// Which requests to make. A range joins the one before it if it begins less than `coalesce` bytes after its end;
 /// one that lies before it or overlaps it is fetched by itself, so that nothing has to be kept in memory.
 fn plan(ranges: &[Range<u64>], coalesce: u64) -> VecDeque<Fetch> {
     let mut fetches: VecDeque<Fetch> = VecDeque::new();
     for (index, range) in ranges.iter().cloned().enumerate().filter(|(_, range)| !range.is_empty()) {
         match fetches.back_mut() {
-            Some(fetch) if range.start >= fetch.bytes.end && range.start - fetch.bytes.end <= coalesce => {
+            Some(fetch) if range.start >= fetch.bytes.end && range.start - fetch.bytes.end < coalesce => {
                 fetch.bytes.end = range.end;
                 fetch.ranges.push((index, range));
             }
@@ -187,11 +187,12 @@ mod tests {
 
     #[test]
     fn neighbours_are_fetched_together_and_nothing_else_is() {
-        let fetches = plan(&[0..10, 15..20, 21..30, 0..5, 4..8, 8..8], 5);
+        let fetches = plan(&[0..10, 15..20, 21..30, 0..5, 4..8, 8..8], 6);
         let bytes: Vec<_> = fetches.iter().map(|fetch| fetch.bytes.clone()).collect();
         assert_eq!(bytes, [0..30, 0..5, 4..8]);
         assert_eq!(fetches[0].ranges, [(0, 0..10), (1, 15..20), (2, 21..30)]);
-        assert_eq!(plan(&[0..10, 16..20], 5).len(), 2);
+        assert_eq!(plan(&[0..10, 15..20], 5).len(), 2);
+        assert_eq!(plan(&[0..10, 10..20], 0).len(), 2);
     }
 
     #[test]

@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_attempt_begins_after_the_deadline_or_the_timeout() {
         let (policy, quota) = (policy(), RetryQuota::default());
-        let wait = Some(Duration::from_secs(60));
+        let wait = Some(Duration::from_mins(1));
         let later = Again::Later { cost: RetryCost::Timeout, wait };
         let deadline = Some(Instant::now() + Duration::from_secs(30));
         assert!(!Attempts::new(&policy, &quota, deadline).again(later).await);

@@ -63,7 +63,7 @@ pub struct Backoff {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_retries: 10, retry_timeout: Duration::from_secs(180), backoff: Backoff::default() }
+        Self { max_retries: 10, retry_timeout: Duration::from_mins(3), backoff: Backoff::default() }
     }
 }
 

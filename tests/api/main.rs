@@ -1,6 +1,12 @@
 //! The services as callers see them, as far as no store is reached: who is let in, for which tenant, to which store.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::pedantic,
+    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+)]
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,14 @@
 //!
 //! `cargo test` runs it on the embedded server; `tests/conformance.sh` on real ones.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::pedantic,
+    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+)]
+
 mod support;
 
 mod conditions;

@@ -140,14 +140,14 @@ async fn create_and_update_hold_their_condition_by_multipart_too() {
     let house = House::open().await;
     let data = noise(9 * MIB);
     if house.judges(Ability::CreateByMultipart) {
-        let given = || UploadSpec { mode: create(), ..to("created") };
+        let given = || UploadSpec { mode: Some(create()), ..to("created") };
         house.upload(messages(given(), &data, MIB)).await.unwrap();
         let again = told(house.upload(messages(given(), &data, MIB)).await);
         assert_eq!(again, (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
     }
     if house.judges(Ability::UpdateByMultipart) {
         let etag = house.put("updated", "old").await.etag;
-        let given = || UploadSpec { mode: update(&etag), ..to("updated") };
+        let given = || UploadSpec { mode: Some(update(&etag)), ..to("updated") };
         house.upload(messages(given(), &data, MIB)).await.unwrap();
         let again = told(house.upload(messages(given(), &data, MIB)).await);
         assert_eq!(again, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));

@@ -90,10 +90,10 @@ async fn create_and_update_hold_their_condition() {
                 ..PutRequest::default()
             })
         };
-        let first = put("1", create()).await.unwrap();
-        assert_eq!(told(put("2", create()).await), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
-        let second = put("22", update(&first.etag)).await.unwrap();
-        let stale = told(put("333", update(&first.etag)).await);
+        let first = put("1", Some(create())).await.unwrap();
+        assert_eq!(told(put("2", Some(create())).await), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
+        let second = put("22", Some(update(&first.etag))).await.unwrap();
+        let stale = told(put("333", Some(update(&first.etag))).await);
         assert_eq!(stale, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
         let read = house.get("k").await.unwrap();
         assert_eq!((read.data.as_slice(), read.info.meta.unwrap().etag), (b"22".as_slice(), second.etag));
@@ -106,13 +106,17 @@ async fn create_and_update_hold_their_condition() {
 async fn update_of_a_missing_object_fails() {
     let house = House::open().await;
     if house.judges(Ability::ConditionalPut) {
-        let mode = update("\"0123456789abcdef0123456789abcdef\"");
+        let mode = Some(update("\"0123456789abcdef0123456789abcdef\""));
         let outcome = house.try_put(PutRequest { key: "no".to_owned(), mode, ..PutRequest::default() }).await;
         assert_eq!(told(outcome), (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
         assert_eq!(
             field(
                 house
-                    .try_put(PutRequest { key: "no".to_owned(), mode: update(""), ..PutRequest::default() })
+                    .try_put(PutRequest {
+                        key: "no".to_owned(),
+                        mode: Some(update("")),
+                        ..PutRequest::default()
+                    })
                     .await
             ),
             "mode.update.etag"
@@ -127,8 +131,9 @@ async fn a_store_without_conditions_refuses_them() {
         store.conditional_put = longshore::store::ConditionalPut::Disabled;
     })
     .await;
-    let outcome =
-        house.try_put(PutRequest { key: "k".to_owned(), mode: create(), ..PutRequest::default() }).await;
+    let outcome = house
+        .try_put(PutRequest { key: "k".to_owned(), mode: Some(create()), ..PutRequest::default() })
+        .await;
     assert_eq!(told(outcome), (Code::Unimplemented, "CONDITIONS_NOT_SUPPORTED".to_owned()));
     house.close().await;
 }

@@ -1,5 +1,13 @@
 //! Which room may import which: downwards only, so that a room can be understood without those above it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::pedantic,
+    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+)]
+
 use std::{fs, path::Path};
 
 /// Each room with the rooms that it may import. `telemetry` may be imported by all and imports none.

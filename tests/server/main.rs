@@ -1,5 +1,13 @@
 //! The server as callers, probes and the kubelet see it: over sockets, with clients that it did not make.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::pedantic,
+    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+)]
+
 mod support;
 
 use std::time::Duration;

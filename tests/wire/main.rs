@@ -1,5 +1,13 @@
 //! What goes over the wire to S3, byte for byte, and what is made of odd answers: on a scripted server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::pedantic,
+    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+)]
+
 mod scripted;
 
 mod deleting;

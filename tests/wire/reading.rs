@@ -125,7 +125,7 @@ async fn neighbouring_ranges_are_one_request() {
     let bounded = |start, end| ByteRange::Bounded { start, end };
     let options = RangesOptions {
         ranges: vec![bounded(10, 13), bounded(20, 22), bounded(22, 30)],
-        coalesce_bytes: 7,
+        coalesce_bytes: 8,
         read: ReadOptions::default(),
     };
     let mut reader = server.store().get_ranges("k", options).await.unwrap();

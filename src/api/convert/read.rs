@@ -89,8 +89,7 @@ pub(crate) fn ranges_options(request: pb::GetRangesRequest) -> Result<RangesOpti
     };
     Ok(RangesOptions {
         ranges: ranges.collect::<Result<_, Failure>>()?,
-        // The API fetches together what is closer than this, the store what is at most this far apart.
-        coalesce_bytes: coalesce_bytes.saturating_sub(1),
+        coalesce_bytes,
         read: read_options(request.version, request.conditions)?,
     })
 }
@@ -194,16 +193,16 @@ mod tests {
         assert_eq!(field(ranges_options(request(vec![pb::ByteRange::default(); 1001]))), "ranges");
         let options = ranges_options(request(vec![pb::ByteRange::default(); 1000])).unwrap();
         assert_eq!((options.ranges.len(), options.ranges[0]), (1000, ByteRange::Offset(0)));
-        assert_eq!(options.coalesce_bytes, 1024 * 1024 - 1);
+        assert_eq!(options.coalesce_bytes, 1024 * 1024);
     }
 
     #[test]
-    fn coalescing_is_for_gaps_smaller_than_asked() {
+    fn the_gap_to_coalesce_is_taken_as_given() {
         let options = |coalesce_bytes| {
             let ranges = vec![pb::ByteRange::default()];
             ranges_options(pb::GetRangesRequest { ranges, coalesce_bytes, ..Default::default() })
         };
-        assert_eq!(options(Some(10)).unwrap().coalesce_bytes, 9);
+        assert_eq!(options(Some(10)).unwrap().coalesce_bytes, 10);
         assert_eq!(options(Some(0)).unwrap().coalesce_bytes, 0);
         assert_eq!(field(options(Some(-1))), "coalesce_bytes");
     }

@@ -16,11 +16,6 @@ const MAX_TAGS: usize = 10;
 const MAX_TAG_KEY: usize = 128;
 const MAX_TAG_VALUE: usize = 256;
 
-/// S3's limits for parts, in bytes, and how many there may be.
-const MIN_PART: u64 = 5 << 20;
-const MAX_PART: u64 = 5 << 30;
-const MAX_PARTS: u64 = 10_000;
-
 /// How a whole object is written.
 pub(crate) fn write_options(
     attributes_message: Option<pb::Attributes>,
@@ -39,17 +34,7 @@ pub(crate) fn write_options(
 /// How an upload is written.
 pub(crate) fn upload_options(spec: pb::UploadSpec) -> Result<UploadOptions, Failure> {
     let size = spec.size.map(|size| unsigned(size, "spec.size")).transpose()?;
-    if let Some(size) = size.filter(|size| *size > MAX_PARTS * MAX_PART) {
-        let message = format!("{size} bytes are more than {MAX_PARTS} parts of 5 GiB hold");
-        return Err(Failure::field("spec.size", message));
-    }
     let part_size = spec.part_size.map(|size| unsigned(size, "spec.part_size")).transpose()?;
-    if let Some(size) = part_size.filter(|size| !(MIN_PART..=MAX_PART).contains(size)) {
-        return Err(Failure::field(
-            "spec.part_size",
-            format!("{size} bytes are not between 5 MiB and 5 GiB"),
-        ));
-    }
     let write = write_options(spec.attributes, spec.tags, spec.mode, spec.checksum_algorithm)
         .map_err(|failure| below("spec", failure))?;
     Ok(UploadOptions { write, size, part_size })
@@ -228,9 +213,7 @@ mod tests {
             upload_options(spec)
         };
         assert_eq!(field(spec(|spec| spec.size = Some(-1))), "spec.size");
-        assert_eq!(field(spec(|spec| spec.size = Some(10_000 * (5 << 30) + 1))), "spec.size");
-        assert_eq!(field(spec(|spec| spec.part_size = Some(0))), "spec.part_size");
-        assert_eq!(field(spec(|spec| spec.part_size = Some((5 << 30) + 1))), "spec.part_size");
+        assert_eq!(field(spec(|spec| spec.part_size = Some(-1))), "spec.part_size");
         assert_eq!(field(spec(|spec| spec.checksum_algorithm = 9)), "spec.checksum_algorithm");
         let options = spec(|spec| (spec.size, spec.part_size) = (Some(0), Some(5 << 20))).unwrap();
         assert_eq!((options.size, options.part_size), (Some(0), Some(5 << 20)));

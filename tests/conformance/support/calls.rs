@@ -30,13 +30,13 @@ pub(crate) fn suffix(length: i64) -> ByteRange {
     ByteRange { range: Some(Range::Suffix(length)) }
 }
 
-pub(crate) fn create() -> Option<WriteMode> {
-    Some(WriteMode { mode: Some(write_mode::Mode::Create(write_mode::Create {})) })
+pub(crate) fn create() -> WriteMode {
+    WriteMode { mode: Some(write_mode::Mode::Create(write_mode::Create {})) }
 }
 
-pub(crate) fn update(etag: &str) -> Option<WriteMode> {
+pub(crate) fn update(etag: &str) -> WriteMode {
     let update = write_mode::Update { etag: etag.to_owned(), version: String::new() };
-    Some(WriteMode { mode: Some(write_mode::Mode::Update(update)) })
+    WriteMode { mode: Some(write_mode::Mode::Update(update)) }
 }
 
 pub(crate) fn chunk(data: impl Into<Bytes>) -> UploadRequest {

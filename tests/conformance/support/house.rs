@@ -38,7 +38,7 @@ impl Backend {
             ..BucketSettings::new(&self.bucket)
         };
         let mut store = StoreSettings::new(bucket, ProviderSettings::Static(self.credentials.clone()));
-        store.prefix = prefix.to_owned();
+        prefix.clone_into(&mut store.prefix);
         store.client_options.allow_http = true;
         store
     }
@@ -93,14 +93,13 @@ impl House {
         };
         let elsewhere = embedded("elsewhere").await;
         let mut servers = Vec::new();
-        let backend = match Backend::from_environment() {
-            Some(backend) => backend,
-            None => {
-                let server = embedded("here").await;
-                let backend = Backend::embedded(&server);
-                servers.push(server);
-                backend
-            }
+        let backend = if let Some(backend) = Backend::from_environment() {
+            backend
+        } else {
+            let server = embedded("here").await;
+            let backend = Backend::embedded(&server);
+            servers.push(server);
+            backend
         };
         // Runs share a real server's bucket.
         let run = format!("run-{:016x}", fastrand::u64(..));
