@@ -11,4 +11,4 @@ shift || true
 "$here/tools/install.sh" python grpcurl versitygw
 export PYTHONDONTWRITEBYTECODE=1
 cd "$here/python"
-exec "$here/.tools/venv/bin/python" -m pytest --binary "$binary" "$@"
+exec "$here/.tools/venv/bin/python" -m pytest -c pytest.ini --binary="$binary" "$@"

@@ -140,18 +140,6 @@ def test_a_failed_condition_is_named(client):
     assert len(failed.violations) == 1 and failed.violations[0].type
 
 
-def test_the_tenant_is_required(demo):
-    error = failure(demo.client().head, "errors/there")
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert reason(error).reason == "TENANT_REQUIRED"
-
-
-def test_a_tenant_that_is_not_there(demo):
-    error = failure(demo.client("nobody").head, "errors/there")
-    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert reason(error).reason == "TENANT_NOT_ALLOWED"
-
-
 def test_a_method_that_is_not_there(client):
     call = client.channel.unary_unary(
         "/longshore.v1.ObjectService/Fetch", request_serializer=lambda data: data, response_deserializer=lambda data: data)

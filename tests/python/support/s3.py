@@ -14,12 +14,10 @@ from .paths import RUN_S3_SERVER
 # What a server cannot do. A test that needs it is left out for that server, and the run lists it with the reason.
 LIMITS = {
     "moto": {
-        "signatures": "takes any signature",
-        "checksums on the way in": "does not check them",
+        "checksums of puts": "keeps one only where x-amz-sdk-checksum-algorithm names it, which is for SDKs alone",
     },
     "versitygw": {
         "storage classes": "has STANDARD only",
-        "any key": "keeps keys as paths: see KEY_LIMITS",
     },
 }
 
