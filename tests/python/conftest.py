@@ -1,0 +1,111 @@
+"""Servers for the tests: each on free ports, each ended with what needed it."""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+from support import process, s3, server, stubs  # noqa: E402
+from support.paths import ROOT  # noqa: E402
+
+stubs.generate()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--binary", default=str(ROOT / "target" / "release" / "longshore"), help="the server to test")
+
+
+@pytest.fixture(scope="session")
+def binary(request):
+    path = Path(request.config.getoption("--binary")).resolve()
+    assert os.access(path, os.X_OK), f"{path} is not there: cargo build --release, or give --binary"
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo(binary, tmp_path_factory):
+    """`longshore demo`."""
+    running = server.Demo(binary, tmp_path_factory.mktemp("demo"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def demo_client(demo):
+    return demo.client("demo")
+
+
+def _s3_server(kind, tmp_path_factory):
+    running, found = s3.start(kind, tmp_path_factory.mktemp(kind) / "log")
+    yield found
+    process.stop(running)
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    yield from _s3_server("moto", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory):
+    yield from _s3_server("versitygw", tmp_path_factory)
+
+
+@pytest.fixture(scope="session", params=["moto", "versitygw"])
+def s3_server(request):
+    """Each S3 server in turn."""
+    return request.getfixturevalue(request.param)
+
+
+_buckets = itertools.count(1)
+
+
+@pytest.fixture
+def bucket(s3_server):
+    """A new bucket on each S3 server in turn."""
+    return s3_server.make_bucket(f"bucket-{next(_buckets)}")
+
+
+@pytest.fixture
+def moto_bucket(moto):
+    """A new bucket on moto."""
+    return moto.make_bucket(f"bucket-{next(_buckets)}")
+
+
+@pytest.fixture
+def versitygw_bucket(versitygw):
+    """A new bucket on versitygw."""
+    return versitygw.make_bucket(f"bucket-{next(_buckets)}")
+
+
+@pytest.fixture
+def serve(binary, tmp_path_factory):
+    """Starts `longshore serve` with these tenants; ended with the test."""
+    started = []
+
+    def start(tenants, **settings):
+        folder = tmp_path_factory.mktemp("serve")
+        tenants_file = folder / "tenants.yaml"
+        tenants_file.write_text(yaml.safe_dump({"tenants": tenants}))
+        started.append(server.serve(binary, folder, tenants_file, **settings))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture
+def serve_store(serve):
+    """Starts `longshore serve` with these stores of one tenant, and returns it with a client of that tenant."""
+
+    def start(stores, **settings):
+        running = serve({"acme": {"stores": stores}}, **settings)
+        return running, running.client("acme")
+
+    return start

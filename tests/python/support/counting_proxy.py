@@ -1,0 +1,47 @@
+"""A TCP proxy before an S3 server that counts what the server sends."""
+
+import contextlib
+import socket
+import threading
+from urllib.parse import urlsplit
+
+
+class CountingProxy:
+    """Relays connections to `endpoint`. `received` is the number of bytes that have come from there."""
+
+    def __init__(self, endpoint):
+        there = urlsplit(endpoint)
+        self._there = (there.hostname, there.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lock = threading.Lock()
+        self._sockets = []
+        self.received = 0
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._there)
+                self._sockets += [near, far]
+                threading.Thread(target=self._relay, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._relay, args=(far, near, True), daemon=True).start()
+
+    def _relay(self, source, sink, counted):
+        with contextlib.suppress(OSError):
+            while data := source.recv(64 * 1024):
+                if counted:
+                    with self._lock:
+                        self.received += len(data)
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        # shutdown wakes the thread that accepts; close alone would not.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for each in self._sockets:
+            each.close()

@@ -1,0 +1,105 @@
+"""Longshore itself, as a process."""
+
+import re
+import signal
+import urllib.error
+import urllib.request
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from . import process
+from .client import Client
+from .wait import eventually
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Server:
+    """A running `longshore demo` or `longshore serve`."""
+
+    def __init__(self, command, address, health_address, folder, environment):
+        self.address = address
+        self.health_address = health_address
+        self.out, self.log = folder / "stdout", folder / "stderr"
+        self.clients = []
+        with self.out.open("wb") as out, self.log.open("wb") as log:
+            self.process = process.start(command, stdout=out, stderr=log, env=environment, cwd=folder)
+        try:
+            eventually("the server is ready", self.is_ready, within=15)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def is_ready(self):
+        ended = self.process.poll()
+        assert ended is None, f"the server ended with {ended}: {self.log.read_text()}"
+        return self.ready_status() == 200
+
+    def ready_status(self):
+        """The HTTP status of /readyz; None where nobody answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://{self.health_address}/readyz", timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return None
+
+    def health(self, address=None, service=""):
+        """The answer of grpc.health.v1.Health/Check."""
+        options = [("grpc.enable_http_proxy", 0)]
+        with grpc.insecure_channel(address or self.address, options=options) as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            return check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+
+    def client(self, tenant=None, token=None):
+        client = Client(self.address, tenant, token)
+        self.clients.append(client)
+        return client
+
+    def memory(self, what):
+        """`VmRSS` (now) or `VmHWM` (its peak), in bytes."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return int(re.search(rf"^{what}:\s+(\d+) kB$", status.read(), re.MULTILINE)[1]) * 1024
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        for client in self.clients:
+            client.close()
+        process.stop(self.process)
+
+
+def serve(binary, folder, tenants_file, **settings):
+    """`longshore serve` on free ports; `settings` without their prefix."""
+    port, health_port = process.free_ports(2)
+    address, health_address = f"127.0.0.1:{port}", f"127.0.0.1:{health_port}"
+    variables = {"LISTEN_ADDR": address, "HEALTH_ADDR": health_address, "TENANTS_FILE": str(tenants_file),
+                 "AUTH": "none", **settings}
+    environment = process.bare_environment(**{f"LONGSHORE_{name}": value for name, value in variables.items()})
+    return Server([binary, "serve"], address, health_address, folder, environment)
+
+
+class Demo(Server):
+    """A running `longshore demo`."""
+
+    def __init__(self, binary, folder):
+        ports = process.free_ports(3)
+        address, s3, health = (f"127.0.0.1:{port}" for port in ports)
+        self.data = folder / "data"
+        command = [binary, "demo", "--data", self.data, "--listen", address, "--s3-listen", s3, "--health-listen", health]
+        self.s3_endpoint = f"http://{s3}"
+        super().__init__(command, address, health, folder, process.bare_environment())
+        eventually("the greeting is whole", lambda: "Ctrl-C" in self.greeting(), within=5)
+
+    def greeting(self):
+        return self.out.read_text()
