@@ -28,7 +28,7 @@ for name in ${SERVERS:-moto versitygw}; do
   CONFORMANCE_SERVER=$name CONFORMANCE_ENDPOINT=${said[endpoint]} CONFORMANCE_BUCKET=${said[bucket]} \
     CONFORMANCE_REGION=${said[region]} CONFORMANCE_ACCESS_KEY_ID=${said[access_key_id]} \
     CONFORMANCE_SECRET_ACCESS_KEY=${said[secret_access_key]} \
-    cargo test --locked --test conformance -- --nocapture --test-threads 4
+    cargo test --locked --test conformance -- --test-threads 4
   stop
 done
 rm -rf "$log"

@@ -121,9 +121,9 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => ErrorKind::AccessDenied,
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => ErrorKind::CredentialsExpired,
         "RequestTimeTooSkewed" => ErrorKind::ClockSkewed,
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" | "AuthorizationHeaderMalformed" => {
-            ErrorKind::CredentialsRejected
-        }
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" | "AuthorizationHeaderMalformed"
+        // versitygw's word for an unknown access key, with status 404
+        | "XAdminUserNotFound" => ErrorKind::CredentialsRejected,
         "SlowDown"
         | "Throttling"
         | "ThrottlingException"

@@ -10,6 +10,9 @@ async fn a_read_holds_its_conditions() {
     let house = House::open().await;
     let etag = house.put("k", "x").await.etag;
     let written = house.head("k").await.unwrap().meta.unwrap().last_modified.unwrap();
+    // A date in the future is no condition (RFC 9110, section 13.1.3), and some servers keep fractions of the second
+    // that the header leaves out: the next whole second has to be past.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let at = |seconds: i64| Some(Timestamp { seconds: written.seconds + seconds, nanos: 0 });
     let not_modified = Some((Code::FailedPrecondition, "NOT_MODIFIED".to_owned()));
     let failed = Some((Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));

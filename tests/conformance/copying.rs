@@ -99,7 +99,7 @@ async fn a_large_object_is_relayed_in_parts() {
 async fn tags_are_kept_or_replaced() {
     let house = House::open().await;
     if house.judges(Ability::Tags) {
-        let tags = HashMap::from([("quay".to_owned(), "7 & 8".to_owned())]);
+        let tags = HashMap::from([("quay".to_owned(), "7 + 8 @ north".to_owned())]);
         let request = PutRequest { key: "from".to_owned(), data: "x".into(), tags, ..PutRequest::default() };
         house.try_put(request).await.unwrap();
         // What a copy by parts and a relay read of the source themselves; judged by boto3 in tests/python.

@@ -105,7 +105,7 @@ impl House {
         let run = format!("run-{:016x}", fastrand::u64(..));
         let mut stores = BTreeMap::from([
             ("default".to_owned(), backend.store(&format!("{run}/"))),
-            ("other".to_owned(), backend.store(&format!("{run}-other/"))),
+            ("other".to_owned(), backend.store(&format!("other-{run}/"))),
             ("elsewhere".to_owned(), Backend::embedded(&elsewhere).store("")),
         ]);
         servers.push(elsewhere);
