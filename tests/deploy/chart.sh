@@ -33,16 +33,16 @@ render() { # NAME VALUES...
   "$python" "$here/rendered.py" "$work/$name.yaml" ${binary:+"$binary"}
 }
 
-render default
 for values in "$chart"/ci/*-values.yaml; do
   render "$(basename "$values" -values.yaml)" --values "$values"
 done
 
 echo "- what is refused"
+tenant=(--values "$chart/ci/minimal-values.yaml")
 refused() { # PART-OF-THE-MESSAGE ARGUMENTS...
   local message=$1
   shift
-  if "$helm" template longshore "$chart" "$@" >"$work/out" 2>&1; then fail "$* is accepted"; fi
+  if "$helm" template longshore "$chart" "${tenant[@]}" "$@" >"$work/out" 2>&1; then fail "$* is accepted"; fi
   grep -qF -- "$message" "$work/out" || { cat "$work/out" >&2; fail "$*: another message than \"$message\""; }
 }
 # By the schema: unknown names, wrong types, wrong words.
@@ -57,6 +57,7 @@ refused "invalid propertyName 'ACME'" --set tenants.config.tenants.ACME.stores.d
 refused "/podSecurityContext/runAsUser" --set podSecurityContext.runAsUser=0
 refused "/podSecurityContext/runAsNonRoot" --set podSecurityContext.runAsNonRoot=false
 # By the templates: what depends on two values.
+refused "without a tenant there is nothing to serve" --set tenants.config.tenants=null
 refused "must be larger than" --set shutdown.terminationGracePeriodSeconds=35
 refused "auth.allowInsecure" --set auth.mode=none
 
@@ -64,7 +65,7 @@ echo "- what follows from values"
 value() { # JSON-PATH-LIKE EXPRESSION, ARGUMENTS...
   local expression=$1
   shift
-  "$helm" template longshore "$chart" "$@" | "$python" -c '
+  "$helm" template longshore "$chart" "${tenant[@]}" "$@" | "$python" -c '
 import sys, yaml
 d = {m["kind"]: m for m in yaml.safe_load_all(sys.stdin) if m}
 pod = d["Deployment"]["spec"]["template"]
