@@ -64,7 +64,7 @@ class SilentUpload:
 
 @pytest.mark.parametrize("mib, parts", [(20, 2), (0, 1)], ids=["while it is silent", "while it is sending"])
 def test_a_caller_that_is_killed(bucket, server, mib, parts):
-    environment = process.bare_environment(PYTHONPATH=f"{HERE}:{stubs.FOLDER}", GRPC_VERBOSITY="NONE")
+    environment = process.bare_environment(**{stubs.VARIABLE: stubs.generate(), "GRPC_VERBOSITY": "NONE"})
     caller = process.start(
         [sys.executable, "-m", "support.uploader", server.address, "acme", "cut", mib], stdin=subprocess.PIPE,
         env=environment, cwd=HERE)

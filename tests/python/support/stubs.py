@@ -1,7 +1,9 @@
 """Generates the Python client from proto/ into a temporary folder, as a caller of Longshore would."""
 
 import atexit
+import functools
 import importlib.resources
+import os
 import shutil
 import sys
 import tempfile
@@ -10,21 +12,26 @@ from grpc_tools import protoc
 
 from .paths import PROTO
 
-FOLDER = None
+# Names the folder to the processes that the tests start.
+VARIABLE = "STUBS_FOLDER"
 
 
+@functools.cache
 def generate():
-    """Makes `import longshore.v1.…` work in this process; `FOLDER` is what another needs in PYTHONPATH."""
-    global FOLDER
-    if FOLDER:
-        return FOLDER
-    FOLDER = tempfile.mkdtemp(prefix="longshore-stubs-")
-    atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+    """Makes `import longshore.v1.…` work in this process. Returns the folder."""
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        folder = tempfile.mkdtemp(prefix="longshore-stubs-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _compile(folder)
+    sys.path.insert(0, folder)
+    return folder
+
+
+def _compile(folder):
     google = importlib.resources.files("grpc_tools") / "_proto"
     files = [str(file.relative_to(PROTO)) for file in sorted(PROTO.rglob("*.proto"))]
     failed = protoc.main(
-        ["protoc", f"-I{PROTO}", f"-I{google}", f"--python_out={FOLDER}", f"--grpc_python_out={FOLDER}", *files])
+        ["protoc", f"-I{PROTO}", f"-I{google}", f"--python_out={folder}", f"--grpc_python_out={folder}", *files])
     if failed:
         raise RuntimeError(f"protoc refused {PROTO}: exit code {failed}")
-    sys.path.insert(0, FOLDER)
-    return FOLDER
