@@ -57,7 +57,7 @@ refused "invalid propertyName 'ACME'" --set tenants.config.tenants.ACME.stores.d
 refused "/podSecurityContext/runAsUser" --set podSecurityContext.runAsUser=0
 refused "/podSecurityContext/runAsNonRoot" --set podSecurityContext.runAsNonRoot=false
 # By the templates: what depends on two values.
-refused "without a tenant there is nothing to serve" --set tenants.config.tenants=null
+refused "without a tenant there is nothing to serve" --set tenants.config.tenants.acme=null
 refused "must be larger than" --set shutdown.terminationGracePeriodSeconds=35
 refused "auth.allowInsecure" --set auth.mode=none
 
