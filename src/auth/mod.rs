@@ -11,9 +11,9 @@ pub use refusal::{Missing, Refusal};
 /// One thing that a caller may be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
-    /// Head, Get, GetRanges, GetTags, and the source of Copy.
+    /// Head, Get, GetRanges, GetTags, and the source of Copy and Rename.
     Read,
-    /// Put, Upload, PutTags, and the destination of Copy and Rename.
+    /// Put, Upload, PutTags, DeleteTags, and the destination of Copy and Rename.
     Write,
     /// Delete, DeleteMany, and the source of Rename.
     Delete,

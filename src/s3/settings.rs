@@ -14,7 +14,8 @@ pub struct BucketSettings {
     /// Whether the bucket is part of the host name. Default: false, the bucket is the path's first segment.
     /// A bucket with dots in its name stays in the path under TLS, since no certificate matches it.
     pub virtual_hosted_style: bool,
-    /// Whether the payload is left out of the signature. `None`, the default: signed over plain HTTP, unsigned over TLS.
+    /// Whether the payload is left out of the signature. `None`, the default: left out over TLS where a checksum goes with
+    /// it, signed otherwise.
     pub unsigned_payload: Option<bool>,
     /// Whether requests go unsigned. Default: false.
     pub skip_signature: bool,

@@ -10,7 +10,7 @@ use super::{
     part_size::{MAX_PART, MAX_PARTS},
 };
 use crate::{
-    s3::{CopyCondition, CopySource, NewObject, Replacement},
+    s3::{CopyCondition, CopySource, NewObject, Replacement, WriteCondition},
     transport::Payload,
 };
 
@@ -90,7 +90,12 @@ impl S3Store {
 
     /// `CopyObject`.
     async fn copy_by_s3(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
-        let standard = self.condition(job.destination, &job.options.mode).await?;
+        let by_header = matches!(self.settings().copy_if_not_exists, CopyIfNotExists::Header { .. });
+        // A header of the server's own stands for itself: `conditional_put` is about the standard ones.
+        let standard = match job.options.mode {
+            WriteMode::Create if by_header => WriteCondition::Absent,
+            ref mode => self.condition(job.destination, mode).await?,
+        };
         let (condition, exists) = match (&self.settings().copy_if_not_exists, &job.options.mode) {
             (CopyIfNotExists::Header { name, value, status }, WriteMode::Create) => {
                 (CopyCondition::Header { name: name.clone(), value: value.clone() }, *status)
