@@ -149,7 +149,8 @@ impl Client {
         let mut corrected = Vec::new();
         let mut unclear = false;
         loop {
-            let outcome = match self.attempt(request, &payload_hash).await {
+            let place = self.place();
+            let outcome = match self.attempt(request, &payload_hash, &place).await {
                 Ok(answer) => T::read(answer, request.subject()).await,
                 Err(failure) => Err(failure),
             };
@@ -161,7 +162,7 @@ impl Client {
                 Err(failure) => failure,
             };
             unclear |= failure.error.unclear();
-            if !attempts.again(self.correct(&failure, &mut corrected)).await {
+            if !attempts.again(self.correct(&failure, &place, &mut corrected)).await {
                 let error =
                     failure.error.after_attempts(attempts.made(), attempts.elapsed()).with_unclear(unclear);
                 return Err(if attempts.quota_exhausted() { error.with_quota_exhausted() } else { error });
@@ -170,8 +171,8 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, request: &Request, payload_hash: &str) -> Result<Answer, Failure> {
-        let head = self.head(request, payload_hash).await.map_err(failure::fatal)?;
+    async fn attempt(&self, request: &Request, payload_hash: &str, place: &Place) -> Result<Answer, Failure> {
+        let head = self.head(request, payload_hash, place).await.map_err(failure::fatal)?;
         let answer = match self.http.send(head, &request.payload).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -191,8 +192,12 @@ impl Client {
     }
 
     /// Line and headers of one attempt, signed with the credentials and the clock of this moment.
-    async fn head(&self, request: &Request, payload_hash: &str) -> Result<http::request::Parts, Error> {
-        let place = self.place();
+    async fn head(
+        &self,
+        request: &Request,
+        payload_hash: &str,
+        place: &Place,
+    ) -> Result<http::request::Parts, Error> {
         let path = place.endpoint.path(request.key.as_deref());
         let query = request.canonical_query();
         let mut headers = request.headers.clone();
@@ -238,14 +243,19 @@ impl Client {
     }
 
     /// Applies what a failure sets right, each kind once for a request; a region once more than known is none.
-    fn correct(&self, failure: &Failure, corrected: &mut Vec<std::mem::Discriminant<Correction>>) -> Again {
+    fn correct(
+        &self,
+        failure: &Failure,
+        used: &Place,
+        corrected: &mut Vec<std::mem::Discriminant<Correction>>,
+    ) -> Again {
         let Some(correction) = &failure.correction else { return failure.again };
         let kind = std::mem::discriminant(correction);
         if corrected.contains(&kind) {
             return failure.again;
         }
         let applied = match correction {
-            Correction::Region(region) => self.move_to(region),
+            Correction::Region(region) => self.move_to(region, &used.region),
             Correction::Clock(theirs) => {
                 self.clock_offset.store(seconds_between(SystemTime::now(), *theirs), Ordering::Relaxed);
                 true
@@ -256,21 +266,21 @@ impl Client {
         if applied { Again::Now } else { failure.again }
     }
 
-    fn move_to(&self, region: &str) -> bool {
+    /// Whether `region` is another than the one that an attempt was signed for. A call beside this one may have
+    /// found it already.
+    fn move_to(&self, region: &str, used: &str) -> bool {
         let plausible = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !plausible || region == used {
+            return false;
+        }
         let Ok(endpoint) = Endpoint::of(&self.settings, region) else { return false };
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let moved = plausible && place.region != region;
-        if moved {
-            tracing::info!(
-                bucket = self.settings.bucket,
-                from = place.region,
-                to = region,
-                "the bucket is in another region"
-            );
+        if place.region != region {
+            let bucket = &self.settings.bucket;
+            tracing::info!(bucket, from = place.region, to = region, "the bucket is in another region");
             *place = Place { region: region.to_owned(), endpoint };
         }
-        moved
+        true
     }
 
     fn place(&self) -> Place {

@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Deleted, Error, ErrorKind, ServiceDetails, failure, request::Request, xml};
+use super::{Client, Deleted, Error, ServiceDetails, failure, request::Request, xml};
 
 /// A key, and one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,7 +102,8 @@ fn outcomes(result: DeleteResult) -> Outcomes {
         outcomes.insert(ObjectId { key: entry.key, version: known(entry.version_id) }, Ok(deleted));
     }
     for entry in result.errors {
-        let kind = failure::by_code(&entry.code).unwrap_or(ErrorKind::InvalidRequest);
+        // A code that means nothing here leaves the key without an outcome: a request of its own tells more.
+        let Some(kind) = failure::by_code(&entry.code) else { continue };
         let message: String = entry.message.chars().filter(|c| !c.is_control()).take(300).collect();
         let service = ServiceDetails { code: entry.code, ..ServiceDetails::default() };
         let error =
@@ -115,6 +116,7 @@ fn outcomes(result: DeleteResult) -> Outcomes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::ErrorKind;
 
     fn id(key: &str, version: Option<&str>) -> ObjectId {
         ObjectId { key: key.to_owned(), version: version.map(str::to_owned) }

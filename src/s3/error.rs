@@ -24,6 +24,8 @@ pub enum ErrorKind {
     NotModified,
     /// The range begins beyond the object's end.
     RangeNotSatisfiable,
+    /// The object is archived: it has to be restored before it can be read.
+    ObjectArchived,
     /// Another write to the same key is under way.
     Conflict,
     /// The object was replaced while it was read or copied.

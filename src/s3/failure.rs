@@ -52,8 +52,11 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, sub
     };
     let kind = kind(status, &details.code, headers, subject);
     let again = again(kind, subject).waiting(retry_after(headers));
-    let unclear =
-        status.is_server_error() || matches!(kind, ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout);
+    let unclear = status.is_server_error()
+        || matches!(
+            kind,
+            ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout | ErrorKind::BackendProtocol
+        );
     let region = said.region.unwrap_or_else(|| text(headers, "x-amz-bucket-region"));
     let error = Error::new(kind, sentence(kind, &details, &said.message))
         .with_retry_after(retry_after(headers))
@@ -115,7 +118,8 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" | "Redirect" => {
             ErrorKind::WrongRegion
         }
-        "PreconditionFailed" | "InvalidObjectState" => ErrorKind::PreconditionFailed,
+        "PreconditionFailed" => ErrorKind::PreconditionFailed,
+        "InvalidObjectState" => ErrorKind::ObjectArchived,
         "ConditionalRequestConflict" | "OperationAborted" => ErrorKind::Conflict,
         "InvalidRange" => ErrorKind::RangeNotSatisfiable,
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => ErrorKind::AccessDenied,
@@ -140,6 +144,8 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         | "SlowDownWrite" => ErrorKind::Throttled,
         "InternalError" | "ServiceUnavailable" | "Busy" | "IncompleteBody" => ErrorKind::BackendUnavailable,
         "RequestTimeout" | "RequestTimeoutException" => ErrorKind::BackendTimeout,
+        "InvalidArgument" | "InvalidRequest" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "EntityTooLarge"
+        | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag" | "InvalidStorageClass" | "MalformedXML" => ErrorKind::InvalidRequest,
         "NotImplemented" => ErrorKind::OperationNotSupported,
         "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
             ErrorKind::ChecksumMismatch
@@ -246,6 +252,7 @@ fn plainly(kind: ErrorKind) -> &'static str {
         ErrorKind::ClockSkewed => "the clocks of Longshore and S3 differ too much",
         ErrorKind::PreconditionFailed => "a condition does not hold",
         ErrorKind::NotModified => "the object has not changed",
+        ErrorKind::ObjectArchived => "the object is archived and has to be restored before it can be read",
         ErrorKind::Conflict => "another write to this key is under way",
         ErrorKind::RangeNotSatisfiable => "the range begins beyond the object's end",
         ErrorKind::Throttled => "S3 asks for fewer requests",
@@ -299,6 +306,8 @@ mod tests {
             (400, "RequestTimeout", K::BackendTimeout, LATER_AFTER_TIMEOUT),
             (501, "NotImplemented", K::OperationNotSupported, Again::No),
             (400, "EntityTooSmall", K::InvalidRequest, Again::No),
+            (200, "InvalidPart", K::InvalidRequest, Again::No),
+            (403, "InvalidObjectState", K::ObjectArchived, Again::No),
             (400, "BadDigest", K::ChecksumMismatch, Again::No),
             (200, "InternalError", K::BackendUnavailable, LATER),
             (200, "SlowDown", K::Throttled, LATER),

@@ -140,7 +140,9 @@ impl S3Store {
             let (store, upload, source) = (self.clone(), multipart.upload().clone(), job.pinned.clone());
             let number = multipart.next_number();
             multipart.start(0, async move {
-                store.client().upload_part_copy(&upload, number, &source, range, store.deadline).await
+                let client = store.client();
+                let copied = client.upload_part_copy(&upload, number, &source, range, store.deadline).await;
+                copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))
             });
         }
         multipart.complete(None).await.map(|(meta, _)| meta)

@@ -48,7 +48,10 @@ impl S3Store {
         let first = ListOptions {
             prefix: options.prefix,
             start_after: options.start_after,
-            page_size: PAGE,
+            page_size: options
+                .limit
+                .and_then(|limit| u16::try_from(limit).ok())
+                .map_or(PAGE, |limit| limit.clamp(1, PAGE)),
             ..ListOptions::default()
         };
         let walk = Walk {

@@ -101,7 +101,7 @@ impl Multipart {
             .await;
         let meta = match outcome {
             Err(error) if self.condition == WriteCondition::None && error.unclear() => {
-                self.recognise(error).await?
+                self.recognise(whole, error).await?
             }
             outcome => store.settle(&self.upload.key, &self.object, &self.condition, outcome).await?,
         };
@@ -109,16 +109,18 @@ impl Multipart {
         Ok((meta, u32::try_from(self.done.len()).unwrap_or(u32::MAX)))
     }
 
-    /// The completion's answer was lost: the object that is there is ours if it has the ETag of our parts.
-    async fn recognise(&self, error: Error) -> Result<ObjectMeta, Error> {
-        let Some(expected) = expected_etag(&self.done) else { return Err(error) };
+    /// The completion's answer was lost: the object that is there is ours if it has the checksum of our bytes, or the
+    /// ETag of our parts.
+    async fn recognise(&self, whole: Option<&Checksum>, error: Error) -> Result<ObjectMeta, Error> {
         let current = ReadOptions::default();
         let found =
             self.store.client().head_object(current.selecting(&self.upload.key), self.store.deadline).await;
-        match found {
-            Ok(found) if found.meta.etag.trim_matches('"') == expected.trim_matches('"') => Ok(found.meta),
-            _ => Err(error),
-        }
+        let Ok(found) = found else { return Err(error) };
+        let expected = expected_etag(&self.done);
+        let same_etag =
+            expected.is_some_and(|etag| etag.trim_matches('"') == found.meta.etag.trim_matches('"'));
+        let same_bytes = whole.is_some_and(|checksum| found.meta.checksums.contains(checksum));
+        if same_etag || same_bytes { Ok(found.meta) } else { Err(error) }
     }
 
     fn record(

@@ -1,6 +1,6 @@
 //! Renaming, which S3 has not: a copy, then a delete.
 
-use super::{CopyOptions, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, StoreSettings, WriteMode};
+use super::{CopyOptions, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, WriteMode};
 
 impl S3Store {
     /// Copies as [`S3Store::copy_from`], then deletes the source, if it is still what was copied. If the second half
@@ -15,9 +15,8 @@ impl S3Store {
     ) -> Result<ObjectMeta, Error> {
         let from = source.full_key(key, "source.key")?;
         let to = self.full_key(destination, "destination.key")?;
-        if from == to && same_bucket(self.settings(), source.settings()) {
-            let message = "destination.key is the source itself: give another key";
-            return Err(Error::invalid_field("destination.key", message));
+        if from == to && self.settings().bucket.bucket == source.settings().bucket.bucket {
+            self.require_another_object(source, &from).await?;
         }
         let options = CopyOptions { mode, ..CopyOptions::default() };
         let (copied, original) = self.copy_pinned(source, key, destination, options).await?;
@@ -47,13 +46,27 @@ impl S3Store {
         }
         self.client().delete_object(full_key, None, None, self.deadline).await.map(drop)
     }
-}
 
-fn same_bucket(one: &StoreSettings, other: &StoreSettings) -> bool {
-    let place = |settings: &StoreSettings| {
-        let endpoint =
-            settings.bucket.endpoint.as_deref().map(|url| url.trim_end_matches('/').to_ascii_lowercase());
-        (endpoint, settings.bucket.bucket.clone())
-    };
-    place(one) == place(other)
+    /// Bucket and key are the same: the source is the destination itself, unless the stores are on different servers.
+    /// One server has many spellings (name or address, with or without its port), so the objects are compared and not
+    /// the endpoints alone: a rename onto itself would end in deleting the only copy.
+    async fn require_another_object(&self, source: &S3Store, full_key: &str) -> Result<(), Error> {
+        let current = ReadOptions::default();
+        let ours = self.client().head_object(current.selecting(full_key), self.deadline);
+        let theirs = source.client().head_object(current.selecting(full_key), self.deadline);
+        let (ours, theirs) = futures::future::join(ours, theirs).await;
+        let different = match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                let seen = |meta: ObjectMeta| (meta.etag, meta.last_modified, meta.version, meta.size);
+                seen(ours.meta) != seen(theirs.meta)
+            }
+            (Err(missing), Ok(_)) => missing.kind() == ErrorKind::ObjectNotFound,
+            (_, Err(error)) => return Err(error),
+        };
+        if different && self.settings().bucket.endpoint != source.settings().bucket.endpoint {
+            return Ok(());
+        }
+        let message = "destination.key is the source itself: give another key";
+        Err(Error::invalid_field("destination.key", message))
+    }
 }

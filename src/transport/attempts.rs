@@ -114,8 +114,9 @@ impl<'a> Attempts<'a> {
         }
         let jittered = bound(&self.policy.backoff, self.pauses).mul_f64(fastrand::f64());
         let pause = jittered.max(wait.unwrap_or_default());
-        let begin = Instant::now() + pause;
-        let too_late = begin > self.begun + self.policy.retry_timeout
+        // A server may ask for any length of time: what no clock can hold is too late.
+        let begin = Instant::now().checked_add(pause)?;
+        let too_late = begin - self.begun > self.policy.retry_timeout
             || self.deadline.is_some_and(|deadline| begin >= deadline);
         (!too_late).then_some(pause)
     }
@@ -185,6 +186,14 @@ mod tests {
         assert!(!Attempts::new(&policy, &quota, deadline).again(later).await);
         let short = RetryPolicy { retry_timeout: Duration::from_secs(59), ..policy };
         assert!(!Attempts::new(&short, &quota, None).again(later).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_beyond_every_clock_is_no_panic() {
+        let (policy, quota) = (policy(), RetryQuota::default());
+        let wait = Some(Duration::MAX);
+        let later = Again::Later { cost: RetryCost::Failure, wait };
+        assert!(!Attempts::new(&policy, &quota, None).again(later).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{TransportError, TransportErrorKind};
+use super::{TransportError, TransportErrorKind, options::after};
 
 /// The largest frame of a request body. Progress is seen frame by frame, so a frame must go out within
 /// the read timeout even on a slow link.
@@ -134,7 +134,7 @@ impl ResponseBody {
     /// a slow reader is never taken for a stalled server.
     pub async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
         loop {
-            let patience = Instant::now() + self.read_timeout;
+            let patience = after(self.read_timeout);
             let until = self.deadline.map_or(patience, |deadline| deadline.min(patience));
             let frame = match tokio::time::timeout_at(until, self.incoming.frame()).await {
                 Ok(frame) => frame?,

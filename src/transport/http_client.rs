@@ -19,7 +19,7 @@ use hyper_util::{
 };
 use tokio::time::Instant;
 
-use super::{ClientOptions, Payload, RequestBody, ResponseBody, connector::Connector};
+use super::{ClientOptions, Payload, RequestBody, ResponseBody, connector::Connector, options::after};
 
 /// Why no whole answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,8 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.pool_idle_timeout)
             .pool_max_idle_per_host(options.pool_max_idle_per_host)
+            // Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
+            .http1_max_headers(512)
             .build(connector);
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
     }
@@ -101,7 +103,7 @@ impl HttpClient {
         let (body, taken) = payload.body();
         let mut request = Request::from_parts(head, body);
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.timeout.map(after);
         let response = self.watched(request, &taken, deadline).await?;
         Ok(response.map(|incoming| ResponseBody::new(incoming, self.read_timeout, deadline)))
     }
@@ -116,7 +118,7 @@ impl HttpClient {
         let mut sending = pin!(self.pool.request(request));
         let mut seen = 0;
         loop {
-            let patience = Instant::now() + self.read_timeout;
+            let patience = after(self.read_timeout);
             let until = deadline.map_or(patience, |deadline| deadline.min(patience));
             match tokio::time::timeout_at(until, sending.as_mut()).await {
                 Ok(answer) => return answer.map_err(|error| classify(&error)),

@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+/// Longer than any call: what a length of time beyond the clock's end comes to.
+const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
+
+/// The instant after `period`.
+pub(super) fn after(period: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(period).unwrap_or(now + NEVER)
+}
+
 /// A store's `client_options`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientOptions {

@@ -35,8 +35,6 @@ pub(crate) enum Ability {
 
 const LIMITS: &[(&str, Ability, &str)] = &[
     ("embedded", Ability::ReadConditions, "s3s-fs ignores conditions on GET"),
-    ("embedded", Ability::CreateByMultipart, "s3s-fs ignores conditions on CompleteMultipartUpload"),
-    ("embedded", Ability::UpdateByMultipart, "s3s-fs ignores conditions on CompleteMultipartUpload"),
     ("embedded", Ability::Tags, "s3s-fs has no tags"),
     ("embedded", Ability::OddKeys, "s3s-fs keeps objects as files named by their keys"),
     ("embedded", Ability::LineFeedInKey, "s3s-fs keeps objects as files named by their keys"),

@@ -236,7 +236,7 @@ async fn a_servers_own_status_may_mean_that_the_key_exists() {
 async fn a_rename_deletes_only_what_it_copied() {
     let server = with_source("5").await;
     let store = server.store();
-    store.rename_from(&store, "from", "to", WriteMode::Overwrite).await.unwrap_or_default();
+    store.rename_from(&store, "from", "to", WriteMode::Overwrite).await.unwrap();
     let deletion = server.seen().pop().unwrap();
     assert_eq!((deletion.line().as_str(), deletion.header("if-match")), ("DELETE /b/from", Some("\"s\"")));
     let changed = Scripted::start(|_, seen| match seen.method.as_str() {

@@ -98,6 +98,13 @@ impl Deletion {
             Some((name, _)) if message.store.is_empty() || message.store == *name => name,
             Some(_) => return Err(Failure::field("store", "differs from that of the first message")),
         };
+        if message.objects.len() > MOST_IN_A_MESSAGE {
+            let found = message.objects.len();
+            return Err(Failure::field(
+                "objects",
+                format!("has {found} entries: send at most {MOST_IN_A_MESSAGE}"),
+            ));
+        }
         for object in message.objects {
             let outcome = check(&self.call, name, &object).err();
             self.pending.push(object, outcome, Instant::now());
@@ -105,6 +112,9 @@ impl Deletion {
         Ok(())
     }
 }
+
+/// Keys that wait cost memory of their own, and one message of empty ones could hold millions.
+const MOST_IN_A_MESSAGE: usize = 10_000;
 
 enum More {
     Message(pb::DeleteManyRequest),
