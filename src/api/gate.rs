@@ -22,7 +22,7 @@ const DEFAULT_STORE: &str = "default";
 /// The metadata that names the tenant.
 const TENANT: &str = "x-longshore-tenant";
 
-/// The longest name of a tenant; a longer text is not repeated to whoever sent it.
+/// The longest name of a tenant or a store; a longer text is not repeated to whoever sent it.
 const MAX_NAME: usize = 64;
 
 /// Lets calls in. Cheap to clone.
@@ -161,6 +161,12 @@ impl Call {
 
     /// Asks the grant for `access` to `scope` of the store `name`.
     pub(crate) fn permit(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<(), Failure> {
+        if name.len() > MAX_NAME {
+            return Err(Failure::field(
+                "store",
+                format!("is longer than {MAX_NAME} characters: no store is called so"),
+            ));
+        }
         Ok(self.actor.authorize(access, store_name(name), scope)?)
     }
 

@@ -81,7 +81,7 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
         call.permit(Access::Delete, name, Scope::Prefix(""))?;
     }
     let steps = match call.store(name) {
-        Ok(store) => store.check(request.probe_writes).await.into_iter().map(step).collect(),
+        Ok(store) => Box::pin(store.check(request.probe_writes)).await.into_iter().map(step).collect(),
         // A store that cannot be built does not work either, and that is what was asked.
         Err(Failure::Store(error)) => vec![unbuilt(&error)],
         Err(failure) => return Err(failure),

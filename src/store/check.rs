@@ -1,16 +1,17 @@
 //! Looking whether a store works, and saying what would mend it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{CheckStep, Error, ErrorKind, ListOptions, ObjectId, S3Store, WriteMode, WriteOptions};
+use super::{CheckStep, Error, ErrorKind, ListOptions, ObjectMeta, S3Store, multipart::Multipart};
+use crate::s3::{NewObject, WriteCondition};
 
 impl S3Store {
     /// Looks whether the store works, step by step, up to the first that fails. `probe_writes` writes one scratch key
-    /// and deletes it, to see whether the server honours conditions: if it ignores them, conditional writes are refused
-    /// from then on. If the future is dropped, the scratch key may stay.
+    /// and deletes it, to see whether the server honours conditions: the kinds of write on which it ignores them are
+    /// refused from then on. If the future is dropped, the scratch key may stay.
     pub async fn check(&self, probe_writes: bool) -> Vec<CheckStep> {
         let mut steps = Vec::new();
         let credentials = async {
@@ -30,35 +31,68 @@ impl S3Store {
     }
 
     async fn probe(&self, steps: &mut Vec<CheckStep>) {
-        let key = format!(".longshore-check-{:016x}", fastrand::u64(..));
-        let put = async |data: &'static str, mode: WriteMode| {
-            let options = WriteOptions { mode, ..WriteOptions::default() };
-            self.put(&key, Bytes::from_static(data.as_bytes()), options).await
+        let key = self.full_prefix(&format!(".longshore-check-{:016x}", fastrand::u64(..)));
+        let written = async {
+            self.probe_put(&key, &WriteCondition::None).await.map(|_| "a scratch key was written".to_owned())
         };
-        let created = async {
-            put("1", WriteMode::Create).await?;
-            refused(put("2", WriteMode::Create).await, ErrorKind::AlreadyExists)
-        };
-        let other =
-            WriteMode::Update { etag: "\"00000000000000000000000000000000\"".to_owned(), version: None };
-        let updated = async { refused(put("3", other).await, ErrorKind::PreconditionFailed) };
-        let honoured =
-            run(steps, "create_condition", created).await && run(steps, "update_condition", updated).await;
-        let ignored = steps.last().and_then(|step| step.outcome.as_ref().err()).map(Error::kind)
-            == Some(ErrorKind::ConditionsNotSupported);
-        if honoured || ignored {
-            self.inner.ignores_conditions.store(ignored, Ordering::Relaxed);
+        if !run(steps, "write", written).await {
+            return;
         }
-        let object = ObjectId { key: key.clone(), version: None };
-        let deleted = async { self.delete(&object).await.map(|_| "the scratch key is gone".to_owned()) };
+        let puts = self.probe_put(&key, &WriteCondition::Absent);
+        if run(steps, "create_condition", refused(puts)).await {
+            let other = other();
+            run(steps, "update_condition", refused(self.probe_put(&key, &other))).await;
+        }
+        remember(steps, &self.inner.puts_ignore_conditions);
+        let completes = self.probe_complete(&key, WriteCondition::Absent);
+        if run(steps, "multipart_create_condition", refused(completes)).await {
+            let completes = self.probe_complete(&key, other());
+            run(steps, "multipart_update_condition", refused(completes)).await;
+        }
+        remember(steps, &self.inner.completes_ignore_conditions);
+        let deleted = async {
+            let deleted = self.client().delete_object(&key, None, None, self.deadline).await;
+            deleted.map(|_| "the scratch key is gone".to_owned())
+        };
         run(steps, "delete", deleted).await;
+    }
+
+    async fn probe_put(&self, full_key: &str, condition: &WriteCondition) -> Result<ObjectMeta, Error> {
+        let (object, payload) = (NewObject::default(), Bytes::from_static(b"1").into());
+        self.client().put_object(full_key, payload, &object, condition, None, self.deadline).await
+    }
+
+    async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<ObjectMeta, Error> {
+        let (object, key) = (NewObject::default(), full_key.to_owned());
+        let mut multipart = Multipart::begin(self, key, object, condition, None).await?;
+        let (store, upload) = (self.clone(), multipart.upload().clone());
+        multipart.start(1, async move {
+            store.client().upload_part(&upload, 1, Bytes::from_static(b"1").into(), store.deadline).await
+        });
+        multipart.complete(None).await.map(|(meta, _)| meta)
+    }
+}
+
+/// A condition that the scratch key does not meet.
+fn other() -> WriteCondition {
+    WriteCondition::Unchanged("\"00000000000000000000000000000000\"".to_owned())
+}
+
+/// Notes what the last step found of conditions: honoured, ignored, or nothing.
+fn remember(steps: &[CheckStep], ignored: &AtomicBool) {
+    match steps.last().map(|step| step.outcome.as_ref().map_err(Error::kind)) {
+        Some(Ok(_)) => ignored.store(false, Ordering::Relaxed),
+        Some(Err(ErrorKind::ConditionsNotSupported)) => ignored.store(true, Ordering::Relaxed),
+        _ => {}
     }
 }
 
 /// What should have been refused, and was or was not.
-fn refused(outcome: Result<super::ObjectMeta, Error>, expected: ErrorKind) -> Result<String, Error> {
-    match outcome {
-        Err(error) if error.kind() == expected => Ok("a condition that does not hold was refused".to_owned()),
+async fn refused(write: impl Future<Output = Result<ObjectMeta, Error>>) -> Result<String, Error> {
+    match write.await {
+        Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists) => {
+            Ok("a condition that does not hold was refused".to_owned())
+        }
         Err(error) => Err(error),
         Ok(_) => {
             let message = "the server wrote although the condition does not hold";

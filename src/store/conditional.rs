@@ -1,15 +1,33 @@
 //! Writes that take effect only if something is so, and knowing whose effect one was.
 
+use std::sync::atomic::Ordering;
+
 use super::{ConditionalPut, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, WriteMode};
 use crate::s3::{NewObject, WriteCondition};
 
+/// The request that carries a condition: a server may know conditions on one and ignore them on another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// PutObject.
+    Put,
+    /// CompleteMultipartUpload.
+    Complete,
+    /// CopyObject.
+    Copy,
+}
+
 impl S3Store {
     /// The condition of a write in `mode`. A version is compared here and now, since S3 knows no condition on it.
-    pub(super) async fn condition(&self, full_key: &str, mode: &WriteMode) -> Result<WriteCondition, Error> {
+    pub(super) async fn condition(
+        &self,
+        full_key: &str,
+        mode: &WriteMode,
+        carrier: Carrier,
+    ) -> Result<WriteCondition, Error> {
         if *mode == WriteMode::Overwrite {
             return Ok(WriteCondition::None);
         }
-        self.require_conditions()?;
+        self.require_conditions(carrier)?;
         match mode {
             WriteMode::Overwrite => Ok(WriteCondition::None),
             WriteMode::Create => Ok(WriteCondition::Absent),
@@ -22,13 +40,20 @@ impl S3Store {
         }
     }
 
-    fn require_conditions(&self) -> Result<(), Error> {
+    fn require_conditions(&self, carrier: Carrier) -> Result<(), Error> {
         let refused = |message| Err(Error::new(ErrorKind::ConditionsNotSupported, message));
         if self.settings().conditional_put == ConditionalPut::Disabled {
             return refused("the store's conditional_put is disabled: only overwrite is possible");
         }
-        if self.ignores_conditions() {
-            return refused("the S3 server ignores conditions on writes, as a check of the store has found");
+        let ignored = match carrier {
+            Carrier::Put => &self.inner.puts_ignore_conditions,
+            Carrier::Complete => &self.inner.completes_ignore_conditions,
+            Carrier::Copy => return Ok(()),
+        };
+        if ignored.load(Ordering::Relaxed) {
+            return refused(
+                "the S3 server ignores conditions on this kind of write, as a check of the store has found",
+            );
         }
         Ok(())
     }

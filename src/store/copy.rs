@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{
     Attributes, ByteRange, Conditions, CopyIfNotExists, CopyOptions, Error, ErrorKind, Head, ObjectMeta,
     ReadOptions, S3Store, StoreSettings, Tags, UploadClaim, UploadOptions, WriteMode, WriteOptions,
+    conditional::Carrier,
     multipart::Multipart,
     part_size::{MAX_PART, MAX_PARTS},
 };
@@ -94,7 +95,7 @@ impl S3Store {
         // A header of the server's own stands for itself: `conditional_put` is about the standard ones.
         let standard = match job.options.mode {
             WriteMode::Create if by_header => WriteCondition::Absent,
-            ref mode => self.condition(job.destination, mode).await?,
+            ref mode => self.condition(job.destination, mode, Carrier::Copy).await?,
         };
         let (condition, exists) = match (&self.settings().copy_if_not_exists, &job.options.mode) {
             (CopyIfNotExists::Header { name, value, status }, WriteMode::Create) => {
@@ -117,15 +118,29 @@ impl S3Store {
             .client()
             .copy_object(&job.pinned, job.destination, &replacement, &condition, self.deadline)
             .await;
-        let outcome = outcome.map_err(|error| exists_by_status(error, exists));
+        let outcome = match outcome.map_err(|error| exists_by_status(error, exists)) {
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
+                Err(self.whose_condition(&job, error).await)
+            }
+            outcome => outcome,
+        };
         let ours = NewObject { write_id, ..NewObject::default() };
         let settled = self.settle(job.destination, &ours, &standard, outcome).await;
         settled.map_err(|error| source_changed(error, &job.options.mode))
     }
 
+    /// `CopyObject` has conditions on both ends and one answer: the source is looked at again.
+    async fn whose_condition(&self, job: &Job<'_>, error: Error) -> Error {
+        let current = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
+        match job.source.client().head_object(current.selecting(&job.pinned.key), self.deadline).await {
+            Ok(found) if found.meta.etag == job.pinned.etag => error,
+            _ => source_changed(error, &WriteMode::Overwrite),
+        }
+    }
+
     /// A multipart upload of parts that S3 copies. S3 drops attributes and tags on this way, so they are said anew.
     async fn copy_by_parts(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
-        let condition = self.condition(job.destination, &job.options.mode).await?;
+        let condition = self.condition(job.destination, &job.options.mode, Carrier::Complete).await?;
         let object = NewObject {
             tags: self.tags_of(&job).await?,
             attributes: job.options.attributes.unwrap_or(job.head.attributes),

@@ -17,10 +17,7 @@ mod rename;
 mod settings;
 mod upload;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::time::Instant;
 
@@ -56,8 +53,10 @@ struct Inner {
     settings: StoreSettings,
     client: Client,
     tasks: Tasks,
-    /// A check found that the server ignores conditions on writes.
-    ignores_conditions: AtomicBool,
+    /// A check found that the server ignores conditions on PutObject.
+    puts_ignore_conditions: AtomicBool,
+    /// A check found that the server ignores conditions on CompleteMultipartUpload.
+    completes_ignore_conditions: AtomicBool,
 }
 
 impl S3Store {
@@ -68,7 +67,9 @@ impl S3Store {
         let credentials = CredentialProvider::new(settings.credential_provider.clone());
         let retry = settings.retry_config.clone();
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, metrics)?;
-        let inner = Inner { settings, client, tasks, ignores_conditions: AtomicBool::new(false) };
+        let (puts_ignore_conditions, completes_ignore_conditions) =
+            (AtomicBool::new(false), AtomicBool::new(false));
+        let inner = Inner { settings, client, tasks, puts_ignore_conditions, completes_ignore_conditions };
         Ok(Self { inner: Arc::new(inner), deadline: None })
     }
 
@@ -85,9 +86,5 @@ impl S3Store {
 
     fn client(&self) -> &Client {
         &self.inner.client
-    }
-
-    fn ignores_conditions(&self) -> bool {
-        self.inner.ignores_conditions.load(Ordering::Relaxed)
     }
 }

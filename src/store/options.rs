@@ -158,7 +158,8 @@ pub struct CopyOptions {
 /// One step of looking whether a store works.
 #[derive(Debug, Clone)]
 pub struct CheckStep {
-    /// What was tried: `credentials`, `list`, `create_condition`, `update_condition`.
+    /// What was tried: `credentials`, `list`; with writes also `write`, `create_condition`,
+    /// `update_condition`, `multipart_create_condition`, `multipart_update_condition`, `delete`.
     pub name: &'static str,
     /// How long it took.
     pub duration: Duration,

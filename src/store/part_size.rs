@@ -1,7 +1,7 @@
 //! How large the parts of a multipart upload are.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 
-use super::{Error, ErrorKind};
+use super::{Error, ErrorKind, TransferSettings};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
@@ -11,32 +11,48 @@ pub(super) const MAX_PARTS: u32 = 10_000;
 /// The largest part, and the largest object that one request can write or copy.
 pub(super) const MAX_PART: u64 = 5 * GIB;
 const MIN_PART: u64 = 5 * MIB;
-/// A part is held in memory until S3 has it.
-const MAX_CHOSEN: u64 = 512 * MIB;
+/// What an upload may hold in memory whatever a store's settings: large enough for an object of 1.2 TiB.
+const LEAST_HELD: u64 = 128 * MIB;
 /// Parts of one size before the next, where the object's size is not known.
 const STEP: u32 = 2_000;
 
-/// The sizes of an upload's parts.
+/// The sizes of an upload's parts, and how many bytes of them may be under way. A part is held in memory until S3 has
+/// it, so the store's settings bound both, and not what a caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartSizes {
     base: u64,
     grows: bool,
+    most_held: u64,
 }
 
 impl PartSizes {
     /// Sizes for an object of `size` bytes, where that is known: all equal, large enough for 10,000 parts to hold it.
-    /// Otherwise they begin with `part_size` and double every 2,000 parts.
-    pub(super) fn new(size: Option<u64>, part_size: u64) -> Result<Self, Error> {
-        if !(MIN_PART..=MAX_CHOSEN).contains(&part_size) {
-            return Err(Error::invalid_field("spec.part_size", "spec.part_size must be 5 MiB to 512 MiB"));
+    /// Otherwise they begin with `asked`, or the store's part size, and double every 2,000 parts.
+    pub(super) fn new(
+        size: Option<u64>,
+        asked: Option<u64>,
+        transfer: TransferSettings,
+    ) -> Result<Self, Error> {
+        let most_held = transfer.part_size.saturating_mul(transfer.max_concurrency as u64);
+        let most_held = most_held.clamp(LEAST_HELD, MAX_PART);
+        let base = asked.unwrap_or(transfer.part_size);
+        if !(MIN_PART..=most_held).contains(&base) {
+            let most = most_held / MIB;
+            let message =
+                format!("spec.part_size is {base} bytes, and must be 5 MiB to {most} MiB in this store");
+            return Err(Error::invalid_field("spec.part_size", message));
         }
-        let Some(size) = size else { return Ok(Self { base: part_size, grows: true }) };
+        let Some(size) = size else { return Ok(Self { base, grows: true, most_held }) };
         let needed = size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(MIB);
-        if needed > MAX_PART {
-            let message = format!("spec.size is {size} bytes, and S3 takes 10,000 parts of 5 GiB at most");
+        if needed > most_held {
+            let message = format!(
+                "spec.size is {size} bytes, which needs parts of {} MiB, and the store's transfer.part_size allows {} MiB",
+                needed / MIB,
+                most_held / MIB
+            );
             return Err(Error::invalid_field("spec.size", message));
         }
-        Ok(Self { base: part_size.max(needed), grows: false })
+        Ok(Self { base: base.max(needed), grows: false, most_held })
     }
 
     /// The size of part `number`, counted from 1.
@@ -46,7 +62,12 @@ impl PartSizes {
             return Err(Error::new(ErrorKind::TooManyParts, message));
         }
         let doublings = if self.grows { number.saturating_sub(1) / STEP } else { 0 };
-        Ok((self.base << doublings).min(MAX_PART))
+        Ok((self.base << doublings).min(self.most_held))
+    }
+
+    /// How many bytes of parts may be under way at once.
+    pub(super) fn most_held(&self) -> u64 {
+        self.most_held
     }
 }
 
@@ -54,28 +75,38 @@ impl PartSizes {
 mod tests {
     use super::*;
 
+    fn sizes(size: Option<u64>, asked: Option<u64>) -> Result<PartSizes, Error> {
+        PartSizes::new(size, asked, TransferSettings::default())
+    }
+
     #[test]
     fn ten_thousand_parts_hold_an_object_of_known_size() {
-        for size in [0, 1, 8 * MIB, 80_000 * MIB + 1, 5 * 1024 * GIB] {
-            let part = PartSizes::new(Some(size), 8 * MIB).unwrap().of(MAX_PARTS).unwrap();
+        for size in [0, 1, 8 * MIB, 80_000 * MIB + 1, 1200 * GIB] {
+            let part = sizes(Some(size), None).unwrap().of(MAX_PARTS).unwrap();
             assert!(part * u64::from(MAX_PARTS) >= size);
         }
-        assert_eq!(PartSizes::new(Some(GIB), 8 * MIB).unwrap().of(1).unwrap(), 8 * MIB);
-        assert_eq!(PartSizes::new(Some(u64::MAX / 2), 8 * MIB).unwrap_err().field(), Some("spec.size"));
+        assert_eq!(sizes(Some(GIB), None).unwrap().of(1).unwrap(), 8 * MIB);
     }
 
     #[test]
     fn parts_of_an_unknown_size_double_every_two_thousand() {
-        let sizes = PartSizes::new(None, 8 * MIB).unwrap();
+        let sizes = sizes(None, None).unwrap();
         let of = |number| sizes.of(number).unwrap() / MIB;
         assert_eq!([of(1), of(2_000), of(2_001), of(4_001), of(10_000)], [8, 8, 16, 32, 128]);
         assert_eq!(sizes.of(10_001).unwrap_err().kind(), ErrorKind::TooManyParts);
     }
 
     #[test]
-    fn a_part_size_that_s3_refuses_is_refused_by_name() {
-        for part_size in [0, MIN_PART - 1, MAX_CHOSEN + 1] {
-            assert_eq!(PartSizes::new(None, part_size).unwrap_err().field(), Some("spec.part_size"));
+    fn what_a_caller_asks_for_is_bounded_by_the_store() {
+        for part_size in [0, MIN_PART - 1, LEAST_HELD + 1] {
+            assert_eq!(sizes(None, Some(part_size)).unwrap_err().field(), Some("spec.part_size"));
         }
+        for size in [1300 * GIB, u64::MAX / 2, u64::MAX] {
+            assert_eq!(sizes(Some(size), None).unwrap_err().field(), Some("spec.size"));
+        }
+        let roomy = TransferSettings { part_size: 512 * MIB, ..TransferSettings::default() };
+        let sizes = PartSizes::new(Some(5 * 1024 * GIB), None, roomy).unwrap();
+        assert_eq!(sizes.of(1).unwrap(), 525 * MIB);
+        assert_eq!(sizes.most_held(), MAX_PART);
     }
 }

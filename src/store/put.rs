@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Error, ErrorKind, ObjectMeta, S3Store, Tags, WriteOptions};
+use super::{Error, ErrorKind, ObjectMeta, S3Store, Tags, WriteOptions, conditional::Carrier};
 use crate::{s3::NewObject, transport::Payload};
 
 impl S3Store {
@@ -20,7 +20,7 @@ impl S3Store {
         options: WriteOptions,
     ) -> Result<ObjectMeta, Error> {
         self.require_tagging(&options.tags)?;
-        let condition = self.condition(full_key, &options.mode).await?;
+        let condition = self.condition(full_key, &options.mode, Carrier::Put).await?;
         let object = NewObject {
             attributes: options.attributes,
             tags: options.tags,

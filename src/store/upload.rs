@@ -4,15 +4,15 @@ use bytes::Bytes;
 
 use super::{
     ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions,
-    Uploaded, multipart::Multipart, part_buffer::PartBuffer, part_size::PartSizes,
+    Uploaded, conditional::Carrier, multipart::Multipart, part_buffer::PartBuffer, part_size::PartSizes,
 };
 use crate::s3::{ChecksumHasher, NewObject};
 
 /// An upload under way. Small objects become one put, larger ones a multipart upload. Dropping it before
 /// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
 ///
-/// It holds in memory the part that fills, and at most `part_size × max_concurrency` bytes of parts under way
-/// (one part if a single one is larger than that).
+/// It holds in memory the part that fills and those under way: no part, and all parts under way together, are larger
+/// than the store's `part_size × max_concurrency`, or 128 MiB where that is less.
 #[derive(Debug)]
 pub struct Upload {
     store: S3Store,
@@ -20,7 +20,6 @@ pub struct Upload {
     full_key: String,
     options: UploadOptions,
     sizes: PartSizes,
-    most_in_flight: u64,
     buffer: PartBuffer,
     received: u64,
     crc32c: ChecksumHasher,
@@ -34,9 +33,7 @@ impl S3Store {
     pub fn upload(&self, key: &str, options: UploadOptions) -> Result<Upload, Error> {
         let full_key = self.full_key(key, "spec.key")?;
         self.require_tagging(&options.write.tags)?;
-        let transfer = self.settings().transfer;
-        let part_size = options.part_size.unwrap_or(transfer.part_size);
-        let sizes = PartSizes::new(options.size, part_size)?;
+        let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
         let algorithm = self.client().checksum_for(options.write.checksum_algorithm);
         let whole = algorithm.filter(|algorithm| algorithm.multipart_type() == ChecksumType::FullObject);
         Ok(Upload {
@@ -44,7 +41,6 @@ impl S3Store {
             key: key.to_owned(),
             full_key,
             sizes,
-            most_in_flight: part_size.saturating_mul(transfer.max_concurrency as u64),
             options,
             buffer: PartBuffer::default(),
             received: 0,
@@ -132,7 +128,8 @@ impl Upload {
         let most_parts = self.store.settings().transfer.max_concurrency;
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
         while multipart.parts_in_flight() >= most_parts
-            || (multipart.parts_in_flight() > 0 && multipart.bytes_in_flight() + size > self.most_in_flight)
+            || (multipart.parts_in_flight() > 0
+                && multipart.bytes_in_flight() + size > self.sizes.most_held())
         {
             multipart.part_done().await.transpose()?;
         }
@@ -146,7 +143,8 @@ impl Upload {
     }
 
     async fn begin(&mut self) -> Result<Multipart, Error> {
-        let condition = self.store.condition(&self.full_key, &self.options.write.mode).await?;
+        let condition =
+            self.store.condition(&self.full_key, &self.options.write.mode, Carrier::Complete).await?;
         let object = NewObject {
             attributes: self.options.write.attributes.clone(),
             tags: self.options.write.tags.clone(),

@@ -81,3 +81,11 @@ async fn more_keys_than_a_batch_holds_are_deleted() {
     assert!(house.walk(longshore::pb::WalkRequest::default()).await.unwrap().is_empty());
     house.close().await;
 }
+
+#[tokio::test]
+async fn a_message_of_too_many_keys_is_refused() {
+    let house = House::open().await;
+    let names = vec![""; 10_001];
+    assert_eq!(field(house.delete_many(&names).await), "objects");
+    house.close().await;
+}

@@ -68,6 +68,31 @@ async fn a_wrong_region_is_corrected_once_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_wrong_region_is_corrected_for_calls_at_the_same_time() {
+    let server = Scripted::start(|_, seen| {
+        if seen.header("authorization").unwrap().contains("/eu-central-1/") {
+            return reply(200, &[], "");
+        }
+        reply(
+            400,
+            &[],
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-central-1</Region></Error>",
+        )
+    })
+    .await;
+    let store = server.store();
+    let puts = (0..5).map(|_| store.put("k", Bytes::new(), WriteOptions::default()));
+    assert!(futures::future::join_all(puts).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_server_that_asks_to_wait_for_ever_is_not_waited_for() {
+    let server = Scripted::start(|_, _| reply(503, &[("retry-after", "18446744073709551615")], "")).await;
+    let failed = server.store().head("k", &ReadOptions::default()).await.unwrap_err();
+    assert_eq!((failed.kind(), failed.attempts()), (ErrorKind::BackendUnavailable, 1));
+}
+
+#[tokio::test]
 async fn a_region_that_is_never_right_is_the_operators_matter() {
     let server = Scripted::start(|number, _| {
         reply(301, &[("x-amz-bucket-region", if number == 0 { "eu-west-1" } else { "eu-west-2" })], "")

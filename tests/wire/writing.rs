@@ -250,3 +250,65 @@ async fn a_rename_deletes_only_what_it_copied() {
     assert_eq!(failed.kind(), ErrorKind::RenameSourceRemains);
     assert_eq!(failed.left_behind().unwrap().key, "to");
 }
+
+#[tokio::test]
+async fn a_rename_onto_itself_is_seen_through_two_spellings_of_a_server() {
+    let server = with_source("5").await;
+    let (one, mut settings) = (server.store(), server.settings());
+    settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
+    let failed = store(settings).rename_from(&one, "k", "k", WriteMode::Overwrite).await.unwrap_err();
+    assert_eq!(failed.field(), Some("destination.key"));
+    assert_eq!(server.lines(), ["HEAD /b/k", "HEAD /b/k"]);
+}
+
+#[tokio::test]
+async fn a_check_finds_which_writes_ignore_conditions() {
+    // Conditions on PutObject are honoured, those on CompleteMultipartUpload are not looked at.
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "GET" => reply(200, &[], "<ListBucketResult></ListBucketResult>"),
+        "DELETE" => reply(204, &[], ""),
+        "POST" if is_create(seen) => reply(200, &[], CREATED),
+        "POST" => reply(200, &[], COMPLETED),
+        _ if seen.header("if-none-match").is_some() || seen.header("if-match").is_some() => {
+            error(412, "PreconditionFailed")
+        }
+        _ => reply(200, &[("etag", PART_ETAG)], ""),
+    })
+    .await;
+    let store = server.store();
+    let steps = store.check(true).await;
+    let found: Vec<_> = steps.iter().map(|step| (step.name, step.outcome.is_ok())).collect();
+    assert_eq!(
+        found,
+        [
+            ("credentials", true),
+            ("list", true),
+            ("write", true),
+            ("create_condition", true),
+            ("update_condition", true),
+            ("multipart_create_condition", false),
+            ("delete", true),
+        ]
+    );
+    let create = WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() };
+    let put = store.put("k", Bytes::from_static(b"x"), create.clone()).await.unwrap_err();
+    assert_eq!(put.kind(), ErrorKind::AlreadyExists, "the server was asked");
+    let mut upload = store.upload("k", UploadOptions { write: create, ..UploadOptions::default() }).unwrap();
+    let refused = upload.write(Bytes::from(vec![7; 9 * MIB])).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConditionsNotSupported);
+}
+
+#[tokio::test]
+async fn a_part_that_finds_another_source_is_told_as_that() {
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "6442450944")], ""),
+        "GET" => error(501, "NotImplemented"),
+        "POST" => reply(200, &[], CREATED),
+        "DELETE" => reply(204, &[], ""),
+        _ => error(412, "PreconditionFailed"),
+    })
+    .await;
+    let store = server.store();
+    let failed = store.copy_from(&store, "from", "to", CopyOptions::default()).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::ObjectChanged);
+}
