@@ -39,9 +39,8 @@ class CountingProxy:
             sink.shutdown(socket.SHUT_WR)
 
     def close(self):
-        # shutdown wakes the thread that accepts; close alone would not.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for each in self._sockets:
+        for each in (self._listener, *self._sockets):
+            # It wakes the thread that waits for the socket, which close alone would not.
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
             each.close()

@@ -57,6 +57,11 @@ class S3Server:
                 self.endpoint, self.access_key_id, self.secret_access_key, self.region)
         return self.clients[self.endpoint]
 
+    def close(self):
+        """Connections that are kept open would keep the server from ending."""
+        for each in self.clients.values():
+            each.close()
+
     def needs(self, ability):
         if ability in LIMITS[self.kind]:
             pytest.skip(f"{self.kind}, {ability}: {LIMITS[self.kind][ability]}")
