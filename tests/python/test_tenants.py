@@ -121,8 +121,6 @@ WRITES = {
     "rename": lambda c: c.rename("a", "b"),
     "delete": lambda c: c.delete("a"),
     "delete many": lambda c: c.delete_many(["a"]),
-    "put tags": lambda c: c.objects.PutTags(object_service_pb2.PutTagsRequest(key="a")),
-    "delete tags": lambda c: c.objects.DeleteTags(object_service_pb2.DeleteTagsRequest(key="a")),
 }
 
 
