@@ -2,6 +2,7 @@
 
 import random
 
+import grpc
 import pytest
 from longshore.v1 import object_pb2
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from longshore.v1 import object_service_pb2, store_service_pb2
+from longshore.v1 import store_service_pb2
 
 ALL = ["read", "write", "delete", "list"]
 MOTO_KEY, MOTO_SECRET = "AKIAOFTHETENANTONMOTO", "moto/Secret+OfTheTenant/0123456789abcdef"
