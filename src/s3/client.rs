@@ -28,6 +28,11 @@ use crate::{
     transport::{Again, Attempts, HttpClient, ResponseBody, RetryPolicy, RetryQuota},
 };
 
+/// How many read timeouts a server gets that has to put parts together or to copy an object before it answers. S3 says
+/// that it may take several minutes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>),
+/// and other servers say nothing meanwhile. Asked again too soon they would find their own work done or half done.
+const LONG_WORK: u32 = 20;
+
 /// The largest document that S3 sends: a page of 1,000 keys of 1,024 bytes, percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
@@ -173,7 +178,8 @@ impl Client {
 
     async fn attempt(&self, request: &Request, payload_hash: &str, place: &Place) -> Result<Answer, Failure> {
         let head = self.head(request, payload_hash, place).await.map_err(failure::fatal)?;
-        let answer = match self.http.send(head, &request.payload).await {
+        let patience = if request.works_long { LONG_WORK } else { 1 };
+        let answer = match self.http.send(head, &request.payload, patience).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.s3_attempt(request.operation, "error");

@@ -71,7 +71,7 @@ impl Client {
         condition: &CopyCondition,
         deadline: Option<Instant>,
     ) -> Result<ObjectMeta, Error> {
-        let mut request = Request::object("CopyObject", Method::PUT, key);
+        let mut request = Request::object("CopyObject", Method::PUT, key).works_long();
         let headers = &mut request.headers;
         source.add(headers)?;
         replacement.add(headers)?;

@@ -105,7 +105,7 @@ impl Client {
         range: Option<std::ops::Range<u64>>,
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
-        let mut request = part("UploadPartCopy", upload, number);
+        let mut request = part("UploadPartCopy", upload, number).works_long();
         if let Some(range) = range {
             let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
             request = request.text_header("x-amz-copy-source-range", &bytes, "source")?;
@@ -127,7 +127,8 @@ impl Client {
     ) -> Result<ObjectMeta, Error> {
         let mut request = Request::object("CompleteMultipartUpload", Method::POST, &upload.key)
             .query("uploadId", upload.id.as_str())
-            .payload(bytes::Bytes::from(completion(parts)).into());
+            .payload(bytes::Bytes::from(completion(parts)).into())
+            .works_long();
         // After a conflict S3 wants the whole upload made anew.
         request.retries_conflict = false;
         condition.add(&mut request.headers)?;

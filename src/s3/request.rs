@@ -17,6 +17,9 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     pub(super) payload: Payload,
     pub(super) retries_conflict: bool,
+    /// The server has work of its own to do before it answers: it puts parts together or copies an object, which takes
+    /// minutes for a large one.
+    pub(super) works_long: bool,
 }
 
 impl Request {
@@ -35,6 +38,7 @@ impl Request {
             headers: HeaderMap::new(),
             payload: Payload::default(),
             retries_conflict: true,
+            works_long: false,
         }
     }
 
@@ -67,6 +71,12 @@ impl Request {
     ) -> Result<Self, Error> {
         self.headers.insert(HeaderName::from_static(name), visible(value, field)?);
         Ok(self)
+    }
+
+    /// As one that the server works on for long.
+    pub(super) fn works_long(mut self) -> Self {
+        self.works_long = true;
+        self
     }
 
     /// With a payload.

@@ -93,18 +93,20 @@ impl HttpClient {
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
     }
 
-    /// Sends `head` with `payload`, and returns the answer as soon as its head is there. Dropping the future
-    /// or the answer's body drops the request and closes its connection.
+    /// Sends `head` with `payload`, and returns the answer as soon as its head is there; the server may take `patience`
+    /// read timeouts for that. Dropping the future or the answer's body drops the request and closes its connection.
     pub async fn send(
         &self,
         head: http::request::Parts,
         payload: &Payload,
+        patience: u32,
     ) -> Result<Response<ResponseBody>, TransportError> {
         let (body, taken) = payload.body();
         let mut request = Request::from_parts(head, body);
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
         let deadline = self.timeout.map(after);
-        let response = self.watched(request, &taken, deadline).await?;
+        let response =
+            self.watched(request, &taken, self.read_timeout.saturating_mul(patience), deadline).await?;
         Ok(response.map(|incoming| ResponseBody::new(incoming, self.read_timeout, deadline)))
     }
 
@@ -113,12 +115,13 @@ impl HttpClient {
         &self,
         request: Request<RequestBody>,
         taken: &Arc<AtomicU64>,
+        read_timeout: Duration,
         deadline: Option<Instant>,
     ) -> Result<Response<Incoming>, TransportError> {
         let mut sending = pin!(self.pool.request(request));
         let mut seen = 0;
         loop {
-            let patience = after(self.read_timeout);
+            let patience = after(read_timeout);
             let until = deadline.map_or(patience, |deadline| deadline.min(patience));
             match tokio::time::timeout_at(until, sending.as_mut()).await {
                 Ok(answer) => return answer.map_err(|error| classify(&error)),

@@ -25,7 +25,8 @@ pub struct ClientOptions {
     /// transfers.
     pub timeout: Option<Duration>,
     /// How long S3 may make no progress while Longshore waits for it; a caller that reads slowly is
-    /// not counted. Default: 30 s.
+    /// not counted. Twenty times as long where S3 has to put parts together or to copy an object before it answers.
+    /// Default: 30 s.
     pub read_timeout: Duration,
     /// How long an idle connection is kept. Default: 90 s.
     pub pool_idle_timeout: Duration,

@@ -46,6 +46,8 @@ impl Seen {
 pub(crate) enum Answer {
     /// These bytes; the connection is kept.
     Reply(Vec<u8>),
+    /// These bytes, after some time.
+    Later(std::time::Duration, Vec<u8>),
     /// These bytes, then the connection is closed.
     Cut(Vec<u8>),
     /// These bytes, then nothing until the other side closes.
@@ -160,6 +162,10 @@ async fn serve(
         };
         match script(number, &request) {
             Answer::Reply(bytes) => stream.write_all(&bytes).await.unwrap_or_default(),
+            Answer::Later(time, bytes) => {
+                tokio::time::sleep(time).await;
+                stream.write_all(&bytes).await.unwrap_or_default();
+            }
             Answer::Cut(bytes) => {
                 stream.write_all(&bytes).await.unwrap_or_default();
                 return;

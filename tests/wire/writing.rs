@@ -312,3 +312,18 @@ async fn a_part_that_finds_another_source_is_told_as_that() {
     let failed = store.copy_from(&store, "from", "to", CopyOptions::default()).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::ObjectChanged);
 }
+
+#[tokio::test]
+async fn a_server_that_puts_parts_together_for_long_is_not_asked_again() {
+    let server = multipart(|_, _| {
+        let Answer::Reply(bytes) = reply(200, &[], COMPLETED) else { unreachable!() };
+        Answer::Later(std::time::Duration::from_millis(500), bytes)
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.client_options.read_timeout = std::time::Duration::from_millis(200);
+    let mut upload = store(settings).upload("k", UploadOptions::default()).unwrap();
+    upload.write(Bytes::from(vec![7; 9 * MIB])).await.unwrap();
+    assert_eq!(upload.finish(UploadClaim::default()).await.unwrap().meta.etag, "\"done-2\"");
+    assert_eq!(server.seen().iter().filter(|seen| is_complete(seen)).count(), 1);
+}
