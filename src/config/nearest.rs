@@ -1,16 +1,26 @@
 //! The known name that a misspelt one was probably meant to be.
 
-/// The candidate nearest to `name`, if any is near enough to be worth suggesting. Case, `-` and `_` do
-/// not count, so that `accessKeyId` finds `access_key_id`.
+/// The beginning of a name that is taken for it: shorter ones begin too many.
+const LONG_ENOUGH: usize = 5;
+
+/// The candidate nearest to `name`, if any is near enough to be worth suggesting: one that only goes on after it, or else
+/// the one with the fewest slips. Case, `-` and `_` do not count, so that `accessKeyId` finds `access_key_id`.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = plain(name);
     let limit = 1 + wanted.chars().count() / 4;
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
+        .map(|candidate| (slips(&wanted, &plain(candidate)), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, candidate)| (*distance, candidate.len()))
         .map(|(_, candidate)| candidate)
+}
+
+fn slips(wanted: &str, candidate: &str) -> usize {
+    if wanted.len() >= LONG_ENOUGH && candidate.starts_with(wanted) {
+        return 0;
+    }
+    strsim::damerau_levenshtein(wanted, candidate)
 }
 
 /// What to say of an unknown name: the nearest known one, or all of them.
@@ -34,12 +44,13 @@ mod tests {
 
     #[test]
     fn a_slip_finds_its_name_and_a_stranger_finds_none() {
-        let known = ["region", "access_key_id", "endpoint"];
+        let known = ["region", "access_key_id", "endpoint", "listen_addr"];
         for (given, expected) in [
             ("regoin", Some("region")),
             ("Region", Some("region")),
             ("accessKeyId", Some("access_key_id")),
             ("end-point", Some("endpoint")),
+            ("listen", Some("listen_addr")),
             ("colour", None),
             ("", None),
         ] {
