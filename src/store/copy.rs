@@ -133,8 +133,11 @@ impl S3Store {
     async fn whose_condition(&self, job: &Job<'_>, error: Error) -> Error {
         let current = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
         match job.source.client().head_object(current.selecting(&job.pinned.key), self.deadline).await {
-            Ok(found) if found.meta.etag == job.pinned.etag => error,
-            _ => source_changed(error, &WriteMode::Overwrite),
+            Ok(found) if found.meta.etag != job.pinned.etag => source_changed(error, &WriteMode::Overwrite),
+            Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => {
+                source_changed(error, &WriteMode::Overwrite)
+            }
+            _ => error,
         }
     }
 

@@ -96,22 +96,6 @@ async fn a_large_object_is_relayed_in_parts() {
 }
 
 #[tokio::test]
-async fn tags_are_kept_or_replaced() {
-    let house = House::open().await;
-    if house.judges(Ability::Tags) {
-        let tags = HashMap::from([("quay".to_owned(), "7 + 8 @ north".to_owned())]);
-        let request = PutRequest { key: "from".to_owned(), data: "x".into(), tags, ..PutRequest::default() };
-        house.try_put(request).await.unwrap();
-        // What a copy by parts and a relay read of the source themselves; judged by boto3 in tests/python.
-        house
-            .try_copy(CopyRequest { mode: Some(create()), ..copying(("", "from"), ("", "to")) })
-            .await
-            .unwrap();
-    }
-    house.close().await;
-}
-
-#[tokio::test]
 async fn the_source_has_to_be_there_and_hold_its_conditions() {
     let house = with_source().await;
     assert_eq!(

@@ -13,8 +13,6 @@ pub(crate) enum Ability {
     CreateByMultipart,
     /// `If-Match` on CompleteMultipartUpload.
     UpdateByMultipart,
-    /// Object tags.
-    Tags,
     /// System headers beside the content type.
     SystemHeaders,
     /// Attributes of an object made by multipart upload.
@@ -35,7 +33,6 @@ pub(crate) enum Ability {
 
 const LIMITS: &[(&str, Ability, &str)] = &[
     ("embedded", Ability::ReadConditions, "s3s-fs ignores conditions on GET"),
-    ("embedded", Ability::Tags, "s3s-fs has no tags"),
     ("embedded", Ability::OddKeys, "s3s-fs keeps objects as files named by their keys"),
     ("embedded", Ability::LineFeedInKey, "s3s-fs keeps objects as files named by their keys"),
     ("embedded", Ability::LeadingSlash, "s3s-fs keeps objects as files named by their keys"),
@@ -49,7 +46,6 @@ const LIMITS: &[(&str, Ability, &str)] = &[
     ("garage", Ability::ConditionalPut, "Garage ignores conditions on writes"),
     ("garage", Ability::CreateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::UpdateByMultipart, "Garage ignores conditions on writes"),
-    ("garage", Ability::Tags, "Garage has no tags"),
     ("garage", Ability::LeadingSlash, "Garage drops the slash"),
 ];
 
