@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{CONTENT_LENGTH, USER_AGENT},
+};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, Error as LegacyError},
@@ -104,6 +107,10 @@ impl HttpClient {
         let (body, taken) = payload.body();
         let mut request = Request::from_parts(head, body);
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
+        // hyper leaves it out of requests without a body, and S3 refuses a PutObject without it (RFC 9110, 8.6).
+        if payload.is_empty() && matches!(*request.method(), Method::PUT | Method::POST) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let deadline = self.timeout.map(after);
         let response =
             self.watched(request, &taken, self.read_timeout.saturating_mul(patience), deadline).await?;

@@ -63,6 +63,13 @@ async fn a_put_says_everything_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn an_empty_object_has_a_length_too() {
+    let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "")).await;
+    store(server.settings()).put("k", Bytes::new(), WriteOptions::default()).await.unwrap();
+    assert_eq!(server.seen()[0].header("content-length"), Some("0"));
+}
+
+#[tokio::test]
 async fn settings_decide_what_is_signed() {
     let server = Scripted::start(|_, _| reply(200, &[], "")).await;
     let put = async |change: fn(&mut longshore::store::StoreSettings)| {
