@@ -52,12 +52,20 @@ pub enum EmbeddedError {
     /// The operating system gave no random bytes for the keys.
     #[error("cannot make access keys: the system has no random bytes to give")]
     NoRandomness,
-    /// The backend does not take the folder.
+    /// What is in the folder cannot be opened.
     #[error("cannot serve the folder {}: {reason}", .folder.display())]
-    Backend {
+    Storage {
         /// The folder.
         folder: PathBuf,
-        /// What the backend said.
+        /// Why, as part of a sentence.
+        reason: String,
+    },
+    /// A bucket that is missing cannot be made.
+    #[error("cannot make the bucket {bucket}: {reason}")]
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// Why.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The folder that an embedded server keeps its data in: `s3/BUCKET/KEY`, and the keys beside `s3`.
+//! The folder that an embedded server keeps its data and its keys in.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -21,7 +21,7 @@ impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
         let failed =
             |source| EmbeddedError::Folder { what: "write to the folder", path: path.to_owned(), source };
-        fs::create_dir_all(path.join("s3")).map_err(failed)?;
+        fs::create_dir_all(path).map_err(failed)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -35,27 +35,14 @@ impl Folder {
         }
     }
 
-    /// Where the buckets are.
-    pub(super) fn objects(&self) -> PathBuf {
-        self.path.join("s3")
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// A file beside the objects.
+    /// A file in it.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
-    }
-
-    /// A bucket is a folder; one that is there already is left as it is.
-    pub(super) fn make_bucket(&self, bucket: &str) -> Result<(), EmbeddedError> {
-        if !s3s::path::check_bucket_name(bucket) {
-            return Err(EmbeddedError::BucketName { bucket: bucket.to_owned() });
-        }
-        let path = self.objects().join(bucket);
-        fs::create_dir_all(&path).map_err(|source| EmbeddedError::Folder {
-            what: "make the bucket's folder",
-            path,
-            source,
-        })
     }
 }
 

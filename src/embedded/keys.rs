@@ -1,11 +1,16 @@
-//! The one access key pair of an embedded server, made once and kept.
+//! The access keys of an embedded server, made once and kept.
 //!
 //! The file is one that AWS's own tools read (`AWS_SHARED_CREDENTIALS_FILE`), so that nobody needs to put
-//! the secret on a command line.
+//! the secret on a command line. Every profile in it may sign requests.
 
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, sync::Arc};
 
 use rustls::crypto::aws_lc_rs;
+use s3s::{
+    S3Result,
+    auth::{S3Auth, SecretKey},
+    s3_error,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -17,36 +22,84 @@ const FILE: &str = "credentials";
 const ID: &str = "aws_access_key_id";
 const SECRET: &str = "aws_secret_access_key";
 
+/// The keys that may sign; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// The one that the server names comes first; there is always one.
+    first: Arc<KeyPair>,
+    others: Arc<[KeyPair]>,
+}
+
 /// An access key id and its secret.
-pub(super) struct KeyPair {
+struct KeyPair {
     access_key_id: String,
     secret_access_key: SecretString,
 }
 
-impl KeyPair {
+impl Keys {
     /// The folder's keys, made now if it has none.
     pub(super) fn of(folder: &Folder) -> Result<Self, EmbeddedError> {
         let path = folder.file(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text).map_err(|reason| EmbeddedError::Keys { path, reason }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = Self::random()?;
+                let made = KeyPair::random()?;
                 write_private(&path, made.to_text().expose_secret().as_bytes())
                     .map_err(|source| EmbeddedError::Folder { what: "write the keys to", path, source })?;
-                Ok(made)
+                Ok(Self { first: Arc::new(made), others: Arc::from([]) })
             }
             Err(source) => Err(EmbeddedError::Folder { what: "read the keys in", path, source }),
         }
     }
 
+    /// The keys of a shared-credentials file. The server names those of `[default]`, as AWS's tools choose
+    /// them, or else the first.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let mut pairs: Vec<KeyPair> = Vec::new();
+        let mut default = 0;
+        for (name, profile) in profiles(text) {
+            let Some(pair) = KeyPair::of_profile(&profile)? else { continue };
+            if pairs.iter().any(|known| known.access_key_id == pair.access_key_id) {
+                return Err("it has the same aws_access_key_id twice");
+            }
+            if name == "default" {
+                default = pairs.len();
+            }
+            pairs.push(pair);
+        }
+        if pairs.is_empty() {
+            return Err("it has no aws_access_key_id");
+        }
+        let first = Arc::new(pairs.swap_remove(default));
+        Ok(Self { first, others: pairs.into() })
+    }
+
     pub(super) fn access_key_id(&self) -> &str {
-        &self.access_key_id
+        &self.first.access_key_id
     }
 
     pub(super) fn secret_access_key(&self) -> &str {
-        self.secret_access_key.expose_secret()
+        self.first.secret_access_key.expose_secret()
     }
+}
 
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        std::iter::once(&*self.first)
+            .chain(self.others.iter())
+            .find(|pair| pair.access_key_id == access_key)
+            .map(|pair| SecretKey::from(pair.secret_access_key.expose_secret()))
+            .ok_or_else(|| {
+                s3_error!(
+                    InvalidAccessKeyId,
+                    "The AWS Access Key Id you provided does not exist in our records."
+                )
+            })
+    }
+}
+
+impl KeyPair {
     /// 20 and 40 characters, as AWS's own have.
     fn random() -> Result<Self, EmbeddedError> {
         let (mut id, mut secret) = ([0; 6], [0; 20]);
@@ -61,27 +114,80 @@ impl KeyPair {
     }
 
     fn to_text(&self) -> SecretString {
-        let (id, secret) = (self.access_key_id(), self.secret_access_key());
+        let (id, secret) = (&self.access_key_id, self.secret_access_key.expose_secret());
         format!("[default]\n{ID} = {id}\n{SECRET} = {secret}\n").into()
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    /// None for a profile that names no keys: AWS's tools put a region or a role into such.
+    fn of_profile(profile: &[(&str, &str)]) -> Result<Option<Self>, &'static str> {
         let value = |name| {
-            text.lines()
-                .filter_map(|line| line.split_once('='))
-                .find(|(key, _)| key.trim() == name)
-                .map(|(_, value)| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
+            profile.iter().find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| *value)
         };
-        Ok(Self {
-            access_key_id: value(ID).ok_or("it has no aws_access_key_id")?,
-            secret_access_key: value(SECRET).ok_or("it has no aws_secret_access_key")?.into(),
-        })
+        match (value(ID), value(SECRET)) {
+            (Some(id), Some(secret)) => {
+                Ok(Some(Self { access_key_id: id.to_owned(), secret_access_key: secret.into() }))
+            }
+            (None, Some(_)) => Err("it has no aws_access_key_id"),
+            (Some(_), None) => Err("it has no aws_secret_access_key"),
+            (None, None) => Ok(None),
+        }
     }
 }
 
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPair").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// The profiles of a shared-credentials file with their settings; those before any profile's name belong to
+/// a nameless one.
+fn profiles(text: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
+    let mut profiles = vec![("", Vec::new())];
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            profiles.push((name.trim(), Vec::new()));
+        } else if let (Some((name, value)), Some((_, settings))) = (line.split_once('='), profiles.last_mut())
+        {
+            settings.push((name.trim(), value.trim()));
+        }
+    }
+    profiles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "[ci]\naws_access_key_id = ID1\naws_secret_access_key = one\n\n# ours\n[default]\n\
+                       aws_access_key_id=ID2\naws_secret_access_key=two=2\nregion = us-east-1\n[role]\n\
+                       role_arn = x\n";
+
+    #[tokio::test]
+    async fn every_profile_may_sign_and_default_is_the_one_to_name() {
+        let keys = Keys::parse(TWO).unwrap();
+        assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("ID2", "two=2"));
+        assert_eq!(keys.get_secret_key("ID1").await.unwrap().expose(), "one");
+        assert_eq!(keys.get_secret_key("ID2").await.unwrap().expose(), "two=2");
+        let unknown = keys.get_secret_key("ID3").await.unwrap_err();
+        assert_eq!(unknown.code().as_str(), "InvalidAccessKeyId");
+        assert_eq!(Keys::parse(&TWO.replace("default", "other")).unwrap().access_key_id(), "ID1");
+    }
+
+    #[test]
+    fn secrets_are_not_in_debug_output() {
+        let debug = format!("{:?}", Keys::parse(TWO).unwrap());
+        assert!(debug.contains("ID1") && !debug.contains("one") && !debug.contains("two"), "{debug}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_said() {
+        let wrong = |text| Keys::parse(text).unwrap_err();
+        assert_eq!(wrong("[default]\n"), "it has no aws_access_key_id");
+        assert_eq!(
+            wrong("[default]\naws_access_key_id = ID1\n[a]\naws_secret_access_key = x"),
+            "it has no aws_secret_access_key"
+        );
+        assert_eq!(wrong(&TWO.replace("ID2", "ID1")), "it has the same aws_access_key_id twice");
     }
 }

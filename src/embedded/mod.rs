@@ -1,37 +1,44 @@
-//! An S3 server in this process, over a folder: for the demo and for tests.
+//! An S3 server in this process, over a folder: for the demo, for tests, and for small services on one machine.
 //!
-//! It is reached like any other S3, over loopback HTTP with SigV4. The protocol is the crate `s3s`, the
-//! backend `s3s-fs`, which keeps objects as files; that one has no versions, tags or CORS, and ignores
-//! conditions on reads, so it is not for anybody's only copy of anything. Bodies are streamed both ways:
-//! a write waits for the disk, and memory holds no more than the socket's buffer.
+//! It is reached like any other S3, over loopback HTTP with SigV4. The protocol is the crate `s3s`; behind it
+//! `operations` does what S3 does, on the rows and bytes of `storage`; in front of it `front` makes good what s3s lacks. What was acknowledged is on the disk.
+//! Bodies are streamed both ways, so memory holds little of them. `docs/EMBEDDED.md` says how it differs from S3.
 //!
 //! Imports no other room.
 
-mod backend;
+mod connection;
 mod error;
+mod fault;
 mod folder;
+mod front;
 mod keys;
+mod operations;
+mod received;
 mod serve;
+mod storage;
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
-use s3s_fs::FileSystem;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use backend::Backend;
 pub use error::EmbeddedError;
+pub use fault::{Effect, Failure, Fault, Faults, Requests};
 use folder::Folder;
-use keys::KeyPair;
+use front::Front;
+use keys::Keys;
+use operations::Operations;
+use storage::Storage;
 
 /// A running S3 server. Dropping it cuts its connections; what has been stored stays in the folder.
 #[derive(Debug)]
 pub struct Embedded {
     address: SocketAddr,
-    keys: KeyPair,
+    keys: Keys,
+    faults: Arc<Faults>,
     stopping: CancellationToken,
     serving: JoinSet<()>,
+    storage: Arc<Storage>,
     _folder: Folder,
 }
 
@@ -44,24 +51,19 @@ impl Embedded {
             return Err(EmbeddedError::NotLoopback { address });
         }
         let folder = Folder::open(folder)?;
-        for bucket in buckets {
-            folder.make_bucket(bucket)?;
-        }
-        let keys = KeyPair::of(&folder)?;
-        let files = FileSystem::new(folder.objects()).map_err(|error| EmbeddedError::Backend {
-            folder: folder.objects(),
-            reason: format!("{error:?}"),
-        })?;
-        let mut service = S3ServiceBuilder::new(Backend(files));
-        service.set_auth(SimpleAuth::from_single(keys.access_key_id(), keys.secret_access_key()));
+        let keys = Keys::of(&folder)?;
+        let storage = Arc::new(open(&folder)?);
+        make_buckets(&storage, buckets).await?;
+        let faults = Arc::new(Faults::default());
+        let front = Front::new(Operations(Arc::clone(&storage)), keys.clone(), Arc::clone(&faults));
 
         let refused = |source| EmbeddedError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let stopping = CancellationToken::new();
         let mut serving = JoinSet::new();
-        serving.spawn(serve::serve(listener, service.build(), stopping.clone()));
-        Ok(Self { address, keys, stopping, serving, _folder: folder })
+        serving.spawn(serve::serve(listener, front, stopping.clone()));
+        Ok(Self { address, keys, faults, stopping, serving, storage, _folder: folder })
     }
 
     /// Where it listens, over plain HTTP.
@@ -69,7 +71,7 @@ impl Embedded {
         self.address
     }
 
-    /// The access key id that it knows.
+    /// The access key id that it knows; of several in its file the one of `[default]`, or the first.
     pub fn access_key_id(&self) -> &str {
         self.keys.access_key_id()
     }
@@ -79,12 +81,46 @@ impl Embedded {
         self.keys.secret_access_key()
     }
 
+    /// The faults that it shows; none until a test adds some.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// Takes no more requests, and waits a moment for those under way.
     pub async fn stop(mut self) {
         self.stopping.cancel();
         // It ends by itself, within the time that `serve` gives to requests under way.
         let _ = self.serving.join_next().await;
     }
+}
+
+impl Drop for Embedded {
+    /// Lets go of the folder, also if connections are not yet gone.
+    fn drop(&mut self) {
+        self.storage.close();
+    }
+}
+
+/// The storage of a folder that is ours.
+fn open(folder: &Folder) -> Result<Storage, EmbeddedError> {
+    let path = folder.path();
+    Storage::open(path)
+        .map_err(|error| EmbeddedError::Storage { folder: path.to_owned(), reason: error.to_string() })
+}
+
+async fn make_buckets(storage: &Storage, buckets: &[&str]) -> Result<(), EmbeddedError> {
+    for bucket in buckets {
+        if !s3s::path::check_bucket_name(bucket) {
+            return Err(EmbeddedError::BucketName { bucket: (*bucket).to_owned() });
+        }
+        let name = (*bucket).to_owned();
+        let made = storage.write(move |tables| operations::make_bucket(tables, &name)).await;
+        made.map_err(|error| EmbeddedError::Bucket {
+            bucket: (*bucket).to_owned(),
+            reason: error.message().unwrap_or_default().to_owned(),
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

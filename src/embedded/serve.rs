@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
-use s3s::service::S3Service;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection::{Connection, Wire},
+    front::Front,
+};
 
 /// How long requests under way may take once the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -20,13 +25,13 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stopping`. Dropping the future cuts every connection, since it owns their tasks.
-pub(super) async fn serve(listener: TcpListener, service: S3Service, stopping: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, front: Front, stopping: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connect(stream, &service, &graceful, &mut connections),
+                Ok((stream, _)) => connect(stream, &front, &graceful, &mut connections),
                 Err(error) => {
                     tracing::warn!(%error, "the embedded S3 server cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -43,22 +48,24 @@ pub(super) async fn serve(listener: TcpListener, service: S3Service, stopping: C
     }
 }
 
-fn connect(
-    stream: TcpStream,
-    service: &S3Service,
-    graceful: &GracefulShutdown,
-    connections: &mut JoinSet<()>,
-) {
+fn connect(stream: TcpStream, front: &Front, graceful: &GracefulShutdown, connections: &mut JoinSet<()>) {
     // S3 clients send head and body apart; the answer must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    // hyper reads a body only as fast as it is asked for, at most some 400 KiB ahead; s3s-fs asks for the
-    // next bytes when the last have been written. No timer is given, so idle connections stay open: the
+    let connection = Connection::default();
+    let wire = Wire::new(stream, connection.clone());
+    let front = front.clone();
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let (front, connection) = (front.clone(), connection.clone());
+        async move { front.answer(request.map(s3s::Body::from), &connection).await }
+    });
+    // hyper reads a body only as fast as it is asked for, at most some 400 KiB ahead, and a write asks for
+    // the next bytes when it has taken the last. No timer is given, so idle connections stay open: the
     // callers are on this machine, and a pool of theirs should not find its connections closed.
-    let connection = Builder::new(TokioExecutor::new())
+    let served = Builder::new(TokioExecutor::new())
         .http1_only()
-        .serve_connection(TokioIo::new(stream), service.clone())
+        .serve_connection(TokioIo::new(wire), service)
         .into_owned();
-    let served = graceful.watch(connection);
+    let served = graceful.watch(served);
     connections.spawn(async move {
         if let Err(error) = served.await {
             tracing::debug!(%error, "a connection to the embedded S3 server broke");

@@ -95,14 +95,10 @@ async fn a_large_write_goes_to_the_disk_while_it_arrives() {
     stream.write_all(&vec![1; HALF]).await.unwrap();
 
     // The first half is in a file before the second has been sent, but for what buffers hold.
-    let objects = folder.path().join("s3");
+    let unfinished = folder.path().join("blobs/unfinished");
     let written = || -> u64 {
-        let part = |name: &str| name.starts_with(".tmp.");
-        let entries = fs::read_dir(&objects).unwrap().map(Result::unwrap);
-        entries
-            .filter(|entry| part(&entry.file_name().to_string_lossy()))
-            .map(|entry| entry.metadata().unwrap().len())
-            .sum()
+        let entries = fs::read_dir(&unfinished).unwrap().map(Result::unwrap);
+        entries.map(|entry| entry.metadata().unwrap().len()).sum()
     };
     while written() < HALF as u64 * 3 / 4 {
         tokio::task::yield_now().await;
@@ -111,7 +107,9 @@ async fn a_large_write_goes_to_the_disk_while_it_arrives() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
-    assert_eq!(fs::metadata(objects.join("demo/large")).unwrap().len(), 2 * HALF as u64);
+    assert_eq!(written(), 0);
+    let answer = ask(&server, server.secret_access_key(), "HEAD", "/demo/large", b"").await;
+    assert!(answer.contains(&format!("content-length: {}\r\n", 2 * HALF)), "{answer}");
 }
 
 #[tokio::test]

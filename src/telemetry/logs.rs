@@ -14,10 +14,9 @@ use tracing_subscriber::{
 /// What these targets may say at most, whatever the filter says: below these levels they print
 /// secrets (canonical requests, raw headers, signatures), or flood the log with every frame or
 /// every 404.
-const CAPS: [(&str, LevelFilter); 7] = [
+const CAPS: [(&str, LevelFilter); 6] = [
     ("aws_sigv4", LevelFilter::OFF),
     ("s3s", LevelFilter::OFF),
-    ("s3s_fs", LevelFilter::ERROR),
     ("h2", LevelFilter::WARN),
     ("hyper", LevelFilter::WARN),
     ("hyper_util", LevelFilter::WARN),
@@ -138,7 +137,6 @@ mod tests {
         let text = capture("trace", LogFormat::Text, || {
             tracing::error!(target: "aws_sigv4::http_request::sign", "a signature");
             tracing::error!(target: "s3s::ops", "a 404");
-            tracing::warn!(target: "s3s_fs", "a warning");
             tracing::info!(target: "h2::codec", "a frame");
             tracing::info!(target: "hyper::proto", "a flush");
             tracing::debug!(target: "rustls::client", "a handshake");
@@ -150,7 +148,7 @@ mod tests {
     fn capped_targets_still_warn_and_others_are_untouched() {
         let text = capture("trace", LogFormat::Text, || {
             tracing::warn!(target: "hyper_util::server", "warned");
-            tracing::error!(target: "s3s_fs", "failed");
+            tracing::error!(target: "hyper::proto", "failed");
             tracing::trace!(target: "h2o", "another crate whose name begins alike");
             tracing::trace!(target: "longshore::store", "traced");
         });

@@ -2,7 +2,6 @@ use longshore::pb::{GetRequest, HeadRequest, ReadConditions};
 use prost_types::Timestamp;
 use tonic::Code;
 
-use super::limits::Ability;
 use crate::support::{failure::told, house::House};
 
 #[tokio::test]
@@ -27,28 +26,24 @@ async fn a_read_holds_its_conditions() {
         (ReadConditions { if_unmodified_since: at(1), ..none() }, None),
         (ReadConditions { if_unmodified_since: at(-3600), ..none() }, failed),
     ];
-    if house.judges(Ability::ReadConditions) {
-        for (conditions, expected) in cases {
-            let request = GetRequest {
-                key: "k".to_owned(),
-                conditions: Some(conditions.clone()),
-                ..GetRequest::default()
-            };
-            let got = house.try_get(request).await;
-            let request = HeadRequest {
-                key: "k".to_owned(),
-                conditions: Some(conditions.clone()),
-                ..HeadRequest::default()
-            };
-            let head = house.objects.clone().head(request).await;
-            match expected {
-                None => assert!(got.is_ok() && head.is_ok(), "{conditions:?}: {got:?} {head:?}"),
-                Some(expected) => {
-                    assert_eq!(told(got), expected, "{conditions:?}");
-                    assert_eq!(told(head), expected, "{conditions:?}");
-                }
+    for (conditions, expected) in cases {
+        let request =
+            GetRequest { key: "k".to_owned(), conditions: Some(conditions.clone()), ..GetRequest::default() };
+        let got = house.try_get(request).await;
+        let request = HeadRequest {
+            key: "k".to_owned(),
+            conditions: Some(conditions.clone()),
+            ..HeadRequest::default()
+        };
+        let head = house.objects.clone().head(request).await;
+        match expected {
+            None => assert!(got.is_ok() && head.is_ok(), "{conditions:?}: {got:?} {head:?}"),
+            Some(expected) => {
+                assert_eq!(told(got), expected, "{conditions:?}");
+                assert_eq!(told(head), expected, "{conditions:?}");
             }
         }
     }
+
     house.close().await;
 }

@@ -102,13 +102,11 @@ async fn the_source_has_to_be_there_and_hold_its_conditions() {
         told(house.copy(("", "no"), ("", "to")).await),
         (Code::NotFound, "OBJECT_NOT_FOUND".to_owned())
     );
-    if house.judges(Ability::ReadConditions) {
-        let conditions = ReadConditions { if_match: "\"other\"".to_owned(), ..ReadConditions::default() };
-        let request =
-            CopyRequest { source_conditions: Some(conditions), ..copying(("", "from"), ("", "to")) };
-        let refused = told(house.try_copy(request).await);
-        assert_eq!(refused, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
-    }
+    let conditions = ReadConditions { if_match: "\"other\"".to_owned(), ..ReadConditions::default() };
+    let request = CopyRequest { source_conditions: Some(conditions), ..copying(("", "from"), ("", "to")) };
+    let refused = told(house.try_copy(request).await);
+    assert_eq!(refused, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
+
     assert!(house.head("to").await.is_err());
     house.close().await;
 }

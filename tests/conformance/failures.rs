@@ -5,7 +5,6 @@ use longshore::{
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::limits::Ability;
 use crate::support::{failure::told, house::House};
 
 #[tokio::test]
@@ -24,9 +23,8 @@ async fn a_failure_has_what_s3_said_and_what_was_done() {
 #[tokio::test]
 async fn a_missing_bucket_is_the_operators_matter() {
     let house = House::open_with(|store| store.bucket.bucket = "no-such-bucket".to_owned()).await;
-    if house.judges(Ability::MissingBucket) {
-        assert_eq!(told(house.get("k").await), (Code::FailedPrecondition, "BUCKET_NOT_FOUND".to_owned()));
-    }
+    assert_eq!(told(house.get("k").await), (Code::FailedPrecondition, "BUCKET_NOT_FOUND".to_owned()));
+
     let check = CheckStoreRequest { store: String::new(), probe_writes: false };
     let steps = house.stores.clone().check_store(check).await.unwrap().into_inner().steps;
     let last = steps.last().unwrap();

@@ -69,17 +69,16 @@ async fn size_and_part_size_are_taken_as_given() {
 #[tokio::test]
 async fn attributes_survive_a_multipart_upload() {
     let house = House::open().await;
-    if house.judges(Ability::MultipartAttributes) {
-        let attributes = Attributes {
-            content_type: "text/x-harbour".to_owned(),
-            metadata: [("k".to_owned(), "ä".to_owned())].into(),
-            ..Attributes::default()
-        };
-        let given = UploadSpec { attributes: Some(attributes.clone()), ..to("k") };
-        house.upload(messages(given, &noise(9 * MIB), MIB)).await.unwrap();
-        let read = house.head("k").await.unwrap().attributes.unwrap();
-        assert_eq!(Attributes { storage_class: String::new(), ..read }, attributes);
-    }
+    let attributes = Attributes {
+        content_type: "text/x-harbour".to_owned(),
+        metadata: [("k".to_owned(), "ä".to_owned())].into(),
+        ..Attributes::default()
+    };
+    let given = UploadSpec { attributes: Some(attributes.clone()), ..to("k") };
+    house.upload(messages(given, &noise(9 * MIB), MIB)).await.unwrap();
+    let read = house.head("k").await.unwrap().attributes.unwrap();
+    assert_eq!(Attributes { storage_class: String::new(), ..read }, attributes);
+
     house.close().await;
 }
 

@@ -17,17 +17,15 @@ fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 #[tokio::test]
 async fn attributes_come_back_as_they_were_written() {
     let house = House::open().await;
-    let mut attributes = Attributes {
+    let attributes = Attributes {
         content_type: "text/x-harbour".to_owned(),
+        content_encoding: "identity-ish".to_owned(),
+        content_language: "de".to_owned(),
+        content_disposition: "attachment; filename=\"a.txt\"".to_owned(),
+        cache_control: "no-store".to_owned(),
         metadata: metadata(&[("plain", "a b"), ("other", "schön 🚢"), ("spaces", "x  y")]),
         ..Attributes::default()
     };
-    if house.judges(Ability::SystemHeaders) {
-        attributes.content_encoding = "identity-ish".to_owned();
-        attributes.content_language = "de".to_owned();
-        attributes.content_disposition = "attachment; filename=\"a.txt\"".to_owned();
-        attributes.cache_control = "no-store".to_owned();
-    }
     let request = PutRequest {
         key: "k".to_owned(),
         data: "x".into(),

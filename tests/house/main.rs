@@ -48,6 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["transport", "server", "embedded"]),
     ("quick_xml", &["s3"]),
     ("saphyr", &["config"]),
+    ("redb", &["embedded"]),
     ("s3s", &["embedded"]),
 ];
 

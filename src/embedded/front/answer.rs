@@ -1,0 +1,221 @@
+//! Answers as S3 writes them: with a request id, whole error elements, XML that a parser takes, and no body
+//! where there may be none.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+use s3s::Body;
+
+use super::refusal::escaped;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+
+/// What S3 says with codes that s3s gives without words.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+const MESSAGES: &[(&str, &str)] = &[
+    (
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and \
+         signing method.",
+    ),
+    ("IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header"),
+    ("InternalError", "We encountered an internal error. Please try again."),
+    ("InvalidBucketName", "The specified bucket is not valid."),
+    ("InvalidURI", "Couldn't parse the specified URI."),
+    ("KeyTooLongError", "Your key is too long"),
+    (
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    ("MaxMessageLengthExceeded", "Your request was too big."),
+    ("MethodNotAllowed", "The specified method is not allowed against this resource."),
+    ("MissingContentLength", "You must provide the Content-Length HTTP header."),
+    ("MissingRequestBodyError", "Request Body is empty"),
+    ("NotImplemented", "A header you provided implies functionality that is not implemented."),
+];
+
+/// What an answer has to say of its request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    head: bool,
+    path: String,
+    id: String,
+}
+
+impl Asked {
+    pub(super) fn of(request: &Request<Body>) -> Self {
+        Self {
+            head: request.method() == Method::HEAD,
+            path: request.uri().path().to_owned(),
+            id: format!("{:016X}", fastrand::u64(..)),
+        }
+    }
+
+    /// Mends what an operation or a refusal answers.
+    pub(super) fn finish(&self, mut answer: Response<Body>) -> Response<Body> {
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            answer.headers_mut().insert(REQUEST_ID, id);
+        }
+        let status = answer.status();
+        if status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
+            without_body(&mut answer);
+        } else if self.head {
+            // The headers of a good answer are the object's; those of an error speak of XML that is not sent.
+            if status.is_success() {
+                *answer.body_mut() = Body::empty();
+            } else {
+                without_body(&mut answer);
+            }
+        } else if let Some(xml) = xml_of(&answer) {
+            let xml = escape_control(self.complete(xml));
+            let headers = answer.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            if headers.contains_key(CONTENT_LENGTH) {
+                headers.insert(CONTENT_LENGTH, xml.len().into());
+            }
+            *answer.body_mut() = Body::from(xml);
+        }
+        answer
+    }
+
+    /// The elements that every error of S3 has, where they are missing.
+    fn complete(&self, xml: Bytes) -> Bytes {
+        const END: &str = "</Error>";
+        let Some(inner) = std::str::from_utf8(&xml).ok().and_then(|xml| xml.strip_suffix(END)) else {
+            return xml;
+        };
+        let Some((_, code)) = inner.split_once("<Error><Code>") else { return xml };
+        let code = code.split('<').next().unwrap_or_default();
+        let mut whole = inner.to_owned();
+        let known = MESSAGES.iter().find(|(known, _)| *known == code).map(|(_, message)| *message);
+        for (name, text) in [
+            ("Message", known),
+            ("Resource", Some(self.path.as_str())),
+            ("RequestId", Some(self.id.as_str())),
+        ] {
+            if let Some(text) = text
+                && !inner.contains(&format!("<{name}>"))
+            {
+                // Writing to a String does not fail.
+                let _ = write!(whole, "<{name}>{}</{name}>", escaped(text));
+            }
+        }
+        whole.push_str(END);
+        whole.into()
+    }
+}
+
+fn without_body(answer: &mut Response<Body>) {
+    *answer.body_mut() = Body::empty();
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    answer.headers_mut().remove(CONTENT_TYPE);
+}
+
+/// The XML that s3s or the front has written, which is in memory; what is in an object is streamed. An error
+/// that brings headers of its own has lost the type of its body.
+fn xml_of(answer: &Response<Body>) -> Option<Bytes> {
+    let xml = answer.headers().get(CONTENT_TYPE).is_none_or(|found| found == "application/xml");
+    answer.body().bytes().filter(|body| xml && body.starts_with(b"<"))
+}
+
+/// S3 sends characters that XML does not allow, or would have a parser change, as character references.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html#object-key-xml-related-constraints>
+fn escape_control(xml: Bytes) -> Bytes {
+    let raw = |byte: u8| byte < 0x20 && byte != b'\t' && byte != b'\n';
+    if !xml.iter().any(|byte| raw(*byte)) {
+        return xml;
+    }
+    let mut escaped = Vec::with_capacity(xml.len() + 64);
+    for byte in xml {
+        match byte {
+            b'\r' => escaped.extend_from_slice(b"&#13;"),
+            byte if raw(byte) => escaped.extend_from_slice(format!("&#x{byte:x};").as_bytes()),
+            byte => escaped.push(byte),
+        }
+    }
+    escaped.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str) -> Asked {
+        let request = Request::builder().method(method).uri("/b/a%20%26b").body(Body::empty()).unwrap();
+        Asked::of(&request)
+    }
+
+    fn xml(status: u16, body: &'static str) -> Response<Body> {
+        let answer = Response::builder().status(status).header("etag", "\"e\"").header("content-length", "3");
+        answer.header("content-type", "application/xml").body(Body::from(Bytes::from(body))).unwrap()
+    }
+
+    fn body(answer: Response<Body>) -> String {
+        String::from_utf8(answer.into_body().bytes().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_answer_has_another_id() {
+        let id = || asked("GET").finish(xml(200, "<a/>")).headers()["x-amz-request-id"].clone();
+        let (one, other) = (id(), id());
+        assert_ne!(one, other);
+        let letters = one.to_str().unwrap();
+        assert!(letters.len() == 16 && letters.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()));
+    }
+
+    #[test]
+    fn control_characters_are_references_and_the_length_follows() {
+        let answer = asked("GET").finish(xml(200, "<a>\u{1}b\rc\td\n\u{1f}é</a>"));
+        assert_eq!(answer.headers()["content-length"], "30");
+        assert_eq!(body(answer), "<a>&#x1;b&#13;c\td\n&#x1f;é</a>");
+    }
+
+    #[test]
+    fn what_is_no_xml_stays_as_it_is() {
+        let mut answer = xml(200, "<a>\r</a>");
+        answer.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+        assert_eq!(body(asked("GET").finish(answer)), "<a>\r</a>");
+        assert_eq!(body(asked("GET").finish(xml(200, "{\"a\":\r1}"))), "{\"a\":\r1}");
+        let streamed = Body::http_body(http_body_util::Full::new(Bytes::from("<a>\r</a>")));
+        let answer = asked("GET").finish(xml(200, "").map(|_| streamed));
+        assert!(answer.body().bytes().is_none());
+    }
+
+    #[test]
+    fn errors_have_the_elements_that_s3_gives_them() {
+        let ask = asked("GET");
+        let mut bare = xml(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>");
+        bare.headers_mut().remove("content-type");
+        let answer = ask.finish(bare);
+        assert_eq!(answer.headers()["content-type"], "application/xml");
+        let (id, text) = (answer.headers()["x-amz-request-id"].clone(), body(answer));
+        assert!(text.contains("<Message>The request signature we calculated does not match"), "{text}");
+        assert!(text.contains("<Resource>/b/a%20%26b</Resource>"), "{text}");
+        assert!(
+            text.ends_with(&format!("<RequestId>{}</RequestId></Error>", id.to_str().unwrap())),
+            "{text}"
+        );
+
+        let full = "<Error><Code>InternalError</Code><Message>m</Message><Resource>r</Resource>\
+                    <RequestId>i</RequestId></Error>";
+        assert_eq!(body(ask.finish(xml(500, full))), full);
+    }
+
+    #[test]
+    fn there_is_no_body_where_there_may_be_none() {
+        for (method, status) in [("HEAD", 404), ("GET", 304), ("DELETE", 204)] {
+            let answer = asked(method).finish(xml(status, "<Error/>"));
+            assert_eq!(answer.headers()["etag"], "\"e\"");
+            assert!(!answer.headers().contains_key("content-type"));
+            assert!(!answer.headers().contains_key("content-length"));
+            assert_eq!(body(answer), "");
+        }
+        let answer = asked("HEAD").finish(xml(200, "<a/>"));
+        assert_eq!(answer.headers()["content-length"], "3");
+        assert_eq!(body(answer), "");
+    }
+}

@@ -1,0 +1,137 @@
+//! What stands between a connection and S3's operations: it makes good what s3s does not do as S3 does.
+//!
+//! A request goes through s3s twice. The first time s3s judges its signature and takes its body out of
+//! aws-chunks. What it then hands on is mended where S3 takes what s3s would refuse, and goes through s3s a
+//! second time, unsigned, which makes an operation's input of it. The answer is mended on the way back.
+
+mod answer;
+mod aws_chunks;
+mod body_error;
+mod cors;
+mod faults;
+mod operation;
+mod refusal;
+mod rest;
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, header::CONTENT_RANGE};
+use s3s::{
+    Body, S3, S3Request, S3Response, S3Result,
+    auth::S3Auth,
+    route::S3Route,
+    s3_error,
+    service::{S3Service, S3ServiceBuilder},
+};
+
+pub(super) use self::body_error::body_error;
+pub(super) use self::cors::CorsRules;
+use self::{body_error::Watched, refusal::Refusal, rest::Rest};
+use super::{
+    connection::{Broken, Connection},
+    fault::Faults,
+};
+
+/// Answers requests as S3 does; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Front {
+    /// The first pass, which ends in the second.
+    s3: S3Service,
+    rules: Arc<dyn CorsRules>,
+    faults: Arc<Faults>,
+}
+
+impl Front {
+    pub(super) fn new<B>(backend: B, keys: impl S3Auth, faults: Arc<Faults>) -> Self
+    where
+        B: S3 + CorsRules + Clone,
+    {
+        let rules = Arc::new(backend.clone());
+        let mut s3 = S3ServiceBuilder::new(Unreached);
+        s3.set_auth(keys);
+        s3.set_route(SecondPass { s3: S3ServiceBuilder::new(backend).build() });
+        Self { s3: s3.build(), rules, faults }
+    }
+
+    /// The answer to a request; none where a fault breaks the connection.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Body>,
+        connection: &Connection,
+    ) -> Result<Response<Body>, Broken> {
+        match self.faults.strike(request.method(), request.uri()) {
+            None => Ok(self.serve(request).await),
+            Some(effect) => faults::show(effect, self, request, connection).await,
+        }
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        let asked = answer::Asked::of(&request);
+        let origin = cors::Origin::of(&request);
+        let (request, rest) = Rest::of(request);
+        let mut answer = match (request.method(), Refusal::of(&request)) {
+            (&Method::OPTIONS, _) => cors::preflight(&*self.rules, &request).await,
+            (_, Some(refusal)) => refusal.answer(),
+            (_, None) => pass(&self.s3, aws_chunks::watch(request)).await,
+        };
+        if !answer.status().is_success() {
+            rest.read().await;
+        }
+        if let Some(origin) = origin {
+            origin.allow(&*self.rules, answer.headers_mut()).await;
+        }
+        asked.finish(answer)
+    }
+}
+
+/// s3s fails only where it cannot write its own XML.
+async fn pass(s3: &S3Service, request: Request<Body>) -> Response<Body> {
+    s3.call(request).await.unwrap_or_else(|_| Refusal::internal().answer())
+}
+
+/// What comes after the signature has been judged.
+struct SecondPass {
+    s3: S3Service,
+}
+
+#[async_trait::async_trait]
+impl S3Route for SecondPass {
+    fn is_match(&self, _: &Method, _: &http::Uri, _: &http::HeaderMap, _: &mut http::Extensions) -> bool {
+        true
+    }
+
+    async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
+        match request.credentials {
+            Some(_) => Ok(()),
+            None => Err(s3_error!(AccessDenied, "Access Denied")),
+        }
+    }
+
+    async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        let (request, watched) = Watched::over(operation::request(request)?);
+        let answer = pass(&self.s3, request).await;
+        // s3s says InternalError of any body that it reads itself and that breaks off.
+        if let Some(error) = watched.error().filter(|_| answer.status().is_server_error()) {
+            return Err(error);
+        }
+        let (mut parts, body) = answer.into_parts();
+        // s3s says so of GetObject, and not of HeadObject.
+        if parts.status == StatusCode::OK && parts.headers.contains_key(CONTENT_RANGE) {
+            parts.status = StatusCode::PARTIAL_CONTENT;
+        }
+        Ok(S3Response {
+            output: body,
+            status: Some(parts.status),
+            headers: parts.headers,
+            extensions: parts.extensions,
+        })
+    }
+}
+
+/// s3s asks for operations where there are none: the route of the first pass takes every request.
+struct Unreached;
+
+impl S3 for Unreached {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Buckets: making, finding, listing and deleting them.
+
+use std::sync::Arc;
+
+use prost::Message;
+use redb::ReadableTable;
+use s3s::{
+    S3Request, S3Response, S3Result,
+    dto::{
+        Bucket, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+        GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+        HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+    },
+    s3_error,
+};
+
+use super::{
+    call::{admit, received, refuse_unkept, text, timestamp},
+    list::owner,
+};
+use crate::embedded::storage::{self, BucketRow, Failed, Storage, Writing, now};
+
+/// Where the server says it is.
+pub(super) const REGION: &str = "us-east-1";
+
+/// Makes a bucket. One that is there already is left as it is, as S3 does in this region.
+pub(super) async fn create_bucket(
+    storage: &Arc<Storage>,
+    mut request: S3Request<CreateBucketInput>,
+) -> S3Result<S3Response<CreateBucketOutput>> {
+    let headers = received(&mut request).headers;
+    let CreateBucketInput { bucket, create_bucket_configuration, .. } = request.input;
+    refuse_unkept(&headers)?;
+    if text(&headers, "x-amz-bucket-object-lock-enabled")
+        .is_some_and(|asked| asked.eq_ignore_ascii_case("true"))
+    {
+        return Err(s3_error!(NotImplemented, "Object lock is not implemented"));
+    }
+    if let Some(ownership) =
+        text(&headers, "x-amz-object-ownership").filter(|ownership| *ownership != "BucketOwnerEnforced")
+    {
+        return Err(s3_error!(NotImplemented, "Buckets have no ACLs, so {ownership} is not implemented"));
+    }
+    let location = create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
+    if let Some(location) =
+        location.filter(|location| !location.as_str().is_empty() && location.as_str() != REGION)
+    {
+        return Err(s3_error!(
+            IllegalLocationConstraintException,
+            "The {} location constraint is incompatible for the region specific endpoint this request was sent to.",
+            location.as_str()
+        ));
+    }
+    let output = CreateBucketOutput { location: Some(format!("/{bucket}")) };
+    storage.write(move |tables| make(tables, &bucket)).await?;
+    Ok(S3Response::new(output))
+}
+
+/// Makes a bucket where it is missing.
+pub(in crate::embedded) fn make(tables: &mut Writing<'_>, bucket: &str) -> Result<(), Failed> {
+    if storage::bucket(&tables.buckets, bucket)?.is_none() {
+        let row = BucketRow { created: now(), ..BucketRow::default() };
+        tables.buckets.insert(bucket, &*row.encode_to_vec())?;
+    }
+    Ok(())
+}
+
+/// Deletes a bucket that has neither objects nor uploads.
+pub(super) async fn delete_bucket(
+    storage: &Arc<Storage>,
+    mut request: S3Request<DeleteBucketInput>,
+) -> S3Result<S3Response<DeleteBucketOutput>> {
+    let headers = received(&mut request).headers;
+    let bucket = request.input.bucket;
+    storage
+        .write(move |tables| {
+            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            let bucket = bucket.as_str();
+            let object = tables.objects.range::<(&str, &str)>((bucket, "")..)?.next().transpose()?;
+            if object.is_some_and(|(key, _)| key.value().0 == bucket) {
+                return Err(s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty").into());
+            }
+            // Uploads go with it, as they do in S3.
+            while let Some((key, id)) = first_upload(tables, bucket)? {
+                tables.uploads.remove((bucket, key.as_str(), id))?;
+                tables.remove_parts(id)?;
+            }
+            tables.buckets.remove(bucket)?;
+            Ok(())
+        })
+        .await?;
+    Ok(S3Response::new(DeleteBucketOutput::default()))
+}
+
+fn first_upload(tables: &Writing<'_>, bucket: &str) -> Result<Option<(String, u64)>, Failed> {
+    let first = tables.uploads.range::<(&str, &str, u64)>((bucket, "", 0)..)?.next().transpose()?;
+    Ok(first.and_then(|(key, _)| {
+        let (of, key, id) = key.value();
+        (of == bucket).then(|| (key.to_owned(), id))
+    }))
+}
+
+pub(super) async fn head_bucket(
+    storage: &Arc<Storage>,
+    mut request: S3Request<HeadBucketInput>,
+) -> S3Result<S3Response<HeadBucketOutput>> {
+    let headers = received(&mut request).headers;
+    let bucket = request.input.bucket;
+    storage.read(move |tables| admit(storage::bucket(&tables.buckets, &bucket)?, &headers)).await?;
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-amz-bucket-region", http::HeaderValue::from_static(REGION));
+    Ok(S3Response::with_headers(HeadBucketOutput::default(), headers))
+}
+
+/// The region `us-east-1` is said by nothing.
+pub(super) async fn bucket_location(
+    storage: &Arc<Storage>,
+    mut request: S3Request<GetBucketLocationInput>,
+) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    let headers = received(&mut request).headers;
+    let bucket = request.input.bucket;
+    storage.read(move |tables| admit(storage::bucket(&tables.buckets, &bucket)?, &headers)).await?;
+    Ok(S3Response::new(GetBucketLocationOutput::default()))
+}
+
+/// A bucket that never had versions says nothing of them.
+pub(super) async fn bucket_versioning(
+    storage: &Arc<Storage>,
+    mut request: S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    let headers = received(&mut request).headers;
+    let bucket = request.input.bucket;
+    storage.read(move |tables| admit(storage::bucket(&tables.buckets, &bucket)?, &headers)).await?;
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
+}
+
+/// All buckets, by name.
+pub(super) async fn list_buckets(
+    storage: &Arc<Storage>,
+    request: S3Request<ListBucketsInput>,
+) -> S3Result<S3Response<ListBucketsOutput>> {
+    let ListBucketsInput { prefix, max_buckets, continuation_token, bucket_region } = request.input;
+    let max = match max_buckets.map(usize::try_from) {
+        None => usize::MAX,
+        Some(Ok(max @ 1..=10_000)) => max,
+        Some(_) => {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Argument max-buckets must be an integer between 1 and 10000"
+            ));
+        }
+    };
+    let (wanted, here) =
+        (prefix.clone().unwrap_or_default(), bucket_region.is_none_or(|region| region == REGION));
+    let after = continuation_token.unwrap_or_default();
+    let mut buckets = storage
+        .read(move |tables| {
+            let mut buckets = Vec::new();
+            for entry in ReadableTable::range::<&str>(&tables.buckets, after.as_str()..)? {
+                let (name, row) = entry?;
+                if name.value() > after.as_str() && name.value().starts_with(&wanted) && here {
+                    let row: BucketRow = storage::decode(row.value())?;
+                    buckets.push(Bucket {
+                        bucket_region: Some(REGION.to_owned()),
+                        creation_date: Some(timestamp(row.created)),
+                        name: Some(name.value().to_owned()),
+                    });
+                }
+                if buckets.len() > max {
+                    break;
+                }
+            }
+            Ok(buckets)
+        })
+        .await?;
+    let more = buckets.len() > max;
+    buckets.truncate(max);
+    let continuation_token = buckets.last().filter(|_| more).and_then(|bucket| bucket.name.clone());
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(buckets),
+        continuation_token,
+        owner: Some(owner()),
+        prefix,
+    }))
+}

@@ -1,0 +1,222 @@
+//! Conditions of requests, read from the headers: s3s has no room for lists of ETags, and none for those of
+//! CopyObject's destination. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>
+
+use http::{HeaderMap, HeaderValue, header};
+use s3s::{S3Error, S3Result, s3_error};
+
+use super::{
+    attributes::{etag_header, last_modified_header},
+    call::text,
+};
+use crate::embedded::storage::ObjectRow;
+
+/// Conditions; those of RFC 9110, section 13.1.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Conditions {
+    matches: Option<ETags>,
+    none_matches: Option<ETags>,
+    /// Seconds since 1970.
+    modified_since: Option<u64>,
+    unmodified_since: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ETags {
+    Any,
+    /// Without quotes, and weak ones as strong ones: an S3 object's ETag is always strong.
+    These(Vec<String>),
+}
+
+impl ETags {
+    fn parse(text: &str) -> Self {
+        if text == "*" {
+            return Self::Any;
+        }
+        let etags = text.split(',').map(|etag| {
+            let etag = etag.trim();
+            etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"').to_owned()
+        });
+        Self::These(etags.collect())
+    }
+
+    fn has(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(etags) => etags.iter().any(|one| one == etag),
+        }
+    }
+}
+
+impl Conditions {
+    /// Those of the object that a request is for.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self::named(headers, "")
+    }
+
+    /// Those of the object that a copy reads.
+    pub(super) fn of_source(headers: &HeaderMap) -> Self {
+        Self::named(headers, "x-amz-copy-source-")
+    }
+
+    fn named(headers: &HeaderMap, prefix: &str) -> Self {
+        let etags = |name: &str| {
+            let values: Vec<_> = headers
+                .get_all(format!("{prefix}{name}"))
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .filter(|value| !value.trim().is_empty())
+                .collect();
+            (!values.is_empty()).then(|| ETags::parse(&values.join(",")))
+        };
+        // What is no date is no condition (RFC 9110, section 13.1.3).
+        let date = |name: &str| {
+            let date = httpdate::parse_http_date(text(headers, &format!("{prefix}{name}"))?).ok()?;
+            Some(date.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+        };
+        Self {
+            matches: etags("if-match"),
+            none_matches: etags("if-none-match"),
+            modified_since: date("if-modified-since"),
+            unmodified_since: date("if-unmodified-since"),
+        }
+    }
+
+    /// For Get and Head: 412, or 304 if the caller has it already.
+    pub(super) fn check_read(&self, object: &ObjectRow) -> S3Result<()> {
+        if !self.is_as_expected(object) {
+            return Err(failed());
+        }
+        if self.is_new(object) { Ok(()) } else { Err(not_modified(object)) }
+    }
+
+    /// For the source of a copy: 412 whatever it is.
+    pub(super) fn check_source(&self, object: &ObjectRow) -> S3Result<()> {
+        if self.is_as_expected(object) && self.is_new(object) { Ok(()) } else { Err(failed()) }
+    }
+
+    /// For what is written or deleted, with what is there now.
+    pub(super) fn check_write(&self, there: Option<&ObjectRow>) -> S3Result<()> {
+        if let Some(expected) = &self.matches {
+            let Some(there) = there else {
+                return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+            };
+            if !expected.has(&there.etag) {
+                return Err(failed());
+            }
+        }
+        match (&self.none_matches, there) {
+            (None, _) | (Some(ETags::Any), None) => Ok(()),
+            (Some(ETags::Any), Some(_)) => Err(failed()),
+            // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>: it takes the value '*'.
+            (Some(ETags::These(_)), _) => Err(s3_error!(
+                NotImplemented,
+                "A header you provided implies functionality that is not implemented: If-None-Match takes * only"
+            )),
+        }
+    }
+
+    /// `If-Match`, and where there is none `If-Unmodified-Since` (RFC 9110, section 13.2.2).
+    fn is_as_expected(&self, object: &ObjectRow) -> bool {
+        match (&self.matches, self.unmodified_since) {
+            (Some(etags), _) => etags.has(&object.etag),
+            (None, Some(date)) => object.modified <= date,
+            (None, None) => true,
+        }
+    }
+
+    /// `If-None-Match`, and where there is none `If-Modified-Since`.
+    fn is_new(&self, object: &ObjectRow) -> bool {
+        match (&self.none_matches, self.modified_since) {
+            (Some(etags), _) => !etags.has(&object.etag),
+            (None, Some(date)) => object.modified > date,
+            (None, None) => true,
+        }
+    }
+}
+
+fn failed() -> S3Error {
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+}
+
+/// It says which version the caller has (RFC 9110, section 15.4.5).
+fn not_modified(object: &ObjectRow) -> S3Error {
+    let mut error = s3_error!(NotModified, "Not Modified");
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ETAG, etag_header(object));
+    headers.insert(header::LAST_MODIFIED, last_modified_header(object));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    error.set_headers(headers);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITTEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn object() -> ObjectRow {
+        ObjectRow { etag: "abc".to_owned(), modified: 784_111_777, ..ObjectRow::default() }
+    }
+
+    fn conditions(lines: &[(&'static str, &str)]) -> Conditions {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        Conditions::of(&headers)
+    }
+
+    #[test]
+    fn reads_are_judged_in_the_order_of_the_rfc() {
+        let cases: &[(Lines, &str)] = &[
+            (&[], "read"),
+            (&[("if-match", "\"abc\"")], "read"),
+            (&[("if-match", "abc")], "read"),
+            (&[("if-match", "*")], "read"),
+            (&[("if-match", "\"x\", \"abc\"")], "read"),
+            (&[("if-match", "\"x\""), ("if-match", "\"abc\"")], "read"),
+            (&[("if-match", "\"x\"")], "PreconditionFailed"),
+            (&[("if-match", "\"abc\""), ("if-unmodified-since", BEFORE)], "read"),
+            (&[("if-match", "\"x\""), ("if-unmodified-since", WRITTEN)], "PreconditionFailed"),
+            (&[("if-unmodified-since", WRITTEN)], "read"),
+            (&[("if-unmodified-since", BEFORE)], "PreconditionFailed"),
+            (&[("if-unmodified-since", "yesterday")], "read"),
+            (&[("if-none-match", "\"abc\"")], "NotModified"),
+            (&[("if-none-match", "W/\"abc\"")], "NotModified"),
+            (&[("if-none-match", "*")], "NotModified"),
+            (&[("if-none-match", "\"x\",\"y\"")], "read"),
+            (&[("if-none-match", "\"abc\""), ("if-modified-since", BEFORE)], "NotModified"),
+            (&[("if-none-match", "\"x\""), ("if-modified-since", WRITTEN)], "read"),
+            (&[("if-modified-since", WRITTEN)], "NotModified"),
+            (&[("if-modified-since", BEFORE)], "read"),
+            (&[("if-match", "\"x\""), ("if-none-match", "\"abc\"")], "PreconditionFailed"),
+        ];
+        for (lines, outcome) in cases {
+            let read = conditions(lines).check_read(&object());
+            let found = read.as_ref().map_or_else(|error| error.code().as_str(), |()| "read");
+            assert_eq!(found, *outcome, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn writes_know_what_is_there() {
+        let cases: &[(Lines, bool, &str)] = &[
+            (&[("if-none-match", "*")], false, "written"),
+            (&[("if-none-match", "*")], true, "PreconditionFailed"),
+            (&[("if-none-match", "\"abc\"")], true, "NotImplemented"),
+            (&[("if-match", "\"abc\"")], true, "written"),
+            (&[("if-match", "\"x\"")], true, "PreconditionFailed"),
+            (&[("if-match", "\"abc\"")], false, "NoSuchKey"),
+            (&[("if-match", "*")], true, "written"),
+        ];
+        for (lines, there, outcome) in cases {
+            let write = conditions(lines).check_write(there.then(object).as_ref());
+            let found = write.as_ref().map_or_else(|error| error.code().as_str(), |()| "written");
+            assert_eq!(found, *outcome, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Server-side encryption as far as callers see it: what is asked for is recorded and told, and a customer's
+//! key has to be the same again. Nothing is encrypted on the disk.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html>
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use md5::{Digest, Md5};
+use s3s::{S3Result, s3_error};
+
+use super::call::text;
+
+/// Headers that are recorded and told: all of those that S3 tells again.
+pub(super) const RECORDED: [&str; 3] = [
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+];
+
+/// Whose key is meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum KeyOf {
+    Object,
+    CopySource,
+}
+
+impl KeyOf {
+    fn header(self, word: &str) -> String {
+        let source = match self {
+            Self::Object => "",
+            Self::CopySource => "copy-source-",
+        };
+        format!("x-amz-{source}server-side-encryption-customer-{word}")
+    }
+}
+
+/// The MD5, in base64, of the customer's key that came with a request.
+pub(super) fn customer_key(headers: &HeaderMap, of: KeyOf) -> S3Result<Option<String>> {
+    let (algorithm, key, md5) = (of.header("algorithm"), of.header("key"), of.header("key-md5"));
+    let (algorithm, key, md5) = (text(headers, &algorithm), text(headers, &key), text(headers, &md5));
+    if algorithm.is_none() && key.is_none() && md5.is_none() {
+        return Ok(None);
+    }
+    match algorithm {
+        Some("AES256") => {}
+        Some(_) => {
+            return Err(s3_error!(
+                InvalidEncryptionAlgorithmError,
+                "The encryption request that you specified is not valid. The valid value is AES256."
+            ));
+        }
+        None => {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm."
+            ));
+        }
+    }
+    let Some(key) = key else {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key."
+        ));
+    };
+    let key = BASE64_STANDARD.decode(key).ok().filter(|key| key.len() == 32);
+    let Some(key) = key else {
+        return Err(s3_error!(InvalidArgument, "The secret key was invalid for the specified algorithm."));
+    };
+    let Some(claimed) = md5 else {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated MD5 of the secret key."
+        ));
+    };
+    let md5 = BASE64_STANDARD.encode(Md5::digest(&key));
+    if md5 != claimed {
+        return Err(s3_error!(
+            InvalidArgument,
+            "The calculated MD5 hash of the key did not match the hash that was provided."
+        ));
+    }
+    Ok(Some(md5))
+}
+
+/// Compares the key of a request with that of what it reads.
+pub(super) fn check_key(headers: &HeaderMap, of: KeyOf, stored_md5: &str) -> S3Result<()> {
+    match (customer_key(headers, of)?, stored_md5) {
+        (None, "") => Ok(()),
+        (None, _) => Err(s3_error!(
+            InvalidRequest,
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."
+        )),
+        (Some(_), "") => {
+            Err(s3_error!(InvalidRequest, "The encryption parameters are not applicable to this object."))
+        }
+        (Some(md5), stored) if md5 == stored => Ok(()),
+        (Some(_), _) => Err(s3_error!(AccessDenied, "Access Denied")),
+    }
+}
+
+/// Refuses what S3 has no such encryption for.
+pub(super) fn check_asked(headers: &HeaderMap, customer_key: bool) -> S3Result<()> {
+    let asked = text(headers, RECORDED[0]);
+    match asked {
+        None | Some("AES256" | "aws:kms" | "aws:kms:dsse") => {}
+        Some(_) => {
+            return Err(s3_error!(InvalidArgument, "The encryption method specified is not supported"));
+        }
+    }
+    if customer_key && asked.is_some() {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
+        ));
+    }
+    if text(headers, RECORDED[1]).is_some() && !asked.is_some_and(|asked| asked.starts_with("aws:kms")) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
+        ));
+    }
+    Ok(())
+}
+
+/// The headers of an answer about something stored with a customer's key.
+pub(super) fn told(customer_key_md5: &str) -> Vec<(HeaderName, HeaderValue)> {
+    let Ok(md5) = HeaderValue::from_str(customer_key_md5) else { return Vec::new() };
+    if customer_key_md5.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        (
+            HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm"),
+            HeaderValue::from_static("AES256"),
+        ),
+        (HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5"), md5),
+    ]
+}

@@ -1,0 +1,231 @@
+//! GetObject and HeadObject.
+
+use std::{ops::Range as Bytes, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use s3s::{
+    S3Error, S3Request, S3Response, S3Result,
+    dto::{
+        GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, Timestamp, TimestampFormat,
+    },
+    s3_error,
+};
+
+use super::{
+    attributes,
+    call::{error, number, only_version, received, text},
+    checksums,
+    conditions::Conditions,
+    content::{self, Content},
+    encryption::{self, KeyOf},
+};
+use crate::embedded::storage::{Failed, Storage, blocking};
+
+/// Sends an object, or what is asked of it.
+pub(super) async fn get_object(
+    storage: &Arc<Storage>,
+    mut request: S3Request<GetObjectInput>,
+) -> S3Result<S3Response<GetObjectOutput>> {
+    let headers = received(&mut request).headers;
+    let input = request.input;
+    only_version(input.version_id.as_deref())?;
+    let overrides = Overrides {
+        cache_control: input.response_cache_control,
+        content_disposition: input.response_content_disposition,
+        content_encoding: input.response_content_encoding,
+        content_language: input.response_content_language,
+        content_type: input.response_content_type,
+        expires: input.response_expires,
+    };
+    let wanted = Wanted::of(input.range, input.part_number)?;
+    let (bucket, key) = (input.bucket, input.key);
+    let storage = Arc::clone(storage);
+    let (answer, first, reading) = blocking(move || {
+        let content = content::open(&storage, &bucket, &key, &headers)?;
+        let answer = answer(&content, &headers, wanted)?;
+        if attributes::is_archived(&content.object.attributes) {
+            return Err(archived());
+        }
+        let mut reading = content.reading(answer.range.clone());
+        let first = reading.next()?;
+        Ok((answer, first, reading))
+    })
+    .await?;
+    let body = first.map(|first| reading.stream(first));
+    let mut headers = answer.headers;
+    overrides.apply(&mut headers);
+    let output = GetObjectOutput {
+        body,
+        content_length: Some(number(answer.range.end - answer.range.start)),
+        content_range: answer.content_range,
+        ..GetObjectOutput::default()
+    };
+    Ok(S3Response::with_headers(output, headers))
+}
+
+/// Tells what Get would tell, without the bytes.
+pub(super) async fn head_object(
+    storage: &Arc<Storage>,
+    mut request: S3Request<HeadObjectInput>,
+) -> S3Result<S3Response<HeadObjectOutput>> {
+    let headers = received(&mut request).headers;
+    let input = request.input;
+    only_version(input.version_id.as_deref())?;
+    let overrides = Overrides {
+        cache_control: input.response_cache_control,
+        content_disposition: input.response_content_disposition,
+        content_encoding: input.response_content_encoding,
+        content_language: input.response_content_language,
+        content_type: input.response_content_type,
+        expires: input.response_expires,
+    };
+    let wanted = Wanted::of(input.range, input.part_number)?;
+    let (bucket, key) = (input.bucket, input.key);
+    let storage = Arc::clone(storage);
+    let mut answer = blocking(move || {
+        let content = content::open(&storage, &bucket, &key, &headers)?;
+        answer(&content, &headers, wanted)
+    })
+    .await?;
+    overrides.apply(&mut answer.headers);
+    let output = HeadObjectOutput {
+        content_length: Some(number(answer.range.end - answer.range.start)),
+        content_range: answer.content_range,
+        ..HeadObjectOutput::default()
+    };
+    Ok(S3Response::with_headers(output, answer.headers))
+}
+
+/// Which bytes.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    All,
+    Range(Range),
+    Part(u16),
+}
+
+impl Wanted {
+    fn of(range: Option<Range>, part: Option<i32>) -> S3Result<Self> {
+        match (range, part) {
+            (None, None) => Ok(Self::All),
+            (Some(range), None) => Ok(Self::Range(range)),
+            (None, Some(part)) => match u16::try_from(part) {
+                Ok(part @ 1..=10_000) => Ok(Self::Part(part)),
+                _ => Err(s3_error!(
+                    InvalidArgument,
+                    "Part number must be an integer between 1 and 10000, inclusive"
+                )),
+            },
+            (Some(_), Some(_)) => Err(s3_error!(
+                InvalidRequest,
+                "Cannot specify both Range header and partNumber query parameter"
+            )),
+        }
+    }
+}
+
+struct Answer {
+    range: Bytes<u64>,
+    content_range: Option<String>,
+    headers: HeaderMap,
+}
+
+/// Conditions come before the range (RFC 9110, section 13.2.2), and the key before either.
+fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answer, Failed> {
+    let object = &content.object;
+    encryption::check_key(request, KeyOf::Object, &object.attributes.customer_key_md5)?;
+    Conditions::of(request).check_read(object)?;
+    let with_checksum =
+        text(request, "x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+    let whole = 0..object.size;
+    let mut headers = attributes::told(object, with_checksum && matches!(wanted, Wanted::All));
+    let range = match wanted {
+        Wanted::All => return Ok(Answer { range: whole, content_range: None, headers }),
+        // Nothing of nothing can be asked for, not even its end.
+        Wanted::Range(_) if object.size == 0 => return Err(not_satisfiable(0).into()),
+        Wanted::Range(range) => range.check(object.size).map_err(|_| not_satisfiable(object.size))?,
+        Wanted::Part(_) if object.parts > 0 => {
+            headers.insert("x-amz-mp-parts-count", HeaderValue::from(object.parts));
+            part(content, wanted, with_checksum, &mut headers)?
+        }
+        Wanted::Part(1) => whole,
+        Wanted::Part(_) => return Err(no_such_part().into()),
+    };
+    // An empty part has no first byte to be named.
+    let content_range =
+        (!range.is_empty()).then(|| format!("bytes {}-{}/{}", range.start, range.end - 1, object.size));
+    Ok(Answer { range, content_range, headers })
+}
+
+fn part(
+    content: &Content,
+    wanted: Wanted,
+    with_checksum: bool,
+    headers: &mut HeaderMap,
+) -> Result<Bytes<u64>, Failed> {
+    let Wanted::Part(number) = wanted else { return Err(no_such_part().into()) };
+    let (range, row) = content.part(number).ok_or_else(no_such_part)?;
+    if let (true, Some(checksum)) = (with_checksum, &row.checksum) {
+        headers.extend(checksums::headers(checksum, 0));
+    }
+    Ok(range)
+}
+
+fn not_satisfiable(size: u64) -> S3Error {
+    let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+    error.set_headers(headers);
+    error
+}
+
+fn no_such_part() -> S3Error {
+    error(
+        "InvalidPartNumber",
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "The requested partnumber is not satisfiable",
+    )
+}
+
+fn archived() -> Failed {
+    s3_error!(InvalidObjectState, "The operation is not valid for the object's storage class").into()
+}
+
+/// The query's `response-*`, in the place of what is stored.
+struct Overrides {
+    cache_control: Option<String>,
+    content_disposition: Option<String>,
+    content_encoding: Option<String>,
+    content_language: Option<String>,
+    content_type: Option<String>,
+    expires: Option<Timestamp>,
+}
+
+impl Overrides {
+    fn apply(self, headers: &mut HeaderMap) {
+        let expires = self.expires.and_then(|expires| {
+            let mut text = Vec::new();
+            expires.format(TimestampFormat::HttpDate, &mut text).ok()?;
+            String::from_utf8(text).ok()
+        });
+        for (name, value) in [
+            (header::CACHE_CONTROL, self.cache_control),
+            (header::CONTENT_DISPOSITION, self.content_disposition),
+            (header::CONTENT_ENCODING, self.content_encoding),
+            (header::CONTENT_LANGUAGE, self.content_language),
+            (header::CONTENT_TYPE, self.content_type),
+            (header::EXPIRES, expires),
+        ] {
+            override_header(headers, name, value);
+        }
+    }
+}
+
+/// What cannot be a header's value overrides nothing.
+fn override_header(headers: &mut HeaderMap, name: HeaderName, value: Option<String>) {
+    if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+        headers.insert(name, value);
+    }
+}

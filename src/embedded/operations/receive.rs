@@ -1,0 +1,128 @@
+//! Bytes on their way from a caller to the disk: hashed and written as they arrive, a little at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use s3s::{S3Result, dto::StreamingBlob, s3_error};
+
+use super::{
+    call::text,
+    checksums::{Algorithm, Claims, Digested, Digests},
+};
+use crate::embedded::{
+    front::body_error,
+    received::Received,
+    storage::{BlobFile, Blobs, Failed, NewBlob, blocking},
+};
+
+/// The largest object that one PutObject takes, and the largest part
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+pub(super) const MAX_AT_ONCE: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Collected before the disk is bothered; with the socket's own buffers, all that a write holds in memory.
+const BATCH: usize = 1024 * 1024;
+
+/// Bytes that are on the disk, and that are those the caller meant to send.
+pub(super) struct Incoming {
+    pub(super) blob: NewBlob,
+    pub(super) digested: Digested,
+}
+
+/// Takes a body as a part of a body (its id and number), or as one of its own. If the caller leaves, or says
+/// a length or a checksum that does not fit, nothing stays. `algorithm` is for callers that claim none.
+pub(super) async fn receive(
+    blobs: &Arc<Blobs>,
+    part: Option<(u64, u16)>,
+    body: Option<StreamingBlob>,
+    received: Received,
+    algorithm: Algorithm,
+) -> S3Result<Incoming> {
+    let claims = Claims::of(&received.headers)?;
+    let digests = Digests::new(claims.algorithm().unwrap_or(algorithm));
+    let length = length(&received)?;
+    let mut receiving =
+        Receiving { blobs: Arc::clone(blobs), part, file: None, digests, claims, length, received };
+    let mut body = body;
+    loop {
+        let (chunks, last) = gather(body.as_mut()).await?;
+        if last {
+            return blocking(move || receiving.finish(chunks)).await;
+        }
+        receiving = blocking(move || receiving.append(chunks)).await?;
+    }
+}
+
+/// How long the body is to be, without the framing of aws-chunked.
+fn length(received: &Received) -> S3Result<u64> {
+    let header = ["x-amz-decoded-content-length", "content-length"];
+    let length = header.into_iter().find_map(|name| text(&received.headers, name));
+    let Some(length) = length.and_then(|length| length.parse().ok()) else {
+        return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
+    };
+    if length > MAX_AT_ONCE {
+        return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
+    }
+    Ok(length)
+}
+
+/// The next bytes, and whether they are the last.
+async fn gather(mut body: Option<&mut StreamingBlob>) -> S3Result<(Vec<Bytes>, bool)> {
+    let (mut chunks, mut size) = (Vec::new(), 0);
+    while size < BATCH {
+        let next = match &mut body {
+            Some(body) => body.next().await,
+            None => None,
+        };
+        let Some(chunk) = next else { return Ok((chunks, true)) };
+        let chunk = chunk.map_err(|error| body_error(&*error))?;
+        size += chunk.len();
+        chunks.push(chunk);
+    }
+    Ok((chunks, false))
+}
+
+struct Receiving {
+    blobs: Arc<Blobs>,
+    part: Option<(u64, u16)>,
+    /// Made when there is something to write.
+    file: Option<BlobFile>,
+    digests: Digests,
+    claims: Claims,
+    length: u64,
+    received: Received,
+}
+
+impl Receiving {
+    fn append(mut self, mut chunks: Vec<Bytes>) -> Result<Self, Failed> {
+        for chunk in &chunks {
+            self.digests.update(chunk);
+        }
+        if self.digests.size() > self.length {
+            return Err(incomplete());
+        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.blobs.create(self.part)?,
+        };
+        file.append(&mut chunks)?;
+        self.file = Some(file);
+        Ok(self)
+    }
+
+    fn finish(self, chunks: Vec<Bytes>) -> Result<Incoming, Failed> {
+        let Self { file, digests, claims, length, received, .. } = self.append(chunks)?;
+        let digested = digests.finish();
+        if digested.size != length {
+            return Err(incomplete());
+        }
+        claims.check(&digested, &received)?;
+        let Some(file) = file else { return Err(incomplete()) };
+        Ok(Incoming { blob: file.finish()?, digested })
+    }
+}
+
+fn incomplete() -> Failed {
+    let message = "You did not provide the number of bytes specified by the Content-Length HTTP header";
+    s3_error!(IncompleteBody, "{message}").into()
+}

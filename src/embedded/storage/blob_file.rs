@@ -1,0 +1,80 @@
+//! A blob while it is written.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, IoSlice, Write},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bytes::{Buf, Bytes};
+
+use super::blobs::{BlobName, Blobs, NewBlob};
+
+/// A file that goes away again unless it is finished.
+#[derive(Debug)]
+pub(in crate::embedded) struct BlobFile {
+    blobs: Arc<Blobs>,
+    name: BlobName,
+    path: PathBuf,
+    file: File,
+    finished: bool,
+}
+
+impl BlobFile {
+    pub(super) fn create(blobs: Arc<Blobs>, name: BlobName, path: PathBuf) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        // As private as the keys beside it.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path)?;
+        Ok(Self { blobs, name, path, file, finished: false })
+    }
+
+    /// Writes bytes behind those before.
+    pub(in crate::embedded) fn append(&mut self, chunks: &mut [Bytes]) -> io::Result<()> {
+        let mut first = 0;
+        while first < chunks.len() {
+            let slices: Vec<_> = chunks[first..].iter().map(|chunk| IoSlice::new(chunk)).collect();
+            let mut written = self.file.write_vectored(&slices)?;
+            if written == 0 && chunks[first].has_remaining() {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            while first < chunks.len() && chunks[first].len() <= written {
+                written -= chunks[first].len();
+                first += 1;
+            }
+            if let Some(chunk) = chunks.get_mut(first) {
+                chunk.advance(written);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings it to the disk and gives it its name, so that whoever finds it by that name has all of it.
+    pub(in crate::embedded) fn finish(mut self) -> io::Result<NewBlob> {
+        self.file.sync_all()?;
+        let path = self.blobs.path(self.name);
+        match fs::rename(&self.path, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The first of its folder.
+                fs::create_dir_all(path.parent().unwrap_or(&path))?;
+                File::open(self.blobs.folder())?.sync_all()?;
+                fs::rename(&self.path, &path)?;
+            }
+            renamed => renamed?,
+        }
+        self.finished = true;
+        Ok(NewBlob::new(Arc::clone(&self.blobs), self.name))
+    }
+}
+
+impl Drop for BlobFile {
+    fn drop(&mut self) {
+        if !self.finished {
+            // If it cannot be removed, the next run removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the database holds, as protobuf messages: compact, and readable by later versions that add fields.
+//! Field numbers are part of the format of a folder on disk; a number is never used again.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A bucket and its configuration.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::embedded) struct BucketRow {
+    /// Seconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub(in crate::embedded) created: u64,
+    #[prost(bool, tag = "2")]
+    pub(in crate::embedded) requester_pays: bool,
+    #[prost(message, repeated, tag = "3")]
+    pub(in crate::embedded) cors: Vec<CorsRow>,
+}
+
+/// A rule of a bucket's CORS configuration.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::embedded) struct CorsRow {
+    #[prost(string, optional, tag = "1")]
+    pub(in crate::embedded) id: Option<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(in crate::embedded) methods: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub(in crate::embedded) origins: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(in crate::embedded) headers: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(in crate::embedded) exposed: Vec<String>,
+    #[prost(int32, optional, tag = "6")]
+    pub(in crate::embedded) max_age: Option<i32>,
+}
+
+/// An object: everything but its bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::embedded) struct ObjectRow {
+    #[prost(uint64, tag = "1")]
+    pub(in crate::embedded) size: u64,
+    /// Without quotes.
+    #[prost(string, tag = "2")]
+    pub(in crate::embedded) etag: String,
+    /// Seconds since 1970: S3 knows when an object was written to the second.
+    #[prost(uint64, tag = "3")]
+    pub(in crate::embedded) modified: u64,
+    /// Where its bytes are: the parts of this body, in order.
+    #[prost(uint64, tag = "4")]
+    pub(in crate::embedded) body: u64,
+    /// How many parts it was uploaded in; 0 if by PutObject or CopyObject.
+    #[prost(uint32, tag = "5")]
+    pub(in crate::embedded) parts: u32,
+    #[prost(message, optional, tag = "6")]
+    pub(in crate::embedded) checksum: Option<ChecksumRow>,
+    #[prost(message, required, tag = "7")]
+    pub(in crate::embedded) attributes: AttributesRow,
+    #[prost(message, repeated, tag = "8")]
+    pub(in crate::embedded) tags: Vec<TagRow>,
+}
+
+/// What is said of an object when it is written and given back when it is read.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(in crate::embedded) struct AttributesRow {
+    /// Headers that a read gives back as they came.
+    #[prost(message, repeated, tag = "1")]
+    pub(in crate::embedded) headers: Vec<HeaderRow>,
+    /// Empty for STANDARD.
+    #[prost(string, tag = "2")]
+    pub(in crate::embedded) storage_class: String,
+    /// The MD5 of the customer's key (SSE-C), in base64; empty if there is none.
+    #[prost(string, tag = "3")]
+    pub(in crate::embedded) customer_key_md5: String,
+}
+
+/// A header.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(in crate::embedded) struct HeaderRow {
+    #[prost(string, tag = "1")]
+    pub(in crate::embedded) name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(in crate::embedded) value: Vec<u8>,
+}
+
+/// A tag of an object.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(in crate::embedded) struct TagRow {
+    #[prost(string, tag = "1")]
+    pub(in crate::embedded) key: String,
+    #[prost(string, tag = "2")]
+    pub(in crate::embedded) value: String,
+}
+
+/// The checksum of an object or of a part.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(in crate::embedded) struct ChecksumRow {
+    /// As S3 names it: `CRC32`, `SHA256` and so on.
+    #[prost(string, tag = "1")]
+    pub(in crate::embedded) algorithm: String,
+    /// A checksum of the parts' checksums rather than of the bytes.
+    #[prost(bool, tag = "2")]
+    pub(in crate::embedded) composite: bool,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(in crate::embedded) value: Vec<u8>,
+}
+
+/// A multipart upload under way.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::embedded) struct UploadRow {
+    #[prost(uint64, tag = "1")]
+    pub(in crate::embedded) initiated: u64,
+    #[prost(message, required, tag = "2")]
+    pub(in crate::embedded) attributes: AttributesRow,
+    #[prost(message, repeated, tag = "3")]
+    pub(in crate::embedded) tags: Vec<TagRow>,
+    /// As S3 names it.
+    #[prost(string, tag = "4")]
+    pub(in crate::embedded) checksum_algorithm: String,
+    #[prost(bool, tag = "5")]
+    pub(in crate::embedded) composite: bool,
+    /// The algorithm was asked for; otherwise it is the one that S3 adds by itself.
+    #[prost(bool, tag = "6")]
+    pub(in crate::embedded) checksum_asked: bool,
+}
+
+/// A part of a body. A body that came whole has one, of number 0.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::embedded) struct PartRow {
+    #[prost(uint64, tag = "1")]
+    pub(in crate::embedded) blob: u64,
+    #[prost(uint64, tag = "2")]
+    pub(in crate::embedded) size: u64,
+    /// The MD5 of its bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(in crate::embedded) md5: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub(in crate::embedded) modified: u64,
+    #[prost(message, optional, tag = "5")]
+    pub(in crate::embedded) checksum: Option<ChecksumRow>,
+}
+
+/// Now, in seconds since 1970.
+pub(in crate::embedded) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// The instant of a row's seconds.
+pub(in crate::embedded) fn instant(seconds: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
+}

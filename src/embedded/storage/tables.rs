@@ -1,0 +1,205 @@
+//! The tables of the database, and how rows are found in them.
+
+use prost::Message;
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
+
+use super::{
+    blobs::{BlobName, NewBlob},
+    rows::{BucketRow, ObjectRow, PartRow, UploadRow},
+};
+
+type Row = &'static [u8];
+/// Bucket and key. Texts are ordered by their UTF-8 bytes, which is S3's order of keys.
+type ObjectKey = (&'static str, &'static str);
+/// Bucket, key and upload: uploads of one key are in the order of their beginning, as S3 lists them.
+type UploadKey = (&'static str, &'static str, u64);
+/// Body and part number.
+type PartKey = (u64, u16);
+
+const BUCKETS: TableDefinition<&str, Row> = TableDefinition::new("buckets");
+const OBJECTS: TableDefinition<ObjectKey, Row> = TableDefinition::new("objects");
+const UPLOADS: TableDefinition<UploadKey, Row> = TableDefinition::new("uploads");
+const PARTS: TableDefinition<PartKey, Row> = TableDefinition::new("parts");
+/// How many objects have a body: a copy shares that of its source.
+const BODIES: TableDefinition<u64, u32> = TableDefinition::new("bodies");
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// One state of the database, as it was when reading began.
+pub(in crate::embedded) struct Reading {
+    pub(in crate::embedded) buckets: ReadOnlyTable<&'static str, Row>,
+    pub(in crate::embedded) objects: ReadOnlyTable<ObjectKey, Row>,
+    pub(in crate::embedded) uploads: ReadOnlyTable<UploadKey, Row>,
+    pub(in crate::embedded) parts: ReadOnlyTable<PartKey, Row>,
+}
+
+impl Reading {
+    pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            buckets: transaction.open_table(BUCKETS)?,
+            objects: transaction.open_table(OBJECTS)?,
+            uploads: transaction.open_table(UPLOADS)?,
+            parts: transaction.open_table(PARTS)?,
+        })
+    }
+}
+
+/// A change of the database, all of it or nothing.
+pub(in crate::embedded) struct Writing<'t> {
+    pub(in crate::embedded) buckets: Table<'t, &'static str, Row>,
+    pub(in crate::embedded) objects: Table<'t, ObjectKey, Row>,
+    pub(in crate::embedded) uploads: Table<'t, UploadKey, Row>,
+    pub(in crate::embedded) parts: Table<'t, PartKey, Row>,
+    bodies: Table<'t, u64, u32>,
+    /// Blobs that rows refer to from now on.
+    pub(super) kept: Vec<NewBlob>,
+    /// Blobs that no row refers to any more.
+    pub(super) dropped: Vec<BlobName>,
+}
+
+impl<'t> Writing<'t> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            buckets: transaction.open_table(BUCKETS)?,
+            objects: transaction.open_table(OBJECTS)?,
+            uploads: transaction.open_table(UPLOADS)?,
+            parts: transaction.open_table(PARTS)?,
+            bodies: transaction.open_table(BODIES)?,
+            kept: Vec::new(),
+            dropped: Vec::new(),
+        })
+    }
+
+    /// Adds or replaces a part.
+    pub(in crate::embedded) fn put_part(&mut self, blob: NewBlob, row: &PartRow) -> Result<(), StorageError> {
+        let BlobName { body, part, .. } = blob.name();
+        let before =
+            self.parts.insert((body, part), &*row.encode_to_vec())?.map(|row| decode::<PartRow>(row.value()));
+        if let Some(before) = before {
+            self.dropped.push(BlobName { body, part, blob: before?.blob });
+        }
+        self.kept.push(blob);
+        Ok(())
+    }
+
+    /// Removes a part of an upload.
+    pub(in crate::embedded) fn remove_part(&mut self, body: u64, part: u16) -> Result<(), StorageError> {
+        let before = self.parts.remove((body, part))?.map(|row| decode::<PartRow>(row.value()));
+        if let Some(before) = before {
+            self.dropped.push(BlobName { body, part, blob: before?.blob });
+        }
+        Ok(())
+    }
+
+    /// Removes all parts of a body.
+    pub(in crate::embedded) fn remove_parts(&mut self, body: u64) -> Result<(), StorageError> {
+        let numbers =
+            parts(&self.parts, body)?.map(|part| Ok(part?.0)).collect::<Result<Vec<_>, StorageError>>()?;
+        numbers.into_iter().try_for_each(|number| self.remove_part(body, number))
+    }
+
+    /// Puts an object in the place of whatever has its key; it is one more user of its body.
+    pub(in crate::embedded) fn put_object(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        row: &ObjectRow,
+    ) -> Result<(), StorageError> {
+        // First, so that a copy onto itself does not let go of the body that it needs.
+        let users = self.bodies.get(row.body)?.map_or(0, |users| users.value());
+        self.bodies.insert(row.body, users + 1)?;
+        let before = self
+            .objects
+            .insert((bucket, key), &*row.encode_to_vec())?
+            .map(|row| decode::<ObjectRow>(row.value()));
+        match before {
+            Some(before) => self.let_go(before?.body),
+            None => Ok(()),
+        }
+    }
+
+    /// Replaces what is said of an object whose body stays.
+    pub(in crate::embedded) fn amend_object(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        row: &ObjectRow,
+    ) -> Result<(), StorageError> {
+        self.objects.insert((bucket, key), &*row.encode_to_vec()).map(|_| ())
+    }
+
+    /// Removes an object, if there is one.
+    pub(in crate::embedded) fn remove_object(&mut self, bucket: &str, key: &str) -> Result<(), StorageError> {
+        let before = self.objects.remove((bucket, key))?.map(|row| decode::<ObjectRow>(row.value()));
+        match before {
+            Some(before) => self.let_go(before?.body),
+            None => Ok(()),
+        }
+    }
+
+    /// One user less; without any, the body's bytes are of no more use.
+    fn let_go(&mut self, body: u64) -> Result<(), StorageError> {
+        let users = self.bodies.get(body)?.map_or(0, |users| users.value());
+        if users > 1 {
+            self.bodies.insert(body, users - 1)?;
+            return Ok(());
+        }
+        self.bodies.remove(body)?;
+        self.remove_parts(body)
+    }
+}
+
+/// A bucket.
+pub(in crate::embedded) fn bucket(
+    buckets: &impl ReadableTable<&'static str, Row>,
+    name: &str,
+) -> Result<Option<BucketRow>, StorageError> {
+    buckets.get(name)?.map(|row| decode(row.value())).transpose()
+}
+
+/// An object.
+pub(in crate::embedded) fn object(
+    objects: &impl ReadableTable<ObjectKey, Row>,
+    bucket: &str,
+    key: &str,
+) -> Result<Option<ObjectRow>, StorageError> {
+    objects.get((bucket, key))?.map(|row| decode(row.value())).transpose()
+}
+
+/// An upload.
+pub(in crate::embedded) fn upload(
+    uploads: &impl ReadableTable<UploadKey, Row>,
+    bucket: &str,
+    key: &str,
+    upload: u64,
+) -> Result<Option<UploadRow>, StorageError> {
+    uploads.get((bucket, key, upload))?.map(|row| decode(row.value())).transpose()
+}
+
+/// A part of a body.
+pub(in crate::embedded) fn part(
+    parts: &impl ReadableTable<PartKey, Row>,
+    body: u64,
+    number: u16,
+) -> Result<Option<PartRow>, StorageError> {
+    parts.get((body, number))?.map(|row| decode(row.value())).transpose()
+}
+
+/// The parts of a body in their order, with their numbers.
+pub(in crate::embedded) fn parts(
+    parts: &impl ReadableTable<PartKey, Row>,
+    body: u64,
+) -> Result<impl Iterator<Item = Result<(u16, PartRow), StorageError>>, StorageError> {
+    let range = parts.range((body, 0)..=(body, u16::MAX))?;
+    Ok(range.map(|entry| {
+        let (key, row) = entry?;
+        Ok((key.value().1, decode(row.value())?))
+    }))
+}
+
+/// A row as it was written.
+pub(in crate::embedded) fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, StorageError> {
+    T::decode(bytes).map_err(|error| StorageError::Corrupted(error.to_string()))
+}
