@@ -6,6 +6,7 @@
 //!
 //! Imports no other room.
 
+mod checksums;
 mod connection;
 mod error;
 mod fault;

@@ -1,7 +1,7 @@
 //! A request as it came, beside what s3s makes of it.
 
-use http::HeaderMap;
-use s3s::TrailingHeaders;
+use http::{HeaderMap, StatusCode};
+use s3s::{S3Error, S3ErrorCode, TrailingHeaders};
 
 /// What came with a request; the front puts it into the extensions of the request that operations see.
 #[derive(Debug, Clone)]
@@ -11,4 +11,16 @@ pub(super) struct Received {
     pub(super) headers: HeaderMap,
     /// Trailers of an aws-chunked body; there once the body has been read to its end.
     pub(super) trailers: Option<TrailingHeaders>,
+}
+
+/// A header's text; none if it is missing, empty or no text.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// An error of S3's that s3s does not know.
+pub(super) fn coded(code: &'static str, status: StatusCode, message: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
+    error.set_status_code(status);
+    error
 }

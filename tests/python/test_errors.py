@@ -6,7 +6,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from longshore.v1 import error_reason_pb2, object_pb2, object_service_pb2
 
-from support.client import MIB
+from support.client import MIB, md5_etag
 
 DATA = b"Hello, harbour!"
 
@@ -72,7 +72,12 @@ CASES = {
     "an update of what has changed": (
         lambda c: c.put("errors/there", b"x", mode={"update": {"etag": '"0123456789abcdef0123456789abcdef"'}}),
         grpc.StatusCode.FAILED_PRECONDITION, "PRECONDITION_FAILED"),
-    # Conditions of reads are judged by the conformance suite: the embedded server does not look at them.
+    "a read of another version": (
+        lambda c: c.get("errors/there", conditions={"if_match": '"0123456789abcdef0123456789abcdef"'}),
+        grpc.StatusCode.FAILED_PRECONDITION, "PRECONDITION_FAILED"),
+    "a read of what the caller has": (
+        lambda c: c.get("errors/there", conditions={"if_none_match": md5_etag(DATA)}),
+        grpc.StatusCode.FAILED_PRECONDITION, "NOT_MODIFIED"),
     "a wrong checksum": (
         lambda c: c.put("errors/checksum", b"x", crc32c=1), grpc.StatusCode.DATA_LOSS, "CHECKSUM_MISMATCH"),
     "an upload of another size": (

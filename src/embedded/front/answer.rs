@@ -8,9 +8,9 @@ use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
-use s3s::Body;
+use s3s::{Body, header::X_AMZ_REQUEST_PAYER};
 
-use super::refusal::escaped;
+use super::{cors::resource, refusal::escaped};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
@@ -42,6 +42,9 @@ const MESSAGES: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(super) struct Asked {
     head: bool,
+    /// GetObjectAttributes, the one operation whose XML has an ETag without quotes.
+    attributes: bool,
+    pays: bool,
     path: String,
     id: String,
 }
@@ -50,9 +53,25 @@ impl Asked {
     pub(super) fn of(request: &Request<Body>) -> Self {
         Self {
             head: request.method() == Method::HEAD,
+            attributes: request.method() == Method::GET
+                && request
+                    .uri()
+                    .query()
+                    .is_some_and(|query| query.split('&').any(|pair| pair == "attributes")),
+            pays: request.headers().get(X_AMZ_REQUEST_PAYER).is_some_and(|payer| payer == "requester"),
             path: request.uri().path().to_owned(),
             id: format!("{:016X}", fastrand::u64(..)),
         }
+    }
+
+    /// The caller says that it pays.
+    pub(super) fn says_that_it_pays(&self) -> bool {
+        self.pays
+    }
+
+    /// The bucket that it is about, empty for none.
+    pub(super) fn bucket(&self) -> String {
+        resource(&self.path).0
     }
 
     /// Mends what an operation or a refusal answers.
@@ -71,7 +90,7 @@ impl Asked {
                 without_body(&mut answer);
             }
         } else if let Some(xml) = xml_of(&answer) {
-            let xml = escape_control(self.complete(xml));
+            let xml = escape_control(self.unquoted(self.complete(xml)));
             let headers = answer.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
             if headers.contains_key(CONTENT_LENGTH) {
@@ -80,6 +99,16 @@ impl Asked {
             *answer.body_mut() = Body::from(xml);
         }
         answer
+    }
+
+    /// s3s writes every ETag with its quotes.
+    fn unquoted(&self, xml: Bytes) -> Bytes {
+        match std::str::from_utf8(&xml) {
+            Ok(text) if self.attributes => {
+                text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>").into()
+            }
+            _ => xml,
+        }
     }
 
     /// The elements that every error of S3 has, where they are missing.

@@ -14,19 +14,12 @@ use http::{
 use percent_encoding::percent_decode_str;
 use s3s::{Body, dto::CORSRule};
 
-use super::refusal::Refusal;
+use super::{bucket_settings::BucketSettings, refusal::Refusal};
 
 const ANY: &str = "*";
 
 /// Methods that a rule can allow.
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
-
-/// Where the rules of buckets are.
-#[async_trait::async_trait]
-pub(in super::super) trait CorsRules: Send + Sync + 'static {
-    /// The rules of a bucket in their order; none where there is no such bucket or it has none.
-    async fn cors_rules(&self, bucket: &str) -> Vec<CORSRule>;
-}
 
 /// A request that a page of some origin makes.
 #[derive(Debug)]
@@ -48,7 +41,7 @@ impl Origin {
     }
 
     /// Adds what tells the browser that the page may have the answer, if it may.
-    pub(super) async fn allow(&self, rules: &dyn CorsRules, headers: &mut HeaderMap) {
+    pub(super) async fn allow(&self, rules: &dyn BucketSettings, headers: &mut HeaderMap) {
         let rules = rules.cors_rules(&self.bucket).await;
         if let Some(allowed) = Allowed::by(&rules, &self.name, self.method.as_str(), &[]) {
             allowed.say(headers);
@@ -58,7 +51,7 @@ impl Origin {
 
 /// The answer to what a browser asks before the request itself.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html>
-pub(super) async fn preflight(rules: &dyn CorsRules, request: &Request<Body>) -> Response<Body> {
+pub(super) async fn preflight(rules: &dyn BucketSettings, request: &Request<Body>) -> Response<Body> {
     match judge(rules, request).await {
         Ok(headers) => {
             let mut answer = Response::new(Body::empty());
@@ -69,7 +62,7 @@ pub(super) async fn preflight(rules: &dyn CorsRules, request: &Request<Body>) ->
     }
 }
 
-async fn judge(rules: &dyn CorsRules, request: &Request<Body>) -> Result<HeaderMap, Refusal> {
+async fn judge(rules: &dyn BucketSettings, request: &Request<Body>) -> Result<HeaderMap, Refusal> {
     let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", message);
     let headers = request.headers();
     let origin = text(headers, &ORIGIN)
@@ -163,7 +156,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 }
 
 /// The bucket of a path, and what S3 calls the thing that the path names.
-fn resource(path: &str) -> (String, &'static str) {
+pub(super) fn resource(path: &str) -> (String, &'static str) {
     let path = path.trim_start_matches('/');
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     let bucket = percent_decode_str(bucket).decode_utf8_lossy().into_owned();

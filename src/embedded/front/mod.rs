@@ -7,25 +7,32 @@
 mod answer;
 mod aws_chunks;
 mod body_error;
+mod bucket_settings;
 mod cors;
+mod documents;
 mod faults;
 mod operation;
 mod refusal;
 mod rest;
+mod signature;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode, header::CONTENT_RANGE};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_RANGE},
+};
 use s3s::{
     Body, S3, S3Request, S3Response, S3Result,
     auth::S3Auth,
+    header::X_AMZ_REQUEST_CHARGED,
     route::S3Route,
     s3_error,
     service::{S3Service, S3ServiceBuilder},
 };
 
 pub(super) use self::body_error::body_error;
-pub(super) use self::cors::CorsRules;
+pub(super) use self::bucket_settings::BucketSettings;
 use self::{body_error::Watched, refusal::Refusal, rest::Rest};
 use super::{
     connection::{Broken, Connection},
@@ -37,20 +44,20 @@ use super::{
 pub(super) struct Front {
     /// The first pass, which ends in the second.
     s3: S3Service,
-    rules: Arc<dyn CorsRules>,
+    buckets: Arc<dyn BucketSettings>,
     faults: Arc<Faults>,
 }
 
 impl Front {
     pub(super) fn new<B>(backend: B, keys: impl S3Auth, faults: Arc<Faults>) -> Self
     where
-        B: S3 + CorsRules + Clone,
+        B: S3 + BucketSettings + Clone,
     {
-        let rules = Arc::new(backend.clone());
+        let buckets = Arc::new(backend.clone());
         let mut s3 = S3ServiceBuilder::new(Unreached);
         s3.set_auth(keys);
         s3.set_route(SecondPass { s3: S3ServiceBuilder::new(backend).build() });
-        Self { s3: s3.build(), rules, faults }
+        Self { s3: s3.build(), buckets, faults }
     }
 
     /// The answer to a request; none where a fault breaks the connection.
@@ -70,15 +77,21 @@ impl Front {
         let origin = cors::Origin::of(&request);
         let (request, rest) = Rest::of(request);
         let mut answer = match (request.method(), Refusal::of(&request)) {
-            (&Method::OPTIONS, _) => cors::preflight(&*self.rules, &request).await,
+            (&Method::OPTIONS, _) => cors::preflight(&*self.buckets, &request).await,
             (_, Some(refusal)) => refusal.answer(),
             (_, None) => pass(&self.s3, aws_chunks::watch(request)).await,
         };
-        if !answer.status().is_success() {
-            rest.read().await;
+        if !answer.status().is_success() && !rest.read().await {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if answer.status().is_success()
+            && asked.says_that_it_pays()
+            && self.buckets.requester_pays(&asked.bucket()).await
+        {
+            answer.headers_mut().insert(X_AMZ_REQUEST_CHARGED, HeaderValue::from_static("requester"));
         }
         if let Some(origin) = origin {
-            origin.allow(&*self.rules, answer.headers_mut()).await;
+            origin.allow(&*self.buckets, answer.headers_mut()).await;
         }
         asked.finish(answer)
     }
@@ -108,7 +121,8 @@ impl S3Route for SecondPass {
     }
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
-        let (request, watched) = Watched::over(operation::request(request)?);
+        let request = documents::checked(operation::request(request)?).await?;
+        let (request, watched) = Watched::over(request);
         let answer = pass(&self.s3, request).await;
         // s3s says InternalError of any body that it reads itself and that breaks off.
         if let Some(error) = watched.error().filter(|_| answer.status().is_server_error()) {

@@ -5,22 +5,18 @@
 use std::fmt::Write;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use percent_encoding::percent_decode_str;
 use s3s::{
     Body,
     header::{X_AMZ_CONTENT_SHA256, X_AMZ_DECODED_CONTENT_LENGTH},
 };
 
-use super::super::fault::Failure;
-
-/// The one region that there is.
-const REGION: &str = "us-east-1";
-
-/// Seven days. <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
-const LONGEST_PRESIGNED: u64 = 604_800;
+use super::{
+    super::fault::Failure,
+    signature::{self, Query},
+};
 
 /// An error in S3's form.
 #[derive(Debug)]
@@ -43,11 +39,8 @@ impl Refusal {
     pub(super) fn of(request: &Request<Body>) -> Option<Self> {
         let (headers, query) = (request.headers(), Query::of(request.uri()));
         form(request.method(), headers)
-            .or_else(|| signature_v2(headers, &query))
-            .or_else(|| two_signatures(headers, &query))
-            .or_else(|| unknown_authorization(headers))
-            .or_else(|| presigned(&query))
-            .or_else(|| wrong_scope(headers, &query))
+            .or_else(|| signature::refusal(headers, &query))
+            .or_else(|| unhashed(headers))
             .or_else(|| unmeasured(headers))
     }
 
@@ -78,7 +71,7 @@ impl Refusal {
         answer
     }
 
-    fn bad(code: &str, message: impl Into<String>) -> Self {
+    pub(super) fn bad(code: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 }
@@ -95,29 +88,6 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A decoded query, of which s3s looks at names exactly as they are.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn of(uri: &Uri) -> Self {
-        let decoded =
-            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let pairs = uri.query().unwrap_or_default().split('&').map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(value))
-        });
-        Self(pairs.collect())
-    }
-
-    fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.value(name).is_some()
-    }
-}
-
 /// s3s would take PostObject's form, with up to 5 GiB of it in memory. Neither Longshore nor any SDK sends
 /// forms: they are for browsers.
 fn form(method: &Method, headers: &HeaderMap) -> Option<Refusal> {
@@ -130,91 +100,15 @@ fn form(method: &Method, headers: &HeaderMap) -> Option<Refusal> {
     })
 }
 
-/// S3's regions newer than 2014 know SigV4 only, and say so in these words; s3s would take SigV2.
-fn signature_v2(headers: &HeaderMap, query: &Query) -> Option<Refusal> {
-    let in_header = authorization(headers).any(|value| value.starts_with("AWS "));
-    let in_query = query.has("AWSAccessKeyId") && query.has("Signature");
-    (in_header || in_query).then(|| {
-        let message =
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
-        Refusal::bad("InvalidRequest", message)
-    })
-}
-
-fn two_signatures(headers: &HeaderMap, query: &Query) -> Option<Refusal> {
-    let in_query = query.has("X-Amz-Algorithm") || query.has("X-Amz-Signature");
-    let value = authorization(headers).next().filter(|_| in_query)?;
-    let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
-                   string parameter or the Authorization header should be specified";
-    let name = Refusal::bad("InvalidArgument", message).with("ArgumentName", "Authorization");
-    // The value without the signature in it.
-    Some(name.with("ArgumentValue", value.split_whitespace().next().unwrap_or_default()))
-}
-
-/// s3s looks at what follows the name of the algorithm only.
-fn unknown_authorization(headers: &HeaderMap) -> Option<Refusal> {
-    authorization(headers).any(|value| !value.starts_with("AWS4-HMAC-SHA256 ")).then(|| {
-        Refusal::bad("InvalidArgument", "Unsupported Authorization Type")
-            .with("ArgumentName", "Authorization")
-    })
-}
-
-/// s3s takes any number of seconds.
-fn presigned(query: &Query) -> Option<Refusal> {
-    const PARTS: [&str; 6] = [
-        "X-Amz-Algorithm",
-        "X-Amz-Credential",
-        "X-Amz-Signature",
-        "X-Amz-Date",
-        "X-Amz-SignedHeaders",
-        "X-Amz-Expires",
-    ];
-    let refused = |message: String| Some(Refusal::bad("AuthorizationQueryParametersError", message));
-    if !query.has("X-Amz-Algorithm") && !query.has("X-Amz-Signature") {
-        return None;
-    }
-    if !PARTS.iter().all(|part| query.has(part)) {
-        let parts = PARTS[..5].join(", ");
-        let last = PARTS[5];
-        return refused(format!(
-            "Query-string authentication version 4 requires the {parts}, and {last} parameters."
-        ));
-    }
-    let expires = query.value("X-Amz-Expires").unwrap_or_default();
-    match expires.parse::<i64>().map(u64::try_from) {
-        Err(_) => refused("X-Amz-Expires should be a number".to_owned()),
-        Ok(Err(_) | Ok(0)) => refused("X-Amz-Expires must be non-negative".to_owned()),
-        Ok(Ok(seconds)) if seconds > LONGEST_PRESIGNED => refused(format!(
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be \
-             less than {LONGEST_PRESIGNED} seconds"
-        )),
-        Ok(Ok(_)) => None,
-    }
-}
-
-/// s3s takes a signature for any region, and one for STS.
-fn wrong_scope(headers: &HeaderMap, query: &Query) -> Option<Refusal> {
-    let in_header = authorization(headers).find_map(|value| {
-        value.split([',', ' ']).find_map(|part| part.strip_prefix("Credential=")).map(str::to_owned)
-    });
-    let (scope, code, prefix) = match in_header {
-        Some(scope) => (scope, "AuthorizationHeaderMalformed", "The authorization header is malformed"),
-        None => (
-            query.value("X-Amz-Credential")?.to_owned(),
-            "AuthorizationQueryParametersError",
-            "Error parsing the X-Amz-Credential parameter",
-        ),
-    };
-    // From the right: an access key id may have a slash in it.
-    let mut parts = scope.rsplit('/').skip(1);
-    let (service, region) = (parts.next()?, parts.next()?);
-    if region != REGION {
-        let message = format!("{prefix}; the region '{region}' is wrong; expecting '{REGION}'");
-        return Some(Refusal::bad(code, message).with("Region", REGION));
-    }
-    (service != "s3").then(|| {
-        let message = format!("{prefix}; incorrect service \"{service}\". This endpoint belongs to \"s3\".");
-        Refusal::bad(code, message)
+/// s3s would say that the signature is wrong.
+fn unhashed(headers: &HeaderMap) -> Option<Refusal> {
+    let digest = headers.get(X_AMZ_CONTENT_SHA256)?.as_bytes();
+    let hash = digest.len() == 64 && digest.iter().all(u8::is_ascii_hexdigit);
+    (!hash && digest != b"UNSIGNED-PAYLOAD" && !digest.starts_with(b"STREAMING-")).then(|| {
+        let message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+                       STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid \
+                       sha256 value.";
+        Refusal::bad("InvalidArgument", message).with("ArgumentName", X_AMZ_CONTENT_SHA256.as_str())
     })
 }
 
@@ -227,11 +121,6 @@ fn unmeasured(headers: &HeaderMap) -> Option<Refusal> {
         Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", message)
             .with("Header", X_AMZ_CONTENT_SHA256.as_str())
     })
-}
-
-fn authorization(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    // What is no text cannot begin as a known scheme does.
-    headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@ mod support;
 
 use std::{fmt::Write, io::ErrorKind, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Method, StatusCode};
+use md5::Md5;
 use s3s::dto::{CORSRule, Range};
 use sha2::{Digest, Sha256};
 
@@ -89,6 +91,11 @@ async fn a_presigned_url_carries_headers_in_its_query() {
     assert_eq!(server.send(&forged, b"hello").await.error(), "403 SignatureDoesNotMatch");
 }
 
+fn crc32(bytes: &[u8]) -> String {
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes);
+    BASE64_STANDARD.encode(u32::try_from(crc).unwrap().to_be_bytes())
+}
+
 /// The request with its data in aws-chunks of this kind, which are signed where the kind asks for it.
 fn chunked<'a>(server: &Server, call: &Call<'a>, kind: &'a str, data: &[&[u8]], length: &'a str) -> Call<'a> {
     let trailer = kind.ends_with("-TRAILER");
@@ -114,9 +121,10 @@ fn chunked<'a>(server: &Server, call: &Call<'a>, kind: &'a str, data: &[&[u8]], 
         }
     }
     if trailer {
-        body.push_str("x-amz-checksum-crc32:AAAAAA==\r\n");
+        let line = format!("x-amz-checksum-crc32:{}", crc32(&data.concat()));
+        write!(body, "{line}\r\n").unwrap();
         if signed {
-            let signature = call.sign_next("TRAILER", &signature, b"x-amz-checksum-crc32:AAAAAA==\n");
+            let signature = call.sign_next("TRAILER", &signature, format!("{line}\n").as_bytes());
             write!(body, "x-amz-trailer-signature:{signature}\r\n").unwrap();
         }
     }
@@ -141,7 +149,7 @@ async fn aws_chunks_are_taken_off() {
         assert_eq!(seen.encoding.as_deref(), Some("gzip"));
         assert_eq!(seen.received["content-encoding"], "aws-chunked,gzip");
         let trailer = seen.trailers.map(|trailers| trailers["x-amz-checksum-crc32"].clone());
-        assert_eq!(trailer.is_some_and(|crc| crc == "AAAAAA=="), kind != SIGNED);
+        assert_eq!(trailer.is_some_and(|crc| crc == crc32(&data.concat()).as_str()), kind != SIGNED);
     }
 }
 
@@ -177,14 +185,15 @@ async fn broken_aws_chunks_are_refused() {
 async fn xml_that_s3s_reads_itself_may_be_chunked_and_says_what_is_wrong_with_it() {
     const XML: &str = "<Delete><Object><Key>gone</Key></Object></Delete>";
     let server = Server::start().await;
-    let post = Call::new("POST", "/demo?delete");
+    let md5 = BASE64_STANDARD.encode(Md5::digest(XML));
+    let post = Call::new("POST", "/demo?delete").header("content-md5", &md5);
     let length = XML.len().to_string();
     for kind in KINDS {
         let call = chunked(&server, &post, kind, &[XML.as_bytes()], &length);
         assert_eq!(server.ask(&call).await.error(), "200 ", "{kind}");
         assert_eq!(server.stub.last().body, b"gone");
         let forged = String::from_utf8(call.body.clone()).unwrap().replace("gone", "kept");
-        let refused = if kind.starts_with(SIGNED) { "403 SignatureDoesNotMatch" } else { "200 " };
+        let refused = if kind.starts_with(SIGNED) { "403 SignatureDoesNotMatch" } else { "400 BadDigest" };
         assert_eq!(server.ask(&call.body(forged)).await.error(), refused, "{kind}");
     }
     let digest = hex::encode(Sha256::digest(XML));
@@ -192,7 +201,51 @@ async fn xml_that_s3s_reads_itself_may_be_chunked_and_says_what_is_wrong_with_it
     assert_eq!(server.ask(&call).await.error(), "200 ");
     let other = call.body(XML.replace("gone", "kept"));
     assert_eq!(server.ask(&other).await.error(), "400 XAmzContentSHA256Mismatch");
-    assert_eq!(server.stub.operations().len(), 5);
+    assert_eq!(server.stub.operations().len(), 4);
+}
+
+#[tokio::test]
+async fn documents_are_what_their_headers_say() {
+    const XML: &str = "<Delete><Object><Key>gone</Key></Object></Delete>";
+    let server = Server::start().await;
+    let (md5, crc) = (BASE64_STANDARD.encode(Md5::digest(XML)), crc32(XML.as_bytes()));
+    for (name, right, wrong) in
+        [("content-md5", &*md5, "1B2M2Y8AsgTpgAmY7PhCfg=="), ("x-amz-checksum-crc32", &*crc, "AAAAAA==")]
+    {
+        let post = |value| Call::new("POST", "/demo?delete").header(name, value).body(XML);
+        assert_eq!(server.ask(&post(right)).await.error(), "200 ");
+        assert_eq!(server.ask(&post(wrong)).await.error(), "400 BadDigest");
+    }
+    let bare = Call::new("POST", "/demo?delete").body(XML);
+    assert_eq!(server.ask(&bare).await.error(), "400 InvalidRequest");
+    assert_eq!(server.stub.operations().len(), 2);
+}
+
+#[tokio::test]
+async fn a_header_that_is_not_signed_is_refused() {
+    let server = Server::start().await;
+    let call = Call::new("PUT", "/demo/k").body("hello");
+    let (head, _) = server.signed(&call);
+    let added = head.replacen("\r\n", "\r\nx-amz-meta-added: by somebody\r\n", 1);
+    let refused = server.send(&added, b"hello").await;
+    assert_eq!(refused.error(), "403 AccessDenied");
+    let text = String::from_utf8(refused.body).unwrap();
+    assert!(text.contains("<HeadersNotSigned>x-amz-meta-added</HeadersNotSigned>"), "{text}");
+}
+
+#[tokio::test]
+async fn whoever_pays_is_told_so() {
+    let server = Server::start().await;
+    for (target, said, charged) in
+        [("/paid/k", true, Some("requester")), ("/paid/k", false, None), ("/demo/k", true, None)]
+    {
+        let mut call = Call::new("GET", target);
+        if said {
+            call = call.header("x-amz-request-payer", "requester");
+        }
+        let answer = server.ask(&call).await;
+        assert_eq!((answer.status(), answer.header("x-amz-request-charged")), (200, charged), "{target}");
+    }
 }
 
 #[tokio::test]
@@ -230,7 +283,10 @@ async fn a_caller_that_is_still_sending_sees_the_error() {
     // One that waits to be told before it sends is told at once.
     let call = call.header("expect", "100-continue");
     let (head, _) = server.signed(&call);
-    assert_eq!(server.send(&head, b"").await.error(), "403 InvalidAccessKeyId");
+    let refused = server.send(&head, b"").await;
+    assert_eq!(refused.error(), "403 InvalidAccessKeyId");
+    // What it sends next is no body, so the connection has to end.
+    assert_eq!(refused.header("connection"), Some("close"));
 }
 
 fn rule(origins: &[&str], methods: &[&str], headers: &[&str]) -> CORSRule {

@@ -1,11 +1,11 @@
 //! What is said of an object when it is written, kept as the headers that reads give back.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Result, s3_error};
 
 use super::{
-    call::text,
+    call::{coded, text},
     checksums,
     encryption::{self, KeyOf},
 };
@@ -56,7 +56,7 @@ pub(super) fn copied(source: &AttributesRow, headers: &HeaderMap) -> S3Result<At
     kept.headers.retain(asked);
     let rest = source.headers.iter().filter(|row| !asked(row) && row.name != REDIRECT);
     kept.headers.splice(0..0, rest.cloned());
-    kept.headers.extend(redirect(headers));
+    kept.headers.extend(redirect(headers)?);
     Ok(kept)
 }
 
@@ -72,7 +72,7 @@ fn described(headers: &HeaderMap) -> S3Result<AttributesRow> {
         kept.headers.extend(value.map(|value| HeaderRow { name: name.as_str().to_owned(), value }));
     }
     kept.headers.extend(metadata(headers)?);
-    kept.headers.extend(redirect(headers));
+    kept.headers.extend(redirect(headers)?);
     Ok(kept)
 }
 
@@ -108,9 +108,16 @@ fn metadata(headers: &HeaderMap) -> S3Result<Vec<HeaderRow>> {
     Ok(kept)
 }
 
-fn redirect(headers: &HeaderMap) -> Option<HeaderRow> {
-    let value = headers.get(REDIRECT)?.as_bytes().to_vec();
-    Some(HeaderRow { name: REDIRECT.to_owned(), value })
+fn redirect(headers: &HeaderMap) -> S3Result<Option<HeaderRow>> {
+    let Some(value) = headers.get(REDIRECT).map(|value| value.as_bytes().to_vec()) else { return Ok(None) };
+    if ["/", "http://", "https://"].iter().any(|prefix| value.starts_with(prefix.as_bytes())) {
+        return Ok(Some(HeaderRow { name: REDIRECT.to_owned(), value }));
+    }
+    Err(coded(
+        "InvalidRedirectLocation",
+        StatusCode::BAD_REQUEST,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    ))
 }
 
 fn encrypted(headers: &HeaderMap, customer_key: bool) -> S3Result<Vec<HeaderRow>> {

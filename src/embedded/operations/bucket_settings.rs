@@ -24,9 +24,17 @@ const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 /// The rules of a bucket; none where there is no such bucket.
 pub(super) async fn cors_rules(storage: &Arc<Storage>, bucket: &str) -> S3Result<Vec<CORSRule>> {
+    Ok(settings(storage, bucket).await?.cors.into_iter().map(rule).collect())
+}
+
+/// Whether callers pay; nobody does where there is no such bucket.
+pub(super) async fn requester_pays(storage: &Arc<Storage>, bucket: &str) -> S3Result<bool> {
+    Ok(settings(storage, bucket).await?.requester_pays)
+}
+
+async fn settings(storage: &Arc<Storage>, bucket: &str) -> S3Result<BucketRow> {
     let bucket = bucket.to_owned();
-    let row = storage.read(move |tables| Ok(storage::bucket(&tables.buckets, &bucket)?)).await?;
-    Ok(row.unwrap_or_default().cors.into_iter().map(rule).collect())
+    storage.read(move |tables| Ok(storage::bucket(&tables.buckets, &bucket)?.unwrap_or_default())).await
 }
 
 pub(super) async fn bucket_cors(

@@ -30,6 +30,9 @@ pub(super) async fn create_bucket(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let headers = received(&mut request).headers;
     let CreateBucketInput { bucket, create_bucket_configuration, .. } = request.input;
+    if is_reserved(&bucket) {
+        return Err(s3_error!(InvalidBucketName, "The specified bucket is not valid."));
+    }
     refuse_unkept(&headers)?;
     if text(&headers, "x-amz-bucket-object-lock-enabled")
         .is_some_and(|asked| asked.eq_ignore_ascii_case("true"))
@@ -54,6 +57,14 @@ pub(super) async fn create_bucket(
     let output = CreateBucketOutput { location: Some(format!("/{bucket}")) };
     storage.write(move |tables| make(tables, &bucket)).await?;
     Ok(S3Response::new(output))
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+fn is_reserved(bucket: &str) -> bool {
+    const BEGINNINGS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+    const ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    BEGINNINGS.iter().any(|beginning| bucket.starts_with(beginning))
+        || ENDS.iter().any(|end| bucket.ends_with(end))
 }
 
 /// Makes a bucket where it is missing.

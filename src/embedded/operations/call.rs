@@ -1,12 +1,14 @@
 //! What every operation asks of its request before anything else.
 
-use http::{HeaderMap, StatusCode};
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, dto::Timestamp, s3_error};
+use http::HeaderMap;
+use s3s::{S3Error, S3Request, S3Result, dto::Timestamp, s3_error};
 
 use crate::embedded::{
     received::Received,
     storage::{self, BucketRow, Failed},
 };
+
+pub(super) use crate::embedded::received::{coded, text};
 
 /// The one account, to which every bucket and every access key belongs.
 pub(super) const ACCOUNT: &str = "123456789012";
@@ -17,11 +19,6 @@ pub(super) fn received<T>(request: &mut S3Request<T>) -> Received {
         headers: request.headers.clone(),
         trailers: request.trailing_headers.clone(),
     })
-}
-
-/// A header's text; none if it is missing, empty or no text.
-pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// The instant of a row's seconds.
@@ -86,13 +83,6 @@ pub(super) fn refuse_unkept(headers: &HeaderMap) -> S3Result<()> {
         return Err(s3_error!(NotImplemented, "Appending to objects is not implemented"));
     }
     Ok(())
-}
-
-/// An error of S3's that s3s does not know.
-pub(super) fn error(code: &'static str, status: StatusCode, message: &'static str) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
-    error.set_status_code(status);
-    error
 }
 
 fn no_acls() -> S3Error {

@@ -51,7 +51,10 @@ pub(super) async fn complete_multipart_upload(
                     .ok_or_else(|| no_such_upload().into());
             }
             let (_, row) = upload(&tables.uploads, &bucket, &key, &upload_id)?;
-            encryption::check_key(&headers, KeyOf::Object, &row.attributes.customer_key_md5)?;
+            // S3 wants the customer's key only where it has checksums to compute with it.
+            if row.checksum_asked || encryption::customer_key(&headers, KeyOf::Object)?.is_some() {
+                encryption::check_part_key(&headers, &row.attributes.customer_key_md5)?;
+            }
             let there = storage::object(&tables.objects, &bucket, &key)?;
             Conditions::of(&headers).check_write(there.as_ref())?;
             let object = assembled(tables, id, row, &listed, &headers)?;
@@ -100,15 +103,12 @@ struct Listed {
 fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
     let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
     if parts.is_empty() {
-        return Err(s3_error!(InvalidRequest, "You must specify at least one part"));
+        return Err(malformed());
     }
     let listed = parts.into_iter().map(|part| {
         let number = part.part_number.and_then(|number| u16::try_from(number).ok());
         let (Some(number), Some(etag)) = (number, &part.e_tag) else {
-            return Err(s3_error!(
-                MalformedXML,
-                "The XML you provided was not well-formed or did not validate against our published schema"
-            ));
+            return Err(malformed());
         };
         Ok(Listed { number, etag: etag.value().to_owned(), checksum: claimed(&part)? })
     });
@@ -250,6 +250,13 @@ fn remove_unlisted(tables: &mut Writing<'_>, id: u64, listed: &[Listed]) -> Resu
         tables.remove_part(id, number)?;
     }
     Ok(())
+}
+
+fn malformed() -> S3Error {
+    s3_error!(
+        MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema"
+    )
 }
 
 fn invalid_part() -> S3Error {

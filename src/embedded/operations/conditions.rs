@@ -96,6 +96,9 @@ impl Conditions {
 
     /// For what is written or deleted, with what is there now.
     pub(super) fn check_write(&self, there: Option<&ObjectRow>) -> S3Result<()> {
+        if self.matches.is_some() && self.none_matches.is_some() {
+            return Err(not_implemented("If-Match and If-None-Match do not go together"));
+        }
         if let Some(expected) = &self.matches {
             let Some(there) = there else {
                 return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
@@ -108,10 +111,7 @@ impl Conditions {
             (None, _) | (Some(ETags::Any), None) => Ok(()),
             (Some(ETags::Any), Some(_)) => Err(failed()),
             // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>: it takes the value '*'.
-            (Some(ETags::These(_)), _) => Err(s3_error!(
-                NotImplemented,
-                "A header you provided implies functionality that is not implemented: If-None-Match takes * only"
-            )),
+            (Some(ETags::These(_)), _) => Err(not_implemented("If-None-Match takes * only")),
         }
     }
 
@@ -132,6 +132,10 @@ impl Conditions {
             (None, None) => true,
         }
     }
+}
+
+fn not_implemented(why: &str) -> S3Error {
+    s3_error!(NotImplemented, "A header you provided implies functionality that is not implemented: {why}")
 }
 
 fn failed() -> S3Error {
@@ -209,6 +213,7 @@ mod tests {
             (&[("if-none-match", "*")], true, "PreconditionFailed"),
             (&[("if-none-match", "\"abc\"")], true, "NotImplemented"),
             (&[("if-match", "\"abc\"")], true, "written"),
+            (&[("if-match", "\"abc\""), ("if-none-match", "*")], true, "NotImplemented"),
             (&[("if-match", "\"x\"")], true, "PreconditionFailed"),
             (&[("if-match", "\"abc\"")], false, "NoSuchKey"),
             (&[("if-match", "*")], true, "written"),

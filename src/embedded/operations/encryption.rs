@@ -97,6 +97,22 @@ pub(super) fn check_key(headers: &HeaderMap, of: KeyOf, stored_md5: &str) -> S3R
     }
 }
 
+/// Compares the key of a part with that of its upload.
+pub(super) fn check_part_key(headers: &HeaderMap, stored_md5: &str) -> S3Result<()> {
+    match customer_key(headers, KeyOf::Object)? {
+        Some(md5) if md5 == stored_md5 => Ok(()),
+        None if stored_md5.is_empty() => Ok(()),
+        Some(_) => Err(s3_error!(
+            InvalidRequest,
+            "The provided encryption parameters did not match the ones used originally."
+        )),
+        None => Err(s3_error!(
+            InvalidRequest,
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters."
+        )),
+    }
+}
+
 /// Refuses what S3 has no such encryption for.
 pub(super) fn check_asked(headers: &HeaderMap, customer_key: bool) -> S3Result<()> {
     let asked = text(headers, RECORDED[0]);

@@ -13,7 +13,7 @@ use s3s::{
 
 use super::{
     attributes,
-    call::{error, number, only_version, received, text},
+    call::{coded, number, only_version, received, text},
     checksums,
     conditions::Conditions,
     content::{self, Content},
@@ -141,8 +141,8 @@ fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answ
     let mut headers = attributes::told(object, with_checksum && matches!(wanted, Wanted::All));
     let range = match wanted {
         Wanted::All => return Ok(Answer { range: whole, content_range: None, headers }),
-        // Nothing of nothing can be asked for, not even its end.
-        Wanted::Range(_) if object.size == 0 => return Err(not_satisfiable(0).into()),
+        // The last bytes of nothing are all of it, as S3 has it.
+        Wanted::Range(Range::Suffix { length: 1.. }) if object.size == 0 => whole,
         Wanted::Range(range) => range.check(object.size).map_err(|_| not_satisfiable(object.size))?,
         Wanted::Part(_) if object.parts > 0 => {
             headers.insert("x-amz-mp-parts-count", HeaderValue::from(object.parts));
@@ -182,7 +182,7 @@ fn not_satisfiable(size: u64) -> S3Error {
 }
 
 fn no_such_part() -> S3Error {
-    error(
+    coded(
         "InvalidPartNumber",
         StatusCode::RANGE_NOT_SATISFIABLE,
         "The requested partnumber is not satisfiable",

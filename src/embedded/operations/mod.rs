@@ -4,7 +4,6 @@ mod attributes;
 mod bucket_settings;
 mod buckets;
 mod call;
-mod checksums;
 mod complete;
 mod conditions;
 mod content;
@@ -30,17 +29,21 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto, s3_error};
 
 pub(super) use buckets::make as make_bucket;
 
-use super::{front::CorsRules, storage::Storage};
+use super::{checksums, front::BucketSettings, storage::Storage};
 
 /// What s3s calls with requests whose signatures it has checked.
 #[derive(Debug, Clone)]
 pub(super) struct Operations(pub(super) Arc<Storage>);
 
 #[async_trait]
-impl CorsRules for Operations {
+impl BucketSettings for Operations {
     async fn cors_rules(&self, bucket: &str) -> Vec<dto::CORSRule> {
         // Without its rules a bucket allows no other origin anything.
         bucket_settings::cors_rules(&self.0, bucket).await.unwrap_or_default()
+    }
+
+    async fn requester_pays(&self, bucket: &str) -> bool {
+        bucket_settings::requester_pays(&self.0, bucket).await.unwrap_or_default()
     }
 }
 

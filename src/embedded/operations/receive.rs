@@ -1,10 +1,10 @@
 //! Bytes on their way from a caller to the disk: hashed and written as they arrive, a little at a time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use s3s::{S3Result, dto::StreamingBlob, s3_error};
+use s3s::{S3Error, S3Result, dto::StreamingBlob, s3_error};
 
 use super::{
     call::text,
@@ -22,6 +22,9 @@ pub(super) const MAX_AT_ONCE: u64 = 5 * 1024 * 1024 * 1024;
 
 /// Collected before the disk is bothered; with the socket's own buffers, all that a write holds in memory.
 const BATCH: usize = 1024 * 1024;
+
+/// How long a caller may send nothing; S3 says some 20 s.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes that are on the disk, and that are those the caller meant to send.
 pub(super) struct Incoming {
@@ -66,12 +69,12 @@ fn length(received: &Received) -> S3Result<u64> {
     Ok(length)
 }
 
-/// The next bytes, and whether they are the last.
+/// The next bytes, and whether they are the last. A caller that stops sending is not waited for.
 async fn gather(mut body: Option<&mut StreamingBlob>) -> S3Result<(Vec<Bytes>, bool)> {
     let (mut chunks, mut size) = (Vec::new(), 0);
     while size < BATCH {
         let next = match &mut body {
-            Some(body) => body.next().await,
+            Some(body) => tokio::time::timeout(PATIENCE, body.next()).await.map_err(|_| idle())?,
             None => None,
         };
         let Some(chunk) = next else { return Ok((chunks, true)) };
@@ -122,7 +125,31 @@ impl Receiving {
     }
 }
 
+fn idle() -> S3Error {
+    s3_error!(
+        RequestTimeout,
+        "Your socket connection to the server was not read from or written to within the timeout period."
+    )
+}
+
 fn incomplete() -> Failed {
     let message = "You did not provide the number of bytes specified by the Content-Length HTTP header";
     s3_error!(IncompleteBody, "{message}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_stops_sending_is_not_waited_for() {
+        let begun = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"begun"))]);
+        let mut body = StreamingBlob::wrap(begun.chain(stream::pending()));
+        let error = gather(Some(&mut body)).await.unwrap_err();
+        assert_eq!(error.code().as_str(), "RequestTimeout");
+    }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3Result, dto::Tag, s3_error};
 
-use super::call::{error, text};
+use super::call::{coded, text};
 use crate::embedded::storage::TagRow;
 
 const MAX_TAGS: usize = 10;
@@ -53,7 +53,7 @@ pub(super) fn of_set(set: Vec<Tag>) -> S3Result<Vec<TagRow>> {
 }
 
 fn too_many() -> S3Error {
-    error("BadRequest", StatusCode::BAD_REQUEST, "Object tags cannot be greater than 10")
+    coded("BadRequest", StatusCode::BAD_REQUEST, "Object tags cannot be greater than 10")
 }
 
 fn checked(tags: Vec<TagRow>, twice: impl Fn() -> S3Error) -> S3Result<Vec<TagRow>> {

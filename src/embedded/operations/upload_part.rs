@@ -16,7 +16,7 @@ use super::{
     call::{admit, received, timestamp},
     checksums::{self, Algorithm, Claims, Digested, Digests},
     copy::Source,
-    encryption::{self, KeyOf},
+    encryption,
     receive::{Incoming, MAX_AT_ONCE, receive},
     uploads::upload,
 };
@@ -110,7 +110,7 @@ impl Target {
             .read(move |tables| {
                 admit(storage::bucket(&tables.buckets, &target.bucket)?, &headers)?;
                 let (id, row) = upload(&tables.uploads, &target.bucket, &target.key, &target.upload_id)?;
-                encryption::check_key(&headers, KeyOf::Object, &row.attributes.customer_key_md5)?;
+                encryption::check_part_key(&headers, &row.attributes.customer_key_md5)?;
                 Ok((id, row))
             })
             .await

@@ -55,16 +55,7 @@ impl BlobFile {
     /// Brings it to the disk and gives it its name, so that whoever finds it by that name has all of it.
     pub(in crate::embedded) fn finish(mut self) -> io::Result<NewBlob> {
         self.file.sync_all()?;
-        let path = self.blobs.path(self.name);
-        match fs::rename(&self.path, &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // The first of its folder.
-                fs::create_dir_all(path.parent().unwrap_or(&path))?;
-                File::open(self.blobs.folder())?.sync_all()?;
-                fs::rename(&self.path, &path)?;
-            }
-            renamed => renamed?,
-        }
+        fs::rename(&self.path, self.blobs.path_of_new(self.name)?)?;
         self.finished = true;
         Ok(NewBlob::new(Arc::clone(&self.blobs), self.name))
     }

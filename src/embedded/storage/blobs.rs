@@ -1,17 +1,17 @@
 //! Objects' bytes: files that are written once, and never changed.
 //!
 //! A file's name says which part of which body it is, so the sweep needs no list of what is in use. Its id
-//! has the number of the run that wrote it in its upper half: what this run writes is not swept by it.
+//! begins with the number of the run that wrote it: what this run writes is not swept by it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -20,6 +20,12 @@ use super::blob_file::BlobFile;
 /// Blobs of a folder: few enough for a folder to be listed at once, many enough for parts of one upload to
 /// share one, which is synced for all of them.
 const PER_FOLDER_BITS: u32 = 12;
+
+/// Ids of one run, more than it can live to use; the bits above are the run's number.
+const PER_RUN_BITS: u32 = 40;
+
+/// Runs of a folder, likewise.
+pub(super) const MAX_RUNS: u64 = 1 << (u64::BITS - PER_RUN_BITS);
 
 /// Which bytes a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +39,9 @@ pub(in crate::embedded) struct BlobName {
 }
 
 impl BlobName {
-    /// The folder's name, and the file's.
-    fn path(self) -> PathBuf {
-        PathBuf::from(format!("{:013x}", self.blob >> PER_FOLDER_BITS)).join(self.to_string())
+    /// The number of its folder.
+    fn folder(self) -> u64 {
+        self.blob >> PER_FOLDER_BITS
     }
 
     /// A file's name taken apart.
@@ -45,11 +51,16 @@ impl BlobName {
         let name = Self { body: word(16)?, part: u16::try_from(word(10)?).ok()?, blob: word(16)? };
         (name.to_string() == file).then_some(name)
     }
+}
 
-    /// Which run wrote it.
-    pub(super) fn run(self) -> u64 {
-        self.blob >> 32
-    }
+fn folder_name(folder: u64) -> String {
+    format!("{folder:013x}")
+}
+
+/// The run that made a folder of this name; none if it is no folder of ours.
+pub(super) fn run_of_folder(name: &str) -> Option<u64> {
+    let folder = u64::from_str_radix(name, 16).ok().filter(|folder| folder_name(*folder) == name)?;
+    Some(folder >> (PER_RUN_BITS - PER_FOLDER_BITS))
 }
 
 impl fmt::Display for BlobName {
@@ -62,8 +73,10 @@ impl fmt::Display for BlobName {
 #[derive(Debug)]
 pub(in crate::embedded) struct Blobs {
     folder: PathBuf,
-    run: u32,
-    written: AtomicU32,
+    run: u64,
+    ids: AtomicU64,
+    /// The folders that this run has made.
+    made: Mutex<HashSet<u64>>,
     readers: Mutex<Readers>,
 }
 
@@ -76,23 +89,24 @@ struct Readers {
 
 impl Blobs {
     /// Makes the folders, and removes what an earlier run had not written to its end.
-    pub(super) fn open(folder: PathBuf, run: u32) -> io::Result<Self> {
+    pub(super) fn open(folder: PathBuf, run: u64) -> io::Result<Self> {
         let unfinished = folder.join("unfinished");
         match fs::remove_dir_all(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir_all(unfinished)?,
         }
-        Ok(Self { folder, run, written: AtomicU32::new(0), readers: Mutex::default() })
+        let ids = AtomicU64::new(run << PER_RUN_BITS);
+        Ok(Self { folder, run, ids, made: Mutex::default(), readers: Mutex::default() })
     }
 
     /// An id for a body or a blob, larger than any before.
     pub(in crate::embedded) fn new_id(&self) -> u64 {
-        (u64::from(self.run) << 32) | u64::from(self.written.fetch_add(1, Ordering::Relaxed))
+        self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The number of this run.
     pub(super) fn run(&self) -> u64 {
-        u64::from(self.run)
+        self.run
     }
 
     /// A file for a part of a body; `None` makes it a body of its own.
@@ -115,7 +129,18 @@ impl Blobs {
     }
 
     pub(super) fn path(&self, name: BlobName) -> PathBuf {
-        self.folder.join(name.path())
+        self.folder.join(folder_name(name.folder())).join(name.to_string())
+    }
+
+    /// Where a blob is to be, in a folder that lasts. Whoever comes while it is made waits until it does.
+    pub(super) fn path_of_new(&self, name: BlobName) -> io::Result<PathBuf> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !made.contains(&name.folder()) {
+            fs::create_dir_all(self.folder.join(folder_name(name.folder())))?;
+            File::open(&self.folder)?.sync_all()?;
+            made.insert(name.folder());
+        }
+        Ok(self.path(name))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -216,12 +241,13 @@ mod tests {
 
     #[test]
     fn a_files_name_is_read_as_it_is_written() {
-        let name = BlobName { body: 0x0003_0000_0000, part: 10_000, blob: 0x0007_0000_1fff };
-        assert_eq!(name.to_string(), "0000000300000000.10000.0000000700001fff");
+        let name = BlobName { body: 3 << PER_RUN_BITS, part: 10_000, blob: (7 << PER_RUN_BITS) + 0x1fff };
+        assert_eq!(name.to_string(), "0000030000000000.10000.0000070000001fff");
         assert_eq!(BlobName::parse(&name.to_string()), Some(name));
-        assert_eq!(name.run(), 7);
-        assert_eq!(name.path(), Path::new("0000000700001").join(name.to_string()));
-        for other in ["", "lost+found", "1.2.3", "0000000300000000.10000.0000000700001fff.x"] {
+        assert_eq!(folder_name(name.folder()), "0000070000001");
+        assert_eq!(run_of_folder("0000070000001"), Some(7));
+        assert_eq!(run_of_folder("unfinished"), None);
+        for other in ["", "lost+found", "1.2.3", "0000030000000000.10000.0000070000001fff.x"] {
             assert_eq!(BlobName::parse(other), None, "{other}");
         }
     }

@@ -1,6 +1,8 @@
 //! The redb database, opened again after the disk has failed it.
 
 use std::{
+    fs::OpenOptions,
+    io,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
@@ -11,6 +13,7 @@ use redb::{
 
 use super::{
     Failed,
+    blobs::MAX_RUNS,
     tables::{META, Reading, Writing},
 };
 
@@ -26,6 +29,8 @@ pub(in crate::embedded) enum OpenError {
     #[error("it was written by a later version of Longshore (format {0}; this one knows {FORMAT})")]
     Later(u64),
     #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
     Redb(#[from] redb::Error),
 }
 
@@ -40,7 +45,8 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens it, makes its tables where they are missing, and counts this run: the number is given back.
-    pub(super) fn open(path: &Path) -> Result<(Self, u32), OpenError> {
+    pub(super) fn open(path: &Path) -> Result<(Self, u64), OpenError> {
+        private(path)?;
         let redb = open(path).map_err(redb::Error::from)?;
         let run = begin_run(&redb)?;
         Ok((Self { path: path.to_owned(), redb: RwLock::new(Some(redb)) }, run))
@@ -122,7 +128,7 @@ fn begin(redb: &redb::Database) -> Result<WriteTransaction, StorageError> {
     Ok(transaction)
 }
 
-fn begin_run(redb: &redb::Database) -> Result<u32, OpenError> {
+fn begin_run(redb: &redb::Database) -> Result<u64, OpenError> {
     let transaction = begin(redb).map_err(redb::Error::from)?;
     let run = {
         Writing::open(&transaction).map_err(redb::Error::from)?;
@@ -137,8 +143,20 @@ fn begin_run(redb: &redb::Database) -> Result<u32, OpenError> {
         run
     };
     transaction.commit().map_err(redb::Error::from)?;
-    u32::try_from(run)
-        .map_err(|_| redb::Error::Corrupted("the count of runs is past its end".to_owned()).into())
+    if run < MAX_RUNS {
+        Ok(run)
+    } else {
+        Err(redb::Error::Corrupted("the count of runs is past its end".to_owned()).into())
+    }
+}
+
+/// Makes the file as private as the keys beside it, where it is missing; redb would let everybody read it.
+fn private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
 }
 
 /// redb has an error type for every step; those beside storage cannot happen with tables of our own.

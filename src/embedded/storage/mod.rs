@@ -18,6 +18,7 @@ mod tables;
 mod writer;
 
 use std::{
+    fs::File,
     io,
     path::Path,
     sync::{
@@ -71,6 +72,8 @@ impl Storage {
         let (database, run) = Database::open(&folder.join("objects.redb"))?;
         let database = Arc::new(database);
         let blobs = Arc::new(Blobs::open(folder.join("blobs"), run)?);
+        // What has just been made in it lasts.
+        File::open(folder)?.sync_all()?;
         let writer = Writer::start(Arc::clone(&database), Arc::clone(&blobs))?;
         let closing = Arc::new(AtomicBool::new(false));
         let sweeping = start_sweep(Arc::clone(&database), Arc::clone(&blobs), Arc::clone(&closing))?;

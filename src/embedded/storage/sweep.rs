@@ -6,7 +6,7 @@ use std::{fs, io};
 use redb::StorageError;
 
 use super::{
-    blobs::{BlobName, Blobs},
+    blobs::{BlobName, Blobs, run_of_folder},
     database::Database,
     tables::{self, Reading},
 };
@@ -19,16 +19,23 @@ const AT_ONCE: usize = 1_000;
 pub(super) fn sweep(blobs: &Blobs, database: &Database, go_on: impl Fn() -> bool) -> io::Result<usize> {
     let mut removed = 0;
     for folder in fs::read_dir(blobs.folder())? {
-        let mut files = fs::read_dir(folder?.path())?;
+        let folder = folder?;
+        let run = folder.file_name().to_str().and_then(run_of_folder);
+        if run.is_none_or(|run| run >= blobs.run()) {
+            continue;
+        }
+        let mut files = fs::read_dir(folder.path())?;
         loop {
             let some = files.by_ref().take(AT_ONCE).collect::<io::Result<Vec<_>>>()?;
-            if some.is_empty() || !go_on() {
+            if !go_on() {
+                return Ok(removed);
+            }
+            if some.is_empty() {
+                // Earlier runs make no more files, so one without any goes; others cannot be removed.
+                let _ = fs::remove_dir(folder.path());
                 break;
             }
-            let names = some
-                .iter()
-                .filter_map(|file| BlobName::parse(file.file_name().to_str()?))
-                .filter(|name| name.run() < blobs.run());
+            let names = some.iter().filter_map(|file| BlobName::parse(file.file_name().to_str()?));
             let unused = database
                 .read(|tables| Ok(unused(tables, names)?))
                 .map_err(|failed| io::Error::other(s3s::S3Error::from(failed)))?;

@@ -88,9 +88,13 @@ impl Stub {
 }
 
 #[async_trait::async_trait]
-impl CorsRules for Stub {
+impl BucketSettings for Stub {
     async fn cors_rules(&self, bucket: &str) -> Vec<CORSRule> {
         if bucket == "demo" { self.rules.lock().unwrap().clone() } else { Vec::new() }
+    }
+
+    async fn requester_pays(&self, bucket: &str) -> bool {
+        bucket == "paid"
     }
 }
 

@@ -3,14 +3,16 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use crc_fast::{CrcAlgorithm, checksum_combine};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use md5::{Digest, Md5};
 use s3s::{S3Error, S3Result, s3_error};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::call::text;
-use crate::embedded::{received::Received, storage::ChecksumRow};
+use super::{
+    received::{Received, coded, text},
+    storage::ChecksumRow,
+};
 
 /// The algorithms that S3 offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +213,11 @@ impl Claims {
         self.algorithm
     }
 
+    /// Whether the caller says anything.
+    pub(super) fn any(&self) -> bool {
+        self.md5.is_some() || self.algorithm.is_some()
+    }
+
     /// Compares with what was received, trailers too.
     pub(super) fn check(&self, digested: &Digested, received: &Received) -> S3Result<()> {
         if self.md5.is_some_and(|md5| md5 != digested.md5) {
@@ -252,10 +259,10 @@ fn trailing_value(algorithm: Algorithm, received: &Received) -> S3Result<String>
         trailers.read(|headers| text(headers, algorithm.header().as_str()).map(str::to_owned))?
     });
     value.ok_or_else(|| {
-        s3_error!(
-            InvalidRequest,
-            "The body ended without the trailer {} that x-amz-trailer promised",
-            algorithm.header()
+        coded(
+            "MalformedTrailerError",
+            StatusCode::BAD_REQUEST,
+            "The request contained trailing data that was not well-formed or did not conform to our published schema.",
         )
     })
 }
