@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     io,
+    panic::catch_unwind,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
@@ -106,7 +107,7 @@ impl Database {
     }
 
     /// Waits for those that read, closes the file and opens it again, which undoes what was not committed.
-    fn reopen(&self) {
+    pub(super) fn reopen(&self) {
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
         // Closed first: redb locks the file.
         *redb = None;
@@ -118,7 +119,9 @@ impl Database {
 }
 
 fn open(path: &Path) -> Result<redb::Database, DatabaseError> {
-    Builder::new().set_cache_size(CACHE_BYTES).create(path)
+    // redb takes it for its own mistake if a file is not as it wrote it.
+    let opened = catch_unwind(|| Builder::new().set_cache_size(CACHE_BYTES).create(path));
+    opened.unwrap_or_else(|_| Err(StorageError::Corrupted("the file is damaged".to_owned()).into()))
 }
 
 fn begin(redb: &redb::Database) -> Result<WriteTransaction, StorageError> {

@@ -185,3 +185,21 @@ impl From<Failed> for S3Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::FileExt};
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_database_is_said_to_be_so() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Storage::open(folder.path()).unwrap());
+        let file = fs::OpenOptions::new().write(true).open(folder.path().join("objects.redb")).unwrap();
+        // Behind the header, which redb checks by itself.
+        file.write_all_at(&[0xa5; 60_000], 4096).unwrap();
+        let error = Storage::open(folder.path()).unwrap_err().to_string();
+        assert!(error.starts_with("its database cannot be opened: "), "{error}");
+    }
+}

@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -49,7 +50,11 @@ impl Writer {
         let (orders, arriving) = mpsc::channel();
         let thread = thread::Builder::new().name("s3-writer".to_owned()).spawn(move || {
             while let Some(batch) = next_batch(&arriving) {
-                commit(&database, &blobs, batch);
+                // redb panics where a file is not as it wrote it. Whoever waits for this batch is told that it is
+                // lost; the thread goes on.
+                if catch_unwind(AssertUnwindSafe(|| commit(&database, &blobs, batch))).is_err() {
+                    database.reopen();
+                }
             }
         })?;
         Ok(Self { orders, thread: Mutex::new(Some(thread)) })
