@@ -21,7 +21,8 @@ use crate::embedded::storage::{self, Failed, Storage, Writing};
 /// Keys of one request at most (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
 const MAX_KEYS: usize = 1_000;
 
-/// Deletes an object. One that is not there is as good as deleted.
+/// Deletes an object. One that is not there is as good as deleted, unless it is to match something
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>).
 pub(super) async fn delete_object(
     storage: &Arc<Storage>,
     mut request: S3Request<DeleteObjectInput>,
@@ -109,11 +110,13 @@ fn one(
             return Err(s3_error!(NotImplemented, "Only the ETag of an object can be a condition"));
         }
         match (&object.e_tag, &there) {
-            (Some(etag), Some(there)) if etag.value() != there.etag && etag.value() != "*" => Err(s3_error!(
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
+            (Some(etag), Some(there)) if etag.value() == there.etag || etag.value() == "*" => Ok(()),
+            (Some(_), Some(_)) => Err(s3_error!(
                 PreconditionFailed,
                 "At least one of the pre-conditions you specified did not hold"
             )),
-            _ => Ok(()),
         }
     });
     if outcome.is_ok() {
