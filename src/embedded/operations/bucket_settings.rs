@@ -56,10 +56,7 @@ pub(super) async fn put_bucket_cors(
     let headers = received(&mut request).headers;
     let rules = request.input.cors_configuration.cors_rules;
     if rules.is_empty() || rules.len() > MAX_RULES {
-        return Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        ));
+        return Err(s3_error!(MalformedXML));
     }
     let rows = rules.into_iter().map(row).collect::<S3Result<Vec<_>>>()?;
     change(storage, request.input.bucket, headers, |bucket| bucket.cors = rows).await?;
@@ -94,10 +91,7 @@ pub(super) async fn put_bucket_request_payment(
         Payer::REQUESTER => true,
         Payer::BUCKET_OWNER => false,
         _ => {
-            return Err(s3_error!(
-                MalformedXML,
-                "The XML you provided was not well-formed or did not validate against our published schema"
-            ));
+            return Err(s3_error!(MalformedXML));
         }
     };
     change(storage, request.input.bucket, headers, move |bucket| bucket.requester_pays = requester_pays)

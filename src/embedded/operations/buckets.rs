@@ -31,7 +31,7 @@ pub(super) async fn create_bucket(
     let headers = received(&mut request).headers;
     let CreateBucketInput { bucket, create_bucket_configuration, .. } = request.input;
     if is_reserved(&bucket) {
-        return Err(s3_error!(InvalidBucketName, "The specified bucket is not valid."));
+        return Err(s3_error!(InvalidBucketName));
     }
     refuse_unkept(&headers)?;
     if text(&headers, "x-amz-bucket-object-lock-enabled")
@@ -161,15 +161,31 @@ pub(super) async fn list_buckets(
             ));
         }
     };
-    let (wanted, here) =
-        (prefix.clone().unwrap_or_default(), bucket_region.is_none_or(|region| region == REGION));
-    let after = continuation_token.unwrap_or_default();
-    let mut buckets = storage
+    let here = bucket_region.is_none_or(|region| region == REGION);
+    let (wanted, after) = (prefix.clone().unwrap_or_default(), continuation_token.unwrap_or_default());
+    let mut buckets = match here {
+        true => named(storage, wanted, after, max).await?,
+        false => Vec::new(),
+    };
+    let more = buckets.len() > max;
+    buckets.truncate(max);
+    let continuation_token = buckets.last().filter(|_| more).and_then(|bucket| bucket.name.clone());
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(buckets),
+        continuation_token,
+        owner: Some(owner()),
+        prefix,
+    }))
+}
+
+/// Buckets whose names begin so and are behind `after`, and one more than asked for if there is one.
+async fn named(storage: &Arc<Storage>, prefix: String, after: String, max: usize) -> S3Result<Vec<Bucket>> {
+    storage
         .read(move |tables| {
             let mut buckets = Vec::new();
             for entry in ReadableTable::range::<&str>(&tables.buckets, after.as_str()..)? {
                 let (name, row) = entry?;
-                if name.value() > after.as_str() && name.value().starts_with(&wanted) && here {
+                if name.value() > after.as_str() && name.value().starts_with(&prefix) {
                     let row: BucketRow = storage::decode(row.value())?;
                     buckets.push(Bucket {
                         bucket_region: Some(REGION.to_owned()),
@@ -183,14 +199,5 @@ pub(super) async fn list_buckets(
             }
             Ok(buckets)
         })
-        .await?;
-    let more = buckets.len() > max;
-    buckets.truncate(max);
-    let continuation_token = buckets.last().filter(|_| more).and_then(|bucket| bucket.name.clone());
-    Ok(S3Response::new(ListBucketsOutput {
-        buckets: Some(buckets),
-        continuation_token,
-        owner: Some(owner()),
-        prefix,
-    }))
+        .await
 }

@@ -103,12 +103,12 @@ struct Listed {
 fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
     let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
     if parts.is_empty() {
-        return Err(malformed());
+        return Err(s3_error!(MalformedXML));
     }
     let listed = parts.into_iter().map(|part| {
         let number = part.part_number.and_then(|number| u16::try_from(number).ok());
         let (Some(number), Some(etag)) = (number, &part.e_tag) else {
-            return Err(malformed());
+            return Err(s3_error!(MalformedXML));
         };
         Ok(Listed { number, etag: etag.value().to_owned(), checksum: claimed(&part)? })
     });
@@ -164,10 +164,7 @@ fn assembled(
         );
     }
     check_size(headers, size)?;
-    let algorithm = Algorithm::named(&upload.checksum_algorithm).unwrap_or(Algorithm::DEFAULT);
-    // Parts that came with checksums of their own choice give none of the whole.
-    let checksum = (checksums.len() == listed.len())
-        .then(|| checksums::combine(algorithm, upload.composite, &checksums));
+    let checksum = whole(&upload, &checksums, listed.len());
     check_whole(headers, &upload, checksum.as_ref(), listed.len())?;
     Ok(ObjectRow {
         size,
@@ -179,6 +176,12 @@ fn assembled(
         attributes: upload.attributes,
         tags: upload.tags,
     })
+}
+
+/// The checksum of the whole. Parts that came with checksums of their own choice give none.
+fn whole(upload: &UploadRow, parts: &[(Vec<u8>, u64)], listed: usize) -> Option<ChecksumRow> {
+    let algorithm = Algorithm::named(&upload.checksum_algorithm)?;
+    (parts.len() == listed).then(|| checksums::combine(algorithm, upload.composite, parts))
 }
 
 impl Listed {
@@ -250,13 +253,6 @@ fn remove_unlisted(tables: &mut Writing<'_>, id: u64, listed: &[Listed]) -> Resu
         tables.remove_part(id, number)?;
     }
     Ok(())
-}
-
-fn malformed() -> S3Error {
-    s3_error!(
-        MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema"
-    )
 }
 
 fn invalid_part() -> S3Error {

@@ -63,10 +63,7 @@ pub(super) async fn delete_objects(
     let headers = received(&mut request).headers;
     let DeleteObjectsInput { bucket, delete, .. } = request.input;
     if delete.objects.is_empty() || delete.objects.len() > MAX_KEYS {
-        return Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        ));
+        return Err(s3_error!(MalformedXML));
     }
     let quiet = delete.quiet == Some(true);
     let outcomes = storage

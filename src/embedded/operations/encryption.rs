@@ -40,37 +40,18 @@ pub(super) fn customer_key(headers: &HeaderMap, of: KeyOf) -> S3Result<Option<St
     if algorithm.is_none() && key.is_none() && md5.is_none() {
         return Ok(None);
     }
-    match algorithm {
-        Some("AES256") => {}
-        Some(_) => {
-            return Err(s3_error!(
-                InvalidEncryptionAlgorithmError,
-                "The encryption request that you specified is not valid. The valid value is AES256."
-            ));
-        }
-        None => {
-            return Err(s3_error!(
-                InvalidArgument,
-                "Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm."
-            ));
-        }
-    }
-    let Some(key) = key else {
-        return Err(s3_error!(
+    check_algorithm(algorithm)?;
+    let missing = |what: &str| {
+        s3_error!(
             InvalidArgument,
-            "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key."
-        ));
+            "Requests specifying Server Side Encryption with Customer provided keys must provide {what}."
+        )
     };
-    let key = BASE64_STANDARD.decode(key).ok().filter(|key| key.len() == 32);
-    let Some(key) = key else {
+    let key = key.ok_or_else(|| missing("an appropriate secret key"))?;
+    let Some(key) = BASE64_STANDARD.decode(key).ok().filter(|key| key.len() == 32) else {
         return Err(s3_error!(InvalidArgument, "The secret key was invalid for the specified algorithm."));
     };
-    let Some(claimed) = md5 else {
-        return Err(s3_error!(
-            InvalidArgument,
-            "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated MD5 of the secret key."
-        ));
-    };
+    let claimed = md5.ok_or_else(|| missing("the client calculated MD5 of the secret key"))?;
     let md5 = BASE64_STANDARD.encode(Md5::digest(&key));
     if md5 != claimed {
         return Err(s3_error!(
@@ -79,6 +60,20 @@ pub(super) fn customer_key(headers: &HeaderMap, of: KeyOf) -> S3Result<Option<St
         ));
     }
     Ok(Some(md5))
+}
+
+fn check_algorithm(algorithm: Option<&str>) -> S3Result<()> {
+    match algorithm {
+        Some("AES256") => Ok(()),
+        Some(_) => Err(s3_error!(
+            InvalidEncryptionAlgorithmError,
+            "The encryption request that you specified is not valid. The valid value is AES256."
+        )),
+        None => Err(s3_error!(
+            InvalidArgument,
+            "Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm."
+        )),
+    }
 }
 
 /// Compares the key of a request with that of what it reads.

@@ -9,7 +9,7 @@ use redb::{ReadableTable, StorageError};
 use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
-        CommonPrefix, ETag, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+        CommonPrefix, ETag, EncodingType, Initiator, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
         ListObjectsV2Output, Object, Owner,
     },
     s3_error,
@@ -171,6 +171,11 @@ fn described(row: ObjectRow) -> Object {
 /// Whom everything belongs to.
 pub(super) fn owner() -> Owner {
     Owner { display_name: None, id: Some(ACCOUNT.to_owned()) }
+}
+
+/// Who began what is under way.
+pub(super) fn initiator() -> Initiator {
+    Initiator { display_name: None, id: Some(ACCOUNT.to_owned()) }
 }
 
 /// How keys are written in an answer: XML has no way to say some of them.

@@ -12,6 +12,7 @@ mod delete;
 mod encryption;
 mod get;
 mod list;
+mod list_parts;
 mod list_uploads;
 mod object_attributes;
 mod object_tags;
@@ -91,7 +92,7 @@ operations! {
     list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = list_uploads::list_multipart_uploads,
     list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_objects,
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_objects_v2,
-    list_parts(ListPartsInput) -> ListPartsOutput = list_uploads::list_parts,
+    list_parts(ListPartsInput) -> ListPartsOutput = list_parts::list_parts,
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = bucket_settings::put_bucket_cors,
     put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = bucket_settings::put_bucket_request_payment,
     put_object(PutObjectInput) -> PutObjectOutput = put::put_object,

@@ -20,7 +20,7 @@ use super::{
     content::{self, Content},
     encryption::{self, KeyOf},
 };
-use crate::embedded::storage::{PartRow, Storage, blocking};
+use crate::embedded::storage::{ChecksumRow, PartRow, Storage, blocking};
 
 const ALL: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 
@@ -53,18 +53,11 @@ pub(super) async fn object_attributes(
     let asked = |name: &str| asked.iter().any(|one| one == name);
     let output = GetObjectAttributesOutput {
         e_tag: asked("ETag").then(|| ETag::Strong(object.etag.clone())),
-        checksum: object.checksum.as_ref().filter(|_| asked("Checksum")).map(|checksum| {
-            let checksums::Fields { crc32, crc32c, crc64nvme, sha1, sha256 } =
-                checksums::fields(Some(checksum), object.parts);
-            Checksum {
-                checksum_crc32: crc32,
-                checksum_crc32c: crc32c,
-                checksum_crc64nvme: crc64nvme,
-                checksum_sha1: sha1,
-                checksum_sha256: sha256,
-                checksum_type: Some(checksums::type_name(checksum.composite).to_owned().into()),
-            }
-        }),
+        checksum: object
+            .checksum
+            .as_ref()
+            .filter(|_| asked("Checksum"))
+            .map(|row| checksum(row, object.parts)),
         object_parts: (asked("ObjectParts") && object.parts > 0)
             .then(|| parts(&content, max_parts, part_number_marker)),
         storage_class: asked("StorageClass").then(|| attributes::class(&object.attributes).into()),
@@ -74,6 +67,18 @@ pub(super) async fn object_attributes(
     let mut headers = http::HeaderMap::new();
     headers.insert(header::LAST_MODIFIED, attributes::last_modified_header(object));
     Ok(S3Response::with_headers(output, headers))
+}
+
+fn checksum(row: &ChecksumRow, parts: u32) -> Checksum {
+    let checksums::Fields { crc32, crc32c, crc64nvme, sha1, sha256 } = checksums::fields(Some(row), parts);
+    Checksum {
+        checksum_crc32: crc32,
+        checksum_crc32c: crc32c,
+        checksum_crc64nvme: crc64nvme,
+        checksum_sha1: sha1,
+        checksum_sha256: sha256,
+        checksum_type: Some(checksums::type_name(row.composite).to_owned().into()),
+    }
 }
 
 /// The names of one header, which may come in several lines and hold several each.

@@ -61,7 +61,7 @@ fn length(received: &Received) -> S3Result<u64> {
     let header = ["x-amz-decoded-content-length", "content-length"];
     let length = header.into_iter().find_map(|name| text(&received.headers, name));
     let Some(length) = length.and_then(|length| length.parse().ok()) else {
-        return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
+        return Err(s3_error!(MissingContentLength));
     };
     if length > MAX_AT_ONCE {
         return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
@@ -133,8 +133,7 @@ fn idle() -> S3Error {
 }
 
 fn incomplete() -> Failed {
-    let message = "You did not provide the number of bytes specified by the Content-Length HTTP header";
-    s3_error!(IncompleteBody, "{message}").into()
+    s3_error!(IncompleteBody).into()
 }
 
 #[cfg(test)]
