@@ -300,7 +300,7 @@ mod tests {
     fn unsigned_chunks_are_cut_as_they_come() {
         let body = [
             b"0001000005\r\n".as_slice(),
-            &[b'a'; 0x100_0005],
+            &vec![b'a'; 0x100_0005],
             b"\r\n0\r\nx-amz-checksum-crc32:AA==\r\n\r\n",
         ];
         for piece in [1_000, 65_536, 100_000_000] {

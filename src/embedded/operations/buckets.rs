@@ -163,10 +163,7 @@ pub(super) async fn list_buckets(
     };
     let here = bucket_region.is_none_or(|region| region == REGION);
     let (wanted, after) = (prefix.clone().unwrap_or_default(), continuation_token.unwrap_or_default());
-    let mut buckets = match here {
-        true => named(storage, wanted, after, max).await?,
-        false => Vec::new(),
-    };
+    let mut buckets = if here { named(storage, wanted, after, max).await? } else { Vec::new() };
     let more = buckets.len() > max;
     buckets.truncate(max);
     let continuation_token = buckets.last().filter(|_| more).and_then(|bucket| bucket.name.clone());

@@ -198,7 +198,7 @@ mod tests {
         drop(Storage::open(folder.path()).unwrap());
         let file = fs::OpenOptions::new().write(true).open(folder.path().join("objects.redb")).unwrap();
         // Behind the header, which redb checks by itself.
-        file.write_all_at(&[0xa5; 60_000], 4096).unwrap();
+        file.write_all_at(&vec![0xa5; 60_000], 4096).unwrap();
         let error = Storage::open(folder.path()).unwrap_err().to_string();
         assert!(error.starts_with("its database cannot be opened: "), "{error}");
     }
