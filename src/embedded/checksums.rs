@@ -333,12 +333,14 @@ pub(super) fn type_name(composite: bool) -> &'static str {
     if composite { "COMPOSITE" } else { "FULL_OBJECT" }
 }
 
+/// The header that tells a checksum's type.
+pub(super) fn type_header(composite: bool) -> [(HeaderName, HeaderValue); 1] {
+    [(HeaderName::from_static("x-amz-checksum-type"), HeaderValue::from_static(type_name(composite)))]
+}
+
 /// The headers of an answer that tell a checksum.
 pub(super) fn headers(checksum: &ChecksumRow, parts: u32) -> Vec<(HeaderName, HeaderValue)> {
-    let mut headers = vec![(
-        HeaderName::from_static("x-amz-checksum-type"),
-        HeaderValue::from_static(type_name(checksum.composite)),
-    )];
+    let mut headers = Vec::from(type_header(checksum.composite));
     if let (Some(algorithm), Ok(value)) =
         (Algorithm::named(&checksum.algorithm), HeaderValue::from_str(&written(checksum, parts)))
     {

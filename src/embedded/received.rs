@@ -1,6 +1,6 @@
 //! A request as it came, beside what s3s makes of it.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode, TrailingHeaders};
 
 /// What came with a request; the front puts it into the extensions of the request that operations see.
@@ -16,6 +16,24 @@ pub(super) struct Received {
 /// A header's text; none if it is missing, empty or no text.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// Elements of an error beside its code and message, which s3s has no room for: they travel as headers of its
+/// answer, of which the front makes elements.
+pub(super) const DETAIL: &str = "x-error-detail-";
+
+/// An error that says more.
+pub(super) fn detailed(mut error: S3Error, details: &[(&'static str, &str)]) -> S3Error {
+    let mut headers = error.headers().cloned().unwrap_or_default();
+    for (name, text) in details {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(format!("{DETAIL}{name}")), HeaderValue::try_from(format!("{name}:{text}")))
+        {
+            headers.insert(name, value);
+        }
+    }
+    error.set_headers(headers);
+    error
 }
 
 /// An error of S3's that s3s does not know.

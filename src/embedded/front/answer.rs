@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use s3s::{Body, header::X_AMZ_REQUEST_PAYER};
 
-use super::{cors::resource, refusal::escaped};
+use super::{super::received::DETAIL, cors::resource, refusal::escaped};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
@@ -80,6 +80,7 @@ impl Asked {
             answer.headers_mut().insert(REQUEST_ID, id);
         }
         let status = answer.status();
+        let details = take_details(answer.headers_mut());
         if status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
             without_body(&mut answer);
         } else if self.head {
@@ -90,7 +91,7 @@ impl Asked {
                 without_body(&mut answer);
             }
         } else if let Some(xml) = xml_of(&answer) {
-            let xml = escape_control(self.unquoted(self.complete(xml)));
+            let xml = escape_control(self.unquoted(self.complete(xml, &details)));
             let headers = answer.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
             if headers.contains_key(CONTENT_LENGTH) {
@@ -105,14 +106,14 @@ impl Asked {
     fn unquoted(&self, xml: Bytes) -> Bytes {
         match std::str::from_utf8(&xml) {
             Ok(text) if self.attributes => {
-                text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>").into()
+                text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>").into()
             }
             _ => xml,
         }
     }
 
-    /// The elements that every error of S3 has, where they are missing.
-    fn complete(&self, xml: Bytes) -> Bytes {
+    /// The elements that every error of S3 has, where they are missing, and those of this one.
+    fn complete(&self, xml: Bytes, details: &[(String, String)]) -> Bytes {
         const END: &str = "</Error>";
         let Some(inner) = std::str::from_utf8(&xml).ok().and_then(|xml| xml.strip_suffix(END)) else {
             return xml;
@@ -121,14 +122,15 @@ impl Asked {
         let code = code.split('<').next().unwrap_or_default();
         let mut whole = inner.to_owned();
         let known = MESSAGES.iter().find(|(known, _)| *known == code).map(|(_, message)| *message);
-        for (name, text) in [
+        let common = [
             ("Message", known),
             ("Resource", Some(self.path.as_str())),
             ("RequestId", Some(self.id.as_str())),
-        ] {
-            if let Some(text) = text
-                && !inner.contains(&format!("<{name}>"))
-            {
+        ];
+        let common = common.iter().filter_map(|(name, text)| Some((*name, (*text)?)));
+        let details = details.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        for (name, text) in common.chain(details) {
+            if !inner.contains(&format!("<{name}>")) {
                 // Writing to a String does not fail.
                 let _ = write!(whole, "<{name}>{}</{name}>", escaped(text));
             }
@@ -136,6 +138,16 @@ impl Asked {
         whole.push_str(END);
         whole.into()
     }
+}
+
+/// What an operation says of its error beyond s3s's elements: names and texts.
+fn take_details(headers: &mut HeaderMap) -> Vec<(String, String)> {
+    let names: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with(DETAIL)).cloned().collect();
+    let details = names.into_iter().filter_map(|name| headers.remove(name));
+    let texts = details.filter_map(|value| value.to_str().ok().map(str::to_owned));
+    texts
+        .filter_map(|text| text.split_once(':').map(|(name, text)| (name.to_owned(), text.to_owned())))
+        .collect()
 }
 
 fn without_body(answer: &mut Response<Body>) {

@@ -6,7 +6,6 @@ use s3s::{S3Result, s3_error};
 
 use super::{
     call::{coded, text},
-    checksums,
     encryption::{self, KeyOf},
 };
 use crate::embedded::storage::{self, AttributesRow, HeaderRow, ObjectRow};
@@ -159,8 +158,8 @@ pub(super) fn last_modified_header(object: &ObjectRow) -> HeaderValue {
     HeaderValue::from_str(&date).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// All that Get and Head tell of an object, but for the length of their own body.
-pub(super) fn told(object: &ObjectRow, with_checksum: bool) -> HeaderMap {
+/// All that Get and Head tell of an object, but for checksums and what concerns their own body.
+pub(super) fn told(object: &ObjectRow) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::ETAG, etag_header(object));
@@ -179,9 +178,6 @@ pub(super) fn told(object: &ObjectRow, with_checksum: bool) -> HeaderMap {
         headers.insert("x-amz-tagging-count", HeaderValue::from(object.tags.len()));
     }
     headers.extend(encryption::told(&object.attributes.customer_key_md5));
-    if let (true, Some(checksum)) = (with_checksum, &object.checksum) {
-        headers.extend(checksums::headers(checksum, object.parts));
-    }
     headers
 }
 

@@ -8,7 +8,7 @@ use crate::embedded::{
     storage::{self, BucketRow, Failed},
 };
 
-pub(super) use crate::embedded::received::{coded, text};
+pub(super) use crate::embedded::received::{coded, detailed, text};
 
 /// The one account, to which every bucket and every access key belongs.
 pub(super) const ACCOUNT: &str = "123456789012";

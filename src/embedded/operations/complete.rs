@@ -15,7 +15,7 @@ use s3s::{
 
 use super::{
     attributes,
-    call::{admit, received, text},
+    call::{admit, detailed, received, text},
     checksums::{self, Algorithm},
     conditions::Conditions,
     encryption::{self, KeyOf},
@@ -101,7 +101,10 @@ struct Listed {
 }
 
 fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
-    let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
+    let Some(upload) = upload else {
+        return Err(s3_error!(InvalidRequest, "You must specify at least one part"));
+    };
+    let parts = upload.parts.unwrap_or_default();
     if parts.is_empty() {
         return Err(s3_error!(MalformedXML));
     }
@@ -149,11 +152,7 @@ fn assembled(
             .ok_or_else(invalid_part)?;
         part.check(&row, &upload)?;
         if row.size < MIN_PART && index + 1 < listed.len() {
-            return Err(s3_error!(
-                EntityTooSmall,
-                "Your proposed upload is smaller than the minimum allowed size"
-            )
-            .into());
+            return Err(too_small(part, &row).into());
         }
         size += row.size;
         etags.update(&row.md5);
@@ -173,6 +172,7 @@ fn assembled(
         body: id,
         parts: u32::try_from(listed.len()).unwrap_or(u32::MAX),
         checksum,
+        parts_have_checksums: upload.checksum_asked,
         attributes: upload.attributes,
         tags: upload.tags,
     })
@@ -253,6 +253,18 @@ fn remove_unlisted(tables: &mut Writing<'_>, id: u64, listed: &[Listed]) -> Resu
         tables.remove_part(id, number)?;
     }
     Ok(())
+}
+
+fn too_small(part: &Listed, row: &PartRow) -> S3Error {
+    let error = s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size");
+    let (size, number) = (row.size.to_string(), part.number.to_string());
+    let details = [
+        ("ETag", part.etag.as_str()),
+        ("MinSizeAllowed", &MIN_PART.to_string()),
+        ("PartNumber", &number),
+        ("ProposedSize", &size),
+    ];
+    detailed(error, &details)
 }
 
 fn invalid_part() -> S3Error {

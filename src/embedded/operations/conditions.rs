@@ -6,13 +6,15 @@ use s3s::{S3Error, S3Result, s3_error};
 
 use super::{
     attributes::{etag_header, last_modified_header},
-    call::text,
+    call::{detailed, text},
 };
-use crate::embedded::storage::ObjectRow;
+use crate::embedded::storage::{ObjectRow, now};
 
 /// Conditions; those of RFC 9110, section 13.1.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Conditions {
+    /// What their headers' names begin with.
+    prefix: &'static str,
     matches: Option<ETags>,
     none_matches: Option<ETags>,
     /// Seconds since 1970.
@@ -58,7 +60,7 @@ impl Conditions {
         Self::named(headers, "x-amz-copy-source-")
     }
 
-    fn named(headers: &HeaderMap, prefix: &str) -> Self {
+    fn named(headers: &HeaderMap, prefix: &'static str) -> Self {
         let etags = |name: &str| {
             let values: Vec<_> = headers
                 .get_all(format!("{prefix}{name}"))
@@ -74,6 +76,7 @@ impl Conditions {
             Some(date.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
         };
         Self {
+            prefix,
             matches: etags("if-match"),
             none_matches: etags("if-none-match"),
             modified_since: date("if-modified-since"),
@@ -83,63 +86,75 @@ impl Conditions {
 
     /// For Get and Head: 412, or 304 if the caller has it already.
     pub(super) fn check_read(&self, object: &ObjectRow) -> S3Result<()> {
-        if !self.is_as_expected(object) {
-            return Err(failed());
-        }
-        if self.is_new(object) { Ok(()) } else { Err(not_modified(object)) }
+        self.check_expected(object)?;
+        self.check_new(object).map_err(|_| not_modified(object))
     }
 
     /// For the source of a copy: 412 whatever it is.
     pub(super) fn check_source(&self, object: &ObjectRow) -> S3Result<()> {
-        if self.is_as_expected(object) && self.is_new(object) { Ok(()) } else { Err(failed()) }
+        self.check_expected(object)?;
+        self.check_new(object)
     }
 
-    /// For what is written or deleted, with what is there now.
+    /// For what is written, with what is there now. A new object has to be new as such, and a changed one to be
+    /// the one that the caller knows (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>).
     pub(super) fn check_write(&self, there: Option<&ObjectRow>) -> S3Result<()> {
-        if self.matches.is_some() && self.none_matches.is_some() {
-            return Err(not_implemented("If-Match and If-None-Match do not go together"));
-        }
-        if let Some(expected) = &self.matches {
-            let Some(there) = there else {
-                return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
-            };
-            if !expected.has(&there.etag) {
-                return Err(failed());
+        match (&self.matches, &self.none_matches) {
+            (Some(_), Some(_)) => {
+                Err(not_implemented("If-Match", "If-Match and If-None-Match do not go together"))
             }
+            (Some(ETags::Any), None) => Err(not_implemented("If-Match", "it takes an ETag")),
+            (None, Some(ETags::These(_))) => Err(not_implemented("If-None-Match", "it takes * only")),
+            (None, Some(ETags::Any)) if there.is_some() => Err(self.failed("If-None-Match")),
+            (None, Some(ETags::Any)) => Ok(()),
+            (_, None) => self.check_delete(there),
         }
-        match (&self.none_matches, there) {
-            (None, _) | (Some(ETags::Any), None) => Ok(()),
-            (Some(ETags::Any), Some(_)) => Err(failed()),
-            // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>: it takes the value '*'.
-            (Some(ETags::These(_)), _) => Err(not_implemented("If-None-Match takes * only")),
+    }
+
+    /// For what is deleted, with what is there now.
+    pub(super) fn check_delete(&self, there: Option<&ObjectRow>) -> S3Result<()> {
+        match (&self.matches, there) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
+            (Some(expected), Some(there)) if expected.has(&there.etag) => Ok(()),
+            (Some(_), Some(_)) => Err(self.failed("If-Match")),
         }
     }
 
     /// `If-Match`, and where there is none `If-Unmodified-Since` (RFC 9110, section 13.2.2).
-    fn is_as_expected(&self, object: &ObjectRow) -> bool {
+    fn check_expected(&self, object: &ObjectRow) -> S3Result<()> {
         match (&self.matches, self.unmodified_since) {
-            (Some(etags), _) => etags.has(&object.etag),
-            (None, Some(date)) => object.modified <= date,
-            (None, None) => true,
+            (Some(etags), _) if !etags.has(&object.etag) => Err(self.failed("If-Match")),
+            (None, Some(date)) if object.modified > date => Err(self.failed("If-Unmodified-Since")),
+            _ => Ok(()),
         }
     }
 
-    /// `If-None-Match`, and where there is none `If-Modified-Since`.
-    fn is_new(&self, object: &ObjectRow) -> bool {
+    /// `If-None-Match`, and where there is none `If-Modified-Since`. A date to come is none (S3 keeps to RFC 2616,
+    /// section 14.25).
+    fn check_new(&self, object: &ObjectRow) -> S3Result<()> {
         match (&self.none_matches, self.modified_since) {
-            (Some(etags), _) => !etags.has(&object.etag),
-            (None, Some(date)) => object.modified > date,
-            (None, None) => true,
+            (Some(etags), _) if etags.has(&object.etag) => Err(self.failed("If-None-Match")),
+            (None, Some(date)) if object.modified <= date && date <= now() => {
+                Err(self.failed("If-Modified-Since"))
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn failed(&self, condition: &str) -> S3Error {
+        let error =
+            s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold");
+        detailed(error, &[("Condition", &format!("{}{condition}", self.prefix))])
     }
 }
 
-fn not_implemented(why: &str) -> S3Error {
-    s3_error!(NotImplemented, "A header you provided implies functionality that is not implemented: {why}")
-}
-
-fn failed() -> S3Error {
-    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+fn not_implemented(header: &str, why: &str) -> S3Error {
+    let error = s3_error!(
+        NotImplemented,
+        "A header you provided implies functionality that is not implemented: {header}: {why}"
+    );
+    detailed(error, &[("Header", header)])
 }
 
 /// It says which version the caller has (RFC 9110, section 15.4.5).
@@ -197,6 +212,7 @@ mod tests {
             (&[("if-none-match", "\"x\""), ("if-modified-since", WRITTEN)], "read"),
             (&[("if-modified-since", WRITTEN)], "NotModified"),
             (&[("if-modified-since", BEFORE)], "read"),
+            (&[("if-modified-since", "Fri, 01 Jan 2400 00:00:00 GMT")], "read"),
             (&[("if-match", "\"x\""), ("if-none-match", "\"abc\"")], "PreconditionFailed"),
         ];
         for (lines, outcome) in cases {
@@ -216,7 +232,7 @@ mod tests {
             (&[("if-match", "\"abc\""), ("if-none-match", "*")], true, "NotImplemented"),
             (&[("if-match", "\"x\"")], true, "PreconditionFailed"),
             (&[("if-match", "\"abc\"")], false, "NoSuchKey"),
-            (&[("if-match", "*")], true, "written"),
+            (&[("if-match", "*")], true, "NotImplemented"),
         ];
         for (lines, there, outcome) in cases {
             let write = conditions(lines).check_write(there.then(object).as_ref());

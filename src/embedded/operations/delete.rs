@@ -35,7 +35,7 @@ pub(super) async fn delete_object(
         .write(move |tables| {
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             let there = storage::object(&tables.objects, &bucket, &key)?;
-            Conditions::of(&headers).check_write(there.as_ref())?;
+            Conditions::of(&headers).check_delete(there.as_ref())?;
             Ok::<_, Failed>(tables.remove_object(&bucket, &key)?)
         })
         .await?;

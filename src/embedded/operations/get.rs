@@ -13,13 +13,13 @@ use s3s::{
 
 use super::{
     attributes,
-    call::{coded, number, only_version, received, text},
+    call::{coded, detailed, number, only_version, received, text},
     checksums,
     conditions::Conditions,
     content::{self, Content},
     encryption::{self, KeyOf},
 };
-use crate::embedded::storage::{Failed, Storage, blocking};
+use crate::embedded::storage::{Failed, ObjectRow, PartRow, Storage, blocking};
 
 /// Sends an object, or what is asked of it.
 pub(super) async fn get_object(
@@ -137,48 +137,52 @@ fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answ
     Conditions::of(request).check_read(object)?;
     let with_checksum =
         text(request, "x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+    let of_part = matches!(wanted, Wanted::Part(_)) && object.parts > 0;
     let whole = 0..object.size;
-    let mut headers = attributes::told(object, with_checksum && matches!(wanted, Wanted::All));
+    let mut headers = attributes::told(object);
     let range = match wanted {
-        Wanted::All => return Ok(Answer { range: whole, content_range: None, headers }),
         // The last bytes of nothing are all of it, as S3 has it.
-        Wanted::Range(Range::Suffix { length: 1.. }) if object.size == 0 => whole,
-        Wanted::Range(range) => range.check(object.size).map_err(|_| not_satisfiable(object.size))?,
-        Wanted::Part(_) if object.parts > 0 => {
+        Wanted::Range(Range::Suffix { length: 1.. }) if object.size == 0 => whole.clone(),
+        Wanted::Range(range) => range.check(object.size).map_err(|_| not_satisfiable(range, object.size))?,
+        Wanted::Part(number) if object.parts > 0 => {
+            let (range, row) = content.part(number).ok_or_else(no_such_part)?;
             headers.insert("x-amz-mp-parts-count", HeaderValue::from(object.parts));
-            part(content, wanted, with_checksum, &mut headers)?
+            if with_checksum {
+                headers.extend(part_checksum(object, row));
+            }
+            range
         }
-        Wanted::Part(1) => whole,
+        Wanted::All | Wanted::Part(1) => whole.clone(),
         Wanted::Part(_) => return Err(no_such_part().into()),
     };
-    // An empty part has no first byte to be named.
-    let content_range =
-        (!range.is_empty()).then(|| format!("bytes {}-{}/{}", range.start, range.end - 1, object.size));
+    if let (true, Some(checksum)) = (with_checksum && range == whole && !of_part, &object.checksum) {
+        headers.extend(checksums::headers(checksum, object.parts));
+    }
+    // Nothing has no first byte to be named.
+    let partial = !range.is_empty() && !matches!(wanted, Wanted::All);
+    let content_range = partial.then(|| format!("bytes {}-{}/{}", range.start, range.end - 1, object.size));
     Ok(Answer { range, content_range, headers })
 }
 
-fn part(
-    content: &Content,
-    wanted: Wanted,
-    with_checksum: bool,
-    headers: &mut HeaderMap,
-) -> Result<Bytes<u64>, Failed> {
-    let Wanted::Part(number) = wanted else { return Err(no_such_part().into()) };
-    let (range, row) = content.part(number).ok_or_else(no_such_part)?;
-    if let (true, Some(checksum)) = (with_checksum, &row.checksum) {
-        headers.extend(checksums::headers(checksum, 0));
+/// A part's own checksum, if the upload was to have checksums.
+fn part_checksum(object: &ObjectRow, part: &PartRow) -> Vec<(HeaderName, HeaderValue)> {
+    let (Some(whole), Some(checksum)) = (&object.checksum, &part.checksum) else { return Vec::new() };
+    if !object.parts_have_checksums {
+        return Vec::new();
     }
-    Ok(range)
+    let mut headers = checksums::headers(checksum, 0);
+    headers.extend(checksums::type_header(whole.composite));
+    headers
 }
 
-fn not_satisfiable(size: u64) -> S3Error {
+fn not_satisfiable(range: Range, size: u64) -> S3Error {
     let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
         headers.insert(header::CONTENT_RANGE, value);
     }
     error.set_headers(headers);
-    error
+    detailed(error, &[("ActualObjectSize", &size.to_string()), ("RangeRequested", &range.to_header_string())])
 }
 
 fn no_such_part() -> S3Error {

@@ -188,7 +188,7 @@ pub(super) enum Encoding {
 impl Encoding {
     pub(super) fn of(asked: Option<&EncodingType>) -> S3Result<Self> {
         match asked.map(EncodingType::as_str) {
-            None | Some("") => Ok(Self::Plain),
+            None => Ok(Self::Plain),
             Some("url") => Ok(Self::Url),
             Some(_) => Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request")),
         }

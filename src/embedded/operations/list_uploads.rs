@@ -18,7 +18,7 @@ use super::{
     page::{Entries, Line, Page, Query, page},
     uploads::{parse, written},
 };
-use crate::embedded::storage::{self, Reading, Storage, UploadRow};
+use crate::embedded::storage::{self, Failed, Reading, Storage, UploadRow};
 
 type Upload = (u64, UploadRow);
 
@@ -41,7 +41,7 @@ pub(super) async fn list_multipart_uploads(
     let upload_marker = upload_marker(&query, input.upload_id_marker.as_deref())?;
     let max = query.max;
     let found = found(storage, input.bucket.clone(), query, upload_marker, headers).await?;
-    let last = found.lines.last().filter(|_| found.truncated);
+    let last = found.lines.last();
     let mut output = ListMultipartUploadsOutput {
         next_key_marker: last.map(|line| encoding.text(line.name())),
         next_upload_id_marker: last.and_then(|line| match line {
@@ -82,6 +82,9 @@ async fn found(
     storage
         .read(move |tables| {
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            if let (Some(key), Some(id)) = (&query.after, upload_marker) {
+                check_marker(tables, &bucket, key, id)?;
+            }
             let from = |key: &str| uploads(tables, &bucket, Bound::Included((key, 0)));
             let first = match &query.after {
                 Some(after) if *after >= query.prefix => {
@@ -92,6 +95,17 @@ async fn found(
             Ok(page(&query, first, from)?)
         })
         .await
+}
+
+/// An upload of another key is no marker. One that has ended meanwhile is.
+fn check_marker(tables: &Reading, bucket: &str, key: &str, id: u64) -> Result<(), Failed> {
+    for upload in uploads(tables, bucket, Bound::Included(("", 0)))? {
+        let (of, (found, _)) = upload?;
+        if found == id && of != key {
+            return Err(s3_error!(InvalidArgument, "Invalid uploadId marker").into());
+        }
+    }
+    Ok(())
 }
 
 fn lines(

@@ -53,11 +53,7 @@ pub(super) async fn object_attributes(
     let asked = |name: &str| asked.iter().any(|one| one == name);
     let output = GetObjectAttributesOutput {
         e_tag: asked("ETag").then(|| ETag::Strong(object.etag.clone())),
-        checksum: object
-            .checksum
-            .as_ref()
-            .filter(|_| asked("Checksum"))
-            .map(|row| checksum(row, object.parts)),
+        checksum: object.checksum.as_ref().filter(|_| asked("Checksum")).map(checksum),
         object_parts: (asked("ObjectParts") && object.parts > 0)
             .then(|| parts(&content, max_parts, part_number_marker)),
         storage_class: asked("StorageClass").then(|| attributes::class(&object.attributes).into()),
@@ -69,8 +65,10 @@ pub(super) async fn object_attributes(
     Ok(S3Response::with_headers(output, headers))
 }
 
-fn checksum(row: &ChecksumRow, parts: u32) -> Checksum {
-    let checksums::Fields { crc32, crc32c, crc64nvme, sha1, sha256 } = checksums::fields(Some(row), parts);
+/// Here a composite checksum does not say of how many parts it is.
+fn checksum(row: &ChecksumRow) -> Checksum {
+    let alone = ChecksumRow { composite: false, ..row.clone() };
+    let checksums::Fields { crc32, crc32c, crc64nvme, sha1, sha256 } = checksums::fields(Some(&alone), 0);
     Checksum {
         checksum_crc32: crc32,
         checksum_crc32c: crc32c,
@@ -93,18 +91,24 @@ fn asked(lines: &[ObjectAttributes]) -> S3Result<Vec<String>> {
 
 /// S3 lists parts only where each has a checksum of its own, which is so of composite ones.
 fn parts(content: &Content, max: Option<i32>, marker: Option<i32>) -> GetObjectAttributesParts {
+    let total = GetObjectAttributesParts {
+        total_parts_count: i32::try_from(content.object.parts).ok(),
+        ..GetObjectAttributesParts::default()
+    };
+    if !content.object.checksum.as_ref().is_some_and(|checksum| checksum.composite) {
+        return total;
+    }
     let max = max.and_then(|max| usize::try_from(max).ok()).unwrap_or(1_000).min(1_000);
     let marker = marker.unwrap_or(0);
     let behind: Vec<_> = content.parts.iter().filter(|(number, _)| i32::from(*number) > marker).collect();
     let listed: Vec<_> = behind.iter().take(max).collect();
-    let composite = content.object.checksum.as_ref().is_some_and(|checksum| checksum.composite);
     GetObjectAttributesParts {
         is_truncated: Some(behind.len() > max),
         max_parts: i32::try_from(max).ok(),
         next_part_number_marker: Some(listed.last().map_or(0, |(number, _)| i32::from(*number))),
         part_number_marker: Some(marker),
-        parts: composite.then(|| listed.iter().map(|(number, row)| part(*number, row)).collect()),
-        total_parts_count: i32::try_from(content.object.parts).ok(),
+        parts: Some(listed.iter().map(|(number, row)| part(*number, row)).collect()),
+        ..total
     }
 }
 

@@ -58,7 +58,9 @@ pub(super) fn page<'t, T>(
             break;
         }
         let common = query.common(&key);
-        let listed_before = common.is_some() && common == query.after.as_deref();
+        // A page that begins within what is rolled up begins behind its line, as S3 has it.
+        let listed_before =
+            common.is_some_and(|common| query.after.as_ref().is_some_and(|after| after.starts_with(common)));
         if lines.len() == query.max && !listed_before {
             return Ok(Page { lines, truncated: true });
         }
@@ -147,6 +149,19 @@ mod tests {
         };
         let page = page(query, first, |at| Ok(entries(at, true))).unwrap();
         (page.lines.iter().map(|line| line.name().to_owned()).collect(), page.truncated)
+    }
+
+    #[test]
+    fn a_page_that_begins_within_a_folder_leaves_it_out() {
+        let query = |after: &str| Query {
+            prefix: String::new(),
+            delimiter: Some("/".to_owned()),
+            after: Some(after.to_owned()),
+            max: 9,
+        };
+        let keys = ["a/1", "a/2", "b/1", "c"];
+        assert_eq!(listed(&keys, &query("a/1")).0, ["b/", "c"]);
+        assert_eq!(listed(&keys, &query("a")).0, ["a/", "b/", "c"]);
     }
 
     #[test]

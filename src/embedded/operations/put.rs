@@ -56,6 +56,7 @@ pub(super) async fn put_object(
         checksum: Some(digested.checksum.clone()),
         attributes,
         tags,
+        parts_have_checksums: false,
     };
     let mut headers = attributes::told_of_encryption(&object.attributes);
     headers.extend(checksums::headers(&digested.checksum, 0));

@@ -46,10 +46,12 @@ pub(super) fn of_set(set: Vec<Tag>) -> S3Result<Vec<TagRow>> {
     if set.len() > MAX_TAGS {
         return Err(too_many());
     }
-    let tags = set
-        .into_iter()
-        .map(|tag| TagRow { key: tag.key.unwrap_or_default(), value: tag.value.unwrap_or_default() });
-    checked(tags.collect(), || s3_error!(InvalidTag, "Cannot provide multiple Tags with the same key"))
+    let tags = set.into_iter().map(|tag| match (tag.key, tag.value) {
+        (Some(key), Some(value)) => Ok(TagRow { key, value }),
+        _ => Err(s3_error!(MalformedXML)),
+    });
+    let tags = tags.collect::<S3Result<Vec<_>>>()?;
+    checked(tags, || s3_error!(InvalidTag, "Cannot provide multiple Tags with the same key"))
 }
 
 fn too_many() -> S3Error {

@@ -32,12 +32,15 @@ pub(super) async fn upload_part(
     let UploadPartInput { bucket, key, upload_id, part_number, body, .. } = request.input;
     let target = Target { bucket, key, upload_id, number: number(part_number)? };
     let (id, row) = target.find(storage, &headers).await?;
-    let algorithm = algorithm(&row, Claims::of(&headers)?.algorithm())?;
+    let claimed = Claims::of(&headers)?.algorithm();
+    let algorithm = algorithm(&row, claimed)?;
     let Incoming { blob, digested } =
         receive(storage.blobs(), Some((id, target.number)), body, received, algorithm).await?;
     let mut told = attributes::told_of_encryption(&row.attributes);
-    told.extend(checksums::headers(&digested.checksum, 0));
-    told.remove("x-amz-checksum-type");
+    if row.checksum_asked || claimed.is_some() {
+        told.extend(checksums::headers(&digested.checksum, 0));
+        told.remove("x-amz-checksum-type");
+    }
     let etag = ETag::Strong(hex::encode(digested.md5));
     target.store(storage, headers, blob, &digested).await?;
     let output = UploadPartOutput { e_tag: Some(etag), ..UploadPartOutput::default() };
@@ -189,6 +192,12 @@ fn range(text: Option<&str>, size: u64) -> S3Result<Range<u64>> {
             "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy"
         ));
     };
+    if first >= size {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The specified copy range is invalid for the source object size"
+        ));
+    }
     if last >= size {
         return Err(s3_error!(
             InvalidArgument,

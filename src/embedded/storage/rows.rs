@@ -55,6 +55,9 @@ pub(in crate::embedded) struct ObjectRow {
     pub(in crate::embedded) attributes: AttributesRow,
     #[prost(message, repeated, tag = "8")]
     pub(in crate::embedded) tags: Vec<TagRow>,
+    /// It was uploaded in parts, and with an algorithm that the caller chose.
+    #[prost(bool, tag = "9")]
+    pub(in crate::embedded) parts_have_checksums: bool,
 }
 
 /// What is said of an object when it is written and given back when it is read.
