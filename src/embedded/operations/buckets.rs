@@ -84,7 +84,7 @@ pub(super) async fn delete_bucket(
     let headers = received(&mut request).headers;
     let bucket = request.input.bucket;
     storage
-        .write(move |tables| {
+        .delete(move |tables| {
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             let bucket = bucket.as_str();
             let object = tables.objects.range::<(&str, &str)>((bucket, "")..)?.next().transpose()?;

@@ -32,7 +32,7 @@ pub(super) async fn delete_object(
     only_version(version_id.as_deref())?;
     refuse_directory_conditions(&headers)?;
     storage
-        .write(move |tables| {
+        .delete(move |tables| {
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             let there = storage::object(&tables.objects, &bucket, &key)?;
             Conditions::of(&headers).check_delete(there.as_ref())?;
@@ -67,7 +67,7 @@ pub(super) async fn delete_objects(
     }
     let quiet = delete.quiet == Some(true);
     let outcomes = storage
-        .write(move |tables| {
+        .delete(move |tables| {
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             delete
                 .objects

@@ -104,7 +104,7 @@ pub(super) async fn abort_multipart_upload(
     let headers = received(&mut request).headers;
     let AbortMultipartUploadInput { bucket, key, upload_id, .. } = request.input;
     storage
-        .write(move |tables| {
+        .delete(move |tables| {
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             let (id, _) = upload(&tables.uploads, &bucket, &key, &upload_id)?;
             tables.uploads.remove((bucket.as_str(), key.as_str(), id))?;

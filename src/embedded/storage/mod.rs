@@ -4,6 +4,7 @@
 //! FOLDER/objects.redb             buckets, objects, uploads, parts
 //! FOLDER/blobs/unfinished/        files being written
 //! FOLDER/blobs/ID/BODY.PART.ID    files that are whole
+//! FOLDER/reserve                  room for deleting when the disk is full
 //! ```
 //!
 //! A write brings its bytes to the disk first, then commits the row that refers to them, then answers. So
@@ -12,6 +13,7 @@
 mod blob_file;
 mod blobs;
 mod database;
+mod reserve;
 mod rows;
 mod sweep;
 mod tables;
@@ -34,6 +36,7 @@ use s3s::{S3Error, S3Result, s3_error};
 pub(super) use blob_file::BlobFile;
 pub(super) use blobs::{BlobName, Blobs, HeldBody, NewBlob};
 use database::{Database, OpenError};
+use reserve::Reserve;
 pub(super) use rows::*;
 pub(super) use tables::{Reading, Writing, bucket, decode, object, part, parts, upload};
 use writer::Writer;
@@ -43,6 +46,7 @@ use writer::Writer;
 pub(super) struct Storage {
     database: Arc<Database>,
     blobs: Arc<Blobs>,
+    reserve: Arc<Reserve>,
     writer: Writer,
     sweeping: Mutex<Option<thread::JoinHandle<()>>>,
     closing: Arc<AtomicBool>,
@@ -69,15 +73,18 @@ pub(super) enum Failed {
 impl Storage {
     /// Opens what is in a folder, or begins it. Bytes without a row are swept beside everything else.
     pub(super) fn open(folder: &Path) -> Result<Self, StorageOpenError> {
+        let reserve = Arc::new(Reserve::open(folder.join("reserve"))?);
         let (database, run) = Database::open(&folder.join("objects.redb"))?;
         let database = Arc::new(database);
         let blobs = Arc::new(Blobs::open(folder.join("blobs"), run)?);
         // What has just been made in it lasts.
         File::open(folder)?.sync_all()?;
-        let writer = Writer::start(Arc::clone(&database), Arc::clone(&blobs))?;
+        // A full disk can still be read, and deleted from.
+        let _ = reserve.hold();
+        let writer = Writer::start(Arc::clone(&database), Arc::clone(&blobs), Arc::clone(&reserve))?;
         let closing = Arc::new(AtomicBool::new(false));
         let sweeping = start_sweep(Arc::clone(&database), Arc::clone(&blobs), Arc::clone(&closing))?;
-        Ok(Self { database, blobs, writer, sweeping: Mutex::new(Some(sweeping)), closing })
+        Ok(Self { database, blobs, reserve, writer, sweeping: Mutex::new(Some(sweeping)), closing })
     }
 
     /// Looks at the rows, in a state in which no change is half done.
@@ -97,6 +104,18 @@ impl Storage {
     /// Changes the rows. `change` first refuses whatever it refuses, then changes; no other change comes
     /// between. When this returns, the change is on the disk.
     pub(super) async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Writing<'_>) -> Result<T, Failed> + Send + 'static,
+    ) -> S3Result<T> {
+        if !self.reserve.is_held() {
+            let reserve = Arc::clone(&self.reserve);
+            blocking(move || Ok(reserve.hold()?)).await?;
+        }
+        self.writer.write(change).await
+    }
+
+    /// The same for a change that makes room: it is possible on a full disk.
+    pub(super) async fn delete<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Writing<'_>) -> Result<T, Failed> + Send + 'static,
     ) -> S3Result<T> {

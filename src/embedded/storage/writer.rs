@@ -20,6 +20,7 @@ use super::{
     Failed,
     blobs::{Blobs, NewBlob},
     database::Database,
+    reserve::Reserve,
     tables::Writing,
 };
 
@@ -46,13 +47,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(database: Arc<Database>, blobs: Arc<Blobs>) -> io::Result<Self> {
+    pub(super) fn start(
+        database: Arc<Database>,
+        blobs: Arc<Blobs>,
+        reserve: Arc<Reserve>,
+    ) -> io::Result<Self> {
         let (orders, arriving) = mpsc::channel();
         let thread = thread::Builder::new().name("s3-writer".to_owned()).spawn(move || {
             while let Some(batch) = next_batch(&arriving) {
                 // redb panics where a file is not as it wrote it. Whoever waits for this batch is told that it is
                 // lost; the thread goes on.
-                if catch_unwind(AssertUnwindSafe(|| commit(&database, &blobs, batch))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| commit(&database, &blobs, &reserve, batch))).is_err() {
                     database.reopen();
                 }
             }
@@ -106,7 +111,7 @@ fn next_batch(arriving: &mpsc::Receiver<Order>) -> Option<Vec<Change>> {
     Some(batch)
 }
 
-fn commit(database: &Database, blobs: &Blobs, batch: Vec<Change>) {
+fn commit(database: &Database, blobs: &Blobs, reserve: &Reserve, batch: Vec<Change>) {
     let mut kept = Vec::new();
     let mut answers = Vec::with_capacity(batch.len());
     let result = database.write(|tables| {
@@ -122,11 +127,20 @@ fn commit(database: &Database, blobs: &Blobs, batch: Vec<Change>) {
     kept.into_iter().for_each(NewBlob::keep);
     if let Err(error) = &result {
         tracing::error!(%error, "the embedded S3 server cannot write to its database");
+        give_up_if_full(reserve, error);
     }
     for answer in answers {
         answer(result.is_ok());
     }
     blobs.remove(result.unwrap_or_default());
+}
+
+fn give_up_if_full(reserve: &Reserve, error: &StorageError) {
+    if matches!(error, StorageError::Io(error) if error.kind() == io::ErrorKind::StorageFull)
+        && let Err(error) = reserve.give_up()
+    {
+        tracing::error!(%error, "the embedded S3 server cannot make room for deleting");
+    }
 }
 
 /// A renamed file is found again after a crash once its folder is on the disk.
