@@ -114,8 +114,7 @@ async fn make_buckets(storage: &Storage, buckets: &[&str]) -> Result<(), Embedde
         if !s3s::path::check_bucket_name(bucket) {
             return Err(EmbeddedError::BucketName { bucket: (*bucket).to_owned() });
         }
-        let name = (*bucket).to_owned();
-        let made = storage.write(move |tables| operations::make_bucket(tables, &name)).await;
+        let made = operations::make_bucket(storage, bucket).await;
         made.map_err(|error| EmbeddedError::Bucket {
             bucket: (*bucket).to_owned(),
             reason: error.message().unwrap_or_default().to_owned(),

@@ -55,7 +55,7 @@ pub(super) async fn create_bucket(
         ));
     }
     let output = CreateBucketOutput { location: Some(format!("/{bucket}")) };
-    storage.write(move |tables| make(tables, &bucket)).await?;
+    make_bucket(storage, &bucket).await?;
     Ok(S3Response::new(output))
 }
 
@@ -67,13 +67,22 @@ fn is_reserved(bucket: &str) -> bool {
         || ENDS.iter().any(|end| bucket.ends_with(end))
 }
 
-/// Makes a bucket where it is missing.
-pub(in crate::embedded) fn make(tables: &mut Writing<'_>, bucket: &str) -> Result<(), Failed> {
-    if storage::bucket(&tables.buckets, bucket)?.is_none() {
-        let row = BucketRow { created: now(), ..BucketRow::default() };
-        tables.buckets.insert(bucket, &*row.encode_to_vec())?;
+/// Makes a bucket where it is missing; where it is not, nothing is written.
+pub(in crate::embedded) async fn make_bucket(storage: &Storage, bucket: &str) -> S3Result<()> {
+    let name = bucket.to_owned();
+    if storage.read(move |tables| Ok(storage::bucket(&tables.buckets, &name)?)).await?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let name = bucket.to_owned();
+    storage
+        .write(move |tables| {
+            if storage::bucket(&tables.buckets, &name)?.is_none() {
+                let row = BucketRow { created: now(), ..BucketRow::default() };
+                tables.buckets.insert(name.as_str(), &*row.encode_to_vec())?;
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// Deletes a bucket that has neither objects nor uploads.

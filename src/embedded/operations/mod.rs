@@ -28,7 +28,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto, s3_error};
 
-pub(super) use buckets::make as make_bucket;
+pub(super) use buckets::make_bucket;
 
 use super::{checksums, front::BucketSettings, storage::Storage};
 
