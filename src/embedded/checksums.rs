@@ -333,18 +333,23 @@ pub(super) fn type_name(composite: bool) -> &'static str {
     if composite { "COMPOSITE" } else { "FULL_OBJECT" }
 }
 
-/// The header that tells a checksum's type.
-pub(super) fn type_header(composite: bool) -> [(HeaderName, HeaderValue); 1] {
-    [(HeaderName::from_static("x-amz-checksum-type"), HeaderValue::from_static(type_name(composite)))]
+/// The headers of an answer that tell the checksum of an object of so many parts, or of a part.
+pub(super) fn headers(checksum: &ChecksumRow, parts: u32) -> HeaderMap {
+    headers_of_type(checksum, parts, checksum.composite)
 }
 
-/// The headers of an answer that tell a checksum.
-pub(super) fn headers(checksum: &ChecksumRow, parts: u32) -> Vec<(HeaderName, HeaderValue)> {
-    let mut headers = Vec::from(type_header(checksum.composite));
+/// Those of a part of an object, which say the object's type.
+pub(super) fn part_headers(part: &ChecksumRow, whole: &ChecksumRow) -> HeaderMap {
+    headers_of_type(part, 0, whole.composite)
+}
+
+fn headers_of_type(checksum: &ChecksumRow, parts: u32, composite: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-checksum-type", HeaderValue::from_static(type_name(composite)));
     if let (Some(algorithm), Ok(value)) =
         (Algorithm::named(&checksum.algorithm), HeaderValue::from_str(&written(checksum, parts)))
     {
-        headers.push((algorithm.header(), value));
+        headers.insert(algorithm.header(), value);
     }
     headers
 }

@@ -8,4 +8,6 @@
     reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
 )]
 
+mod crash;
 mod object_store_suite;
+mod server;

@@ -101,12 +101,9 @@ struct Listed {
 }
 
 fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
-    let Some(upload) = upload else {
-        return Err(s3_error!(InvalidRequest, "You must specify at least one part"));
-    };
-    let parts = upload.parts.unwrap_or_default();
+    let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
     if parts.is_empty() {
-        return Err(s3_error!(MalformedXML));
+        return Err(s3_error!(InvalidRequest, "You must specify at least one part"));
     }
     let listed = parts.into_iter().map(|part| {
         let number = part.part_number.and_then(|number| u16::try_from(number).ok());
@@ -190,6 +187,7 @@ impl Listed {
             return Err(invalid_part());
         }
         match (&self.checksum, &row.checksum) {
+            (Some(_), _) if !upload.checksum_asked => Err(invalid_part()),
             (Some((algorithm, value)), Some(stored)) => {
                 if algorithm.name() != stored.algorithm || *value != stored.value {
                     return Err(invalid_part());
@@ -224,7 +222,7 @@ fn check_whole(
     found: Option<&ChecksumRow>,
     parts: usize,
 ) -> S3Result<()> {
-    let kind = checksums::type_name(upload.composite);
+    let kind = if upload.checksum_asked { checksums::type_name(upload.composite) } else { "null" };
     if let Some(said) = text(headers, "x-amz-checksum-type")
         && said != kind
     {

@@ -165,14 +165,11 @@ fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answ
 }
 
 /// A part's own checksum, if the upload was to have checksums.
-fn part_checksum(object: &ObjectRow, part: &PartRow) -> Vec<(HeaderName, HeaderValue)> {
-    let (Some(whole), Some(checksum)) = (&object.checksum, &part.checksum) else { return Vec::new() };
-    if !object.parts_have_checksums {
-        return Vec::new();
+fn part_checksum(object: &ObjectRow, part: &PartRow) -> HeaderMap {
+    match (&object.checksum, &part.checksum) {
+        (Some(whole), Some(part)) if object.parts_have_checksums => checksums::part_headers(part, whole),
+        _ => HeaderMap::new(),
     }
-    let mut headers = checksums::headers(checksum, 0);
-    headers.extend(checksums::type_header(whole.composite));
-    headers
 }
 
 fn not_satisfiable(range: Range, size: u64) -> S3Error {
