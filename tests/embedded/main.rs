@@ -9,5 +9,7 @@
 )]
 
 mod crash;
+mod model;
 mod object_store_suite;
+mod raw;
 mod server;
