@@ -257,7 +257,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_half_done_is_seen() {
     let kills = number("CRASH_KILLS").unwrap_or(20);
     let seed = number("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
     // Shown if the test fails.
-    println!("CRASH_SEED={seed}");
+    eprintln!("CRASH_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
     let model = Shared::default();

@@ -360,6 +360,9 @@ impl World {
             let count = answer.headers.get("x-amz-tagging-count").map(|count| count.to_str().unwrap());
             assert_eq!(count, object.tag.map(|_| "1"));
         }
+        for _ in 0..30 {
+            world.list_somewhere().await;
+        }
         let bodies: BTreeMap<_, _> =
             world.objects.values().map(|object| (object.body, object.parts)).collect();
         let needed: usize = bodies.values().sum();
