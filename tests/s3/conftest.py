@@ -22,7 +22,9 @@ def pytest_addoption(parser):
 
 def pytest_generate_tests(metafunc):
     if "server_kind" in metafunc.fixturenames:
-        metafunc.parametrize("server_kind", metafunc.config.getoption("--servers").split())
+        chosen = metafunc.config.getoption("--servers").split()
+        of_the_case = getattr(metafunc.function, "servers", SERVERS)
+        metafunc.parametrize("server_kind", [kind for kind in chosen if kind in of_the_case])
 
 
 def pytest_collection_modifyitems(items):

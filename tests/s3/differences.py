@@ -18,4 +18,6 @@ class Difference:
 DIFFERENCES = [
     Difference("versitygw", "*", "*", "StorageClass", "answers STANDARD",
                "sends x-amz-storage-class for other classes than STANDARD only (API_GetObject.html)"),
+    Difference("versitygw", "*", "*", "EncodingType", "leaves out which encoding was asked for",
+               "echoes it (API_ListObjectsV2.html)"),
 ]

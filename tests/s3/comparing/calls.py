@@ -12,6 +12,9 @@ from . import http, outcome
 # Clients that do of themselves neither checksums nor retries: a call is what the case says.
 PLAIN = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
 
+# An empty element says no more than one that is left out, so an outcome has no empty fields.
+EMPTY = (None, "", [], {})
+
 
 class Failed(Exception):
     """A case needs something of an answer that was none."""
@@ -36,7 +39,7 @@ class Answer:
 
     def says(self, **fields):
         """States S3's documented answer, which is judged whatever the reference servers answer."""
-        self.stated.update(fields)
+        self.stated.update({name: None if value in EMPTY else value for name, value in fields.items()})
         return self
 
     def refuses(self, status, code):
@@ -104,6 +107,7 @@ class Calls:
 
     def record(self, step, recorded, answer=None):
         assert step not in self.steps, f"two steps are called {step!r}"
+        recorded = {name: value for name, value in recorded.items() if value not in EMPTY}
         self.steps[step] = Answer(step, recorded, answer)
         return self.steps[step]
 

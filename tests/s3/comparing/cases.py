@@ -18,20 +18,26 @@ class Case:
     run: Callable
     judges: tuple
     also: frozenset
+    servers: tuple
 
 
 def case(judges=REFERENCES, also=""):
-    """Makes a test of a function that makes calls: on each server in turn, compared with the judges."""
+    """Makes a test of a function that makes calls: on each judge and on the embedded server.
+
+    A reference server is no judge where it cannot do what the case is about at all; the case's file says why.
+    """
+    servers = (*judges, "embedded")
 
     def register(function):
         name = f"{function.__module__.removeprefix('test_')}.{function.__name__.removeprefix('test_')}"
         assert name not in CASES, f"two cases are called {name}"
-        CASES[name] = found = Case(name, function, tuple(judges), frozenset(also.split()))
+        CASES[name] = found = Case(name, function, tuple(judges), frozenset(also.split()), tuple(servers))
 
         def test(server_kind, verdict):
             problems = verdict(found, server_kind)
             assert not problems, "\n".join([f"{name} on {server_kind}:", *problems])
 
+        test.servers = tuple(servers)
         test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
         return test
 

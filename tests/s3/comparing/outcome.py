@@ -48,10 +48,7 @@ def of_answer(operation, answer, also, bucket):
     for name, value in answer.items():
         if name == "ResponseMetadata" or (compared is not None and name not in compared | also):
             continue
-        value = _plain(name, value, also, bucket)
-        # An empty element says no more than one that is left out.
-        if value not in ("", None, [], {}):
-            outcome[name] = value
+        outcome[name] = _plain(name, value, also, bucket)
     return outcome
 
 
@@ -69,7 +66,7 @@ def of_error(error: ClientError, also):
     for name, value in answer["Error"].items():
         if name in also and name not in ("Code", "Message"):
             outcome[name] = value
-    return {name: value for name, value in outcome.items() if value is not None}
+    return outcome
 
 
 def shown_body(data):

@@ -59,6 +59,14 @@ def sign(server, method, path, query, headers, body, form, trailer=None, at=None
     return _chunks(body, form, trailer, key, stamp, scope, signature, spoil) if chunked else body
 
 
+def of_url(server, method, path, query, scope):
+    """The signature of a presigned URL of which the host alone is signed."""
+    host = server.endpoint.split("//")[1]
+    canonical = "\n".join([method, path, canonical_query(query), f"host:{host}", "", "host", UNSIGNED])
+    text = "\n".join(["AWS4-HMAC-SHA256", query["X-Amz-Date"], scope, _sha256(canonical.encode())])
+    return _hmac(_key(server.secret_access_key, scope), text).hex()
+
+
 def _chunks(body, form, trailer, key, stamp, scope, signature, spoil):
     signed = form != "unsigned, trailer"
     pieces = [body[start:start + CHUNK] for start in range(0, len(body), CHUNK)] + [b""]

@@ -77,9 +77,10 @@ class Verdict:
                     continue
                 right = runs[by][step].recorded.get(field)
             if not outcome.same(said.get(field), right):
-                yield field, f"{said.get(field)!r}; by {by}: {right!r}; in all: {said}"
                 if field == "status":
+                    yield field, f"{said.get(field)!r}; by {by}: {right!r}; in all: {_short(said)}"
                     return
+                yield field, f"{_short(said.get(field))}; by {by}: {_short(right)}"
 
     def _fit(self, judge, case, step, run, stated):
         """Whether a judge came as far as this step, and then not to another end than S3's."""
@@ -93,9 +94,14 @@ class Verdict:
 
     def never_met(self, kind, cases):
         """The differences of many cases that no case met, once all have been judged; None before."""
-        if not all((case, kind) in self.judged for case in cases):
+        if not all((case.name, kind) in self.judged for case in cases if kind in case.servers):
             return None
         return [each for each in self._differences if each.server == kind and each not in self.met]
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def covers(difference, kind, case, step, field):

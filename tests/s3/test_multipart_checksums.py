@@ -1,0 +1,145 @@
+"""Checksums of parts, and of what is made of them: of the parts' checksums, or of the whole object.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+"""
+
+from comparing.cases import case
+from comparing.checksums import ALGORITHMS, FIELDS, checksum, composite, field
+from comparing.uploads import FIRST, LAST, Upload
+
+# moto checks none, and knows no type of them.
+JUDGES = ("versitygw",)
+ALSO = FIELDS + " ChecksumAlgorithm Checksum"
+COMPOSITE = tuple(name for name in ALGORITHMS if name != "CRC64NVME")
+FULL_OBJECT = ("CRC32", "CRC32C", "CRC64NVME")
+
+
+def uploaded(on, algorithm, **arguments):
+    """An upload of two parts with their checksums; and how a completion lists them."""
+    upload = Upload(on, algorithm, step=f"create {algorithm}", ChecksumAlgorithm=algorithm, **arguments)
+    listed = []
+    for number, body in enumerate((FIRST, LAST), 1):
+        right = field(algorithm, checksum(algorithm, body))
+        upload.part(number, body, step=f"{algorithm} part {number}", **right).says(status=200, **right)
+        listed.append({"PartNumber": number, **right})
+    return upload, listed
+
+
+@case(JUDGES, also=ALSO)
+def test_composite(on):
+    for algorithm in COMPOSITE:
+        upload, listed = uploaded(on, algorithm)
+        upload.answer.says(ChecksumAlgorithm=algorithm, ChecksumType="COMPOSITE")
+        upload.list(f"list {algorithm}").says(ChecksumAlgorithm=algorithm, ChecksumType="COMPOSITE")
+        whole = {**field(algorithm, composite(algorithm, [FIRST, LAST])), "ChecksumType": "COMPOSITE"}
+        upload.complete(f"complete {algorithm}", parts=listed).says(status=200, **whole)
+        on.head_object(f"head {algorithm}", Key=algorithm, ChecksumMode="ENABLED").says(**whole)
+
+
+@case(JUDGES, also=ALSO)
+def test_of_the_whole_object(on):
+    for algorithm in FULL_OBJECT:
+        upload, listed = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
+        upload.answer.says(ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")
+        whole = {**field(algorithm, checksum(algorithm, FIRST + LAST)), "ChecksumType": "FULL_OBJECT"}
+        # Its parts' checksums need not be listed.
+        upload.complete(f"complete {algorithm}").says(status=200, **whole)
+        on.head_object(f"head {algorithm}", Key=algorithm, ChecksumMode="ENABLED").says(**whole)
+
+
+@case(JUDGES, also=ALSO)
+def test_given_with_the_completion(on):
+    for algorithm in FULL_OBJECT:
+        upload, listed = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
+        wrong = field(algorithm, checksum(algorithm, LAST + FIRST))
+        upload.complete(f"wrong {algorithm}", ChecksumType="FULL_OBJECT", **wrong).refuses(400, "BadDigest")
+        right = field(algorithm, checksum(algorithm, FIRST + LAST))
+        upload.complete(f"right {algorithm}", ChecksumType="FULL_OBJECT", **right).says(status=200, **right)
+
+
+@case(JUDGES, also=ALSO)
+def test_parts_have_to_be_listed_with_theirs(on):
+    upload, listed = uploaded(on, "SHA256")
+    upload.complete("without").refuses(400, "InvalidRequest")
+    wrong = [listed[0], {"PartNumber": 2, "ChecksumSHA256": checksum("SHA256", b"another")}]
+    upload.complete("with a wrong one", parts=wrong).refuses(400, "InvalidPart")
+    upload.complete("with theirs", parts=listed).says(status=200)
+
+
+@case(JUDGES, also=ALSO)
+def test_wrong_parts(on):
+    for algorithm in ALGORITHMS:
+        upload = Upload(on, step=f"create {algorithm}", ChecksumAlgorithm=algorithm)
+        wrong = field(algorithm, checksum(algorithm, b"another"))
+        upload.part(1, step=f"wrong {algorithm}", **wrong).refuses(400, "BadDigest")
+        upload.list(f"no part of {algorithm}").says(Parts=None)
+
+
+@case(JUDGES, also=ALSO)
+def test_parts_with_another_algorithm(on):
+    upload = Upload(on, ChecksumAlgorithm="SHA256")
+    upload.part(1, step="another", ChecksumCRC32=checksum("CRC32", LAST)).refuses(400, "InvalidRequest")
+
+
+@case(JUDGES, also=ALSO)
+def test_types_that_do_not_fit(on):
+    """Which go together stands in a table in checking-object-integrity-upload.html."""
+    for algorithm in ("SHA1", "SHA256"):
+        on.create_multipart_upload(f"{algorithm} of the whole object", Key="k", ChecksumAlgorithm=algorithm,
+                                   ChecksumType="FULL_OBJECT").refuses(400, "InvalidRequest")
+    on.create_multipart_upload("CRC64NVME of the parts", Key="k", ChecksumAlgorithm="CRC64NVME",
+                               ChecksumType="COMPOSITE").refuses(400, "InvalidRequest")
+    on.create_multipart_upload("a type alone", Key="k", ChecksumType="COMPOSITE").refuses(400, "InvalidRequest")
+    on.create_multipart_upload("CRC64NVME", Key="k", ChecksumAlgorithm="CRC64NVME").says(
+        status=200, ChecksumType="FULL_OBJECT")
+
+
+@case(JUDGES, also=ALSO)
+def test_none_asked_for(on):
+    """S3 computes CRC64NVME of the whole object then."""
+    upload = Upload(on)
+    upload.part(1, FIRST)
+    upload.part(2, LAST)
+    upload.complete().says(status=200)
+    on.head_object("head", Key="k", ChecksumMode="ENABLED").says(
+        status=200, ChecksumType="FULL_OBJECT", ChecksumCRC64NVME=checksum("CRC64NVME", FIRST + LAST))
+
+
+@case(JUDGES, also=ALSO)
+def test_parts_as_attributes(on):
+    upload, listed = uploaded(on, "SHA256")
+    upload.complete(parts=listed)
+    asked = ["Checksum", "ObjectParts", "ObjectSize", "ETag"]
+    sizes = {1: len(FIRST), 2: len(LAST)}
+    parts = [{**part, "Size": sizes[part["PartNumber"]]} for part in listed]
+    everything = on.get_object_attributes("attributes", Key="SHA256", ObjectAttributes=asked)
+    first = on.get_object_attributes("the first part", Key="SHA256", ObjectAttributes=["ObjectParts"], MaxParts=1)
+    second = on.get_object_attributes("the second part", Key="SHA256", ObjectAttributes=["ObjectParts"],
+                                      PartNumberMarker=1)
+    for name, answer, expected, more in (("all", everything, parts, False), ("first", first, parts[:1], True),
+                                         ("second", second, parts[1:], False)):
+        found = answer.get("ObjectParts", {})
+        on.note(f"parts: {name}", parts=found.get("Parts"), total=found.get("TotalPartsCount"),
+                more=found.get("IsTruncated")).says(parts=expected, total=2, more=more)
+
+
+@case(JUDGES, also=ALSO)
+def test_parts_as_attributes_without_checksums(on):
+    """S3 counts the parts then, and lists none: API_GetObjectAttributes.html, ObjectParts.Parts."""
+    upload = Upload(on)
+    upload.part(1, FIRST)
+    upload.part(2, LAST)
+    upload.complete()
+    answer = on.get_object_attributes("attributes", Key="k", ObjectAttributes=["ObjectParts", "ObjectSize"])
+    on.note("parts", total=answer.get("ObjectParts", {}).get("TotalPartsCount")).says(total=2)
+    on.put_object("put", Key="one", Body=LAST)
+    answer = on.get_object_attributes("attributes of an object of no parts", Key="one",
+                                      ObjectAttributes=["ObjectParts", "ObjectSize"]).says(ObjectParts=None)
+
+
+@case(JUDGES, also=ALSO)
+def test_a_part_read_alone(on):
+    upload, listed = uploaded(on, "SHA256")
+    upload.complete(parts=listed)
+    on.get_object("part 2", Key="SHA256", PartNumber=2, ChecksumMode="ENABLED").says(
+        status=206, Body=LAST, ChecksumSHA256=checksum("SHA256", LAST))
