@@ -1,11 +1,22 @@
-"""Where a server does not answer as S3 does. An entry that no longer holds fails the test of its case."""
+"""Where a server does not answer as S3 does. An entry that no longer holds fails the test of its case.
+
+The pages of S3 are those of https://docs.aws.amazon.com/AmazonS3/latest/API/ (API_*.html, ErrorResponses.html and
+RESTCommonResponseHeaders.html) and https://docs.aws.amazon.com/AmazonS3/latest/userguide/ (the others).
+"""
 
 from dataclasses import dataclass
+
+from comparing.verdict import UNSAID
+from differences_of_moto import MOTO
+from differences_of_versitygw import VERSITYGW
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`server` differs from S3 in these steps of a case, in these fields of the answer: `*` stands for any."""
+    """`server` differs from S3 in these steps of these cases, in these fields of the answer: `*` stands for any.
+
+    `right` is what S3 answers wherever no server judges the field and the case states nothing else.
+    """
 
     server: str
     case: str
@@ -13,11 +24,13 @@ class Difference:
     fields: str
     does: str
     s3: str
+    right: object = UNSAID
 
 
 DIFFERENCES = [
-    Difference("versitygw", "*", "*", "StorageClass", "answers STANDARD",
-               "sends x-amz-storage-class for other classes than STANDARD only (API_GetObject.html)"),
+    # boto3 asks for it with every list.
     Difference("versitygw", "*", "*", "EncodingType", "leaves out which encoding was asked for",
-               "echoes it (API_ListObjectsV2.html)"),
+               "echoes it: API_ListObjectsV2.html", right="url"),
+    *(Difference("moto", *entry) for entry in MOTO),
+    *(Difference("versitygw", *entry) for entry in VERSITYGW),
 ]

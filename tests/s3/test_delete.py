@@ -64,9 +64,7 @@ def test_a_key_twice(on):
 def test_a_thousand(on):
     keys = [f"{number:04}" for number in range(1001)]
     put(on, *keys[-2:])
-    delete(on, "one more", keys).says(deleted=[], errors=[])
-    on.delete_objects("one more, again", Delete={"Objects": [{"Key": key} for key in keys]}).refuses(
-        400, "MalformedXML")
+    on.delete_objects("one more", Delete={"Objects": [{"Key": key} for key in keys]}).refuses(400, "MalformedXML")
     left(on, "none is gone").says(keys=keys[-2:])
     delete(on, "a thousand", keys[:-1]).says(deleted=keys[:-1])
     left(on, "one is left").says(keys=keys[-1:])
@@ -92,8 +90,8 @@ def test_bodies(on):
         return on.http(step, "POST", query={"delete": ""}, body=sent, headers=headers)
 
     for step, body in (("no XML", "a"), ("another element", "<Remove/>"), ("no keys", "<Delete></Delete>"),
-                       ("cut off", "<Delete><Object><Key>a</Key>"), ("empty", "")):
-        post(step, body).says(status=400)
+                       ("cut off", "<Delete><Object><Key>a</Key>")):
+        post(step, body).refuses(400, "MalformedXML")
     right = XML.format("a")
     post("a wrong digest", right, **{"content-md5": "XrY7u+Ae7tCTyyK7j1rNww=="}).refuses(400, "BadDigest")
     post("a wrong checksum", right, **{"x-amz-checksum-crc32": checksum("CRC32", b"another")}).refuses(400, "BadDigest")

@@ -45,7 +45,7 @@ def test_metadata(on):
 def test_metadata_that_is_not_ascii(on):
     """S3 returns it in the form of RFC 2047; boto3 refuses to send it."""
     text = "Grüße aus Łódź"
-    on.put_object("boto3", Key="k", Body=b"x", Metadata={"a": text}).refuses(None, "ParamValidationError")
+    on.put_object("boto3", Key="k", Body=b"x", Metadata={"a": text}).refuses("none", "ParamValidationError")
     on.http("put", "PUT", "k", headers={"x-amz-meta-a": text}, body=b"x").says(status=200)
     said = on.http("head", "HEAD", "k")["x-amz-meta-a"]
     on.note("decoded", text=str(email.header.make_header(email.header.decode_header(said)))).says(text=text)
@@ -70,7 +70,7 @@ def test_storage_classes(on):
         on.put_object(f"put {name}", Key=name, Body=b"x", StorageClass=name).says(status=200)
         on.head_object(f"head {name}", Key=name).says(StorageClass=name)
     on.put_object("put STANDARD", Key="s", Body=b"x", StorageClass="STANDARD")
-    on.head_object("head STANDARD", Key="s").says(StorageClass=None)
+    on.http("head STANDARD", "HEAD", "s", shown="x-amz-storage-class").says(**{"x-amz-storage-class": None})
     on.put_object("put another", Key="other", Body=b"x", StorageClass="COLD").refuses(400, "InvalidStorageClass")
     listed = on.list_objects_v2("list").get("Contents", [])
     on.note("listed", classes={found["Key"]: found["StorageClass"] for found in listed}).says(classes={
@@ -108,7 +108,7 @@ def test_headers_of_an_answer(on):
     on.http("head", "HEAD", "k", shown="accept-ranges content-length content-type etag").says(
         status=200, **{"content-length": "7"})
     answer = on.http("put again", "PUT", "k", body=b"x")
-    on.note("a request has an id", id=bool(answer["x-amz-request-id"])).says(id=True)
+    on.note("a request has an id", id=bool(answer.get("x-amz-request-id"))).says(id=True)
 
 
 @case(judges=("versitygw",))

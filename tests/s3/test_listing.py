@@ -4,6 +4,9 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html
 """
 
+import re
+from urllib.parse import unquote_plus
+
 from comparing.cases import case
 
 KEYS = ["A", "a", "b/1", "b/2", "b/c/3", "b/c/4", "c--1", "c--2", "c-1", "d/", "d/1", "e f", "g+h", "z", "é"]
@@ -69,11 +72,11 @@ def test_start_after(on):
     put(on)
     for after in ("a", "b/", "b/c/3", "b/c", "zz", "é", "A", " "):
         step = f"after {after!r}"
-        on.note(f"v2, {step}: names", **names(on.list_objects_v2(f"v2, {step}", StartAfter=after))).says(
+        answer = on.list_objects_v2(f"v2, {step}", StartAfter=after).says(StartAfter=after, ContinuationToken=None)
+        on.note(f"v2, {step}: names", **names(answer)).says(
             keys=[key for key in KEYS_WITHOUT_FOLDERS if key.encode() > after.encode()])
         on.note(f"v1, {step}: names", **names(on.list_objects(f"v1, {step}", Marker=after))).says(
             keys=[key for key in KEYS_WITHOUT_FOLDERS if key.encode() > after.encode()])
-    on.note("with a delimiter", **names(on.list_objects_v2("after b/2 by folders", StartAfter="b/2", Delimiter="/")))
     on.note("past a folder", **names(on.list_objects_v2("after b/ by folders", StartAfter="b/", Delimiter="/")))
     on.note("with a prefix", **names(on.list_objects_v2("after b/1 below b/", StartAfter="b/1", Prefix="b/")))
 
@@ -82,7 +85,7 @@ def test_start_after(on):
 def test_how_many(on):
     put(on, ["a", "b", "c"])
     both(on, "none", MaxKeys=0)
-    both(on, "one", MaxKeys=1)
+    both(on, "one", MaxKeys=1, Delimiter="/")
     both(on, "exactly all", MaxKeys=3)
     both(on, "more than there are", MaxKeys=5000)
     for version in ("1", "2"):
@@ -98,6 +101,8 @@ def by_pages(on, version, size, **arguments):
         step = f"v{version}, {size} a page, page {page}"
         operation = on.list_objects if version == 1 else on.list_objects_v2
         answer = operation(step, MaxKeys=size, **arguments, **more)
+        if version == 1 and "Delimiter" not in arguments:
+            answer.says(NextMarker=None)
         said = names(answer)
         found += sorted(said["keys"] + said["prefixes"], key=str.encode)
         sizes.append(len(said["keys"]) + len(said["prefixes"]))
@@ -106,7 +111,7 @@ def by_pages(on, version, size, **arguments):
         if version == 2:
             more = {"ContinuationToken": answer["NextContinuationToken"]}
         else:
-            # Without a delimiter S3 says no next marker, and the last key is it.
+            # The last key, where S3 says no next marker.
             more = {"Marker": answer.get("NextMarker") or said["keys"][-1]}
     return on.note(f"v{version}, {size} a page", found=found, sizes=sizes)
 
@@ -121,9 +126,12 @@ def test_pages(on):
             by_pages(on, version, size).says(found=KEYS_WITHOUT_FOLDERS, sizes=whole)
 
 
-@case()
+@case(judges=("versitygw",))
 def test_pages_of_folders(on):
-    """A folder counts as one, and comes once, however many keys are in it."""
+    """A folder counts as one, and comes once, however many keys are in it.
+
+    moto counts keys alone, and names every folder on every page.
+    """
     put(on)
     folded = ["A", "a", "b/", "c--1", "c--2", "c-1", "d/", "e f", "g+h", "z", "é"]
     for version in (1, 2):
@@ -132,7 +140,7 @@ def test_pages_of_folders(on):
             by_pages(on, version, size, Delimiter="/").says(found=folded, sizes=whole)
 
 
-@case()
+@case(judges=("versitygw",))
 def test_pages_below_a_prefix(on):
     put(on)
     for version in (1, 2):
@@ -144,27 +152,30 @@ def test_tokens(on):
     put(on, ["a", "b", "c", "d"])
     token = on.list_objects_v2("one", MaxKeys=1)["NextContinuationToken"]
     on.note("a token wins over start-after", **names(on.list_objects_v2(
-        "both", ContinuationToken=token, StartAfter="c"))).says(keys=["b", "c", "d"])
+        "both", ContinuationToken=token, StartAfter="c").says(StartAfter="c"))).says(keys=["b", "c", "d"])
     on.list_objects_v2("no token", ContinuationToken="no token").refuses(400, "InvalidArgument")
-    on.http("an empty token", "GET", query={"list-type": "2", "continuation-token": ""}).refuses(
-        400, "InvalidArgument")
     on.put_object("put between", Key="aa", Body=b"")
     on.note("what came since", **names(on.list_objects_v2("go on", ContinuationToken=token))).says(
         keys=["aa", "b", "c", "d"])
 
 
-@case(judges=("moto",))
+@case(judges=())
 def test_written_for_urls(on):
     """boto3 decodes what it asked for itself, and leaves alone what it was told to ask for.
 
-    versitygw takes no notice of encoding-type.
+    versitygw takes no notice of encoding-type, and moto does it only in part. Every text may differ in which letters
+    are escaped, and has to come to the same when boto3's way of decoding is applied to it.
     """
-    put(on, ["a b", "a+b", "a%2Fb", "a/b c/d", "ä", "a&b", "a(1)", "a~*'", "a\tb"])
-    both(on, "asked for", EncodingType="url")
-    both(on, "with the rest", EncodingType="url", Prefix="a/b ", Delimiter="/")
-    answer = on.list_objects_v2("of a prefix", EncodingType="url", Prefix="a b", StartAfter="a a", Delimiter=" ")
-    on.note("the prefix", prefix=answer.get("Prefix"), after=answer.get("StartAfter"), delimiter=answer.get(
-        "Delimiter"), prefixes=names(answer)["prefixes"])
+    keys = ["a b", "a+b", "a%2Fb", "a/b c/d", "ä", "a&b", "a(1)", "a~*'", "a\tb", "a<b"]
+    put(on, keys)
+    for version, operation in (("v1", on.list_objects), ("v2", on.list_objects_v2)):
+        found = names(operation(f"{version}, all", EncodingType="url").says(status=200, EncodingType="url"))["keys"]
+        on.note(f"{version}, escaped", strange=[key for key in found if re.search(r"[^!-;=?-~]|%(?![0-9A-F]{2})", key)],
+                keys=[unquote_plus(key) for key in found]).says(strange=[], keys=sorted(keys, key=str.encode))
+        answer = operation(f"{version}, below", EncodingType="url", Prefix="a/b ", Delimiter="/")
+        on.note(f"{version}, the rest", prefix=unquote_plus(answer["Prefix"]), delimiter=unquote_plus(
+            answer["Delimiter"]), prefixes=[unquote_plus(prefix) for prefix in names(answer)["prefixes"]],
+            plain=" " in answer["Prefix"]).says(prefix="a/b ", delimiter="/", prefixes=["a/b c/"], plain=False)
     on.http("another encoding", "GET", query={"list-type": "2", "encoding-type": "xml"}).refuses(
         400, "InvalidArgument")
 

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 """
 
+import hashlib
+
 from comparing.cases import case
 from support.odd_keys import BESIDE, LONG, ODD
 
@@ -17,7 +19,7 @@ LETTERS = ["é", "e\u0301", "漢字", "😀", "\u202e", "\u00a0", "ß", "İ", "�
 
 
 def content(key):
-    return b"of " + key.encode()
+    return hashlib.md5(key.encode()).hexdigest().encode()
 
 
 def named(key):

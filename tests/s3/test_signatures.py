@@ -55,6 +55,12 @@ def test_another_region(on):
     on.with_server(region="eu-central-1").http("get", "GET", "k").refuses(400, "AuthorizationHeaderMalformed")
 
 
+def a_second_off(stamp):
+    """Within the same minute, and so on the same day."""
+    seconds = int(stamp[-3:-1])
+    return f"{stamp[:-3]}{seconds - 1 if seconds else 1:02}Z"
+
+
 @case(JUDGES)
 def test_what_was_signed(on):
     """Whatever is changed after it was signed is found out."""
@@ -66,17 +72,12 @@ def test_what_was_signed(on):
             "another key": lambda path, headers: (path.replace("/k", "/k2"), headers),
             "another query": lambda path, headers: (path + "?tagging", headers),
             "another header": lambda path, headers: (path, {**headers, "x-amz-meta-a": "2"}),
-            "another date": lambda path, headers: (path, {**headers, "x-amz-date": "20260101T000000Z"}),
+            "another second": lambda path, headers: (path, {**headers, "x-amz-date": a_second_off(headers["x-amz-date"])}),
     }.items():
         path, headers = f"/{on.bucket}/k", {"host": there.split("//")[1], "x-amz-meta-a": "1"}
         signing.sign(on.server, "GET", path, {}, headers, b"", "signed")
         path, headers = change(path, headers)
-        answer = on.fetch(step, "GET", there + path, headers=headers)
-        if step == "another date":
-            # Its day is that of the scope no more.
-            answer.says(status=403)
-        else:
-            answer.refuses(403, "SignatureDoesNotMatch")
+        on.fetch(step, "GET", there + path, headers=headers).refuses(403, "SignatureDoesNotMatch")
 
 
 @case(JUDGES)

@@ -102,7 +102,7 @@ class Calls:
         except ClientError as error:
             return outcome.of_error(error, self.also), None
         except BotoCoreError as error:
-            return {"status": None, "code": type(error).__name__}, None
+            return {"status": "none", "code": type(error).__name__}, None
         return outcome.of_answer(operation, answer, self.also, self.bucket), answer
 
     def record(self, step, recorded, answer=None):

@@ -7,6 +7,10 @@ from . import outcome
 from .calls import Calls, Failed
 
 
+# Of a difference that does not say what would be right.
+UNSAID = object()
+
+
 class Runs:
     """Each case once on each server, when it is first asked for."""
 
@@ -53,6 +57,7 @@ class Verdict:
                 if not excused:
                     problems.append(f"  {step!r}: {field}: {problem}")
         self.met |= met
+        # Those of several cases are looked for when all have been judged.
         listed = [each for each in self._differences if each.server == kind and each.case == case.name]
         problems += [f"  differences.py says that {kind} differs in {each.steps!r} ({each.fields}): it does not"
                      for each in listed if each not in met]
@@ -66,16 +71,26 @@ class Verdict:
             return
         said = mine[step].recorded
         fit = [judge for judge in runs if self._fit(judge, case, step, runs[judge], stated)]
-        fields = {*said, *stated, *(field for judge in fit for field in runs[judge][step].recorded)}
+        fallback = {each.fields: each.right for each in self._differences
+                    if each.right is not UNSAID and any(covers(each, judge, case.name, step, each.fields) for judge in runs)}
+        fields = {"status", *said, *stated, *(field for judge in fit for field in runs[judge][step].recorded)}
         for field in sorted(fields, key=lambda field: (field != "status", field != "code", field)):
             if field in stated:
                 right, by = stated[field], "S3's documentation"
             else:
                 by = next((judge for judge in fit if not self._differs(judge, case, step, field)), None)
-                if by is None:
-                    yield field, f"{said.get(field)!r}; nobody judges it: the case has to state what S3 documents"
+                if by is not None:
+                    right = runs[by][step].recorded.get(field)
+                elif field == "status" and field not in said:
+                    # Notes have none.
                     continue
-                right = runs[by][step].recorded.get(field)
+                elif field == "status":
+                    # What nobody says anything about is there for the steps after it, so it has to succeed.
+                    by, right = "nobody", said.get(field) if said.get(field) in range(200, 300) else "a success"
+                elif field == "code" or field in fallback:
+                    by, right = "S3's documentation", fallback.get(field)
+                else:
+                    continue
             if not outcome.same(said.get(field), right):
                 if field == "status":
                     yield field, f"{said.get(field)!r}; by {by}: {right!r}; in all: {_short(said)}"
