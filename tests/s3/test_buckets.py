@@ -112,6 +112,8 @@ def test_the_requester_pays(on):
     on.get_bucket_request_payment("at first").says(Payer="BucketOwner")
     on.put_bucket_request_payment("set", RequestPaymentConfiguration={"Payer": "Requester"}).says(status=200)
     on.get_bucket_request_payment("then").says(Payer="Requester")
+    on.put_bucket_request_payment("another payer", RequestPaymentConfiguration={"Payer": "Nobody"}).refuses(
+        400, "MalformedXML")
     on.put_bucket_request_payment("set back", RequestPaymentConfiguration={"Payer": "BucketOwner"}).says(status=200)
     on.get_bucket_request_payment("at last").says(Payer="BucketOwner")
 

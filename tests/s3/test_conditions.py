@@ -74,6 +74,24 @@ def test_dates(on):
 
 
 @case()
+def test_dates_to_come(on):
+    """S3 takes no notice of them: github.com/localstack/localstack, test_s3_get_object_preconditions."""
+    _, modified = put(on)
+    given(on, "since tomorrow", IfModifiedSince=modified + datetime.timedelta(days=1))
+
+
+@case(also="Condition")
+def test_what_a_refusal_says(on):
+    """Which condition it was: github.com/localstack/localstack, test_s3_get_object_preconditions."""
+    etag, modified = put(on)
+    on.get_object("get", Key="k", IfMatch=OTHER).says(Condition="If-Match")
+    on.get_object("get by date", Key="k", IfUnmodifiedSince=modified - SECOND).says(Condition="If-Unmodified-Since")
+    on.put_object("put", Key="k", Body=b"2", IfNoneMatch="*").says(Condition="If-None-Match")
+    on.copy_object("copy", Key="k2", CopySource={"Bucket": on.bucket, "Key": "k"}, CopySourceIfNoneMatch=etag).says(
+        Condition="x-amz-copy-source-If-None-Match")
+
+
+@case()
 def test_precedence(on):
     """The ETag decides over the date, by the notes on If-Match and If-None-Match in API_GetObject.html."""
     etag, modified = put(on)
@@ -132,9 +150,13 @@ def test_writes(on):
 
 @case()
 def test_conditions_that_a_write_cannot_have(on):
-    """API_PutObject.html: If-None-Match takes `*` alone."""
+    """If-None-Match takes `*` alone, If-Match everything else, and there can be one of them.
+
+    github.com/localstack/localstack, test_put_object_if_match_validation and those after it, recorded these of S3.
+    """
     etag, _ = put(on)
     on.put_object("unless an ETag", Key="k", Body=b"2", IfNoneMatch=etag).refuses(501, "NotImplemented")
+    on.put_object("if there is any", Key="k", Body=b"4", IfMatch="*").refuses(501, "NotImplemented")
     on.put_object("both", Key="k", Body=b"3", IfMatch=etag, IfNoneMatch="*").refuses(501, "NotImplemented")
     on.get_object("unchanged", Key="k").says(Body=BODY, ETag=etag, ContentLength=len(BODY))
 
@@ -156,7 +178,9 @@ def test_sixteen_replacers(on):
 
 @case()
 def test_deletions(on):
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html and, for the size,
+    github.com/localstack/localstack, test_delete_object_if_match_size_non_express.
+    """
     etag, _ = put(on)
     on.delete_object("another ETag", Key="k", IfMatch=OTHER).refuses(412, "PreconditionFailed")
     on.head_object("still there", Key="k").says(status=200)
@@ -164,6 +188,7 @@ def test_deletions(on):
     on.head_object("gone", Key="k").refuses(404, "404")
     on.delete_object("what is gone", Key="k", IfMatch=etag).refuses(404, "NoSuchKey")
     on.delete_object("what is gone, if there", Key="k", IfMatch="*").refuses(404, "NoSuchKey")
+    on.delete_object("of a size, for directory buckets alone", Key="k", IfMatchSize=7).refuses(501, "NotImplemented")
     put(on, "any")
     on.delete_object("if there", Key="any", IfMatch="*").says(status=204)
     on.head_object("gone too", Key="any").refuses(404, "404")

@@ -104,13 +104,19 @@ def test_if_the_source_matches(on):
 
 @case()
 def test_if_the_destination_matches(on):
-    """Those of a write: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html"""
+    """Those of a write, and github.com/localstack/localstack, test_copy_object_precondition_write_validation.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
     etag = put(on)
     copy(on, "create", IfNoneMatch="*").says(status=200)
     copy(on, "create again", IfNoneMatch="*").refuses(412, "PreconditionFailed")
     copy(on, "replace", IfMatch=etag, MetadataDirective="REPLACE").says(status=200)
     copy(on, "replace another", IfMatch=OTHER).refuses(412, "PreconditionFailed")
     on.head_object("the last that went through", Key="to").says(status=200, Metadata={})
+    copy(on, "unless an ETag", IfNoneMatch=etag).refuses(501, "NotImplemented")
+    copy(on, "if there is any", IfMatch="*").refuses(501, "NotImplemented")
+    copy(on, "both", IfMatch=etag, IfNoneMatch="*").refuses(501, "NotImplemented")
     copy(on, "replace nothing", key="nothing", IfMatch=etag).refuses(404, "NoSuchKey")
     on.head_object("nothing came of it", Key="nothing").refuses(404, "404")
 

@@ -9,6 +9,8 @@ from urllib.parse import unquote_plus
 
 from comparing.cases import case
 
+# Answers of S3 as recorded in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json.
+RECORDED = "test_list_objects_marker_common_prefixes"
 KEYS = ["A", "a", "b/1", "b/2", "b/c/3", "b/c/4", "c--1", "c--2", "c-1", "d/", "d/1", "e f", "g+h", "z", "é"]
 KEYS_WITHOUT_FOLDERS = [key for key in KEYS if not key.endswith("/")]
 
@@ -77,6 +79,11 @@ def test_start_after(on):
             keys=[key for key in KEYS_WITHOUT_FOLDERS if key.encode() > after.encode()])
         on.note(f"v1, {step}: names", **names(on.list_objects(f"v1, {step}", Marker=after))).says(
             keys=[key for key in KEYS_WITHOUT_FOLDERS if key.encode() > after.encode()])
+    # What a marker is in is behind it: see `RECORDED`.
+    for version, operation, named in (("v1", on.list_objects, "Marker"), ("v2", on.list_objects_v2, "StartAfter")):
+        answer = operation(f"{version}, after b/2 by folders", Delimiter="/", **{named: "b/2"})
+        on.note(f"{version}, past the folder that it is in", **names(answer)).says(
+            keys=["c--1", "c--2", "c-1", "e f", "g+h", "z", "é"], prefixes=["d/"])
     on.note("past a folder", **names(on.list_objects_v2("after b/ by folders", StartAfter="b/", Delimiter="/")))
     on.note("with a prefix", **names(on.list_objects_v2("after b/1 below b/", StartAfter="b/1", Prefix="b/")))
 
@@ -176,8 +183,9 @@ def test_written_for_urls(on):
         on.note(f"{version}, the rest", prefix=unquote_plus(answer["Prefix"]), delimiter=unquote_plus(
             answer["Delimiter"]), prefixes=[unquote_plus(prefix) for prefix in names(answer)["prefixes"]],
             plain=" " in answer["Prefix"]).says(prefix="a/b ", delimiter="/", prefixes=["a/b c/"], plain=False)
-    on.http("another encoding", "GET", query={"list-type": "2", "encoding-type": "xml"}).refuses(
-        400, "InvalidArgument")
+    for value in ("xml", ""):
+        on.http(f"encoding {value!r}", "GET", query={"list-type": "2", "encoding-type": value}).refuses(
+            400, "InvalidArgument")
 
 
 @case()

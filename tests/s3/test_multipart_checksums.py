@@ -135,14 +135,20 @@ def test_a_composite_as_an_attribute(on):
 
 @case(JUDGES, also=ALSO)
 def test_parts_as_attributes_without_checksums(on):
-    """S3 counts the parts then, and lists none: API_GetObjectAttributes.html, ObjectParts.Parts."""
+    """S3 counts the parts then, and lists none: API_GetObjectAttributes.html, ObjectParts.Parts.
+
+    As recorded in github.com/localstack/localstack, test_complete_multipart_parts_checksum_full_object.
+    """
     upload = Upload(on)
     upload.part(1, FIRST)
     upload.part(2, LAST)
     upload.complete()
-    answer = on.get_object_attributes("attributes", Key="k", ObjectAttributes=["ObjectParts", "ObjectSize"])
-    found = answer.get("ObjectParts", {})
-    on.note("parts", total=found.get("TotalPartsCount"), parts=found.get("Parts")).says(total=2, parts=None)
+    on.get_object_attributes("attributes", Key="k", ObjectAttributes=["ObjectParts", "ObjectSize"]).says(
+        ObjectParts={"TotalPartsCount": 2})
+    full, listed = uploaded(on, "CRC32", ChecksumType="FULL_OBJECT")
+    full.complete("complete CRC32", parts=listed)
+    on.get_object_attributes("attributes with a checksum of the whole", Key="CRC32", ObjectAttributes=[
+        "ObjectParts"]).says(ObjectParts={"TotalPartsCount": 2})
     on.put_object("put", Key="one", Body=LAST)
     on.get_object_attributes("attributes of an object of no parts", Key="one",
                              ObjectAttributes=["ObjectParts", "ObjectSize"]).says(ObjectParts=None)
@@ -150,7 +156,15 @@ def test_parts_as_attributes_without_checksums(on):
 
 @case(JUDGES, also=ALSO)
 def test_a_part_read_alone(on):
+    """As recorded in github.com/localstack/localstack, test_get_object_part_checksum and test_get_object_part."""
     upload, listed = uploaded(on, "SHA256")
     upload.complete(parts=listed)
     on.get_object("part 2", Key="SHA256", PartNumber=2, ChecksumMode="ENABLED").says(
-        status=206, Body=LAST, ChecksumSHA256=checksum("SHA256", LAST))
+        status=206, Body=LAST, ChecksumSHA256=checksum("SHA256", LAST), ChecksumType="COMPOSITE")
+    on.head_object("head of part 1", Key="SHA256", PartNumber=1, ChecksumMode="ENABLED").says(
+        status=206, ChecksumSHA256=checksum("SHA256", FIRST), ChecksumType="COMPOSITE")
+    plain = Upload(on)
+    plain.part(1, step="part of one without").says(ChecksumCRC64NVME=checksum("CRC64NVME", LAST))
+    plain.complete("complete one without")
+    on.get_object("part of one without, read", Key="k", PartNumber=1, ChecksumMode="ENABLED").says(
+        status=206, Body=LAST, ChecksumCRC64NVME=None)

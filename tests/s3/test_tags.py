@@ -97,7 +97,10 @@ def test_keys_that_cannot_be(on):
     tagged(on, "AWS's own", tags(**{"aws:a": "1"})).refuses(400, "InvalidTag")
     on.http("an empty key", "PUT", "k", query={"tagging": ""}, body=(
         b"<Tagging><TagSet><Tag><Key></Key><Value>v</Value></Tag></TagSet></Tagging>")).refuses(400, "InvalidTag")
-    on.http("no XML", "PUT", "k", query={"tagging": ""}, body=b"a=1").refuses(400, "MalformedXML")
+    for step, body in (("no XML", b"a=1"),
+                       ("no value", b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>"),
+                       ("no key", b"<Tagging><TagSet><Tag><Value>a</Value></Tag></TagSet></Tagging>")):
+        on.http(step, "PUT", "k", query={"tagging": ""}, body=body).refuses(400, "MalformedXML")
     tagged(on, "twice but for their case", tags(a="1", A="2")).says(status=200)
 
 
