@@ -2,8 +2,8 @@
 
 The pages of S3 are those of https://docs.aws.amazon.com/AmazonS3/latest/API/ (API_*.html, ErrorResponses.html and
 RESTCommonResponseHeaders.html) and https://docs.aws.amazon.com/AmazonS3/latest/userguide/ (the others).
-"As recorded": S3's answers in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json, which that project
-takes from S3 itself; the case names the test that has them.
+"As recorded": S3's answers in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json, which that
+project takes from S3 itself; the case names the test that has them.
 """
 
 from dataclasses import dataclass

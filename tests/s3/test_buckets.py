@@ -39,6 +39,11 @@ def test_list_by_prefix(on):
     answer = on.client.list_buckets(Prefix=f"{on.bucket}-")
     on.note("by prefix", names=[found["Name"].removeprefix(on.bucket) for found in answer["Buckets"]]).says(
         names=["-one", "-two"])
+    first = on.client.list_buckets(Prefix=f"{on.bucket}-", MaxBuckets=1)
+    more = {"ContinuationToken": first["ContinuationToken"]} if "ContinuationToken" in first else {}
+    rest = on.client.list_buckets(Prefix=f"{on.bucket}-", MaxBuckets=1, **more)
+    on.note("by pages", names=[found["Name"].removeprefix(on.bucket) for found in first["Buckets"] + rest["Buckets"]],
+            more="ContinuationToken" in rest).says(names=["-one", "-two"], more=False)
 
 
 @case()

@@ -75,6 +75,17 @@ def test_announced_but_not_given(on):
 
 
 @case(JUDGES, also=FIELDS)
+def test_a_header_of_other_calls(on):
+    """x-amz-checksum-algorithm is for CreateMultipartUpload and CopyObject, and PutObject takes no notice of it.
+
+    As recorded in github.com/localstack/localstack, test_s3_checksum_no_automatic_sdk_calculation.
+    """
+    for value in ("SHA256", "none"):
+        on.http(f"put {value}", "PUT", value, headers={"x-amz-checksum-algorithm": value}, body=BODY).says(status=200)
+        returned(on, "CRC64NVME", key=value)
+
+
+@case(JUDGES, also=FIELDS)
 def test_of_an_empty_object(on):
     for algorithm in ALGORITHMS:
         on.put_object(f"put {algorithm}", Key=algorithm, Body=b"", **field(algorithm, checksum(algorithm, b""))).says(
@@ -117,13 +128,26 @@ def test_kept_by_a_copy(on):
     returned(on, "SHA256", key="another")
 
 
+@case(JUDGES, also=FIELDS + " ChecksumAlgorithm")
+def test_listed(on):
+    """API_Object.html: a list says which algorithm, and not the checksum."""
+    for algorithm in ALGORITHMS:
+        on.put_object(f"put {algorithm}", Key=algorithm, Body=BODY, **field(algorithm, checksum(algorithm, BODY)))
+    for operation in ("list_objects", "list_objects_v2"):
+        found = getattr(on.client, operation)(Bucket=on.bucket)["Contents"]
+        on.note(operation, algorithms={each["Key"]: (each.get("ChecksumAlgorithm"), each.get("ChecksumType"))
+                                       for each in found}).says(
+            algorithms={algorithm: ([algorithm], "FULL_OBJECT") for algorithm in ALGORITHMS})
+
+
 @case(JUDGES)
 def test_md5(on):
     right = base64.b64encode(hashlib.md5(BODY).digest()).decode()
     wrong = base64.b64encode(hashlib.md5(b"another").digest()).decode()
     on.put_object("right", Key="right", Body=BODY, ContentMD5=right).says(status=200)
     on.put_object("wrong", Key="wrong", Body=BODY, ContentMD5=wrong).refuses(400, "BadDigest")
-    for what, value in (("not base64", "!!!!"), ("too short", "AAAA"), ("empty", ""), ("hex", hashlib.md5().hexdigest())):
+    hexadecimal = hashlib.md5(BODY).hexdigest()
+    for what, value in (("not base64", "!!!!"), ("too short", "AAAA"), ("empty", ""), ("hex", hexadecimal)):
         on.http(what, "PUT", "k", headers={"content-md5": value}, body=BODY).refuses(400, "InvalidDigest")
     on.list_objects_v2("the right one alone came through").says(KeyCount=1)
 

@@ -16,7 +16,8 @@ from comparing.cli import Cli
 SMALL = b"Hello, harbour!\n"
 # Three parts of 8 MiB, the last of them not whole.
 LARGE = b"".join(hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(17 * 1024 * 32))
-TREE = {"tree/a.txt": b"a", "tree/b c+d.txt": b"b", "tree/inner/é.txt": b"c", "tree/inner/deep/e": b"d", "tree/empty": b""}
+TREE = {"tree/a.txt": b"a", "tree/b c+d.txt": b"b", "tree/inner/é.txt": b"c", "tree/inner/deep/e": b"d",
+        "tree/empty": b""}
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def test_sync(on):
 
 @case()
 def test_list_move_and_remove(on):
-    with shell(on) as (folder, cli):
+    with shell(on) as (_, cli):
         for key in ("a/1", "a/2", "a/b/3", "c"):
             on.put_object(f"put {key}", Key=key, Body=key.encode())
         cli("list", "s3 ls", cli.url()).says(status=0)
@@ -114,7 +115,7 @@ def test_objects(on):
 @case()
 def test_presign(on):
     on.put_object("put", Key="k", Body=SMALL)
-    with shell(on) as (folder, cli):
+    with shell(on) as (_, cli):
         url = cli("presign", "s3 presign --expires-in 60", cli.url("k"))
         # The signature differs from run to run.
         url.recorded.pop("printed")
@@ -125,7 +126,7 @@ def test_presign(on):
 def test_pages(on):
     for number in range(7):
         on.put_object(f"put {number}", Key=f"k{number}", Body=b"x")
-    with shell(on) as (folder, cli):
+    with shell(on) as (_, cli):
         cli("three a page", "s3api list-objects-v2 --page-size 3 --output text --query", "Contents[].Key", "--bucket",
             on.bucket).says(status=0)
         cli("four of them", "s3api list-objects-v2 --page-size 3 --max-items 4 --output text --query",

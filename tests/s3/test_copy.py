@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
 
 import datetime
+import hashlib
 
 from comparing.cases import case
 from comparing.uploads import FIRST, LAST, Upload
@@ -71,6 +72,8 @@ def test_onto_itself(on):
     copy(on, "unchanged", key="from").refuses(400, "InvalidRequest")
     copy(on, "with other metadata", key="from", MetadataDirective="REPLACE", Metadata={"new": "yes"}).says(status=200)
     on.get_object("get", Key="from").says(Body=BODY, Metadata={"new": "yes"}, CacheControl=None)
+    # github.com/localstack/localstack, test_s3_copy_object_in_place_storage_class
+    copy(on, "with its class named", key="from", StorageClass="STANDARD").says(status=200)
     copy(on, "with another class", key="from", StorageClass="STANDARD_IA").says(status=200)
     on.head_object("head", Key="from").says(StorageClass="STANDARD_IA", Metadata={"new": "yes"})
 
@@ -169,8 +172,12 @@ def test_of_what_came_by_parts(on):
     upload.part(2, LAST)
     upload.complete()
     copy(on, "copy").says(status=200)
+    # The copy is one piece: github.com/localstack/localstack, test_multipart_copy_object_etag.
     on.get_object("get", Key="to").says(
-        ContentLength=len(FIRST + LAST), ContentType="text/plain", Metadata={"a": "b"})
+        ContentLength=len(FIRST + LAST), ContentType="text/plain", Metadata={"a": "b"},
+        ETag=f'"{hashlib.md5(FIRST + LAST).hexdigest()}"')
+    on.head_object("its first part is all of it", Key="to", PartNumber=1).says(
+        status=206, ContentLength=len(FIRST + LAST))
     copy(on, "with other metadata", MetadataDirective="REPLACE", Metadata={"new": "yes"})
     on.head_object("head", Key="to").says(ContentLength=len(FIRST + LAST), Metadata={"new": "yes"})
 

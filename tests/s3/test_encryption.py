@@ -8,6 +8,7 @@ import base64
 import hashlib
 
 from comparing.cases import case
+from comparing.checksums import checksum
 from comparing.uploads import FIRST, LAST, Upload
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -77,6 +78,9 @@ def test_with_a_key_of_ours(on):
     on.head_object("head with none", Key="k").refuses(400, "400")
     listed = on.list_objects_v2("list", Prefix="k")["Contents"][0]
     on.note("listed", size=listed["Size"]).says(size=7)
+    # github.com/localstack/localstack, test_put_object_default_checksum_with_sse_c
+    checked = on.client.head_object(Bucket=on.bucket, Key="k", ChecksumMode="ENABLED", **WITH_KEY)
+    on.note("its checksum", value=checked.get("ChecksumCRC64NVME")).says(value=checksum("CRC64NVME", b"harbour"))
     on.delete_object("delete needs none", Key="k").says(status=204)
 
 

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
 
+import hashlib
+
 from comparing.cases import case
 from comparing.checksums import ALGORITHMS, FIELDS, checksum, composite, field
 from comparing.uploads import FIRST, LAST, Upload, etag_of
@@ -32,14 +34,28 @@ def test_composite(on):
         upload.answer.says(ChecksumAlgorithm=algorithm, ChecksumType="COMPOSITE")
         upload.list(f"list {algorithm}").says(ChecksumAlgorithm=algorithm, ChecksumType="COMPOSITE")
         whole = {**field(algorithm, composite(algorithm, [FIRST, LAST])), "ChecksumType": "COMPOSITE"}
+        found = on.list_multipart_uploads(f"uploads of {algorithm}")["Uploads"][0]
+        on.note(f"upload of {algorithm}", algorithm=found.get("ChecksumAlgorithm"), type=found.get(
+            "ChecksumType")).says(algorithm=algorithm, type="COMPOSITE")
         upload.complete(f"complete {algorithm}", parts=listed).says(status=200, **whole)
         on.head_object(f"head {algorithm}", Key=algorithm, ChecksumMode="ENABLED").says(**whole)
 
 
 @case(JUDGES, also=ALSO)
+def test_copied(on):
+    """The copy is one piece, and its checksum that of the whole: CopyObject, API_CopyObject.html, Checksum."""
+    upload, listed = uploaded(on, "CRC64NVME")
+    upload.complete(parts=listed)
+    on.copy_object("copy", Key="copy", CopySource={"Bucket": on.bucket, "Key": "CRC64NVME"}).says(status=200)
+    on.head_object("head", Key="copy", ChecksumMode="ENABLED").says(
+        status=200, ChecksumType="FULL_OBJECT", ChecksumCRC64NVME=checksum("CRC64NVME", FIRST + LAST),
+        ETag=f'"{hashlib.md5(FIRST + LAST).hexdigest()}"')
+
+
+@case(JUDGES, also=ALSO)
 def test_of_the_whole_object(on):
     for algorithm in FULL_OBJECT:
-        upload, listed = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
+        upload, _ = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
         upload.answer.says(ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")
         whole = {**field(algorithm, checksum(algorithm, FIRST + LAST)), "ChecksumType": "FULL_OBJECT"}
         # Its parts' checksums need not be listed.
@@ -50,7 +66,7 @@ def test_of_the_whole_object(on):
 @case(JUDGES, also=ALSO)
 def test_given_with_the_completion(on):
     for algorithm in FULL_OBJECT:
-        upload, listed = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
+        upload, _ = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
         wrong = field(algorithm, checksum(algorithm, LAST + FIRST))
         upload.complete(f"wrong {algorithm}", ChecksumType="FULL_OBJECT", **wrong).refuses(400, "BadDigest")
         right = field(algorithm, checksum(algorithm, FIRST + LAST))
@@ -97,10 +113,21 @@ def test_types_that_do_not_fit(on):
 
 @case(JUDGES, also=ALSO)
 def test_none_asked_for(on):
-    """S3 computes CRC64NVME then, of each part and of the whole object."""
+    """S3 computes CRC64NVME of the whole object then, and compares nothing.
+
+    As recorded in github.com/localstack/localstack, test_complete_multipart_parts_checksum_default.
+    """
     upload = Upload(on)
-    upload.part(1, FIRST).says(ChecksumCRC64NVME=checksum("CRC64NVME", FIRST))
-    upload.part(2, LAST).says(ChecksumCRC64NVME=checksum("CRC64NVME", LAST))
+    upload.part(1, FIRST)
+    upload.part(2, LAST)
+    listed = upload.list().says(ChecksumAlgorithm=None, ChecksumType=None).get("Parts", [])
+    on.note("listed with the parts", checksums=[part.get("ChecksumCRC64NVME") for part in listed]).says(
+        checksums=[None, None])
+    for kind in ("FULL_OBJECT", "COMPOSITE"):
+        upload.complete(f"as {kind}", ChecksumType=kind).refuses(400, "InvalidRequest")
+    upload.complete("with checksums of parts", parts=[
+        {"PartNumber": 1, "ChecksumCRC64NVME": checksum("CRC64NVME", FIRST)},
+        {"PartNumber": 2, "ChecksumCRC64NVME": checksum("CRC64NVME", LAST)}]).refuses(400, "InvalidPart")
     upload.complete().says(status=200)
     on.head_object("head", Key="k", ChecksumMode="ENABLED").says(
         status=200, ChecksumType="FULL_OBJECT", ChecksumCRC64NVME=checksum("CRC64NVME", FIRST + LAST))
@@ -126,7 +153,10 @@ def test_parts_as_attributes(on):
 
 @case(JUDGES, also=ALSO)
 def test_a_composite_as_an_attribute(on):
-    """Without the count of parts that it has elsewhere: github.com/floci-io/floci/issues/3083, seen with S3."""
+    """Without the count of parts that it has elsewhere.
+
+    As recorded in github.com/localstack/localstack, test_multipart_upload_part_copy_checksum.
+    """
     upload, listed = uploaded(on, "SHA256")
     upload.complete(parts=listed)
     on.get_object_attributes("attributes", Key="SHA256", ObjectAttributes=["Checksum"]).says(Checksum={
@@ -164,7 +194,7 @@ def test_a_part_read_alone(on):
     on.head_object("head of part 1", Key="SHA256", PartNumber=1, ChecksumMode="ENABLED").says(
         status=206, ChecksumSHA256=checksum("SHA256", FIRST), ChecksumType="COMPOSITE")
     plain = Upload(on)
-    plain.part(1, step="part of one without").says(ChecksumCRC64NVME=checksum("CRC64NVME", LAST))
+    plain.part(1, step="part of one without")
     plain.complete("complete one without")
     on.get_object("part of one without, read", Key="k", PartNumber=1, ChecksumMode="ENABLED").says(
         status=206, Body=LAST, ChecksumCRC64NVME=None)

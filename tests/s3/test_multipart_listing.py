@@ -50,11 +50,11 @@ def test_uploads(on):
     # S3 says the last upload even where there are no more: github.com/localstack/localstack,
     # test_list_multiparts_next_marker.
     named(on, "all").says(IsTruncated=False, NextKeyMarker="é", NextUploadIdMarker="(an upload)")
-    named(on, "by prefix", Prefix="a/").says(IsTruncated=False, Prefix="a/")
-    named(on, "by delimiter", Delimiter="/").says(Delimiter="/")
+    named(on, "by prefix", Prefix="a/").says(IsTruncated=False, Prefix="a/", NextKeyMarker="a/b/3")
+    named(on, "by delimiter", Delimiter="/").says(Delimiter="/", NextKeyMarker="é")
     named(on, "by prefix and delimiter", Prefix="a/", Delimiter="/")
     named(on, "after a key", KeyMarker="a/2").says(KeyMarker="a/2")
-    named(on, "none", Prefix="z")
+    named(on, "none", Prefix="z").says(NextKeyMarker=None, NextUploadIdMarker=None)
 
 
 @case(JUDGES)

@@ -72,7 +72,8 @@ def test_what_was_signed(on):
             "another key": lambda path, headers: (path.replace("/k", "/k2"), headers),
             "another query": lambda path, headers: (path + "?tagging", headers),
             "another header": lambda path, headers: (path, {**headers, "x-amz-meta-a": "2"}),
-            "another second": lambda path, headers: (path, {**headers, "x-amz-date": a_second_off(headers["x-amz-date"])}),
+            "another second": lambda path, headers: (
+                path, {**headers, "x-amz-date": a_second_off(headers["x-amz-date"])}),
     }.items():
         path, headers = f"/{on.bucket}/k", {"host": there.split("//")[1], "x-amz-meta-a": "1"}
         signing.sign(on.server, "GET", path, {}, headers, b"", "signed")

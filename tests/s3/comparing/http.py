@@ -1,4 +1,4 @@
-"""Plain HTTP requests, signed here where they are, so that a case decides over every header and over the body's form."""
+"""Plain HTTP requests, signed here where they are, so that a case decides over every header and the body's form."""
 
 import http.client
 import re

@@ -6,8 +6,8 @@ import json
 
 from botocore.exceptions import ClientError
 
-READ = """ETag ContentLength ContentRange ContentType AcceptRanges Metadata CacheControl ContentDisposition ContentEncoding
-    ContentLanguage ExpiresString StorageClass TagCount PartsCount MissingMeta WebsiteRedirectLocation
+READ = """ETag ContentLength ContentRange ContentType AcceptRanges Metadata CacheControl ContentDisposition
+    ContentEncoding ContentLanguage ExpiresString StorageClass TagCount PartsCount MissingMeta WebsiteRedirectLocation
     SSECustomerAlgorithm SSECustomerKeyMD5 Body LastModified"""
 
 # The fields of an operation's answer that are compared unless a case names more. All of them where it is not listed.
@@ -22,7 +22,7 @@ COMPARED = {operation: frozenset(fields.split()) for operation, fields in {
     "get_object": READ,
     "head_bucket": "",
     "head_object": READ,
-    "list_parts": """Bucket Key UploadId PartNumberMarker NextPartNumberMarker MaxParts IsTruncated Parts StorageClass""",
+    "list_parts": "Bucket Key UploadId PartNumberMarker NextPartNumberMarker MaxParts IsTruncated Parts StorageClass",
     "put_object": "ETag SSECustomerAlgorithm SSECustomerKeyMD5",
     "upload_part": "ETag SSECustomerAlgorithm SSECustomerKeyMD5",
     "upload_part_copy": "CopyPartResult SSECustomerAlgorithm SSECustomerKeyMD5",

@@ -1,11 +1,11 @@
 """The servers, each started when first needed."""
 
 import configparser
+import contextlib
 import re
+import subprocess
 
 from support import process, s3
-
-KINDS = ("moto", "versitygw", "embedded")
 
 
 class Servers:
@@ -26,12 +26,19 @@ class Servers:
         if kind == "embedded":
             return _start_embedded(self._binary, folder)
         running, found = s3.start(kind, folder / "log")
-        return found, lambda: process.stop(running)
+        return found, lambda: _stop_reference(running)
 
     def stop(self):
-        for server, stop in self._started.values():
+        """Ends all of them; only how the embedded one ends is of interest."""
+        for server, _ in self._started.values():
             server.close()
-            stop()
+        for kind in sorted(self._started, key="embedded".__eq__):
+            self._started[kind][1]()
+
+
+def _stop_reference(running):
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.stop(running)
 
 
 def _start_embedded(binary, folder):

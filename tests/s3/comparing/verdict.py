@@ -71,8 +71,8 @@ class Verdict:
             return
         said = mine[step].recorded
         fit = [judge for judge in runs if self._fit(judge, case, step, runs[judge], stated)]
-        fallback = {each.fields: each.right for each in self._differences
-                    if each.right is not UNSAID and any(covers(each, judge, case.name, step, each.fields) for judge in runs)}
+        fallback = {each.fields: each.right for each in self._differences if each.right is not UNSAID
+                    and any(covers(each, judge, case.name, step, each.fields) for judge in runs)}
         fields = {"status", *said, *stated, *(field for judge in fit for field in runs[judge][step].recorded)}
         for field in sorted(fields, key=lambda field: (field != "status", field != "code", field)):
             if field in stated:
