@@ -45,6 +45,8 @@
 # NUL                             yes                    500                        yes
 # over 255 bytes in one segment   yes                    400, also below 1,024      yes
 #
+# Answer by answer, where moto and versitygw differ from S3: tests/s3/differences_of_moto.py, differences_of_versitygw.py.
+#
 # So: versitygw judges conditions, checksums and signatures; Garage signatures of odd keys (conditions never); moto the
 # rest of AWS (tags with odd keys, STS, DynamoDB). None judges copy conditions.
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
-#   tests/tools/install.sh TOOL...     python buf helm grpcurl versitygw garage
+#   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage
 # Running it again costs nothing: a tool whose stamp carries the wanted version is left alone.
 set -euo pipefail
 
@@ -57,6 +57,17 @@ install_python() {
   stamp python "$want"
 }
 
+# Its own environment: each awscli wants one exact botocore, which need not be the one that the tests import.
+install_awscli() {
+  local want
+  want=$(sha256sum <"$here/awscli.txt")
+  has awscli "$want" && return
+  python3 -m venv --clear "$tools/awscli"
+  "$tools/awscli/bin/pip" install --quiet --disable-pip-version-check -r "$here/awscli.txt"
+  ln -sf ../awscli/bin/aws "$tools/bin/aws"
+  stamp awscli "$want"
+}
+
 install_buf() {
   has buf "$BUF" && return
   npm install --prefix "$tools/npm" --silent --no-audit --no-fund --save-exact "@bufbuild/buf@$BUF"
@@ -78,7 +89,7 @@ install_garage() {
 for tool in "$@"; do
   began=$SECONDS
   case $tool in
-    python | buf | garage) "install_$tool" ;;
+    python | awscli | buf | garage) "install_$tool" ;;
     helm) install_go helm "$HELM" helm.sh/helm/v4/cmd/helm ;;
     grpcurl) install_go grpcurl "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
     versitygw) install_go versitygw "$VERSITYGW" github.com/versity/versitygw/cmd/versitygw ;;

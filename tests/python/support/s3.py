@@ -1,5 +1,6 @@
 """Real S3 servers, and boto3 as the witness of what is in them."""
 
+import functools
 import re
 import subprocess
 from dataclasses import dataclass, field, replace
@@ -103,13 +104,19 @@ class S3Server:
         return answer.get("Parts", [])
 
 
-def client(endpoint, access_key_id, secret_access_key, region):
-    """A boto3 client that takes nothing from the environment."""
-    return boto3.session.Session().client(
+@functools.cache
+def _session():
+    """One for all: each would read botocore's description of S3 anew."""
+    return boto3.session.Session()
+
+
+def client(endpoint, access_key_id, secret_access_key, region, **config):
+    """A boto3 client that takes nothing from the environment. `config` are more settings of botocore.Config."""
+    return _session().client(
         "s3", endpoint_url=endpoint, region_name=region, aws_access_key_id=access_key_id,
         aws_secret_access_key=secret_access_key,
         config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"},
-                      connect_timeout=5, read_timeout=60))
+                      connect_timeout=5, read_timeout=60, **config))
 
 
 def start(kind, log):

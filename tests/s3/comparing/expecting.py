@@ -1,0 +1,53 @@
+"""Requests that wait for `100 Continue` before they send their body, as boto3's PutObject does.
+
+RFC 9110, 10.1.1: a server that refuses without it does not get the body, unless it says that it goes on reading.
+"""
+
+import socket
+from urllib.parse import quote, urlsplit
+
+from . import signing
+
+
+class Connection:
+    """One connection, used for one request after another for as long as the server lets it."""
+
+    def __init__(self, server, bucket):
+        self._server, self._bucket = server, bucket
+        there = urlsplit(server.endpoint)
+        self._host = there.netloc
+        self._socket = socket.create_connection((there.hostname, there.port), timeout=30)
+        self._read = self._socket.makefile("rb")
+        self.closed = False
+
+    def request(self, method, key, body=b"", headers=None):
+        """The status, and whether the server asked for the body, which is sent only then."""
+        path = quote(f"/{self._bucket}/{key}")
+        headers = {"host": self._host, **(headers or {})}
+        signing.sign(self._server, method, path, {}, headers, body, "signed")
+        if body:
+            headers |= {"content-length": str(len(body)), "expect": "100-continue"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
+        status, answered = self._answer()
+        asked = status == 100
+        if asked:
+            self._socket.sendall(body)
+            status, answered = self._answer()
+        self._read.read(int(answered.get("content-length", 0)))
+        self.closed = answered.get("connection", "").lower() == "close"
+        return status, asked
+
+    def _answer(self):
+        line = self._read.readline()
+        if not line:
+            raise ConnectionError("the server closed the connection, and had not said so")
+        headers = {}
+        while (header := self._read.readline().strip()):
+            name, value = header.decode().split(":", 1)
+            headers[name.lower()] = value.strip()
+        return int(line.split()[1]), headers
+
+    def close(self):
+        self._read.close()
+        self._socket.close()

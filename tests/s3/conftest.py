@@ -1,0 +1,41 @@
+"""Each case on each server, compared."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+from comparing.cases import SERVERS  # noqa: E402
+from comparing.servers import Servers  # noqa: E402
+from comparing.verdict import Runs, Verdict  # noqa: E402
+from differences import DIFFERENCES  # noqa: E402
+from support.paths import ROOT  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--binary", default=str(ROOT / "target" / "release" / "longshore"), help="Longshore")
+    parser.addoption("--servers", default=" ".join(SERVERS), help="which to test, of: %(default)s")
+
+
+def pytest_generate_tests(metafunc):
+    if "server_kind" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--servers").split()
+        of_the_case = getattr(metafunc.function, "servers", SERVERS)
+        metafunc.parametrize("server_kind", [kind for kind in chosen if kind in of_the_case])
+
+
+def pytest_collection_modifyitems(items):
+    # It needs to have seen every case.
+    items.sort(key=lambda item: item.path.name == "test_differences.py")
+
+
+@pytest.fixture(scope="session")
+def verdict(request, tmp_path_factory):
+    """Judges a case on a kind of server."""
+    binary = Path(request.config.getoption("--binary")).resolve()
+    servers = Servers(binary, tmp_path_factory.mktemp)
+    yield Verdict(Runs(servers), DIFFERENCES)
+    servers.stop()
