@@ -7,6 +7,7 @@ ERRORS = "ErrorResponses.html"
 MOTO = [
     ("buckets.create_head_list_delete", "listed", "sorted", "lists buckets as they were made",
      "lists them by name"),
+    ("buckets.list_by_prefix", "by pages", "names", "does not page", "pages: API_ListBuckets.html"),
     ("buckets.names", "*", "status", "checks the length alone", "refuses them: bucketnamingrules.html"),
     ("completing.order", "*", "*", "takes parts in any order, and one twice",
      "InvalidPartOrder: API_CompleteMultipartUpload.html"),

@@ -6,6 +6,7 @@ RFC 9110, 10.1.1 and RFC 9112, 9.3 and 9.6: the server says `Connection: close`,
 from comparing.cases import case
 from comparing.expecting import Connection
 
+GIB = 1024 ** 3
 REFUSED = {
     "taken": ("k", {"if-none-match": "*"}, 412),
     "not implemented": ("k", {"if-none-match": '"x"'}, 501),
@@ -31,6 +32,23 @@ def test_refused_before_the_body(on):
             finally:
                 connection.close()
     on.get_object("unchanged", Key="k").says(Body=b"harbour")
+
+
+@case(judges=())
+def test_too_large(on):
+    """5 GiB are the most that one call can bring; moto and versitygw want to see them first.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+    """
+    for step, length, answer in (("5 GiB", 5 * GIB, 100), ("a byte more", 5 * GIB + 1, 400)):
+        connection = Connection(on.server, on.bucket)
+        try:
+            # The body's hash is not known before it has come.
+            status, _ = connection.request("PUT", "k", length=length, sha256="UNSIGNED-PAYLOAD")
+            on.note(step, answered=status).says(answered=answer)
+        finally:
+            connection.close()
+    on.head_object("nothing came of it", Key="k").refuses(404, "404")
 
 
 # versitygw closes the connection after it, and does not say so.

@@ -15,7 +15,8 @@ PATHS = [".", "..", "./x", "../x", "a/../b", "a/./b", "//", "/x", "x/", "x//", "
 # XML 1.0 cannot hold these, so S3's lists are read with encoding-type=url, which boto3 asks for.
 CONTROLS = ["\x01", "\x1f", "a\x7fb", "\t", "a\r", "\ufffe"]
 ESCAPES = ["%2F", "%2f", "%", "%zz", "a%2Fb", "a%20b", "+", "a+b", "a b", " a", "a ", "  ", "?", "a?b=c", "#", "a#b",
-           "&", "&amp;", "a=b", "<", ">", '"', "'", "`", "\\", "|", "^", "{}", "[]", "*", "@:,;!$()", "?versions", "a?acl"]
+           "&", "&amp;", "a=b", "<", ">", '"', "'", "`", "\\", "|", "^", "{}", "[]", "*", "@:,;!$()", "?versions",
+           "a?acl"]
 LETTERS = ["é", "e\u0301", "漢字", "😀", "\u202e", "\u00a0", "ß", "İ", "ǆ", "A", "a"]
 
 

@@ -67,6 +67,10 @@ class Calls:
                 **{**PLAIN, **config})
         return at.clients[way]
 
+    def another_client(self, number):
+        """For calls at once: one client's would share ten connections."""
+        return self._client(apart=number)
+
     def with_client(self, **config):
         """The same with another client: `key_id` and `secret`, or settings of botocore.Config."""
         return Calls(self.server, self.bucket, self.also, self.steps, self._client(**config))
@@ -119,8 +123,7 @@ class Calls:
             start.wait()
             came_to.append(self._outcome(operation, getattr(client, operation), {"Bucket": self.bucket, **each})[0])
 
-        # A client each: they would otherwise share ten connections.
-        clients = [self._client(apart=number) for number in range(len(arguments))]
+        clients = [self.another_client(number) for number in range(len(arguments))]
         threads = [threading.Thread(target=run, args=pair) for pair in zip(clients, arguments)]
         for thread in threads:
             thread.start()

@@ -20,18 +20,21 @@ class Connection:
         self._read = self._socket.makefile("rb")
         self.closed = False
 
-    def request(self, method, key, body=b"", headers=None):
-        """The status, and whether the server asked for the body, which is sent only then."""
+    def request(self, method, key, body=b"", headers=None, length=None, **signed):
+        """The status, and whether the server asked for the body, which is sent only then.
+
+        `length` is said in place of the body's, of which nothing is sent then.
+        """
         path = quote(f"/{self._bucket}/{key}")
         headers = {"host": self._host, **(headers or {})}
-        signing.sign(self._server, method, path, {}, headers, body, "signed")
-        if body:
-            headers |= {"content-length": str(len(body)), "expect": "100-continue"}
+        signing.sign(self._server, method, path, {}, headers, body, "signed", **signed)
+        if body or length:
+            headers |= {"content-length": str(length or len(body)), "expect": "100-continue"}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
         status, answered = self._answer()
         asked = status == 100
-        if asked:
+        if asked and not length:
             self._socket.sendall(body)
             status, answered = self._answer()
         self._read.read(int(answered.get("content-length", 0)))
