@@ -1,6 +1,7 @@
 //! Documents (XML) that requests carry: s3s reads them and does not compare them with what the headers say.
 
 use http::{Method, Request};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use s3s::{Body, S3Error, S3Result, s3_error};
 
@@ -20,6 +21,11 @@ const DOCUMENTS: [&str; 3] = ["cors", "requestPayment", "tagging"];
 
 /// The request with its document in memory, if it carries one and it is what the caller meant to send.
 pub(super) async fn checked(request: Request<Body>) -> S3Result<Request<Body>> {
+    let complete = request.method() == Method::POST && has(&request, "uploadId");
+    if complete && request.body().is_end_stream() {
+        // s3s would call what is not there malformed.
+        return Err(s3_error!(InvalidRequest, "You must specify at least one part"));
+    }
     let delete = request.method() == Method::POST && has(&request, "delete");
     let put = request.method() == Method::PUT && DOCUMENTS.iter().any(|name| has(&request, name));
     if !delete && !put {

@@ -103,7 +103,7 @@ struct Listed {
 fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
     let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
     if parts.is_empty() {
-        return Err(s3_error!(InvalidRequest, "You must specify at least one part"));
+        return Err(s3_error!(MalformedXML));
     }
     let listed = parts.into_iter().map(|part| {
         let number = part.part_number.and_then(|number| u16::try_from(number).ok());

@@ -102,7 +102,11 @@ fn one(
     object: ObjectIdentifier,
 ) -> Result<(String, Result<(), S3Error>), Failed> {
     let there = storage::object(&tables.objects, bucket, &object.key)?;
-    let outcome = only_version(object.version_id.as_deref()).and_then(|()| {
+    let version = match object.version_id.as_deref() {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.")),
+    };
+    let outcome = version.and_then(|()| {
         if object.last_modified_time.is_some() || object.size.is_some() {
             return Err(s3_error!(NotImplemented, "Only the ETag of an object can be a condition"));
         }
