@@ -18,8 +18,8 @@ use super::{
     tables::{META, Reading, Writing},
 };
 
-/// Pages that redb keeps in memory.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Pages that redb keeps in memory; the operating system keeps the rest of the file.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The layout of rows and blobs that this version writes.
 const FORMAT: u64 = 1;
