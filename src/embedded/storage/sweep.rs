@@ -46,8 +46,12 @@ pub(super) fn sweep(blobs: &Blobs, database: &Database, go_on: impl Fn() -> bool
     Ok(removed)
 }
 
-/// Rows never come to refer to a blob of an earlier run, so one without a row stays without.
-fn unused(tables: &Reading, names: impl Iterator<Item = BlobName>) -> Result<Vec<BlobName>, StorageError> {
+/// Those of the blobs that no row refers to. Rows never come to refer to a blob of an earlier run, so one without a
+/// row stays without.
+pub(super) fn unused(
+    tables: &Reading,
+    names: impl Iterator<Item = BlobName>,
+) -> Result<Vec<BlobName>, StorageError> {
     let mut unused = Vec::new();
     for name in names {
         let row = tables::part(&tables.parts, name.body, name.part)?;

@@ -21,6 +21,7 @@ use super::{
     blobs::{Blobs, NewBlob},
     database::Database,
     reserve::Reserve,
+    sweep::unused,
     tables::Writing,
 };
 
@@ -54,11 +55,15 @@ impl Writer {
     ) -> io::Result<Self> {
         let (orders, arriving) = mpsc::channel();
         let thread = thread::Builder::new().name("s3-writer".to_owned()).spawn(move || {
-            while let Some(batch) = next_batch(&arriving) {
+            loop {
+                let Batch { changes, last } = next_batch(&arriving);
                 // redb panics where a file is not as it wrote it. Whoever waits for this batch is told that it is
                 // lost; the thread goes on.
-                if catch_unwind(AssertUnwindSafe(|| commit(&database, &blobs, &reserve, batch))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| commit(&database, &blobs, &reserve, changes))).is_err() {
                     database.reopen();
+                }
+                if last {
+                    break;
                 }
             }
         })?;
@@ -95,23 +100,33 @@ impl Writer {
     }
 }
 
-/// The changes that are there, once there is one; none when it is time to stop.
-fn next_batch(arriving: &mpsc::Receiver<Order>) -> Option<Vec<Change>> {
-    let Ok(Order::Change(first)) = arriving.recv() else { return None };
-    let mut batch = vec![first];
-    while batch.len() < SHARED
-        && let Ok(order) = arriving.try_recv()
-    {
-        match order {
-            Order::Change(change) => batch.push(change),
-            // The next call finds nobody who sends, or another order to stop.
-            Order::Stop => break,
+/// Changes that share a commit, and whether it is the last.
+struct Batch {
+    changes: Vec<Change>,
+    last: bool,
+}
+
+/// The changes that are there, once there is one or it is time to stop.
+fn next_batch(arriving: &mpsc::Receiver<Order>) -> Batch {
+    let mut changes = Vec::new();
+    let mut next = arriving.recv().ok();
+    loop {
+        match next {
+            Some(Order::Change(change)) => changes.push(change),
+            Some(Order::Stop) => return Batch { changes, last: true },
+            None => return Batch { last: changes.is_empty(), changes },
         }
+        if changes.len() == SHARED {
+            return Batch { changes, last: false };
+        }
+        next = arriving.try_recv().ok();
     }
-    Some(batch)
 }
 
 fn commit(database: &Database, blobs: &Blobs, reserve: &Reserve, batch: Vec<Change>) {
+    if batch.is_empty() {
+        return;
+    }
     let mut kept = Vec::new();
     let mut answers = Vec::with_capacity(batch.len());
     let result = database.write(|tables| {
@@ -124,15 +139,31 @@ fn commit(database: &Database, blobs: &Blobs, reserve: &Reserve, batch: Vec<Chan
         sync_folders(kept.iter().map(NewBlob::folder))?;
         Ok(std::mem::take(&mut tables.dropped))
     });
-    kept.into_iter().for_each(NewBlob::keep);
     if let Err(error) = &result {
         tracing::error!(%error, "the embedded S3 server cannot write to its database");
         give_up_if_full(reserve, error);
     }
+    keep(database, kept, result.is_ok());
     for answer in answers {
         answer(result.is_ok());
     }
     blobs.remove(result.unwrap_or_default());
+}
+
+/// After a commit that failed it is not known what of it is on the disk, until the database has been opened again.
+fn keep(database: &Database, blobs: Vec<NewBlob>, committed: bool) {
+    let unused = if committed {
+        Vec::new()
+    } else {
+        let names = blobs.iter().map(NewBlob::name);
+        // Kept if even that cannot be told; the next run sweeps them.
+        database.read(|tables| Ok(unused(tables, names)?)).unwrap_or_default()
+    };
+    for blob in blobs {
+        if !unused.contains(&blob.name()) {
+            blob.keep();
+        }
+    }
 }
 
 fn give_up_if_full(reserve: &Reserve, error: &StorageError) {
@@ -153,4 +184,28 @@ fn sync_folders(folders: impl Iterator<Item = PathBuf>) -> Result<(), StorageErr
 
 fn lost() -> S3Error {
     s3_error!(InternalError, "The change could not be written; the server's log says why")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change() -> Order {
+        Order::Change(Box::new(|_| Ok(Box::new(|_| {}))))
+    }
+
+    #[test]
+    fn what_arrives_shares_a_commit_and_an_order_to_stop_is_the_last() {
+        let (orders, arriving) = mpsc::channel();
+        for _ in 0..=SHARED {
+            orders.send(change()).unwrap();
+        }
+        let full = next_batch(&arriving);
+        assert_eq!((full.changes.len(), full.last), (SHARED, false));
+        orders.send(Order::Stop).unwrap();
+        let rest = next_batch(&arriving);
+        assert_eq!((rest.changes.len(), rest.last), (1, true));
+        drop(orders);
+        assert!(next_batch(&arriving).last);
+    }
 }
