@@ -107,8 +107,20 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Room for the next bytes. Made where they are let go of again: an allocator keeps what one thread takes and
+    /// another gives back, and the disk's threads are many.
+    fn room(&self) -> Vec<u8> {
+        let length = self.pieces.front().map_or(0, |piece| CHUNK.min(piece.range.end - piece.range.start));
+        Vec::with_capacity(usize::try_from(length).unwrap_or_default())
+    }
+
     /// The next bytes; none at the end. For threads that may wait for the disk.
     pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let room = self.room();
+        self.fill(room)
+    }
+
+    fn fill(&mut self, mut bytes: Vec<u8>) -> io::Result<Option<Bytes>> {
         let Some(piece) = self.pieces.front_mut() else { return Ok(None) };
         let file = match &mut self.file {
             Some(file) => file,
@@ -119,7 +131,6 @@ impl Reading {
             }
         };
         let length = CHUNK.min(piece.range.end - piece.range.start);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         file.take(length).read_to_end(&mut bytes)?;
         if bytes.len() as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -138,8 +149,9 @@ impl Reading {
         StreamingBlob::wrap(stream::try_unfold(Ahead::Ready(ready), |ahead| async {
             let (mut reading, chunk) = ahead.arrived().await?;
             let Some(chunk) = chunk else { return Ok::<_, S3Error>(None) };
+            let room = reading.room();
             let next = tokio::task::spawn_blocking(move || {
-                let chunk = reading.next()?;
+                let chunk = reading.fill(room)?;
                 Ok((reading, chunk))
             });
             Ok(Some((chunk, Ahead::Coming(next))))
