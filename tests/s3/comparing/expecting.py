@@ -28,7 +28,7 @@ class Connection:
         path = quote(f"/{self._bucket}/{key}")
         headers = {"host": self._host, **(headers or {})}
         signing.sign(self._server, method, path, {}, headers, body, "signed", **signed)
-        if body or length:
+        if method == "PUT":
             headers |= {"content-length": str(length or len(body)), "expect": "100-continue"}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
