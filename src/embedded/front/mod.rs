@@ -81,7 +81,7 @@ impl Front {
             (_, Some(refusal)) => refusal.answer(),
             (_, None) => pass(&self.s3, aws_chunks::watch(request)).await,
         };
-        if !answer.status().is_success() && !rest.read().await {
+        if rest.is_never_told() || (!answer.status().is_success() && !rest.read().await) {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if answer.status().is_success()

@@ -29,12 +29,15 @@ pub(super) struct Rest {
     body: Arc<Mutex<Option<Returned>>>,
     /// The caller sends nothing before it is told to, or has an answer (RFC 9110, 10.1.1).
     waits: bool,
+    /// There is nothing to send.
+    empty: bool,
 }
 
 impl Rest {
     /// The request, whose body comes back when it is dropped.
     pub(super) fn of(request: Request<Body>) -> (Request<Body>, Self) {
-        let rest = Self { waits: waits(request.headers()), ..Self::default() };
+        let (waits, empty) = (waits(request.headers()), request.body().is_end_stream());
+        let rest = Self { waits, empty, ..Self::default() };
         let request = request.map(|body| {
             if body.is_end_stream() {
                 return body;
@@ -42,6 +45,12 @@ impl Rest {
             Body::http_body(Lent { body: Some(body), begun: false, lender: Arc::clone(&rest.body) })
         });
         (request, rest)
+    }
+
+    /// Whether the caller waits to be told to send nothing, which hyper does not do. Some callers take the answer for
+    /// an interim one, and the next one for its own, unless it says that the connection ends.
+    pub(super) fn is_never_told(&self) -> bool {
+        self.waits && self.empty
     }
 
     /// Reads the rest, and says whether that was all of it.

@@ -299,6 +299,11 @@ async fn a_caller_that_is_still_sending_sees_the_error() {
     assert_eq!(refused.error(), "403 InvalidAccessKeyId");
     // What it sends next is no body, so the connection has to end.
     assert_eq!(refused.header("connection"), Some("close"));
+
+    // Nobody is told to send nothing.
+    let call = Call::new("PUT", "/demo/k").header("expect", "100-continue");
+    let taken = server.ask(&call).await;
+    assert_eq!((taken.status(), taken.header("connection")), (200, Some("close")));
 }
 
 fn rule(origins: &[&str], methods: &[&str], headers: &[&str]) -> CORSRule {
