@@ -13,7 +13,7 @@ use super::EmbeddedError;
 pub(super) struct Folder {
     path: PathBuf,
     /// Locked; the operating system lets go of it when the process ends in whatever way.
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Folder {
             .open(path.join("lock"))
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse { folder: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
@@ -43,6 +43,14 @@ impl Folder {
     /// A file in it.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+impl Drop for Folder {
+    /// Closing the file is not enough while a process that was just forked has it, too.
+    fn drop(&mut self) {
+        // It goes with the last who has it in any case.
+        let _ = self.lock.unlock();
     }
 }
 
