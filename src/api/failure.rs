@@ -29,6 +29,13 @@ pub(crate) enum Failure {
     StoreNotFound(String),
     /// A method that this release does not have yet.
     NotImplemented(&'static str),
+    /// A message is none, for this reason.
+    Malformed(Cow<'static, str>),
+    /// A message is larger than so many bytes.
+    MessageTooLarge {
+        /// The largest message taken, in bytes.
+        limit: usize,
+    },
     /// tonic could not read the caller's next message, or the caller is gone.
     Stream(Status),
 }
@@ -37,6 +44,11 @@ impl Failure {
     /// A field that is wrong; `message` says what would be right.
     pub(crate) fn field(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::Field { field: field.into(), message: message.into() }
+    }
+
+    /// A message that is not in protobuf's encoding, or of other types than its fields.
+    pub(crate) fn undecodable(error: &prost::DecodeError) -> Self {
+        Self::Malformed(error.to_string().into())
     }
 
     /// The bytes of `what` do not have the CRC-32C that the caller gave for them.
@@ -58,6 +70,10 @@ impl Failure {
             }
             Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Side::Caller),
             Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Side::Longshore),
+            Self::Malformed(_) => (Code::InvalidArgument, ErrorReason::MalformedMessage, Side::Caller),
+            Self::MessageTooLarge { .. } => {
+                (Code::ResourceExhausted, ErrorReason::MessageTooLarge, Side::Caller)
+            }
             Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Side::Caller),
         }
     }
@@ -70,6 +86,8 @@ impl Failure {
             Self::Refused(refusal) => refusal.to_string(),
             Self::StoreNotFound(store) => format!("the tenant has no store `{store}`"),
             Self::NotImplemented(method) => format!("this release does not have {method} yet"),
+            Self::Malformed(why) => format!("the message cannot be read: {why}"),
+            Self::MessageTooLarge { limit } => status::message_too_large(&limit.to_string()),
             Self::Stream(status) => status.message().to_owned(),
         }
     }
@@ -92,12 +110,15 @@ impl Failure {
             Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
                 draft.label("access", access.as_str()).label("store", store).labels(labels).build()
             }
-            Self::Refused(_) => draft.labels(labels).build(),
+            Self::Refused(_) | Self::Malformed(_) => draft.labels(labels).build(),
             Self::StoreNotFound(store) => {
                 let draft = draft.resource("longshore.v1.Store", &store);
                 draft.label("store", store).labels(labels).build()
             }
             Self::NotImplemented(method) => draft.label("method", method).labels(labels).build(),
+            Self::MessageTooLarge { limit } => {
+                draft.label("limit_bytes", limit.to_string()).labels(labels).build()
+            }
             Self::Stream(status) => status::complete(status, labels.request_id),
         }
     }

@@ -124,6 +124,12 @@ fn refused_tenant<'a>(failure: &Failure, metadata: &'a MetadataMap) -> &'a str {
     }
 }
 
+/// What a caller gets that was not even asked who it is: its message cannot be read.
+pub(crate) fn refused(extensions: &Extensions, failure: Failure) -> Status {
+    let context = context(extensions);
+    failure.into_status(&Labels { request_id: &context.request_id, ..Labels::default() })
+}
+
 fn context(extensions: &Extensions) -> CallContext {
     extensions.get::<CallContext>().cloned().unwrap_or_default()
 }

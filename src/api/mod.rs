@@ -8,14 +8,17 @@ mod failure;
 mod gate;
 mod object;
 mod page_token;
+mod payload;
 pub mod status;
 mod stores;
 
 pub use call::{CallContext, CallFacts};
 
+use std::sync::Arc;
+
 use tonic::{codec::CompressionEncoding, service::Routes};
 
-use self::{gate::Gate, object::Objects, stores::Stores};
+use self::{gate::Gate, object::Objects, payload::PayloadService, stores::Stores};
 use crate::{
     auth::{AuthMode, Authenticator},
     pb::{
@@ -56,9 +59,11 @@ impl Services {
         let limit = self.limits.max_message_bytes;
         // Callers may compress what they send, up to the same limit once it is unpacked. Answers are not
         // compressed: most objects are already, and it would cost far more than passing them on.
-        let objects = ObjectServiceServer::new(Objects::new(self.gate.clone()))
+        let objects = Arc::new(Objects::new(self.gate.clone()));
+        let generated = ObjectServiceServer::from_arc(Arc::clone(&objects))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(limit);
+        let objects = PayloadService::new(objects, generated, limit);
         let stores = StoreServiceServer::new(Stores::new(self.gate))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(limit);

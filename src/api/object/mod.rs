@@ -8,8 +8,10 @@ mod read;
 mod upload;
 mod write;
 
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) use upload::{Pieces, UploadMessage};
 
 use super::{failure::Failure, gate::Gate};
 use crate::pb::{self, object_service_server::ObjectService};
@@ -23,6 +25,15 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn new(gate: Gate) -> Self {
         Self { gate }
+    }
+
+    /// `Upload`, whoever reads its messages.
+    pub(crate) async fn upload_messages(
+        &self,
+        request: Request<impl Stream<Item = Result<UploadMessage, Failure>> + Unpin>,
+    ) -> Answer<pb::UploadResponse> {
+        let (call, messages) = self.gate.admit(request)?;
+        call.answer(upload::upload(&call, messages).await)
     }
 
     /// What a method that is still to come answers to whoever may call at all.
@@ -67,8 +78,10 @@ impl ObjectService for Objects {
     }
 
     async fn upload(&self, request: Request<Streaming<pb::UploadRequest>>) -> Answer<pb::UploadResponse> {
-        let (call, messages) = self.gate.admit(request)?;
-        call.answer(upload::upload(&call, messages).await)
+        self.upload_messages(request.map(|messages| {
+            messages.map(|message| message.map_err(Failure::Stream).and_then(UploadMessage::try_from))
+        }))
+        .await
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Answer<pb::ListResponse> {

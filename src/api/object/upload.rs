@@ -1,22 +1,57 @@
 //! `Upload`: what the messages are, chunks into parts, and what the caller knows of the whole.
 
-use tonic::Streaming;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 
 use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
-    pb::{self, upload_request::Message},
+    pb,
     store::{Upload, UploadClaim},
 };
+
+/// One message of an upload.
+#[derive(Debug, PartialEq)]
+pub(crate) enum UploadMessage {
+    /// What is to be written.
+    Spec(Box<pb::UploadSpec>),
+    /// The next bytes.
+    Chunk(Pieces),
+    /// What the caller knows of the whole.
+    Finish(pb::UploadFinish),
+}
+
+/// The bytes of a chunk as they came, and what they should sum up to.
+#[derive(Debug, PartialEq, Default)]
+pub(crate) struct Pieces {
+    pub(crate) crc32c: Option<u32>,
+    pub(crate) data: Vec<Bytes>,
+}
+
+impl TryFrom<pb::UploadRequest> for UploadMessage {
+    type Error = Failure;
+
+    fn try_from(request: pb::UploadRequest) -> Result<Self, Failure> {
+        use pb::upload_request::Message;
+        match request.message {
+            Some(Message::Spec(spec)) => Ok(Self::Spec(Box::new(spec))),
+            Some(Message::Chunk(pb::Chunk { crc32c, data })) => {
+                Ok(Self::Chunk(Pieces { crc32c, data: vec![data] }))
+            }
+            Some(Message::Finish(finish)) => Ok(Self::Finish(finish)),
+            None => Err(Failure::field("message", "is required: `spec`, `chunk` or `finish`")),
+        }
+    }
+}
 
 /// Dropped before its end, be it that the caller went away, reset the stream or ran out of time, it drops the
 /// upload, which aborts it in S3.
 pub(super) async fn upload(
     call: &Call,
-    mut messages: Streaming<pb::UploadRequest>,
+    mut messages: impl Stream<Item = Result<UploadMessage, Failure>> + Unpin,
 ) -> Result<pb::UploadResponse, Failure> {
-    let mut upload = match next(&mut messages).await? {
-        Some(Message::Spec(spec)) => begin(call, spec)?,
+    let mut upload = match messages.next().await.transpose()? {
+        Some(UploadMessage::Spec(spec)) => begin(call, *spec)?,
         _ => return Err(Failure::field("spec", "must be the first message")),
     };
     let mut order = Order::default();
@@ -25,13 +60,15 @@ pub(super) async fn upload(
             // A part that failed is told at once, also to a caller that is silent at the moment.
             biased;
             error = upload.failed() => return Err(error.into()),
-            message = next(&mut messages) => message?,
+            message = messages.next() => message.transpose()?,
         };
         match order.take(message)? {
-            Step::Write(chunk) => {
-                call.received(chunk.data.len());
-                let data = convert::checked_chunk(chunk.data, chunk.crc32c, "a chunk")?;
-                upload.write(data).await?;
+            Step::Write(Pieces { crc32c, data }) => {
+                call.received(data.iter().map(Bytes::len).sum());
+                convert::check_chunk(&data, crc32c, "a chunk")?;
+                for piece in data {
+                    upload.write(piece).await?;
+                }
             }
             Step::Wait => {}
             Step::Complete(claim) => {
@@ -55,17 +92,6 @@ fn begin(call: &Call, mut spec: pb::UploadSpec) -> Result<Upload, Failure> {
     Ok(store.upload(key, options)?)
 }
 
-/// The next message; `None` when the caller has closed its side.
-async fn next(messages: &mut Streaming<pb::UploadRequest>) -> Result<Option<Message>, Failure> {
-    match messages.message().await.map_err(Failure::Stream)? {
-        Some(pb::UploadRequest { message: Some(message) }) => Ok(Some(message)),
-        Some(pb::UploadRequest { message: None }) => {
-            Err(Failure::field("message", "is required: `spec`, `chunk` or `finish`"))
-        }
-        None => Ok(None),
-    }
-}
-
 /// The order of messages after the first.
 #[derive(Debug, Default)]
 struct Order {
@@ -75,7 +101,7 @@ struct Order {
 #[derive(Debug, PartialEq)]
 enum Step {
     /// Write these bytes.
-    Write(pb::Chunk),
+    Write(Pieces),
     /// Wait for the caller to close its side: until then it may still change its mind.
     Wait,
     /// Make the object visible.
@@ -83,15 +109,15 @@ enum Step {
 }
 
 impl Order {
-    fn take(&mut self, message: Option<Message>) -> Result<Step, Failure> {
+    fn take(&mut self, message: Option<UploadMessage>) -> Result<Step, Failure> {
         match (message, self.claim) {
             (None, claim) => Ok(Step::Complete(claim.unwrap_or_default())),
             (Some(_), Some(_)) => Err(Failure::field("finish", "must be the last message")),
-            (Some(Message::Spec(_)), None) => {
+            (Some(UploadMessage::Spec(_)), None) => {
                 Err(Failure::field("spec", "must be in the first message only"))
             }
-            (Some(Message::Chunk(chunk)), None) => Ok(Step::Write(chunk)),
-            (Some(Message::Finish(finish)), None) => {
+            (Some(UploadMessage::Chunk(chunk)), None) => Ok(Step::Write(chunk)),
+            (Some(UploadMessage::Finish(finish)), None) => {
                 self.claim = Some(convert::claim(finish)?);
                 Ok(Step::Wait)
             }
@@ -104,18 +130,18 @@ mod tests {
     use super::*;
     use crate::api::convert::testing::field;
 
-    fn finish(size: i64) -> Message {
-        Message::Finish(pb::UploadFinish { size: Some(size), crc32c: Some(7) })
+    fn finish(size: i64) -> UploadMessage {
+        UploadMessage::Finish(pb::UploadFinish { size: Some(size), crc32c: Some(7) })
     }
 
-    fn chunk() -> Message {
-        Message::Chunk(pb::Chunk::default())
+    fn chunk() -> UploadMessage {
+        UploadMessage::Chunk(Pieces::default())
     }
 
     #[test]
     fn closing_without_finish_completes_with_nothing_claimed() {
         let mut order = Order::default();
-        assert_eq!(order.take(Some(chunk())).unwrap(), Step::Write(pb::Chunk::default()));
+        assert_eq!(order.take(Some(chunk())).unwrap(), Step::Write(Pieces::default()));
         assert_eq!(order.take(None).unwrap(), Step::Complete(UploadClaim::default()));
     }
 
@@ -129,12 +155,12 @@ mod tests {
 
     #[test]
     fn messages_out_of_order_are_refused() {
-        for late in [chunk(), finish(3), Message::Spec(pb::UploadSpec::default())] {
+        for late in [chunk(), finish(3), UploadMessage::Spec(Box::default())] {
             let mut order = Order::default();
             order.take(Some(finish(3))).unwrap();
             assert_eq!(field(order.take(Some(late))), "finish");
         }
-        let again = Message::Spec(pb::UploadSpec::default());
+        let again = UploadMessage::Spec(Box::default());
         assert_eq!(field(Order::default().take(Some(again))), "spec");
         assert_eq!(field(Order::default().take(Some(finish(-1)))), "finish.size");
     }

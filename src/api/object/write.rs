@@ -14,7 +14,7 @@ pub(super) async fn put(call: &Call, request: pb::PutRequest) -> Result<pb::PutR
     call.conditions(convert::mode_name(&options.mode));
     let store = call.open(Access::Write, &request.store, Scope::Key(key))?;
     call.received(request.data.len());
-    let data = convert::checked_chunk(request.data, request.crc32c, "`data`")?;
-    let meta = store.put(key, data, options).await?;
+    convert::check_chunk(std::slice::from_ref(&request.data), request.crc32c, "`data`")?;
+    let meta = store.put(key, request.data, options).await?;
     Ok(pb::PutResponse { meta: Some(convert::object_meta(meta)) })
 }

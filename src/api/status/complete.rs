@@ -57,9 +57,14 @@ fn malformed(text: &str) -> bool {
 
 fn too_large(text: &str) -> Draft {
     let limit = limit(text);
+    Draft::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message_too_large(limit))
+        .label("limit_bytes", limit)
+}
+
+/// What is told of a message that is larger than `limit` bytes; an empty limit is an unknown one.
+pub(crate) fn message_too_large(limit: &str) -> String {
     let than = if limit.is_empty() { String::new() } else { format!(" than {limit} bytes") };
-    let message = format!("the message is larger{than}: send a larger object by Upload, in chunks");
-    Draft::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message).label("limit_bytes", limit)
+    format!("the message is larger{than}: send a larger object by Upload, in chunks")
 }
 
 /// The limit in tonic's sentence: the last number in it.

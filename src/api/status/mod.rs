@@ -5,6 +5,7 @@ mod draft;
 mod table;
 
 pub use complete::complete;
+pub(crate) use complete::message_too_large;
 pub(crate) use draft::{Draft, Labels, reason_name};
 pub(crate) use table::{Side, verdict};
 

@@ -1,0 +1,78 @@
+//! The body of an answer: messages, then the status as trailers.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::Stream;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use tonic::{Code, Status};
+
+use super::chunk::{Framed, framed};
+
+/// Sends each message's data as the bytes that it holds.
+#[derive(Debug)]
+pub(super) struct AnswerBody<S> {
+    messages: S,
+    data: Bytes,
+    ended: bool,
+}
+
+impl<S> AnswerBody<S> {
+    pub(super) fn new(messages: S) -> Self {
+        Self { messages, data: Bytes::new(), ended: false }
+    }
+
+    /// A failure in mid-stream is the status that a call ends with, and never a broken stream.
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        // A status that no header carries: what is left is its code.
+        if status.add_header(&mut trailers).is_err() {
+            trailers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
+        }
+        Frame::trailers(trailers)
+    }
+}
+
+impl<S, M> Body for AnswerBody<S>
+where
+    S: Stream<Item = Result<M, Status>> + Unpin,
+    M: Framed,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.data.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = match ready!(Pin::new(&mut self.messages).poll_next(cx)) {
+            Some(Ok(message)) => {
+                let (head, data) = framed(message);
+                self.data = data;
+                Frame::data(head.freeze())
+            }
+            Some(Err(status)) => self.end(&status),
+            None => self.end(&Status::new(Code::Ok, "")),
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

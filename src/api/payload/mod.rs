@@ -1,0 +1,13 @@
+//! The calls that carry objects' bytes, with the bytes passed on as they are.
+//!
+//! tonic copies every message into one buffer before it sends it, and every message that it receives out of one.
+//! For `Get`, `GetRanges` and `Upload` this room stands beside tonic's generated service and does neither: what the
+//! services say and how they fail is the same for any caller.
+
+mod answer;
+mod chunk;
+mod frames;
+mod service;
+mod upload_messages;
+
+pub(crate) use service::PayloadService;

@@ -1,0 +1,139 @@
+//! The service around tonic's generated one.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{
+    Stream,
+    future::{self, BoxFuture},
+    stream,
+};
+use http::{Extensions, HeaderMap, Request, Response, header::CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use prost::Message;
+use tonic::{
+    Code, Status,
+    body::Body,
+    metadata::{GRPC_CONTENT_TYPE, MetadataMap},
+    server::NamedService,
+};
+use tower::Service;
+
+use super::{answer::AnswerBody, chunk::Framed, frames::Frames, upload_messages::UploadMessages};
+use crate::{
+    api::{failure::Failure, gate, object::Objects},
+    pb::object_service_server::{ObjectService, ObjectServiceServer},
+};
+
+const ENCODING: &str = "grpc-encoding";
+
+/// Answers `Get`, `GetRanges` and `Upload`, and passes everything else on. A compressed request too: it has to be unpacked,
+/// and so copied, anyway, and the generated service knows how.
+#[derive(Debug, Clone)]
+pub(crate) struct PayloadService {
+    objects: Arc<Objects>,
+    inner: ObjectServiceServer<Objects>,
+    limit: usize,
+}
+
+impl PayloadService {
+    /// Takes messages of at most `limit` bytes.
+    pub(crate) fn new(objects: Arc<Objects>, inner: ObjectServiceServer<Objects>, limit: usize) -> Self {
+        Self { objects, inner, limit }
+    }
+}
+
+impl NamedService for PayloadService {
+    const NAME: &'static str = <ObjectServiceServer<Objects> as NamedService>::NAME;
+}
+
+impl Service<Request<Body>> for PayloadService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (objects, limit) = (Arc::clone(&self.objects), self.limit);
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        match (method, is_compressed(request.headers())) {
+            ("Get", false) => Box::pin(async move {
+                let answer = async { objects.get(unary(request, limit).await?).await };
+                Ok(streaming(answer.await))
+            }),
+            ("GetRanges", false) => Box::pin(async move {
+                let answer = async { objects.get_ranges(unary(request, limit).await?).await };
+                Ok(streaming(answer.await))
+            }),
+            ("Upload", false) => Box::pin(async move {
+                let (head, body) = request.into_parts();
+                let messages = UploadMessages::new(body, limit);
+                let answer = objects.upload_messages(received(head.headers, head.extensions, messages)).await;
+                let one = |answer: tonic::Response<_>| answer.map(|message| stream::iter([Ok(message)]));
+                Ok(streaming(answer.map(one)))
+            }),
+            ("Upload" | "DeleteMany", _) => self.inner.call(request.map(breaking_off)),
+            _ => self.inner.call(request),
+        }
+    }
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get(ENCODING).is_some_and(|encoding| encoding != "identity")
+}
+
+/// tonic takes a caller's cancellation for the end of its messages: half an upload would be a whole one.
+fn breaking_off(body: Body) -> Body {
+    Body::new(body.map_err(|status| match status.code() {
+        Code::Cancelled => Status::unknown("the caller's stream broke off"),
+        _ => status,
+    }))
+}
+
+/// A call's one message, once the caller has closed its side. What comes after the first is passed over.
+async fn unary<M: Message + Default>(
+    request: Request<Body>,
+    limit: usize,
+) -> Result<tonic::Request<M>, Status> {
+    let (head, body) = request.into_parts();
+    match first(Frames::new(body, limit)).await {
+        Ok(message) => Ok(received(head.headers, head.extensions, message)),
+        Err(failure) => Err(gate::refused(&head.extensions, failure)),
+    }
+}
+
+async fn first<M: Message + Default>(mut frames: Frames<Body>) -> Result<M, Failure> {
+    let message = future::poll_fn(|cx| frames.poll_next(cx)).await;
+    let message = message.unwrap_or(Err(Failure::Malformed("it is missing".into())))?;
+    while let Some(more) = future::poll_fn(|cx| frames.poll_next(cx)).await {
+        more?;
+    }
+    M::decode(message.join()).map_err(|error| Failure::undecodable(&error))
+}
+
+fn received<M>(headers: HeaderMap, extensions: Extensions, message: M) -> tonic::Request<M> {
+    tonic::Request::from_parts(MetadataMap::from_headers(headers), extensions, message)
+}
+
+/// What goes out: messages and a status after them, or a status alone.
+fn streaming<S, M>(answer: Result<tonic::Response<S>, Status>) -> Response<Body>
+where
+    S: Stream<Item = Result<M, Status>> + Send + Unpin + 'static,
+    M: Framed + 'static,
+{
+    let (metadata, messages, extensions) = match answer {
+        Ok(answer) => answer.into_parts(),
+        Err(status) => return status.into_http(),
+    };
+    let mut response = Response::new(Body::new(AnswerBody::new(messages)));
+    *response.headers_mut() = metadata.into_headers();
+    response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    *response.extensions_mut() = extensions;
+    response
+}
