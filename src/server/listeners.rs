@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::ServerError;
+use super::{ServerError, coalesce::Coalesce};
 
 /// How long to wait after a failed accept. What fails for long is the table of open files being full;
 /// without a pause the loop would take a whole core until a connection closes.
@@ -97,13 +97,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
+    writes: Coalesce,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connection {
     fn new(stream: TcpStream, cut: &CancellationToken) -> Self {
         // A token of its own: waiting on it then takes no lock that other connections take.
-        Self { stream, cut: Box::pin(cut.child_token().cancelled_owned()) }
+        Self { stream, writes: Coalesce::new(), cut: Box::pin(cut.child_token().cancelled_owned()) }
     }
 }
 
@@ -132,7 +133,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let this = &mut *self;
+        this.writes.poll_write(&mut this.stream, cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -140,7 +142,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let this = &mut *self;
+        this.writes.poll_write(&mut this.stream, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -148,11 +151,13 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        this.writes.poll_flush(&mut this.stream, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        this.writes.poll_shutdown(&mut this.stream, cx)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod call;
+mod coalesce;
 mod complete_errors;
 mod deadline;
 mod error;
