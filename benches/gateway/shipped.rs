@@ -113,12 +113,8 @@ fn tenants(backend: &str) -> String {
     );
     for (name, bucket, config, transfer) in STORES {
         let _ = writeln!(text, "      {name}:\n        url: s3://{bucket}\n        config:");
-        let _ = writeln!(text, "          endpoint: {backend}\n          region: us-east-1");
-        let _ = writeln!(text, "          access_key_id: {ACCESS_KEY_ID}");
-        let _ = writeln!(text, "          secret_access_key: {{env: BENCH_SECRET_ACCESS_KEY}}");
-        for setting in config.split(", ") {
-            let _ = writeln!(text, "          {setting}");
-        }
+        let _ = write!(text, "          {{endpoint: \"{backend}\", access_key_id: {ACCESS_KEY_ID}, ");
+        let _ = writeln!(text, "secret_access_key: {{env: BENCH_SECRET_ACCESS_KEY}}, {config}}}");
         if !transfer.is_empty() {
             let _ = writeln!(text, "        transfer: {{{transfer}}}");
         }

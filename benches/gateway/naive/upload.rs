@@ -1,9 +1,7 @@
 //! Upload.
 
 use bytes::Bytes;
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload, PutResult, WriteMultipart, aws::AmazonS3, path::Path,
-};
+use object_store::{ObjectStoreExt, PutPayload, PutResult, WriteMultipart, aws::AmazonS3, path::Path};
 use tonic::{Status, Streaming};
 
 use super::convert;
