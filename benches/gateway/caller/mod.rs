@@ -42,7 +42,7 @@ pub(crate) async fn run(settings: Settings) -> Outcome<()> {
 
 /// One that can be asked again and again.
 enum Asker {
-    Grpc(grpc::Caller),
+    Grpc(Box<grpc::Caller>),
     Http(Box<http::Caller>),
 }
 
@@ -64,7 +64,7 @@ async fn perform(target: &Target, job: Job) -> Outcome<Done> {
             if channels.len() <= at {
                 channels.push(grpc::connect(target, job.windows).await?);
             }
-            Asker::Grpc(grpc::Caller::new(channels[at].clone(), &job))
+            Asker::Grpc(Box::new(grpc::Caller::new(channels[at].clone(), &job)))
         } else {
             Asker::Http(Box::new(http::Caller::connect(target).await?))
         });

@@ -22,6 +22,7 @@ pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn status(error: object_store::Error) -> Status {
     match error {
         object_store::Error::NotFound { .. } => Status::not_found(error.to_string()),

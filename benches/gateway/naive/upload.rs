@@ -17,9 +17,9 @@ pub(super) async fn upload(
     store: &AmazonS3,
     mut messages: Streaming<pb::UploadRequest>,
 ) -> Result<pb::UploadResponse, Status> {
-    let spec = match messages.message().await?.and_then(|message| message.message) {
-        Some(Message::Spec(spec)) => spec,
-        _ => return Err(Status::invalid_argument("spec comes first")),
+    let first = messages.message().await?.and_then(|message| message.message);
+    let Some(Message::Spec(spec)) = first else {
+        return Err(Status::invalid_argument("spec comes first"));
     };
     let path = Path::from(spec.key.as_str());
     let (mut held, mut size) = (Vec::<Bytes>::new(), 0);
@@ -50,8 +50,8 @@ pub(super) async fn upload(
 }
 
 fn answer(key: String, size: usize, result: PutResult) -> pb::UploadResponse {
-    let size = convert::signed(size as u64);
     let etag = result.e_tag.unwrap_or_default();
-    let parts = i32::try_from(size / PART as i64).unwrap_or_default();
+    let parts = i32::try_from(size / PART).unwrap_or_default();
+    let size = convert::signed(size as u64);
     pb::UploadResponse { meta: Some(pb::ObjectMeta { key, size, etag, ..pb::ObjectMeta::default() }), parts }
 }
