@@ -1,0 +1,152 @@
+//! A caller through tonic, with large frames and windows.
+
+use std::fs;
+
+use bytes::Bytes;
+use futures::stream;
+use longshore::pb::{self, object_service_client::ObjectServiceClient, upload_request::Message};
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use crate::{
+    Outcome,
+    content::{self, Content},
+    job::{Job, Target, Work},
+    pace::Pace,
+    shipped::TOKEN,
+};
+
+const LARGEST_FRAME: u32 = 256 * 1024;
+const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// A connection of its own.
+pub(crate) async fn connect(target: &Target, windows: (u32, u32)) -> Outcome<Channel> {
+    let scheme = if target.authority.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", target.address))?
+        .initial_stream_window_size(windows.0)
+        .initial_connection_window_size(windows.1)
+        .max_frame_size(LARGEST_FRAME);
+    if let Some(authority) = &target.authority {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(authority)?));
+        endpoint = endpoint.tls_config(tls.domain_name("localhost"))?;
+    }
+    Ok(endpoint.connect().await?)
+}
+
+/// One that reads and discards.
+pub(crate) struct Caller {
+    client: ObjectServiceClient<Channel>,
+    token: Option<MetadataValue<Ascii>>,
+    /// Of the whole object, if checksums are sent.
+    crc32c: Option<u32>,
+}
+
+impl Caller {
+    pub(crate) fn new(channel: Channel, job: &Job) -> Self {
+        let known = job.checksums && matches!(job.work, Work::Upload | Work::Put);
+        Self {
+            client: ObjectServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE),
+            token: format!("Bearer {TOKEN}").parse().ok(),
+            crc32c: known.then(|| content::crc32c(job.size)),
+        }
+    }
+
+    /// One request, to its end.
+    pub(crate) async fn ask(&mut self, job: &Job) -> Outcome<()> {
+        let seen = match job.work {
+            Work::Get => self.get(job).await?,
+            Work::Put => self.put(job).await?,
+            Work::Upload => self.upload(job).await?,
+            Work::Walk => self.walk(job).await?,
+        };
+        if seen == job.size { Ok(()) } else { Err(format!("{seen} of {} came through", job.size).into()) }
+    }
+
+    /// Begins a Get and takes its first bytes; the call is cancelled when the answer is dropped.
+    pub(crate) async fn begin(&mut self, job: &Job) -> Outcome<tonic::Streaming<pb::GetResponse>> {
+        let message = pb::GetRequest { store: job.store.clone(), key: job.key(), ..Default::default() };
+        let request = self.request(message);
+        let mut answer = self.client.get(request).await?.into_inner();
+        while let Some(message) = answer.message().await? {
+            if message.chunk.is_some() {
+                return Ok(answer);
+            }
+        }
+        Err("the answer has no bytes".into())
+    }
+
+    async fn get(&mut self, job: &Job) -> Outcome<u64> {
+        let message = pb::GetRequest { store: job.store.clone(), key: job.key(), ..Default::default() };
+        let request = self.request(message);
+        let mut answer = self.client.get(request).await?.into_inner();
+        let (mut seen, mut pace) = (0, Pace::new(job.pace));
+        while let Some(message) = answer.message().await? {
+            let length = message.chunk.map_or(0, |chunk| chunk.data.len());
+            seen += length as u64;
+            pace.took(length);
+            pace.due().await;
+        }
+        Ok(seen)
+    }
+
+    async fn put(&mut self, job: &Job) -> Outcome<u64> {
+        let message = pb::PutRequest {
+            store: job.store.clone(),
+            key: job.key(),
+            data: piece(&mut Content::whole(job.size), job.size)?,
+            crc32c: self.crc32c,
+            ..Default::default()
+        };
+        let request = self.request(message);
+        let answer = self.client.put(request).await?.into_inner();
+        size(answer.meta)
+    }
+
+    async fn upload(&mut self, job: &Job) -> Outcome<u64> {
+        let spec = pb::UploadSpec { store: job.store.clone(), key: job.key(), ..Default::default() };
+        let finish = self
+            .crc32c
+            .map(|crc32c| pb::UploadFinish { size: i64::try_from(job.size).ok(), crc32c: Some(crc32c) });
+        let (mut content, message, checksums) = (Content::whole(job.size), job.message, job.checksums);
+        let chunks = std::iter::from_fn(move || {
+            let data = piece(&mut content, message).ok().filter(|data| !data.is_empty())?;
+            let crc32c = checksums.then(|| content::crc32c_of(&data));
+            Some(Message::Chunk(pb::Chunk { crc32c, data }))
+        });
+        let messages = std::iter::once(Message::Spec(spec)).chain(chunks).chain(finish.map(Message::Finish));
+        let messages = messages.map(|message| pb::UploadRequest { message: Some(message) });
+        let request = self.request(stream::iter(messages));
+        let answer = self.client.upload(request).await?.into_inner();
+        size(answer.meta)
+    }
+
+    async fn walk(&mut self, job: &Job) -> Outcome<u64> {
+        let message = pb::WalkRequest { store: job.store.clone(), ..Default::default() };
+        let request = self.request(message);
+        let mut answer = self.client.walk(request).await?.into_inner();
+        let mut seen = 0;
+        while let Some(message) = answer.message().await? {
+            seen += message.objects.len() as u64;
+        }
+        Ok(seen)
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        request
+    }
+}
+
+fn piece(content: &mut Content, most: u64) -> Outcome<Bytes> {
+    Ok(content.piece(usize::try_from(most)?).unwrap_or_default())
+}
+
+fn size(meta: Option<pb::ObjectMeta>) -> Outcome<u64> {
+    Ok(u64::try_from(meta.ok_or("the answer does not say what was written")?.size)?)
+}

@@ -1,0 +1,71 @@
+//! Processes that the driver starts.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{self, Command, Stdio},
+};
+
+use crate::{Outcome, role};
+
+/// A server that listens. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: process::Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Child {
+    /// This program in a role, once it says where it listens.
+    pub(crate) fn role(name: &str, arguments: &[String]) -> Outcome<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(name).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        let address = line.trim().strip_prefix(role::READY).and_then(|address| address.parse().ok());
+        // Made first, so that the process ends whatever it said.
+        let mut child = Self { process, address: (Ipv4Addr::LOCALHOST, 0).into() };
+        child.address = address.ok_or_else(|| format!("{name} did not start"))?;
+        Ok(child)
+    }
+
+    /// Another program, which was told to listen there.
+    pub(crate) fn other(command: &mut Command, address: SocketAddr) -> Outcome<Self> {
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let process =
+            process.map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
+        Ok(Self { process, address })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Why it is of no use any more, if it has ended.
+    pub(crate) fn check(&mut self) -> Outcome<()> {
+        match self.process.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("the process has ended with {status}").into()),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Addresses on which nobody listens at the moment.
+pub(crate) fn free_addresses<const N: usize>() -> Outcome<[SocketAddr; N]> {
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    let mut held = Vec::new();
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address)?;
+        *address = listener.local_addr()?;
+        held.push(listener);
+    }
+    Ok(addresses)
+}

@@ -1,0 +1,77 @@
+//! What objects consist of: one block of bytes over and over, so that nothing is kept and every process has it.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
+
+/// Bytes of a block.
+pub(crate) const BLOCK: usize = 1024 * 1024;
+
+static BYTES: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut bytes = vec![0; BLOCK];
+    fastrand::Rng::with_seed(7).fill(&mut bytes);
+    bytes.into()
+});
+
+/// A range of an object, piece by piece. Pieces share the block.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    next: u64,
+    end: u64,
+}
+
+impl Content {
+    pub(crate) fn whole(size: u64) -> Self {
+        Self { next: 0, end: size }
+    }
+
+    pub(crate) fn range(start: u64, end: u64) -> Self {
+        Self { next: start, end }
+    }
+
+    /// How many bytes are to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.end - self.next
+    }
+
+    /// The next bytes, at most so many; they end where a block does.
+    pub(crate) fn piece(&mut self, most: usize) -> Option<Bytes> {
+        if self.left() == 0 {
+            return None;
+        }
+        let at = usize::try_from(self.next % BLOCK as u64).ok()?;
+        let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
+        let length = left.min(most).min(BLOCK - at);
+        self.next += length as u64;
+        Some(BYTES.slice(at..at + length))
+    }
+}
+
+/// The CRC-64/NVME of a whole object.
+pub(crate) fn crc64nvme(size: u64) -> u64 {
+    crc(CrcAlgorithm::Crc64Nvme, Content::whole(size))
+}
+
+/// The CRC-32C of a whole object.
+pub(crate) fn crc32c(size: u64) -> u32 {
+    narrow(crc(CrcAlgorithm::Crc32Iscsi, Content::whole(size)))
+}
+
+/// The CRC-32C of a piece.
+pub(crate) fn crc32c_of(piece: &[u8]) -> u32 {
+    narrow(crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, piece))
+}
+
+fn crc(algorithm: CrcAlgorithm, mut content: Content) -> u64 {
+    let mut digest = Digest::new(algorithm);
+    while let Some(piece) = content.piece(BLOCK) {
+        digest.update(&piece);
+    }
+    digest.finalize()
+}
+
+/// crc-fast gives every checksum as 64 bits.
+fn narrow(crc: u64) -> u32 {
+    u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
+}

@@ -1,0 +1,61 @@
+//! A backend that gives each connection so many bytes a second: several at once go round that.
+
+use super::turns::told;
+use crate::{
+    Outcome,
+    job::{Job, MIB, Work},
+    report::{Figures, Results, Verdict, median},
+    stage::{Peer, Stage},
+};
+
+/// A second with one connection takes long enough.
+const ROUNDS: usize = 3;
+
+/// A direction.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) name: &'static str,
+    work: Work,
+    at_least: f64,
+}
+
+pub(super) const WAYS: &[Way] = &[
+    Way { name: "Get 256 MiB from a backend that throttles each connection", work: Work::Get, at_least: 7.5 },
+    Way {
+        name: "Upload 256 MiB to a backend that throttles each connection",
+        work: Work::Upload,
+        at_least: 7.0,
+    },
+];
+
+const STORES: [(&str, &str); 3] = [
+    ("throttled-1", "max_concurrency 1"),
+    ("throttled-8", "max_concurrency 8"),
+    ("throttled", "default concurrency"),
+];
+
+impl Way {
+    pub(super) fn measure(&self, stage: &Stage, results: &mut Results) -> Outcome<()> {
+        let size = if stage.arguments.quick { 64 * MIB } else { 256 * MIB };
+        let job = Job::new(self.work, size, 1);
+        let longshore = stage.start(&Peer::Longshore)?;
+        let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..stage.arguments.rounds().min(ROUNDS) {
+            for ((store, _), measured) in STORES.iter().zip(&mut rounds) {
+                measured.push(told(&longshore, &job.clone().store(store), None)?);
+            }
+        }
+        let seconds = |index: usize| median(rounds[index].iter().map(|round| round.done.seconds).collect());
+        for (index, (_, label)) in STORES.iter().enumerate() {
+            if index > 0 {
+                let what = format!("rate with {label} against 1");
+                let verdict = Verdict::at_least(self.name, what, seconds(0) / seconds(index), self.at_least);
+                results.verdicts.push(verdict);
+            }
+            let mut figures = Figures::of(self.name, &Peer::Longshore, &job, &rounds[index]);
+            figures.peer = format!("longshore, {label}");
+            results.figures.push(figures);
+        }
+        Ok(())
+    }
+}

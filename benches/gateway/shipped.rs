@@ -1,0 +1,123 @@
+//! Longshore as it is shipped: its own release binary, and what a platform team would switch on.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{Outcome, child::Child, tls::Files};
+
+pub(crate) const TOKEN: &str = "a-token-of-the-gateway-bench";
+pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+/// The stores, each with its bucket and what differs in it.
+const STORES: &[(&str, &str, &str, &str)] = &[
+    ("default", "bench", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
+    ("signed", "bench", "unsigned_payload: false, checksum_algorithm: crc64nvme", ""),
+    ("plain", "plain", "unsigned_payload: true", ""),
+    ("throttled", "throttled", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
+    (
+        "throttled-1",
+        "throttled",
+        "unsigned_payload: true, checksum_algorithm: crc64nvme",
+        "max_concurrency: 1",
+    ),
+    (
+        "throttled-8",
+        "throttled",
+        "unsigned_payload: true, checksum_algorithm: crc64nvme",
+        "max_concurrency: 8",
+    ),
+];
+
+/// How it is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Shipped {
+    pub(crate) binary: PathBuf,
+    tenants_file: PathBuf,
+    access_log: PathBuf,
+    tenants: String,
+    tls: Option<Files>,
+}
+
+impl Shipped {
+    /// Writes the tenants file.
+    pub(crate) fn prepare(binary: &Path, folder: &Path, backend: &str, tls: Option<&Files>) -> Outcome<Self> {
+        let tenants = tenants(backend);
+        let tenants_file = folder.join("tenants.yaml");
+        fs::write(&tenants_file, &tenants)?;
+        Ok(Self {
+            binary: binary.to_owned(),
+            tenants_file,
+            access_log: folder.join("longshore.log"),
+            tenants,
+            tls: tls.cloned(),
+        })
+    }
+
+    /// Starts it: gRPC on the first address, health and metrics on the second.
+    pub(crate) fn start(&self, [grpc, health]: [SocketAddr; 2]) -> Outcome<Child> {
+        let mut command = Command::new(&self.binary);
+        command.arg("serve").env_clear().stderr(File::create(&self.access_log)?);
+        for (name, value) in self.environment(&grpc.to_string(), &health.to_string()) {
+            command.env(name, value);
+        }
+        command.env("BENCH_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        Child::other(&mut command, grpc)
+    }
+
+    /// All that it is told, without secrets.
+    pub(crate) fn settings(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in self.environment("127.0.0.1:PORT", "127.0.0.1:PORT") {
+            let value = Path::new(&value).file_name().unwrap_or_default().to_string_lossy();
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{name}={value}");
+        }
+        let _ = write!(text, "\n# tenants.yaml\n{}", self.tenants);
+        text
+    }
+
+    fn environment(&self, grpc: &str, health: &str) -> Vec<(&'static str, String)> {
+        let file = |path: &Path| path.display().to_string();
+        let mut environment = vec![
+            ("LONGSHORE_LISTEN_ADDR", grpc.to_owned()),
+            ("LONGSHORE_HEALTH_ADDR", health.to_owned()),
+            ("LONGSHORE_TENANTS_FILE", file(&self.tenants_file)),
+            ("LONGSHORE_AUTH", "required".to_owned()),
+            ("LONGSHORE_LOG", "info".to_owned()),
+        ];
+        if let Some(tls) = &self.tls {
+            environment.push(("LONGSHORE_TLS_CERT", file(&tls.cert)));
+            environment.push(("LONGSHORE_TLS_KEY", file(&tls.key)));
+            environment.push(("SSL_CERT_FILE", file(&tls.authority)));
+        }
+        environment
+    }
+}
+
+fn tenants(backend: &str) -> String {
+    let digest = Sha256::digest(TOKEN).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let mut text = format!(
+        "tenants:\n  bench:\n    client_options: {{allow_http: true}}\n    callers:\n      \
+         - {{name: bench, token_sha256: \"{digest}\", access: [read, write, list]}}\n    stores:\n"
+    );
+    for (name, bucket, config, transfer) in STORES {
+        let _ = writeln!(text, "      {name}:\n        url: s3://{bucket}\n        config:");
+        let _ = write!(text, "          {{endpoint: \"{backend}\", access_key_id: {ACCESS_KEY_ID}, ");
+        let _ = writeln!(text, "secret_access_key: {{env: BENCH_SECRET_ACCESS_KEY}}, {config}}}");
+        if !transfer.is_empty() {
+            let _ = writeln!(text, "        transfer: {{{transfer}}}");
+        }
+    }
+    text
+}
