@@ -1,5 +1,6 @@
 //! A store: one file per operation on objects. Says which requests an operation takes; `s3` makes them.
 
+mod budget;
 mod check;
 mod conditional;
 mod copy;
@@ -13,6 +14,7 @@ mod part_size;
 mod put;
 mod ranges;
 mod read;
+mod read_ahead;
 mod rename;
 mod settings;
 mod upload;
@@ -25,6 +27,7 @@ pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
     ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
+pub use budget::ReadAheadBudget;
 pub use options::*;
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
@@ -53,6 +56,7 @@ struct Inner {
     settings: StoreSettings,
     client: Client,
     tasks: Tasks,
+    read_ahead: ReadAheadBudget,
     /// A check found that the server ignores conditions on PutObject.
     puts_ignore_conditions: AtomicBool,
     /// A check found that the server ignores conditions on CompleteMultipartUpload.
@@ -61,7 +65,12 @@ struct Inner {
 
 impl S3Store {
     /// A store; nothing is connected yet. Fails with [`ErrorKind::StoreMisconfigured`].
-    pub fn new(settings: StoreSettings, metrics: Metrics, tasks: Tasks) -> Result<Self, Error> {
+    pub fn new(
+        settings: StoreSettings,
+        metrics: Metrics,
+        tasks: Tasks,
+        read_ahead: ReadAheadBudget,
+    ) -> Result<Self, Error> {
         let http = HttpClient::new(&settings.client_options)
             .map_err(|message| Error::new(ErrorKind::StoreMisconfigured, message))?;
         let credentials = CredentialProvider::new(settings.credential_provider.clone());
@@ -69,7 +78,14 @@ impl S3Store {
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, metrics)?;
         let (puts_ignore_conditions, completes_ignore_conditions) =
             (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Inner { settings, client, tasks, puts_ignore_conditions, completes_ignore_conditions };
+        let inner = Inner {
+            settings,
+            client,
+            tasks,
+            read_ahead,
+            puts_ignore_conditions,
+            completes_ignore_conditions,
+        };
         Ok(Self { inner: Arc::new(inner), deadline: None })
     }
 

@@ -1,8 +1,14 @@
 //! Reading an object or one range of it, and going on where a broken connection ended.
 
-use bytes::Bytes;
+use std::ops::Range;
 
-use super::{ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ReadInfo, ReadOptions, S3Store};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ReadInfo, ReadOptions, S3Store,
+    read_ahead::{Pace, ReadAhead, bounded, changed},
+};
 use crate::{
     s3::{Checksum, ChecksumHasher, GetAnswer, Selection},
     transport::{Again, Attempts, ResponseBody, RetryCost, RetryQuota, TransportError},
@@ -78,7 +84,12 @@ pub struct ObjectReader {
     options: ReadOptions,
     info: ReadInfo,
     position: u64,
+    /// Where what is read of `body` ends and `ahead` begins; the end of all where there is none.
+    until: u64,
     body: Option<ResponseBody>,
+    ahead: Option<ReadAhead>,
+    /// `None` where the read is to stay on one connection.
+    pace: Option<Pace>,
     /// What has come but was too large for one piece.
     rest: Bytes,
     /// Bytes of the answer before the first that is wanted, from a server that does not know ranges.
@@ -108,11 +119,11 @@ impl ObjectReader {
             return self.verified().err().map(Err);
         }
         if self.rest.is_empty() {
-            match self.more().await {
+            match self.following().await {
                 Ok(bytes) => self.rest = bytes,
                 Err(error) => {
                     self.position = self.info.end;
-                    self.verifier = None;
+                    (self.verifier, self.ahead) = (None, None);
                     return Some(Err(error));
                 }
             }
@@ -140,6 +151,10 @@ impl ObjectReader {
         let version =
             options.version.clone().or_else(|| Some(meta.version.clone()).filter(|v| !v.is_empty()));
         let if_match = Some(meta.etag.clone()).filter(|etag| !etag.is_empty());
+        // Another connection is asked for the rest of this very object, so it must be known by its ETag.
+        let transfer = store.settings().transfer;
+        let many = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
+        let pace = (many && if_match.is_some()).then(Pace::default);
         let options = ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } };
         Ok(Self {
             store,
@@ -147,7 +162,10 @@ impl ObjectReader {
             options,
             info: ReadInfo { meta, attributes: answer.attributes, start, end },
             position: start,
+            until: end,
             body: Some(answer.body),
+            ahead: None,
+            pace,
             rest: Bytes::new(),
             skip: start - answer.start,
             verifier,
@@ -157,8 +175,74 @@ impl ObjectReader {
     fn empty(store: S3Store, info: ReadInfo) -> Self {
         let options = ReadOptions::default();
         let position = info.start;
-        let (full_key, rest) = (String::new(), Bytes::new());
-        Self { store, full_key, options, info, position, body: None, rest, skip: 0, verifier: None }
+        Self {
+            store,
+            full_key: String::new(),
+            options,
+            info,
+            position,
+            until: position,
+            body: None,
+            ahead: None,
+            pace: None,
+            rest: Bytes::new(),
+            skip: 0,
+            verifier: None,
+        }
+    }
+
+    /// A part of an object that is being read: on one connection, and of nothing but the object that `options` pin.
+    pub(super) async fn part(
+        store: S3Store,
+        full_key: String,
+        options: ReadOptions,
+        range: Range<u64>,
+    ) -> Result<Self, Error> {
+        let selection = options.selecting(&full_key);
+        let range = bounded(range);
+        let answer = store.client().get_object(selection, Some(range), store.deadline).await;
+        let mut reader = Self::new(store, full_key, "", Some(range), &options, answer.map_err(changed)?)?;
+        if reader.options.conditions.if_match != options.conditions.if_match {
+            return Err(replaced());
+        }
+        reader.pace = None;
+        Ok(reader)
+    }
+
+    /// The next wanted bytes, of this connection or of those that read ahead.
+    async fn following(&mut self) -> Result<Bytes, Error> {
+        if self.position < self.until {
+            return self.more().await;
+        }
+        self.body = None;
+        if let Some(ahead) = &mut self.ahead
+            && let Some(piece) = ahead.next().await
+        {
+            return piece;
+        }
+        // Others have taken the memory for reading ahead: the rest comes on one connection.
+        (self.ahead, self.until) = (None, self.info.end);
+        self.resume().await?;
+        self.more().await
+    }
+
+    /// Reads what follows on other connections too, if S3 is what is waited for.
+    fn look_ahead(&mut self, began: Instant, bytes: usize) {
+        let part_size = self.store.settings().transfer.part_size;
+        let Some(pace) = &mut self.pace else { return };
+        if !pace.is_slow(began.elapsed(), bytes, part_size) {
+            return;
+        }
+        *pace = Pace::default();
+        // Where a part of the object begins, as S3 has it if it was uploaded so, and behind what has just come.
+        let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
+        if self.ahead.is_none() && from < self.info.end {
+            let (store, key, options) = (self.store.clone(), self.full_key.clone(), self.options.clone());
+            self.ahead = ReadAhead::begin(store, key, options, from..self.info.end);
+            if self.ahead.is_some() {
+                self.until = from;
+            }
+        }
     }
 
     /// The next wanted bytes of the answer, or of another that goes on from here.
@@ -169,8 +253,12 @@ impl ObjectReader {
         let quota = RetryQuota::default();
         let mut attempts = Attempts::new(&store.settings().retry_config, &quota, store.deadline);
         loop {
+            let began = Instant::now();
             let error = match self.frame().await {
-                Some(Ok(bytes)) => return Ok(bytes),
+                Some(Ok(bytes)) => {
+                    self.look_ahead(began, bytes.len());
+                    return Ok(bytes);
+                }
                 Some(Err(error)) => broken(&error.to_string()),
                 None => broken("it ended before the object did"),
             };
@@ -194,7 +282,7 @@ impl ObjectReader {
             let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
             self.skip -= skipped as u64;
             let _ = bytes.split_to(skipped);
-            let left = usize::try_from(self.info.end - self.position).unwrap_or(usize::MAX);
+            let left = usize::try_from(self.until - self.position).unwrap_or(usize::MAX);
             bytes.truncate(left);
             if !bytes.is_empty() {
                 return Some(Ok(bytes));
@@ -204,22 +292,12 @@ impl ObjectReader {
 
     /// Asks for the rest, of the same object.
     async fn resume(&mut self) -> Result<(), Error> {
-        let range = Some(ByteRange::Bounded { start: self.position, end: self.info.end });
+        let range = Some(bounded(self.position..self.until));
         let selection = self.options.selecting(&self.full_key);
         let answer = self.store.client().get_object(selection, range, self.store.deadline).await;
-        let answer = answer.map_err(|error| match error.kind() {
-            ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound => error
-                .recast(
-                    ErrorKind::ObjectChanged,
-                    "the object was replaced or deleted while it was read: read it anew",
-                ),
-            _ => error,
-        })?;
+        let answer = answer.map_err(changed)?;
         if answer.meta.etag != self.info.meta.etag || answer.start > self.position {
-            return Err(Error::new(
-                ErrorKind::ObjectChanged,
-                "the object was replaced while it was read: read it anew",
-            ));
+            return Err(replaced());
         }
         self.skip = self.position - answer.start;
         self.body = Some(answer.body);
@@ -264,6 +342,10 @@ fn wanted(range: Option<ByteRange>, start: u64, end: u64, size: u64) -> Result<(
         ));
     }
     Ok((first, last))
+}
+
+fn replaced() -> Error {
+    Error::new(ErrorKind::ObjectChanged, "the object was replaced while it was read: read it anew")
 }
 
 fn broken(why: &str) -> Error {

@@ -88,7 +88,7 @@ pub struct TransferSettings {
     pub multipart_threshold: u64,
     /// The size of a part in bytes, 5 MiB to 512 MiB; grown so that 10,000 parts hold the object. Default: 8 MiB.
     pub part_size: u64,
-    /// How many parts of one upload are under way at once, 1 to 100. Default: 10.
+    /// How many parts of one upload, or of one read that waits for S3, are under way at once, 1 to 100. Default: 10.
     pub max_concurrency: usize,
 }
 

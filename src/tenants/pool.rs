@@ -8,7 +8,7 @@ use std::{
 use super::TenantSettings;
 use crate::{
     auth::CallerSettings,
-    store::{Error, ErrorKind, S3Store, StoreSettings},
+    store::{Error, ErrorKind, ReadAheadBudget, S3Store, StoreSettings},
     telemetry::{Metrics, Tasks},
 };
 
@@ -33,13 +33,14 @@ struct Inner {
 struct Builder {
     metrics: Metrics,
     tasks: Tasks,
+    read_ahead: ReadAheadBudget,
 }
 
 impl Pool {
     /// A pool of these tenants. No store is built and nothing is connected yet, so that thousands of tenants
     /// cost nothing until they are used, and one that is set wrong does not keep the others from serving.
     pub fn new(tenants: Vec<TenantSettings>, metrics: Metrics, tasks: Tasks) -> Self {
-        let builder = Arc::new(Builder { metrics, tasks });
+        let builder = Arc::new(Builder { metrics, tasks, read_ahead: ReadAheadBudget::default() });
         let tenants = tenants.into_iter().map(|settings| {
             let tenant = Tenant::new(settings, Arc::clone(&builder));
             (Arc::clone(&tenant.0.name), tenant)
@@ -98,8 +99,9 @@ impl Tenant {
     /// tries again: what was wrong (a certificate file, say) may have been mended meanwhile.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let slot = self.0.stores.get(name)?;
-        let Builder { metrics, tasks } = &*self.0.builder;
-        let build = || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone());
+        let Builder { metrics, tasks, read_ahead } = &*self.0.builder;
+        let build =
+            || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone(), read_ahead.clone());
         Some(slot.store.get_or_build(build))
     }
 }

@@ -13,6 +13,7 @@ mod scripted;
 mod deleting;
 mod life;
 mod reading;
+mod reading_ahead;
 mod requests;
 mod retrying;
 mod writing;

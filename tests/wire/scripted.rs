@@ -9,7 +9,7 @@ use std::{
 use longshore::{
     credentials::{Credentials, ProviderSettings},
     s3::BucketSettings,
-    store::{S3Store, StoreSettings},
+    store::{ReadAheadBudget, S3Store, StoreSettings},
     telemetry::{Metrics, Tasks},
 };
 use tokio::{
@@ -48,6 +48,8 @@ pub(crate) enum Answer {
     Reply(Vec<u8>),
     /// These bytes, after some time.
     Later(std::time::Duration, Vec<u8>),
+    /// These bytes, a hundred at a time with a pause after each.
+    Slowly(std::time::Duration, Vec<u8>),
     /// These bytes, then the connection is closed.
     Cut(Vec<u8>),
     /// These bytes, then nothing until the other side closes.
@@ -144,7 +146,12 @@ impl Scripted {
 }
 
 pub(crate) fn store(settings: StoreSettings) -> S3Store {
-    S3Store::new(settings, Metrics::default(), Tasks::default()).unwrap()
+    sharing(settings, ReadAheadBudget::default())
+}
+
+/// A store that may read ahead as much as `budget` has left.
+pub(crate) fn sharing(settings: StoreSettings, budget: ReadAheadBudget) -> S3Store {
+    S3Store::new(settings, Metrics::default(), Tasks::default(), budget).unwrap()
 }
 
 async fn serve(
@@ -165,6 +172,14 @@ async fn serve(
             Answer::Later(time, bytes) => {
                 tokio::time::sleep(time).await;
                 stream.write_all(&bytes).await.unwrap_or_default();
+            }
+            Answer::Slowly(pause, bytes) => {
+                for piece in bytes.chunks(100) {
+                    if stream.write_all(piece).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(pause).await;
+                }
             }
             Answer::Cut(bytes) => {
                 stream.write_all(&bytes).await.unwrap_or_default();

@@ -1,0 +1,159 @@
+//! A large object on several connections: what follows is read while what comes before is given out.
+
+use std::{collections::VecDeque, ops::Range, time::Duration};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, budget::Share};
+
+/// How long a part may be waited for before more connections are worth their requests: about what one request costs.
+const PATIENCE: Duration = Duration::from_millis(25);
+
+/// Notices that S3, and not the caller, is what a read waits for.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Bytes came after so long a wait. Whether a part of `part` bytes takes too long to come.
+    pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize, part: u64) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        let slow = self.waited >= PATIENCE && self.bytes < part;
+        if self.bytes >= part {
+            *self = Self::default();
+        }
+        slow
+    }
+}
+
+/// The parts of an object that are being read, in order.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    store: S3Store,
+    full_key: String,
+    /// Pinned to the object whose beginning has been read.
+    options: ReadOptions,
+    parts: VecDeque<Part>,
+    /// What no part has been begun of.
+    rest: Range<u64>,
+}
+
+/// A part on a connection of its own. Its bytes are held until they are asked for; dropping it ends the request.
+#[derive(Debug)]
+struct Part {
+    pieces: mpsc::UnboundedReceiver<Result<Bytes, Error>>,
+    _reading: AbortOnDropHandle<()>,
+    _share: Share,
+}
+
+impl ReadAhead {
+    /// Begins to read `rest`, beside a connection that reads what comes before; `None` where no memory is left for it.
+    pub(super) fn begin(
+        store: S3Store,
+        full_key: String,
+        options: ReadOptions,
+        rest: Range<u64>,
+    ) -> Option<Self> {
+        let mut ahead = Self { store, full_key, options, parts: VecDeque::new(), rest };
+        ahead.fill(1);
+        (!ahead.parts.is_empty()).then_some(ahead)
+    }
+
+    /// The next bytes; `None` when every part that was begun has been given out.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        loop {
+            let part = self.parts.front_mut()?;
+            match part.pieces.try_recv() {
+                Ok(piece) => return Some(piece),
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    self.parts.pop_front();
+                    self.fill(0);
+                    continue;
+                }
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            // Only who waits for S3 has more read: a slow caller holds what was under way when it became slow.
+            self.fill(0);
+            if let Some(piece) = self.parts.front_mut()?.pieces.recv().await {
+                return Some(piece);
+            }
+        }
+    }
+
+    /// Begins parts, until as many connections are busy as may be; `others` are, that read nothing of these.
+    fn fill(&mut self, others: usize) {
+        let transfer = self.store.settings().transfer;
+        while !self.rest.is_empty() && self.parts.len() + others < transfer.max_concurrency {
+            let end = self.rest.end.min(self.rest.start.saturating_add(transfer.part_size));
+            let range = self.rest.start..end;
+            let Some(share) = self.store.inner.read_ahead.share(range.end - range.start) else { return };
+            self.rest.start = end;
+            let (sender, pieces) = mpsc::unbounded_channel();
+            let reading =
+                read(self.store.clone(), self.full_key.clone(), self.options.clone(), range, sender);
+            let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(reading));
+            self.parts.push_back(Part { pieces, _reading: reading, _share: share });
+        }
+    }
+}
+
+/// Reads a part. In a box, since a part is read as any object is, and the types would go round in a circle.
+fn read(
+    store: S3Store,
+    full_key: String,
+    options: ReadOptions,
+    range: Range<u64>,
+    pieces: mpsc::UnboundedSender<Result<Bytes, Error>>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let mut reader = match ObjectReader::part(store, full_key, options, range).await {
+            Ok(reader) => reader,
+            Err(error) => return drop(pieces.send(Err(error))),
+        };
+        while let Some(piece) = reader.next().await {
+            if pieces.send(piece).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A failure to go on with an object that had been there.
+pub(super) fn changed(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound => error
+            .recast(
+                ErrorKind::ObjectChanged,
+                "the object was replaced or deleted while it was read: read it anew",
+            ),
+        _ => error,
+    }
+}
+
+/// The request's range of these bytes.
+pub(super) fn bounded(range: Range<u64>) -> ByteRange {
+    ByteRange::Bounded { start: range.start, end: range.end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_waiting_for_few_bytes_is_slow() {
+        let (long, short) = (PATIENCE, Duration::from_micros(10));
+        assert!(Pace::default().is_slow(long, 100, 1000));
+        assert!(!Pace::default().is_slow(long, 1000, 1000), "a part came in that time");
+        let mut pace = Pace::default();
+        assert!((0..100).all(|_| !pace.is_slow(short, 100, 1000)), "a fast server, however long it goes on");
+        let mut pace = Pace::default();
+        assert!(!pace.is_slow(PATIENCE / 2, 10, 1000));
+        assert!(pace.is_slow(PATIENCE / 2, 10, 1000));
+    }
+}

@@ -1,0 +1,122 @@
+use std::time::Duration;
+
+use longshore::{
+    s3::ErrorKind,
+    store::{ReadAheadBudget, ReadOptions, StoreSettings},
+};
+
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, sharing};
+
+const PART: u64 = 1000;
+const SIZE: usize = 10_000;
+
+fn object() -> Vec<u8> {
+    (0..SIZE).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+/// The first and the last byte asked for.
+fn range(seen: &Seen) -> Option<(usize, usize)> {
+    let (first, last) = seen.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().unwrap(), last.parse().unwrap()))
+}
+
+/// An answer that takes its time, as S3 gives each connection only so much.
+fn slowly(seen: &Seen) -> Answer {
+    let object = object();
+    let bytes = match range(seen) {
+        None => bytes(200, &[("etag", "\"e\"")], &object),
+        Some((first, last)) => {
+            let content_range = format!("bytes {first}-{last}/{SIZE}");
+            let headers = [("etag", "\"e\""), ("content-range", content_range.as_str())];
+            bytes(206, &headers, &object[first..=last])
+        }
+    };
+    Answer::Slowly(Duration::from_millis(10), bytes)
+}
+
+fn settings(server: &Scripted, max_concurrency: usize) -> StoreSettings {
+    let mut settings = server.settings();
+    (settings.transfer.part_size, settings.transfer.max_concurrency) = (PART, max_concurrency);
+    settings
+}
+
+/// What a read gives, and the ranges that were asked for after its first request.
+async fn read(server: &Scripted, max_concurrency: usize, budget: u64) -> (Vec<u8>, Vec<(usize, usize)>) {
+    let store = sharing(settings(server, max_concurrency), ReadAheadBudget::new(budget));
+    let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    while let Some(piece) = reader.next().await {
+        data.extend_from_slice(&piece.unwrap());
+    }
+    let seen = server.seen();
+    assert_eq!(range(&seen[0]), None);
+    assert!(seen[1..].iter().all(|seen| seen.header("if-match") == Some("\"e\"")), "of this object only");
+    let mut ranges: Vec<_> = seen[1..].iter().filter_map(range).collect();
+    ranges.sort_unstable();
+    (data, ranges)
+}
+
+#[tokio::test]
+async fn a_slow_read_goes_on_over_many_connections_without_gap_or_overlap() {
+    let server = Scripted::start(|_, seen| slowly(seen)).await;
+    let (data, ranges) = read(&server, 4, 1 << 20).await;
+    assert!(data == object());
+    assert!(ranges.len() > 4, "{ranges:?}");
+    assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{ranges:?}");
+    assert_eq!(ranges.last().unwrap().1, SIZE - 1);
+}
+
+#[tokio::test]
+async fn one_connection_is_enough_where_no_more_are_allowed_or_no_memory_is_left() {
+    for (max_concurrency, budget) in [(1, 1 << 20), (4, 0)] {
+        let server = Scripted::start(|_, seen| slowly(seen)).await;
+        let (data, ranges) = read(&server, max_concurrency, budget).await;
+        assert!(data == object());
+        assert_eq!(ranges, []);
+    }
+}
+
+#[tokio::test]
+async fn a_read_whose_memory_runs_out_on_the_way_goes_on_alone() {
+    let server = Scripted::start(|_, seen| slowly(seen)).await;
+    let (data, ranges) = read(&server, 4, 2 * 1024).await;
+    assert!(data == object());
+    assert!(!ranges.is_empty());
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_meanwhile_is_told() {
+    let server = Scripted::start(|_, seen| match range(seen) {
+        Some((first, _)) if first > 4000 => error(412, "PreconditionFailed"),
+        _ => slowly(seen),
+    })
+    .await;
+    let store = sharing(settings(&server, 4), ReadAheadBudget::default());
+    let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    let failure = loop {
+        match reader.next().await.unwrap() {
+            Ok(piece) => data.extend_from_slice(&piece),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(failure.kind(), ErrorKind::ObjectChanged);
+    assert!(object().starts_with(&data));
+    assert!(reader.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_part_that_breaks_off_goes_on() {
+    let server = Scripted::start(|number, seen| match (slowly(seen), number) {
+        (Answer::Slowly(_, bytes), 2) => Answer::Cut(bytes[..bytes.len() - 300].to_vec()),
+        (answer, _) => answer,
+    })
+    .await;
+    let store = sharing(settings(&server, 4), ReadAheadBudget::default());
+    let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    while let Some(piece) = reader.next().await {
+        data.extend_from_slice(&piece.unwrap());
+    }
+    assert!(data == object());
+}
