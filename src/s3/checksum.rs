@@ -47,6 +47,15 @@ impl ChecksumAlgorithm {
         }
     }
 
+    fn crc(self) -> Option<CrcAlgorithm> {
+        match self {
+            Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            Self::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            Self::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            Self::Sha1 | Self::Sha256 => None,
+        }
+    }
+
     /// What a multipart upload's checksum is computed of: all bytes for the CRCs, the parts' digests for the SHAs.
     pub(crate) fn multipart_type(self) -> ChecksumType {
         match self {
@@ -96,13 +105,10 @@ impl std::fmt::Debug for State {
 impl ChecksumHasher {
     /// A checksum of nothing yet.
     pub(crate) fn new(algorithm: ChecksumAlgorithm) -> Self {
-        let crc = |algorithm| State::Crc(Box::new(CrcDigest::new(algorithm)));
-        let state = match algorithm {
-            ChecksumAlgorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
-            ChecksumAlgorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
-            ChecksumAlgorithm::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
-            ChecksumAlgorithm::Sha1 => State::Sha1(Sha1::new()),
-            ChecksumAlgorithm::Sha256 => State::Sha256(Sha256::new()),
+        let state = match (algorithm, algorithm.crc()) {
+            (_, Some(crc)) => State::Crc(Box::new(CrcDigest::new(crc))),
+            (ChecksumAlgorithm::Sha1, None) => State::Sha1(Sha1::new()),
+            (_, None) => State::Sha256(Sha256::new()),
         };
         Self { algorithm, state }
     }
@@ -112,6 +118,22 @@ impl ChecksumHasher {
         let mut hasher = Self::new(algorithm);
         payload.chunks().for_each(|chunk| hasher.update(chunk));
         hasher.finish()
+    }
+
+    /// The full object's checksum from those of its parts and their lengths in bytes; `None` where a part has none, or
+    /// the algorithm cannot be put together.
+    pub(crate) fn combine<'a>(
+        mut parts: impl Iterator<Item = (Option<&'a Checksum>, u64)>,
+    ) -> Option<Checksum> {
+        let first = parts.next()?.0?;
+        let algorithm = first.algorithm;
+        let crc = algorithm.crc()?;
+        let mut whole = number(&first.value);
+        for (part, len) in parts {
+            let part = part.filter(|part| part.algorithm == algorithm)?;
+            whole = crc_fast::checksum_combine(crc, whole, number(&part.value), len);
+        }
+        Some(Checksum { algorithm, value: crc_value(algorithm, whole), kind: ChecksumType::FullObject })
     }
 
     /// Takes the next bytes.
@@ -125,14 +147,24 @@ impl ChecksumHasher {
 
     /// The checksum of all bytes taken.
     pub(crate) fn finish(self) -> Checksum {
-        let value = match (self.algorithm, self.state) {
-            (ChecksumAlgorithm::Crc64Nvme, State::Crc(digest)) => digest.finalize().to_be_bytes().to_vec(),
-            (_, State::Crc(digest)) => digest.finalize().to_be_bytes()[4..].to_vec(),
-            (_, State::Sha1(digest)) => digest.finalize().to_vec(),
-            (_, State::Sha256(digest)) => digest.finalize().to_vec(),
+        let value = match self.state {
+            State::Crc(digest) => crc_value(self.algorithm, digest.finalize()),
+            State::Sha1(digest) => digest.finalize().to_vec(),
+            State::Sha256(digest) => digest.finalize().to_vec(),
         };
         Checksum { algorithm: self.algorithm, value, kind: ChecksumType::FullObject }
     }
+}
+
+/// A CRC's bytes; one of 32 bits is the lower half of what crc-fast gives.
+fn crc_value(algorithm: ChecksumAlgorithm, crc: u64) -> Vec<u8> {
+    let bytes = crc.to_be_bytes();
+    if algorithm == ChecksumAlgorithm::Crc64Nvme { bytes.to_vec() } else { bytes[4..].to_vec() }
+}
+
+/// A CRC from its bytes.
+fn number(value: &[u8]) -> u64 {
+    value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The checksums that an answer's headers carry. A composite one reads `value-parts`; servers that do not say
@@ -170,6 +202,19 @@ mod tests {
         for (algorithm, value) in published {
             assert_eq!(hex::encode(ChecksumHasher::of(algorithm, &payload).value), value, "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn a_whole_is_put_together_of_its_parts() {
+        let parts: [&'static [u8]; 4] = [b"1234", b"", b"5678", b"9"];
+        for algorithm in ChecksumAlgorithm::ALL {
+            let of = |part: &'static [u8]| ChecksumHasher::of(algorithm, &Bytes::from_static(part).into());
+            let sums: Vec<_> = parts.iter().map(|part| (of(part), part.len() as u64)).collect();
+            let whole = ChecksumHasher::combine(sums.iter().map(|(sum, len)| (Some(sum), *len)));
+            let full = algorithm.multipart_type() == ChecksumType::FullObject;
+            assert_eq!(whole, full.then(|| of(b"123456789")), "{algorithm:?}");
+        }
+        assert!(ChecksumHasher::combine([(None, 1)].into_iter()).is_none());
     }
 
     #[test]

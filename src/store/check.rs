@@ -69,7 +69,7 @@ impl S3Store {
         multipart.start(1, async move {
             store.client().upload_part(&upload, 1, Bytes::from_static(b"1").into(), store.deadline).await
         });
-        multipart.complete(None).await.map(|(meta, _)| meta)
+        multipart.complete().await.map(|(meta, _)| meta)
     }
 }
 

@@ -163,7 +163,7 @@ impl S3Store {
                 copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))
             });
         }
-        multipart.complete(None).await.map(|(meta, _)| meta)
+        multipart.complete().await.map(|(meta, _)| meta)
     }
 
     /// An empty object has no part to copy: it is put anew.

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::{ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store};
-use crate::s3::{Checksum, MultipartUpload, NewObject, Part, WriteCondition, expected_etag};
+use crate::s3::{Checksum, ChecksumHasher, MultipartUpload, NewObject, Part, WriteCondition, expected_etag};
 
 /// A multipart upload. Dropped before its completion it is aborted in S3, in the background.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Multipart {
     condition: WriteCondition,
     in_flight: JoinSet<Result<(Part, u64), Error>>,
     bytes_in_flight: u64,
-    done: Vec<Part>,
+    done: Vec<(Part, u64)>,
     ended: bool,
 }
 
@@ -89,34 +89,44 @@ impl Multipart {
     }
 
     /// Waits for all parts and makes the object; gives its metadata without key and size, and its number of parts.
-    pub(super) async fn complete(mut self, whole: Option<&Checksum>) -> Result<(ObjectMeta, u32), Error> {
+    pub(super) async fn complete(mut self) -> Result<(ObjectMeta, u32), Error> {
         while let Some(part) = self.part_done().await {
             part?;
         }
-        self.done.sort_by_key(|part| part.number);
+        self.done.sort_by_key(|(part, _)| part.number);
+        // The parts have been summed up when they were sent: their bytes need not be looked at again.
+        let whole =
+            ChecksumHasher::combine(self.done.iter().map(|(part, size)| (part.checksum.as_ref(), *size)));
+        let whole = whole.as_ref();
+        let parts: Vec<_> = std::mem::take(&mut self.done).into_iter().map(|(part, _)| part).collect();
         let store = self.store.clone();
         let outcome = store
             .client()
-            .complete_multipart_upload(&self.upload, &self.done, whole, &self.condition, store.deadline)
+            .complete_multipart_upload(&self.upload, &parts, whole, &self.condition, store.deadline)
             .await;
         let meta = match outcome {
             Err(error) if self.condition == WriteCondition::None && error.unclear() => {
-                self.recognise(whole, error).await?
+                self.recognise(&parts, whole, error).await?
             }
             outcome => store.settle(&self.upload.key, &self.object, &self.condition, outcome).await?,
         };
         self.ended = true;
-        Ok((meta, u32::try_from(self.done.len()).unwrap_or(u32::MAX)))
+        Ok((meta, u32::try_from(parts.len()).unwrap_or(u32::MAX)))
     }
 
     /// The completion's answer was lost: the object that is there is ours if it has the checksum of our bytes, or the
     /// ETag of our parts.
-    async fn recognise(&self, whole: Option<&Checksum>, error: Error) -> Result<ObjectMeta, Error> {
+    async fn recognise(
+        &self,
+        parts: &[Part],
+        whole: Option<&Checksum>,
+        error: Error,
+    ) -> Result<ObjectMeta, Error> {
         let current = ReadOptions::default();
         let found =
             self.store.client().head_object(current.selecting(&self.upload.key), self.store.deadline).await;
         let Ok(found) = found else { return Err(error) };
-        let expected = expected_etag(&self.done);
+        let expected = expected_etag(parts);
         let same_etag =
             expected.is_some_and(|etag| etag.trim_matches('"') == found.meta.etag.trim_matches('"'));
         let same_bytes = whole.is_some_and(|checksum| found.meta.checksums.contains(checksum));
@@ -130,7 +140,7 @@ impl Multipart {
         let stopped = |_| Error::new(ErrorKind::Internal, "the upload of a part was stopped");
         let (part, size) = joined.map_err(stopped)??;
         self.bytes_in_flight -= size;
-        self.done.push(part);
+        self.done.push((part, size));
         Ok(())
     }
 }

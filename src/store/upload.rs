@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions,
-    Uploaded, conditional::Carrier, multipart::Multipart, part_buffer::PartBuffer, part_size::PartSizes,
+    ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions, Uploaded,
+    conditional::Carrier, multipart::Multipart, part_buffer::PartBuffer, part_size::PartSizes,
 };
 use crate::s3::{ChecksumHasher, NewObject};
 
@@ -23,8 +23,6 @@ pub struct Upload {
     buffer: PartBuffer,
     received: u64,
     crc32c: ChecksumHasher,
-    /// The whole object's checksum, where S3 wants one at the end of a multipart upload.
-    whole: Option<ChecksumHasher>,
     multipart: Option<Multipart>,
 }
 
@@ -34,8 +32,6 @@ impl S3Store {
         let full_key = self.full_key(key, "spec.key")?;
         self.require_tagging(&options.write.tags)?;
         let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
-        let algorithm = self.client().checksum_for(options.write.checksum_algorithm);
-        let whole = algorithm.filter(|algorithm| algorithm.multipart_type() == ChecksumType::FullObject);
         Ok(Upload {
             store: self.clone(),
             key: key.to_owned(),
@@ -45,7 +41,6 @@ impl S3Store {
             buffer: PartBuffer::default(),
             received: 0,
             crc32c: ChecksumHasher::new(ChecksumAlgorithm::Crc32c),
-            whole: whole.map(ChecksumHasher::new),
             multipart: None,
         })
     }
@@ -66,9 +61,6 @@ impl Upload {
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
         self.crc32c.update(&data);
-        if let Some(whole) = &mut self.whole {
-            whole.update(&data);
-        }
         self.buffer.push(data);
         while self.exceeds_one_put() && self.buffer.len() >= self.next_size()? {
             let size = self.next_size()?;
@@ -106,8 +98,7 @@ impl Upload {
         let Some(multipart) = self.multipart.take() else {
             return Err(Error::new(ErrorKind::Internal, "an upload of many parts has none"));
         };
-        let whole = self.whole.take().map(ChecksumHasher::finish);
-        let (meta, parts) = multipart.complete(whole.as_ref()).await?;
+        let (meta, parts) = multipart.complete().await?;
         let storage_class = std::mem::take(&mut self.options.write.attributes.storage_class);
         let meta = ObjectMeta { key: self.key, size: self.received, storage_class, ..meta };
         Ok(Uploaded { meta, parts })
