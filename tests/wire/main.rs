@@ -10,6 +10,7 @@
 
 mod scripted;
 
+mod damage;
 mod deleting;
 mod life;
 mod reading;
