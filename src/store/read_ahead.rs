@@ -42,6 +42,8 @@ pub(super) struct ReadAhead {
     parts: VecDeque<Part>,
     /// What no part has been begun of.
     rest: Range<u64>,
+    /// How many parts are yet to be followed by another, since the caller had to wait not long ago.
+    eager: usize,
 }
 
 /// A part on a connection of its own. Its bytes are held until they are asked for; dropping it ends the request.
@@ -60,46 +62,57 @@ impl ReadAhead {
         options: ReadOptions,
         rest: Range<u64>,
     ) -> Option<Self> {
-        let mut ahead = Self { store, full_key, options, parts: VecDeque::new(), rest };
-        ahead.fill(1);
+        let most = store.settings().transfer.max_concurrency;
+        let mut ahead = Self { store, full_key, options, parts: VecDeque::new(), rest, eager: most };
+        // The connection that reads what comes before is one of them.
+        while ahead.parts.len() + 1 < most && ahead.begin_part() {}
         (!ahead.parts.is_empty()).then_some(ahead)
     }
 
     /// The next bytes; `None` when every part that was begun has been given out.
+    ///
+    /// A caller that waits has one more part begun, and for a while each part that it has taken is followed by another.
+    /// A slow caller does not wait, and soon holds a part or two.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         loop {
-            let part = self.parts.front_mut()?;
-            match part.pieces.try_recv() {
+            if self.parts.is_empty() {
+                self.begin_part();
+            }
+            match self.parts.front_mut()?.pieces.try_recv() {
                 Ok(piece) => return Some(piece),
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     self.parts.pop_front();
-                    self.fill(0);
+                    if self.eager > 0 {
+                        self.eager -= 1;
+                        self.begin_part();
+                    }
                     continue;
                 }
                 Err(mpsc::error::TryRecvError::Empty) => {}
             }
-            // Only who waits for S3 has more read: a slow caller holds what was under way when it became slow.
-            self.fill(0);
+            self.eager = self.store.settings().transfer.max_concurrency;
+            self.begin_part();
             if let Some(piece) = self.parts.front_mut()?.pieces.recv().await {
                 return Some(piece);
             }
         }
     }
 
-    /// Begins parts, until as many connections are busy as may be; `others` are, that read nothing of these.
-    fn fill(&mut self, others: usize) {
+    /// Begins the next part, if there is one, and a connection and memory for it.
+    fn begin_part(&mut self) -> bool {
         let transfer = self.store.settings().transfer;
-        while !self.rest.is_empty() && self.parts.len() + others < transfer.max_concurrency {
-            let end = self.rest.end.min(self.rest.start.saturating_add(transfer.part_size));
-            let range = self.rest.start..end;
-            let Some(share) = self.store.inner.read_ahead.share(range.end - range.start) else { return };
-            self.rest.start = end;
-            let (sender, pieces) = mpsc::unbounded_channel();
-            let reading =
-                read(self.store.clone(), self.full_key.clone(), self.options.clone(), range, sender);
-            let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(reading));
-            self.parts.push_back(Part { pieces, _reading: reading, _share: share });
+        if self.rest.is_empty() || self.parts.len() >= transfer.max_concurrency {
+            return false;
         }
+        let end = self.rest.end.min(self.rest.start.saturating_add(transfer.part_size));
+        let range = self.rest.start..end;
+        let Some(share) = self.store.inner.read_ahead.share(end - self.rest.start) else { return false };
+        self.rest.start = end;
+        let (sender, pieces) = mpsc::unbounded_channel();
+        let reading = read(self.store.clone(), self.full_key.clone(), self.options.clone(), range, sender);
+        let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(reading));
+        self.parts.push_back(Part { pieces, _reading: reading, _share: share });
+        true
     }
 }
 

@@ -88,8 +88,9 @@ pub(super) struct Head {
 /// The beginning of a chunk, where the message is `field` alone and that is a chunk whose data ends it, as every generated
 /// client writes it; what is left of `message` is then the data. `None` leaves the message as it was.
 pub(super) fn take_head(message: &mut Segments, field: u32) -> Option<Head> {
-    let head = message.peek(LONGEST_HEAD);
-    let mut rest = &head[..];
+    let mut buffer = [0; LONGEST_HEAD];
+    let head = message.peek(&mut buffer);
+    let mut rest = head;
     let in_message = |rest: &[u8]| message.len() - (head.len() - rest.len());
     if take_length(&mut rest, field)? != in_message(rest) {
         return None;

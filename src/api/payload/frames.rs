@@ -63,17 +63,15 @@ impl Segments {
         drop(self.split_to(len));
     }
 
-    /// A copy of the first bytes, at most `most` of them.
-    pub(super) fn peek(&self, most: usize) -> Vec<u8> {
-        let mut copy = Vec::with_capacity(most.min(self.len));
+    /// The first bytes, copied into `buffer`: as many as fit, or all that there are.
+    pub(super) fn peek<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
+        let mut copied = 0;
         for piece in &self.pieces {
-            let wanted = piece.len().min(most - copy.len());
-            copy.extend_from_slice(&piece[..wanted]);
-            if copy.len() == most {
-                break;
-            }
+            let count = piece.len().min(buffer.len() - copied);
+            buffer[copied..copied + count].copy_from_slice(&piece[..count]);
+            copied += count;
         }
-        copy
+        &buffer[..copied]
     }
 
     /// The pieces in order.
@@ -143,9 +141,9 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Frames<B> {
     }
 
     fn take_prefix(&mut self) -> Result<usize, Failure> {
-        let prefix = self.buffered.peek(PREFIX);
+        let mut buffer = [0; PREFIX];
+        let mut prefix = self.buffered.peek(&mut buffer);
         self.buffered.skip(PREFIX);
-        let mut prefix = &prefix[..];
         match prefix.get_u8() {
             0 => {}
             1 => {

@@ -61,8 +61,7 @@ impl Service<Request<Body>> for PayloadService {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (objects, limit) = (Arc::clone(&self.objects), self.limit);
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        match (method, is_compressed(request.headers())) {
+        match (method(request.uri().path()), is_compressed(request.headers())) {
             ("Get", false) => Box::pin(async move {
                 let answer = async { objects.get(unary(request, limit).await?).await };
                 Ok(streaming(answer.await))
@@ -82,6 +81,12 @@ impl Service<Request<Body>> for PayloadService {
             _ => self.inner.call(request),
         }
     }
+}
+
+/// The method's name in `/package.Service/Method`; empty where the path is another.
+fn method(path: &str) -> &str {
+    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(PayloadService::NAME));
+    method.and_then(|path| path.strip_prefix('/')).unwrap_or_default()
 }
 
 fn is_compressed(headers: &HeaderMap) -> bool {
@@ -136,4 +141,19 @@ where
     response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     *response.extensions_mut() = extensions;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_known_by_its_whole_path() {
+        assert_eq!(method("/longshore.v1.ObjectService/Get"), "Get");
+        assert_eq!(method("/longshore.v1.ObjectService/x/Get"), "x/Get");
+        for other in ["/longshore.v1.StoreService/Get", "/longshore.v1.ObjectServices/Get", "/Get", "Get", ""]
+        {
+            assert_eq!(method(other), "", "{other}");
+        }
+    }
 }
