@@ -9,6 +9,9 @@ use crate::{
     stage::{Peer, Stage},
 };
 
+/// Jobs of more requests than this are of small ones.
+const FEW: u64 = 100;
+
 /// Longshore's first, then those of its peers.
 #[derive(Debug)]
 pub(super) struct CpuRow {
@@ -39,7 +42,8 @@ pub(super) fn rows(arguments: &Arguments) -> Vec<CpuRow> {
     rows.extend(puts(arguments));
     rows.extend(walk(arguments));
     let others: Vec<Peer> = arguments.peer_names().map(|name| Peer::Other(name.clone())).collect();
-    for row in &mut rows {
+    // They sign no payloads.
+    for row in rows.iter_mut().filter(|row| row.job.store != "signed") {
         row.beside.extend(others.iter().cloned());
     }
     rows
@@ -69,7 +73,7 @@ fn small_gets(arguments: &Arguments) -> Vec<CpuRow> {
     let get = Job::new(Work::Get, 4 * KIB, arguments.requests());
     let goals = || [goal(Peer::Naive, 0.55, 0.45)];
     let mut rows = vec![
-        row("Get 4 KiB, 1 in flight", &get, goals()),
+        row("Get 4 KiB, 1 in flight", &Job { requests: get.requests / 2, ..get.clone() }, goals()),
         row("Get 4 KiB, 64 in flight on one connection", &get.at_once(64, 1), goals()),
     ];
     for row in &mut rows {
@@ -132,7 +136,7 @@ impl CpuRow {
     pub(super) fn measure(&self, stage: &Stage, results: &mut Results) -> Outcome<()> {
         let mut turns = vec![(Peer::Longshore, self.job.clone())];
         turns.extend(self.goals.iter().map(|goal| (goal.against.clone(), self.job.clone())));
-        turns.extend(self.beside.iter().map(|peer| (peer.clone(), self.job.clone())));
+        turns.extend(self.beside.iter().map(|peer| (peer.clone(), self.job_of(peer))));
         let figures = in_turn(stage, &self.name, &turns, self.caller.as_deref())?;
         for (goal, peer) in self.goals.iter().zip(&figures[1..]) {
             let what = format!("CPU against {}", goal.against);
@@ -141,5 +145,14 @@ impl CpuRow {
         }
         results.figures.extend(figures);
         Ok(())
+    }
+
+    /// Peers in other languages are slow enough for a tenth of the small requests.
+    fn job_of(&self, peer: &Peer) -> Job {
+        let mut job = self.job.clone();
+        if matches!(peer, Peer::Other(_)) && job.requests > FEW {
+            job.requests /= 10;
+        }
+        job
     }
 }
