@@ -32,9 +32,9 @@ impl ReadAheadBudget {
 }
 
 impl Default for ReadAheadBudget {
-    /// 128 MiB: one read at the default `transfer` settings takes up to 72 MiB.
+    /// 64 MiB: what one read at the default `transfer` settings comes near to.
     fn default() -> Self {
-        Self::new(128 * KIB * KIB)
+        Self::new(64 * KIB * KIB)
     }
 }
 
