@@ -26,7 +26,8 @@ use super::{ClientOptions, Payload, RequestBody, ResponseBody, connector::Connec
 
 /// What a connection reads from S3 at most before it is asked for more, in bytes. A caller that reads slowly holds about
 /// five times as much (here, and on its way through HTTP/2): 1,000 of them held 1.8 GiB with hyper's default of 408 KiB, and
-/// 0.3 GiB with this. For a caller that reads fast it costs less than a tenth more processor time.
+/// 0.3 GiB with this. It has a price, a tenth to a fifth more processor time for large objects: hyper bounds what it gathers
+/// for a write by the same figure (docs/BENCHMARKS.md).
 const READ_BUFFER: usize = 64 * 1024;
 
 /// Why no whole answer came.
