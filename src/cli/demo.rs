@@ -95,14 +95,10 @@ impl Demo {
         ServerSettings {
             listen_addr: self.listen,
             health_addr: self.health_listen,
-            tls: None,
             auth: AuthMode::None,
-            reflection: true,
-            max_message_bytes: 4 * 1024 * 1024,
-            max_concurrent_streams: 100,
-            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(10),
-            tenants: vec![TenantSettings { name: TENANT.to_owned(), callers: Vec::new(), stores }],
+            tenants: vec![TenantSettings::new(TENANT, stores)],
+            ..ServerSettings::default()
         }
     }
 }

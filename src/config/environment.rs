@@ -1,6 +1,6 @@
 //! `LONGSHORE_*`: what the server itself is told.
 
-use std::{collections::BTreeMap, fs::File, io::Read, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs::File, io::Read, net::SocketAddr, path::PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -31,6 +31,7 @@ const KNOWN: &[&str] = &[
     "REFLECTION",
     "MAX_MESSAGE_BYTES",
     "MAX_CONCURRENT_STREAMS",
+    "MEMORY_BUDGET",
     "SHUTDOWN_DELAY",
     "SHUTDOWN_GRACE",
     "LOG",
@@ -47,7 +48,6 @@ const LATER: &[&str] = &[
     "UPLOAD_KEY",
     "MAX_CONNECTIONS",
     "MAX_CONNECTION_AGE",
-    "MEMORY_BUDGET",
 ];
 const LATER_PREFIXES: &[&str] = &["JWT_", "KEEPALIVE_"];
 
@@ -55,6 +55,7 @@ const LATER_PREFIXES: &[&str] = &["JWT_", "KEEPALIVE_"];
 const KUBERNETES: &[&str] = &["PORT", "SERVICE"];
 
 const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * 1024 * 1024;
 
 impl Words for AuthMode {
@@ -83,10 +84,9 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
     refuse_unknown(variables, problems);
     let mut parts = Parts { variables, problems };
     let allow_insecure = parts.read::<Flag>("ALLOW_INSECURE").is_some_and(|flag| flag.0);
-    let listen_addr =
-        parts.read("LISTEN_ADDR").map_or(SocketAddr::from(([127, 0, 0, 1], 50051)), |Address(at)| at);
-    let health_addr =
-        parts.read("HEALTH_ADDR").map_or(SocketAddr::from(([127, 0, 0, 1], 9090)), |Address(at)| at);
+    let default = ServerSettings::default();
+    let listen_addr = parts.read("LISTEN_ADDR").map_or(default.listen_addr, |Address(at)| at);
+    let health_addr = parts.read("HEALTH_ADDR").map_or(default.health_addr, |Address(at)| at);
     if listen_addr == health_addr && listen_addr.port() != 0 {
         parts.problems.add(place("HEALTH_ADDR"), "is the same as LONGSHORE_LISTEN_ADDR: give another port");
     }
@@ -95,17 +95,20 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
         health_addr,
         tls: tls(&mut parts),
         auth: auth(&mut parts, listen_addr, allow_insecure),
-        reflection: parts.read::<Flag>("REFLECTION").is_none_or(|flag| flag.0),
+        reflection: parts.read::<Flag>("REFLECTION").map_or(default.reflection, |flag| flag.0),
         max_message_bytes: parts
             .read("MAX_MESSAGE_BYTES")
-            .map_or(4 * 1024 * 1024, |size: Size<{ 64 * KIB }, GIB>| {
+            .map_or(default.max_message_bytes, |size: Size<{ 64 * KIB }, GIB>| {
                 usize::try_from(size.0).unwrap_or(usize::MAX)
             }),
         max_concurrent_streams: parts
             .read("MAX_CONCURRENT_STREAMS")
-            .map_or(100, |number: Number<1, 1_000_000>| number.0),
-        shutdown_delay: parts.read("SHUTDOWN_DELAY").map_or(Duration::ZERO, |Period(time)| time),
-        shutdown_grace: parts.read("SHUTDOWN_GRACE").map_or(Duration::from_secs(30), |Period(time)| time),
+            .map_or(default.max_concurrent_streams, |number: Number<1, 1_000_000>| number.0),
+        memory_budget: parts
+            .read("MEMORY_BUDGET")
+            .map_or(default.memory_budget, |size: Size<{ 16 * MIB }, { 1024 * GIB }>| size.0),
+        shutdown_delay: parts.read("SHUTDOWN_DELAY").map_or(default.shutdown_delay, |Period(time)| time),
+        shutdown_grace: parts.read("SHUTDOWN_GRACE").map_or(default.shutdown_grace, |Period(time)| time),
         tenants: Vec::new(),
     };
     let log = LogSettings {

@@ -186,7 +186,7 @@ fn read_tenant(
     // A key that is no text, or a value that is no mapping, has been noted: nothing more is to be said.
     let settings = match tenant {
         Some(tenant) if key.text().is_some() => tenant.settle(name, spot, base, variables, notes),
-        _ => TenantSettings { name: name.to_owned(), callers: Vec::new(), stores: BTreeMap::new() },
+        _ => TenantSettings::new(name, BTreeMap::new()),
     };
     Candidate { name: name.to_owned(), place, settings, problems: notes.take() }
 }

@@ -16,7 +16,7 @@ use super::{
     path::quoted,
     problem::{Notes, Spot},
     store::Store,
-    values::{Scalar, Text, scalars},
+    values::{Scalar, Size, Text, scalars},
     variables::Variables,
     words::{Word, Words},
 };
@@ -30,6 +30,14 @@ pub(super) struct Tenant {
     client_options: Field<Client>,
     retry_config: Field<RetryConfig>,
     transfer: Field<Transfer>,
+    limits: Field<Limits>,
+}
+
+/// What a tenant may use of the process.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, rename = "limits")]
+struct Limits {
+    max_buffered: Field<Size<MIB, { 1024 * 1024 * MIB }>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -52,6 +60,8 @@ impl Words for Access {
         ("bucket_admin", Self::BucketAdmin),
     ];
 }
+
+const MIB: u64 = 1024 * 1024;
 
 scalars! {
     Digest,
@@ -116,7 +126,8 @@ impl Tenant {
             .into_iter()
             .filter_map(|(name, store)| settle_store(name, store, spot, &layers, variables, notes))
             .collect::<BTreeMap<_, _>>();
-        TenantSettings { name: name.to_owned(), callers, stores }
+        let max_buffered = self.limits.get().and_then(|limits| limits.max_buffered.get()).map(|size| size.0);
+        TenantSettings { name: name.to_owned(), callers, max_buffered, stores }
     }
 }
 

@@ -11,7 +11,8 @@ pub(super) fn key(kind: &str, key: &str) -> Option<&'static str> {
     }
     let listed: &[&str] = match kind {
         "defaults" | "store" => &["limits"],
-        "tenant" => &["limits", "memory"],
+        "tenant" => &["memory"],
+        "limits" => &["max_in_flight", "requests_per_second", "bytes_per_second"],
         "caller" => &["jwt", "san"],
         "config" => {
             let key = key.strip_prefix("aws_").unwrap_or(key);

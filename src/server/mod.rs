@@ -55,12 +55,34 @@ pub struct ServerSettings {
     pub max_message_bytes: usize,
     /// Concurrent calls on one connection. Default: 100.
     pub max_concurrent_streams: u32,
+    /// How many bytes of objects may wait in memory, for uploads until S3 has them and for reads until their callers
+    /// take them. Default: 256 MiB.
+    pub memory_budget: u64,
     /// How long shutdown waits before it refuses new calls, while health already says NOT_SERVING. Default: 0 s.
     pub shutdown_delay: Duration,
     /// How long calls under way may take to end at shutdown. Default: 30 s.
     pub shutdown_grace: Duration,
     /// The tenants.
     pub tenants: Vec<TenantSettings>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            listen_addr: local(50051),
+            health_addr: local(9090),
+            tls: None,
+            auth: AuthMode::Required,
+            reflection: true,
+            max_message_bytes: 4 * 1024 * 1024,
+            max_concurrent_streams: 100,
+            memory_budget: 256 * 1024 * 1024,
+            shutdown_delay: Duration::ZERO,
+            shutdown_grace: Duration::from_secs(30),
+            tenants: Vec::new(),
+        }
+    }
 }
 
 /// Files of a static certificate.
@@ -94,7 +116,7 @@ impl Server {
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
         let health = Health::new(api::SERVICE_NAMES).await;
         let tenants = std::mem::take(&mut settings.tenants);
-        let pool = Pool::new(tenants, metrics.clone(), tasks.clone());
+        let pool = Pool::new(tenants, settings.memory_budget, &metrics, &tasks);
         let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
         let services = Services::new(pool, settings.auth, limits, metrics.clone());
         let routes = routes(services.routes(), &health, settings.reflection)?;

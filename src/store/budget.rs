@@ -1,54 +1,210 @@
-//! Memory for bytes that are read before anybody has asked for them.
+//! Memory for bytes that wait in the process: one budget for all, and a share of it for each tenant.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::telemetry::{Metrics, Reserved, Waiting};
+
 const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
 
-/// How many bytes may be read ahead in the whole process. Cheap to clone; clones share it.
+/// How much of the budget reads may use for what nobody has asked for yet: writes cannot do without memory, reads can.
+const AHEAD: u64 = 4;
+
+/// How many bytes of objects may wait in the whole process. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
-pub struct ReadAheadBudget(Arc<Semaphore>);
+pub struct MemoryBudget {
+    whole: Limit,
+    ahead: Limit,
+    metrics: Metrics,
+}
 
-/// A share of the budget, given back when dropped.
+/// A tenant's share of the budget. Cheap to clone; clones share it.
+///
+/// Whoever waits for memory is served in the order of asking, and holds no memory that only its own going on would
+/// free. So all of the budget can be in use, and everyone gets on as soon as S3 has taken a part.
+#[derive(Debug, Clone)]
+pub struct TenantBudget {
+    process: MemoryBudget,
+    own: Limit,
+}
+
+/// Memory that was asked for, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Share {
-    _permit: OwnedSemaphorePermit,
+pub(super) struct Reservation {
+    _permits: Vec<OwnedSemaphorePermit>,
+    _reserved: Reserved,
 }
 
-impl ReadAheadBudget {
+impl MemoryBudget {
     /// A budget of so many bytes.
-    pub fn new(bytes: u64) -> Self {
-        let kibibytes = usize::try_from(bytes / KIB).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(kibibytes.min(Semaphore::MAX_PERMITS))))
+    pub fn new(bytes: u64, metrics: Metrics) -> Self {
+        metrics.memory_budget(bytes);
+        Self { whole: Limit::new(bytes), ahead: Limit::new(bytes / AHEAD), metrics }
     }
 
-    /// A share of so many bytes, if they are there: nobody waits for one, so nobody can be kept waiting.
-    pub(super) fn share(&self, bytes: u64) -> Option<Share> {
-        let kibibytes = u32::try_from(bytes.div_ceil(KIB)).ok()?;
-        let permit = Arc::clone(&self.0).try_acquire_many_owned(kibibytes).ok()?;
-        Some(Share { _permit: permit })
+    /// A share of at most so many bytes; `None` is all of it.
+    pub fn share(&self, most: Option<u64>) -> TenantBudget {
+        let own = most.map_or_else(|| self.whole.clone(), Limit::new);
+        TenantBudget { process: self.clone(), own }
     }
 }
 
-impl Default for ReadAheadBudget {
-    /// 64 MiB: what one read at the default `transfer` settings comes near to.
+impl Default for MemoryBudget {
+    /// 256 MiB, counted in metrics of its own.
     fn default() -> Self {
-        Self::new(64 * KIB * KIB)
+        Self::new(256 * MIB, Metrics::default())
     }
+}
+
+impl TenantBudget {
+    /// Memory for so many bytes, once it is there. More than the whole share is the whole share: an upload whose part is
+    /// larger gets on by itself.
+    pub(super) async fn reserve(&self, bytes: u64) -> Reservation {
+        let bytes = bytes.min(self.own.bytes()).min(self.process.whole.bytes());
+        if let Some(reservation) = self.try_reserve(bytes, &[]) {
+            return reservation;
+        }
+        let waiting: Waiting = self.process.metrics.memory_awaited();
+        let mut permits = Vec::new();
+        for limit in self.limits() {
+            permits.extend(limit.take(bytes).await);
+        }
+        drop(waiting);
+        self.reservation(permits, bytes)
+    }
+
+    /// Memory for so many bytes that nobody has asked for yet, if it is there.
+    pub(super) fn reserve_ahead(&self, bytes: u64) -> Option<Reservation> {
+        self.try_reserve(bytes, &[&self.process.ahead])
+    }
+
+    fn try_reserve(&self, bytes: u64, also: &[&Limit]) -> Option<Reservation> {
+        let limits = self.limits().chain(also.iter().copied());
+        let permits = limits.map(|limit| limit.try_take(bytes)).collect::<Option<Vec<_>>>()?;
+        Some(self.reservation(permits, bytes))
+    }
+
+    /// The tenant's first: whoever waits for the whole budget is not kept waiting by its own tenant afterwards.
+    fn limits(&self) -> impl Iterator<Item = &Limit> {
+        let own = (!Arc::ptr_eq(&self.own.free, &self.process.whole.free)).then_some(&self.own);
+        own.into_iter().chain([&self.process.whole])
+    }
+
+    fn reservation(&self, permits: Vec<OwnedSemaphorePermit>, bytes: u64) -> Reservation {
+        Reservation { _permits: permits, _reserved: self.process.metrics.memory_reserved(bytes) }
+    }
+}
+
+impl Default for TenantBudget {
+    /// All of a budget of its own.
+    fn default() -> Self {
+        MemoryBudget::default().share(None)
+    }
+}
+
+/// A number of bytes that can be taken and given back, counted in KiB.
+#[derive(Debug, Clone)]
+struct Limit {
+    free: Arc<Semaphore>,
+    kibibytes: u32,
+}
+
+impl Limit {
+    fn new(bytes: u64) -> Self {
+        let kibibytes = kibibytes(bytes).min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
+        Self { free: Arc::new(Semaphore::new(kibibytes as usize)), kibibytes }
+    }
+
+    fn bytes(&self) -> u64 {
+        u64::from(self.kibibytes) * KIB
+    }
+
+    /// Waits its turn; first come, first served.
+    async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        // It fails only for a closed semaphore, and this one never is.
+        Arc::clone(&self.free).acquire_many_owned(kibibytes(bytes)).await.ok()
+    }
+
+    fn try_take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_many_owned(kibibytes(bytes)).ok()
+    }
+}
+
+fn kibibytes(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
+    fn budget(bytes: u64) -> MemoryBudget {
+        MemoryBudget::new(bytes, Metrics::default())
+    }
+
     #[test]
-    fn shares_come_back() {
-        let budget = ReadAheadBudget::new(10 * KIB);
-        let share = budget.share(6 * KIB).unwrap();
-        assert!(budget.share(5 * KIB).is_none());
-        drop(share);
-        assert!(budget.clone().share(10 * KIB).is_some());
-        assert!(budget.share(u64::MAX).is_none());
+    fn reading_ahead_gets_a_quarter_and_never_waits() {
+        let tenant = budget(40 * KIB).share(None);
+        let ahead = tenant.reserve_ahead(10 * KIB).unwrap();
+        assert!(tenant.reserve_ahead(1).is_none());
+        drop(ahead);
+        assert!(tenant.clone().reserve_ahead(10 * KIB).is_some());
+        assert!(tenant.reserve_ahead(u64::MAX).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_its_share_and_leaves_the_rest_to_others() {
+        let budget = budget(10 * KIB);
+        let (one, other) = (budget.share(Some(6 * KIB)), budget.share(Some(6 * KIB)));
+        let held = one.reserve(6 * KIB).await;
+        assert!(one.reserve(KIB).now_or_never().is_none(), "its share is used up");
+        assert!(other.reserve(5 * KIB).now_or_never().is_none(), "so is the budget, but for 4 KiB");
+        let rest = other.reserve(4 * KIB).now_or_never().unwrap();
+        drop((held, rest));
+        assert!(one.reserve(6 * KIB).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_first_is_served_first() {
+        let tenant = budget(10 * KIB).share(None);
+        let held = tenant.reserve(8 * KIB).await;
+        let mut large = Box::pin(tenant.reserve(9 * KIB));
+        assert!((&mut large).now_or_never().is_none());
+        assert!(tenant.reserve(KIB).now_or_never().is_none(), "a small one does not push in");
+        drop(held);
+        assert!(large.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_the_share_gets_all_of_it() {
+        let budget = budget(10 * KIB);
+        let tenant = budget.share(Some(4 * KIB));
+        let _held = tenant.reserve(u64::MAX).await;
+        assert!(budget.share(None).reserve(6 * KIB).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn it_is_seen_in_metrics() {
+        let metrics = Metrics::default();
+        let tenant = MemoryBudget::new(8 * KIB, metrics.clone()).share(None);
+        let held = tenant.reserve(6 * KIB).await;
+        let mut waits = Box::pin(tenant.reserve(6 * KIB));
+        assert!((&mut waits).now_or_never().is_none());
+        let shown = |name: &str, value: &str| {
+            let text = metrics.render();
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+            assert!(line.ends_with(value), "{line}");
+        };
+        shown("longshore_memory_budget_bytes", " 8192");
+        shown("longshore_memory_reserved_bytes", " 6144");
+        shown("longshore_memory_waiting", " 1");
+        drop(held);
+        waits.await;
+        shown("longshore_memory_reserved_bytes", " 0");
+        shown("longshore_memory_waiting", " 0");
     }
 }

@@ -44,9 +44,9 @@ impl S3Store {
             run(steps, "update_condition", refused(self.probe_put(&key, &other))).await;
         }
         remember(steps, &self.inner.puts_ignore_conditions);
-        let completes = self.probe_complete(&key, WriteCondition::Absent);
+        let completes = Box::pin(self.probe_complete(&key, WriteCondition::Absent));
         if run(steps, "multipart_create_condition", refused(completes)).await {
-            let completes = self.probe_complete(&key, other());
+            let completes = Box::pin(self.probe_complete(&key, other()));
             run(steps, "multipart_update_condition", refused(completes)).await;
         }
         remember(steps, &self.inner.completes_ignore_conditions);
@@ -66,7 +66,7 @@ impl S3Store {
         let (object, key) = (NewObject::default(), full_key.to_owned());
         let mut multipart = Multipart::begin(self, key, object, condition, None).await?;
         let (store, upload) = (self.clone(), multipart.upload().clone());
-        multipart.start(1, async move {
+        multipart.parts.start(1, async move {
             store.client().upload_part(&upload, 1, Bytes::from_static(b"1").into(), store.deadline).await
         });
         multipart.complete().await.map(|(meta, _)| meta)

@@ -152,12 +152,12 @@ impl S3Store {
         let mut multipart =
             Multipart::begin(self, job.destination.to_owned(), object, condition, None).await?;
         for range in parts(job.head.meta.size) {
-            while multipart.parts_in_flight() >= self.settings().transfer.max_concurrency {
-                multipart.part_done().await.transpose()?;
+            while multipart.parts.under_way() >= self.settings().transfer.max_concurrency {
+                multipart.parts.one_done().await.transpose()?;
             }
             let (store, upload, source) = (self.clone(), multipart.upload().clone(), job.pinned.clone());
             let number = multipart.next_number();
-            multipart.start(0, async move {
+            multipart.parts.start(0, async move {
                 let client = store.client();
                 let copied = client.upload_part_copy(&upload, number, &source, range, store.deadline).await;
                 copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))

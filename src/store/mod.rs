@@ -11,6 +11,7 @@ mod multipart;
 mod options;
 mod part_buffer;
 mod part_size;
+mod parts;
 mod put;
 mod ranges;
 mod read;
@@ -27,7 +28,7 @@ pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
     ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
-pub use budget::ReadAheadBudget;
+pub use budget::{MemoryBudget, TenantBudget};
 pub use options::*;
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
@@ -56,7 +57,7 @@ struct Inner {
     settings: StoreSettings,
     client: Client,
     tasks: Tasks,
-    read_ahead: ReadAheadBudget,
+    budget: TenantBudget,
     /// A check found that the server ignores conditions on PutObject.
     puts_ignore_conditions: AtomicBool,
     /// A check found that the server ignores conditions on CompleteMultipartUpload.
@@ -69,7 +70,7 @@ impl S3Store {
         settings: StoreSettings,
         metrics: Metrics,
         tasks: Tasks,
-        read_ahead: ReadAheadBudget,
+        budget: TenantBudget,
     ) -> Result<Self, Error> {
         let http = HttpClient::new(&settings.client_options)
             .map_err(|message| Error::new(ErrorKind::StoreMisconfigured, message))?;
@@ -78,14 +79,8 @@ impl S3Store {
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, metrics)?;
         let (puts_ignore_conditions, completes_ignore_conditions) =
             (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Inner {
-            settings,
-            client,
-            tasks,
-            read_ahead,
-            puts_ignore_conditions,
-            completes_ignore_conditions,
-        };
+        let inner =
+            Inner { settings, client, tasks, budget, puts_ignore_conditions, completes_ignore_conditions };
         Ok(Self { inner: Arc::new(inner), deadline: None })
     }
 

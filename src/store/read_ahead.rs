@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, budget::Share};
+use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, budget::Reservation};
 
 /// How long a part may be waited for before more connections are worth their requests: about what one request costs.
 const PATIENCE: Duration = Duration::from_millis(25);
@@ -51,7 +51,7 @@ pub(super) struct ReadAhead {
 struct Part {
     pieces: mpsc::UnboundedReceiver<Result<Bytes, Error>>,
     _reading: AbortOnDropHandle<()>,
-    _share: Share,
+    _memory: Reservation,
 }
 
 impl ReadAhead {
@@ -106,12 +106,12 @@ impl ReadAhead {
         }
         let end = self.rest.end.min(self.rest.start.saturating_add(transfer.part_size));
         let range = self.rest.start..end;
-        let Some(share) = self.store.inner.read_ahead.share(end - self.rest.start) else { return false };
+        let Some(memory) = self.store.inner.budget.reserve_ahead(end - self.rest.start) else { return false };
         self.rest.start = end;
         let (sender, pieces) = mpsc::unbounded_channel();
         let reading = read(self.store.clone(), self.full_key.clone(), self.options.clone(), range, sender);
         let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(reading));
-        self.parts.push_back(Part { pieces, _reading: reading, _share: share });
+        self.parts.push_back(Part { pieces, _reading: reading, _memory: memory });
         true
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions, Uploaded,
-    conditional::Carrier, multipart::Multipart, part_buffer::PartBuffer, part_size::PartSizes,
+    conditional::Carrier, multipart::Multipart, part_size::PartSizes, parts::Filling,
 };
 use crate::s3::{ChecksumHasher, NewObject};
 
@@ -12,7 +12,8 @@ use crate::s3::{ChecksumHasher, NewObject};
 /// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
 ///
 /// It holds in memory the part that fills and those under way: no part, and all parts under way together, are larger
-/// than the store's `part_size × max_concurrency`, or 128 MiB where that is less.
+/// than the store's `part_size × max_concurrency`, or 128 MiB where that is less. Beyond 256 KiB all of that is memory of
+/// the tenant's share of the budget, and waited for where it is used up.
 #[derive(Debug)]
 pub struct Upload {
     store: S3Store,
@@ -20,7 +21,7 @@ pub struct Upload {
     full_key: String,
     options: UploadOptions,
     sizes: PartSizes,
-    buffer: PartBuffer,
+    filling: Filling,
     received: u64,
     crc32c: ChecksumHasher,
     multipart: Option<Multipart>,
@@ -38,7 +39,7 @@ impl S3Store {
             full_key,
             sizes,
             options,
-            buffer: PartBuffer::default(),
+            filling: Filling::new(self.inner.budget.clone()),
             received: 0,
             crc32c: ChecksumHasher::new(ChecksumAlgorithm::Crc32c),
             multipart: None,
@@ -51,8 +52,9 @@ impl Upload {
     /// caller's. After an error the upload is over.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         if let Some(multipart) = &mut self.multipart {
-            multipart.parts_done()?;
+            multipart.parts.note_done()?;
         }
+        let room = self.room()?;
         self.received += data.len() as u64;
         if let Some(size) = self.options.size
             && self.received > size
@@ -61,8 +63,8 @@ impl Upload {
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
         self.crc32c.update(&data);
-        self.buffer.push(data);
-        while self.exceeds_one_put() && self.buffer.len() >= self.next_size()? {
+        self.filling.push(data, room).await;
+        while self.exceeds_one_put() && self.filling.len() >= self.next_size()? {
             let size = self.next_size()?;
             self.start_part(size).await?;
         }
@@ -72,27 +74,23 @@ impl Upload {
     /// Waits until a part has failed, so that it is noticed while the caller is silent. Never ends while all is well;
     /// may be dropped without losing anything.
     pub async fn failed(&mut self) -> Error {
-        while let Some(multipart) = &mut self.multipart {
-            match multipart.part_done().await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => return error,
-                None => break,
-            }
+        match &mut self.multipart {
+            Some(multipart) => multipart.parts.failed().await,
+            None => std::future::pending().await,
         }
-        std::future::pending().await
     }
 
     /// Holds what has come against `claim`, writes what is left, and makes the object visible.
     pub async fn finish(mut self, claim: UploadClaim) -> Result<Uploaded, Error> {
         self.verify(claim)?;
         if !self.exceeds_one_put() {
-            let payload = self.buffer.take(u64::MAX).into();
+            let (payload, _memory) = self.filling.take(u64::MAX).into_parts();
             let options = std::mem::take(&mut self.options.write);
             let meta = self.store.put_payload(&self.full_key, payload, options).await?;
             return Ok(Uploaded { meta: S3Store::named(meta, &self.key), parts: 0 });
         }
-        while self.buffer.len() > 0 {
-            let size = self.next_size()?.min(self.buffer.len());
+        while self.filling.len() > 0 {
+            let size = self.next_size()?.min(self.filling.len());
             self.start_part(size).await?;
         }
         let Some(multipart) = self.multipart.take() else {
@@ -112,25 +110,23 @@ impl Upload {
         self.sizes.of(self.multipart.as_ref().map_or(1, Multipart::next_number))
     }
 
+    /// How many bytes the part that fills needs memory for: all that may come before it is known whether one put will do.
+    fn room(&self) -> Result<u64, Error> {
+        let threshold = self.store.settings().transfer.multipart_threshold;
+        let part = self.next_size()?;
+        let most = if self.multipart.is_some() { part } else { part.max(threshold) };
+        let in_parts = self.received - self.filling.len();
+        let left = self.options.size.map_or(u64::MAX, |size| size.saturating_sub(in_parts));
+        Ok(most.min(left))
+    }
+
     async fn start_part(&mut self, size: u64) -> Result<(), Error> {
         if self.multipart.is_none() {
             self.multipart = Some(self.begin().await?);
         }
-        let most_parts = self.store.settings().transfer.max_concurrency;
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
-        while multipart.parts_in_flight() >= most_parts
-            || (multipart.parts_in_flight() > 0
-                && multipart.bytes_in_flight() + size > self.sizes.most_held())
-        {
-            multipart.part_done().await.transpose()?;
-        }
-        let payload = self.buffer.take(size).into();
-        let (store, upload, number) =
-            (self.store.clone(), multipart.upload().clone(), multipart.next_number());
-        multipart.start(size, async move {
-            store.client().upload_part(&upload, number, payload, store.deadline).await
-        });
-        Ok(())
+        let (upload, number) = (multipart.upload().clone(), multipart.next_number());
+        multipart.parts.send(&self.store, &upload, number, self.filling.take(size), &self.sizes).await
     }
 
     async fn begin(&mut self) -> Result<Multipart, Error> {

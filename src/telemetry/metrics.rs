@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
 };
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
@@ -17,6 +17,9 @@ mod name {
     pub(super) const S3_ATTEMPTS: &str = "longshore.s3.attempts";
     pub(super) const S3_RETRIES: &str = "longshore.s3.retries";
     pub(super) const OBJECT_BYTES: &str = "longshore.object.bytes";
+    pub(super) const MEMORY_BUDGET: &str = "longshore.memory.budget_bytes";
+    pub(super) const MEMORY_RESERVED: &str = "longshore.memory.reserved_bytes";
+    pub(super) const MEMORY_WAITING: &str = "longshore.memory.waiting";
 
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
@@ -67,6 +70,9 @@ struct Instruments {
     s3_attempts: Counter<u64>,
     s3_retries: Counter<u64>,
     object_bytes: Counter<u64>,
+    memory_budget: Gauge<u64>,
+    memory_reserved: UpDownCounter<i64>,
+    memory_waiting: UpDownCounter<i64>,
 }
 
 /// Counts a call as in flight until dropped.
@@ -75,6 +81,17 @@ pub struct InFlight {
     counter: UpDownCounter<i64>,
     method: [KeyValue; 1],
 }
+
+/// Counts bytes as reserved until dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    counter: UpDownCounter<i64>,
+    bytes: i64,
+}
+
+/// Counts somebody as waiting for memory until dropped.
+#[derive(Debug)]
+pub struct Waiting(UpDownCounter<i64>);
 
 impl Metrics {
     /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label: pass known names
@@ -110,6 +127,24 @@ impl Metrics {
     /// An S3 `operation` is tried again.
     pub fn s3_retry(&self, operation: &'static str) {
         self.0.s3_retries.add(1, &[KeyValue::new(name::OPERATION, operation)]);
+    }
+
+    /// So many bytes of objects may wait in memory.
+    pub fn memory_budget(&self, bytes: u64) {
+        self.0.memory_budget.record(bytes, &[]);
+    }
+
+    /// So many bytes of that are spoken for.
+    pub fn memory_reserved(&self, bytes: u64) -> Reserved {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.0.memory_reserved.add(bytes, &[]);
+        Reserved { counter: self.0.memory_reserved.clone(), bytes }
+    }
+
+    /// Somebody waits for some of it.
+    pub fn memory_awaited(&self) -> Waiting {
+        self.0.memory_waiting.add(1, &[]);
+        Waiting(self.0.memory_waiting.clone())
     }
 
     /// All of it in Prometheus's text format (version 0.0.4).
@@ -167,9 +202,33 @@ impl Instruments {
                 .u64_counter(name::OBJECT_BYTES)
                 .with_description("Bytes of objects passed on, by direction.")
                 .build(),
+            memory_budget: meter
+                .u64_gauge(name::MEMORY_BUDGET)
+                .with_description("How many bytes of objects may wait in memory.")
+                .build(),
+            memory_reserved: meter
+                .i64_up_down_counter(name::MEMORY_RESERVED)
+                .with_description("Bytes of the memory budget that are spoken for.")
+                .build(),
+            memory_waiting: meter
+                .i64_up_down_counter(name::MEMORY_WAITING)
+                .with_description("Transfers that wait for some of the memory budget.")
+                .build(),
             registry,
             _provider: provider,
         }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.counter.add(-self.bytes, &[]);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
     }
 }
 

@@ -5,5 +5,5 @@ mod metrics;
 mod tasks;
 
 pub use logs::{LogFormat, LogSettings, LogSettingsError, check_filter, init as init_logs};
-pub use metrics::{Direction, InFlight, Metrics};
+pub use metrics::{Direction, InFlight, Metrics, Reserved, Waiting};
 pub use tasks::Tasks;

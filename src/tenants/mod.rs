@@ -15,6 +15,16 @@ pub struct TenantSettings {
     pub name: String,
     /// Who may act for it.
     pub callers: Vec<CallerSettings>,
+    /// How many bytes of the process's memory budget it may hold at once; `None` is all of it, or half where it is not the
+    /// only tenant.
+    pub max_buffered: Option<u64>,
     /// Its stores by name.
     pub stores: BTreeMap<String, StoreSettings>,
+}
+
+impl TenantSettings {
+    /// A tenant with these stores, for which nobody may act yet.
+    pub fn new(name: &str, stores: BTreeMap<String, StoreSettings>) -> Self {
+        Self { name: name.to_owned(), callers: Vec::new(), max_buffered: None, stores }
+    }
 }

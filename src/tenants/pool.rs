@@ -8,7 +8,7 @@ use std::{
 use super::TenantSettings;
 use crate::{
     auth::CallerSettings,
-    store::{Error, ErrorKind, ReadAheadBudget, S3Store, StoreSettings},
+    store::{Error, ErrorKind, MemoryBudget, S3Store, StoreSettings, TenantBudget},
     telemetry::{Metrics, Tasks},
 };
 
@@ -25,24 +25,29 @@ struct Inner {
     name: Arc<str>,
     callers: Vec<CallerSettings>,
     stores: BTreeMap<String, Slot>,
-    builder: Arc<Builder>,
+    builder: Builder,
 }
 
-/// What every store shares.
+/// What the stores of a tenant share.
 #[derive(Debug)]
 struct Builder {
     metrics: Metrics,
     tasks: Tasks,
-    read_ahead: ReadAheadBudget,
+    budget: TenantBudget,
 }
 
 impl Pool {
-    /// A pool of these tenants. No store is built and nothing is connected yet, so that thousands of tenants
-    /// cost nothing until they are used, and one that is set wrong does not keep the others from serving.
-    pub fn new(tenants: Vec<TenantSettings>, metrics: Metrics, tasks: Tasks) -> Self {
-        let builder = Arc::new(Builder { metrics, tasks, read_ahead: ReadAheadBudget::default() });
+    /// A pool of these tenants, which share `memory` bytes for objects' bytes that wait. No store is built and nothing is
+    /// connected yet, so that thousands of tenants cost nothing until they are used, and one that is set wrong does not
+    /// keep the others from serving.
+    pub fn new(tenants: Vec<TenantSettings>, memory: u64, metrics: &Metrics, tasks: &Tasks) -> Self {
+        let budget = MemoryBudget::new(memory, metrics.clone());
+        // One tenant's callers that stop in the middle of their uploads must not keep all others waiting.
+        let share = (tenants.len() > 1).then_some(memory / 2);
         let tenants = tenants.into_iter().map(|settings| {
-            let tenant = Tenant::new(settings, Arc::clone(&builder));
+            let budget = budget.share(settings.max_buffered.or(share));
+            let builder = Builder { metrics: metrics.clone(), tasks: tasks.clone(), budget };
+            let tenant = Tenant::new(settings, builder);
             (Arc::clone(&tenant.0.name), tenant)
         });
         Self(Arc::new(tenants.collect()))
@@ -60,7 +65,7 @@ impl Pool {
 }
 
 impl Tenant {
-    fn new(settings: TenantSettings, builder: Arc<Builder>) -> Self {
+    fn new(settings: TenantSettings, builder: Builder) -> Self {
         let stores = settings
             .stores
             .into_iter()
@@ -99,9 +104,8 @@ impl Tenant {
     /// tries again: what was wrong (a certificate file, say) may have been mended meanwhile.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let slot = self.0.stores.get(name)?;
-        let Builder { metrics, tasks, read_ahead } = &*self.0.builder;
-        let build =
-            || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone(), read_ahead.clone());
+        let Builder { metrics, tasks, budget } = &self.0.builder;
+        let build = || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone(), budget.clone());
         Some(slot.store.get_or_build(build))
     }
 }

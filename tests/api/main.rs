@@ -43,7 +43,7 @@ fn caller(name: &str, access: &[Access], stores: Option<&[&str]>) -> CallerSetti
 
 fn tenant(name: &str, callers: Vec<CallerSettings>, stores: &[&str]) -> TenantSettings {
     let stores: BTreeMap<_, _> = stores.iter().map(|store| ((*store).to_owned(), settings())).collect();
-    TenantSettings { name: name.to_owned(), callers, stores }
+    TenantSettings { callers, ..TenantSettings::new(name, stores) }
 }
 
 /// A store with everything in it that nobody may see.
@@ -68,7 +68,7 @@ fn pool() -> Pool {
     ];
     let acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
     let zeta = tenant("zeta", vec![caller("both", &[Access::Read], None)], &["default"]);
-    Pool::new(vec![zeta, acme], Metrics::default(), Tasks::default())
+    Pool::new(vec![zeta, acme], 1 << 28, &Metrics::default(), &Tasks::default())
 }
 
 fn routes(auth: AuthMode) -> Routes {

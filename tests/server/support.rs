@@ -1,6 +1,6 @@
 //! A server that runs beside the test, and callers of it.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path};
 
 use longshore::{
     auth::AuthMode,
@@ -27,14 +27,8 @@ pub(crate) fn settings() -> ServerSettings {
     ServerSettings {
         listen_addr: SocketAddr::from(ANY_PORT),
         health_addr: SocketAddr::from(ANY_PORT),
-        tls: None,
         auth: AuthMode::None,
-        reflection: true,
-        max_message_bytes: 4 * 1024 * 1024,
-        max_concurrent_streams: 100,
-        shutdown_delay: Duration::ZERO,
-        shutdown_grace: Duration::from_secs(30),
-        tenants: Vec::new(),
+        ..ServerSettings::default()
     }
 }
 

@@ -12,14 +12,14 @@ use longshore::{
     credentials::{Credentials, ProviderSettings},
     embedded::Embedded,
     s3::{BucketSettings, ChecksumAlgorithm, ErrorKind},
-    store::{ReadAheadBudget, ReadOptions, S3Store, StoreSettings, UploadClaim, UploadOptions, WriteOptions},
+    store::{ReadOptions, S3Store, StoreSettings, UploadClaim, UploadOptions, WriteOptions},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use crate::scripted::sharing;
+use crate::scripted::store;
 
 const MIB: usize = 1024 * 1024;
 
@@ -90,7 +90,7 @@ async fn line() -> Line {
     let mut settings = StoreSettings::new(bucket, ProviderSettings::Static(keys));
     settings.client_options.allow_http = true;
     settings.client_options.pool_max_idle_per_host = 0;
-    Line { store: sharing(settings, ReadAheadBudget::default()), flips, _embedded: embedded, _folder: folder }
+    Line { store: store(settings), flips, _embedded: embedded, _folder: folder }
 }
 
 impl Line {

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use longshore::{
     s3::ErrorKind,
-    store::{ReadAheadBudget, ReadOptions, StoreSettings},
+    store::{MemoryBudget, ReadOptions, StoreSettings},
+    telemetry::Metrics,
 };
 
-use crate::scripted::{Answer, Scripted, Seen, bytes, error, sharing};
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, sharing, store};
 
 const PART: u64 = 1000;
 const SIZE: usize = 10_000;
@@ -42,7 +43,8 @@ fn settings(server: &Scripted, max_concurrency: usize) -> StoreSettings {
 
 /// What a read gives, and the ranges that were asked for after its first request.
 async fn read(server: &Scripted, max_concurrency: usize, budget: u64) -> (Vec<u8>, Vec<(usize, usize)>) {
-    let store = sharing(settings(server, max_concurrency), ReadAheadBudget::new(budget));
+    let budget = MemoryBudget::new(budget, Metrics::default()).share(None);
+    let store = sharing(settings(server, max_concurrency), budget);
     let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
     let mut data = Vec::new();
     while let Some(piece) = reader.next().await {
@@ -79,7 +81,7 @@ async fn one_connection_is_enough_where_no_more_are_allowed_or_no_memory_is_left
 #[tokio::test]
 async fn a_read_whose_memory_runs_out_on_the_way_goes_on_alone() {
     let server = Scripted::start(|_, seen| slowly(seen)).await;
-    let (data, ranges) = read(&server, 4, 2 * 1024).await;
+    let (data, ranges) = read(&server, 4, 8 * 1024).await;
     assert!(data == object());
     assert!(!ranges.is_empty());
 }
@@ -91,7 +93,7 @@ async fn an_object_that_is_replaced_meanwhile_is_told() {
         _ => slowly(seen),
     })
     .await;
-    let store = sharing(settings(&server, 4), ReadAheadBudget::default());
+    let store = store(settings(&server, 4));
     let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
     let mut data = Vec::new();
     let failure = loop {
@@ -112,7 +114,7 @@ async fn a_part_that_breaks_off_goes_on() {
         (answer, _) => answer,
     })
     .await;
-    let store = sharing(settings(&server, 4), ReadAheadBudget::default());
+    let store = store(settings(&server, 4));
     let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
     let mut data = Vec::new();
     while let Some(piece) = reader.next().await {

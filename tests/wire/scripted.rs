@@ -9,7 +9,7 @@ use std::{
 use longshore::{
     credentials::{Credentials, ProviderSettings},
     s3::BucketSettings,
-    store::{ReadAheadBudget, S3Store, StoreSettings},
+    store::{S3Store, StoreSettings, TenantBudget},
     telemetry::{Metrics, Tasks},
 };
 use tokio::{
@@ -146,11 +146,11 @@ impl Scripted {
 }
 
 pub(crate) fn store(settings: StoreSettings) -> S3Store {
-    sharing(settings, ReadAheadBudget::default())
+    sharing(settings, TenantBudget::default())
 }
 
 /// A store that may read ahead as much as `budget` has left.
-pub(crate) fn sharing(settings: StoreSettings, budget: ReadAheadBudget) -> S3Store {
+pub(crate) fn sharing(settings: StoreSettings, budget: TenantBudget) -> S3Store {
     S3Store::new(settings, Metrics::default(), Tasks::default(), budget).unwrap()
 }
 

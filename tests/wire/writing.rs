@@ -1,10 +1,14 @@
 use bytes::Bytes;
 use longshore::{
     s3::{ChecksumAlgorithm, ErrorKind},
-    store::{CopyIfNotExists, CopyOptions, UploadClaim, UploadOptions, Uploaded, WriteMode, WriteOptions},
+    store::{
+        CopyIfNotExists, CopyOptions, MemoryBudget, S3Store, UploadClaim, UploadOptions, Uploaded, WriteMode,
+        WriteOptions,
+    },
+    telemetry::Metrics,
 };
 
-use crate::scripted::{Answer, Scripted, Seen, error, reply, store};
+use crate::scripted::{Answer, Scripted, Seen, error, reply, sharing, store};
 
 const MIB: usize = 1024 * 1024;
 const CREATED: &str =
@@ -326,4 +330,32 @@ async fn a_server_that_puts_parts_together_for_long_is_not_asked_again() {
     upload.write(Bytes::from(vec![7; 9 * MIB])).await.unwrap();
     assert_eq!(upload.finish(UploadClaim::default()).await.unwrap().meta.etag, "\"done-2\"");
     assert_eq!(server.seen().iter().filter(|seen| is_complete(seen)).count(), 1);
+}
+
+#[tokio::test]
+async fn uploads_that_need_more_memory_than_there_is_wait_for_each_other_and_all_end() {
+    let server = multipart(|_, _| reply(200, &[], COMPLETED)).await;
+    let metrics = Metrics::default();
+    // Room for two parts, and for three of the eight uploads to fill one at a time.
+    let budget = MemoryBudget::new(11 * MIB as u64, metrics.clone());
+    let mut settings = server.settings();
+    (settings.transfer.part_size, settings.transfer.multipart_threshold) = (5 << 20, 0);
+    let store = sharing(settings, budget.share(None));
+    let upload = |store: S3Store| async move {
+        let mut upload = store.upload("k", UploadOptions::default()).unwrap();
+        for _ in 0..12 {
+            upload.write(Bytes::from(vec![7; MIB])).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        upload.finish(UploadClaim::default()).await.unwrap()
+    };
+    let uploads = futures::future::join_all((0..8).map(|_| upload(store.clone()))).await;
+    assert!(uploads.iter().all(|uploaded| (uploaded.parts, uploaded.meta.size) == (3, 12 << 20)));
+    assert_eq!(reserved(&metrics), 0);
+}
+
+fn reserved(metrics: &Metrics) -> u64 {
+    let text = metrics.render();
+    let line = text.lines().find(|line| line.starts_with("longshore_memory_reserved_bytes")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
 }

@@ -88,7 +88,7 @@ tenants:
       Default: {}
       empty:
       number: 3
-    limits: {}
+    limits: {max_in_flight: 5, max_buffered: 1KiB}
   good:
     stores: {s: {bucket: some-bucket, credential_provider: {type: anonymous}}}
 ";
@@ -119,7 +119,8 @@ FILE:22: tenants.acme.stores.Default: has no credentials: give access_key_id and
 FILE:22: tenants.acme.stores.Default: names no bucket: give `url`, such as s3://BUCKET/PREFIX, or `bucket`
 FILE:23: tenants.acme.stores.empty: has no value: give one or leave the key out
 FILE:24: tenants.acme.stores.number: is a number, should be a mapping
-FILE:25: tenants.acme.limits: is not supported by this version
+FILE:25: tenants.acme.limits.max_in_flight: is not supported by this version
+FILE:25: tenants.acme.limits.max_buffered: is 1024 bytes, should be from 1.0 MiB to 1.0 TiB
 ";
 
 #[test]

@@ -110,7 +110,7 @@ impl House {
         ]);
         servers.push(elsewhere);
         stores.values_mut().for_each(change);
-        let tenant = TenantSettings { name: "t".to_owned(), callers: Vec::new(), stores };
+        let tenant = TenantSettings::new("t", stores);
         let server = Server::bind(settings(vec![tenant])).await.unwrap();
         let address = format!("http://{}", server.listen_addr());
         let (stop, stopped) = oneshot::channel();
@@ -145,13 +145,9 @@ pub(crate) fn settings(tenants: Vec<TenantSettings>) -> ServerSettings {
     ServerSettings {
         listen_addr: "127.0.0.1:0".parse().unwrap(),
         health_addr: "127.0.0.1:0".parse().unwrap(),
-        tls: None,
         auth: AuthMode::None,
-        reflection: true,
-        max_message_bytes: 4 * 1024 * 1024,
-        max_concurrent_streams: 100,
-        shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::from_secs(5),
         tenants,
+        ..ServerSettings::default()
     }
 }

@@ -1,0 +1,172 @@
+//! Parts of a multipart upload: the one that fills, those under way, and those that S3 has.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::{
+    Error, ErrorKind, S3Store, TenantBudget, budget::Reservation, part_buffer::PartBuffer,
+    part_size::PartSizes,
+};
+use crate::{
+    s3::{MultipartUpload, Part},
+    transport::Payload,
+};
+
+/// How many bytes an upload may hold before it needs memory of the budget: as much as its stream's window, which the
+/// connection holds anyway. So small uploads never wait for large ones.
+const FREE: u64 = 256 * 1024;
+
+/// The bytes that are not a part yet. Memory for a whole part is reserved before it fills: uploads that each held half
+/// of one, and no memory left for the other half, would wait for each other for ever.
+#[derive(Debug)]
+pub(super) struct Filling {
+    budget: TenantBudget,
+    buffer: PartBuffer,
+    reservation: Option<Reservation>,
+}
+
+/// A part that is full, with the memory reserved for it.
+#[derive(Debug)]
+pub(super) struct Full {
+    payload: Payload,
+    reservation: Option<Reservation>,
+}
+
+impl Filling {
+    pub(super) fn new(budget: TenantBudget) -> Self {
+        Self { budget, buffer: PartBuffer::default(), reservation: None }
+    }
+
+    /// How many bytes are in it.
+    pub(super) fn len(&self) -> u64 {
+        self.buffer.len()
+    }
+
+    /// Takes the next bytes; waits for memory for `room` bytes in all where there is none yet.
+    pub(super) async fn push(&mut self, data: Bytes, room: u64) {
+        if self.reservation.is_none() && self.buffer.len() + data.len() as u64 > FREE {
+            self.reservation = Some(self.budget.reserve(room).await);
+        }
+        self.buffer.push(data);
+    }
+
+    /// The first `size` bytes, or all if there are fewer.
+    pub(super) fn take(&mut self, size: u64) -> Full {
+        Full { payload: self.buffer.take(size).into(), reservation: self.reservation.take() }
+    }
+}
+
+impl Full {
+    /// The bytes, for a request that is over before the memory is given back.
+    pub(super) fn into_parts(self) -> (Payload, Option<Reservation>) {
+        (self.payload, self.reservation)
+    }
+}
+
+/// Parts under way and parts that S3 has. Dropped, it drops the requests for parts under way.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    under_way: JoinSet<Result<(Part, u64), Error>>,
+    bytes_under_way: u64,
+    done: Vec<(Part, u64)>,
+}
+
+impl Parts {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.done.len() + self.under_way.len()
+    }
+
+    /// How many of them are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Sends a part, once there is room beside those under way.
+    pub(super) async fn send(
+        &mut self,
+        store: &S3Store,
+        upload: &MultipartUpload,
+        number: u32,
+        part: Full,
+        sizes: &PartSizes,
+    ) -> Result<(), Error> {
+        let size = part.payload.len();
+        let most = store.settings().transfer.max_concurrency;
+        while self.under_way() >= most
+            || (self.under_way() > 0 && self.bytes_under_way + size > sizes.most_held())
+        {
+            self.one_done().await.transpose()?;
+        }
+        let (store, upload, (payload, reservation)) = (store.clone(), upload.clone(), part.into_parts());
+        self.start(size, async move {
+            let part = store.client().upload_part(&upload, number, payload, store.deadline).await;
+            drop(reservation);
+            part
+        });
+        Ok(())
+    }
+
+    /// Starts a part of `size` bytes.
+    pub(super) fn start(
+        &mut self,
+        size: u64,
+        part: impl Future<Output = Result<Part, Error>> + Send + 'static,
+    ) {
+        self.bytes_under_way += size;
+        self.under_way.spawn(async move { Ok((part.await?, size)) }.in_current_span());
+    }
+
+    /// Waits for one part to end; `None` if none is under way. May be dropped without losing a part.
+    pub(super) async fn one_done(&mut self) -> Option<Result<(), Error>> {
+        let joined = self.under_way.join_next().await?;
+        Some(self.record(joined))
+    }
+
+    /// Waits until a part has failed. Never ends while all is well; may be dropped without losing a part.
+    pub(super) async fn failed(&mut self) -> Error {
+        loop {
+            match self.one_done().await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return error,
+                None => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Notes the parts that have ended, without waiting.
+    pub(super) fn note_done(&mut self) -> Result<(), Error> {
+        while let Some(joined) = self.under_way.try_join_next() {
+            self.record(joined)?;
+        }
+        Ok(())
+    }
+
+    /// All parts with their sizes in bytes, in order, once none is under way.
+    pub(super) async fn all_done(&mut self) -> Result<Vec<(Part, u64)>, Error> {
+        while let Some(part) = self.one_done().await {
+            part?;
+        }
+        self.done.sort_by_key(|(part, _)| part.number);
+        Ok(std::mem::take(&mut self.done))
+    }
+
+    /// Stops the parts under way, and waits until they have.
+    pub(super) async fn stop(&mut self) {
+        self.under_way.shutdown().await;
+    }
+
+    fn record(
+        &mut self,
+        joined: Result<Result<(Part, u64), Error>, tokio::task::JoinError>,
+    ) -> Result<(), Error> {
+        let stopped = |_| Error::new(ErrorKind::Internal, "the upload of a part was stopped");
+        let (part, size) = joined.map_err(stopped)??;
+        self.bytes_under_way -= size;
+        self.done.push((part, size));
+        Ok(())
+    }
+}
