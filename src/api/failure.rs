@@ -36,6 +36,15 @@ pub(crate) enum Failure {
         /// The largest message taken, in bytes.
         limit: usize,
     },
+    /// The bytes of an upload do not go on where S3 has left off.
+    UploadOffset {
+        /// Where they were said to go on.
+        offset: u64,
+        /// Where they do.
+        persisted: u64,
+    },
+    /// There are several replicas, and no key by which all of them can read an upload's id.
+    UploadKeyRequired,
     /// tonic could not read the caller's next message, or the caller is gone.
     Stream(Status),
 }
@@ -49,6 +58,11 @@ impl Failure {
     /// A message that is not in protobuf's encoding, or of other types than its fields.
     pub(crate) fn undecodable(error: &prost::DecodeError) -> Self {
         Self::Malformed(error.to_string().into())
+    }
+
+    /// A defect.
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::Store(Error::new(ErrorKind::Internal, message))
     }
 
     /// The bytes of `what` do not have the CRC-32C that the caller gave for them.
@@ -74,6 +88,10 @@ impl Failure {
             Self::MessageTooLarge { .. } => {
                 (Code::ResourceExhausted, ErrorReason::MessageTooLarge, Side::Caller)
             }
+            Self::UploadOffset { .. } => (Code::OutOfRange, ErrorReason::UploadOffsetMismatch, Side::Caller),
+            Self::UploadKeyRequired => {
+                (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Side::Operator)
+            }
             Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Side::Caller),
         }
     }
@@ -88,6 +106,10 @@ impl Failure {
             Self::NotImplemented(method) => format!("this release does not have {method} yet"),
             Self::Malformed(why) => format!("the message cannot be read: {why}"),
             Self::MessageTooLarge { limit } => status::message_too_large(&limit.to_string()),
+            Self::UploadOffset { offset, persisted } => {
+                format!("`spec.offset` is {offset}, and S3 has {persisted} bytes: go on from there")
+            }
+            Self::UploadKeyRequired => "LONGSHORE_UPLOAD_KEY is not set, and with more than one replica no other could go on with an upload".to_owned(),
             Self::Stream(status) => status.message().to_owned(),
         }
     }
@@ -110,7 +132,10 @@ impl Failure {
             Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
                 draft.label("access", access.as_str()).label("store", store).labels(labels).build()
             }
-            Self::Refused(_) | Self::Malformed(_) => draft.labels(labels).build(),
+            Self::UploadOffset { persisted, .. } => {
+                draft.label("persisted_size", persisted.to_string()).labels(labels).build()
+            }
+            Self::Refused(_) | Self::Malformed(_) | Self::UploadKeyRequired => draft.labels(labels).build(),
             Self::StoreNotFound(store) => {
                 let draft = draft.resource("longshore.v1.Store", &store);
                 draft.label("store", store).labels(labels).build()

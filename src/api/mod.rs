@@ -11,26 +11,39 @@ mod page_token;
 mod payload;
 pub mod status;
 mod stores;
+mod upload;
 
 pub use call::{CallContext, CallFacts};
+pub use upload::UploadKeys;
 
 use std::sync::Arc;
 
 use tonic::{codec::CompressionEncoding, service::Routes};
 
-use self::{gate::Gate, object::Objects, payload::PayloadService, stores::Stores};
+use self::{
+    gate::Gate,
+    object::Objects,
+    payload::{PayloadService, WritePayloadService},
+    stores::Stores,
+    upload::Uploads,
+};
 use crate::{
     auth::{AuthMode, Authenticator},
     pb::{
         object_service_server::{self, ObjectServiceServer},
         store_service_server::{self, StoreServiceServer},
+        upload_service_server::{self, UploadServiceServer},
     },
     telemetry::Metrics,
     tenants::{Pool, Tenant},
 };
 
 /// The full names of the services that [`Services::routes`] serves, for health.
-pub const SERVICE_NAMES: &[&str] = &[object_service_server::SERVICE_NAME, store_service_server::SERVICE_NAME];
+pub const SERVICE_NAMES: &[&str] = &[
+    object_service_server::SERVICE_NAME,
+    store_service_server::SERVICE_NAME,
+    upload_service_server::SERVICE_NAME,
+];
 
 /// What bounds a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +52,41 @@ pub struct Limits {
     pub max_message_bytes: usize,
 }
 
+/// What seals upload ids, and who else has to read them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UploadSettings {
+    /// The keys; `None` is one of this process's own.
+    pub keys: Option<UploadKeys>,
+    /// How many processes serve the same callers. Default: 1. With more, there is no UploadService without keys.
+    pub replicas: u32,
+}
+
+impl Default for UploadSettings {
+    fn default() -> Self {
+        Self { keys: None, replicas: 1 }
+    }
+}
+
 /// Every service of the API.
 #[derive(Debug, Clone)]
 pub struct Services {
     gate: Gate,
+    uploads: UploadSettings,
     limits: Limits,
 }
 
 impl Services {
     /// The services over the stores of `pool`, for the callers that its tenants declare.
-    pub fn new(pool: Pool, auth: AuthMode, limits: Limits, metrics: Metrics) -> Self {
+    pub fn new(
+        pool: Pool,
+        auth: AuthMode,
+        limits: Limits,
+        uploads: UploadSettings,
+        metrics: Metrics,
+    ) -> Self {
         let callers = pool.tenants().map(|tenant: &Tenant| (tenant.name(), tenant.callers()));
         let authenticator = Authenticator::new(auth, callers);
-        Self { gate: Gate::new(pool, authenticator, metrics), limits }
+        Self { gate: Gate::new(pool, authenticator, metrics), uploads, limits }
     }
 
     /// The services, each at its path.
@@ -64,9 +99,15 @@ impl Services {
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(limit);
         let objects = PayloadService::new(objects, generated, limit);
-        let stores = StoreServiceServer::new(Stores::new(self.gate))
+        let stores = StoreServiceServer::new(Stores::new(self.gate.clone()))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(limit);
-        Routes::new(objects).add_service(stores)
+        let UploadSettings { keys, replicas } = self.uploads;
+        let uploads = Arc::new(Uploads::new(self.gate, keys, replicas));
+        let generated = UploadServiceServer::from_arc(Arc::clone(&uploads))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(limit);
+        let uploads = WritePayloadService::new(uploads, generated, limit);
+        Routes::new(objects).add_service(stores).add_service(uploads)
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     credentials::{Credentials, ProviderSettings},
     embedded::{Embedded, EmbeddedError},
     s3::BucketSettings,
-    server::{Server, ServerError, ServerSettings},
+    server::{Server, ServerError, ServerSettings, UploadKeys, UploadSettings},
     store::StoreSettings,
     telemetry::{self, LogSettings},
     tenants::TenantSettings,
@@ -97,6 +97,7 @@ impl Demo {
             health_addr: self.health_listen,
             auth: AuthMode::None,
             shutdown_grace: Duration::from_secs(10),
+            uploads: UploadSettings { keys: Some(UploadKeys::random()), replicas: 1 },
             tenants: vec![TenantSettings::new(TENANT, stores)],
             ..ServerSettings::default()
         }

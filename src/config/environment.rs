@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     auth::AuthMode,
-    server::{ServerSettings, TlsFiles},
+    server::{ServerSettings, TlsFiles, UploadKeys, UploadSettings},
     telemetry::{self, LogFormat, LogSettings},
 };
 
 use super::{
     nearest::suggestion,
     problem::{Place, Problems},
-    values::{Address, Flag, Number, Period, Size, Text},
+    values::{Address, Flag, Number, Period, Scalar, Size, Text, scalars},
     variables::{NotText, Variables},
     words::{Word, Words},
 };
@@ -32,6 +32,8 @@ const KNOWN: &[&str] = &[
     "MAX_MESSAGE_BYTES",
     "MAX_CONCURRENT_STREAMS",
     "MEMORY_BUDGET",
+    "UPLOAD_KEY",
+    "REPLICAS",
     "SHUTDOWN_DELAY",
     "SHUTDOWN_GRACE",
     "LOG",
@@ -42,10 +44,8 @@ const KNOWN: &[&str] = &[
 const LATER: &[&str] = &[
     "ADMIN_ADDR",
     "ADMIN_TOKEN",
-    "REPLICAS",
     "RELOAD_INTERVAL",
     "TLS_CLIENT_CA",
-    "UPLOAD_KEY",
     "MAX_CONNECTIONS",
     "MAX_CONNECTION_AGE",
 ];
@@ -64,6 +64,24 @@ impl Words for AuthMode {
 
 impl Words for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+scalars! {
+    Keys,
+}
+
+/// The keys of upload ids.
+#[derive(Clone)]
+struct Keys(UploadKeys);
+
+impl Scalar for Keys {
+    fn expected() -> String {
+        "32 random bytes in base64".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
 }
 
 /// What the variables say.
@@ -107,6 +125,12 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
         memory_budget: parts
             .read("MEMORY_BUDGET")
             .map_or(default.memory_budget, |size: Size<{ 16 * MIB }, { 1024 * GIB }>| size.0),
+        uploads: UploadSettings {
+            keys: parts.read("UPLOAD_KEY").map(|Keys(keys)| keys),
+            replicas: parts
+                .read("REPLICAS")
+                .map_or(default.uploads.replicas, |number: Number<1, 10_000>| number.0),
+        },
         shutdown_delay: parts.read("SHUTDOWN_DELAY").map_or(default.shutdown_delay, |Period(time)| time),
         shutdown_grace: parts.read("SHUTDOWN_GRACE").map_or(default.shutdown_grace, |Period(time)| time),
         tenants: Vec::new(),

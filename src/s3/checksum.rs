@@ -76,6 +76,12 @@ impl ChecksumType {
 }
 
 impl Checksum {
+    /// The checksum of a part, as XML carries it; `None` if it is none.
+    pub(super) fn of_part(algorithm: ChecksumAlgorithm, text: &str) -> Option<Self> {
+        let value = STANDARD.decode(text).ok()?;
+        Some(Self { algorithm, value, kind: ChecksumType::FullObject })
+    }
+
     /// The header's value.
     pub(super) fn encoded(&self) -> String {
         STANDARD.encode(&self.value)

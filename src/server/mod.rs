@@ -36,6 +36,7 @@ use crate::{
     tenants::{Pool, TenantSettings},
 };
 
+pub use crate::api::{UploadKeys, UploadSettings};
 pub use error::ServerError;
 
 /// What the server itself is told (environment, prefix `LONGSHORE_`).
@@ -58,6 +59,8 @@ pub struct ServerSettings {
     /// How many bytes of objects may wait in memory, for uploads until S3 has them and for reads until their callers
     /// take them. Default: 256 MiB.
     pub memory_budget: u64,
+    /// What seals the ids of uploads that outlive a process.
+    pub uploads: UploadSettings,
     /// How long shutdown waits before it refuses new calls, while health already says NOT_SERVING. Default: 0 s.
     pub shutdown_delay: Duration,
     /// How long calls under way may take to end at shutdown. Default: 30 s.
@@ -78,6 +81,7 @@ impl Default for ServerSettings {
             max_message_bytes: 4 * 1024 * 1024,
             max_concurrent_streams: 100,
             memory_budget: 256 * 1024 * 1024,
+            uploads: UploadSettings::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(30),
             tenants: Vec::new(),
@@ -116,9 +120,14 @@ impl Server {
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
         let health = Health::new(api::SERVICE_NAMES).await;
         let tenants = std::mem::take(&mut settings.tenants);
+        if settings.uploads.keys.is_none() {
+            tracing::warn!(
+                "LONGSHORE_UPLOAD_KEY is not set: no upload of UploadService can be gone on with after this process has ended"
+            );
+        }
         let pool = Pool::new(tenants, settings.memory_budget, &metrics, &tasks);
         let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
-        let services = Services::new(pool, settings.auth, limits, metrics.clone());
+        let services = Services::new(pool, settings.auth, limits, settings.uploads.clone(), metrics.clone());
         let routes = routes(services.routes(), &health, settings.reflection)?;
         Ok(Self { settings, tls, grpc, plain, routes, health, metrics, tasks })
     }

@@ -72,8 +72,12 @@ impl S3Store {
 
     /// The id that a conditional write carries, unless the store says that it carries none.
     pub(super) fn write_id_for(&self, condition: &WriteCondition) -> Option<String> {
-        let wanted = *condition != WriteCondition::None && self.settings().write_id;
-        wanted.then(|| format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
+        if *condition == WriteCondition::None { None } else { self.new_write_id() }
+    }
+
+    /// An id that no other write carries, unless the store says that writes carry none.
+    pub(super) fn new_write_id(&self) -> Option<String> {
+        self.settings().write_id.then(|| format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
     }
 
     /// What came of a conditional write. One whose answer was lost may have taken effect, and its retry then meets its

@@ -17,6 +17,7 @@ mod ranges;
 mod read;
 mod read_ahead;
 mod rename;
+mod resumable;
 mod settings;
 mod upload;
 
@@ -32,6 +33,7 @@ pub use budget::{MemoryBudget, TenantBudget};
 pub use options::*;
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
+pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadWriter, UploadsPage};
 pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
 pub use upload::Upload;
 

@@ -53,6 +53,12 @@ impl Multipart {
         self.ended = true;
         Ok((meta, u32::try_from(parts.len()).unwrap_or(u32::MAX)))
     }
+
+    /// Leaves the upload in S3 to whoever goes on with it.
+    pub(super) fn leave(mut self) -> MultipartUpload {
+        self.ended = true;
+        self.upload.clone()
+    }
 }
 
 impl S3Store {

@@ -38,27 +38,36 @@ impl PartSizes {
         let base = asked.unwrap_or(transfer.part_size);
         if !(MIN_PART..=most_held).contains(&base) {
             let most = most_held / MIB;
-            let message =
-                format!("spec.part_size is {base} bytes, and must be 5 MiB to {most} MiB in this store");
-            return Err(Error::invalid_field("spec.part_size", message));
+            let message = format!("part_size is {base} bytes, and must be 5 MiB to {most} MiB in this store");
+            return Err(Error::invalid_field("part_size", message));
         }
         let Some(size) = size else { return Ok(Self { base, grows: true, most_held }) };
         let needed = size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(MIB);
         if needed > most_held {
             let message = format!(
-                "spec.size is {size} bytes, which needs parts of {} MiB, and the store's transfer.part_size allows {} MiB",
+                "size is {size} bytes, which needs parts of {} MiB, and the store's transfer.part_size allows {} MiB",
                 needed / MIB,
                 most_held / MIB
             );
-            return Err(Error::invalid_field("spec.size", message));
+            return Err(Error::invalid_field("size", message));
         }
         Ok(Self { base: base.max(needed), grows: false, most_held })
+    }
+
+    /// Sizes as [`PartSizes::new`] gave them once.
+    pub(super) fn scheduled(base: u64, grows: bool, most_held: u64) -> Self {
+        Self { base, grows, most_held }
+    }
+
+    /// The size of the first part.
+    pub(super) fn base(&self) -> u64 {
+        self.base
     }
 
     /// The size of part `number`, counted from 1.
     pub(super) fn of(&self, number: u32) -> Result<u64, Error> {
         if number > MAX_PARTS {
-            let message = "the object has more bytes than 10,000 parts hold: give spec.size, so that parts can be larger";
+            let message = "the object has more bytes than 10,000 parts hold: give its size at the start, so that parts can be larger";
             return Err(Error::new(ErrorKind::TooManyParts, message));
         }
         let doublings = if self.grows { number.saturating_sub(1) / STEP } else { 0 };
@@ -99,10 +108,10 @@ mod tests {
     #[test]
     fn what_a_caller_asks_for_is_bounded_by_the_store() {
         for part_size in [0, MIN_PART - 1, LEAST_HELD + 1] {
-            assert_eq!(sizes(None, Some(part_size)).unwrap_err().field(), Some("spec.part_size"));
+            assert_eq!(sizes(None, Some(part_size)).unwrap_err().field(), Some("part_size"));
         }
         for size in [1300 * GIB, u64::MAX / 2, u64::MAX] {
-            assert_eq!(sizes(Some(size), None).unwrap_err().field(), Some("spec.size"));
+            assert_eq!(sizes(Some(size), None).unwrap_err().field(), Some("size"));
         }
         let roomy = TransferSettings { part_size: 512 * MIB, ..TransferSettings::default() };
         let sizes = PartSizes::new(Some(5 * 1024 * GIB), None, roomy).unwrap();

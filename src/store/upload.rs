@@ -32,7 +32,8 @@ impl S3Store {
     pub fn upload(&self, key: &str, options: UploadOptions) -> Result<Upload, Error> {
         let full_key = self.full_key(key, "spec.key")?;
         self.require_tagging(&options.write.tags)?;
-        let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
+        let sizes =
+            PartSizes::new(options.size, options.part_size, self.settings().transfer).map_err(in_the_spec)?;
         Ok(Upload {
             store: self.clone(),
             key: key.to_owned(),
@@ -154,5 +155,14 @@ impl Upload {
         }
         let message = "the bytes that have come do not have the crc32c given in finish";
         Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("finish.crc32c"))
+    }
+}
+
+/// What is wrong with a size, where the sizes are in the upload's spec.
+fn in_the_spec(error: Error) -> Error {
+    match error.field() {
+        Some("size") => error.with_field("spec.size"),
+        Some("part_size") => error.with_field("spec.part_size"),
+        _ => error,
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use longshore::{
-    api::{CallContext, Limits, Services},
+    api::{CallContext, Limits, Services, UploadSettings},
     auth::{Access, AuthMode, CallerSettings},
     credentials::{Credentials, ProviderSettings},
     pb::{
@@ -72,7 +72,14 @@ fn pool() -> Pool {
 }
 
 fn routes(auth: AuthMode) -> Routes {
-    Services::new(pool(), auth, Limits { max_message_bytes: 1024 }, Metrics::default()).routes()
+    Services::new(
+        pool(),
+        auth,
+        Limits { max_message_bytes: 1024 },
+        UploadSettings::default(),
+        Metrics::default(),
+    )
+    .routes()
 }
 
 fn objects(auth: AuthMode) -> ObjectServiceClient<Routes> {

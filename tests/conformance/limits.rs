@@ -17,6 +17,8 @@ pub(crate) enum Ability {
     LineFeedInKey,
     /// A key that begins with a slash.
     LeadingSlash,
+    /// The checksums of parts in ListParts.
+    PartChecksums,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[

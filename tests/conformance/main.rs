@@ -21,5 +21,6 @@ mod keys;
 mod limits;
 mod listing;
 mod reading;
+mod resuming;
 mod uploading;
 mod writing;

@@ -8,15 +8,19 @@ mod settings;
 mod write;
 
 pub(crate) use list::{list_options, page_size, walk_options};
-pub(crate) use object::{attributes_message, check_chunk, chunk, duration, object_meta, object_metas};
+pub(crate) use object::{
+    attributes_message, check_chunk, chunk, duration, object_meta, object_metas, timestamp,
+};
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
-pub(crate) use write::{attributes, claim, mode, mode_name, tags, upload_options, write_options};
+pub(crate) use write::{
+    attributes, claim, mode, mode_name, start_options, tags, upload_options, write_options,
+};
 
 use super::failure::Failure;
 
 /// A size, offset or count from the wire, where it is signed because many languages have no other integers.
-fn unsigned(value: i64, field: &str) -> Result<u64, Failure> {
+pub(crate) fn unsigned(value: i64, field: &str) -> Result<u64, Failure> {
     u64::try_from(value).map_err(|_| Failure::field(field.to_owned(), format!("{value} is negative")))
 }
 

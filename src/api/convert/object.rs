@@ -74,7 +74,8 @@ pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: signed(duration.as_secs()), nanos: nanos(duration) }
 }
 
-fn timestamp(time: SystemTime) -> Timestamp {
+/// An instant.
+pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     // S3 is younger than 1970.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp { seconds: signed(since.as_secs()), nanos: nanos(since) }

@@ -40,6 +40,15 @@ pub(crate) fn upload_options(spec: pb::UploadSpec) -> Result<UploadOptions, Fail
     Ok(UploadOptions { write, size, part_size })
 }
 
+/// How an upload over several calls is written. What it may replace is said at its end.
+pub(crate) fn start_options(message: pb::StartUploadRequest) -> Result<UploadOptions, Failure> {
+    Ok(UploadOptions {
+        size: message.size.map(|size| unsigned(size, "size")).transpose()?,
+        part_size: message.part_size.map(|size| unsigned(size, "part_size")).transpose()?,
+        write: write_options(message.attributes, message.tags, None, message.checksum_algorithm)?,
+    })
+}
+
 /// What the caller computed over the whole upload.
 pub(crate) fn claim(finish: pb::UploadFinish) -> Result<UploadClaim, Failure> {
     let size = finish.size.map(|size| unsigned(size, "finish.size")).transpose()?;

@@ -28,6 +28,12 @@ pub(crate) struct Pieces {
     pub(crate) data: Vec<Bytes>,
 }
 
+impl From<pb::Chunk> for Pieces {
+    fn from(pb::Chunk { crc32c, data }: pb::Chunk) -> Self {
+        Self { crc32c, data: vec![data] }
+    }
+}
+
 impl TryFrom<pb::UploadRequest> for UploadMessage {
     type Error = Failure;
 
@@ -35,9 +41,7 @@ impl TryFrom<pb::UploadRequest> for UploadMessage {
         use pb::upload_request::Message;
         match request.message {
             Some(Message::Spec(spec)) => Ok(Self::Spec(Box::new(spec))),
-            Some(Message::Chunk(pb::Chunk { crc32c, data })) => {
-                Ok(Self::Chunk(Pieces { crc32c, data: vec![data] }))
-            }
+            Some(Message::Chunk(chunk)) => Ok(Self::Chunk(chunk.into())),
             Some(Message::Finish(finish)) => Ok(Self::Finish(finish)),
             None => Err(Failure::field("message", "is required: `spec`, `chunk` or `finish`")),
         }

@@ -42,6 +42,7 @@ impl Framed for pb::GetRangesResponse {
 }
 
 impl Framed for pb::UploadResponse {}
+impl Framed for pb::WriteUploadResponse {}
 
 /// A message with its length before it, in two pieces: the second is the chunk's data as it was, or empty where
 /// that is small. The chunk comes last,

@@ -61,7 +61,7 @@ impl Service<Request<Body>> for PayloadService {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (objects, limit) = (Arc::clone(&self.objects), self.limit);
-        match (method(request.uri().path()), is_compressed(request.headers())) {
+        match (method(request.uri().path(), Self::NAME), is_compressed(request.headers())) {
             ("Get", false) => Box::pin(async move {
                 let answer = async { objects.get(unary(request, limit).await?).await };
                 Ok(streaming(answer.await))
@@ -74,8 +74,7 @@ impl Service<Request<Body>> for PayloadService {
                 let (head, body) = request.into_parts();
                 let messages = UploadMessages::new(body, limit);
                 let answer = objects.upload_messages(received(head.headers, head.extensions, messages)).await;
-                let one = |answer: tonic::Response<_>| answer.map(|message| stream::iter([Ok(message)]));
-                Ok(streaming(answer.map(one)))
+                Ok(streaming(one(answer)))
             }),
             ("Upload" | "DeleteMany", _) => self.inner.call(request.map(breaking_off)),
             _ => self.inner.call(request),
@@ -83,18 +82,18 @@ impl Service<Request<Body>> for PayloadService {
     }
 }
 
-/// The method's name in `/package.Service/Method`; empty where the path is another.
-fn method(path: &str) -> &str {
-    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(PayloadService::NAME));
+/// The method's name in `/package.Service/Method`; empty where the path is not one of `service`.
+pub(super) fn method<'a>(path: &'a str, service: &str) -> &'a str {
+    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
     method.and_then(|path| path.strip_prefix('/')).unwrap_or_default()
 }
 
-fn is_compressed(headers: &HeaderMap) -> bool {
+pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
     headers.get(ENCODING).is_some_and(|encoding| encoding != "identity")
 }
 
 /// tonic takes a caller's cancellation for the end of its messages: half an upload would be a whole one.
-fn breaking_off(body: Body) -> Body {
+pub(super) fn breaking_off(body: Body) -> Body {
     Body::new(body.map_err(|status| match status.code() {
         Code::Cancelled => Status::unknown("the caller's stream broke off"),
         _ => status,
@@ -122,12 +121,22 @@ async fn first<M: Message + Default>(mut frames: Frames<Body>) -> Result<M, Fail
     M::decode(message.join()).map_err(|error| Failure::undecodable(&error))
 }
 
-fn received<M>(headers: HeaderMap, extensions: Extensions, message: M) -> tonic::Request<M> {
+pub(super) fn received<M>(headers: HeaderMap, extensions: Extensions, message: M) -> tonic::Request<M> {
     tonic::Request::from_parts(MetadataMap::from_headers(headers), extensions, message)
 }
 
+/// An answer of one message.
+pub(super) fn one<M>(
+    answer: Result<tonic::Response<M>, Status>,
+) -> Result<tonic::Response<impl Stream<Item = Result<M, Status>> + Send + Unpin>, Status>
+where
+    M: Send + Unpin,
+{
+    answer.map(|answer| answer.map(|message| stream::iter([Ok(message)])))
+}
+
 /// What goes out: messages and a status after them, or a status alone.
-fn streaming<S, M>(answer: Result<tonic::Response<S>, Status>) -> Response<Body>
+pub(super) fn streaming<S, M>(answer: Result<tonic::Response<S>, Status>) -> Response<Body>
 where
     S: Stream<Item = Result<M, Status>> + Send + Unpin + 'static,
     M: Framed + 'static,
@@ -149,6 +158,7 @@ mod tests {
 
     #[test]
     fn a_method_is_known_by_its_whole_path() {
+        let method = |path| method(path, PayloadService::NAME);
         assert_eq!(method("/longshore.v1.ObjectService/Get"), "Get");
         assert_eq!(method("/longshore.v1.ObjectService/x/Get"), "x/Get");
         for other in ["/longshore.v1.StoreService/Get", "/longshore.v1.ObjectServices/Get", "/Get", "Get", ""]

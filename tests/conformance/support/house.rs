@@ -10,7 +10,10 @@ use longshore::{
     auth::AuthMode,
     credentials::{Credentials, ProviderSettings},
     embedded::Embedded,
-    pb::{object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient},
+    pb::{
+        object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
+        upload_service_client::UploadServiceClient,
+    },
     s3::BucketSettings,
     server::{Server, ServerSettings},
     store::StoreSettings,
@@ -72,6 +75,7 @@ pub(crate) struct House {
     pub(crate) backend: Backend,
     pub(crate) objects: ObjectServiceClient<Channel>,
     pub(crate) stores: StoreServiceClient<Channel>,
+    pub(crate) uploads: UploadServiceClient<Channel>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     embedded: Vec<Embedded>,
@@ -121,7 +125,8 @@ impl House {
         Self {
             backend,
             objects: ObjectServiceClient::new(channel.clone()),
-            stores: StoreServiceClient::new(channel),
+            stores: StoreServiceClient::new(channel.clone()),
+            uploads: UploadServiceClient::new(channel),
             stop,
             serving,
             embedded: servers,
@@ -131,7 +136,7 @@ impl House {
 
     /// Ends it, and fails if it does not end well.
     pub(crate) async fn close(self) {
-        drop((self.objects, self.stores));
+        drop((self.objects, self.stores, self.uploads));
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
         for server in self.embedded {

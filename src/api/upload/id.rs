@@ -1,0 +1,215 @@
+//! Upload ids: all that Longshore has to know of an upload, sealed, so that the caller can keep it.
+
+use prost::Message;
+
+use super::seal::UploadKeys;
+use crate::{
+    api::{
+        failure::Failure,
+        gate::{Call, store_name},
+    },
+    store::{ChecksumAlgorithm, ResumableUpload},
+};
+
+/// Makes and reads upload ids.
+#[derive(Debug, Clone)]
+pub(super) struct UploadIds {
+    /// `None` where other replicas could not read what this one makes.
+    keys: Option<UploadKeys>,
+}
+
+/// What an id stands for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Named {
+    /// The store's name within the tenant.
+    pub(super) store: String,
+    pub(super) upload: NamedUpload,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum NamedUpload {
+    /// Started by Longshore.
+    Started(ResumableUpload),
+    /// Found in S3: its key and S3's id.
+    Found(String, String),
+}
+
+/// The content of an id. A later version may add fields; a number never gets another meaning.
+#[derive(Clone, PartialEq, Message)]
+struct Content {
+    #[prost(string, tag = "1")]
+    store: String,
+    #[prost(string, tag = "2")]
+    key: String,
+    #[prost(string, tag = "3")]
+    s3_upload_id: String,
+    /// Absent for an upload that was only found.
+    #[prost(message, optional, tag = "4")]
+    started: Option<Started>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Started {
+    /// By its name in S3; empty for none.
+    #[prost(string, tag = "1")]
+    checksum_algorithm: String,
+    #[prost(uint64, optional, tag = "2")]
+    size: Option<u64>,
+    #[prost(uint64, tag = "3")]
+    part_size: u64,
+    #[prost(uint64, tag = "4")]
+    most_held: u64,
+    #[prost(string, tag = "5")]
+    write_id: String,
+    #[prost(string, tag = "6")]
+    storage_class: String,
+}
+
+impl UploadIds {
+    /// Ids by `keys`. Without any, by a key of this process's own, if it is the only one.
+    pub(super) fn new(keys: Option<UploadKeys>, replicas: u32) -> Self {
+        Self { keys: keys.or_else(|| (replicas <= 1).then(UploadKeys::random)) }
+    }
+
+    /// Whether ids can be made and read here.
+    pub(super) fn check(&self) -> Result<&UploadKeys, Failure> {
+        self.keys.as_ref().ok_or(Failure::UploadKeyRequired)
+    }
+
+    /// The id of an upload that was started in the store `store`.
+    pub(super) fn started(
+        &self,
+        call: &Call,
+        store: &str,
+        upload: ResumableUpload,
+    ) -> Result<String, Failure> {
+        let started = Started {
+            checksum_algorithm: upload.checksum_algorithm.map_or("", ChecksumAlgorithm::name).to_owned(),
+            size: upload.size,
+            part_size: upload.part_size,
+            most_held: upload.most_held,
+            write_id: upload.write_id,
+            storage_class: upload.storage_class,
+        };
+        self.seal(call.tenant().name(), store, upload.key, upload.s3_upload_id, Some(started))
+    }
+
+    /// The id of an upload that was found in the store `store`.
+    pub(super) fn found(
+        &self,
+        call: &Call,
+        store: &str,
+        key: String,
+        s3_upload_id: String,
+    ) -> Result<String, Failure> {
+        self.seal(call.tenant().name(), store, key, s3_upload_id, None)
+    }
+
+    fn seal(
+        &self,
+        tenant: &str,
+        store: &str,
+        key: String,
+        s3_upload_id: String,
+        started: Option<Started>,
+    ) -> Result<String, Failure> {
+        let content = Content { store: store_name(store).to_owned(), key, s3_upload_id, started };
+        let sealed = self.check()?.seal(tenant, &content.encode_to_vec());
+        sealed.ok_or_else(|| Failure::internal("an upload id could not be sealed"))
+    }
+
+    /// What `id` of the call's tenant stands for; `field` is where it came from.
+    pub(super) fn open(&self, call: &Call, id: &str, field: &'static str) -> Result<Named, Failure> {
+        if id.is_empty() {
+            return Err(Failure::field(field, "is required"));
+        }
+        self.read(call.tenant().name(), id)?.ok_or_else(|| {
+            Failure::field(
+                field,
+                "is no upload id of this tenant's, or its key is no longer among those of LONGSHORE_UPLOAD_KEY",
+            )
+        })
+    }
+
+    fn read(&self, tenant: &str, id: &str) -> Result<Option<Named>, Failure> {
+        let Some(content) = self.check()?.open(tenant, id) else { return Ok(None) };
+        Ok(Content::decode(&*content).ok().and_then(named))
+    }
+}
+
+/// What content stands for; `None` where a later version has written what this one does not know.
+fn named(content: Content) -> Option<Named> {
+    let Content { store, key, s3_upload_id, started } = content;
+    let upload = match started {
+        None => NamedUpload::Found(key, s3_upload_id),
+        Some(started) => {
+            let name = started.checksum_algorithm;
+            let algorithm = ChecksumAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
+            if algorithm.is_none() && !name.is_empty() {
+                return None;
+            }
+            NamedUpload::Started(ResumableUpload {
+                key,
+                s3_upload_id,
+                checksum_algorithm: algorithm,
+                size: started.size,
+                part_size: started.part_size,
+                most_held: started.most_held,
+                write_id: started.write_id,
+                storage_class: started.storage_class,
+            })
+        }
+    };
+    Some(Named { store, upload })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(algorithm: Option<ChecksumAlgorithm>, size: Option<u64>) -> ResumableUpload {
+        ResumableUpload {
+            key: "a/b".to_owned(),
+            s3_upload_id: "u/1".to_owned(),
+            checksum_algorithm: algorithm,
+            size,
+            part_size: 5 << 20,
+            most_held: 128 << 20,
+            write_id: "w".to_owned(),
+            storage_class: "STANDARD_IA".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_id_holds_all_of_an_upload() {
+        let algorithms = ChecksumAlgorithm::ALL.into_iter().map(Some).chain([None]);
+        for (algorithm, size) in algorithms.flat_map(|algorithm| [(algorithm, None), (algorithm, Some(0))]) {
+            let started = Started {
+                checksum_algorithm: algorithm.map_or("", ChecksumAlgorithm::name).to_owned(),
+                size,
+                part_size: 5 << 20,
+                most_held: 128 << 20,
+                write_id: "w".to_owned(),
+                storage_class: "STANDARD_IA".to_owned(),
+            };
+            let ids = UploadIds::new(None, 1);
+            let id = ids.seal("acme", "", "a/b".to_owned(), "u/1".to_owned(), Some(started)).unwrap();
+            let expected =
+                Named { store: "default".to_owned(), upload: NamedUpload::Started(upload(algorithm, size)) };
+            assert_eq!(ids.read("acme", &id).unwrap(), Some(expected));
+            assert_eq!(ids.read("zeta", &id).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn several_replicas_need_a_common_key() {
+        assert!(matches!(UploadIds::new(None, 2).read("acme", "x"), Err(Failure::UploadKeyRequired)));
+        assert!(UploadIds::new(Some(UploadKeys::random()), 2).check().is_ok());
+    }
+
+    #[test]
+    fn an_algorithm_of_a_later_version_makes_an_id_unreadable() {
+        let started = Started { checksum_algorithm: "CRC99".to_owned(), ..Started::default() };
+        assert_eq!(named(Content { started: Some(started), ..Content::default() }), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! `UploadService`: uploads whose state is S3's and the caller's, and none of ours.
+
+mod id;
+mod seal;
+mod write;
+
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+pub use seal::UploadKeys;
+pub(crate) use write::WriteMessage;
+
+use self::id::{NamedUpload, UploadIds};
+use super::{
+    convert,
+    failure::Failure,
+    gate::{Call, Gate, store_name},
+    page_token::Listing,
+};
+use crate::{
+    auth::{Access, Scope},
+    pb::{self, query_upload_response::Progress, upload_service_server::UploadService},
+    store::{ResumableUpload, S3Store, UploadClaim, UploadProgress, UploadsPage},
+};
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    gate: Gate,
+    ids: UploadIds,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Uploads {
+    /// The service with ids by `keys`, as one of so many replicas.
+    pub(crate) fn new(gate: Gate, keys: Option<UploadKeys>, replicas: u32) -> Self {
+        Self { gate, ids: UploadIds::new(keys, replicas) }
+    }
+
+    /// `WriteUpload`, whoever reads its messages.
+    pub(crate) async fn write_messages(
+        &self,
+        request: Request<impl Stream<Item = Result<WriteMessage, Failure>> + Unpin>,
+    ) -> Answer<pb::WriteUploadResponse> {
+        let (call, messages) = self.gate.admit(request)?;
+        call.answer(write::write(&call, &self.ids, messages).await)
+    }
+}
+
+#[tonic::async_trait]
+impl UploadService for Uploads {
+    async fn start_upload(
+        &self,
+        request: Request<pb::StartUploadRequest>,
+    ) -> Answer<pb::StartUploadResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(start(&call, &self.ids, message).await)
+    }
+
+    async fn write_upload(
+        &self,
+        request: Request<Streaming<pb::WriteUploadRequest>>,
+    ) -> Answer<pb::WriteUploadResponse> {
+        self.write_messages(request.map(|messages| {
+            messages.map(|message| message.map_err(Failure::Stream).and_then(WriteMessage::try_from))
+        }))
+        .await
+    }
+
+    async fn query_upload(
+        &self,
+        request: Request<pb::QueryUploadRequest>,
+    ) -> Answer<pb::QueryUploadResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(query(&call, &self.ids, &message).await)
+    }
+
+    async fn finish_upload(
+        &self,
+        request: Request<pb::FinishUploadRequest>,
+    ) -> Answer<pb::FinishUploadResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(finish(&call, &self.ids, message).await)
+    }
+
+    async fn cancel_upload(
+        &self,
+        request: Request<pb::CancelUploadRequest>,
+    ) -> Answer<pb::CancelUploadResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(cancel(&call, &self.ids, &message).await)
+    }
+
+    async fn list_uploads(
+        &self,
+        request: Request<pb::ListUploadsRequest>,
+    ) -> Answer<pb::ListUploadsResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(list(&call, &self.ids, &message).await)
+    }
+}
+
+/// Dropped before its end, it aborts the upload that it may have begun in S3.
+async fn start(
+    call: &Call,
+    ids: &UploadIds,
+    message: pb::StartUploadRequest,
+) -> Result<pb::StartUploadResponse, Failure> {
+    ids.check()?;
+    let key = convert::key(&message.key, "key")?.to_owned();
+    let name = message.store.clone();
+    let options = convert::start_options(message)?;
+    let store = call.open(Access::Write, &name, Scope::Key(&key))?;
+    let upload = store.start_upload(&key, options).await?;
+    let part_size = convert::signed(upload.part_size);
+    Ok(pb::StartUploadResponse { upload_id: ids.started(call, &name, upload)?, part_size })
+}
+
+async fn query(
+    call: &Call,
+    ids: &UploadIds,
+    message: &pb::QueryUploadRequest,
+) -> Result<pb::QueryUploadResponse, Failure> {
+    let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
+    let progress = match store.upload_progress(&upload).await? {
+        UploadProgress::Persisted(size) => Progress::PersistedSize(convert::signed(size)),
+        UploadProgress::Finished(meta) => Progress::Meta(convert::object_meta(*meta)),
+    };
+    Ok(pb::QueryUploadResponse { progress: Some(progress) })
+}
+
+/// Dropped before its end, it leaves open whether the object was made.
+async fn finish(
+    call: &Call,
+    ids: &UploadIds,
+    message: pb::FinishUploadRequest,
+) -> Result<pb::FinishUploadResponse, Failure> {
+    let size = message.size.map(|size| convert::unsigned(size, "size")).transpose()?;
+    let mode = convert::mode(message.mode)?;
+    call.conditions(convert::mode_name(&mode));
+    let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
+    let claim = UploadClaim { size, crc32c: message.crc32c };
+    let meta = store.finish_upload(&upload, claim, &mode).await?;
+    Ok(pb::FinishUploadResponse { meta: Some(convert::object_meta(meta)) })
+}
+
+async fn cancel(
+    call: &Call,
+    ids: &UploadIds,
+    message: &pb::CancelUploadRequest,
+) -> Result<pb::CancelUploadResponse, Failure> {
+    let named = ids.open(call, &message.upload_id, "upload_id")?;
+    let (key, s3_upload_id) = match named.upload {
+        NamedUpload::Started(upload) => (upload.key, upload.s3_upload_id),
+        NamedUpload::Found(key, s3_upload_id) => (key, s3_upload_id),
+    };
+    let store = call.open(Access::Write, &named.store, Scope::Key(&key))?;
+    store.cancel_upload(&key, &s3_upload_id).await?;
+    Ok(pb::CancelUploadResponse {})
+}
+
+async fn list(
+    call: &Call,
+    ids: &UploadIds,
+    message: &pb::ListUploadsRequest,
+) -> Result<pb::ListUploadsResponse, Failure> {
+    ids.check()?;
+    let name = store_name(&message.store);
+    let listing = Listing::new(&[call.tenant().name(), "uploads", name, &message.prefix]);
+    let after = listing.continuation(&message.page_token)?.map(|text| after(&text));
+    let page_size = convert::page_size(message.page_size)?;
+    let store = call.open(Access::List, name, Scope::Prefix(&message.prefix))?;
+    let UploadsPage { uploads, next } = store.list_uploads(&message.prefix, after, page_size).await?;
+    let uploads = uploads.into_iter().map(|upload| {
+        Ok(pb::UnfinishedUpload {
+            upload_id: ids.found(call, name, upload.key.clone(), upload.s3_upload_id)?,
+            key: upload.key,
+            started: upload.started.map(convert::timestamp),
+        })
+    });
+    Ok(pb::ListUploadsResponse {
+        uploads: uploads.collect::<Result<_, Failure>>()?,
+        next_page_token: listing.token(next.map(|(key, id)| format!("{id}\0{key}")).as_deref()),
+    })
+}
+
+/// Where a page begins. S3's ids are visible text; a key may hold anything.
+fn after(text: &str) -> (String, String) {
+    let (id, key) = text.split_once('\0').unwrap_or(("", text));
+    (key.to_owned(), id.to_owned())
+}
+
+/// The upload that `id` names, and its store for writing.
+fn started(
+    call: &Call,
+    ids: &UploadIds,
+    id: &str,
+    field: &'static str,
+) -> Result<(S3Store, ResumableUpload), Failure> {
+    let named = ids.open(call, id, field)?;
+    let NamedUpload::Started(upload) = named.upload else {
+        return Err(Failure::field(
+            field,
+            "is of an upload that was only found by ListUploads: it can be given to CancelUpload",
+        ));
+    };
+    let store = call.open(Access::Write, &named.store, Scope::Key(&upload.key))?;
+    Ok((store, upload))
+}

@@ -1,0 +1,86 @@
+//! `WriteUpload`: what the messages are, and chunks into parts from where the upload was left.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+
+use super::id::UploadIds;
+use crate::{
+    api::{convert, failure::Failure, gate::Call, object::Pieces},
+    pb,
+    store::UploadWriter,
+};
+
+/// One message of a `WriteUpload`.
+#[derive(Debug, PartialEq)]
+pub(crate) enum WriteMessage {
+    /// Where the bytes belong.
+    Spec(pb::WriteUploadSpec),
+    /// The next bytes.
+    Chunk(Pieces),
+    /// The object ends here.
+    End,
+}
+
+impl TryFrom<pb::WriteUploadRequest> for WriteMessage {
+    type Error = Failure;
+
+    fn try_from(request: pb::WriteUploadRequest) -> Result<Self, Failure> {
+        use pb::write_upload_request::Message;
+        match request.message {
+            Some(Message::Spec(spec)) => Ok(Self::Spec(spec)),
+            Some(Message::Chunk(chunk)) => Ok(Self::Chunk(chunk.into())),
+            Some(Message::End(pb::WriteUploadEnd {})) => Ok(Self::End),
+            None => Err(Failure::field("message", "is required: `spec`, `chunk` or `end`")),
+        }
+    }
+}
+
+/// Dropped before its end it drops the parts under way. The whole parts that S3 has stay: they are what the caller goes
+/// on from.
+pub(super) async fn write(
+    call: &Call,
+    ids: &UploadIds,
+    mut messages: impl Stream<Item = Result<WriteMessage, Failure>> + Unpin,
+) -> Result<pb::WriteUploadResponse, Failure> {
+    let mut writer = match messages.next().await.transpose()? {
+        Some(WriteMessage::Spec(spec)) => resume(call, ids, &spec).await?,
+        _ => return Err(Failure::field("spec", "must be the first message")),
+    };
+    let mut ended = false;
+    loop {
+        let message = tokio::select! {
+            // A part that failed is told at once, also to a caller that is silent at the moment.
+            biased;
+            error = writer.failed() => return Err(error.into()),
+            message = messages.next() => message.transpose()?,
+        };
+        match message {
+            None => break,
+            Some(_) if ended => return Err(Failure::field("end", "must be the last message")),
+            Some(WriteMessage::Spec(_)) => {
+                return Err(Failure::field("spec", "must be in the first message only"));
+            }
+            Some(WriteMessage::Chunk(Pieces { crc32c, data })) => {
+                call.received(data.iter().map(Bytes::len).sum());
+                convert::check_chunk(&data, crc32c, "a chunk")?;
+                for piece in data {
+                    writer.write(piece).await?;
+                }
+            }
+            Some(WriteMessage::End) => ended = true,
+        }
+    }
+    if ended {
+        // Only now: until the caller has closed its side it may still break off.
+        writer.end().await?;
+    }
+    Ok(pb::WriteUploadResponse { persisted_size: convert::signed(writer.settle().await?) })
+}
+
+async fn resume(call: &Call, ids: &UploadIds, spec: &pb::WriteUploadSpec) -> Result<UploadWriter, Failure> {
+    let offset = convert::unsigned(spec.offset, "spec.offset")?;
+    let (store, upload) = super::started(call, ids, &spec.upload_id, "spec.upload_id")?;
+    let writer = store.resume_upload(&upload).await?;
+    let persisted = writer.offset();
+    if offset == persisted { Ok(writer) } else { Err(Failure::UploadOffset { offset, persisted }) }
+}

@@ -1,0 +1,447 @@
+//! Uploads that outlive the call, and the process, that began them: whatever S3 has of one is what counts.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{
+    ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim, UploadOptions,
+    WriteMode,
+    conditional::Carrier,
+    multipart::{Multipart, whole_checksum},
+    part_size::PartSizes,
+    parts::{Filling, Parts},
+};
+use crate::s3::{MultipartUpload, NewObject, Part, UploadMarker, WriteCondition};
+
+/// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
+/// it is not for callers' eyes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumableUpload {
+    /// The object's key, relative to the store's prefix.
+    pub key: String,
+    /// What S3 calls the upload.
+    pub s3_upload_id: String,
+    /// The checksum that its parts carry.
+    pub checksum_algorithm: Option<ChecksumAlgorithm>,
+    /// The object's size in bytes, if it is known.
+    pub size: Option<u64>,
+    /// The size of the first part in bytes; with `size` and `most_held` it gives every other's.
+    pub part_size: u64,
+    /// The largest part, and how many bytes of parts may be under way, in bytes.
+    pub most_held: u64,
+    /// By which the object is known to be this upload's; empty where the store marks none.
+    pub write_id: String,
+    /// The object's storage class as it was asked for; empty for S3's own choice.
+    pub storage_class: String,
+}
+
+/// How far an upload is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadProgress {
+    /// S3 has so many bytes, from the first on, in whole parts.
+    Persisted(u64),
+    /// The object is there.
+    Finished(Box<ObjectMeta>),
+}
+
+/// An upload that was begun and has not ended, as S3 lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedUpload {
+    /// The object's key, relative to the store's prefix.
+    pub key: String,
+    /// What S3 calls the upload.
+    pub s3_upload_id: String,
+    /// When it was begun; `None` where the server does not say it.
+    pub started: Option<SystemTime>,
+}
+
+/// A page of unfinished uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UploadsPage {
+    /// In the order of their keys.
+    pub uploads: Vec<UnfinishedUpload>,
+    /// Key and S3's id of the upload that the next page comes after; `None` at the end.
+    pub next: Option<(String, String)>,
+}
+
+/// A writer that goes on with an upload. Dropped, it drops the parts that are under way; the whole parts before them stay.
+#[derive(Debug)]
+pub struct UploadWriter {
+    store: S3Store,
+    upload: MultipartUpload,
+    schedule: Schedule,
+    persisted: Persisted,
+    filling: Filling,
+    /// The number of the part that fills, and where it begins.
+    next: (u32, u64),
+    parts: Parts,
+}
+
+impl S3Store {
+    /// Begins an upload that any process can go on with. `options.write.mode` must be left at overwrite: it is the end of
+    /// the upload that says what it may replace.
+    pub async fn start_upload(&self, key: &str, options: UploadOptions) -> Result<ResumableUpload, Error> {
+        let full_key = self.full_key(key, "key")?;
+        self.require_tagging(&options.write.tags)?;
+        let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
+        let storage_class = options.write.attributes.storage_class.clone();
+        let object = NewObject {
+            attributes: options.write.attributes,
+            tags: options.write.tags,
+            write_id: self.new_write_id(),
+        };
+        let write_id = object.write_id.clone().unwrap_or_default();
+        let algorithm = self.client().checksum_for(options.write.checksum_algorithm);
+        let begun = Multipart::begin(self, full_key, object, WriteCondition::None, algorithm).await?;
+        Ok(ResumableUpload {
+            key: key.to_owned(),
+            s3_upload_id: begun.leave().id,
+            checksum_algorithm: algorithm,
+            size: options.size,
+            part_size: sizes.base(),
+            most_held: sizes.most_held(),
+            write_id,
+            storage_class,
+        })
+    }
+
+    /// How far an upload is. Fails with [`ErrorKind::UploadNotFound`] where S3 neither knows it nor has its object.
+    pub async fn upload_progress(&self, upload: &ResumableUpload) -> Result<UploadProgress, Error> {
+        match self.persisted(upload).await {
+            Ok(persisted) => Ok(UploadProgress::Persisted(persisted.size)),
+            Err(error) => self.finished(upload, error).await.map(Box::new).map(UploadProgress::Finished),
+        }
+    }
+
+    /// Goes on with an upload, after the whole parts that S3 has.
+    pub async fn resume_upload(&self, upload: &ResumableUpload) -> Result<UploadWriter, Error> {
+        let persisted = self.persisted(upload).await?;
+        let number = u32::try_from(persisted.parts.len() + 1).unwrap_or(u32::MAX);
+        Ok(UploadWriter {
+            store: self.clone(),
+            upload: self.known_to_s3(upload)?,
+            schedule: Schedule::of(upload),
+            next: (number, persisted.size),
+            persisted,
+            filling: Filling::new(self.inner.budget.clone()),
+            parts: Parts::default(),
+        })
+    }
+
+    /// Makes the object of what S3 has, if that is what `claim` and the upload's own size say. Repeated after it has
+    /// succeeded, it gives the object again.
+    pub async fn finish_upload(
+        &self,
+        upload: &ResumableUpload,
+        claim: UploadClaim,
+        mode: &WriteMode,
+    ) -> Result<ObjectMeta, Error> {
+        let mut persisted = match self.persisted(upload).await {
+            Ok(persisted) => persisted,
+            Err(error) => return self.finished(upload, error).await,
+        };
+        verify(upload, claim, &persisted)?;
+        let known = self.known_to_s3(upload)?;
+        if persisted.parts.is_empty() {
+            // S3 makes no object of no parts, and an empty one of an empty part.
+            let part = self.client().upload_part(&known, 1, Bytes::new().into(), self.deadline).await?;
+            persisted.parts.push((part, 0));
+        }
+        let condition = self.condition(&known.key, mode, Carrier::Complete).await?;
+        let write_id = Some(upload.write_id.clone()).filter(|id| !id.is_empty());
+        let object = NewObject { write_id, ..NewObject::default() };
+        match self.complete(&known, &persisted.parts, &object, &condition).await {
+            Ok(meta) => Ok(ObjectMeta {
+                key: upload.key.clone(),
+                size: persisted.size,
+                storage_class: upload.storage_class.clone(),
+                last_modified: None,
+                ..meta
+            }),
+            // Another call has finished it meanwhile.
+            Err(error) => self.finished(upload, error).await,
+        }
+    }
+
+    /// Gives an upload up; S3 forgets its parts. One that S3 does not know is success; an object that was made of it stays.
+    pub async fn cancel_upload(&self, key: &str, s3_upload_id: &str) -> Result<(), Error> {
+        let upload =
+            MultipartUpload { key: self.full_key(key, "key")?, id: s3_upload_id.to_owned(), algorithm: None };
+        match self.client().abort_multipart_upload(&upload).await {
+            Err(error) if error.kind() == ErrorKind::UploadNotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// One page of the uploads below `prefix` that were begun, by whomever, and have not ended; `after` is the `next` of
+    /// the page before.
+    pub async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<(String, String)>,
+        page_size: u16,
+    ) -> Result<UploadsPage, Error> {
+        let after = after.map(|(key, upload_id)| UploadMarker { key: self.full_prefix(&key), upload_id });
+        let prefix = self.full_prefix(prefix);
+        let listed =
+            self.client().list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline).await?;
+        let (uploads, next) = listed;
+        let uploads = uploads.into_iter().map(|listed| {
+            Ok(UnfinishedUpload {
+                key: self.relative(&listed.key)?,
+                s3_upload_id: listed.id,
+                started: listed.initiated,
+            })
+        });
+        Ok(UploadsPage {
+            uploads: uploads.collect::<Result<_, Error>>()?,
+            next: next.map(|next| Ok::<_, Error>((self.relative(&next.key)?, next.upload_id))).transpose()?,
+        })
+    }
+
+    fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
+        Ok(MultipartUpload {
+            key: self.full_key(&upload.key, "upload_id")?,
+            id: upload.s3_upload_id.clone(),
+            algorithm: upload.checksum_algorithm,
+        })
+    }
+
+    async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
+        let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline).await?;
+        Ok(Schedule::of(upload).persisted(listed))
+    }
+
+    /// The object of an upload that S3 does not know any more, if that is because it was finished. The object's write id
+    /// tells; without one nobody can know.
+    async fn finished(&self, upload: &ResumableUpload, error: Error) -> Result<ObjectMeta, Error> {
+        if error.kind() != ErrorKind::UploadNotFound || upload.write_id.is_empty() {
+            return Err(error);
+        }
+        let full_key = self.full_key(&upload.key, "upload_id")?;
+        let current = ReadOptions::default();
+        match self.client().head_object(current.selecting(&full_key), self.deadline).await {
+            Ok(found) if found.write_id.as_ref() == Some(&upload.write_id) => Ok(ObjectMeta {
+                key: upload.key.clone(),
+                storage_class: upload.storage_class.clone(),
+                last_modified: None,
+                ..found.meta
+            }),
+            _ => Err(error),
+        }
+    }
+}
+
+impl UploadWriter {
+    /// How many bytes S3 had when this began: where the next byte belongs.
+    pub fn offset(&self) -> u64 {
+        self.persisted.size
+    }
+
+    /// Takes the next bytes; waits while as many parts are under way as may be. After an error the writer is over.
+    pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
+        self.parts.note_done()?;
+        let end = self.next.1 + self.filling.len() + data.len() as u64;
+        if let Some(size) = self.persisted.total.filter(|size| end > *size) {
+            let message = format!("the object has {size} bytes, and this would make it {end}");
+            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
+        }
+        let part = self.part_size()?;
+        self.filling.push(data, part).await;
+        loop {
+            let part = self.part_size()?;
+            if self.filling.len() < part || part == 0 {
+                return Ok(());
+            }
+            self.send(part).await?;
+        }
+    }
+
+    /// Waits until a part has failed. Never ends while all is well; may be dropped without losing anything.
+    pub async fn failed(&mut self) -> Error {
+        self.parts.failed().await
+    }
+
+    /// The object ends here: what is left over becomes its last part.
+    pub async fn end(&mut self) -> Result<(), Error> {
+        let left = self.filling.len();
+        if left > 0 { self.send(left).await } else { Ok(()) }
+    }
+
+    /// Waits until S3 has all whole parts; gives how many bytes it has of the object, from the first on. What has come
+    /// beyond the last whole part is dropped.
+    pub async fn settle(mut self) -> Result<u64, Error> {
+        let mut parts = std::mem::take(&mut self.persisted.listed);
+        for (part, size) in self.parts.all_done().await? {
+            parts.retain(|(other, _)| other.number != part.number);
+            parts.push((part, size));
+        }
+        parts.sort_by_key(|(part, _)| part.number);
+        Ok(self.schedule.persisted(parts).size)
+    }
+
+    /// The size of the part that fills; 0 where no more bytes are to come.
+    fn part_size(&self) -> Result<u64, Error> {
+        let (number, start) = self.next;
+        let left = self.persisted.total.map_or(u64::MAX, |size| size.saturating_sub(start));
+        if left == 0 { Ok(0) } else { Ok(self.schedule.sizes.of(number)?.min(left)) }
+    }
+
+    async fn send(&mut self, size: u64) -> Result<(), Error> {
+        let (number, start) = self.next;
+        self.parts
+            .send(&self.store, &self.upload, number, self.filling.take(size), &self.schedule.sizes)
+            .await?;
+        self.next = (number + 1, start + size);
+        Ok(())
+    }
+}
+
+/// What S3 has of an upload, as far as there is no gap.
+#[derive(Debug)]
+struct Persisted {
+    parts: Vec<(Part, u64)>,
+    size: u64,
+    /// The whole object's size, once it is known: said at the start, or by a last part that is shorter than it would be.
+    total: Option<u64>,
+    /// Every part, those beyond a gap too.
+    listed: Vec<(Part, u64)>,
+}
+
+/// Which bytes each part of an upload has: the same whoever writes it.
+#[derive(Debug, Clone, Copy)]
+struct Schedule {
+    sizes: PartSizes,
+    size: Option<u64>,
+}
+
+impl Schedule {
+    fn of(upload: &ResumableUpload) -> Self {
+        let sizes = PartSizes::scheduled(upload.part_size, upload.size.is_none(), upload.most_held);
+        Self { sizes, size: upload.size }
+    }
+
+    /// The parts from the first on, up to a gap, a part that is not as long as it has to be, or the last.
+    fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
+        let (mut parts, mut persisted, mut total) = (Vec::new(), 0, self.size);
+        for (number, (part, size)) in (1..).zip(&listed) {
+            let left = self.size.map_or(u64::MAX, |size| size - persisted);
+            let Ok(full) = self.sizes.of(number).map(|size| size.min(left)) else { break };
+            let is_last = self.size.is_none() && *size < full;
+            if part.number != number || !(*size == full || is_last) {
+                break;
+            }
+            persisted += size;
+            parts.push((part.clone(), *size));
+            if is_last {
+                total = Some(persisted);
+            }
+            if total == Some(persisted) {
+                break;
+            }
+        }
+        Persisted { parts, size: persisted, total, listed }
+    }
+}
+
+/// Holds what S3 has against what the object is to be.
+fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -> Result<(), Error> {
+    let Some(size) = claim.size.or(upload.size) else {
+        let message = "size is required, since the upload was started without one";
+        return Err(Error::invalid_field("size", message));
+    };
+    if upload.size.is_some_and(|announced| announced != size) {
+        let announced = upload.size.unwrap_or_default();
+        let message = format!("size is {size} bytes, and the upload was started with {announced}");
+        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
+    }
+    if persisted.size != size {
+        let message = format!("the object is to have {size} bytes, and S3 has {} of it", persisted.size);
+        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
+    }
+    let Some(claimed) = claim.crc32c else { return Ok(()) };
+    let found = if size == 0 { Some(0_u32.to_be_bytes().to_vec()) } else { crc32c(&persisted.parts) };
+    match found {
+        Some(found) if found == claimed.to_be_bytes() => Ok(()),
+        Some(_) => {
+            let message =
+                "the bytes that S3 has do not have the crc32c given: cancel the upload and begin anew";
+            Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("crc32c"))
+        }
+        None => {
+            let message = "crc32c cannot be held against what S3 has: start the upload with checksum_algorithm CRC32C, in a store whose S3 server lists the checksums of parts";
+            Err(Error::invalid_field("crc32c", message))
+        }
+    }
+}
+
+fn crc32c(parts: &[(Part, u64)]) -> Option<Vec<u8>> {
+    let whole = whole_checksum(parts)?;
+    (whole.algorithm == ChecksumAlgorithm::Crc32c).then_some(whole.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn upload(size: Option<u64>) -> ResumableUpload {
+        ResumableUpload {
+            key: "k".to_owned(),
+            s3_upload_id: "u".to_owned(),
+            checksum_algorithm: None,
+            size,
+            part_size: 5 * MIB,
+            most_held: 128 * MIB,
+            write_id: String::new(),
+            storage_class: String::new(),
+        }
+    }
+
+    fn persisted(size: Option<u64>, listed: &[(u32, u64)]) -> (u64, usize, Option<u64>) {
+        let part = |(number, size): &(u32, u64)| {
+            (Part { number: *number, etag: String::new(), checksum: None }, *size)
+        };
+        let persisted = Schedule::of(&upload(size)).persisted(listed.iter().map(part).collect());
+        (persisted.size, persisted.parts.len(), persisted.total)
+    }
+
+    #[test]
+    fn only_whole_parts_without_a_gap_count() {
+        let five = 5 * MIB;
+        assert_eq!(persisted(None, &[]), (0, 0, None));
+        assert_eq!(persisted(None, &[(1, five), (2, five), (4, five)]), (2 * five, 2, None));
+        assert_eq!(persisted(None, &[(2, five)]), (0, 0, None));
+        assert_eq!(persisted(None, &[(1, five + 1), (2, five)]), (0, 0, None), "of another schedule");
+        assert_eq!(persisted(None, &[(1, five), (2, 7), (3, five)]), (five + 7, 2, Some(five + 7)));
+    }
+
+    #[test]
+    fn an_object_of_known_size_ends_where_it_ends() {
+        let (five, size) = (5 * MIB, Some(5 * MIB + 7));
+        assert_eq!(persisted(size, &[(1, five), (2, 6)]), (five, 1, size), "not all of the last part");
+        assert_eq!(persisted(size, &[(1, five), (2, 7), (3, 1)]), (five + 7, 2, size));
+        assert_eq!(persisted(Some(0), &[(1, 0)]), (0, 1, Some(0)));
+    }
+
+    #[test]
+    fn a_finish_without_a_size_could_cut_the_object_short() {
+        let persisted = |upload: &ResumableUpload| Schedule::of(upload).persisted(Vec::new());
+        let claim = |size, crc32c| UploadClaim { size, crc32c };
+        let outcome = |size, claim| {
+            let upload = upload(size);
+            verify(&upload, claim, &persisted(&upload)).map_err(|error| (error.kind(), error.field()))
+        };
+        assert_eq!(outcome(None, claim(None, None)), Err((ErrorKind::InvalidField, Some("size"))));
+        assert_eq!(outcome(None, claim(Some(1), None)), Err((ErrorKind::SizeMismatch, Some("size"))));
+        assert_eq!(outcome(Some(1), claim(Some(0), None)), Err((ErrorKind::SizeMismatch, Some("size"))));
+        assert_eq!(outcome(None, claim(Some(0), None)), Ok(()));
+        assert_eq!(outcome(Some(0), claim(None, Some(0))), Ok(()));
+        assert_eq!(
+            outcome(Some(0), claim(None, Some(1))),
+            Err((ErrorKind::ChecksumMismatch, Some("crc32c")))
+        );
+    }
+}
