@@ -88,7 +88,8 @@ fn page(
     algorithm: Option<ChecksumAlgorithm>,
     parts: &mut Vec<(Part, u64)>,
 ) -> Result<Option<u32>, Error> {
-    if xml::root(body).as_deref() != Some("ListPartsResult") {
+    // S3's documents say ListPartsResult; moto says ListPartsResponse.
+    if !xml::root(body).is_some_and(|root| root.starts_with("ListParts")) {
         return Err(not_s3("a listing of parts is no ListPartsResult"));
     }
     let result: ListPartsResult = xml::read(body, "a listing of parts")?;

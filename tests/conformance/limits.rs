@@ -19,13 +19,20 @@ pub(crate) enum Ability {
     LeadingSlash,
     /// The checksums of parts in ListParts.
     PartChecksums,
+    /// A second page of ListMultipartUploads.
+    PagesOfUploads,
+    /// An object that is replaced keeps nothing of the one before.
+    FreshMetadata,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[
     ("moto", Ability::LineFeedInKey, "moto's router takes a line feed for the path's end"),
     ("moto", Ability::UpdateByMultipart, "moto ignores If-Match on CompleteMultipartUpload"),
+    ("moto", Ability::PartChecksums, "moto's ListParts has no checksums"),
     ("versitygw", Ability::OddKeys, "versitygw keeps objects as files named by their keys"),
     ("versitygw", Ability::LeadingSlash, "versitygw drops the slash"),
+    ("versitygw", Ability::PagesOfUploads, "versitygw refuses the upload id marker that it has given"),
+    ("versitygw", Ability::FreshMetadata, "versitygw keeps the metadata of the object before"),
     ("garage", Ability::ConditionalPut, "Garage ignores conditions on writes"),
     ("garage", Ability::CreateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::UpdateByMultipart, "Garage ignores conditions on writes"),
