@@ -4,6 +4,7 @@ With a binary, `longshore check` gets the container's own environment and the te
 then a broken tenants file, which it has to refuse.
 """
 
+import base64
 import os
 import re
 import subprocess
@@ -34,6 +35,7 @@ def consistent(documents, pod, container, env):
     drain = seconds(env["LONGSHORE_SHUTDOWN_DELAY"]) + seconds(env["LONGSHORE_SHUTDOWN_GRACE"])
     assert pod["terminationGracePeriodSeconds"] > drain
     assert not any(re.match(r"LONGSHORE_(PORT|SERVICE_)", name) for name in env)
+    assert int(env["LONGSHORE_REPLICAS"]) >= documents["Deployment"]["spec"].get("replicas", 1)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert env["LONGSHORE_LISTEN_ADDR"].endswith(f":{ports['grpc']}")
     assert env["LONGSHORE_HEALTH_ADDR"].endswith(f":{ports['health']}")
@@ -70,8 +72,9 @@ def main(manifests, binary=None):
         documents = {document["kind"]: document for document in yaml.safe_load_all(file) if document}
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    # What comes from another Secret is stood in for.
-    env = {entry["name"]: entry.get("value", "stand-in") for entry in container["env"]}
+    # What comes from another Secret is stood in for, by what can be an upload key.
+    stand_in = base64.b64encode(bytes(32)).decode()
+    env = {entry["name"]: entry.get("value", stand_in) for entry in container["env"]}
     hardened(pod, container)
     consistent(documents, pod, container, env)
 
