@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    store::TransferSettings,
+    store::{OrphanSettings, TransferSettings},
     transport::{Backoff, ClientOptions, RetryPolicy},
 };
 
@@ -55,6 +55,8 @@ sparse! {
         part_size: Size<{ 5 * MIB }, { 512 * MIB }>,
         max_concurrency: Number<1, 100>,
         use_threads: Flag,
+        orphan_age: OrphanAge,
+        abort_orphans: Flag,
     }
 }
 
@@ -143,7 +145,14 @@ impl Waits {
 }
 
 impl Transfer {
-    pub(super) fn settle(&self) -> TransferSettings {
+    /// Notes an `abort_orphans` that could not take effect.
+    pub(super) fn settle(&self, notes: &Notes) -> TransferSettings {
+        if let (Some((Flag(true), spot)), false) = (self.abort_orphans.placed(), self.orphan_age.is_given()) {
+            notes.problem(
+                spot,
+                "has no effect without `orphan_age`: give how old an upload must be, such as 7d",
+            );
+        }
         let default = TransferSettings::default();
         TransferSettings {
             multipart_threshold: self
@@ -155,6 +164,10 @@ impl Transfer {
                 .max_concurrency
                 .get()
                 .map_or(default.max_concurrency, |number| usize::try_from(number.0).unwrap_or(usize::MAX)),
+            orphans: self.orphan_age.get().map(|age| OrphanSettings {
+                age: age.0,
+                abort: self.abort_orphans.get().is_some_and(|flag| flag.0),
+            }),
         }
     }
 
@@ -183,8 +196,33 @@ impl Transfer {
 const DEFAULT_CONCURRENCY: u32 = 10;
 
 scalars! {
+    OrphanAge,
     Limit,
     UserAgent,
+}
+
+/// How long ago an upload was started that nobody will finish: an upload that is under way must not be taken for one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OrphanAge(Duration);
+
+impl Scalar for OrphanAge {
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let Period(time) = Period::from_text(text)?;
+        if time < Duration::from_hours(1) {
+            return Err(format!(
+                "is {text}, should be 1h or longer: uploads that are under way are not orphans"
+            ));
+        }
+        Ok(Self(time))
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Period::from_integer(number).map(|Period(time)| Self(time))
+    }
 }
 
 /// A length of time after which something fails, and so not zero.

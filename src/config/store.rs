@@ -69,7 +69,7 @@ impl Store {
         let client_options =
             layers.client_options.into_value().unwrap_or_default().over(&env_client).settle();
         let retry_config = layers.retry_config.into_value().unwrap_or_default().settle(notes);
-        let transfer = layers.transfer.into_value().unwrap_or_default().settle();
+        let transfer = layers.transfer.into_value().unwrap_or_default().settle(notes);
         let provider = Choice {
             provider: &self.credential_provider,
             config: &sources.own,

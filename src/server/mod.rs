@@ -33,7 +33,7 @@ use crate::{
     api::{self, Services},
     auth::AuthMode,
     telemetry::{Metrics, Tasks},
-    tenants::{Pool, TenantSettings},
+    tenants::{Pool, TenantSettings, search_for_orphans},
 };
 
 pub use crate::api::{UploadKeys, UploadSettings};
@@ -106,6 +106,7 @@ pub struct Server {
     grpc: Listener,
     plain: Listener,
     routes: Routes,
+    pool: Pool,
     health: Health,
     metrics: Metrics,
     tasks: Tasks,
@@ -127,9 +128,10 @@ impl Server {
         }
         let pool = Pool::new(tenants, settings.memory_budget, &metrics, &tasks);
         let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
-        let services = Services::new(pool, settings.auth, limits, settings.uploads.clone(), metrics.clone());
+        let services =
+            Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
         let routes = routes(services.routes(), &health, settings.reflection)?;
-        Ok(Self { settings, tls, grpc, plain, routes, health, metrics, tasks })
+        Ok(Self { settings, tls, grpc, plain, routes, pool, health, metrics, tasks })
     }
 
     /// Where gRPC is served: the port that was found, if the settings left it open.
@@ -169,6 +171,9 @@ impl Server {
             auth = ?self.settings.auth,
             "serving"
         );
+        // Ends with this future.
+        let mut searching = JoinSet::new();
+        searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
         let plain = serve_plain(self.plain, &self.health, self.metrics.clone());
         let builder = layers::builder(&self.settings, &self.metrics, &stages.running, &stages.cut_calls);
         let grpc = serve_grpc(builder, self.tls, self.routes, self.grpc, stages.stop.clone())?;

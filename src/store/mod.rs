@@ -9,6 +9,7 @@ mod key;
 mod list;
 mod multipart;
 mod options;
+mod orphans;
 mod part_buffer;
 mod part_size;
 mod parts;
@@ -31,6 +32,7 @@ pub use crate::s3::{
 };
 pub use budget::{MemoryBudget, TenantBudget};
 pub use options::*;
+pub use orphans::{OrphanSettings, Orphans};
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
 pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadWriter, UploadsPage};

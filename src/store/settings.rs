@@ -1,5 +1,6 @@
 //! Everything that one store can be told.
 
+use super::OrphanSettings;
 use crate::{
     credentials::ProviderSettings,
     s3::BucketSettings,
@@ -90,10 +91,12 @@ pub struct TransferSettings {
     pub part_size: u64,
     /// How many parts of one upload, or of one read that waits for S3, are under way at once, 1 to 100. Default: 10.
     pub max_concurrency: usize,
+    /// When unfinished uploads below the store's prefix are taken for orphans; `None`, the default: never.
+    pub orphans: Option<OrphanSettings>,
 }
 
 impl Default for TransferSettings {
     fn default() -> Self {
-        Self { multipart_threshold: 8 * MIB, part_size: 8 * MIB, max_concurrency: 10 }
+        Self { multipart_threshold: 8 * MIB, part_size: 8 * MIB, max_concurrency: 10, orphans: None }
     }
 }

@@ -17,6 +17,7 @@ mod name {
     pub(super) const S3_ATTEMPTS: &str = "longshore.s3.attempts";
     pub(super) const S3_RETRIES: &str = "longshore.s3.retries";
     pub(super) const OBJECT_BYTES: &str = "longshore.object.bytes";
+    pub(super) const ORPHANS_ABORTED: &str = "longshore.orphans.aborted";
     pub(super) const MEMORY_BUDGET: &str = "longshore.memory.budget_bytes";
     pub(super) const MEMORY_RESERVED: &str = "longshore.memory.reserved_bytes";
     pub(super) const MEMORY_WAITING: &str = "longshore.memory.waiting";
@@ -70,6 +71,7 @@ struct Instruments {
     s3_attempts: Counter<u64>,
     s3_retries: Counter<u64>,
     object_bytes: Counter<u64>,
+    orphans_aborted: Counter<u64>,
     memory_budget: Gauge<u64>,
     memory_reserved: UpDownCounter<i64>,
     memory_waiting: UpDownCounter<i64>,
@@ -127,6 +129,11 @@ impl Metrics {
     /// An S3 `operation` is tried again.
     pub fn s3_retry(&self, operation: &'static str) {
         self.0.s3_retries.add(1, &[KeyValue::new(name::OPERATION, operation)]);
+    }
+
+    /// So many orphaned uploads were aborted.
+    pub fn orphans_aborted(&self, count: u64) {
+        self.0.orphans_aborted.add(count, &[]);
     }
 
     /// So many bytes of objects may wait in memory.
@@ -201,6 +208,12 @@ impl Instruments {
             object_bytes: meter
                 .u64_counter(name::OBJECT_BYTES)
                 .with_description("Bytes of objects passed on, by direction.")
+                .build(),
+            orphans_aborted: meter
+                .u64_counter(name::ORPHANS_ABORTED)
+                .with_description(
+                    "Multipart uploads that were aborted because nobody had finished them in time.",
+                )
                 .build(),
             memory_budget: meter
                 .u64_gauge(name::MEMORY_BUDGET)

@@ -1,9 +1,11 @@
 //! The pool: tenants and their stores, each store built on first use.
 
+mod orphans;
 mod pool;
 
 use std::collections::BTreeMap;
 
+pub use orphans::search_for_orphans;
 pub use pool::{Pool, Tenant};
 
 use crate::{auth::CallerSettings, store::StoreSettings};

@@ -13,6 +13,7 @@ mod scripted;
 mod damage;
 mod deleting;
 mod life;
+mod orphans;
 mod reading;
 mod reading_ahead;
 mod requests;

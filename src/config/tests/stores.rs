@@ -1,6 +1,8 @@
 //! One store: where its settings come from, and what contradicts what.
 
-use crate::s3::ChecksumAlgorithm;
+use std::time::Duration;
+
+use crate::{s3::ChecksumAlgorithm, store::OrphanSettings};
 
 use super::*;
 
@@ -50,13 +52,15 @@ tenants:
       b:
         bucket: abc
         credential_provider: {type: anonymous}
-        transfer: {use_threads: true, multipart_chunksize: 5242880}
+        transfer: {use_threads: true, multipart_chunksize: 5242880, orphan_age: 7d, abort_orphans: true}
         retry_config: {backoff: {init_backoff: 16s}}
 ";
     let loaded = load_text(text, &[]).unwrap();
     let stores = &loaded.settings.server.tenants[0].stores;
     assert_eq!((stores["a"].transfer.max_concurrency, stores["a"].transfer.part_size), (1, 64 << 20));
     assert_eq!((stores["b"].transfer.max_concurrency, stores["b"].transfer.part_size), (10, 5 << 20));
+    let orphans = OrphanSettings { age: Duration::from_hours(7 * 24), abort: true };
+    assert_eq!((stores["a"].transfer.orphans, stores["b"].transfer.orphans), (None, Some(orphans)));
     let backoff = &stores["b"].retry_config.backoff;
     assert_eq!((backoff.init_backoff.as_secs(), backoff.max_backoff.as_secs()), (16, 20));
     assert!((backoff.base - 3.0).abs() < f64::EPSILON);
@@ -69,6 +73,12 @@ fn stores_that_contradict_themselves() {
             "bucket: abc, config: {endpoint: 'http://localhost:9000'}",
             vec![
                 "S.config.endpoint: is plain HTTP: give an https:// endpoint, or `allow_http: true` under `client_options`",
+            ],
+        ),
+        (
+            "bucket: abc, transfer: {abort_orphans: true}",
+            vec![
+                "S.transfer.abort_orphans: has no effect without `orphan_age`: give how old an upload must be, such as 7d",
             ],
         ),
         (

@@ -1,0 +1,87 @@
+//! The search for orphaned uploads in every store that has an `orphan_age`.
+
+use std::time::{Duration, SystemTime};
+
+use super::Pool;
+use crate::{
+    store::{Error, Orphans, S3Store},
+    telemetry::Metrics,
+};
+
+/// How long after the start, and from one search to the next. Ages are days: nothing is gained by looking more often.
+const FIRST: Duration = Duration::from_mins(1);
+const EVERY: Duration = Duration::from_hours(1);
+
+/// Searches for ever, a store at a time. Replicas each search, at other moments; what one has aborted the others do not
+/// find. Dropped, it stops where it is.
+pub async fn search_for_orphans(pool: Pool, metrics: Metrics) {
+    tokio::time::sleep(jittered(FIRST)).await;
+    loop {
+        search(&pool, &metrics, SystemTime::now()).await;
+        tokio::time::sleep(jittered(EVERY)).await;
+    }
+}
+
+async fn search(pool: &Pool, metrics: &Metrics, now: SystemTime) {
+    for tenant in pool.tenants() {
+        for (name, settings) in tenant.stores() {
+            let Some(orphans) = settings.transfer.orphans else { continue };
+            let store = match tenant.store(name) {
+                Some(Ok(store)) => store,
+                Some(Err(error)) => {
+                    tell_failure(tenant.name(), name, &error);
+                    continue;
+                }
+                None => continue,
+            };
+            match S3Store::search_orphans(&store, orphans, now).await {
+                Ok(found) => {
+                    metrics.orphans_aborted(found.aborted);
+                    tell(tenant.name(), name, orphans.abort, &found);
+                }
+                Err(error) => tell_failure(tenant.name(), name, &error),
+            }
+        }
+    }
+}
+
+fn tell(tenant: &str, store: &str, abort: bool, orphans: &Orphans) {
+    let Some(oldest) = &orphans.oldest else { return };
+    let Orphans { found, aborted, .. } = orphans;
+    let (key, upload_id) = (&oldest.key, &oldest.s3_upload_id);
+    let started = oldest.started.map(humantime::format_rfc3339_seconds).map(|time| time.to_string());
+    if abort {
+        tracing::info!(tenant, store, found, aborted, "orphaned uploads were aborted");
+    } else {
+        tracing::warn!(
+            tenant,
+            store,
+            found,
+            oldest_key = key,
+            oldest_upload_id = upload_id,
+            oldest_started = started,
+            "there are uploads older than orphan_age; with `abort_orphans: true` they would be aborted"
+        );
+    }
+}
+
+fn tell_failure(tenant: &str, store: &str, error: &Error) {
+    tracing::warn!(tenant, store, %error, "the search for orphaned uploads failed");
+}
+
+/// So that replicas that were started together do not ask together.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_are_spread() {
+        let waits: Vec<_> = (0..100).map(|_| jittered(EVERY)).collect();
+        assert!(waits.iter().all(|wait| (3240..=3960).contains(&wait.as_secs())));
+        assert!(waits.windows(2).any(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,79 @@
+//! Uploads that nobody will finish.
+
+use std::time::{Duration, SystemTime};
+
+use longshore::store::{OrphanSettings, Orphans};
+
+use crate::scripted::{Scripted, error, reply, store};
+
+const DAY: Duration = Duration::from_hours(24);
+/// 2026-01-10T00:00:00Z.
+const NOW: u64 = 1_768_003_200;
+
+fn page(uploads: &[(&str, &str, &str)], next: Option<(&str, &str)>) -> String {
+    let uploads: String = uploads
+        .iter()
+        .map(|(key, id, at)| {
+            format!("<Upload><Key>p/{key}</Key><UploadId>{id}</UploadId><Initiated>{at}</Initiated></Upload>")
+        })
+        .collect();
+    let next = next.map_or(String::new(), |(key, id)| {
+        format!("<IsTruncated>true</IsTruncated><NextKeyMarker>p/{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>")
+    });
+    format!("<ListMultipartUploadsResult>{next}{uploads}</ListMultipartUploadsResult>")
+}
+
+async fn search(server: &Scripted, abort: bool) -> Orphans {
+    let mut settings = server.settings();
+    settings.prefix = "p/".to_owned();
+    let orphans = OrphanSettings { age: 7 * DAY, abort };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    store(settings).search_orphans(orphans, now).await.unwrap()
+}
+
+/// Two pages: an old upload, one too young and one of unknown age, then two old ones.
+async fn server() -> Scripted {
+    Scripted::start(|_, seen| match (seen.method.as_str(), seen.target.contains("key-marker=p%2Fc")) {
+        ("DELETE", _) if seen.target.contains("u4") => error(403, "AccessDenied"),
+        ("DELETE", _) => reply(204, &[], ""),
+        (_, false) => {
+            let uploads = [
+                ("a", "u1", "2026-01-03T00:00:00.000Z"),
+                ("b", "u2", "2026-01-03T00:00:01.000Z"),
+                ("c", "u3", "no date"),
+            ];
+            reply(200, &[], &page(&uploads, Some(("c", "u3"))))
+        }
+        (_, true) => {
+            let uploads = [("d", "u4", "2026-01-01T00:00:00.000Z"), ("e", "u5", "2026-01-02T00:00:00.000Z")];
+            reply(200, &[], &page(&uploads, None))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_dry_run_finds_what_is_old_enough_and_touches_nothing() {
+    let server = server().await;
+    let orphans = search(&server, false).await;
+    assert_eq!((orphans.found, orphans.aborted), (3, 0));
+    let oldest = orphans.oldest.unwrap();
+    assert_eq!((oldest.key.as_str(), oldest.s3_upload_id.as_str()), ("d", "u4"));
+    let lines = server.lines();
+    assert!(
+        lines.iter().all(|line| line.starts_with("GET /b?") && line.contains("prefix=p%2F")),
+        "{lines:?}"
+    );
+    assert!(lines[1].contains("upload-id-marker=u3"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_aborted_does_not_keep_the_others() {
+    let server = server().await;
+    let orphans = search(&server, true).await;
+    assert_eq!((orphans.found, orphans.aborted), (3, 2));
+    let mut aborted: Vec<_> = server.lines().into_iter().filter(|line| line.starts_with("DELETE")).collect();
+    aborted.sort();
+    let of = |key: &str, id: &str| format!("DELETE /b/p/{key}?uploadId={id}");
+    assert_eq!(aborted, [of("a", "u1"), of("d", "u4"), of("e", "u5")]);
+}
