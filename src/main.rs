@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use longshore::cli;
+use longshore::{cli, telemetry};
 
 /// Costs less CPU per byte moved than the system's allocator, for some memory.
 #[global_allocator]
@@ -22,5 +22,6 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(cli::run(command));
     runtime.shutdown_timeout(LAST_WORK);
+    telemetry::flush_logs();
     code
 }

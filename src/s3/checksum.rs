@@ -3,12 +3,14 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Checksum, ChecksumAlgorithm, ChecksumType};
 use crate::transport::Payload;
+
+const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 
 impl ChecksumAlgorithm {
     /// Every algorithm.
@@ -26,13 +28,13 @@ impl ChecksumAlgorithm {
     }
 
     /// The header that carries a value.
-    pub(super) fn header(self) -> &'static str {
+    pub(super) fn header(self) -> HeaderName {
         match self {
-            Self::Crc32 => "x-amz-checksum-crc32",
-            Self::Crc32c => "x-amz-checksum-crc32c",
-            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
-            Self::Sha1 => "x-amz-checksum-sha1",
-            Self::Sha256 => "x-amz-checksum-sha256",
+            Self::Crc32 => const { HeaderName::from_static("x-amz-checksum-crc32") },
+            Self::Crc32c => const { HeaderName::from_static("x-amz-checksum-crc32c") },
+            Self::Crc64Nvme => const { HeaderName::from_static("x-amz-checksum-crc64nvme") },
+            Self::Sha1 => const { HeaderName::from_static("x-amz-checksum-sha1") },
+            Self::Sha256 => const { HeaderName::from_static("x-amz-checksum-sha256") },
         }
     }
 
@@ -176,7 +178,7 @@ fn number(value: &[u8]) -> u64 {
 /// The checksums that an answer's headers carry. A composite one reads `value-parts`; servers that do not say
 /// the type are told by that.
 pub(super) fn from_headers(headers: &HeaderMap) -> Vec<Checksum> {
-    let said = headers.get("x-amz-checksum-type").map(|value| value.as_bytes() == b"COMPOSITE");
+    let said = headers.get(CHECKSUM_TYPE).map(|value| value.as_bytes() == b"COMPOSITE");
     let read = |algorithm: ChecksumAlgorithm| {
         let text = headers.get(algorithm.header())?.to_str().ok()?;
         let (digest, parts) = text.split_once('-').map_or((text, false), |(digest, _)| (digest, true));

@@ -1,7 +1,7 @@
 //! `DeleteObject`.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
 
-use http::{HeaderMap, Method, header::IF_MATCH};
+use http::{HeaderMap, HeaderName, Method, header::IF_MATCH};
 use tokio::time::Instant;
 
 use super::{
@@ -40,6 +40,6 @@ impl Client {
 fn deleted(headers: &HeaderMap) -> Deleted {
     Deleted {
         version: headers::version(headers),
-        delete_marker: headers::text(headers, "x-amz-delete-marker") == "true",
+        delete_marker: headers::text(headers, &HeaderName::from_static("x-amz-delete-marker")) == "true",
     }
 }

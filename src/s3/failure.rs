@@ -4,7 +4,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode};
+use http::{
+    HeaderMap, HeaderName, StatusCode,
+    header::{DATE, RETRY_AFTER},
+};
 
 use super::{Error, ErrorKind, ServiceDetails, headers::text, xml};
 use crate::transport::{Again, RetryCost, TransportError, TransportErrorKind};
@@ -43,7 +46,9 @@ const LATER_AFTER_TIMEOUT: Again = Again::Later { cost: RetryCost::Timeout, wait
 /// The judgement of an error answer, or of an error inside an answer of 200.
 pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, subject: Subject) -> Failure {
     let said = xml::error(body).unwrap_or_default();
-    let or_header = |value: String, name: &str| if value.is_empty() { text(headers, name) } else { value };
+    let or_header = |value: String, name: &'static str| {
+        if value.is_empty() { text(headers, &HeaderName::from_static(name)) } else { value }
+    };
     let details = ServiceDetails {
         request_id: or_header(said.request_id, "x-amz-request-id"),
         host_id: or_header(said.host_id, "x-amz-id-2"),
@@ -57,7 +62,8 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, sub
             kind,
             ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout | ErrorKind::BackendProtocol
         );
-    let region = said.region.unwrap_or_else(|| text(headers, "x-amz-bucket-region"));
+    let region =
+        said.region.unwrap_or_else(|| text(headers, &HeaderName::from_static("x-amz-bucket-region")));
     let error = Error::new(kind, sentence(kind, &details, &said.message))
         .with_retry_after(retry_after(headers))
         .with_unclear(unclear)
@@ -194,7 +200,7 @@ fn correction(
 ) -> Option<Correction> {
     match kind {
         ErrorKind::ClockSkewed => {
-            let date = httpdate::parse_http_date(&text(headers, "date")).ok()?;
+            let date = httpdate::parse_http_date(&text(headers, &DATE)).ok()?;
             Some(Correction::Clock(date))
         }
         ErrorKind::ChecksumMismatch => Some(Correction::Replay),
@@ -211,10 +217,10 @@ fn correction(
 
 /// `x-amz-retry-after` in milliseconds, or `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    if let Ok(milliseconds) = text(headers, "x-amz-retry-after").parse() {
+    if let Ok(milliseconds) = text(headers, &HeaderName::from_static("x-amz-retry-after")).parse() {
         return Some(Duration::from_millis(milliseconds));
     }
-    let value = text(headers, "retry-after");
+    let value = text(headers, &RETRY_AFTER);
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -15,7 +15,9 @@ use http::{
 use super::{Attributes, Conditions, Error, ErrorKind, ObjectMeta, Tags, checksum, encode};
 
 const META: &str = "x-amz-meta-";
-const STORAGE_CLASS: &str = "x-amz-storage-class";
+pub(super) const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 /// The user metadata that tells whose effect a conditional write is. Callers neither see nor set it.
 pub(crate) const WRITE_ID: &str = "longshore-write-id";
@@ -29,7 +31,7 @@ pub(super) fn add_attributes(headers: &mut HeaderMap, attributes: &Attributes) -
         (CONTENT_LANGUAGE, &attributes.content_language, "attributes.content_language"),
         (CONTENT_DISPOSITION, &attributes.content_disposition, "attributes.content_disposition"),
         (CACHE_CONTROL, &attributes.cache_control, "attributes.cache_control"),
-        (HeaderName::from_static(STORAGE_CLASS), &attributes.storage_class, "attributes.storage_class"),
+        (STORAGE_CLASS, &attributes.storage_class, "attributes.storage_class"),
     ];
     for (name, text, field) in system {
         if !text.is_empty() {
@@ -52,7 +54,7 @@ pub(super) fn add_attributes(headers: &mut HeaderMap, attributes: &Attributes) -
 pub(super) fn add_tags(headers: &mut HeaderMap, tags: &Tags) -> Result<(), Error> {
     if !tags.is_empty() {
         let pairs: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        headers.insert("x-amz-tagging", visible(&encode::canonical_query(&pairs), "tags")?);
+        headers.insert(TAGGING, visible(&encode::canonical_query(&pairs), "tags")?);
     }
     Ok(())
 }
@@ -97,14 +99,14 @@ fn date(instant: SystemTime, field: &'static str) -> Result<HeaderValue, Error> 
 
 /// What an answer says of its object. `key` is left empty: the answer does not say it.
 pub(super) fn object_meta(headers: &HeaderMap) -> ObjectMeta {
-    let text = |name: &str| text(headers, name);
+    let text = |name: HeaderName| text(headers, &name);
     let total = content_range(headers).map(|range| range.total);
-    let size = total.or_else(|| text(CONTENT_LENGTH.as_str()).parse().ok()).unwrap_or_default();
+    let size = total.or_else(|| text(CONTENT_LENGTH).parse().ok()).unwrap_or_default();
     ObjectMeta {
         key: String::new(),
         size,
-        last_modified: httpdate::parse_http_date(&text(LAST_MODIFIED.as_str())).ok(),
-        etag: text(ETAG.as_str()),
+        last_modified: httpdate::parse_http_date(&text(LAST_MODIFIED)).ok(),
+        etag: text(ETAG),
         version: version(headers),
         storage_class: text(STORAGE_CLASS),
         checksums: checksum::from_headers(headers),
@@ -113,13 +115,13 @@ pub(super) fn object_meta(headers: &HeaderMap) -> ObjectMeta {
 
 /// `x-amz-version-id`, where `null` is a bucket's way to say that it has no versions.
 pub(super) fn version(headers: &HeaderMap) -> String {
-    let version = text(headers, "x-amz-version-id");
+    let version = text(headers, &VERSION_ID);
     if version == "null" { String::new() } else { version }
 }
 
 /// The attributes of an answer's object, and the id of the conditional write that made it.
 pub(super) fn attributes(headers: &HeaderMap) -> (Attributes, Option<String>) {
-    let text = |name: &str| text(headers, name);
+    let text = |name: HeaderName| text(headers, &name);
     let mut metadata: BTreeMap<_, _> = headers
         .iter()
         .filter_map(|(name, value)| {
@@ -129,11 +131,11 @@ pub(super) fn attributes(headers: &HeaderMap) -> (Attributes, Option<String>) {
         .collect();
     let write_id = metadata.remove(WRITE_ID);
     let attributes = Attributes {
-        content_type: text(CONTENT_TYPE.as_str()),
-        content_encoding: without_aws_chunked(&text(CONTENT_ENCODING.as_str())),
-        content_language: text(CONTENT_LANGUAGE.as_str()),
-        content_disposition: text(CONTENT_DISPOSITION.as_str()),
-        cache_control: text(CACHE_CONTROL.as_str()),
+        content_type: text(CONTENT_TYPE),
+        content_encoding: without_aws_chunked(text(CONTENT_ENCODING)),
+        content_language: text(CONTENT_LANGUAGE),
+        content_disposition: text(CONTENT_DISPOSITION),
+        cache_control: text(CACHE_CONTROL),
         storage_class: text(STORAGE_CLASS),
         metadata,
     };
@@ -148,7 +150,7 @@ pub(super) struct ContentRange {
 }
 
 pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
-    let value = text(headers, CONTENT_RANGE.as_str());
+    let value = text(headers, &CONTENT_RANGE);
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (start, last) = range.split_once('-')?;
     let end = last.parse::<u64>().ok()?.checked_add(1)?;
@@ -156,12 +158,15 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
 }
 
 /// A header as text; empty if it is missing.
-pub(super) fn text(headers: &HeaderMap, name: &str) -> String {
+pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> String {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
 
 /// Some servers keep the transfer's own `aws-chunked` as part of the object's encoding; S3 removes it.
-fn without_aws_chunked(encoding: &str) -> String {
+fn without_aws_chunked(encoding: String) -> String {
+    if !encoding.contains("aws-chunked") {
+        return encoding;
+    }
     let kept = encoding.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked");
     kept.collect::<Vec<_>>().join(",")
 }

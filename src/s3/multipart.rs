@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use http::Method;
+use http::{Method, header::ETAG};
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -92,7 +92,7 @@ impl Client {
             add_checksum(&mut request.headers, checksum)?;
         }
         let answer = self.document(&request.payload(payload), deadline).await?;
-        Ok(Part { number, etag: headers::text(&answer.headers, "etag"), checksum })
+        Ok(Part { number, etag: headers::text(&answer.headers, &ETAG), checksum })
     }
 
     /// `UploadPartCopy` of bytes `start..end` of an object; `None` is all of it, also where it is smaller than the

@@ -5,13 +5,12 @@
 //! kept: a key holds for one credential, day and region.
 
 use std::{
-    fmt::Write,
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
-use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::AUTHORIZATION};
 use jiff::{Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
@@ -24,9 +23,26 @@ pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// The payload hash of a request without payload: SHA-256 of nothing.
 pub(super) const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The last derived key.
+const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// What the last signature was made with and the next one can use.
 #[derive(Default)]
-pub(super) struct SigningKeys(Mutex<Option<DerivedKey>>);
+pub(super) struct SigningKeys(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    date: Option<Date>,
+    key: Option<DerivedKey>,
+}
+
+/// A second as SigV4 writes it: `20130524T000000Z`.
+#[derive(Clone)]
+struct Date {
+    second: u64,
+    text: HeaderValue,
+}
 
 struct DerivedKey {
     credentials: Credentials,
@@ -63,40 +79,67 @@ impl SigningKeys {
         region: &str,
         now: SystemTime,
     ) -> Result<(), Error> {
-        let time = long_date(now)?;
-        headers.insert("x-amz-date", HeaderValue::from_str(&time).map_err(|_| unsignable())?);
+        let date = self.kept().date(now)?;
+        let time = date.to_str().map_err(|_| unsignable())?;
+        headers.insert(X_AMZ_DATE, date.clone());
         let hash = HeaderValue::from_str(target.payload_hash).map_err(|_| unsignable())?;
-        headers.insert("x-amz-content-sha256", hash);
+        headers.insert(X_AMZ_CONTENT_SHA256, hash);
         if let Some(token) = credentials.session_token() {
             let mut token = HeaderValue::from_str(token).map_err(|_| not_a_header("session token"))?;
             token.set_sensitive(true);
-            headers.insert("x-amz-security-token", token);
+            headers.insert(X_AMZ_SECURITY_TOKEN, token);
         }
-        let scope = format!("{}/{region}/s3/aws4_request", &time[..8]);
+        let scope = [time.get(..8).unwrap_or_default(), "/", region, "/s3/aws4_request"].concat();
         let (canonical, signed_headers) = canonical_request(target, headers);
-        let digest = hex::encode(Sha256::digest(canonical));
-        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
-        let signature = self.signature(credentials, region, now, &scope, &to_sign);
-        let value = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
+        let mut digest = [0; 64];
+        hex::encode_to_slice(Sha256::digest(canonical), &mut digest).map_err(|_| unsignable())?;
+        let digest = std::str::from_utf8(&digest).unwrap_or_default();
+        let to_sign = ["AWS4-HMAC-SHA256\n", time, "\n", &scope, "\n", digest].concat();
+        let signature = self.kept().signature(credentials, region, now, &scope, &to_sign);
+        let value = [
+            "AWS4-HMAC-SHA256 Credential=",
             credentials.access_key_id(),
-        );
-        let mut value = HeaderValue::from_str(&value).map_err(|_| not_a_header("access key id"))?;
+            "/",
+            &scope,
+            ", SignedHeaders=",
+            &signed_headers,
+            ", Signature=",
+            &signature,
+        ];
+        let value = HeaderValue::try_from(value.concat());
+        let mut value = value.map_err(|_| not_a_header("access key id"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
         Ok(())
     }
 
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn date(&mut self, now: SystemTime) -> Result<HeaderValue, Error> {
+        let second = now.duration_since(UNIX_EPOCH).map_err(|_| unsignable())?.as_secs();
+        if let Some(date) = &self.date
+            && date.second == second
+        {
+            return Ok(date.text.clone());
+        }
+        let text = HeaderValue::try_from(long_date(now)?).map_err(|_| unsignable())?;
+        self.date = Some(Date { second, text: text.clone() });
+        Ok(text)
+    }
+
     fn signature(
-        &self,
+        &mut self,
         credentials: &Credentials,
         region: &str,
         now: SystemTime,
         scope: &str,
         to_sign: &str,
     ) -> String {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref()
+        if let Some(kept) = &self.key
             && kept.scope == scope
             && kept.credentials == *credentials
         {
@@ -104,29 +147,48 @@ impl SigningKeys {
         }
         let key = generate_signing_key(credentials.secret_access_key(), now, region, "s3").as_ref().to_vec();
         let signature = calculate_signature(&key, to_sign.as_bytes());
-        *kept = Some(DerivedKey { credentials: credentials.clone(), scope: scope.to_owned(), key });
+        self.key = Some(DerivedKey { credentials: credentials.clone(), scope: scope.to_owned(), key });
         signature
     }
 }
 
 /// The canonical request and the list of its signed headers.
 fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (String, String) {
-    let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
-    names.sort_unstable();
-    let signed = names.join(";");
-    let mut text = format!("{}\n{}\n{}\n", target.method, target.path, target.query);
-    for name in names {
-        let values: Vec<_> = headers.get_all(name).iter().map(|value| trimmed(value.as_bytes())).collect();
-        let _ = writeln!(text, "{name}:{}", values.join(","));
+    let mut names: Vec<&HeaderName> = headers.keys().collect();
+    names.sort_unstable_by_key(|name| name.as_str());
+    let mut signed = String::with_capacity(16 * names.len());
+    let mut text = String::with_capacity(512 + target.path.len() + target.query.len());
+    for piece in [target.method.as_str(), "\n", target.path, "\n", target.query, "\n"] {
+        text.push_str(piece);
     }
-    let _ = write!(text, "\n{signed}\n{}", target.payload_hash);
+    for name in names {
+        if !signed.is_empty() {
+            signed.push(';');
+        }
+        signed.push_str(name.as_str());
+        text.push_str(name.as_str());
+        let mut separator = ':';
+        for value in headers.get_all(name) {
+            text.push(separator);
+            push_trimmed(&mut text, value.as_bytes());
+            separator = ',';
+        }
+        text.push('\n');
+    }
+    for piece in ["\n", &signed, "\n", target.payload_hash] {
+        text.push_str(piece);
+    }
     (text, signed)
 }
 
 /// A header's value with its spaces as SigV4 counts them: none around it, one where there are several.
-fn trimmed(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value);
-    text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+fn push_trimmed(text: &mut String, value: &[u8]) {
+    let mut words = String::from_utf8_lossy(value);
+    if words.starts_with(' ') || words.ends_with(' ') || words.contains("  ") {
+        let trimmed: Vec<_> = words.split(' ').filter(|word| !word.is_empty()).collect();
+        words = trimmed.join(" ").into();
+    }
+    text.push_str(&words);
 }
 
 fn long_date(now: SystemTime) -> Result<String, Error> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::transport::{Server, server::Router};
 use tower::layer::util::{Identity, Stack};
 
 use super::{
@@ -22,9 +22,14 @@ const LARGEST_FRAME: u32 = 256 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Our layers; the last is the outermost.
+type Layers = Stack<CompleteErrorsLayer, Stack<DeadlineLayer, Stack<CallLayer, Identity>>>;
+
 /// A tonic server with our layers.
-pub(super) type Builder =
-    Server<Stack<CompleteErrorsLayer, Stack<DeadlineLayer, Stack<CallLayer, Identity>>>>;
+pub(super) type Builder = Server<Layers>;
+
+/// A tonic server with our layers around the services.
+pub(super) type Served = Router<Layers>;
 
 /// tonic's server as we set it up; the first layer is the outermost.
 pub(super) fn builder(

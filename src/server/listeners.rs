@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -17,7 +16,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::{ServerError, coalesce::Coalesce};
+use super::{ServerError, coalesce::Coalesce, workers::Counted};
 
 /// How long to wait after a failed accept. What fails for long is the table of open files being full;
 /// without a pause the loop would take a whole core until a connection closes.
@@ -50,27 +49,15 @@ impl Listener {
         self.cut.clone()
     }
 
-    /// The connections; it never ends.
-    pub(super) fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> + Send {
-        stream::unfold(self, async |mut listener| {
-            let (connection, _) = axum::serve::Listener::accept(&mut listener).await;
-            Some((Ok(connection), listener))
-        })
-    }
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// The next connection, as the system gives it.
+    pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
                     // Small answers must not wait for the acknowledgement of earlier ones. Where it cannot
                     // be set the connection has gone already, and reading will say so.
                     let _ = stream.set_nodelay(true);
-                    return (Connection::new(stream, &self.cut), peer);
+                    return (stream, peer);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -79,6 +66,16 @@ impl axum::serve::Listener for Listener {
                 }
             }
         }
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let (stream, peer) = self.next().await;
+        (Connection::new(stream, &self.cut, None), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -99,12 +96,15 @@ pub(super) struct Connection {
     stream: TcpStream,
     writes: Coalesce,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _counted: Option<Counted>,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, cut: &CancellationToken) -> Self {
+    /// A connection that is cut with `cut`, and `counted` where it is one of many.
+    pub(super) fn new(stream: TcpStream, cut: &CancellationToken, counted: Option<Counted>) -> Self {
         // A token of its own: waiting on it then takes no lock that other connections take.
-        Self { stream, writes: Coalesce::new(), cut: Box::pin(cut.child_token().cancelled_owned()) }
+        let cut = Box::pin(cut.child_token().cancelled_owned());
+        Self { stream, writes: Coalesce::new(), cut, _counted: counted }
     }
 }
 

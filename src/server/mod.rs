@@ -13,6 +13,7 @@ mod methods;
 mod reflection;
 mod shutdown;
 mod tls;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,10 @@ use tonic::{service::Routes, transport::ServerTlsConfig};
 use self::{
     access::RunningCalls,
     health::Health,
+    layers::Served,
     listeners::Listener,
     shutdown::{Serving, Stages},
+    workers::Workers,
 };
 use crate::{
     api::{self, Services},
@@ -176,8 +179,15 @@ impl Server {
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
         let plain = serve_plain(self.plain, &self.health, self.metrics.clone());
         let builder = layers::builder(&self.settings, &self.metrics, &stages.running, &stages.cut_calls);
-        let grpc = serve_grpc(builder, self.tls, self.routes, self.grpc, stages.stop.clone())?;
-        stages.run(grpc, plain, shutdown).await
+        let served = served(builder, self.tls, self.routes)?;
+        let workers = Workers::start(&served, &stages.stop, &self.grpc.cut())
+            .map_err(|error| stopped(error.to_string()))?;
+        let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
+        let mut grpc = JoinSet::new();
+        grpc.spawn(async { ("gRPC", serving.await) });
+        stages.run(grpc, plain, shutdown).await?;
+        threads.end().await;
+        Ok(())
     }
 }
 
@@ -187,29 +197,21 @@ fn routes(ours: Routes, health: &Health, reflection: bool) -> Result<Routes, Ser
     if reflection { reflection::add_to(routes) } else { Ok(routes) }
 }
 
-fn serve_grpc(
+/// What the threads serve, without the connections.
+fn served(
     builder: layers::Builder,
     tls: Option<ServerTlsConfig>,
     routes: Routes,
-    listener: Listener,
-    stop: CancellationToken,
-) -> Result<Serving, ServerError> {
-    let stopped = |error: tonic::transport::Error| error::root_cause(&error);
-    let mut builder = match tls {
-        Some(tls) => builder
-            .tls_config(tls)
-            .map_err(|error| ServerError::Stopped { listener: "gRPC", reason: stopped(error) })?,
-        None => builder,
+) -> Result<Served, ServerError> {
+    let builder = match tls {
+        Some(tls) => builder.tls_config(tls).map_err(|error| stopped(error::root_cause(&error))),
+        None => Ok(builder),
     };
-    let served = builder.add_routes(routes);
-    let mut serving = JoinSet::new();
-    serving.spawn(async move {
-        // Pinned in a box, since tonic's TLS polls it by value.
-        let connections = Box::pin(listener.into_stream());
-        let ended = served.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await;
-        ("gRPC", ended.map_err(stopped))
-    });
-    Ok(serving)
+    Ok(builder?.add_routes(routes))
+}
+
+fn stopped(reason: String) -> ServerError {
+    ServerError::Stopped { listener: "gRPC", reason }
 }
 
 /// Health and metrics are served for as long as the process drains: probes must see NOT_SERVING, and not

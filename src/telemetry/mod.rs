@@ -4,6 +4,8 @@ mod logs;
 mod metrics;
 mod tasks;
 
-pub use logs::{LogFormat, LogSettings, LogSettingsError, check_filter, init as init_logs};
+pub use logs::{
+    LogFormat, LogSettings, LogSettingsError, check_filter, flush as flush_logs, init as init_logs,
+};
 pub use metrics::{Direction, InFlight, Metrics, Reserved, Waiting};
 pub use tasks::Tasks;

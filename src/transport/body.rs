@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{TransportError, TransportErrorKind, options::after};
+use super::{TransportError, TransportErrorKind, options::after, pool::Leased};
 
 /// The largest frame of a request body. Progress is seen frame by frame, so a frame must go out within
 /// the read timeout even on a slow link.
@@ -121,13 +121,19 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
+    connection: Leased,
     read_timeout: Duration,
     deadline: Option<Instant>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, read_timeout: Duration, deadline: Option<Instant>) -> Self {
-        Self { incoming, read_timeout, deadline }
+    pub(super) fn new(
+        incoming: Incoming,
+        connection: Leased,
+        read_timeout: Duration,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { incoming, connection, read_timeout, deadline }
     }
 
     /// The next bytes; `None` at the end. The clock of the read timeout runs only while this is awaited, so
@@ -137,7 +143,11 @@ impl ResponseBody {
             let patience = after(self.read_timeout);
             let until = self.deadline.map_or(patience, |deadline| deadline.min(patience));
             let frame = match tokio::time::timeout_at(until, self.incoming.frame()).await {
-                Ok(frame) => frame?,
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    self.connection.give_back();
+                    return None;
+                }
                 Err(_) => {
                     return Some(Err(TransportErrorKind::Timeout.because("no more of the answer came")));
                 }
@@ -164,6 +174,15 @@ impl ResponseBody {
             all.extend_from_slice(&more);
         }
         Ok(all.into())
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // Whoever knows how many bytes there are does not ask for more.
+        if self.incoming.is_end_stream() {
+            self.connection.give_back();
+        }
     }
 }
 

@@ -16,19 +16,14 @@ use http::{
     header::{CONTENT_LENGTH, USER_AGENT},
 };
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, Error as LegacyError},
-    rt::{TokioExecutor, TokioTimer},
-};
 use tokio::time::Instant;
 
-use super::{ClientOptions, Payload, RequestBody, ResponseBody, connector::Connector, options::after};
-
-/// What a connection reads from S3 at most before it is asked for more, in bytes. A caller that reads slowly holds about
-/// five times as much (here, and on its way through HTTP/2): 1,000 of them held 1.8 GiB with hyper's default of 408 KiB, and
-/// 0.3 GiB with this. It has a price, a tenth to a fifth more processor time for large objects: hyper bounds what it gathers
-/// for a write by the same figure (docs/BENCHMARKS.md).
-const READ_BUFFER: usize = 64 * 1024;
+use super::{
+    ClientOptions, Payload, RequestBody, ResponseBody,
+    connector::Connector,
+    options::after,
+    pool::{Leased, Pool},
+};
 
 /// Why no whole answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +73,7 @@ impl StdError for TransportError {}
 /// A pool of HTTP/1.1 connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    pool: Client<Connector, RequestBody>,
+    pool: Pool,
     user_agent: HeaderValue,
     read_timeout: Duration,
     timeout: Option<Duration>,
@@ -92,14 +87,7 @@ impl HttpClient {
             .map_err(|error| format!("the system's certificates cannot be read: {error}"))?;
         let user_agent = HeaderValue::from_str(&options.user_agent)
             .map_err(|_| "client_options.user_agent is not a header value".to_owned())?;
-        let pool = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(options.pool_idle_timeout)
-            .pool_max_idle_per_host(options.pool_max_idle_per_host)
-            // Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
-            .http1_max_headers(512)
-            .http1_max_buf_size(READ_BUFFER)
-            .build(connector);
+        let pool = Pool::new(connector, options);
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
     }
 
@@ -119,9 +107,9 @@ impl HttpClient {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let deadline = self.timeout.map(after);
-        let response =
+        let (response, connection) =
             self.watched(request, &taken, self.read_timeout.saturating_mul(patience), deadline).await?;
-        Ok(response.map(|incoming| ResponseBody::new(incoming, self.read_timeout, deadline)))
+        Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))
     }
 
     /// Awaits the answer's head for as long as the server takes more of the body, or up to the read timeout.
@@ -131,14 +119,14 @@ impl HttpClient {
         taken: &Arc<AtomicU64>,
         read_timeout: Duration,
         deadline: Option<Instant>,
-    ) -> Result<Response<Incoming>, TransportError> {
+    ) -> Result<(Response<Incoming>, Leased), TransportError> {
         let mut sending = pin!(self.pool.request(request));
         let mut seen = 0;
         loop {
             let patience = after(read_timeout);
             let until = deadline.map_or(patience, |deadline| deadline.min(patience));
             match tokio::time::timeout_at(until, sending.as_mut()).await {
-                Ok(answer) => return answer.map_err(|error| classify(&error)),
+                Ok(answer) => return answer,
                 Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return Err(
                         TransportErrorKind::Timeout.because("no answer within client_options.timeout")
@@ -153,17 +141,6 @@ impl HttpClient {
             }
         }
     }
-}
-
-fn classify(error: &LegacyError) -> TransportError {
-    if error.is_connect() {
-        return TransportErrorKind::Connect.because_of(error);
-    }
-    let parse = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
-    if parse.is_some_and(hyper::Error::is_parse) {
-        return TransportErrorKind::Protocol.because_of(error);
-    }
-    TransportErrorKind::Lost.because_of(error)
 }
 
 /// The innermost cause, which says most: "connection refused" rather than "client error".

@@ -7,6 +7,7 @@ mod body;
 mod connector;
 mod http_client;
 mod options;
+mod pool;
 mod quota;
 
 pub use attempts::{Again, Attempts, RetryCost};

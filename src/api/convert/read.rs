@@ -97,7 +97,7 @@ pub(crate) fn ranges_options(request: pb::GetRangesRequest) -> Result<RangesOpti
 /// Conditions of a read. Those that no object can fulfil are refused, rather than answered with a failure that
 /// looks as if it were the object's.
 pub(crate) fn conditions(message: Option<pb::ReadConditions>, field: &str) -> Result<Conditions, Failure> {
-    let message = message.unwrap_or_default();
+    let Some(message) = message else { return Ok(Conditions::default()) };
     let conditions = Conditions {
         if_match: etag(message.if_match, &format!("{field}.if_match"))?,
         if_none_match: etag(message.if_none_match, &format!("{field}.if_none_match"))?,

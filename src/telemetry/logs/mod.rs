@@ -1,5 +1,8 @@
 //! Structured logs on standard error.
 
+mod json;
+mod output;
+
 use std::io::{IsTerminal, stderr};
 
 use tracing::{Metadata, level_filters::LevelFilter};
@@ -10,6 +13,10 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+use self::json::Json;
+
+pub use output::flush;
 
 /// What these targets may say at most, whatever the filter says: below these levels they print
 /// secrets (canonical requests, raw headers, signatures), or flood the log with every frame or
@@ -52,11 +59,17 @@ impl Default for LogSettings {
 #[error("{0}")]
 pub struct LogSettingsError(String);
 
-/// Starts logging for the whole process.
+/// Starts logging for the whole process. Lines that are not for a terminal wait a moment for others: [`flush`] before the
+/// process ends.
 pub fn init(settings: &LogSettings) -> Result<(), LogSettingsError> {
     let terminal = stderr().is_terminal();
     let format = settings.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let lines = lines(&settings.filter, format, terminal, stderr)?;
+    let lines = if terminal {
+        lines(&settings.filter, format, terminal, stderr)?
+    } else {
+        output::start().map_err(|error| LogSettingsError(format!("no thread for logging: {error}")))?;
+        lines(&settings.filter, format, terminal, output::Together)?
+    };
     tracing_subscriber::registry()
         .with(lines)
         .try_init()
@@ -82,7 +95,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match format {
         LogFormat::Text => layer.with_ansi(colours).with_filter(filter).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+        LogFormat::Json => layer.fmt_fields(Json).event_format(Json).with_filter(filter).boxed(),
     })
 }
 

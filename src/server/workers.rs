@@ -1,0 +1,179 @@
+//! A thread for each core, with a runtime of its own. A connection stays with one of them, and with it all that its calls
+//! do: no thread has to wake another, which costs as much as all the rest of a small call.
+
+use std::{
+    convert::Infallible,
+    io,
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::try_join_all};
+use tokio::{
+    net::TcpStream,
+    runtime::{self, Runtime},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error::root_cause,
+    layers::Served,
+    listeners::{Connection, Listener},
+};
+
+/// How long names that are still looked up may hold up a thread's end.
+const LAST_WORK: Duration = Duration::from_millis(500);
+
+/// The threads, which have connections as soon as [`Workers::serve`] hands them out. Dropped, they close them, drop their
+/// calls and background tasks, and end.
+#[derive(Debug)]
+pub(super) struct Workers {
+    desks: Vec<Desk>,
+    ended: Vec<oneshot::Receiver<Result<(), String>>>,
+    threads: Threads,
+}
+
+/// Keeps the threads, and the background tasks that calls have left there.
+#[derive(Debug)]
+pub(super) struct Threads {
+    kept: Vec<oneshot::Sender<Infallible>>,
+    running: mpsc::Receiver<Infallible>,
+}
+
+/// Where a thread gets its connections from, and how many it has.
+#[derive(Debug)]
+struct Desk {
+    connections: mpsc::UnboundedSender<Handed>,
+    count: Arc<AtomicUsize>,
+}
+
+/// A connection on its way to a thread.
+#[derive(Debug)]
+struct Handed {
+    stream: std::net::TcpStream,
+    counted: Counted,
+}
+
+/// One of a thread's connections, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Workers {
+    /// Starts as many threads as the process may use cores. Each serves its connections until `stop`, and then until their
+    /// calls have ended; `cut` closes what is left. Fails if the system has no more threads.
+    pub(super) fn start(
+        served: &Served,
+        stop: &CancellationToken,
+        cut: &CancellationToken,
+    ) -> io::Result<Self> {
+        let (running, threads) = mpsc::channel(1);
+        let threads = Threads { kept: Vec::new(), running: threads };
+        let mut workers = Self { desks: Vec::new(), ended: Vec::new(), threads };
+        for number in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let (connections, handed) = mpsc::unbounded_channel();
+            let (tell, ended) = oneshot::channel();
+            let (keep, kept) = oneshot::channel();
+            let serving = serve(served.clone(), handed, stop.clone(), cut.clone(), tell);
+            let running = running.clone();
+            thread::Builder::new().name(format!("calls-{number}")).spawn(move || {
+                work(runtime, serving, kept);
+                drop(running);
+            })?;
+            workers.desks.push(Desk { connections, count: Arc::default() });
+            workers.ended.push(ended);
+            workers.threads.kept.push(keep);
+        }
+        Ok(workers)
+    }
+
+    /// Accepts connections until `stop`, and hands each to the thread that has fewest. The future ends with the last call,
+    /// or with a thread that ended before.
+    pub(super) fn serve(
+        self,
+        listener: Listener,
+        stop: CancellationToken,
+    ) -> (impl Future<Output = Result<(), String>> + Send + 'static, Threads) {
+        let Self { desks, ended, threads } = self;
+        let serving = async move {
+            let mut ended = try_join_all(
+                ended
+                    .into_iter()
+                    .map(async |ended| ended.await.unwrap_or_else(|_| Err("a thread ended".to_owned()))),
+            );
+            tokio::select! {
+                // Drops the listener, so that callers are refused at once.
+                () = stop.cancelled() => {}
+                never = hand_out(listener, desks) => match never {},
+                ended = &mut ended => return ended.map(drop),
+            }
+            ended.await.map(drop)
+        };
+        (serving, threads)
+    }
+}
+
+impl Threads {
+    /// Ends them, and drops what they still do.
+    pub(super) async fn end(self) {
+        let Self { kept, mut running } = self;
+        drop(kept);
+        let _ = timeout(LAST_WORK * 2, running.recv()).await;
+    }
+}
+
+async fn hand_out(mut listener: Listener, desks: Vec<Desk>) -> Infallible {
+    loop {
+        let (stream, _) = listener.next().await;
+        // A connection that cannot leave this runtime has gone already.
+        let Ok(stream) = stream.into_std() else { continue };
+        let Some(desk) = desks.iter().min_by_key(|desk| desk.count.load(Ordering::Relaxed)) else { continue };
+        desk.count.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(&desk.count));
+        // A thread that has ended takes none, and the server ends with it.
+        let _ = desk.connections.send(Handed { stream, counted });
+    }
+}
+
+/// What a thread does first: serving until the last of its calls has ended.
+async fn serve(
+    served: Served,
+    handed: mpsc::UnboundedReceiver<Handed>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    tell: oneshot::Sender<Result<(), String>>,
+) {
+    let connections = UnboundedReceiverStream::new(handed).map(move |Handed { stream, counted }| {
+        TcpStream::from_std(stream).map(|stream| Connection::new(stream, &cut, Some(counted)))
+    });
+    // Pinned in a box, since tonic's TLS polls it by value.
+    let ended = served.serve_with_incoming_shutdown(Box::pin(connections), stop.cancelled_owned()).await;
+    // Nobody asks any more where the server has been dropped.
+    let _ = tell.send(ended.map_err(|error| root_cause(&error)));
+}
+
+/// A thread's life: it outlasts the calls, for background tasks that they have left.
+fn work(runtime: Runtime, serving: impl Future<Output = ()>, mut kept: oneshot::Receiver<Infallible>) {
+    runtime.block_on(async {
+        tokio::select! {
+            () = serving => {}
+            _ = &mut kept => return,
+        }
+        let _ = kept.await;
+    });
+    runtime.shutdown_timeout(LAST_WORK);
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

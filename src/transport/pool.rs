@@ -1,0 +1,230 @@
+//! Kept HTTP/1.1 connections. Each is used only on the runtime that opened it: its task lives there, and another thread
+//! would have to be woken for whatever comes.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{
+    Request, Response, Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    rt::Executor as _,
+};
+use hyper_util::rt::TokioExecutor;
+use tokio::{
+    runtime::{self, Handle},
+    time::{Instant, timeout_at},
+};
+use tower::Service as _;
+
+use super::{
+    RequestBody, TransportError, TransportErrorKind,
+    connector::Connector,
+    options::{ClientOptions, after},
+};
+
+/// What a connection reads from S3 at once, in bytes. A caller that reads slowly holds about five times as much (here, and
+/// on its way through HTTP/2): 1,000 of them held 1.8 GiB with hyper's own choice of up to 408 KiB, and 0.3 GiB with this.
+/// Only reading is bounded: hyper gathers as much as it likes for a write (docs/BENCHMARKS.md).
+const READ_BUFFER: usize = 64 * 1024;
+
+/// Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
+const MAX_HEADERS: usize = 512;
+
+/// Opens connections and keeps those that are idle. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connector: Connector,
+    idle_timeout: Duration,
+    max_idle_per_host: usize,
+    /// The longest idle first.
+    idle: Mutex<HashMap<runtime::Id, Vec<Connection>>>,
+}
+
+/// Whom a connection reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+/// A connection that waits to be used.
+#[derive(Debug)]
+struct Connection {
+    host: Host,
+    home: runtime::Id,
+    sender: SendRequest<RequestBody>,
+    age: Arc<Age>,
+}
+
+/// Since when a connection is idle, for the task that it runs in.
+#[derive(Debug)]
+struct Age {
+    opened: Instant,
+    /// Milliseconds after `opened`, or [`IN_USE`].
+    idle_since: AtomicU64,
+}
+
+const IN_USE: u64 = u64::MAX;
+
+/// A connection in use. Dropped, it is closed, unless it has been given back.
+#[derive(Debug)]
+pub(super) struct Leased {
+    pool: Pool,
+    connection: Option<Connection>,
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub(super) fn new(connector: Connector, options: &ClientOptions) -> Self {
+        Self(Arc::new(Inner {
+            connector,
+            idle_timeout: options.pool_idle_timeout,
+            max_idle_per_host: options.pool_max_idle_per_host,
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// Sends a request with an absolute URI, and returns the answer as soon as its head is there, with the connection that
+    /// brings its body. A kept connection that turns out to be closed before anything was sent is replaced by another.
+    pub(super) async fn request(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Leased), TransportError> {
+        let (host, mut request) = split(request)?;
+        loop {
+            let (mut connection, kept) = match self.take(&host) {
+                Some(connection) => (connection, true),
+                None => (self.open(&host).await?, false),
+            };
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    return Ok((response, Leased { pool: self.clone(), connection: Some(connection) }));
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if kept => request = unsent,
+                    _ => return Err(broken(&error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// The connection of this runtime to `host` that was used last. Those that are closed are dropped on the way.
+    fn take(&self, host: &Host) -> Option<Connection> {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = idle.get_mut(&Handle::current().id())?;
+        for at in (0..connections.len()).rev() {
+            let connection = &connections[at];
+            if connection.sender.is_closed() {
+                connections.remove(at);
+            } else if connection.host == *host && connection.sender.is_ready() {
+                let connection = connections.remove(at);
+                // It may be about to be closed, which nobody has told it yet.
+                if connection.age.idle_for() < self.0.idle_timeout {
+                    connection.age.idle_since.store(IN_USE, Ordering::Relaxed);
+                    return Some(connection);
+                }
+            }
+        }
+        None
+    }
+
+    async fn open(&self, host: &Host) -> Result<Connection, TransportError> {
+        let uri =
+            Uri::builder().scheme(host.scheme.clone()).authority(host.authority.clone()).path_and_query("/");
+        let uri = uri.build().map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
+        let mut connector = self.0.connector.clone();
+        let stream =
+            connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.because_of(&*error))?;
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .read_buf_exact_size(Some(READ_BUFFER))
+            .handshake(stream)
+            .await
+            .map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
+        let age = Arc::new(Age { opened: Instant::now(), idle_since: AtomicU64::new(IN_USE) });
+        let (watched, idle_timeout) = (Arc::clone(&age), self.0.idle_timeout);
+        TokioExecutor::new().execute(async move {
+            let mut connection = std::pin::pin!(connection);
+            let mut until = after(idle_timeout);
+            // What becomes of it is told to whoever uses it.
+            while timeout_at(until, connection.as_mut()).await.is_err() {
+                let Some(left) = watched.left(idle_timeout) else { return };
+                until = after(left);
+            }
+        });
+        Ok(Connection { host: host.clone(), home: Handle::current().id(), sender, age })
+    }
+
+    fn give_back(&self, connection: Connection) {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = self.0.max_idle_per_host;
+        let kept = || idle.values().flatten().filter(|kept| kept.host == connection.host);
+        if most == 0 || (most < usize::MAX && kept().count() >= most) {
+            return;
+        }
+        connection.age.begin_idle();
+        let connections = idle.entry(connection.home).or_default();
+        // Those that nobody has needed for long are closed by now.
+        let closed = connections.iter().take_while(|kept| kept.sender.is_closed()).count();
+        connections.drain(..closed);
+        connections.push(connection);
+    }
+}
+
+impl Leased {
+    /// Keeps the connection for another request: its answer has come to an end.
+    pub(super) fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.give_back(connection);
+        }
+    }
+}
+
+impl Age {
+    fn begin_idle(&self) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(IN_USE);
+        self.idle_since.store(now, Ordering::Relaxed);
+    }
+
+    fn idle_for(&self) -> Duration {
+        match self.idle_since.load(Ordering::Relaxed) {
+            IN_USE => Duration::ZERO,
+            since => self.opened.elapsed().saturating_sub(Duration::from_millis(since)),
+        }
+    }
+
+    /// How long the connection may still be kept; `None` where its time is over.
+    fn left(&self, idle_timeout: Duration) -> Option<Duration> {
+        idle_timeout.checked_sub(self.idle_for()).filter(|left| !left.is_zero())
+    }
+}
+
+/// Whom a request is for, and the request as it is sent there.
+fn split(request: Request<RequestBody>) -> Result<(Host, Request<RequestBody>), TransportError> {
+    let (mut head, body) = request.into_parts();
+    let parts = mem::take(&mut head.uri).into_parts();
+    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+        return Err(TransportErrorKind::Connect.because("the address has no host"));
+    };
+    head.uri = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    Ok((Host { scheme, authority }, Request::from_parts(head, body)))
+}
+
+fn broken(error: &hyper::Error) -> TransportError {
+    let kind = if error.is_parse() { TransportErrorKind::Protocol } else { TransportErrorKind::Lost };
+    kind.because_of(error)
+}
