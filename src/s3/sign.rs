@@ -183,12 +183,13 @@ fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (String, Strin
 
 /// A header's value with its spaces as SigV4 counts them: none around it, one where there are several.
 fn push_trimmed(text: &mut String, value: &[u8]) {
-    let mut words = String::from_utf8_lossy(value);
-    if words.starts_with(' ') || words.ends_with(' ') || words.contains("  ") {
-        let trimmed: Vec<_> = words.split(' ').filter(|word| !word.is_empty()).collect();
-        words = trimmed.join(" ").into();
+    let words = String::from_utf8_lossy(value);
+    let mut words = words.split(' ').filter(|word| !word.is_empty());
+    text.push_str(words.next().unwrap_or_default());
+    for word in words {
+        text.push(' ');
+        text.push_str(word);
     }
-    text.push_str(&words);
 }
 
 fn long_date(now: SystemTime) -> Result<String, Error> {

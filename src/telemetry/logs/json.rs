@@ -157,9 +157,14 @@ impl Write for Escaped<'_, '_> {
 
 /// The text within the quotation marks of a JSON string (RFC 8259, section 7).
 fn write_escaped(line: &mut Writer<'_>, text: &str) -> fmt::Result {
+    let needs_escape = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // Without an early end, which lets the compiler look at many bytes at once.
+    if !text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
+        return line.write_str(text);
+    }
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+        if !needs_escape(byte) {
             continue;
         }
         line.write_str(&text[plain..at])?;
