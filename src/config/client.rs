@@ -54,6 +54,8 @@ sparse! {
         #[serde(alias = "multipart_chunksize")]
         part_size: Size<{ 5 * MIB }, { 512 * MIB }>,
         max_concurrency: Number<1, 100>,
+        #[serde(alias = "num_download_attempts")]
+        download_attempts: Number<1, 100>,
         use_threads: Flag,
         orphan_age: OrphanAge,
         abort_orphans: Flag,
@@ -164,6 +166,10 @@ impl Transfer {
                 .max_concurrency
                 .get()
                 .map_or(default.max_concurrency, |number| usize::try_from(number.0).unwrap_or(usize::MAX)),
+            download_attempts: self
+                .download_attempts
+                .get()
+                .map_or(default.download_attempts, |number| number.0),
             orphans: self.orphan_age.get().map(|age| OrphanSettings {
                 age: age.0,
                 abort: self.abort_orphans.get().is_some_and(|flag| flag.0),

@@ -238,7 +238,8 @@ async fn a_store_is_shown_to_those_who_may_see_it() {
     assert_eq!(shown.config["checksum_algorithm"], "crc32c");
     assert_eq!(shown.config["sse_kms_key_id"], "key");
     assert_eq!(shown.client_options["connect_timeout"], "5s");
-    assert_eq!(shown.transfer.as_ref().unwrap().part_size, 8 << 20);
+    let transfer = shown.transfer.as_ref().unwrap();
+    assert_eq!((transfer.part_size, transfer.download_attempts), (8 << 20, 5));
     let everything = format!("{shown:?}");
     assert!(!everything.contains("s3cret") && !everything.contains("AKIDEXAMPLE"), "{everything}");
     assert_eq!(told(&get("archivist", "").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
