@@ -1,5 +1,7 @@
 //! Everything that one store can be told.
 
+use std::time::Duration;
+
 use super::OrphanSettings;
 use crate::{
     credentials::ProviderSettings,
@@ -100,6 +102,11 @@ pub struct TransferSettings {
     /// A read fails when its connection has broken this many times without a byte coming between, at least 1; until then it
     /// goes on, after waits as `retry_config` has them. Default: 5, as `num_download_attempts` in boto3's TransferConfig.
     pub download_attempts: u32,
+    /// How long the answer to a GetObject or HeadObject may take to begin before it is asked for once more, on another
+    /// connection; whichever is answered first is what the read gets. `None`, the default: for ever. S3's guide advises 2 s
+    /// for small objects
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
+    pub hedge_after: Option<Duration>,
     /// When unfinished uploads below the store's prefix are taken for orphans; `None`, the default: never.
     pub orphans: Option<OrphanSettings>,
 }
@@ -111,6 +118,7 @@ impl Default for TransferSettings {
             part_size: 8 * MIB,
             max_concurrency: 10,
             download_attempts: 5,
+            hedge_after: None,
             orphans: None,
         }
     }
