@@ -54,6 +54,9 @@ sparse! {
         #[serde(alias = "multipart_chunksize")]
         part_size: Size<{ 5 * MIB }, { 512 * MIB }>,
         max_concurrency: Number<1, 100>,
+        #[serde(alias = "num_download_attempts")]
+        download_attempts: Number<1, 100>,
+        hedge_after: HedgeAfter,
         use_threads: Flag,
         orphan_age: OrphanAge,
         abort_orphans: Flag,
@@ -145,14 +148,9 @@ impl Waits {
 }
 
 impl Transfer {
-    /// Notes an `abort_orphans` that could not take effect.
-    pub(super) fn settle(&self, notes: &Notes) -> TransferSettings {
-        if let (Some((Flag(true), spot)), false) = (self.abort_orphans.placed(), self.orphan_age.is_given()) {
-            notes.problem(
-                spot,
-                "has no effect without `orphan_age`: give how old an upload must be, such as 7d",
-            );
-        }
+    /// Notes what could not take effect, also beside the store's `client`.
+    pub(super) fn settle(&self, client: &Client, notes: &Notes) -> TransferSettings {
+        self.note_without_effect(client, notes);
         let default = TransferSettings::default();
         TransferSettings {
             multipart_threshold: self
@@ -164,10 +162,38 @@ impl Transfer {
                 .max_concurrency
                 .get()
                 .map_or(default.max_concurrency, |number| usize::try_from(number.0).unwrap_or(usize::MAX)),
+            download_attempts: self
+                .download_attempts
+                .get()
+                .map_or(default.download_attempts, |number| number.0),
+            hedge_after: self.hedge_after.get().map(|wait| wait.0).or(default.hedge_after),
             orphans: self.orphan_age.get().map(|age| OrphanSettings {
                 age: age.0,
                 abort: self.abort_orphans.get().is_some_and(|flag| flag.0),
             }),
+        }
+    }
+
+    fn note_without_effect(&self, client: &Client, notes: &Notes) {
+        if let (Some((Flag(true), spot)), false) = (self.abort_orphans.placed(), self.orphan_age.is_given()) {
+            notes.problem(
+                spot,
+                "has no effect without `orphan_age`: give how old an upload must be, such as 7d",
+            );
+        }
+        let read_timeout = client.settle().read_timeout;
+        let spot = self.hedge_after.spot().max(client.read_timeout.spot());
+        if let (Some(HedgeAfter(wait)), Some(spot)) = (self.hedge_after.get(), spot)
+            && *wait >= read_timeout
+        {
+            notes.problem(
+                spot,
+                format!(
+                    "leaves hedge_after ({}) without effect: it should be shorter than read_timeout ({}), which ends the request",
+                    humantime::format_duration(*wait),
+                    humantime::format_duration(read_timeout)
+                ),
+            );
         }
     }
 
@@ -196,9 +222,36 @@ impl Transfer {
 const DEFAULT_CONCURRENCY: u32 = 10;
 
 scalars! {
+    HedgeAfter,
     OrphanAge,
     Limit,
     UserAgent,
+}
+
+/// How long to wait before a read is asked for once more: not so short that every one is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HedgeAfter(Duration);
+
+impl Scalar for HedgeAfter {
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let Period(time) = Period::from_text(text)?;
+        if time < Duration::from_millis(1) {
+            return Err(format!("is {text}, should be 1ms or longer: every read would be made twice"));
+        }
+        Ok(Self(time))
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Period::from_integer(number).map(|Period(time)| Self(time))
+    }
+
+    fn from_fraction(number: f64) -> Result<Self, String> {
+        Period::from_fraction(number).map(|Period(time)| Self(time))
+    }
 }
 
 /// How long ago an upload was started that nobody will finish: an upload that is under way must not be taken for one.

@@ -66,10 +66,10 @@ impl Store {
         let layers =
             Layers::new(self.client_options.clone(), self.retry_config.clone(), self.transfer.clone(), notes)
                 .over(base);
-        let client_options =
-            layers.client_options.into_value().unwrap_or_default().over(&env_client).settle();
+        let client = layers.client_options.into_value().unwrap_or_default().over(&env_client);
+        let client_options = client.settle();
         let retry_config = layers.retry_config.into_value().unwrap_or_default().settle(notes);
-        let transfer = layers.transfer.into_value().unwrap_or_default().settle(notes);
+        let transfer = layers.transfer.into_value().unwrap_or_default().settle(&client, notes);
         let provider = Choice {
             provider: &self.credential_provider,
             config: &sources.own,

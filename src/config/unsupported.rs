@@ -25,7 +25,7 @@ pub(super) fn key(kind: &str, key: &str) -> Option<&'static str> {
             "preferred_transfer_client" => {
                 return Some("names a client of boto3's; here is one: leave it out");
             }
-            _ => &["download_attempts", "num_download_attempts", "max_bandwidth", "hedge_after"],
+            _ => &["max_bandwidth"],
         },
         _ => &[],
     };

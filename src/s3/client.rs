@@ -1,6 +1,7 @@
 //! Sending requests: each attempt signed anew, failures judged, S3's corrections remembered.
 
 use std::{
+    pin::pin,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -18,6 +19,7 @@ use super::{
     endpoint::{self, Endpoint},
     failure::{self, Correction, Failure, Subject},
     headers::not_s3,
+    hedge,
     request::Request,
     sign::{EMPTY_PAYLOAD, SigningKeys, Target, UNSIGNED_PAYLOAD},
     xml,
@@ -44,6 +46,8 @@ pub struct Client {
     credentials: CredentialProvider,
     retry: RetryPolicy,
     quota: RetryQuota,
+    /// How long the answer to a read may take to begin before it is asked for once more; `None`: for ever.
+    hedge_after: Option<Duration>,
     place: Mutex<Place>,
     /// How far S3's clock is ahead of ours, in seconds.
     clock_offset: AtomicI64,
@@ -100,12 +104,13 @@ impl FromAnswer for Document {
 }
 
 impl Client {
-    /// A client; nothing is connected yet.
+    /// A client; nothing is connected yet. A read whose answer has not begun after `hedge_after` is asked for once more.
     pub fn new(
         settings: BucketSettings,
         http: HttpClient,
         credentials: CredentialProvider,
         retry: RetryPolicy,
+        hedge_after: Option<Duration>,
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let endpoint = Endpoint::of(&settings, &settings.region)?;
@@ -116,6 +121,7 @@ impl Client {
             credentials,
             retry,
             quota: RetryQuota::default(),
+            hedge_after,
             clock_offset: AtomicI64::new(0),
             keys: SigningKeys::default(),
             metrics,
@@ -155,7 +161,7 @@ impl Client {
         let mut unclear = false;
         loop {
             let place = self.place();
-            let outcome = match self.attempt(request, &payload_hash, &place).await {
+            let outcome = match self.hedged(request, &payload_hash, &place, deadline).await {
                 Ok(answer) => T::read(answer, request.subject()).await,
                 Err(failure) => Err(failure),
             };
@@ -174,6 +180,36 @@ impl Client {
             }
             self.metrics.s3_retry(request.operation);
         }
+    }
+
+    /// An attempt, and where the answer to a read has not begun in time, another beside it.
+    async fn hedged(
+        &self,
+        request: &Request,
+        payload_hash: &str,
+        place: &Place,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Failure> {
+        let mut first = pin!(self.attempt(request, payload_hash, place));
+        let Some(wait) = self.hedge_after.filter(|_| request.hedgeable) else { return first.await };
+        if let Ok(outcome) = tokio::time::timeout(wait, first.as_mut()).await {
+            return outcome;
+        }
+        let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+        if !in_time || !self.quota.take_spare(hedge::COST) {
+            return first.await;
+        }
+        self.metrics.s3_hedge(request.operation);
+        let second = self.attempt(request, payload_hash, place);
+        // In a box: it is rare, and every request would otherwise need room for it.
+        let race = Box::pin(hedge::race(first, second)).await;
+        if race.won_by_second {
+            self.quota.put_back(hedge::COST);
+        }
+        if race.overtaken {
+            self.metrics.s3_attempt(request.operation, "overtaken");
+        }
+        race.outcome
     }
 
     async fn attempt(&self, request: &Request, payload_hash: &str, place: &Place) -> Result<Answer, Failure> {

@@ -10,6 +10,7 @@ mod endpoint;
 mod error;
 mod failure;
 mod headers;
+mod hedge;
 mod list_multipart_uploads;
 mod list_objects;
 mod list_parts;

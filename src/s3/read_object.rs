@@ -80,7 +80,8 @@ impl Client {
 fn reading(operation: &'static str, method: Method, selection: Selection<'_>) -> Result<Request, Error> {
     let mut request = Request::object(operation, method, selection.key)
         .version(selection.version)
-        .header("x-amz-checksum-mode", "ENABLED");
+        .header("x-amz-checksum-mode", "ENABLED")
+        .hedgeable();
     headers::add_conditions(&mut request.headers, selection.conditions)?;
     Ok(request)
 }

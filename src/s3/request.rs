@@ -20,6 +20,8 @@ pub(super) struct Request {
     /// The server has work of its own to do before it answers: it puts parts together or copies an object, which takes
     /// minutes for a large one.
     pub(super) works_long: bool,
+    /// It may be asked for a second time before it has been answered.
+    pub(super) hedgeable: bool,
 }
 
 impl Request {
@@ -39,6 +41,7 @@ impl Request {
             payload: Payload::default(),
             retries_conflict: true,
             works_long: false,
+            hedgeable: false,
         }
     }
 
@@ -76,6 +79,12 @@ impl Request {
     /// As one that the server works on for long.
     pub(super) fn works_long(mut self) -> Self {
         self.works_long = true;
+        self
+    }
+
+    /// As one that changes nothing, and whose caller waits for the beginning of the answer.
+    pub(super) fn hedgeable(mut self) -> Self {
+        self.hedgeable = true;
         self
     }
 

@@ -80,7 +80,8 @@ impl S3Store {
             .map_err(|message| Error::new(ErrorKind::StoreMisconfigured, message))?;
         let credentials = CredentialProvider::new(settings.credential_provider.clone());
         let retry = settings.retry_config.clone();
-        let client = Client::new(settings.bucket.clone(), http, credentials, retry, metrics)?;
+        let hedge_after = settings.transfer.hedge_after;
+        let client = Client::new(settings.bucket.clone(), http, credentials, retry, hedge_after, metrics)?;
         let (puts_ignore_conditions, completes_ignore_conditions) =
             (AtomicBool::new(false), AtomicBool::new(false));
         let inner =

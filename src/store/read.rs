@@ -248,10 +248,10 @@ impl ObjectReader {
     /// The next wanted bytes of the answer, or of another that goes on from here.
     async fn more(&mut self) -> Result<Bytes, Error> {
         let store = self.store.clone();
-        // Broken reads are not the backend refusing work: each read has retries of its own, which begin
+        // Broken reads are not the backend refusing work: each read has attempts of its own, which begin
         // anew whenever bytes have come.
-        let quota = RetryQuota::default();
-        let mut attempts = Attempts::new(&store.settings().retry_config, &quota, store.deadline);
+        let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
+        let mut attempts = Attempts::new(&policy, &quota, store.deadline);
         loop {
             let began = Instant::now();
             let error = match self.frame().await {

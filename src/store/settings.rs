@@ -1,5 +1,7 @@
 //! Everything that one store can be told.
 
+use std::time::Duration;
+
 use super::OrphanSettings;
 use crate::{
     credentials::ProviderSettings,
@@ -53,6 +55,12 @@ impl StoreSettings {
             credential_provider,
         }
     }
+
+    /// How an answer that breaks off in its body is gone on with.
+    pub(super) fn download_policy(&self) -> RetryPolicy {
+        let max_retries = self.transfer.download_attempts.saturating_sub(1);
+        RetryPolicy { max_retries, ..self.retry_config.clone() }
+    }
 }
 
 /// `conditional_put`.
@@ -91,12 +99,27 @@ pub struct TransferSettings {
     pub part_size: u64,
     /// How many parts of one upload, or of one read that waits for S3, are under way at once, 1 to 100. Default: 10.
     pub max_concurrency: usize,
+    /// A read fails when its connection has broken this many times without a byte coming between, at least 1; until then it
+    /// goes on, after waits as `retry_config` has them. Default: 5, as `num_download_attempts` in boto3's TransferConfig.
+    pub download_attempts: u32,
+    /// How long the answer to a GetObject or HeadObject may take to begin before it is asked for once more, on another
+    /// connection; whichever is answered first is what the read gets. `None`, the default: for ever. S3's guide advises 2 s
+    /// for small objects
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
+    pub hedge_after: Option<Duration>,
     /// When unfinished uploads below the store's prefix are taken for orphans; `None`, the default: never.
     pub orphans: Option<OrphanSettings>,
 }
 
 impl Default for TransferSettings {
     fn default() -> Self {
-        Self { multipart_threshold: 8 * MIB, part_size: 8 * MIB, max_concurrency: 10, orphans: None }
+        Self {
+            multipart_threshold: 8 * MIB,
+            part_size: 8 * MIB,
+            max_concurrency: 10,
+            download_attempts: 5,
+            hedge_after: None,
+            orphans: None,
+        }
     }
 }

@@ -16,6 +16,7 @@ mod name {
     pub(super) const CALLS_IN_FLIGHT: &str = "longshore.calls.in_flight";
     pub(super) const S3_ATTEMPTS: &str = "longshore.s3.attempts";
     pub(super) const S3_RETRIES: &str = "longshore.s3.retries";
+    pub(super) const S3_HEDGES: &str = "longshore.s3.hedges";
     pub(super) const OBJECT_BYTES: &str = "longshore.object.bytes";
     pub(super) const ORPHANS_ABORTED: &str = "longshore.orphans.aborted";
     pub(super) const MEMORY_BUDGET: &str = "longshore.memory.budget_bytes";
@@ -70,6 +71,7 @@ struct Instruments {
     calls_in_flight: UpDownCounter<i64>,
     s3_attempts: Counter<u64>,
     s3_retries: Counter<u64>,
+    s3_hedges: Counter<u64>,
     object_bytes: Counter<u64>,
     orphans_aborted: Counter<u64>,
     memory_budget: Gauge<u64>,
@@ -119,7 +121,8 @@ impl Metrics {
         self.0.object_bytes.add(count, &[KeyValue::new(name::DIRECTION, direction.name())]);
     }
 
-    /// An attempt of an S3 `operation` (such as `GetObject`) ended with `outcome`: an HTTP status or what broke.
+    /// An attempt of an S3 `operation` (such as `GetObject`) ended with `outcome`: an HTTP status, `error` where no
+    /// answer came, `overtaken` where it was given up because another beside it had been answered.
     pub fn s3_attempt(&self, operation: &'static str, outcome: &str) {
         let labels =
             [KeyValue::new(name::OPERATION, operation), KeyValue::new(name::OUTCOME, outcome.to_owned())];
@@ -129,6 +132,11 @@ impl Metrics {
     /// An S3 `operation` is tried again.
     pub fn s3_retry(&self, operation: &'static str) {
         self.0.s3_retries.add(1, &[KeyValue::new(name::OPERATION, operation)]);
+    }
+
+    /// An S3 `operation` is asked for once more, since its answer has not begun.
+    pub fn s3_hedge(&self, operation: &'static str) {
+        self.0.s3_hedges.add(1, &[KeyValue::new(name::OPERATION, operation)]);
     }
 
     /// So many orphaned uploads were aborted.
@@ -203,6 +211,12 @@ impl Instruments {
             s3_retries: meter
                 .u64_counter(name::S3_RETRIES)
                 .with_description("Requests to S3 that were tried again.")
+                .build(),
+            s3_hedges: meter
+                .u64_counter(name::S3_HEDGES)
+                .with_description(
+                    "Reads of S3 that were asked for once more because their answer had not begun.",
+                )
                 .build(),
             // Without a unit: Prometheus's exporter would append it to the name a second time.
             object_bytes: meter
@@ -280,16 +294,18 @@ mod tests {
     }
 
     #[test]
-    fn attempts_retries_and_bytes_are_counted() {
+    fn attempts_retries_hedges_and_bytes_are_counted() {
         let metrics = Metrics::default();
         metrics.s3_attempt("GetObject", "503");
         metrics.s3_retry("GetObject");
+        metrics.s3_hedge("GetObject");
         metrics.s3_attempt("GetObject", "200");
         metrics.bytes(Direction::Download, 1024);
         metrics.bytes(Direction::Download, 1);
         let text = metrics.render();
         assert!(line(&text, "longshore_s3_attempts_total{", r#"outcome="503""#).ends_with(" 1"));
         assert!(line(&text, "longshore_s3_retries_total{", r#"operation="GetObject""#).ends_with(" 1"));
+        assert!(line(&text, "longshore_s3_hedges_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_object_bytes_total{", r#"direction="download""#).ends_with(" 1025"));
     }
 

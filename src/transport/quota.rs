@@ -21,6 +21,12 @@ impl RetryQuota {
         self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(tokens)).is_ok()
     }
 
+    /// Takes `tokens` for what can be left undone: only if half of the capacity remains for what cannot.
+    pub fn take_spare(&self, tokens: u32) -> bool {
+        let spare = |left: u32| left.checked_sub(tokens).filter(|left| *left >= CAPACITY / 2);
+        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, spare).is_ok()
+    }
+
     /// Puts `tokens` back, up to the capacity.
     pub fn put_back(&self, tokens: u32) {
         self.0.update(Ordering::Relaxed, Ordering::Relaxed, |left| left.saturating_add(tokens).min(CAPACITY));
@@ -42,5 +48,16 @@ mod tests {
         quota.put_back(10_000);
         assert!(quota.take(CAPACITY));
         assert!(!quota.take(1));
+    }
+
+    #[test]
+    fn what_can_be_left_undone_leaves_half_of_it() {
+        let quota = RetryQuota::default();
+        assert!((0..50).all(|_| quota.take_spare(5)));
+        assert!(!quota.take_spare(1));
+        quota.put_back(5);
+        assert!(quota.take_spare(5));
+        assert!(quota.take(CAPACITY / 2));
+        assert!(!quota.take_spare(0));
     }
 }

@@ -8,7 +8,7 @@
     reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
 )]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -57,7 +57,9 @@ fn settings() -> StoreSettings {
         kms_key_id: Some("key".to_owned()),
         bucket_key_enabled: Some(true),
     });
-    StoreSettings::new(bucket, ProviderSettings::Static(credentials))
+    let mut settings = StoreSettings::new(bucket, ProviderSettings::Static(credentials));
+    settings.transfer.hedge_after = Some(Duration::from_millis(2500));
+    settings
 }
 
 fn pool() -> Pool {
@@ -238,7 +240,10 @@ async fn a_store_is_shown_to_those_who_may_see_it() {
     assert_eq!(shown.config["checksum_algorithm"], "crc32c");
     assert_eq!(shown.config["sse_kms_key_id"], "key");
     assert_eq!(shown.client_options["connect_timeout"], "5s");
-    assert_eq!(shown.transfer.as_ref().unwrap().part_size, 8 << 20);
+    let transfer = shown.transfer.as_ref().unwrap();
+    assert_eq!((transfer.part_size, transfer.download_attempts), (8 << 20, 5));
+    let hedge_after = prost_types::Duration { seconds: 2, nanos: 500_000_000 };
+    assert_eq!(transfer.hedge_after, Some(hedge_after));
     let everything = format!("{shown:?}");
     assert!(!everything.contains("s3cret") && !everything.contains("AKIDEXAMPLE"), "{everything}");
     assert_eq!(told(&get("archivist", "").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");

@@ -12,6 +12,7 @@ mod scripted;
 
 mod damage;
 mod deleting;
+mod hedging;
 mod life;
 mod orphans;
 mod reading;

@@ -3,7 +3,7 @@ use longshore::{
     store::{ObjectReader, RangesOptions, ReadOptions},
 };
 
-use crate::scripted::{Answer, Scripted, bytes, error, reply};
+use crate::scripted::{Answer, Scripted, bytes, error, reply, store};
 
 async fn all(mut reader: ObjectReader) -> Result<Vec<u8>, Error> {
     let mut data = Vec::new();
@@ -46,19 +46,40 @@ async fn a_broken_read_of_a_replaced_object_is_told() {
 }
 
 #[tokio::test]
-async fn a_read_that_breaks_again_and_again_ends() {
-    let server = Scripted::start(|number, _| match number {
-        0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0")),
-        _ => Answer::Cut(bytes(
-            206,
-            &[("etag", "\"e\""), ("content-range", "bytes 1-9/10"), ("content-length", "9")],
-            b"",
-        )),
+async fn a_read_that_breaks_again_and_again_ends_with_the_number_of_its_attempts() {
+    for attempts in [5, 2, 1] {
+        let server = Scripted::start(|number, _| match number {
+            0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0")),
+            _ => Answer::Cut(bytes(
+                206,
+                &[("etag", "\"e\""), ("content-range", "bytes 1-9/10"), ("content-length", "9")],
+                b"",
+            )),
+        })
+        .await;
+        let mut settings = server.settings();
+        settings.transfer.download_attempts = attempts;
+        let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+        let error = all(reader).await.unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::ConnectionLost, attempts));
+        assert_eq!(server.seen().len(), attempts as usize);
+    }
+}
+
+#[tokio::test]
+async fn attempts_at_a_body_begin_anew_with_each_byte_and_are_not_those_of_requests() {
+    let server = Scripted::start(|number, _| {
+        let (status, left) = (if number == 0 { 200 } else { 206 }, 10 - number);
+        let (range, length) = (format!("bytes {number}-9/10"), left.to_string());
+        let headers = [("etag", "\"e\""), ("content-range", range.as_str()), ("content-length", &length)];
+        Answer::Cut(bytes(status, &headers, number.to_string().as_bytes()))
     })
     .await;
-    let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
-    let error = all(reader).await.unwrap_err();
-    assert_eq!((error.kind(), error.attempts()), (ErrorKind::ConnectionLost, 4));
+    let mut settings = server.settings();
+    (settings.transfer.download_attempts, settings.retry_config.max_retries) = (2, 0);
+    let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), b"0123456789");
+    assert_eq!(server.seen().len(), 10);
 }
 
 #[tokio::test]
@@ -70,7 +91,7 @@ async fn a_stalled_read_is_resumed() {
     .await;
     let mut settings = server.settings();
     settings.client_options.read_timeout = std::time::Duration::from_millis(50);
-    let reader = crate::scripted::store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
     assert_eq!(all(reader).await.unwrap(), b"0123");
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Answer {
     Reply(Vec<u8>),
     /// These bytes, after some time.
     Later(std::time::Duration, Vec<u8>),
+    /// These bytes, some time after so many requests have come in all.
+    Behind(usize, std::time::Duration, Vec<u8>),
     /// These bytes, a hundred at a time with a pause after each.
     Slowly(std::time::Duration, Vec<u8>),
     /// These bytes, then the connection is closed.
@@ -115,7 +117,12 @@ impl Scripted {
 
     /// Waits until the other side has closed a connection that hangs.
     pub(crate) async fn hung_up(&mut self) {
-        self.hung_up.wait_for(|count| *count > 0).await.unwrap();
+        self.all_hung_up(1).await;
+    }
+
+    /// Waits until the other side has closed so many of them.
+    pub(crate) async fn all_hung_up(&mut self, connections: usize) {
+        self.hung_up.wait_for(|count| *count >= connections).await.unwrap();
     }
 
     /// Waits until a request has come that `wanted` knows.
@@ -170,6 +177,13 @@ async fn serve(
         match script(number, &request) {
             Answer::Reply(bytes) => stream.write_all(&bytes).await.unwrap_or_default(),
             Answer::Later(time, bytes) => {
+                tokio::time::sleep(time).await;
+                stream.write_all(&bytes).await.unwrap_or_default();
+            }
+            Answer::Behind(requests, time, bytes) => {
+                while record.lock().unwrap().len() < requests {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
                 tokio::time::sleep(time).await;
                 stream.write_all(&bytes).await.unwrap_or_default();
             }

@@ -133,6 +133,8 @@ fn transfer(transfer: &TransferSettings) -> pb::TransferConfig {
         multipart_threshold: signed(transfer.multipart_threshold),
         part_size: signed(transfer.part_size),
         max_concurrency: i32::try_from(transfer.max_concurrency).unwrap_or(i32::MAX),
+        download_attempts: i32::try_from(transfer.download_attempts).unwrap_or(i32::MAX),
+        hedge_after: transfer.hedge_after.map(duration),
     }
 }
 

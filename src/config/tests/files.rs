@@ -84,7 +84,7 @@ tenants:
         retry_config:
           max_retries: -1
           backoff: {init_backoff: 20s, base: 0.5, max_backof: 1s}
-        transfer: {part_size: 1MiB, io_chunksize: 3, max_concurrency: 101, orphan_age: 5m}
+        transfer: {part_size: 1MiB, io_chunksize: 3, max_concurrency: 101, num_download_attempts: 0, hedge_after: 0s, orphan_age: 5m}
       Default: {}
       empty:
       number: 3
@@ -114,6 +114,8 @@ FILE:20: tenants.acme.stores.default.retry_config.backoff.init_backoff: makes in
 FILE:21: tenants.acme.stores.default.transfer.part_size: is 1048576 bytes, should be from 5.0 MiB to 512.0 MiB
 FILE:21: tenants.acme.stores.default.transfer.io_chunksize: is about boto3's files on a local disk; Longshore streams: leave it out
 FILE:21: tenants.acme.stores.default.transfer.max_concurrency: is 101, should be a whole number from 1 to 100
+FILE:21: tenants.acme.stores.default.transfer.num_download_attempts: is 0, should be a whole number from 1 to 100
+FILE:21: tenants.acme.stores.default.transfer.hedge_after: is 0s, should be 1ms or longer: every read would be made twice
 FILE:21: tenants.acme.stores.default.transfer.orphan_age: is 5m, should be 1h or longer: uploads that are under way are not orphans
 FILE:22: tenants.acme.stores.Default: a name should be 1 to 64 of a-z, 0-9, ., _ and -, and not start with a dot
 FILE:22: tenants.acme.stores.Default: has no credentials: give access_key_id and secret_access_key under `config`, `from_env: true`, a `credential_provider`, or `skip_signature: true` under `config` for a public bucket

@@ -43,7 +43,7 @@ fn config_wins_over_the_url_and_the_url_over_variables() {
 #[test]
 fn defaults_lie_under_tenants_and_stores() {
     let text = "
-defaults: {transfer: {max_concurrency: 20, part_size: 64MiB}, retry_config: {backoff: {base: 3, max_backoff: 20s}}}
+defaults: {transfer: {max_concurrency: 20, part_size: 64MiB, num_download_attempts: 3, hedge_after: 1s 500ms}, retry_config: {backoff: {base: 3, max_backoff: 20s}}}
 tenants:
   t:
     transfer: {use_threads: false}
@@ -52,13 +52,15 @@ tenants:
       b:
         bucket: abc
         credential_provider: {type: anonymous}
-        transfer: {use_threads: true, multipart_chunksize: 5242880, orphan_age: 7d, abort_orphans: true}
+        transfer: {use_threads: true, multipart_chunksize: 5242880, download_attempts: 1, orphan_age: 7d, abort_orphans: true}
         retry_config: {backoff: {init_backoff: 16s}}
 ";
     let loaded = load_text(text, &[]).unwrap();
     let stores = &loaded.settings.server.tenants[0].stores;
     assert_eq!((stores["a"].transfer.max_concurrency, stores["a"].transfer.part_size), (1, 64 << 20));
     assert_eq!((stores["b"].transfer.max_concurrency, stores["b"].transfer.part_size), (10, 5 << 20));
+    assert_eq!(stores["a"].transfer.hedge_after, Some(Duration::from_millis(1500)));
+    assert_eq!((stores["a"].transfer.download_attempts, stores["b"].transfer.download_attempts), (3, 1));
     let orphans = OrphanSettings { age: Duration::from_hours(7 * 24), abort: true };
     assert_eq!((stores["a"].transfer.orphans, stores["b"].transfer.orphans), (None, Some(orphans)));
     let backoff = &stores["b"].retry_config.backoff;
@@ -80,6 +82,26 @@ fn stores_that_contradict_themselves() {
             vec![
                 "S.transfer.abort_orphans: has no effect without `orphan_age`: give how old an upload must be, such as 7d",
             ],
+        ),
+        (
+            "bucket: abc, client_options: {read_timeout: 10s}, transfer: {hedge_after: 10s}",
+            vec![
+                "S.transfer.hedge_after: leaves hedge_after (10s) without effect: it should be shorter than read_timeout (10s), which ends the request",
+            ],
+        ),
+        (
+            "bucket: abc, transfer: {hedge_after: 10s}, client_options: {read_timeout: 5s}",
+            vec![
+                "S.client_options.read_timeout: leaves hedge_after (10s) without effect: it should be shorter than read_timeout (5s), which ends the request",
+            ],
+        ),
+        (
+            "bucket: abc, transfer: {hedge_after: 2}",
+            vec!["S.transfer.hedge_after: is a number without a unit: give a unit, such as 5s"],
+        ),
+        (
+            "bucket: abc, transfer: {max_bandwidth: 1MiB}",
+            vec!["S.transfer.max_bandwidth: is not supported by this version"],
         ),
         (
             "bucket: abc, config: {bucket: abd}",
