@@ -65,14 +65,6 @@ impl Failure {
         Self::Store(Error::new(ErrorKind::Internal, message))
     }
 
-    /// The bytes of `what` do not have the CRC-32C that the caller gave for them.
-    pub(crate) fn checksum(what: &str, expected: u32, found: u32) -> Self {
-        Self::Store(Error::new(
-            ErrorKind::ChecksumMismatch,
-            format!("{what} has the CRC-32C {found:08x} and not {expected:08x} as announced: send it again"),
-        ))
-    }
-
     /// Code, reason and side.
     pub(crate) fn verdict(&self) -> (Code, ErrorReason, Side) {
         match self {

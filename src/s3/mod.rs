@@ -21,6 +21,7 @@ mod read_object;
 mod request;
 mod settings;
 mod sign;
+mod stream_crc32c;
 mod write_object;
 mod xml;
 
@@ -40,4 +41,5 @@ pub(crate) use list_multipart_uploads::UploadMarker;
 pub(crate) use list_objects::Listing;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use read_object::{GetAnswer, Selection};
+pub(crate) use stream_crc32c::{StreamCrc32c, sum_of};
 pub(crate) use write_object::{NewObject, WriteCondition};

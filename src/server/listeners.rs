@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::{ServerError, coalesce::Coalesce, workers::Counted};
+use super::{ServerError, coalesce::Coalesce, prefetch::Prefetch, workers::Counted};
 
 /// How long to wait after a failed accept. What fails for long is the table of open files being full;
 /// without a pause the loop would take a whole core until a connection closes.
@@ -94,6 +94,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
+    reads: Prefetch,
     writes: Coalesce,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _counted: Option<Counted>,
@@ -104,7 +105,7 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, cut: &CancellationToken, counted: Option<Counted>) -> Self {
         // A token of its own: waiting on it then takes no lock that other connections take.
         let cut = Box::pin(cut.child_token().cancelled_owned());
-        Self { stream, writes: Coalesce::new(), cut, _counted: counted }
+        Self { stream, reads: Prefetch::default(), writes: Coalesce::new(), cut, _counted: counted }
     }
 }
 
@@ -122,9 +123,10 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let this = &mut *self;
+        let read = this.reads.poll_read(&mut this.stream, cx, buf);
         // Looked at only while there is nothing to read, which HTTP/2 comes to after every burst.
-        if read.is_pending() && self.cut.as_mut().poll(cx).is_ready() {
+        if read.is_pending() && this.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         read

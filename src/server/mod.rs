@@ -10,6 +10,7 @@ mod health;
 mod layers;
 mod listeners;
 mod methods;
+mod prefetch;
 mod reflection;
 mod shutdown;
 mod tls;

@@ -2,6 +2,7 @@
 
 mod budget;
 mod check;
+mod chunk;
 mod conditional;
 mod copy;
 mod delete;
@@ -31,6 +32,7 @@ pub use crate::s3::{
     ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
 pub use budget::{MemoryBudget, TenantBudget};
+pub(crate) use chunk::check_chunk;
 pub use options::*;
 pub use orphans::{OrphanSettings, Orphans};
 pub use ranges::{RangePiece, RangesReader};

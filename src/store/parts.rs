@@ -1,9 +1,9 @@
 //! Parts of a multipart upload: the one that fills, those under way, and those that S3 has.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 
 use super::{
@@ -66,12 +66,24 @@ impl Full {
     }
 }
 
+/// How long a full part waits for one that is under way before it goes beside it: S3 is then slower than the caller. Where it
+/// is not, two parts are all that an upload holds.
+const PATIENCE: Duration = Duration::from_millis(25);
+
 /// Parts under way and parts that S3 has. Dropped, it drops the requests for parts under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parts {
+    /// How many may be under way, as far as was worth it by now.
+    width: usize,
     under_way: JoinSet<Result<(Part, u64), Error>>,
     bytes_under_way: u64,
     done: Vec<(Part, u64)>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { width: 1, under_way: JoinSet::new(), bytes_under_way: 0, done: Vec::new() }
+    }
 }
 
 impl Parts {
@@ -96,10 +108,17 @@ impl Parts {
     ) -> Result<(), Error> {
         let size = part.payload.len();
         let most = store.settings().transfer.max_concurrency;
-        while self.under_way() >= most
-            || (self.under_way() > 0 && self.bytes_under_way + size > sizes.most_held())
-        {
+        while self.under_way() > 0 && self.bytes_under_way + size > sizes.most_held() {
             self.one_done().await.transpose()?;
+        }
+        while self.under_way() >= self.width.min(most) {
+            if self.width >= most {
+                self.one_done().await.transpose()?;
+            } else if let Ok(done) = timeout(PATIENCE, self.one_done()).await {
+                done.transpose()?;
+            } else {
+                self.width *= 2;
+            }
         }
         let (store, upload, (payload, reservation)) = (store.clone(), upload.clone(), part.into_parts());
         self.start(size, async move {

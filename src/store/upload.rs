@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::{
-    ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions, Uploaded,
+    Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions, Uploaded, chunk::compare,
     conditional::Carrier, multipart::Multipart, part_size::PartSizes, parts::Filling,
 };
-use crate::s3::{ChecksumHasher, NewObject};
+use crate::s3::{NewObject, StreamCrc32c};
 
 /// An upload under way. Small objects become one put, larger ones a multipart upload. Dropping it before
 /// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
@@ -23,7 +23,7 @@ pub struct Upload {
     sizes: PartSizes,
     filling: Filling,
     received: u64,
-    crc32c: ChecksumHasher,
+    crc32c: StreamCrc32c,
     multipart: Option<Multipart>,
 }
 
@@ -42,7 +42,7 @@ impl S3Store {
             options,
             filling: Filling::new(self.inner.budget.clone()),
             received: 0,
-            crc32c: ChecksumHasher::new(ChecksumAlgorithm::Crc32c),
+            crc32c: StreamCrc32c::new(),
             multipart: None,
         })
     }
@@ -52,6 +52,23 @@ impl Upload {
     /// Takes the next bytes; waits while as many parts are under way as may be, so that S3's pace becomes the
     /// caller's. After an error the upload is over.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
+        self.crc32c.update(&data);
+        self.take(data).await
+    }
+
+    /// As [`Upload::write`], with bytes in the pieces in which they came, and the CRC-32C that they should have.
+    pub async fn write_chunk(&mut self, pieces: Vec<Bytes>, crc32c: Option<u32>) -> Result<(), Error> {
+        match crc32c {
+            Some(expected) => compare("a chunk", expected, self.crc32c.chunk(&pieces))?,
+            None => pieces.iter().for_each(|piece| self.crc32c.update(piece)),
+        }
+        for piece in pieces {
+            self.take(piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, data: Bytes) -> Result<(), Error> {
         if let Some(multipart) = &mut self.multipart {
             multipart.parts.note_done()?;
         }
@@ -63,7 +80,6 @@ impl Upload {
             let message = format!("spec.size is {size} bytes, and {} have come already", self.received);
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
-        self.crc32c.update(&data);
         self.filling.push(data, room).await;
         while self.exceeds_one_put() && self.filling.len() >= self.next_size()? {
             let size = self.next_size()?;
@@ -150,7 +166,7 @@ impl Upload {
             }
         }
         let Some(claimed) = claim.crc32c else { return Ok(()) };
-        if self.crc32c.clone().finish().value == claimed.to_be_bytes() {
+        if self.crc32c.sum() == claimed {
             return Ok(());
         }
         let message = "the bytes that have come do not have the crc32c given in finish";

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost_types::Timestamp;
 
-use super::{Failure, signed};
+use super::signed;
 use crate::{
     pb,
     store::{Attributes, Checksum, ChecksumAlgorithm, ChecksumType, ObjectMeta},
@@ -47,28 +47,6 @@ pub(crate) fn chunk(data: Bytes) -> pb::Chunk {
     pb::Chunk { crc32c: Some(crc_fast::crc32_iscsi(&data)), data }
 }
 
-/// Holds bytes of a caller, in the pieces in which they came, against their checksum where one is given; `what` names
-/// them in the error.
-pub(crate) fn check_chunk(data: &[Bytes], crc32c: Option<u32>, what: &str) -> Result<(), Failure> {
-    let Some(expected) = crc32c else { return Ok(()) };
-    match crc32c_of(data) {
-        found if found == expected => Ok(()),
-        found => Err(Failure::checksum(what, expected, found)),
-    }
-}
-
-fn crc32c_of(data: &[Bytes]) -> u32 {
-    if let [whole] = data {
-        return crc_fast::crc32_iscsi(whole);
-    }
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    for piece in data {
-        digest.update(piece);
-    }
-    // A CRC-32 is the lower half of what the digest gives.
-    u32::try_from(digest.finalize()).unwrap_or_default()
-}
-
 /// A length of time. No length that occurs here comes near the bound.
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: signed(duration.as_secs()), nanos: nanos(duration) }
@@ -103,7 +81,6 @@ fn checksum(checksum: Checksum) -> pb::Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::ErrorKind;
 
     #[test]
     fn metadata_goes_over_whole() {
@@ -132,22 +109,5 @@ mod tests {
     fn chunks_carry_the_crc_that_rfc_3720_gives_for_them() {
         // RFC 3720, appendix B.4: 32 bytes of zeroes.
         assert_eq!(chunk(Bytes::from_static(&[0; 32])).crc32c, Some(0x8a91_36aa));
-    }
-
-    #[test]
-    fn a_chunk_is_held_against_its_checksum() {
-        let data = Bytes::from_static(&[0; 32]);
-        let (start, end) = (data.slice(..5), data.slice(5..));
-        let pieces = [start, Bytes::new(), end];
-        assert!(check_chunk(&pieces, None, "chunk").is_ok());
-        assert!(check_chunk(&pieces, Some(0x8a91_36aa), "chunk").is_ok());
-        assert!(check_chunk(&[data], Some(0x8a91_36aa), "chunk").is_ok());
-        match check_chunk(&pieces, Some(0x8a91_36ab), "chunk 3").unwrap_err() {
-            Failure::Store(error) => {
-                assert_eq!(error.kind(), ErrorKind::ChecksumMismatch);
-                assert!(error.message().starts_with("chunk 3 has the CRC-32C 8a9136aa and not 8a9136ab"));
-            }
-            other => panic!("{other:?}"),
-        }
     }
 }

@@ -69,10 +69,7 @@ pub(super) async fn upload(
         match order.take(message)? {
             Step::Write(Pieces { crc32c, data }) => {
                 call.received(data.iter().map(Bytes::len).sum());
-                convert::check_chunk(&data, crc32c, "a chunk")?;
-                for piece in data {
-                    upload.write(piece).await?;
-                }
+                upload.write_chunk(data, crc32c).await?;
             }
             Step::Wait => {}
             Step::Complete(claim) => {

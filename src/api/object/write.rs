@@ -4,6 +4,7 @@ use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
     pb,
+    store::check_chunk,
 };
 
 /// Dropped before its end, it drops the request to S3; whether the object was written is then open.
@@ -14,7 +15,7 @@ pub(super) async fn put(call: &Call, request: pb::PutRequest) -> Result<pb::PutR
     call.conditions(convert::mode_name(&options.mode));
     let store = call.open(Access::Write, &request.store, Scope::Key(key))?;
     call.received(request.data.len());
-    convert::check_chunk(std::slice::from_ref(&request.data), request.crc32c, "`data`")?;
+    check_chunk(std::slice::from_ref(&request.data), request.crc32c, "`data`")?;
     let meta = store.put(key, request.data, options).await?;
     Ok(pb::PutResponse { meta: Some(convert::object_meta(meta)) })
 }

@@ -7,7 +7,7 @@ use super::id::UploadIds;
 use crate::{
     api::{convert, failure::Failure, gate::Call, object::Pieces},
     pb,
-    store::UploadWriter,
+    store::{UploadWriter, check_chunk},
 };
 
 /// One message of a `WriteUpload`.
@@ -62,7 +62,7 @@ pub(super) async fn write(
             }
             Some(WriteMessage::Chunk(Pieces { crc32c, data })) => {
                 call.received(data.iter().map(Bytes::len).sum());
-                convert::check_chunk(&data, crc32c, "a chunk")?;
+                check_chunk(&data, crc32c, "a chunk")?;
                 for piece in data {
                     writer.write(piece).await?;
                 }

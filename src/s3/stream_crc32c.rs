@@ -1,0 +1,128 @@
+//! The CRC-32C of a stream and those of its chunks, each byte looked at once.
+//!
+//! Callers send the CRC of each chunk and that of the whole. The whole's before and after a chunk tell the chunk's own: a
+//! CRC after `len` more bytes is that of the bytes before, multiplied by `x^(8 len)`, plus that of the new ones
+//! (as in Mark Adler's `crc32_combine` of zlib).
+
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
+
+/// The polynomial of CRC-32C, the highest power in the lowest bit (RFC 9260, appendix A).
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+/// The sum of a stream while it goes by.
+#[derive(Clone)]
+pub(crate) struct StreamCrc32c {
+    digest: Digest,
+    /// The last chunk's length. Most streams have many chunks of one length, for which a shift is worth its making.
+    last_len: usize,
+    shift: Option<Shift>,
+}
+
+/// Multiplication by `x^(8 len)`: what becomes of each bit.
+#[derive(Clone)]
+struct Shift {
+    len: usize,
+    columns: [u32; 32],
+}
+
+impl StreamCrc32c {
+    /// The sum of nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { digest: Digest::new(CrcAlgorithm::Crc32Iscsi), last_len: 0, shift: None }
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    /// Takes a chunk in the pieces in which it came, and gives its own sum.
+    pub(crate) fn chunk(&mut self, pieces: &[Bytes]) -> u32 {
+        let before = self.sum();
+        pieces.iter().for_each(|piece| self.update(piece));
+        let len = pieces.iter().map(Bytes::len).sum();
+        if before == 0 {
+            return self.sum();
+        }
+        if self.shift.as_ref().is_none_or(|shift| shift.len != len) {
+            if std::mem::replace(&mut self.last_len, len) != len {
+                return sum_of(pieces);
+            }
+            self.shift = Some(Shift::by(len));
+        }
+        let shifted = self.shift.as_ref().map_or(0, |shift| shift.apply(before));
+        self.sum() ^ shifted
+    }
+
+    /// The sum of all bytes taken.
+    pub(crate) fn sum(&self) -> u32 {
+        low_half(self.digest.finalize())
+    }
+}
+
+impl std::fmt::Debug for StreamCrc32c {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamCrc32c({:08x})", self.sum())
+    }
+}
+
+impl Shift {
+    fn by(len: usize) -> Self {
+        let mut columns = [0; 32];
+        // The bit of x^0 is the highest.
+        let mut column = low_half(checksum_combine(CrcAlgorithm::Crc32Iscsi, 1 << 31, 0, len as u64));
+        for place in columns.iter_mut().rev() {
+            *place = column;
+            column = (column >> 1) ^ if column & 1 == 1 { POLYNOMIAL } else { 0 };
+        }
+        Self { len, columns }
+    }
+
+    fn apply(&self, sum: u32) -> u32 {
+        let bits = self.columns.iter().enumerate();
+        bits.fold(0, |shifted, (bit, column)| shifted ^ if sum >> bit & 1 == 1 { *column } else { 0 })
+    }
+}
+
+/// The CRC-32C of these pieces.
+pub(crate) fn sum_of(pieces: &[Bytes]) -> u32 {
+    if let [whole] = pieces {
+        return crc_fast::crc32_iscsi(whole);
+    }
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    pieces.iter().for_each(|piece| digest.update(piece));
+    low_half(digest.finalize())
+}
+
+/// A CRC of 32 bits is the lower half of what crc-fast gives.
+fn low_half(crc: u64) -> u32 {
+    u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// As crc-fast sums up each chunk by itself, and all of them.
+        #[test]
+        fn a_chunk_has_its_own_sum_wherever_it_stands(
+            lengths in proptest::collection::vec(prop_oneof![Just(0_usize), Just(33), Just(700), 0..900_usize], 1..12),
+            seed: u8,
+        ) {
+            let (mut stream, mut whole) = (StreamCrc32c::new(), Vec::new());
+            for (number, len) in lengths.into_iter().enumerate() {
+                let byte = |at: usize| seed.wrapping_mul(31).wrapping_add((at * 7 + number * 13) as u8);
+                let chunk: Vec<u8> = (0..len).map(byte).collect();
+                let (one, other) = chunk.split_at(len / 3);
+                let pieces = [Bytes::copy_from_slice(one), Bytes::copy_from_slice(other)];
+                prop_assert_eq!(stream.chunk(&pieces), crc_fast::crc32_iscsi(&chunk));
+                whole.extend_from_slice(&chunk);
+                prop_assert_eq!(stream.sum(), crc_fast::crc32_iscsi(&whole));
+            }
+        }
+    }
+}

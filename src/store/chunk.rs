@@ -1,0 +1,39 @@
+//! Chunks of bytes that come with a checksum of their own.
+
+use bytes::Bytes;
+
+use super::{Error, ErrorKind};
+use crate::s3::sum_of;
+
+/// Holds bytes, in the pieces in which they came, against their CRC-32C where one is given; `what` names them in the error.
+pub(crate) fn check_chunk(pieces: &[Bytes], crc32c: Option<u32>, what: &str) -> Result<(), Error> {
+    crc32c.map_or(Ok(()), |expected| compare(what, expected, sum_of(pieces)))
+}
+
+/// Whether a chunk's bytes have the sum that they should have.
+pub(super) fn compare(what: &str, expected: u32, found: u32) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    let message =
+        format!("{what} has the CRC-32C {found:08x} and not {expected:08x} as announced: send it again");
+    Err(Error::new(ErrorKind::ChecksumMismatch, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_held_against_its_checksum() {
+        let data = Bytes::from(vec![0; 32]);
+        let pieces = [data.slice(..10), data.slice(10..)];
+        // RFC 3720, section B.4: 32 bytes of zeroes.
+        assert!(check_chunk(&pieces, None, "chunk").is_ok());
+        assert!(check_chunk(&pieces, Some(0x8a91_36aa), "chunk").is_ok());
+        assert!(check_chunk(&[data], Some(0x8a91_36aa), "chunk").is_ok());
+        let error = check_chunk(&pieces, Some(0x8a91_36ab), "chunk 3").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ChecksumMismatch);
+        assert!(error.message().starts_with("chunk 3 has the CRC-32C 8a9136aa and not 8a9136ab"));
+    }
+}
