@@ -11,6 +11,9 @@ use crate::{
     store::{Error, ErrorKind},
 };
 
+/// A caller's stream that was not closed but broken off.
+pub(crate) const BROKEN_OFF: &str = "the caller's stream broke off";
+
 /// Why a call, or one key of it, fails.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -58,6 +61,12 @@ impl Failure {
     /// A message that is not in protobuf's encoding, or of other types than its fields.
     pub(crate) fn undecodable(error: &prost::DecodeError) -> Self {
         Self::Malformed(error.to_string().into())
+    }
+
+    /// What the caller's stream of messages, read by tonic, ended with.
+    pub(crate) fn stream(status: Status) -> Self {
+        let broken_off = status.code() == Code::Unknown && status.message() == BROKEN_OFF;
+        Self::Stream(if broken_off { Status::cancelled(BROKEN_OFF) } else { status })
     }
 
     /// A defect.

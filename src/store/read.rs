@@ -230,10 +230,9 @@ impl ObjectReader {
     fn look_ahead(&mut self, began: Instant, bytes: usize) {
         let part_size = self.store.settings().transfer.part_size;
         let Some(pace) = &mut self.pace else { return };
-        if !pace.is_slow(began.elapsed(), bytes, part_size) {
+        if !pace.is_slow(began.elapsed(), bytes) {
             return;
         }
-        *pace = Pace::default();
         // Where a part of the object begins, as S3 has it if it was uploaded so, and behind what has just come.
         let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
         if self.ahead.is_none() && from < self.info.end {

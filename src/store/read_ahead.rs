@@ -9,8 +9,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, budget::Reservation};
 
-/// How long a part may be waited for before more connections are worth their requests: about what one request costs.
+/// How long bytes may be waited for before it is judged how fast they come: about what one more request costs.
 const PATIENCE: Duration = Duration::from_millis(25);
+
+/// So many bytes in [`PATIENCE`] are as much as S3 gives one connection at its best, and a half more: 160 MiB/s. Other
+/// connections would bring no more.
+const FAST: u64 = 4 * 1024 * 1024;
 
 /// Notices that S3, and not the caller, is what a read waits for.
 #[derive(Debug, Default)]
@@ -20,14 +24,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Bytes came after so long a wait. Whether a part of `part` bytes takes too long to come.
-    pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize, part: u64) -> bool {
+    /// Bytes came after so long a wait. Whether they come slowly.
+    pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
-        let slow = self.waited >= PATIENCE && self.bytes < part;
-        if self.bytes >= part {
-            *self = Self::default();
+        if self.waited < PATIENCE && self.bytes < FAST {
+            return false;
         }
+        let slow = self.bytes < FAST;
+        *self = Self::default();
         slow
     }
 }
@@ -161,12 +166,13 @@ mod tests {
     #[test]
     fn only_waiting_for_few_bytes_is_slow() {
         let (long, short) = (PATIENCE, Duration::from_micros(10));
-        assert!(Pace::default().is_slow(long, 100, 1000));
-        assert!(!Pace::default().is_slow(long, 1000, 1000), "a part came in that time");
+        let much = usize::try_from(FAST).unwrap();
+        assert!(Pace::default().is_slow(long, 100));
+        assert!(!Pace::default().is_slow(long, much), "much came in that time");
         let mut pace = Pace::default();
-        assert!((0..100).all(|_| !pace.is_slow(short, 100, 1000)), "a fast server, however long it goes on");
+        assert!((0..9000).all(|_| !pace.is_slow(short, 64 * 1024)), "a fast server, however long it goes on");
         let mut pace = Pace::default();
-        assert!(!pace.is_slow(PATIENCE / 2, 10, 1000));
-        assert!(pace.is_slow(PATIENCE / 2, 10, 1000));
+        assert!(!pace.is_slow(PATIENCE / 2, 10));
+        assert!(pace.is_slow(PATIENCE / 2, 10));
     }
 }

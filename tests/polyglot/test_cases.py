@@ -4,7 +4,7 @@ import grpc
 import pytest
 from longshore.v1 import upload_service_pb2
 
-from calling.cases import CASES, CLOSING, COMPRESSED, DATA, SINGLES, key_of, request_id
+from calling.cases import CASES, COMPRESSED, DATA, SINGLES, key_of, request_id
 from calling.clients import LANGUAGES
 from support.wait import eventually
 
@@ -14,11 +14,13 @@ in_every_language = pytest.mark.parametrize("language", LANGUAGES)
 OWN = ("CANCELLED", "DEADLINE_EXCEEDED")
 # What tonic's decoder refuses says nothing of the call.
 UNSAID = {"MESSAGE_TOO_LARGE": {"tenant", "store"}}
+# Node.js ends the body of a request before it resets the stream: what comes first is an upload of another size than was told.
+CLOSED_FIRST = {"js": ("INVALID_ARGUMENT",)}
 
 
 def every(cases):
-    """Each case in each language that it is for."""
-    pairs = [(language, case.name) for language in LANGUAGES for case in cases if language not in case.but]
+    """Each case in each language."""
+    pairs = [(language, case.name) for language in LANGUAGES for case in cases]
     return pytest.mark.parametrize("language, name", pairs)
 
 
@@ -62,8 +64,10 @@ def test_what_the_server_told(runs, language, name):
     told = eventually("the call is in the log", lambda: runs.logged(language, name), within=5)
     if case.expect["code"] == "CANCELLED" and case.writes:
         assert told["bytes_in"] == sum(case.fields["chunks"]), "the server had it all, but for the end"
-    if language not in CLOSING or case.fields.get("ending", "close") == "close":
-        assert told["code"] in (case.logged or [case.expect["code"]])
+    expected = case.logged or (case.expect["code"],)
+    if case.call == "Upload" and case.fields.get("ending", "close") != "close":
+        expected += CLOSED_FIRST.get(language, ())
+    assert told["code"] in expected
 
 
 @in_every_language

@@ -85,7 +85,7 @@ impl Deletion {
             },
             None => self.messages.message().await,
         };
-        Ok(message.map_err(Failure::Stream)?.map_or(More::End, More::Message))
+        Ok(message.map_err(Failure::stream)?.map_or(More::End, More::Message))
     }
 
     fn take(&mut self, message: pb::DeleteManyRequest) -> Result<(), Failure> {

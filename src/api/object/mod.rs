@@ -79,7 +79,7 @@ impl ObjectService for Objects {
 
     async fn upload(&self, request: Request<Streaming<pb::UploadRequest>>) -> Answer<pb::UploadResponse> {
         self.upload_messages(request.map(|messages| {
-            messages.map(|message| message.map_err(Failure::Stream).and_then(UploadMessage::try_from))
+            messages.map(|message| message.map_err(Failure::stream).and_then(UploadMessage::try_from))
         }))
         .await
     }

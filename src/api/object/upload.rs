@@ -1,5 +1,7 @@
 //! `Upload`: what the messages are, chunks into parts, and what the caller knows of the whole.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 
@@ -9,6 +11,10 @@ use crate::{
     pb,
     store::{Upload, UploadClaim},
 };
+
+/// How long an upload waits at its end where nothing says that this is the end. Node.js ends a stream that it cancels, and
+/// resets it some milliseconds later: until then half an upload looks like a whole one.
+const LATE_CANCELLATION: Duration = Duration::from_millis(50);
 
 /// One message of an upload.
 #[derive(Debug, PartialEq)]
@@ -54,8 +60,11 @@ pub(super) async fn upload(
     call: &Call,
     mut messages: impl Stream<Item = Result<UploadMessage, Failure>> + Unpin,
 ) -> Result<pb::UploadResponse, Failure> {
-    let mut upload = match messages.next().await.transpose()? {
-        Some(UploadMessage::Spec(spec)) => begin(call, *spec)?,
+    let (mut upload, sized) = match messages.next().await.transpose()? {
+        Some(UploadMessage::Spec(spec)) => {
+            let sized = spec.size.is_some();
+            (begin(call, *spec)?, sized)
+        }
         _ => return Err(Failure::field("spec", "must be the first message")),
     };
     let mut order = Order::default();
@@ -66,6 +75,9 @@ pub(super) async fn upload(
             error = upload.failed() => return Err(error.into()),
             message = messages.next() => message.transpose()?,
         };
+        if message.is_none() && !sized && order.claim.is_none() {
+            tokio::time::sleep(LATE_CANCELLATION).await;
+        }
         match order.take(message)? {
             Step::Write(Pieces { crc32c, data }) => {
                 call.received(data.iter().map(Bytes::len).sum());

@@ -24,7 +24,11 @@ use tower::Service;
 
 use super::{answer::AnswerBody, chunk::Framed, frames::Frames, upload_messages::UploadMessages};
 use crate::{
-    api::{failure::Failure, gate, object::Objects},
+    api::{
+        failure::{BROKEN_OFF, Failure},
+        gate,
+        object::Objects,
+    },
     pb::object_service_server::{ObjectService, ObjectServiceServer},
 };
 
@@ -93,9 +97,10 @@ pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
 }
 
 /// tonic takes a caller's cancellation for the end of its messages: half an upload would be a whole one.
+/// [`Failure::stream`] makes a cancellation of it again.
 pub(super) fn breaking_off(body: Body) -> Body {
     Body::new(body.map_err(|status| match status.code() {
-        Code::Cancelled => Status::unknown("the caller's stream broke off"),
+        Code::Cancelled => Status::unknown(BROKEN_OFF),
         _ => status,
     }))
 }

@@ -63,7 +63,7 @@ impl UploadService for Uploads {
         request: Request<Streaming<pb::WriteUploadRequest>>,
     ) -> Answer<pb::WriteUploadResponse> {
         self.write_messages(request.map(|messages| {
-            messages.map(|message| message.map_err(Failure::Stream).and_then(WriteMessage::try_from))
+            messages.map(|message| message.map_err(Failure::stream).and_then(WriteMessage::try_from))
         }))
         .await
     }
