@@ -117,7 +117,7 @@ impl Parts {
             } else if let Ok(done) = timeout(PATIENCE, self.one_done()).await {
                 done.transpose()?;
             } else {
-                self.width *= 2;
+                self.width = most;
             }
         }
         let (store, upload, (payload, reservation)) = (store.clone(), upload.clone(), part.into_parts());

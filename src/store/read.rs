@@ -233,6 +233,7 @@ impl ObjectReader {
         if !pace.is_slow(began.elapsed(), bytes) {
             return;
         }
+        *pace = Pace::default();
         // Where a part of the object begins, as S3 has it if it was uploaded so, and behind what has just come.
         let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
         if self.ahead.is_none() && from < self.info.end {

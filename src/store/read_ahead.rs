@@ -9,12 +9,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, budget::Reservation};
 
-/// How long bytes may be waited for before it is judged how fast they come: about what one more request costs.
-const PATIENCE: Duration = Duration::from_millis(25);
+/// After so long a wait, fewer bytes a second than this are few: S3 gives one connection two thirds of the second figure at its
+/// best. A short wait may be a moment's pause; for very few bytes, being wrong costs less than waiting on.
+const SLOW: [(Duration, u64); 2] =
+    [(Duration::from_millis(20), 64 * 1024 * 1024), (Duration::from_millis(100), 160 * 1024 * 1024)];
 
-/// So many bytes in [`PATIENCE`] are as much as S3 gives one connection at its best, and a half more: 160 MiB/s. Other
-/// connections would bring no more.
-const FAST: u64 = 4 * 1024 * 1024;
+/// After so many bytes the older ones count half: a moment's pause is not slowness, and a server may become slow later.
+const REMEMBERED: u64 = 32 * 1024 * 1024;
 
 /// Notices that S3, and not the caller, is what a read waits for.
 #[derive(Debug, Default)]
@@ -28,12 +29,11 @@ impl Pace {
     pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
-        if self.waited < PATIENCE && self.bytes < FAST {
-            return false;
+        if self.bytes > REMEMBERED {
+            (self.waited, self.bytes) = (self.waited / 2, self.bytes / 2);
         }
-        let slow = self.bytes < FAST;
-        *self = Self::default();
-        slow
+        let few = |rate: u64| self.waited.as_micros() * u128::from(rate) > u128::from(self.bytes) * 1_000_000;
+        SLOW.iter().any(|(wait, rate)| self.waited >= *wait && few(*rate))
     }
 }
 
@@ -165,14 +165,18 @@ mod tests {
 
     #[test]
     fn only_waiting_for_few_bytes_is_slow() {
-        let (long, short) = (PATIENCE, Duration::from_micros(10));
-        let much = usize::try_from(FAST).unwrap();
-        assert!(Pace::default().is_slow(long, 100));
-        assert!(!Pace::default().is_slow(long, much), "much came in that time");
+        const KIB: usize = 1024;
+        let (moment, short, long) = (Duration::from_micros(10), SLOW[0].0, SLOW[1].0);
+        assert!(Pace::default().is_slow(short, 64 * KIB));
+        assert!(!Pace::default().is_slow(short, 2 * KIB * KIB), "as much as S3 gives");
+        assert!(Pace::default().is_slow(long, 10 * KIB * KIB), "as much as S3 gives, and for long");
+        assert!(!Pace::default().is_slow(long, 20 * KIB * KIB), "more than S3 gives");
         let mut pace = Pace::default();
-        assert!((0..9000).all(|_| !pace.is_slow(short, 64 * 1024)), "a fast server, however long it goes on");
+        assert!((0..9000).all(|_| !pace.is_slow(moment, 64 * KIB)), "a fast server, however long it goes on");
+        assert!(!pace.is_slow(long, 64 * KIB), "a pause");
+        assert!((0..9).any(|_| pace.is_slow(long, 64 * KIB)), "a server that has become slow");
         let mut pace = Pace::default();
-        assert!(!pace.is_slow(PATIENCE / 2, 10));
-        assert!(pace.is_slow(PATIENCE / 2, 10));
+        assert!(!pace.is_slow(short / 2, 10));
+        assert!(pace.is_slow(short / 2, 10));
     }
 }

@@ -36,7 +36,7 @@ use super::{
 /// What a connection reads from S3 at once, in bytes. A caller that reads slowly holds about five times as much (here, and
 /// on its way through HTTP/2): 1,000 of them held 1.8 GiB with hyper's own choice of up to 408 KiB, and 0.3 GiB with this.
 /// Only reading is bounded: hyper gathers as much as it likes for a write (docs/BENCHMARKS.md).
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 48 * 1024;
 
 /// Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
 const MAX_HEADERS: usize = 512;

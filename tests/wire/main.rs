@@ -10,6 +10,7 @@
 
 mod scripted;
 
+mod connections;
 mod damage;
 mod deleting;
 mod hedging;

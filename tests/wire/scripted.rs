@@ -21,6 +21,8 @@ use tokio::{
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
+    /// Where it came from: another for each connection.
+    pub(crate) peer: SocketAddr,
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
@@ -233,5 +235,6 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
             return None;
         }
     }
-    Some(Seen { method, target, headers, body: buffer.drain(..length).collect() })
+    let peer = stream.peer_addr().ok()?;
+    Some(Seen { peer, method, target, headers, body: buffer.drain(..length).collect() })
 }
