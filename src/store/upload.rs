@@ -60,7 +60,11 @@ impl Upload {
     pub async fn write_chunk(&mut self, pieces: Vec<Bytes>, crc32c: Option<u32>) -> Result<(), Error> {
         match crc32c {
             Some(expected) => compare("a chunk", expected, self.crc32c.chunk(&pieces))?,
-            None => pieces.iter().for_each(|piece| self.crc32c.update(piece)),
+            None => {
+                for piece in &pieces {
+                    self.crc32c.update(piece);
+                }
+            }
         }
         for piece in pieces {
             self.take(piece).await?;

@@ -3,7 +3,6 @@
 use std::{
     error::Error as StdError,
     fmt,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -120,7 +119,8 @@ impl HttpClient {
         read_timeout: Duration,
         deadline: Option<Instant>,
     ) -> Result<(Response<Incoming>, Leased), TransportError> {
-        let mut sending = pin!(self.pool.request(request));
+        // In a box, so that each future around it is not larger by all that opening a connection takes.
+        let mut sending = Box::pin(self.pool.request(request));
         let mut seen = 0;
         loop {
             let patience = after(read_timeout);
