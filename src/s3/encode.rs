@@ -35,7 +35,10 @@ pub(super) fn canonical_query(pairs: &[(&str, &str)]) -> String {
 }
 
 /// A key of a listing with `encoding-type=url`, where S3 writes a space as `+`.
-pub(super) fn decode_listed(text: &str) -> Result<String, std::str::Utf8Error> {
+pub(super) fn decode_listed(text: String) -> Result<String, std::str::Utf8Error> {
+    if !text.contains(['+', '%']) {
+        return Ok(text);
+    }
     let spaced = text.replace('+', " ");
     Ok(percent_decode_str(&spaced).decode_utf8()?.into_owned())
 }
@@ -61,7 +64,7 @@ mod tests {
 
     #[test]
     fn listed_keys_come_back_as_they_were() {
-        assert_eq!(decode_listed("a+b%2Bc%0Ad").unwrap(), "a b+c\nd");
-        assert!(decode_listed("%FF").is_err());
+        assert_eq!(decode_listed("a+b%2Bc%0Ad".to_owned()).unwrap(), "a b+c\nd");
+        assert!(decode_listed("%FF".to_owned()).is_err());
     }
 }

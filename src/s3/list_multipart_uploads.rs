@@ -80,7 +80,7 @@ fn page(body: &str) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> 
     let encoded = result.encoding_type.as_deref() == Some("url");
     let name = |text: String| {
         if encoded {
-            encode::decode_listed(&text).map_err(|_| not_s3("a listed key is not UTF-8"))
+            encode::decode_listed(text).map_err(|_| not_s3("a listed key is not UTF-8"))
         } else {
             Ok(text)
         }

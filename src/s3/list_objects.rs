@@ -4,10 +4,14 @@
 use std::time::SystemTime;
 
 use http::Method;
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Error, ObjectMeta, encode, headers::not_s3, request::Request, xml};
+use super::{
+    Client, Error, ObjectMeta, encode,
+    headers::not_s3,
+    list_page::{self, Contents},
+    request::Request,
+};
 
 /// What to list.
 #[derive(Debug, Clone, Copy)]
@@ -25,33 +29,6 @@ pub(crate) struct Listed {
     pub(crate) objects: Vec<ObjectMeta>,
     pub(crate) common_prefixes: Vec<String>,
     pub(crate) continuation: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ListBucketResult {
-    encoding_type: Option<String>,
-    is_truncated: bool,
-    next_continuation_token: Option<String>,
-    contents: Vec<Contents>,
-    common_prefixes: Vec<CommonPrefix>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Contents {
-    key: String,
-    last_modified: String,
-    #[serde(rename = "ETag")]
-    etag: String,
-    size: u64,
-    storage_class: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct CommonPrefix {
-    prefix: String,
 }
 
 impl Client {
@@ -84,14 +61,11 @@ impl Client {
 }
 
 fn page(body: &str) -> Result<Listed, Error> {
-    if xml::root(body).as_deref() != Some("ListBucketResult") {
-        return Err(not_s3("a listing is no ListBucketResult"));
-    }
-    let result: ListBucketResult = xml::read(body, "a listing")?;
-    let encoded = result.encoding_type.as_deref() == Some("url");
+    let page = list_page::read(body)?;
+    let encoded = page.encoding_type == "url";
     let name = |text: String| {
         if encoded {
-            encode::decode_listed(&text).map_err(|_| not_s3("a listed key is not UTF-8"))
+            encode::decode_listed(text).map_err(|_| not_s3("a listed key is not UTF-8"))
         } else {
             Ok(text)
         }
@@ -106,18 +80,14 @@ fn page(body: &str) -> Result<Listed, Error> {
             ..ObjectMeta::default()
         })
     };
-    let continuation = result.next_continuation_token.filter(|token| !token.is_empty());
-    if result.is_truncated && continuation.is_none() {
+    let continuation = Some(page.next_continuation_token).filter(|token| !token.is_empty());
+    if page.is_truncated && continuation.is_none() {
         return Err(not_s3("a listing goes on without saying where"));
     }
     Ok(Listed {
-        objects: result.contents.into_iter().map(object).collect::<Result<_, Error>>()?,
-        common_prefixes: result
-            .common_prefixes
-            .into_iter()
-            .map(|entry| name(entry.prefix))
-            .collect::<Result<_, _>>()?,
-        continuation: continuation.filter(|_| result.is_truncated),
+        objects: page.contents.into_iter().map(object).collect::<Result<_, Error>>()?,
+        common_prefixes: page.common_prefixes.into_iter().map(name).collect::<Result<_, _>>()?,
+        continuation: continuation.filter(|_| page.is_truncated),
     })
 }
 

@@ -13,6 +13,7 @@ mod headers;
 mod hedge;
 mod list_multipart_uploads;
 mod list_objects;
+mod list_page;
 mod list_parts;
 mod multipart;
 mod object;

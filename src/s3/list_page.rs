@@ -1,0 +1,166 @@
+//! The document of `ListObjectsV2`, read element by element: with serde half of a walk's time would go into it.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html#API_ListObjectsV2_ResponseSyntax>
+
+use std::mem::take;
+
+use quick_xml::{Reader, escape::resolve_predefined_entity, events::Event};
+
+use super::{Error, headers::not_s3};
+
+/// A page as it is written: keys may be URL-encoded.
+#[derive(Debug, Default)]
+pub(super) struct ListPage {
+    pub(super) encoding_type: String,
+    pub(super) is_truncated: bool,
+    pub(super) next_continuation_token: String,
+    pub(super) contents: Vec<Contents>,
+    pub(super) common_prefixes: Vec<String>,
+}
+
+/// An object of a page.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) key: String,
+    pub(super) last_modified: String,
+    pub(super) etag: String,
+    pub(super) size: u64,
+    pub(super) storage_class: String,
+}
+
+/// The element that the reader is in, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Page,
+    Contents,
+    CommonPrefixes,
+    /// One that is passed over with all that is in it.
+    Other,
+}
+
+/// Reads a page. What is missing is empty.
+pub(super) fn read(body: &str) -> Result<ListPage, Error> {
+    let mut reader = Reader::from_str(body);
+    reader.config_mut().expand_empty_elements = true;
+    let (mut page, mut text, mut begun) = (ListPage::default(), String::new(), false);
+    // The elements around the one whose text comes.
+    let mut places = Vec::new();
+    loop {
+        match reader.read_event().map_err(|error| unreadable(&error.to_string()))? {
+            Event::Start(element) => {
+                text.clear();
+                let place = page.enter(places.last().copied(), element.local_name().as_ref());
+                places.push(place?);
+                begun = true;
+            }
+            Event::End(element) => {
+                places.pop();
+                page.leave(places.last().copied(), element.local_name().as_ref(), &mut text)?;
+            }
+            Event::Text(more) => text.push_str(&more.xml10_content()),
+            Event::CData(more) => text.push_str(&more.xml10_content()),
+            Event::GeneralRef(name) => match name.resolve_char_ref() {
+                Ok(Some(character)) => text.push(character),
+                _ => text.push_str(
+                    resolve_predefined_entity(&name).ok_or_else(|| unreadable("an unknown entity"))?,
+                ),
+            },
+            Event::Eof if begun && places.is_empty() => return Ok(page),
+            Event::Eof => return Err(unreadable("it ends too early")),
+            _ => {}
+        }
+    }
+}
+
+impl ListPage {
+    fn enter(&mut self, place: Option<Place>, name: &str) -> Result<Place, Error> {
+        Ok(match (place, name) {
+            (None, "ListBucketResult") => Place::Page,
+            (None, _) => return Err(not_s3("a listing is no ListBucketResult")),
+            (Some(Place::Page), "Contents") => {
+                self.contents.push(Contents::default());
+                Place::Contents
+            }
+            (Some(Place::Page), "CommonPrefixes") => Place::CommonPrefixes,
+            _ => Place::Other,
+        })
+    }
+
+    /// Takes the text of an element that ends within `place`.
+    fn leave(&mut self, place: Option<Place>, name: &str, text: &mut String) -> Result<(), Error> {
+        match (place, self.contents.last_mut()) {
+            (Some(Place::Page), _) => match name {
+                "EncodingType" => self.encoding_type = take(text),
+                "IsTruncated" => self.is_truncated = matches!(text.trim(), "true" | "1"),
+                "NextContinuationToken" => self.next_continuation_token = take(text),
+                _ => {}
+            },
+            (Some(Place::Contents), Some(contents)) => match name {
+                "Key" => contents.key = take(text),
+                "LastModified" => contents.last_modified = take(text),
+                "ETag" => contents.etag = take(text),
+                "Size" => {
+                    contents.size = text.trim().parse().map_err(|_| unreadable("a size is no number"))?
+                }
+                "StorageClass" => contents.storage_class = take(text),
+                _ => {}
+            },
+            (Some(Place::CommonPrefixes), _) if name == "Prefix" => self.common_prefixes.push(take(text)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(why: &str) -> Error {
+    not_s3(&format!("a listing cannot be read: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use quick_xml::escape::escape;
+
+    use super::*;
+
+    #[test]
+    fn only_the_elements_of_a_page_count_wherever_their_names_stand() {
+        let page = read(
+            "<?xml version='1.0'?>\n<s:ListBucketResult xmlns:s='x'> <s:Contents><s:Owner><s:Key>owner</s:Key></s:Owner>\
+             <s:Key><![CDATA[<Key>]]>&#65;</s:Key><s:Size> 7 </s:Size><s:StorageClass/></s:Contents>\
+             <s:Name><s:EncodingType>url</s:EncodingType></s:Name><s:IsTruncated>1</s:IsTruncated></s:ListBucketResult>",
+        )
+        .unwrap();
+        assert_eq!((page.contents[0].key.as_str(), page.contents[0].size), ("<Key>A", 7));
+        assert_eq!((page.encoding_type.as_str(), page.is_truncated), ("", true));
+    }
+
+    #[test]
+    fn an_empty_page_is_one() {
+        assert!(read("<ListBucketResult/>").unwrap().contents.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_page_is_told() {
+        for body in [
+            "",
+            "<Error><Code>SlowDown</Code></Error>",
+            "<ListBucketResult>",
+            "<ListBucketResult></Contents>",
+            "<ListBucketResult><Contents><Size>-1</Size></Contents></ListBucketResult>",
+            "<ListBucketResult><Contents><Key>&unknown;</Key></Contents></ListBucketResult>",
+        ] {
+            assert!(read(body).is_err(), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_that_xml_carries_comes_back(keys in proptest::collection::vec("[ -~äß🚢]{0,20}", 0..5)) {
+            let entries: String =
+                keys.iter().map(|key| format!("<Contents>\n<Key>{}</Key></Contents>", escape(key))).collect();
+            let page = read(&format!("<ListBucketResult>{entries}</ListBucketResult>")).unwrap();
+            let found: Vec<_> = page.contents.into_iter().map(|contents| contents.key).collect();
+            prop_assert_eq!(found, keys);
+        }
+    }
+}
