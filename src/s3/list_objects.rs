@@ -83,7 +83,7 @@ impl Client {
     }
 }
 
-fn page(body: &str) -> Result<Listed, Error> {
+pub(super) fn page(body: &str) -> Result<Listed, Error> {
     if xml::root(body).as_deref() != Some("ListBucketResult") {
         return Err(not_s3("a listing is no ListBucketResult"));
     }
