@@ -14,6 +14,9 @@ mod stores;
 mod upload;
 
 pub use call::{CallContext, CallFacts};
+#[cfg(feature = "microbench")]
+#[doc(hidden)]
+pub use payload::microbench;
 pub use upload::UploadKeys;
 
 use std::sync::Arc;

@@ -60,7 +60,7 @@ impl Client {
     }
 }
 
-fn page(body: &str) -> Result<Listed, Error> {
+pub(super) fn page(body: &str) -> Result<Listed, Error> {
     let page = list_page::read(body)?;
     let encoded = page.encoding_type == "url";
     let name = |text: String| {

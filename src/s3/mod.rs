@@ -15,6 +15,9 @@ mod list_multipart_uploads;
 mod list_objects;
 mod list_page;
 mod list_parts;
+#[cfg(feature = "microbench")]
+#[doc(hidden)]
+pub mod microbench;
 mod multipart;
 mod object;
 mod object_tagging;

@@ -7,6 +7,8 @@
 mod answer;
 mod chunk;
 mod frames;
+#[cfg(feature = "microbench")]
+pub mod microbench;
 mod service;
 mod upload_messages;
 mod write_service;

@@ -1,0 +1,33 @@
+//! What `benches/micro.rs` measures of this room.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tonic::Status;
+
+use super::{chunk, upload_messages::UploadMessages};
+use crate::{
+    api::object::{Pieces, UploadMessage},
+    pb,
+};
+
+/// A message of `Get` as it goes out: what stands before the chunk's data, and the data.
+pub fn framed(message: pb::GetResponse) -> (BytesMut, Bytes) {
+    chunk::framed(message)
+}
+
+/// The data of the chunk that comes first in the body of an `Upload`, given the body's DATA frames; empty if none does.
+pub fn first_chunk(frames: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
+    let frames = frames.map(|data| Ok::<_, Status>(Frame::data(data)));
+    let mut messages = UploadMessages::new(StreamBody::new(stream::iter(frames)), usize::MAX);
+    match Pin::new(&mut messages).poll_next(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(UploadMessage::Chunk(Pieces { data, .. })))) => data,
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,52 @@
+//! What `benches/micro.rs` measures of this room.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+
+use super::{
+    Error, StreamCrc32c, list_objects,
+    sign::{SigningKeys, Target},
+    stream_crc32c,
+};
+use crate::credentials::Credentials;
+
+/// Signs as a [`Client`](super::Client) does, and keeps the derived key as it does.
+#[derive(Debug, Default)]
+pub struct Signer(SigningKeys);
+
+impl Signer {
+    /// Signs the line and the headers of `request`.
+    pub fn sign(
+        &self,
+        request: &mut Request<()>,
+        payload_hash: &str,
+        credentials: &Credentials,
+        region: &str,
+        now: SystemTime,
+    ) -> Result<(), Error> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let query = uri.query().unwrap_or_default();
+        let target = Target { method: &method, path: uri.path(), query, payload_hash };
+        self.0.sign(&target, request.headers_mut(), credentials, region, now)
+    }
+}
+
+/// How many objects a page of `ListObjectsV2` has.
+pub fn listed(body: &str) -> Result<usize, Error> {
+    list_objects::page(body).map(|page| page.objects.len())
+}
+
+/// The CRC-32C of these pieces.
+pub fn sum_of(pieces: &[Bytes]) -> u32 {
+    stream_crc32c::sum_of(pieces)
+}
+
+/// The CRC-32C of each chunk and, last, that of all of them.
+pub fn stream_sums(chunks: &[Bytes]) -> Vec<u32> {
+    let mut stream = StreamCrc32c::new();
+    let mut sums: Vec<_> = chunks.iter().map(|chunk| stream.chunk(std::slice::from_ref(chunk))).collect();
+    sums.push(stream.sum());
+    sums
+}
