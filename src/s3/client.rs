@@ -35,9 +35,6 @@ use crate::{
 /// and other servers say nothing meanwhile. Asked again too soon they would find their own work done or half done.
 const LONG_WORK: u32 = 20;
 
-/// How many bytes are hashed before other calls have their turn: some tenths of a millisecond.
-const HASHED_AT_ONCE: usize = 256 * 1024;
-
 /// The largest document that S3 sends: a page of 1,000 keys of 1,024 bytes, percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
@@ -270,7 +267,7 @@ impl Client {
     }
 
     /// `x-amz-content-sha256`. The hash costs more than everything else together, so it is left out where TLS and a
-    /// checksum protect the payload already. Others have their turn meanwhile: a part takes milliseconds.
+    /// checksum protect the payload already.
     async fn payload_hash(&self, request: &Request) -> String {
         if request.payload.is_empty() {
             return EMPTY_PAYLOAD.to_owned();
@@ -283,14 +280,7 @@ impl Client {
             return UNSIGNED_PAYLOAD.to_owned();
         }
         let mut hasher = Sha256::new();
-        for (number, piece) in
-            request.payload.chunks().flat_map(|chunk| chunk.chunks(HASHED_AT_ONCE)).enumerate()
-        {
-            if number > 0 {
-                tokio::task::yield_now().await;
-            }
-            hasher.update(piece);
-        }
+        request.payload.each_piece(|piece| hasher.update(piece)).await;
         hex::encode(hasher.finalize())
     }
 

@@ -87,7 +87,10 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
         let mut request = part("UploadPart", upload, number);
-        let checksum = upload.algorithm.map(|algorithm| ChecksumHasher::of(algorithm, &payload));
+        let checksum = match upload.algorithm {
+            Some(algorithm) => Some(ChecksumHasher::of(algorithm, &payload).await),
+            None => None,
+        };
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }

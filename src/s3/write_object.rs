@@ -102,7 +102,10 @@ impl Client {
         let mut request = Request::object("PutObject", Method::PUT, key);
         object.add(&mut request.headers, &self.settings)?;
         condition.add(&mut request.headers)?;
-        let sent = self.checksum_for(algorithm).map(|algorithm| ChecksumHasher::of(algorithm, &payload));
+        let sent = match self.checksum_for(algorithm) {
+            Some(algorithm) => Some(ChecksumHasher::of(algorithm, &payload).await),
+            None => None,
+        };
         if let Some(checksum) = &sent {
             add_checksum(&mut request.headers, checksum)?;
         }

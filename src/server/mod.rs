@@ -186,9 +186,9 @@ impl Server {
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();
         grpc.spawn(async { ("gRPC", serving.await) });
-        stages.run(grpc, plain, shutdown).await?;
+        let ended = stages.run(grpc, plain, shutdown).await;
         threads.end().await;
-        Ok(())
+        ended
     }
 }
 

@@ -3,11 +3,14 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    task::coop::poll_proceed,
+};
 use tokio_util::io::poll_read_buf;
 
 /// How much is read at once for a reader that asks for little.
@@ -46,6 +49,9 @@ impl Prefetch {
             };
             read?;
         }
+        // What needs no system call counts as work all the same: other connections have their turn.
+        let turn = ready!(poll_proceed(cx));
+        turn.made_progress();
         let len = self.read.len().min(buf.remaining());
         buf.put_slice(&self.read[..len]);
         self.read.advance(len);

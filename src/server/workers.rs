@@ -16,9 +16,9 @@ use std::{
 use futures::{StreamExt as _, future::try_join_all};
 use tokio::{
     net::TcpStream,
-    runtime::{self, Runtime},
+    runtime,
     sync::{mpsc, oneshot},
-    time::timeout,
+    task::spawn_blocking,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,9 @@ use super::{
 /// How long names that are still looked up may hold up a thread's end.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
+/// How many names a thread looks up at once, each in a thread of its own.
+const LOOKUPS: usize = 16;
+
 /// The threads, which have connections as soon as [`Workers::serve`] hands them out. Dropped, they close them, drop their
 /// calls and background tasks, and end.
 #[derive(Debug)]
@@ -41,11 +44,12 @@ pub(super) struct Workers {
     threads: Threads,
 }
 
-/// Keeps the threads, and the background tasks that calls have left there.
+/// Keeps the threads, and the background tasks that calls have left there. Dropped, it ends both, and waits until they have:
+/// what they still say belongs to the log.
 #[derive(Debug)]
 pub(super) struct Threads {
     kept: Vec<oneshot::Sender<Infallible>>,
-    running: mpsc::Receiver<Infallible>,
+    running: std::sync::mpsc::Receiver<Infallible>,
 }
 
 /// Where a thread gets its connections from, and how many it has.
@@ -74,18 +78,17 @@ impl Workers {
         stop: &CancellationToken,
         cut: &CancellationToken,
     ) -> io::Result<Self> {
-        let (running, threads) = mpsc::channel(1);
+        let (running, threads) = std::sync::mpsc::channel();
         let threads = Threads { kept: Vec::new(), running: threads };
         let mut workers = Self { desks: Vec::new(), ended: Vec::new(), threads };
         for number in 0..thread::available_parallelism().map_or(1, NonZero::get) {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let (connections, handed) = mpsc::unbounded_channel();
             let (tell, ended) = oneshot::channel();
             let (keep, kept) = oneshot::channel();
             let serving = serve(served.clone(), handed, stop.clone(), cut.clone(), tell);
             let running = running.clone();
             thread::Builder::new().name(format!("calls-{number}")).spawn(move || {
-                work(runtime, serving, kept);
+                work(serving, kept);
                 drop(running);
             })?;
             workers.desks.push(Desk { connections, count: Arc::default() });
@@ -122,11 +125,17 @@ impl Workers {
 }
 
 impl Threads {
-    /// Ends them, and drops what they still do.
+    /// As dropping it, without keeping this thread from other work.
     pub(super) async fn end(self) {
-        let Self { kept, mut running } = self;
-        drop(kept);
-        let _ = timeout(LAST_WORK * 2, running.recv()).await;
+        // It cannot fail, but where the runtime ends too.
+        let _ = spawn_blocking(|| drop(self)).await;
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.kept.clear();
+        let _ = self.running.recv_timeout(LAST_WORK * 2);
     }
 }
 
@@ -161,7 +170,13 @@ async fn serve(
 }
 
 /// A thread's life: it outlasts the calls, for background tasks that they have left.
-fn work(runtime: Runtime, serving: impl Future<Output = ()>, mut kept: oneshot::Receiver<Infallible>) {
+fn work(serving: impl Future<Output = ()>, mut kept: oneshot::Receiver<Infallible>) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(LOOKUPS).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        // The server ends with its first thread.
+        Err(error) => return tracing::error!(%error, "a thread has no runtime"),
+    };
     runtime.block_on(async {
         tokio::select! {
             () = serving => {}

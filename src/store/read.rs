@@ -247,21 +247,20 @@ impl ObjectReader {
 
     /// The next wanted bytes of the answer, or of another that goes on from here.
     async fn more(&mut self) -> Result<Bytes, Error> {
+        match self.timed_frame().await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => self.more_after(error).await,
+        }
+    }
+
+    /// As [`Self::more`], after the answer has broken off.
+    async fn more_after(&mut self, mut error: Error) -> Result<Bytes, Error> {
         let store = self.store.clone();
         // Broken reads are not the backend refusing work: each read has attempts of its own, which begin
         // anew whenever bytes have come.
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.deadline);
         loop {
-            let began = Instant::now();
-            let error = match self.frame().await {
-                Some(Ok(bytes)) => {
-                    self.look_ahead(began, bytes.len());
-                    return Ok(bytes);
-                }
-                Some(Err(error)) => broken(&error.to_string()),
-                None => broken("it ended before the object did"),
-            };
             let cannot_go_on = self.options.conditions.if_match.is_none();
             let again = Again::Later { cost: RetryCost::Failure, wait: None };
             if cannot_go_on || !attempts.again(again).await {
@@ -269,6 +268,23 @@ impl ObjectReader {
             }
             tracing::debug!(error = %error, position = self.position, "a read goes on after a broken connection");
             self.resume().await?;
+            match self.timed_frame().await {
+                Ok(bytes) => return Ok(bytes),
+                Err(broken) => error = broken,
+            }
+        }
+    }
+
+    /// The next wanted bytes of this answer, and what is to be learnt of how long they took.
+    async fn timed_frame(&mut self) -> Result<Bytes, Error> {
+        let began = Instant::now();
+        match self.frame().await {
+            Some(Ok(bytes)) => {
+                self.look_ahead(began, bytes.len());
+                Ok(bytes)
+            }
+            Some(Err(error)) => Err(broken(&error.to_string())),
+            None => Err(broken("it ended before the object did")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -121,6 +121,12 @@ impl ReadAhead {
     }
 }
 
+/// Pieces smaller than this are copied together: each keeps alive what was read at once with it, and many small ones would
+/// hold several times the memory that is reserved. TLS gives 16 KiB at a time.
+const SMALL: usize = 32 * 1024;
+/// How much is copied together.
+const GATHERED: usize = 128 * 1024;
+
 /// Reads a part. In a box, since a part is read as any object is, and the types would go round in a circle.
 fn read(
     store: S3Store,
@@ -134,10 +140,23 @@ fn read(
             Ok(reader) => reader,
             Err(error) => return drop(pieces.send(Err(error))),
         };
+        let mut gathered = BytesMut::new();
         while let Some(piece) = reader.next().await {
-            if pieces.send(piece).is_err() {
+            let small = piece.as_ref().is_ok_and(|piece| piece.len() < SMALL);
+            if let Ok(piece) = &piece
+                && small
+            {
+                gathered.extend_from_slice(piece);
+            }
+            let full = gathered.len() >= GATHERED || !small && !gathered.is_empty();
+            if full && pieces.send(Ok(gathered.split().freeze())).is_err()
+                || !small && pieces.send(piece).is_err()
+            {
                 return;
             }
+        }
+        if !gathered.is_empty() {
+            let _ = pieces.send(Ok(gathered.freeze()));
         }
     })
 }

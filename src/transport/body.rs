@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -22,6 +22,9 @@ use super::{TransportError, TransportErrorKind, options::after, pool::Leased};
 /// The largest frame of a request body. Progress is seen frame by frame, so a frame must go out within
 /// the read timeout even on a slow link.
 const MAX_FRAME: usize = 256 * 1024;
+
+/// How many bytes are summed up before other calls have their turn: some tenths of a millisecond.
+const AT_ONCE: usize = 256 * 1024;
 
 /// What a request carries: chunks in memory, in order. Clones share them, so that every attempt sends the
 /// same bytes without copying them.
@@ -47,17 +50,21 @@ impl Payload {
         self.chunks.iter()
     }
 
-    /// A body for one attempt, and the count of its frames that the connection has taken.
-    pub(super) fn body(&self) -> (RequestBody, Arc<AtomicU64>) {
-        let taken = Arc::new(AtomicU64::new(0));
-        let body = RequestBody {
-            chunks: Arc::clone(&self.chunks),
-            chunk: 0,
-            offset: 0,
-            left: self.len,
-            taken: Arc::clone(&taken),
-        };
-        (body, taken)
+    /// A body for one attempt.
+    pub(super) fn body(&self) -> RequestBody {
+        let sent = Arc::new(Sent { frames: AtomicU64::new(0), all: AtomicBool::new(self.is_empty()) });
+        RequestBody { chunks: Arc::clone(&self.chunks), chunk: 0, offset: 0, left: self.len, sent }
+    }
+
+    /// The bytes in order, at most [`AT_ONCE`] at a time, for sums over all of them. Others have their turn in between: a large
+    /// payload takes milliseconds.
+    pub(crate) async fn each_piece(&self, mut take: impl FnMut(&[u8])) {
+        for (number, piece) in self.chunks().flat_map(|chunk| chunk.chunks(AT_ONCE)).enumerate() {
+            if number > 0 {
+                tokio::task::yield_now().await;
+            }
+            take(piece);
+        }
     }
 }
 
@@ -81,7 +88,32 @@ pub struct RequestBody {
     chunk: usize,
     offset: usize,
     left: u64,
-    taken: Arc<AtomicU64>,
+    sent: Arc<Sent>,
+}
+
+/// How much of a body the connection has taken.
+#[derive(Debug)]
+pub(super) struct Sent {
+    frames: AtomicU64,
+    all: AtomicBool,
+}
+
+impl Sent {
+    /// How many frames.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are no more.
+    pub(super) fn is_all(&self) -> bool {
+        self.all.load(Ordering::Relaxed)
+    }
+}
+
+impl RequestBody {
+    pub(super) fn sent(&self) -> Arc<Sent> {
+        Arc::clone(&self.sent)
+    }
 }
 
 impl Body for RequestBody {
@@ -102,7 +134,8 @@ impl Body for RequestBody {
             let frame = chunk.slice(this.offset..end);
             this.offset = end;
             this.left -= frame.len() as u64;
-            this.taken.fetch_add(1, Ordering::Relaxed);
+            this.sent.frames.fetch_add(1, Ordering::Relaxed);
+            this.sent.all.store(this.left == 0, Ordering::Relaxed);
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }
         Poll::Ready(None)
@@ -196,17 +229,19 @@ mod tests {
         let payload = Payload::from(vec![Bytes::new(), chunk.clone(), Bytes::from_static(b"end")]);
         assert_eq!(payload.len(), MAX_FRAME as u64 + 4);
         for _ in 0..2 {
-            let (mut body, taken) = payload.body();
+            let mut body = payload.body();
+            let sent = body.sent();
+            assert!(!sent.is_all());
             let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!((first.as_ptr(), first.len()), (chunk.as_ptr(), MAX_FRAME));
             let rest = body.collect().await.unwrap().to_bytes();
             assert_eq!(rest, Bytes::from_static(b"\x07end"));
-            assert_eq!(taken.load(Ordering::Relaxed), 3);
+            assert_eq!((sent.frames(), sent.is_all()), (3, true));
         }
     }
 
     #[test]
     fn an_empty_payload_has_no_body() {
-        assert!(Payload::default().body().0.is_end_stream());
+        assert!(Payload::default().body().is_end_stream() && Payload::default().body().sent().is_all());
     }
 }

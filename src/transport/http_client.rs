@@ -1,14 +1,6 @@
 //! One request, one answer, over a pool of kept connections.
 
-use std::{
-    error::Error as StdError,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 use http::{
     HeaderValue, Method, Request, Response,
@@ -19,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     ClientOptions, Payload, RequestBody, ResponseBody,
+    body::Sent,
     connector::Connector,
     options::after,
     pool::{Leased, Pool},
@@ -98,7 +91,8 @@ impl HttpClient {
         payload: &Payload,
         patience: u32,
     ) -> Result<Response<ResponseBody>, TransportError> {
-        let (body, taken) = payload.body();
+        let body = payload.body();
+        let sent = body.sent();
         let mut request = Request::from_parts(head, body);
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
         // hyper leaves it out of requests without a body, and S3 refuses a PutObject without it (RFC 9110, 8.6).
@@ -107,7 +101,7 @@ impl HttpClient {
         }
         let deadline = self.timeout.map(after);
         let (response, connection) =
-            self.watched(request, &taken, self.read_timeout.saturating_mul(patience), deadline).await?;
+            self.watched(request, &sent, self.read_timeout.saturating_mul(patience), deadline).await?;
         Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))
     }
 
@@ -115,7 +109,7 @@ impl HttpClient {
     async fn watched(
         &self,
         request: Request<RequestBody>,
-        taken: &Arc<AtomicU64>,
+        sent: &Sent,
         read_timeout: Duration,
         deadline: Option<Instant>,
     ) -> Result<(Response<Incoming>, Leased), TransportError> {
@@ -132,12 +126,12 @@ impl HttpClient {
                         TransportErrorKind::Timeout.because("no answer within client_options.timeout")
                     );
                 }
-                Err(_) if taken.load(Ordering::Relaxed) == seen => {
+                Err(_) if sent.frames() == seen => {
                     return Err(
                         TransportErrorKind::Timeout.because("no answer within client_options.read_timeout")
                     );
                 }
-                Err(_) => seen = taken.load(Ordering::Relaxed),
+                Err(_) => seen = sent.frames(),
             }
         }
     }

@@ -30,7 +30,7 @@ pub struct ClientOptions {
     pub read_timeout: Duration,
     /// How long an idle connection is kept. Default: 90 s.
     pub pool_idle_timeout: Duration,
-    /// How many idle connections are kept for one host. Default: no limit.
+    /// How many idle connections each thread keeps to one host. Default: no limit.
     pub pool_max_idle_per_host: usize,
     /// The `User-Agent` header. Default: `longshore/VERSION`.
     pub user_agent: String,

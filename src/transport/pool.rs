@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     mem,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,17 +19,17 @@ use http::{
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    rt::Executor as _,
 };
-use hyper_util::rt::TokioExecutor;
 use tokio::{
     runtime::{self, Handle},
     time::{Instant, timeout_at},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tower::Service as _;
 
 use super::{
     RequestBody, TransportError, TransportErrorKind,
+    body::Sent,
     connector::Connector,
     options::{ClientOptions, after},
 };
@@ -61,13 +62,14 @@ struct Host {
     authority: Authority,
 }
 
-/// A connection that waits to be used.
+/// A connection. Dropped, it is closed at once, whatever is under way on it.
 #[derive(Debug)]
 struct Connection {
     host: Host,
     home: runtime::Id,
     sender: SendRequest<RequestBody>,
     age: Arc<Age>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// Since when a connection is idle, for the task that it runs in.
@@ -80,11 +82,15 @@ struct Age {
 
 const IN_USE: u64 = u64::MAX;
 
+/// How often a connection in use is looked at least, however short its idle time.
+const LEAST_LOOK: Duration = Duration::from_secs(1);
+
 /// A connection in use. Dropped, it is closed, unless it has been given back.
 #[derive(Debug)]
 pub(super) struct Leased {
     pool: Pool,
     connection: Option<Connection>,
+    sent: Arc<Sent>,
 }
 
 impl Pool {
@@ -104,6 +110,7 @@ impl Pool {
         &self,
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Leased), TransportError> {
+        let sent = request.body().sent();
         let (host, mut request) = split(request)?;
         loop {
             let (mut connection, kept) = match self.take(&host) {
@@ -112,11 +119,12 @@ impl Pool {
             };
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok((response, Leased { pool: self.clone(), connection: Some(connection) }));
+                    return Ok((response, Leased { pool: self.clone(), connection: Some(connection), sent }));
                 }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if kept => request = unsent,
-                    _ => return Err(broken(&error.into_error())),
+                    Some(_) => return Err(TransportErrorKind::Connect.because_of(&error.into_error())),
+                    None => return Err(broken(&error.into_error())),
                 },
             }
         }
@@ -157,38 +165,46 @@ impl Pool {
             .map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
         let age = Arc::new(Age { opened: Instant::now(), idle_since: AtomicU64::new(IN_USE) });
         let (watched, idle_timeout) = (Arc::clone(&age), self.0.idle_timeout);
-        TokioExecutor::new().execute(async move {
-            let mut connection = std::pin::pin!(connection);
-            let mut until = after(idle_timeout);
+        let driving = async move {
+            let mut connection = pin!(connection);
+            let mut until = after(LEAST_LOOK);
             // What becomes of it is told to whoever uses it.
             while timeout_at(until, connection.as_mut()).await.is_err() {
                 let Some(left) = watched.left(idle_timeout) else { return };
                 until = after(left);
             }
-        });
-        Ok(Connection { host: host.clone(), home: Handle::current().id(), sender, age })
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "idle connections must not hold up the end of the process"
+        )]
+        let task = AbortOnDropHandle::new(tokio::spawn(driving));
+        Ok(Connection { host: host.clone(), home: Handle::current().id(), sender, age, _task: task })
     }
 
     fn give_back(&self, connection: Connection) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = self.0.max_idle_per_host;
-        let kept = || idle.values().flatten().filter(|kept| kept.host == connection.host);
-        if most == 0 || (most < usize::MAX && kept().count() >= most) {
-            return;
-        }
-        connection.age.begin_idle();
         let connections = idle.entry(connection.home).or_default();
         // Those that nobody has needed for long are closed by now.
         let closed = connections.iter().take_while(|kept| kept.sender.is_closed()).count();
         connections.drain(..closed);
+        let most = self.0.max_idle_per_host;
+        let kept = |kept: &&Connection| kept.host == connection.host && !kept.sender.is_closed();
+        if most == 0 || (most < usize::MAX && connections.iter().filter(kept).count() >= most) {
+            return;
+        }
+        connection.age.begin_idle();
         connections.push(connection);
     }
 }
 
 impl Leased {
-    /// Keeps the connection for another request: its answer has come to an end.
+    /// Keeps the connection for another request: its answer has come to an end. One that is answered before all of the
+    /// request was sent still has the rest before it, and is closed.
     pub(super) fn give_back(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take()
+            && self.sent.is_all()
+        {
             self.pool.give_back(connection);
         }
     }
@@ -207,8 +223,11 @@ impl Age {
         }
     }
 
-    /// How long the connection may still be kept; `None` where its time is over.
+    /// How long the connection may be left alone; `None` where its time is over.
     fn left(&self, idle_timeout: Duration) -> Option<Duration> {
+        if self.idle_since.load(Ordering::Relaxed) == IN_USE {
+            return Some(idle_timeout.max(LEAST_LOOK));
+        }
         idle_timeout.checked_sub(self.idle_for()).filter(|left| !left.is_zero())
     }
 }

@@ -16,7 +16,7 @@ OWN = ("CANCELLED", "DEADLINE_EXCEEDED")
 UNSAID = {"MESSAGE_TOO_LARGE": {"tenant", "store"}}
 # Node.js ends the body of a request before it resets the stream: what comes first is an upload of another size than was told,
 # or a write of what has come.
-CLOSED_FIRST = {("js", "Upload"): ("INVALID_ARGUMENT",), ("js", "WriteUpload"): ("OK",)}
+CLOSED_FIRST = {("js", "Upload"): ("INVALID_ARGUMENT", "OK"), ("js", "WriteUpload"): ("OK",)}
 
 
 def every(cases):
@@ -66,7 +66,7 @@ def test_what_the_server_told(runs, language, name):
     if case.expect["code"] == "CANCELLED" and case.writes:
         assert told["bytes_in"] == sum(case.fields["chunks"]), "the server had it all, but for the end"
     expected = case.logged or (case.expect["code"],)
-    if case.fields.get("ending", "close") != "close":
+    if case.given_up:
         expected += CLOSED_FIRST.get((language, case.call), ())
     assert told["code"] in expected
 
@@ -77,7 +77,12 @@ def test_what_is_in_the_store(runs, demo, language):
     runs(language)
     client = demo.client("demo")
     stored = {key_of(case, language): case.stored for case in CASES.values() if case.stored is not None}
-    assert sorted(found.key for found in client.walk(prefix=f"{language}/")) == sorted(stored)
+    found = {found.key for found in client.walk(prefix=f"{language}/")}
+    if (language, "Upload") in CLOSED_FIRST:
+        # Without a size it is only likely that the end is not taken for the end.
+        found -= {key_of(case, language) for case in CASES.values() if case.call == "Upload" and case.given_up
+                  and "size" not in case.fields}
+    assert found == set(stored)
     for key, size in stored.items():
         assert client.get(key).data == DATA[:size], key
 

@@ -3,7 +3,12 @@
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use longshore::store::{ReadOptions, S3Store, WriteOptions};
+use longshore::store::{ErrorKind, ReadOptions, S3Store, WriteOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::oneshot,
+};
 
 use crate::scripted::{Answer, Scripted, bytes, error, reply, store};
 
@@ -87,6 +92,42 @@ async fn no_more_idle_connections_are_kept_than_may_be() {
     let store = store(settings);
     tokio::join!(get(&store), get(&store), get(&store));
     server.all_hung_up(2).await;
+}
+
+#[tokio::test]
+async fn without_idle_time_a_request_may_take_as_long_as_it_takes() {
+    let server = Scripted::start(|_, _| Answer::Later(Duration::from_millis(50), object())).await;
+    let mut settings = server.settings();
+    settings.client_options.pool_idle_timeout = Duration::ZERO;
+    settings.retry_config.max_retries = 0;
+    let store = store(settings);
+    get(&store).await;
+    get(&store).await;
+    assert_eq!(connections(&server).len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_all_is_sent_closes_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (read_on, may_read) = oneshot::channel();
+    let server = tokio::task::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        stream.write_all(&bytes(503, &[], b"")).await.unwrap();
+        may_read.await.unwrap();
+        // To the end, which only comes where the other side closes.
+        while stream.read(&mut [0; 65_536]).await.is_ok_and(|count| count > 0) {}
+    });
+    let mut settings = Scripted::start(|_, _| Answer::Reply(object())).await.settings();
+    settings.bucket.endpoint = Some(format!("http://{address}"));
+    settings.retry_config.max_retries = 0;
+    // More than the sockets between take.
+    let store = store(settings);
+    let put = store.put("k", vec![0; 64 << 20].into(), WriteOptions::default()).await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::BackendUnavailable);
+    read_on.send(()).unwrap();
+    server.await.unwrap();
 }
 
 #[tokio::test]

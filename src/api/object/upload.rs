@@ -76,7 +76,10 @@ pub(super) async fn upload(
             message = messages.next() => message.transpose()?,
         };
         if message.is_none() && !sized && order.claim.is_none() {
-            tokio::time::sleep(LATE_CANCELLATION).await;
+            tokio::select! {
+                error = upload.failed() => return Err(error.into()),
+                () = tokio::time::sleep(LATE_CANCELLATION) => {}
+            }
         }
         match order.take(message)? {
             Step::Write(Pieces { crc32c, data }) => {

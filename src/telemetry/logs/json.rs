@@ -11,6 +11,7 @@ use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
 };
+use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     field::RecordFields,
     fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
@@ -31,7 +32,9 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let metadata = event.metadata();
+        // Lines of the `log` crate have their target and level in fields.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         line.write_str("{\"timestamp\":\"")?;
         write_now(&mut line)?;
         write!(line, "\",\"level\":\"{}\"", metadata.level().as_str())?;
@@ -44,7 +47,9 @@ where
         if let Some(span) = context.parent_span() {
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<Json>>().map_or("", |fields| fields.as_str());
-            write!(line, ",\"span\":{{\"name\":\"{}\"", span.name())?;
+            line.write_str(",\"span\":{\"name\":\"")?;
+            write_escaped(&mut line, span.name())?;
+            line.write_char('"')?;
             if !fields.is_empty() {
                 write!(line, ",{fields}")?;
             }
@@ -85,7 +90,7 @@ struct Fields<'a, 'w> {
 
 impl Fields<'_, '_> {
     fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.outcome.is_ok() {
+        if self.outcome.is_ok() && !field.name().starts_with("log.") {
             self.outcome = self.try_member(field, value);
         }
     }

@@ -179,6 +179,23 @@ mod tests {
     }
 
     #[test]
+    fn a_json_line_is_json_with_its_span_and_any_text() {
+        let text = capture("info", LogFormat::Json, || {
+            let span = tracing::info_span!("call", method = "a/\"Get\"", request_id = 7);
+            span.in_scope(|| {
+                tracing::warn!(target: "longshore::store", odd = "\n\u{1}\\", rate = f64::NAN, some = ?Some("x"), "it {}", "failed");
+            });
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = serde_json::json!({
+            "timestamp": line["timestamp"], "level": "WARN", "message": "it failed", "odd": "\n\u{1}\\", "rate": null,
+            "some": "Some(\"x\")", "target": "longshore::store",
+            "span": {"name": "call", "method": "a/\"Get\"", "request_id": 7},
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
     fn a_filter_that_cannot_be_read_is_named() {
         let error = check_filter("longshore=loud").unwrap_err().to_string();
         assert!(error.starts_with(r#"the log filter "longshore=loud" cannot be read: "#), "{error}");

@@ -14,8 +14,14 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How long a line may wait for others.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// How much may wait. Who logs more than this in [`DELAY`] writes it out.
-const MOST: usize = 64 * 1024;
+/// So much is written out at once, if nobody is writing.
+const MUCH: usize = 64 * 1024;
+
+/// How much may wait while standard error takes nothing. Whoever logs beyond it waits too.
+const MOST: usize = 4 * 1024 * 1024;
+
+/// What a pipe takes as a whole, without bytes of other writers in between (POSIX, `PIPE_BUF` on Linux).
+const WHOLE: usize = 4096;
 
 /// The process's log lines that wait to be written.
 static OUTPUT: Output =
@@ -55,23 +61,44 @@ impl Output {
             self.some.notify_one();
         }
         waiting.extend_from_slice(line);
-        let full = waiting.len() >= MOST;
+        let len = waiting.len();
         drop(waiting);
-        if full || at_once {
+        if at_once || len >= MOST {
             self.write_out();
+        } else if len >= MUCH
+            && let Ok(order) = self.order.try_lock()
+        {
+            self.write_waiting(order);
         }
     }
 
     fn write_out(&self) {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_waiting(self.order.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn write_waiting(&self, _order: MutexGuard<'_, ()>) {
         let lines = mem::take(&mut *self.lock());
-        // Where it cannot be written there is nowhere left to say so.
-        let _ = stderr().write_all(&lines);
+        for whole in wholes(&lines) {
+            // Where it cannot be written there is nowhere left to say so.
+            let _ = stderr().write_all(whole);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The lines in pieces of at most [`WHOLE`] bytes, cut between lines where they are not longer.
+fn wholes(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let most = lines.len().min(WHOLE);
+        let end_of = |part: &[u8]| part.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+        let first = || lines.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let (whole, rest) = lines.split_at(end_of(&lines[..most]).or_else(first).unwrap_or(lines.len()));
+        lines = rest;
+        (!whole.is_empty()).then_some(whole)
+    })
 }
 
 /// Makes lines wait, but for warnings and errors, which may be the last that a process says.
@@ -104,5 +131,27 @@ impl Write for Line {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_cut_where_they_end_and_stay_in_order(
+            lengths in proptest::collection::vec(prop_oneof![0_usize..300, 3_000..9_000_usize], 0..40),
+        ) {
+            let lines: Vec<u8> = lengths.iter().flat_map(|len| [vec![b'x'; *len], vec![b'\n']].concat()).collect();
+            let wholes: Vec<_> = wholes(&lines).collect();
+            prop_assert_eq!(&wholes.concat(), &lines);
+            for whole in wholes {
+                let one = whole.iter().position(|byte| *byte == b'\n') == Some(whole.len() - 1);
+                prop_assert!(whole.ends_with(b"\n") && (whole.len() <= WHOLE || one));
+            }
+        }
     }
 }

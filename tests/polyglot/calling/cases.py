@@ -49,6 +49,10 @@ class Case:
     metadata: dict = field(default_factory=dict)
 
     @property
+    def given_up(self):
+        return self.fields.get("ending", "close") != "close"
+
+    @property
     def writes(self):
         return self.call in ("Upload", "WriteUpload")
 
