@@ -88,8 +88,10 @@ impl Shift {
 }
 
 /// The CRC-32C of these pieces.
-pub(crate) fn sum_of(pieces: &[Bytes]) -> u32 {
-    if let [whole] = pieces {
+pub(crate) fn sum_of<'a>(pieces: impl IntoIterator<Item = &'a Bytes, IntoIter: Clone>) -> u32 {
+    let pieces = pieces.into_iter();
+    let mut first = pieces.clone();
+    if let (Some(whole), None) = (first.next(), first.next()) {
         return crc_fast::crc32_iscsi(whole);
     }
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);

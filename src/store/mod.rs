@@ -27,6 +27,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::time::Instant;
 
+pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
     ObjectId, ObjectMeta, ServiceDetails, Tags,

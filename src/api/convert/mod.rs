@@ -8,7 +8,9 @@ mod settings;
 mod write;
 
 pub(crate) use list::{list_options, page_size, walk_options};
-pub(crate) use object::{attributes_message, chunk, duration, object_meta, object_metas, timestamp};
+pub(crate) use object::{
+    attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas, timestamp,
+};
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
 pub(crate) use write::{

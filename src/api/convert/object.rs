@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 use super::signed;
 use crate::{
     pb,
-    store::{Attributes, Checksum, ChecksumAlgorithm, ChecksumType, ObjectMeta},
+    store::{Attributes, Checksum, ChecksumAlgorithm, ChecksumType, ObjectMeta, sum_of},
 };
 
 /// An object's metadata.
@@ -44,7 +44,12 @@ pub(crate) fn attributes_message(attributes: Attributes) -> pb::Attributes {
 
 /// Bytes for a caller, with their checksum.
 pub(crate) fn chunk(data: Bytes) -> pb::Chunk {
-    pb::Chunk { crc32c: Some(crc_fast::crc32_iscsi(&data)), data }
+    chunk_of_pieces(data, &[])
+}
+
+/// The first piece of a caller's bytes, with the checksum of all of them.
+pub(crate) fn chunk_of_pieces(first: Bytes, more: &[Bytes]) -> pb::Chunk {
+    pb::Chunk { crc32c: Some(sum_of(std::iter::once(&first).chain(more))), data: first }
 }
 
 /// A length of time. No length that occurs here comes near the bound.

@@ -3,14 +3,16 @@
 mod copy;
 mod delete;
 mod delete_many;
+mod gather;
 mod list;
 mod read;
 mod upload;
 mod write;
 
-use futures::stream::{BoxStream, Stream, StreamExt as _};
+use futures::stream::{BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use read::GetMessage;
 pub(crate) use upload::{Pieces, UploadMessage};
 
 use super::{failure::Failure, gate::Gate};
@@ -25,6 +27,17 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn new(gate: Gate) -> Self {
         Self { gate }
+    }
+
+    /// `Get`, whoever writes its messages.
+    pub(crate) async fn get_messages(
+        &self,
+        request: Request<pb::GetRequest>,
+    ) -> Answer<Messages<GetMessage>> {
+        let (call, message) = self.gate.admit(request)?;
+        let opened = read::get(&call, message).await;
+        let opened = opened.map_err(|failure| call.fail(failure))?;
+        Ok(Response::new(opened.into_messages(call)))
     }
 
     /// `Upload`, whoever reads its messages.
@@ -59,10 +72,8 @@ impl ObjectService for Objects {
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Answer<Self::GetStream> {
-        let (call, message) = self.gate.admit(request)?;
-        let opened = read::get(&call, message).await;
-        let opened = opened.map_err(|failure| call.fail(failure))?;
-        Ok(Response::new(opened.into_messages(call)))
+        let messages = self.get_messages(request).await?;
+        Ok(messages.map(|messages| messages.map_ok(GetMessage::into_one).boxed()))
     }
 
     async fn get_ranges(&self, request: Request<pb::GetRangesRequest>) -> Answer<Self::GetRangesStream> {

@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt as _};
 
-use super::Messages;
+use super::{Messages, gather::Gather};
 use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
@@ -18,6 +18,34 @@ use crate::{
 /// An object of at most so many bytes comes in the message that says what it is. Waiting for more than this
 /// would delay that message noticeably.
 const SMALL: u64 = 64 * 1024;
+
+/// A message of `Get`, its data in the pieces in which it came.
+#[derive(Debug)]
+pub(crate) struct GetMessage {
+    /// The message, with the first piece.
+    pub(crate) response: pb::GetResponse,
+    /// The data that follows.
+    pub(crate) more: Vec<Bytes>,
+}
+
+impl GetMessage {
+    /// With all of its data in one piece.
+    pub(crate) fn into_one(mut self) -> pb::GetResponse {
+        if let Some(chunk) = &mut self.response.chunk
+            && !self.more.is_empty()
+        {
+            self.more.insert(0, std::mem::take(&mut chunk.data));
+            chunk.data = join(self.more);
+        }
+        self.response
+    }
+}
+
+impl From<pb::GetResponse> for GetMessage {
+    fn from(response: pb::GetResponse) -> Self {
+        Self { response, more: Vec::new() }
+    }
+}
 
 /// A read of an object that has begun.
 #[derive(Debug)]
@@ -80,21 +108,22 @@ pub(super) async fn get_ranges(
 
 impl Opened<ObjectReader, pb::GetResponse> {
     /// The messages that the caller gets.
-    pub(super) fn into_messages(self, call: Call) -> Messages<pb::GetResponse> {
-        let rest = stream::unfold((call, self.rest), |(call, mut reader)| async {
-            let item = match reader.as_mut()?.next().await? {
-                Ok(data) => {
-                    call.sent(data.len());
-                    Ok(pb::GetResponse { info: None, chunk: Some(convert::chunk(data)) })
+    pub(super) fn into_messages(self, call: Call) -> Messages<GetMessage> {
+        let rest = stream::unfold((call, self.rest.map(Gather::new)), |(call, mut rest)| async {
+            let item = match rest.as_mut()?.next().await? {
+                Ok((first, more)) => {
+                    call.sent(first.len() + more.iter().map(Bytes::len).sum::<usize>());
+                    let chunk = Some(convert::chunk_of_pieces(first, &more));
+                    Ok(GetMessage { response: pb::GetResponse { info: None, chunk }, more })
                 }
                 Err(error) => {
-                    reader = None;
+                    rest = None;
                     Err(call.fail(error))
                 }
             };
-            Some((item, (call, reader)))
+            Some((item, (call, rest)))
         });
-        stream::iter([Ok(self.first)]).chain(rest).boxed()
+        stream::iter([Ok(self.first.into())]).chain(rest).boxed()
     }
 }
 

@@ -11,19 +11,19 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tonic::{Code, Status};
 
-use super::chunk::{Framed, framed};
+use super::chunk::{Data, Framed, framed};
 
 /// Sends each message's data as the bytes that it holds.
 #[derive(Debug)]
 pub(super) struct AnswerBody<S> {
     messages: S,
-    data: Bytes,
+    data: Data,
     ended: bool,
 }
 
 impl<S> AnswerBody<S> {
     pub(super) fn new(messages: S) -> Self {
-        Self { messages, data: Bytes::new(), ended: false }
+        Self { messages, data: None.into_iter().chain(Vec::new()), ended: false }
     }
 
     /// A failure in mid-stream is the status that a call ends with, and never a broken stream.
@@ -50,8 +50,8 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if !self.data.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
+        if let Some(piece) = self.data.next() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if self.ended {
             return Poll::Ready(None);

@@ -7,7 +7,7 @@ use prost::{
 };
 
 use super::frames::{self, Segments};
-use crate::pb;
+use crate::{api::object::GetMessage, pb};
 
 /// The fields of `Chunk`.
 const CRC32C: u32 = 1;
@@ -22,46 +22,69 @@ const TOGETHER: usize = 8 * 1024;
 const LONGEST_HEAD: usize = 1 + 10 + CRC32C_LEN + 1 + 10;
 
 /// A message of an answer.
-pub(super) trait Framed: Message {
-    /// Takes out the chunk, where there is one, with the number of its field.
-    fn take_chunk(&mut self) -> Option<(u32, pb::Chunk)> {
-        None
-    }
+pub(super) trait Framed {
+    /// What it is in protobuf.
+    type Message: Message;
+
+    /// Takes out the chunk, where there is one, with the number of its field, and the data that follows what is in it.
+    fn take_apart(self) -> (Self::Message, Option<(u32, pb::Chunk)>, Vec<Bytes>);
 }
 
-impl Framed for pb::GetResponse {
-    fn take_chunk(&mut self) -> Option<(u32, pb::Chunk)> {
-        self.chunk.take().map(|chunk| (2, chunk))
+impl Framed for GetMessage {
+    type Message = pb::GetResponse;
+
+    fn take_apart(mut self) -> (pb::GetResponse, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+        let chunk = self.response.chunk.take().map(|chunk| (2, chunk));
+        (self.response, chunk, self.more)
     }
 }
 
 impl Framed for pb::GetRangesResponse {
-    fn take_chunk(&mut self) -> Option<(u32, pb::Chunk)> {
-        self.chunk.take().map(|chunk| (4, chunk))
+    type Message = Self;
+
+    fn take_apart(mut self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+        let chunk = self.chunk.take().map(|chunk| (4, chunk));
+        (self, chunk, Vec::new())
     }
 }
 
-impl Framed for pb::UploadResponse {}
-impl Framed for pb::WriteUploadResponse {}
+impl Framed for pb::UploadResponse {
+    type Message = Self;
 
-/// A message with its length before it, in two pieces: the second is the chunk's data as it was, or empty where
-/// that is small. The chunk comes last,
-/// and its checksum before its data; the order of fields has no meaning
+    fn take_apart(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+        (self, None, Vec::new())
+    }
+}
+
+impl Framed for pb::WriteUploadResponse {
+    type Message = Self;
+
+    fn take_apart(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+        (self, None, Vec::new())
+    }
+}
+
+/// A chunk's data in the pieces in which it came.
+pub(super) type Data = std::iter::Chain<std::option::IntoIter<Bytes>, std::vec::IntoIter<Bytes>>;
+
+/// A message with its length before it, and after that the chunk's data as it was, or nothing where that is small. The chunk
+/// comes last, and its checksum before its data; the order of fields has no meaning
 /// (<https://protobuf.dev/programming-guides/encoding/#order>).
-pub(super) fn framed(mut message: impl Framed) -> (BytesMut, Bytes) {
-    let chunk = message.take_chunk();
+pub(super) fn framed(message: impl Framed) -> (BytesMut, Data) {
+    let (message, chunk, more) = message.take_apart();
     let rest_len = message.encoded_len();
     let Some((number, pb::Chunk { crc32c, data })) = chunk else {
         let mut head = BytesMut::with_capacity(frames::PREFIX + rest_len);
         frames::put_prefix(&mut head, rest_len);
         put_message(&mut head, &message);
-        return (head, Bytes::new());
+        return (head, None.into_iter().chain(Vec::new()));
     };
+    let data_len = data.len() + more.iter().map(Bytes::len).sum::<usize>();
     let crc32c_len = if crc32c.is_some() { CRC32C_LEN } else { 0 };
-    let data_head = if data.is_empty() { 0 } else { key_len(DATA) + length_len(data.len()) };
-    let chunk_len = crc32c_len + data_head + data.len();
+    let data_head = if data_len == 0 { 0 } else { key_len(DATA) + length_len(data_len) };
+    let chunk_len = crc32c_len + data_head + data_len;
     let len = rest_len + key_len(number) + length_len(chunk_len) + chunk_len;
-    let apart = if data.len() <= TOGETHER { 0 } else { data.len() };
+    let apart = if data_len <= TOGETHER { 0 } else { data_len };
     let mut head = BytesMut::with_capacity(frames::PREFIX + len - apart);
     frames::put_prefix(&mut head, len);
     put_message(&mut head, &message);
@@ -70,12 +93,13 @@ pub(super) fn framed(mut message: impl Framed) -> (BytesMut, Bytes) {
         encode_key(CRC32C, WireType::ThirtyTwoBit, &mut head);
         head.put_u32_le(crc32c);
     }
-    if !data.is_empty() {
-        put_length(&mut head, DATA, data.len());
+    if data_len > 0 {
+        put_length(&mut head, DATA, data_len);
     }
-    if data.len() <= TOGETHER {
-        head.extend_from_slice(&data);
-        return (head, Bytes::new());
+    let data = Some(data).into_iter().chain(more);
+    if data_len <= TOGETHER {
+        data.for_each(|piece| head.extend_from_slice(&piece));
+        return (head, None.into_iter().chain(Vec::new()));
     }
     (head, data)
 }
@@ -157,6 +181,18 @@ mod tests {
         segments
     }
 
+    /// What is sent, without its length, which is checked.
+    fn sent(message: impl Framed) -> Vec<u8> {
+        let (head, data) = framed(message);
+        let whole = data.fold(head.to_vec(), |whole, piece| [&whole[..], &piece[..]].concat());
+        assert_eq!(whole[0], 0);
+        assert_eq!(
+            u32::from_be_bytes(whole[1..5].try_into().unwrap()) as usize,
+            whole.len() - frames::PREFIX
+        );
+        whole[frames::PREFIX..].to_vec()
+    }
+
     fn upload(crc32c: Option<u32>, data: Vec<u8>) -> pb::UploadRequest {
         let chunk = pb::Chunk { crc32c, data: data.into() };
         pb::UploadRequest { message: Some(pb::upload_request::Message::Chunk(chunk)) }
@@ -204,12 +240,23 @@ mod tests {
             let info = has_info.then(|| pb::GetInfo { range: Some(pb::ContentRange { start: 3, end: 9 }), ..Default::default() });
             let chunk = has_chunk.then(|| pb::Chunk { crc32c, data: data.into() });
             let message = pb::GetRangesResponse { info, range_index, offset, chunk };
-            let (head, data) = framed(message.clone());
-            let whole = [&head[..], &data[..]].concat();
-            prop_assert_eq!(whole[0], 0);
-            let len = u32::from_be_bytes(whole[1..5].try_into().unwrap()) as usize;
-            prop_assert_eq!(len, whole.len() - frames::PREFIX);
-            prop_assert_eq!(pb::GetRangesResponse::decode(&whole[frames::PREFIX..]).unwrap(), message);
+            let whole = sent(message.clone());
+            prop_assert_eq!(pb::GetRangesResponse::decode(&whole[..]).unwrap(), message);
+        }
+
+        /// Also where the data is in several pieces, large or small.
+        #[test]
+        fn pieces_are_one_chunk(
+            lengths in proptest::collection::vec(prop_oneof![0_usize..300, TOGETHER - 2..TOGETHER + 3], 1..5),
+            has_info: bool,
+        ) {
+            let pieces: Vec<_> = lengths.iter().zip(1..).map(|(len, byte)| Bytes::from(vec![byte; *len])).collect();
+            let info = has_info.then(pb::GetInfo::default);
+            let chunk = Some(pb::Chunk { crc32c: Some(7), data: pieces[0].clone() });
+            let message = || GetMessage { response: pb::GetResponse { info: info.clone(), chunk: chunk.clone() }, more: pieces[1..].to_vec() };
+            let read = pb::GetResponse::decode(&sent(message())[..]).unwrap();
+            prop_assert_eq!(&read, &message().into_one());
+            prop_assert_eq!(read.chunk.unwrap().data, pieces.concat());
         }
 
         /// We read what prost writes.

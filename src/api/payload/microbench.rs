@@ -13,13 +13,13 @@ use tonic::Status;
 
 use super::{chunk, upload_messages::UploadMessages};
 use crate::{
-    api::object::{Pieces, UploadMessage},
+    api::object::{GetMessage, Pieces, UploadMessage},
     pb,
 };
 
 /// A message of `Get` as it goes out: what stands before the chunk's data, and the data.
-pub fn framed(message: pb::GetResponse) -> (BytesMut, Bytes) {
-    chunk::framed(message)
+pub fn framed(message: pb::GetResponse) -> (BytesMut, impl Iterator<Item = Bytes>) {
+    chunk::framed(GetMessage::from(message))
 }
 
 /// The data of the chunk that comes first in the body of an `Upload`, given the body's DATA frames; empty if none does.

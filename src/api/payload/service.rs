@@ -67,7 +67,7 @@ impl Service<Request<Body>> for PayloadService {
         let (objects, limit) = (Arc::clone(&self.objects), self.limit);
         match (method(request.uri().path(), Self::NAME), is_compressed(request.headers())) {
             ("Get", false) => Box::pin(async move {
-                let answer = async { objects.get(unary(request, limit).await?).await };
+                let answer = async { objects.get_messages(unary(request, limit).await?).await };
                 Ok(streaming(answer.await))
             }),
             ("GetRanges", false) => Box::pin(async move {
