@@ -1,12 +1,6 @@
 //! Bits that change on the way between Longshore and S3, in either direction.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use longshore::{
     credentials::{Credentials, ProviderSettings},
@@ -14,57 +8,13 @@ use longshore::{
     s3::{BucketSettings, ChecksumAlgorithm, ErrorKind},
     store::{ReadOptions, S3Store, StoreSettings, UploadClaim, UploadOptions, WriteOptions},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+
+use crate::{
+    proxy::{Flips, NONE, Protocol, damaging},
+    scripted::store,
 };
 
-use crate::scripted::store;
-
 const MIB: usize = 1024 * 1024;
-
-/// Which bit of the payload to turn round, counted from 0 in each connection and direction; `NONE` for none.
-#[derive(Default)]
-struct Flips {
-    up: AtomicUsize,
-    down: AtomicUsize,
-}
-
-const NONE: usize = usize::MAX;
-
-/// Passes everything on, but for one bit of the payload. All else that HTTP and S3 send is ASCII, so bytes beyond it are
-/// payload.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, flip: impl Fn() -> usize) {
-    let (mut buffer, mut payload) = (vec![0; 64 * 1024], 0);
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        for byte in buffer[..count].iter_mut().filter(|byte| !byte.is_ascii()) {
-            if flip() / 8 == payload {
-                *byte ^= 1 << (flip() % 8);
-            }
-            payload += 1;
-        }
-        if to.write_all(&buffer[..count]).await.is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown().await;
-}
-
-/// A proxy that damages what passes; it ends with the runtime of its test.
-async fn damaging(target: SocketAddr, flips: Arc<Flips>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let (from_near, to_near) = near.into_split();
-            let (from_far, to_far) = TcpStream::connect(target).await.unwrap().into_split();
-            let (up, down) = (Arc::clone(&flips), Arc::clone(&flips));
-            tokio::spawn(pass(from_near, to_far, move || up.up.load(Ordering::SeqCst)));
-            tokio::spawn(pass(from_far, to_near, move || down.down.load(Ordering::SeqCst)));
-        }
-    });
-    address
-}
 
 struct Line {
     store: S3Store,
@@ -78,8 +28,8 @@ struct Line {
 async fn line() -> Line {
     let folder = tempfile::tempdir().unwrap();
     let embedded = Embedded::start(folder.path(), ([127, 0, 0, 1], 0).into(), &["damaged"]).await.unwrap();
-    let flips = Arc::new(Flips { up: NONE.into(), down: NONE.into() });
-    let address = damaging(embedded.address(), Arc::clone(&flips)).await;
+    let flips = Arc::<Flips>::default();
+    let address = damaging(embedded.address(), Protocol::S3, Arc::clone(&flips)).await;
     let bucket = BucketSettings {
         endpoint: Some(format!("http://{address}")),
         unsigned_payload: Some(true),

@@ -1,4 +1,5 @@
-//! What goes over the wire to S3, byte for byte, and what is made of odd answers: on a scripted server.
+//! What goes over the wire to S3, byte for byte, and what is made of odd answers: on a scripted server. And what is made of
+//! bits that change on the wire, to S3 and to callers.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +9,11 @@
     reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
 )]
 
+mod caller;
+mod proxy;
 mod scripted;
 
+mod caller_damage;
 mod connections;
 mod damage;
 mod deleting;

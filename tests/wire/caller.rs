@@ -1,0 +1,212 @@
+//! A whole Longshore on an embedded S3 server, and a caller that believes nothing, behind a proxy that turns bits round.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, checksum};
+use longshore::{
+    auth::AuthMode,
+    credentials::{Credentials, ProviderSettings},
+    embedded::Embedded,
+    pb::{self, object_service_client::ObjectServiceClient},
+    s3::{BucketSettings, ChecksumAlgorithm},
+    server::{Server, ServerSettings},
+    store::StoreSettings,
+    tenants::TenantSettings,
+};
+use prost::Message;
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::proxy::{Flips, NONE, Protocol, damaging};
+
+pub(crate) struct Line {
+    direct: SocketAddr,
+    damaged: SocketAddr,
+    flips: Arc<Flips>,
+    _embedded: Embedded,
+    _folder: tempfile::TempDir,
+}
+
+/// The direction in which a bit is turned round, and its place in what DATA frames hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Damage {
+    Up(usize),
+    Down(usize),
+}
+
+/// An answer to `Get` for a whole object, held against all that it says of itself (docs/SEMANTICS.md, "Reading").
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) data: Vec<u8>,
+    /// What DATA frames held, in bytes.
+    pub(crate) framed: usize,
+    /// It is of the object that was asked for, and all of it.
+    pub(crate) complete: bool,
+    /// Each chunk has its CRC-32C.
+    pub(crate) chunks: bool,
+    /// All of it has the checksum that S3 keeps.
+    pub(crate) whole: bool,
+}
+
+impl Read {
+    pub(crate) fn is_believed(&self) -> bool {
+        self.complete && self.chunks && self.whole
+    }
+}
+
+impl Line {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let embedded = Embedded::start(folder.path(), any_port, &["damaged"]).await.unwrap();
+        let stores = BTreeMap::from([("default".to_owned(), store(&embedded))]);
+        let settings = ServerSettings {
+            listen_addr: any_port,
+            health_addr: any_port,
+            auth: AuthMode::None,
+            tenants: vec![TenantSettings::new("acme", stores)],
+            ..ServerSettings::default()
+        };
+        let server = Server::bind(settings).await.unwrap();
+        let (direct, flips) = (server.listen_addr(), Arc::<Flips>::default());
+        tokio::spawn(server.run(std::future::pending()));
+        let damaged = damaging(direct, Protocol::Http2, Arc::clone(&flips)).await;
+        Self { direct, damaged, flips, _embedded: embedded, _folder: folder }
+    }
+
+    /// A caller with a connection of its own, on which this bit changes.
+    pub(crate) async fn caller(&self, damage: Damage) -> Caller {
+        let (up, down) = match damage {
+            Damage::Up(bit) => (bit, NONE),
+            Damage::Down(bit) => (NONE, bit),
+        };
+        self.flips.up.store(up, Ordering::SeqCst);
+        self.flips.down.store(down, Ordering::SeqCst);
+        Caller::connect(self.damaged).await
+    }
+
+    /// A caller on whose connection nothing changes.
+    pub(crate) async fn witness(&self) -> Caller {
+        Caller::connect(self.direct).await
+    }
+}
+
+/// A store whose objects have a checksum of all of their bytes, multipart uploads too.
+fn store(embedded: &Embedded) -> StoreSettings {
+    let bucket = BucketSettings {
+        endpoint: Some(format!("http://{}", embedded.address())),
+        checksum_algorithm: Some(ChecksumAlgorithm::Crc64Nvme),
+        ..BucketSettings::new("damaged")
+    };
+    let keys = Credentials::new(embedded.access_key_id(), embedded.secret_access_key(), None);
+    let mut settings = StoreSettings::new(bucket, ProviderSettings::Static(keys));
+    settings.client_options.allow_http = true;
+    settings
+}
+
+pub(crate) struct Caller(ObjectServiceClient<Channel>);
+
+impl Caller {
+    async fn connect(address: SocketAddr) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self(ObjectServiceClient::new(channel))
+    }
+
+    pub(crate) async fn get(&mut self, request: pb::GetRequest) -> Result<Read, Status> {
+        let key = request.key.clone();
+        let mut messages = self.0.get(of_tenant(request)).await?.into_inner();
+        let mut read = Read { data: Vec::new(), framed: 0, complete: true, chunks: true, whole: false };
+        let mut info = None;
+        while let Some(message) = messages.message().await? {
+            // `info` is in the first message and only there.
+            read.complete &= message.info.is_some() == (read.framed == 0);
+            read.framed += framed(&message);
+            info = info.or(message.info);
+            if let Some(chunk) = message.chunk {
+                read.chunks &= chunk.crc32c == Some(crc32c(&chunk.data));
+                read.data.extend_from_slice(&chunk.data);
+            }
+        }
+        let size = i64::try_from(read.data.len()).unwrap();
+        let range = info.as_ref().and_then(|info| info.range);
+        let Some(meta) = info.and_then(|info| info.meta) else { return Ok(Read { complete: false, ..read }) };
+        read.complete &= meta.key == key && meta.size == size;
+        read.complete &= range == Some(pb::ContentRange { start: 0, end: size });
+        read.whole = has_checksum(&meta, &read.data);
+        Ok(read)
+    }
+
+    /// All that is under `key`, or nothing.
+    pub(crate) async fn found(&mut self, key: &str) -> Option<Vec<u8>> {
+        match self.get(pb::GetRequest { key: key.to_owned(), ..Default::default() }).await {
+            Ok(read) => {
+                assert!(read.is_believed(), "{read:?}");
+                Some(read.data)
+            }
+            Err(status) if status.code() == Code::NotFound => None,
+            Err(status) => panic!("{status:?}"),
+        }
+    }
+
+    pub(crate) async fn keys(&mut self) -> Vec<String> {
+        let listed = self.0.list(of_tenant(pb::ListRequest::default())).await.unwrap().into_inner();
+        listed.objects.into_iter().map(|meta| meta.key).collect()
+    }
+
+    pub(crate) async fn put(&mut self, request: pb::PutRequest) -> Result<pb::ObjectMeta, Status> {
+        Ok(self.0.put(of_tenant(request)).await?.into_inner().meta.unwrap())
+    }
+
+    pub(crate) async fn upload(
+        &mut self,
+        messages: Vec<pb::UploadRequest>,
+    ) -> Result<pb::ObjectMeta, Status> {
+        let answer = self.0.upload(of_tenant(tokio_stream::iter(messages))).await?;
+        Ok(answer.into_inner().meta.unwrap())
+    }
+}
+
+fn of_tenant<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-longshore-tenant", "acme".parse().unwrap());
+    request
+}
+
+fn has_checksum(meta: &pb::ObjectMeta, data: &[u8]) -> bool {
+    let sum = checksum(CrcAlgorithm::Crc64Nvme, data);
+    let whole = |sum: &&pb::Checksum| {
+        sum.algorithm() == pb::ChecksumAlgorithm::Crc64nvme && sum.r#type() == pb::ChecksumType::FullObject
+    };
+    meta.checksums.iter().find(whole).is_some_and(|kept| *kept.value == sum.to_be_bytes())
+}
+
+pub(crate) fn crc32c(data: &[u8]) -> u32 {
+    u32::try_from(checksum(CrcAlgorithm::Crc32Iscsi, data)).unwrap()
+}
+
+/// How many bytes of DATA frames a message takes, with the flag and the length before it.
+pub(crate) fn framed(message: &impl Message) -> usize {
+    5 + message.encoded_len()
+}
+
+/// What an upload sends: its chunks, each with its checksum where `sums.0`, and that of the whole where `sums.1`.
+pub(crate) fn upload(key: &str, chunks: &[Bytes], sums: (bool, bool)) -> Vec<pb::UploadRequest> {
+    use pb::upload_request::Message;
+    let whole = chunks.concat();
+    let size = i64::try_from(whole.len()).unwrap();
+    let spec = pb::UploadSpec { key: key.to_owned(), size: Some(size), ..Default::default() };
+    let finish = pb::UploadFinish { size: Some(size), crc32c: sums.1.then(|| crc32c(&whole)) };
+    let chunks = chunks
+        .iter()
+        .map(|data| pb::Chunk { crc32c: sums.0.then(|| crc32c(data)), data: data.clone() })
+        .map(Message::Chunk);
+    let messages = [Message::Spec(spec)].into_iter().chain(chunks).chain([Message::Finish(finish)]);
+    messages.map(|message| pb::UploadRequest { message: Some(message) }).collect()
+}

@@ -1,0 +1,191 @@
+//! Bits that change on the way between a caller and Longshore, in either direction. HTTP/2 has no checksum of its own, and
+//! TLS often ends at a proxy.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use longshore::pb;
+use prost::Message;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::caller::{Caller, Damage, Line, crc32c, upload};
+
+const MIB: usize = 1024 * 1024;
+
+/// Any bytes, and always the same.
+fn data(len: usize) -> Bytes {
+    let mut data = vec![0; len];
+    fastrand::Rng::with_seed(7).fill(&mut data);
+    data.into()
+}
+
+/// What DATA frames hold of these messages: before each a flag and its length (gRPC over HTTP/2, "Requests").
+fn framed(messages: &[impl Message]) -> Vec<u8> {
+    let mut framed = Vec::new();
+    for message in messages {
+        framed.push(0);
+        framed.extend_from_slice(&u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+        message.encode(&mut framed).unwrap();
+    }
+    framed
+}
+
+/// Where each of `pieces` lies in `framed`.
+fn places(framed: &[u8], pieces: &[Bytes]) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let place = |piece: &Bytes| {
+        let start = end + framed[end..].windows(piece.len()).position(|window| window == piece).unwrap();
+        end = start + piece.len();
+        start..end
+    };
+    pieces.iter().map(place).collect()
+}
+
+/// The bits of these bytes.
+fn bits(bytes: Range<usize>) -> Range<usize> {
+    bytes.start * 8..bytes.end * 8
+}
+
+fn get(key: &str) -> pb::GetRequest {
+    pb::GetRequest { key: key.to_owned(), ..Default::default() }
+}
+
+fn put(key: &str, data: &Bytes) -> pb::PutRequest {
+    pb::PutRequest {
+        key: key.to_owned(),
+        data: data.clone(),
+        crc32c: Some(crc32c(data)),
+        ..Default::default()
+    }
+}
+
+fn told<T>(outcome: Result<T, Status>) -> Option<(Code, String)> {
+    let status = outcome.err()?;
+    Some((status.code(), status.get_details_error_info()?.reason))
+}
+
+fn mismatch() -> Option<(Code, String)> {
+    Some((Code::DataLoss, "CHECKSUM_MISMATCH".to_owned()))
+}
+
+/// A caller believes an answer to a write that names its key and its size. Then the object has to be there.
+fn believed(outcome: &Result<pb::ObjectMeta, Status>, key: &str, data: &Bytes) -> bool {
+    outcome.as_ref().is_ok_and(|meta| meta.key == key && meta.size == i64::try_from(data.len()).unwrap())
+}
+
+/// Whatever has been written, under whatever key, is `data`.
+async fn nothing_else_was_written(witness: &mut Caller, data: &Bytes) {
+    for key in witness.keys().await {
+        assert_eq!(witness.found(&key).await.as_ref(), Some(&data.to_vec()), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn no_bit_of_a_small_object_changes_unnoticed_on_its_way_to_a_caller() {
+    let (line, data) = (Line::start().await, data(40));
+    let mut witness = line.witness().await;
+    witness.put(put("k", &data)).await.unwrap();
+    let read = witness.get(get("k")).await.unwrap();
+    assert!(read.is_believed() && read.data == data, "{read:?}");
+    let (all, payload) = (read.framed, read.framed - data.len()..read.framed);
+    for bit in bits(0..all) {
+        let read = line.caller(Damage::Down(bit)).await.get(get("k")).await;
+        if bits(payload.clone()).contains(&bit) {
+            let read = read.unwrap();
+            assert!(read.complete && !read.chunks && !read.whole, "bit {bit}: either sum tells: {read:?}");
+        } else {
+            assert!(!read.is_ok_and(|read| read.is_believed() && read.data != data), "bit {bit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_bit_of_a_request_makes_another_object_of_the_one_asked_for() {
+    let (line, data) = (Line::start().await, data(40));
+    let mut witness = line.witness().await;
+    witness.put(put("k", &data)).await.unwrap();
+    for other in ["c", "i", "j", "o", "{", "K", "+"] {
+        witness.put(put(other, &data.slice(1..))).await.unwrap();
+    }
+    for bit in bits(0..framed(&[get("k")]).len()) {
+        let read = line.caller(Damage::Up(bit)).await.get(get("k")).await;
+        assert!(!read.is_ok_and(|read| read.is_believed() && read.data != data), "bit {bit}");
+    }
+}
+
+#[tokio::test]
+async fn no_bit_of_a_put_changes_unnoticed() {
+    let (line, data) = (Line::start().await, data(40));
+    let mut witness = line.witness().await;
+    let sent = framed(&[put("k", &data)]);
+    let payload = bits(places(&sent, std::slice::from_ref(&data)).remove(0));
+    for bit in payload.clone() {
+        let answer = line.caller(Damage::Up(bit)).await.put(put("k", &data)).await;
+        assert_eq!(told(answer), mismatch(), "bit {bit}");
+    }
+    assert_eq!(witness.found("k").await, None, "nothing was written");
+    for bit in bits(0..sent.len()).filter(|bit| !payload.contains(bit)) {
+        let answer = line.caller(Damage::Up(bit)).await.put(put("k", &data)).await;
+        let there = witness.found("k").await;
+        assert!(there.is_some() || !believed(&answer, "k", &data), "bit {bit}");
+        assert!(there.is_none_or(|there| there == data), "bit {bit}");
+    }
+    nothing_else_was_written(&mut witness, &data).await;
+}
+
+#[tokio::test]
+async fn no_bit_of_a_small_upload_changes_unnoticed() {
+    let line = Line::start().await;
+    let mut witness = line.witness().await;
+    let chunks = [data(12), data(24).slice(12..)];
+    for sums in [(true, false), (false, true)] {
+        let sent = framed(&upload("k", &chunks, sums));
+        for bit in places(&sent, &chunks).into_iter().flat_map(bits) {
+            let answer = line.caller(Damage::Up(bit)).await.upload(upload("k", &chunks, sums)).await;
+            assert_eq!(told(answer), mismatch(), "bit {bit}, sums of chunks and whole: {sums:?}");
+        }
+    }
+    assert_eq!(witness.found("k").await, None, "nothing was written");
+
+    let whole = Bytes::from(chunks.concat());
+    let sent = framed(&upload("k", &chunks, (true, true)));
+    for bit in bits(0..sent.len()) {
+        let answer = line.caller(Damage::Up(bit)).await.upload(upload("k", &chunks, (true, true))).await;
+        let there = witness.found("k").await;
+        assert!(there.is_some() || !believed(&answer, "k", &whole), "bit {bit}");
+        assert!(there.is_none_or(|there| there == whole), "bit {bit}");
+    }
+    nothing_else_was_written(&mut witness, &whole).await;
+}
+
+/// In a read of many messages: the first chunk's, one on the border of a message, the last.
+#[tokio::test]
+async fn no_bit_of_a_large_object_changes_unnoticed_on_its_way_to_a_caller() {
+    let line = Line::start().await;
+    let chunks: Vec<_> = (0..9).map(|_| data(MIB)).collect();
+    let mut witness = line.witness().await;
+    witness.upload(upload("k", &chunks, (true, true))).await.unwrap();
+    let read = witness.get(get("k")).await.unwrap();
+    assert!(read.is_believed() && read.data == chunks.concat());
+    for byte in [1024, 64 * 1024, 3 * MIB + 5, 8 * MIB, 9 * MIB] {
+        let bit = byte * 8 + byte % 7;
+        let read = line.caller(Damage::Down(bit)).await.get(get("k")).await;
+        assert!(!read.is_ok_and(|read| read.is_believed()), "bit {bit}");
+    }
+}
+
+#[tokio::test]
+async fn no_bit_of_a_large_upload_changes_unnoticed() {
+    let line = Line::start().await;
+    let chunks: Vec<_> = (0..9).map(|_| data(MIB)).collect();
+    for sums in [(true, false), (false, true)] {
+        let places = places(&framed(&upload("k", &chunks, sums)), &chunks);
+        for byte in [places[0].start, places[4].start + 77_777, places[8].end - 1] {
+            let bit = byte * 8 + byte % 8;
+            let answer = line.caller(Damage::Up(bit)).await.upload(upload("k", &chunks, sums)).await;
+            assert_eq!(told(answer), mismatch(), "bit {bit}, sums of chunks and whole: {sums:?}");
+        }
+    }
+    assert_eq!(line.witness().await.keys().await, Vec::<String>::new(), "nothing was written");
+}
