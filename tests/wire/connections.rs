@@ -1,12 +1,20 @@
 //! Which connections requests travel on, and how long those are kept.
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashSet,
+    io::{Read, Write},
+    net::SocketAddr,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use longshore::store::{ErrorKind, ReadOptions, S3Store, WriteOptions};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    runtime,
     sync::oneshot,
 };
 
@@ -75,23 +83,128 @@ async fn a_kept_connection_that_the_server_has_closed_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_idle_for_its_time_is_closed() {
-    let mut server = Scripted::start(|_, _| Answer::Hang(object())).await;
-    let mut settings = server.settings();
-    settings.client_options.pool_idle_timeout = Duration::from_millis(50);
+async fn a_kept_connection_that_closes_before_anything_is_sent_costs_no_attempt() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = Scripted::start(|_, _| Answer::Reply(object())).await.settings();
+    settings.bucket.endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
+    settings.retry_config.max_retries = 0;
+    let (hang_up, may_hang_up) = mpsc::channel::<()>();
+    let (hung_up, is_hung_up) = mpsc::channel();
+    let server = thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(&object()).unwrap();
+            may_hang_up.recv().unwrap();
+            drop(stream);
+            hung_up.send(()).unwrap();
+        }
+    });
     let store = store(settings);
     get(&store).await;
-    server.hung_up().await;
+    hang_up.send(()).unwrap();
+    // The thread waits, and so does the connection's task, which does not learn of the close.
+    is_hung_up.recv().unwrap();
+    // The runtime does now. This test goes on before the task does: the connection still looks as if it were open.
+    tokio::task::yield_now().await;
+    get(&store).await;
+    hang_up.send(()).unwrap();
+    server.join().unwrap();
 }
 
 #[tokio::test]
-async fn no_more_idle_connections_are_kept_than_may_be() {
-    let mut server = Scripted::start(|_, _| Answer::Hang(object())).await;
+async fn a_connection_is_kept_until_it_has_been_idle_for_its_time() {
+    let mut server = Scripted::start(|number, _| match number {
+        0 | 1 => Answer::Reply(object()),
+        _ => Answer::Hang(object()),
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.client_options.pool_idle_timeout = Duration::from_secs(60);
+    let store = store(settings);
+    get(&store).await;
+    get(&store).await;
+    pass(Duration::from_secs(59)).await;
+    get(&store).await;
+    assert_eq!(connections(&server).len(), 1);
+    pass(Duration::from_secs(61)).await;
+    server.hung_up().await;
+}
+
+/// Lets so much of tokio's time pass at once, and tasks do what they do then.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+    // The runtime looks at the clock, and then has the tasks that it finds to be due run before this one.
+    for _ in 0..2 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn as_many_idle_connections_are_kept_as_may_be() {
+    let server =
+        Scripted::start(|number, _| Answer::Behind((number / 3 + 1) * 3, Duration::ZERO, object())).await;
     let mut settings = server.settings();
     settings.client_options.pool_max_idle_per_host = 1;
     let store = store(settings);
-    tokio::join!(get(&store), get(&store), get(&store));
-    server.all_hung_up(2).await;
+    for _ in 0..2 {
+        tokio::join!(get(&store), get(&store), get(&store));
+    }
+    // Three, and two more beside the one that was kept.
+    assert_eq!(connections(&server).len(), 5);
+}
+
+/// A thread with a runtime of its own, as each is that serves callers.
+struct Home {
+    gets: tokio::sync::mpsc::UnboundedSender<()>,
+    got: mpsc::Receiver<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Home {
+    fn of(store: S3Store) -> Self {
+        let (gets, mut wanted) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, got) = mpsc::channel();
+        let life = async move {
+            while let Some(()) = wanted.recv().await {
+                get(&store).await;
+                tell.send(()).unwrap();
+            }
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { gets, got, thread: thread::spawn(move || runtime.block_on(life)) }
+    }
+
+    fn get(&self) {
+        self.gets.send(()).unwrap();
+        self.got.recv().unwrap();
+    }
+
+    /// Ends the thread, and drops its runtime.
+    fn end(self) {
+        drop(self.gets);
+        self.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn each_runtime_has_connections_of_its_own_and_outlives_the_others() {
+    let outside = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = outside.block_on(Scripted::start(|_, _| Answer::Reply(object())));
+    let store = server.store();
+    let (one, other) = (Home::of(store.clone()), Home::of(store.clone()));
+    for home in [&one, &other, &one, &other] {
+        home.get();
+    }
+    one.end();
+    other.get();
+    Home::of(store).get();
+    let peers: Vec<_> = server.seen().iter().map(|seen| seen.peer).collect();
+    let [of_one, of_other, .., of_last] = peers[..] else { panic!("{peers:?}") };
+    assert_eq!(peers, [of_one, of_other, of_one, of_other, of_other, of_last]);
+    assert_eq!(connections(&server).len(), 3);
 }
 
 #[tokio::test]
