@@ -17,6 +17,7 @@ mod caller_damage;
 mod connections;
 mod damage;
 mod deleting;
+mod gathering;
 mod hedging;
 mod life;
 mod orphans;
