@@ -192,3 +192,42 @@ impl Drop for Counted {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use futures::future::select_all;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::server::listeners::bind;
+
+    #[tokio::test]
+    async fn each_connection_goes_to_the_thread_that_has_fewest() {
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let address = listener.address();
+        let (desks, mut threads): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (connections, thread) = mpsc::unbounded_channel();
+                (Desk { connections, count: Arc::default() }, thread)
+            })
+            .unzip();
+        let mut handing = JoinSet::new();
+        handing.spawn(hand_out(listener, desks));
+
+        let mut callers = Vec::new();
+        let mut connections: [Vec<Handed>; 3] = Default::default();
+        // By the number of the thread; the second one's connections end before the seventh comes.
+        for expected in [0, 1, 2, 0, 1, 2, 1, 1, 0] {
+            if callers.len() == 6 {
+                connections[1].clear();
+            }
+            callers.push(TcpStream::connect(address).await.unwrap());
+            let (handed, thread, _) =
+                select_all(threads.iter_mut().map(|thread| Box::pin(thread.recv()))).await;
+            assert_eq!(thread, expected, "connection {}", callers.len());
+            connections[thread].extend(handed);
+        }
+    }
+}
