@@ -1,6 +1,6 @@
 //! Everything that a handler can fail with, before it is a status.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error as StdError};
 
 use tonic::{Code, Status};
 
@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// A caller's stream that was not closed but broken off.
-pub(crate) const BROKEN_OFF: &str = "the caller's stream broke off";
+#[derive(Debug, thiserror::Error)]
+#[error("the caller's stream broke off")]
+pub(crate) struct BrokenOff;
 
 /// Why a call, or one key of it, fails.
 #[derive(Debug)]
@@ -65,8 +67,8 @@ impl Failure {
 
     /// What the caller's stream of messages, read by tonic, ended with.
     pub(crate) fn stream(status: Status) -> Self {
-        let broken_off = status.code() == Code::Unknown && status.message() == BROKEN_OFF;
-        Self::Stream(if broken_off { Status::cancelled(BROKEN_OFF) } else { status })
+        let broken_off = status.source().is_some_and(<dyn StdError>::is::<BrokenOff>);
+        Self::Stream(if broken_off { Status::cancelled(BrokenOff.to_string()) } else { status })
     }
 
     /// A defect.

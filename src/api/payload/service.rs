@@ -25,7 +25,7 @@ use tower::Service;
 use super::{answer::AnswerBody, chunk::Framed, frames::Frames, upload_messages::UploadMessages};
 use crate::{
     api::{
-        failure::{BROKEN_OFF, Failure},
+        failure::{BrokenOff, Failure},
         gate,
         object::Objects,
     },
@@ -100,7 +100,7 @@ pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
 /// [`Failure::stream`] makes a cancellation of it again.
 pub(super) fn breaking_off(body: Body) -> Body {
     Body::new(body.map_err(|status| match status.code() {
-        Code::Cancelled => Status::unknown(BROKEN_OFF),
+        Code::Cancelled => Status::from_error(Box::new(BrokenOff)),
         _ => status,
     }))
 }
@@ -159,7 +159,37 @@ where
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+    use tonic::{Streaming, codec::Codec as _};
+    use tonic_prost::ProstCodec;
+
     use super::*;
+    use crate::pb;
+
+    /// What tonic's generated service gets of a caller's stream that ends so, and what becomes of that.
+    async fn end(status: Status) -> Option<Failure> {
+        let body =
+            Body::new(StreamBody::new(stream::iter([Err::<http_body::Frame<bytes::Bytes>, _>(status)])));
+        let decoder = ProstCodec::<pb::UploadResponse, pb::UploadRequest>::default().decoder();
+        let mut messages = Streaming::new_request(decoder, breaking_off(body), None, None);
+        messages.message().await.err().map(Failure::stream)
+    }
+
+    #[tokio::test]
+    async fn a_cancellation_that_came_through_tonic_is_one_and_no_other_end_is() {
+        let Some(Failure::Stream(cancelled)) = end(Status::cancelled("reset")).await else {
+            panic!("it is no end of the stream")
+        };
+        assert_eq!(
+            (cancelled.code(), cancelled.message()),
+            (Code::Cancelled, "the caller's stream broke off")
+        );
+        for other in [Status::unknown(cancelled.message()), Status::internal("reset")] {
+            let (code, message) = (other.code(), other.message().to_owned());
+            let Some(Failure::Stream(told)) = end(other).await else { panic!("{message}") };
+            assert_eq!((told.code(), told.message()), (code, &*message));
+        }
+    }
 
     #[test]
     fn a_method_is_known_by_its_whole_path() {
