@@ -2,34 +2,17 @@
 
 import hashlib
 import json
-import os
-from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+from support.program import binary, pytest_addoption  # noqa: F401
 
-from support import server, stubs  # noqa: E402
-
-stubs.generate()
-
-from calling import cases  # noqa: E402
-from calling.backend import Backend  # noqa: E402
-from calling.runs import Runs  # noqa: E402
-from support.paths import ROOT  # noqa: E402
+from calling import cases
+from calling.backend import Backend
+from calling.runs import Runs
+from support import server
 
 TOKEN = "a-token-of-a-test"
-
-
-def pytest_addoption(parser):
-    parser.addoption("--binary", default=str(ROOT / "target" / "release" / "longshore"), help="the server to test")
-
-
-@pytest.fixture(scope="session")
-def binary(request):
-    path = Path(request.config.getoption("--binary")).resolve()
-    assert os.access(path, os.X_OK), f"{path} is not there: cargo build --release, or give --binary"
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -3,28 +3,14 @@
 import itertools
 import json
 import os
-from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
-from support import process, s3, server, stubs  # noqa: E402
-from support.paths import ROOT  # noqa: E402
+from support.program import binary, pytest_addoption  # noqa: E402, F401
 
-stubs.generate()
-
-
-def pytest_addoption(parser):
-    parser.addoption("--binary", default=str(ROOT / "target" / "release" / "longshore"), help="the server to test")
-
-
-@pytest.fixture(scope="session")
-def binary(request):
-    path = Path(request.config.getoption("--binary")).resolve()
-    assert os.access(path, os.X_OK), f"{path} is not there: cargo build --release, or give --binary"
-    return path
+from support import process, s3, server  # noqa: E402
 
 
 @pytest.fixture(scope="session")
