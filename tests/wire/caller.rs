@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    ops::Range,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -12,7 +13,7 @@ use longshore::{
     auth::AuthMode,
     credentials::{Credentials, ProviderSettings},
     embedded::Embedded,
-    pb::{self, object_service_client::ObjectServiceClient},
+    pb::{self, object_service_client::ObjectServiceClient, upload_service_client::UploadServiceClient},
     s3::{BucketSettings, ChecksumAlgorithm},
     server::{Server, ServerSettings},
     store::StoreSettings,
@@ -111,17 +112,23 @@ fn store(embedded: &Embedded) -> StoreSettings {
     settings
 }
 
-pub(crate) struct Caller(ObjectServiceClient<Channel>);
+pub(crate) struct Caller {
+    objects: ObjectServiceClient<Channel>,
+    uploads: UploadServiceClient<Channel>,
+}
 
 impl Caller {
     async fn connect(address: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self(ObjectServiceClient::new(channel))
+        Self {
+            objects: ObjectServiceClient::new(channel.clone()),
+            uploads: UploadServiceClient::new(channel),
+        }
     }
 
     pub(crate) async fn get(&mut self, request: pb::GetRequest) -> Result<Read, Status> {
         let key = request.key.clone();
-        let mut messages = self.0.get(of_tenant(request)).await?.into_inner();
+        let mut messages = self.objects.get(of_tenant(request)).await?.into_inner();
         let mut read = Read { data: Vec::new(), framed: 0, complete: true, chunks: true, whole: false };
         let mut info = None;
         while let Some(message) = messages.message().await? {
@@ -143,6 +150,34 @@ impl Caller {
         Ok(read)
     }
 
+    /// The bytes of ranges, one after the other, and how many bytes DATA frames held. `None` where an answer is not to be
+    /// believed: each range has to come in order and whole, each chunk with its CRC-32C.
+    pub(crate) async fn get_ranges(
+        &mut self,
+        key: &str,
+        ranges: &[Range<i64>],
+    ) -> Result<Option<(Vec<u8>, usize)>, Status> {
+        let bounded = |range: &Range<i64>| pb::BoundedRange { start: range.start, end: range.end };
+        let bounded = |range| pb::ByteRange { range: Some(pb::byte_range::Range::Bounded(bounded(range))) };
+        let ranges_asked = ranges.iter().map(bounded).collect();
+        let request =
+            pb::GetRangesRequest { key: key.to_owned(), ranges: ranges_asked, ..Default::default() };
+        let mut messages = self.objects.get_ranges(of_tenant(request)).await?.into_inner();
+        let mut missing =
+            ranges.iter().zip(0..).flat_map(|(range, index)| range.clone().map(move |at| (index, at)));
+        let (mut data, mut framed_len, mut believed) = (Vec::new(), 0, true);
+        while let Some(message) = messages.message().await? {
+            framed_len += framed(&message);
+            let Some(chunk) = message.chunk else { continue };
+            believed &= chunk.crc32c == Some(crc32c(&chunk.data));
+            for (at, byte) in (message.offset..).zip(chunk.data) {
+                believed &= missing.next() == Some((message.range_index, at));
+                data.push(byte);
+            }
+        }
+        Ok((believed && missing.next().is_none()).then_some((data, framed_len)))
+    }
+
     /// All that is under `key`, or nothing.
     pub(crate) async fn found(&mut self, key: &str) -> Option<Vec<u8>> {
         match self.get(pb::GetRequest { key: key.to_owned(), ..Default::default() }).await {
@@ -156,20 +191,47 @@ impl Caller {
     }
 
     pub(crate) async fn keys(&mut self) -> Vec<String> {
-        let listed = self.0.list(of_tenant(pb::ListRequest::default())).await.unwrap().into_inner();
+        let listed = self.objects.list(of_tenant(pb::ListRequest::default())).await.unwrap().into_inner();
         listed.objects.into_iter().map(|meta| meta.key).collect()
     }
 
     pub(crate) async fn put(&mut self, request: pb::PutRequest) -> Result<pb::ObjectMeta, Status> {
-        Ok(self.0.put(of_tenant(request)).await?.into_inner().meta.unwrap())
+        Ok(self.objects.put(of_tenant(request)).await?.into_inner().meta.unwrap())
     }
 
     pub(crate) async fn upload(
         &mut self,
         messages: Vec<pb::UploadRequest>,
     ) -> Result<pb::ObjectMeta, Status> {
-        let answer = self.0.upload(of_tenant(tokio_stream::iter(messages))).await?;
+        let answer = self.objects.upload(of_tenant(tokio_stream::iter(messages))).await?;
         Ok(answer.into_inner().meta.unwrap())
+    }
+
+    /// Begins an upload that outlives its connection, and returns its id.
+    pub(crate) async fn start_upload(&mut self, key: &str, size: usize) -> String {
+        let size = i64::try_from(size).unwrap();
+        let mut request =
+            pb::StartUploadRequest { key: key.to_owned(), size: Some(size), ..Default::default() };
+        request.set_checksum_algorithm(pb::ChecksumAlgorithm::Crc32c);
+        self.uploads.start_upload(of_tenant(request)).await.unwrap().into_inner().upload_id
+    }
+
+    /// Returns how much of it S3 has.
+    pub(crate) async fn write_upload(
+        &mut self,
+        messages: Vec<pb::WriteUploadRequest>,
+    ) -> Result<i64, Status> {
+        let answer = self.uploads.write_upload(of_tenant(tokio_stream::iter(messages))).await?;
+        Ok(answer.into_inner().persisted_size)
+    }
+
+    pub(crate) async fn finish_upload(&mut self, upload_id: &str, crc32c: u32) -> Result<(), Status> {
+        let request = pb::FinishUploadRequest {
+            upload_id: upload_id.to_owned(),
+            crc32c: Some(crc32c),
+            ..Default::default()
+        };
+        self.uploads.finish_upload(of_tenant(request)).await.map(drop)
     }
 }
 

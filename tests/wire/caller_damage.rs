@@ -189,3 +189,83 @@ async fn no_bit_of_a_large_upload_changes_unnoticed() {
     }
     assert_eq!(line.witness().await.keys().await, Vec::<String>::new(), "nothing was written");
 }
+
+#[tokio::test]
+async fn no_bit_of_ranges_changes_unnoticed_on_their_way_to_a_caller() {
+    let (line, data, ranges) = (Line::start().await, data(40), [30..40, 0..8]);
+    let mut witness = line.witness().await;
+    witness.put(put("k", &data)).await.unwrap();
+    let wanted = [&data[30..40], &data[..8]].concat();
+    let (read, all) = witness.get_ranges("k", &ranges).await.unwrap().unwrap();
+    assert_eq!(read, wanted);
+    for bit in bits(0..all) {
+        let read = line.caller(Damage::Down(bit)).await.get_ranges("k", &ranges).await;
+        assert!(read.ok().flatten().is_none_or(|(read, _)| read == wanted), "bit {bit}");
+    }
+}
+
+/// The messages of a `WriteUpload`.
+fn write(upload_id: &str, data: &Bytes, crc32c: Option<u32>) -> Vec<pb::WriteUploadRequest> {
+    use pb::write_upload_request::Message;
+    let spec = pb::WriteUploadSpec { upload_id: upload_id.to_owned(), offset: 0 };
+    let messages = [Message::Spec(spec), Message::Chunk(pb::Chunk { crc32c, data: data.clone() })];
+    messages.map(|message| pb::WriteUploadRequest { message: Some(message) }).to_vec()
+}
+
+#[tokio::test]
+async fn no_bit_of_an_upload_that_outlives_its_connection_changes_unnoticed() {
+    let (line, data) = (Line::start().await, data(12));
+    let (mut witness, sum) = (line.witness().await, crc32c(&data));
+    let id = witness.start_upload("k", data.len()).await;
+    let place = |messages: &[_]| places(&framed(messages), std::slice::from_ref(&data)).remove(0);
+
+    let checked = write(&id, &data, Some(sum));
+    for bit in bits(place(&checked)) {
+        let answer = line.caller(Damage::Up(bit)).await.write_upload(checked.clone()).await;
+        assert_eq!(told(answer), mismatch(), "bit {bit}");
+    }
+    for bit in bits(0..data.len()) {
+        let id = witness.start_upload("k", data.len()).await;
+        let unchecked = write(&id, &data, None);
+        let damage = Damage::Up(place(&unchecked).start * 8 + bit);
+        line.caller(damage).await.write_upload(unchecked).await.unwrap();
+        assert_eq!(told(witness.finish_upload(&id, sum).await), mismatch(), "bit {bit}");
+    }
+    assert_eq!(witness.found("k").await, None, "nothing was written");
+    witness.write_upload(checked).await.unwrap();
+    witness.finish_upload(&id, sum).await.unwrap();
+    let read = witness.get(get("k")).await.unwrap();
+    assert!(read.complete && read.chunks && read.data == data, "{read:?}");
+}
+
+/// A bit of a length can make fields of the data's end, and these can take in the sum that follows.
+#[tokio::test]
+async fn a_put_that_loses_its_sum_is_told_by_the_size_in_the_answer() {
+    let line = Line::start().await;
+    let mut data = data(40).to_vec();
+    // Read as fields: number 15, of 11 bytes. 6 of them are the data's, and 5 the sum with its key.
+    data[32..34].copy_from_slice(&[15 << 3 | 2, 11]);
+    let data = Bytes::from(data);
+    let sent = framed(&[put("k", &data)]);
+    let length = places(&sent, std::slice::from_ref(&data))[0].start - 1;
+    assert_eq!(sent[length], 40);
+    let answer = line.caller(Damage::Up(length * 8 + 3)).await.put(put("k", &data)).await;
+    assert_eq!(answer.as_ref().unwrap().size, 32);
+    assert!(!believed(&answer, "k", &data));
+}
+
+/// As above, and the data's end has the sum of what is before it.
+#[tokio::test]
+async fn an_upload_whose_sum_fits_what_is_left_of_its_data_is_refused_by_its_size() {
+    let line = Line::start().await;
+    let mut data = data(40).to_vec();
+    // The sum's field, and number 15, of 1 byte.
+    let [a, b, c, d] = crc32c(&data[..32]).to_le_bytes();
+    data[32..].copy_from_slice(&[1 << 3 | 5, a, b, c, d, 15 << 3 | 2, 1, 0]);
+    let messages = upload("k", &[data.into()], (true, false));
+    let sent = framed(&messages);
+    let length = sent.len() - framed(&messages[2..]).len() - 40 - 1;
+    assert_eq!(sent[length], 40);
+    let answer = line.caller(Damage::Up(length * 8 + 3)).await.upload(messages).await;
+    assert_eq!(told(answer), Some((Code::InvalidArgument, "SIZE_MISMATCH".to_owned())));
+}
