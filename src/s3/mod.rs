@@ -26,6 +26,7 @@ mod request;
 mod settings;
 mod sign;
 mod stream_crc32c;
+mod summed_payload;
 mod write_object;
 mod xml;
 
@@ -46,4 +47,5 @@ pub(crate) use list_objects::Listing;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use read_object::{GetAnswer, Selection};
 pub(crate) use stream_crc32c::{StreamCrc32c, sum_of};
+pub(crate) use summed_payload::SummedPayload;
 pub(crate) use write_object::{NewObject, WriteCondition};

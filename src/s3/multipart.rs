@@ -9,15 +9,13 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    Checksum, ChecksumAlgorithm, ChecksumType, Client, Error, ObjectMeta,
-    checksum::ChecksumHasher,
+    Checksum, ChecksumAlgorithm, ChecksumType, Client, Error, ObjectMeta, SummedPayload,
     copy_object::CopySource,
     headers::{self, not_s3},
     request::Request,
     write_object::{NewObject, WriteCondition, add_checksum},
     xml,
 };
-use crate::transport::Payload;
 
 /// An upload that S3 knows.
 #[derive(Debug, Clone)]
@@ -83,18 +81,15 @@ impl Client {
         &self,
         upload: &MultipartUpload,
         number: u32,
-        payload: Payload,
+        payload: SummedPayload,
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
         let mut request = part("UploadPart", upload, number);
-        let checksum = match upload.algorithm {
-            Some(algorithm) => Some(ChecksumHasher::of(algorithm, &payload).await),
-            None => None,
-        };
+        let SummedPayload { bytes, checksum } = payload;
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }
-        let answer = self.document(&request.payload(payload), deadline).await?;
+        let answer = self.document(&request.payload(bytes), deadline).await?;
         Ok(Part { number, etag: headers::text(&answer.headers, &ETAG), checksum })
     }
 

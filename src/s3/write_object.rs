@@ -8,12 +8,10 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    Attributes, BucketSettings, Checksum, ChecksumAlgorithm, Client, Error, ObjectMeta, Tags,
-    checksum::{self, ChecksumHasher},
+    Attributes, BucketSettings, Checksum, Client, Error, ObjectMeta, SummedPayload, Tags, checksum,
     headers::{self, WRITE_ID_HEADER, visible},
     request::Request,
 };
-use crate::transport::Payload;
 
 /// What has to be true of the key for a write to take effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,24 +90,20 @@ impl Client {
     pub(crate) async fn put_object(
         &self,
         key: &str,
-        payload: Payload,
+        payload: SummedPayload,
         object: &NewObject,
         condition: &WriteCondition,
-        algorithm: Option<ChecksumAlgorithm>,
         deadline: Option<Instant>,
     ) -> Result<ObjectMeta, Error> {
-        let size = payload.len();
+        let SummedPayload { bytes, checksum: sent } = payload;
+        let size = bytes.len();
         let mut request = Request::object("PutObject", Method::PUT, key);
         object.add(&mut request.headers, &self.settings)?;
         condition.add(&mut request.headers)?;
-        let sent = match self.checksum_for(algorithm) {
-            Some(algorithm) => Some(ChecksumHasher::of(algorithm, &payload).await),
-            None => None,
-        };
         if let Some(checksum) = &sent {
             add_checksum(&mut request.headers, checksum)?;
         }
-        let answer = self.document(&request.payload(payload), deadline).await?;
+        let answer = self.document(&request.payload(bytes), deadline).await?;
         let mut checksums = checksum::from_headers(&answer.headers);
         if checksums.is_empty() {
             checksums.extend(sent);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{CheckStep, Error, ErrorKind, ListOptions, ObjectMeta, S3Store, multipart::Multipart};
-use crate::s3::{NewObject, WriteCondition};
+use crate::s3::{NewObject, SummedPayload, WriteCondition};
 
 impl S3Store {
     /// Looks whether the store works, step by step, up to the first that fails. `probe_writes` writes one scratch key
@@ -58,8 +58,9 @@ impl S3Store {
     }
 
     async fn probe_put(&self, full_key: &str, condition: &WriteCondition) -> Result<ObjectMeta, Error> {
-        let (object, payload) = (NewObject::default(), Bytes::from_static(b"1").into());
-        self.client().put_object(full_key, payload, &object, condition, None, self.deadline).await
+        let (client, object) = (self.client(), NewObject::default());
+        let payload = SummedPayload::new(client.checksum_for(None), Bytes::from_static(b"1").into()).await;
+        client.put_object(full_key, payload, &object, condition, self.deadline).await
     }
 
     async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<ObjectMeta, Error> {
@@ -67,7 +68,8 @@ impl S3Store {
         let mut multipart = Multipart::begin(self, key, object, condition, None).await?;
         let (store, upload) = (self.clone(), multipart.upload().clone());
         multipart.parts.start(1, async move {
-            store.client().upload_part(&upload, 1, Bytes::from_static(b"1").into(), store.deadline).await
+            let payload = SummedPayload::new(None, Bytes::from_static(b"1").into()).await;
+            store.client().upload_part(&upload, 1, payload, store.deadline).await
         });
         multipart.complete().await.map(|(meta, _)| meta)
     }

@@ -13,6 +13,7 @@ mod options;
 mod orphans;
 mod part_buffer;
 mod part_size;
+mod part_sums;
 mod parts;
 mod put;
 mod ranges;

@@ -7,13 +7,10 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 
 use super::{
-    Error, ErrorKind, S3Store, TenantBudget, budget::Reservation, part_buffer::PartBuffer,
-    part_size::PartSizes,
+    ChecksumAlgorithm, Error, ErrorKind, S3Store, TenantBudget, budget::Reservation, part_buffer::PartBuffer,
+    part_size::PartSizes, part_sums::PartSums,
 };
-use crate::{
-    s3::{MultipartUpload, Part},
-    transport::Payload,
-};
+use crate::s3::{MultipartUpload, Part, SummedPayload};
 
 /// How many bytes an upload may hold before it needs memory of the budget: as much as its stream's window, which the
 /// connection holds anyway. So small uploads never wait for large ones.
@@ -25,19 +22,22 @@ const FREE: u64 = 256 * 1024;
 pub(super) struct Filling {
     budget: TenantBudget,
     buffer: PartBuffer,
+    algorithm: Option<ChecksumAlgorithm>,
+    sums: Option<PartSums>,
     reservation: Option<Reservation>,
 }
 
 /// A part that is full, with the memory reserved for it.
 #[derive(Debug)]
 pub(super) struct Full {
-    payload: Payload,
+    payload: SummedPayload,
     reservation: Option<Reservation>,
 }
 
 impl Filling {
-    pub(super) fn new(budget: TenantBudget) -> Self {
-        Self { budget, buffer: PartBuffer::default(), reservation: None }
+    pub(super) fn new(budget: TenantBudget, algorithm: Option<ChecksumAlgorithm>) -> Self {
+        let sums = algorithm.map(PartSums::new);
+        Self { budget, buffer: PartBuffer::default(), algorithm, sums, reservation: None }
     }
 
     /// How many bytes are in it.
@@ -45,23 +45,37 @@ impl Filling {
         self.buffer.len()
     }
 
-    /// Takes the next bytes; waits for memory for `room` bytes in all where there is none yet.
-    pub(super) async fn push(&mut self, data: Bytes, room: u64) {
+    /// Takes the next bytes, of parts that are `part` bytes long; waits for memory for `room` bytes in all where there is
+    /// none yet.
+    pub(super) async fn push(&mut self, data: Bytes, room: u64, part: u64) {
         if self.reservation.is_none() && self.buffer.len() + data.len() as u64 > FREE {
             self.reservation = Some(self.budget.reserve(room).await);
+        }
+        if let Some(sums) = &mut self.sums {
+            sums.update(&data, part);
         }
         self.buffer.push(data);
     }
 
     /// The first `size` bytes, or all if there are fewer.
-    pub(super) fn take(&mut self, size: u64) -> Full {
-        Full { payload: self.buffer.take(size).into(), reservation: self.reservation.take() }
+    pub(super) async fn take(&mut self, size: u64) -> Full {
+        let whole = size >= self.buffer.len();
+        let sum = |sums: &mut PartSums| if whole { sums.take_all() } else { sums.take_part(size) };
+        let (checksum, bytes) = (self.sums.as_mut().and_then(sum), self.buffer.take(size).into());
+        let payload = if checksum.is_some() {
+            SummedPayload { bytes, checksum }
+        } else {
+            // Cut elsewhere than was foreseen, or several parts as one whose sums cannot be put together.
+            self.sums = None;
+            SummedPayload::new(self.algorithm, bytes).await
+        };
+        Full { payload, reservation: self.reservation.take() }
     }
 }
 
 impl Full {
     /// The bytes, for a request that is over before the memory is given back.
-    pub(super) fn into_parts(self) -> (Payload, Option<Reservation>) {
+    pub(super) fn into_parts(self) -> (SummedPayload, Option<Reservation>) {
         (self.payload, self.reservation)
     }
 }
@@ -106,7 +120,7 @@ impl Parts {
         part: Full,
         sizes: &PartSizes,
     ) -> Result<(), Error> {
-        let size = part.payload.len();
+        let size = part.payload.bytes.len();
         let most = store.settings().transfer.max_concurrency;
         while self.under_way() > 0 && self.bytes_under_way + size > sizes.most_held() {
             self.one_done().await.transpose()?;

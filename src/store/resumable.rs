@@ -12,7 +12,7 @@ use super::{
     part_size::PartSizes,
     parts::{Filling, Parts},
 };
-use crate::s3::{MultipartUpload, NewObject, Part, UploadMarker, WriteCondition};
+use crate::s3::{MultipartUpload, NewObject, Part, SummedPayload, UploadMarker, WriteCondition};
 
 /// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
 /// it is not for callers' eyes.
@@ -124,7 +124,7 @@ impl S3Store {
             schedule: Schedule::of(upload),
             next: (number, persisted.size),
             persisted,
-            filling: Filling::new(self.inner.budget.clone()),
+            filling: Filling::new(self.inner.budget.clone(), upload.checksum_algorithm),
             parts: Parts::default(),
         })
     }
@@ -145,7 +145,8 @@ impl S3Store {
         let known = self.known_to_s3(upload)?;
         if persisted.parts.is_empty() {
             // S3 makes no object of no parts, and an empty one of an empty part.
-            let part = self.client().upload_part(&known, 1, Bytes::new().into(), self.deadline).await?;
+            let nothing = SummedPayload::new(known.algorithm, Bytes::new().into()).await;
+            let part = self.client().upload_part(&known, 1, nothing, self.deadline).await?;
             persisted.parts.push((part, 0));
         }
         let condition = self.condition(&known.key, mode, Carrier::Complete).await?;
@@ -248,7 +249,7 @@ impl UploadWriter {
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
         }
         let part = self.part_size()?;
-        self.filling.push(data, part).await;
+        self.filling.push(data, part, part).await;
         loop {
             let part = self.part_size()?;
             if self.filling.len() < part || part == 0 {
@@ -290,9 +291,8 @@ impl UploadWriter {
 
     async fn send(&mut self, size: u64) -> Result<(), Error> {
         let (number, start) = self.next;
-        self.parts
-            .send(&self.store, &self.upload, number, self.filling.take(size), &self.schedule.sizes)
-            .await?;
+        let part = self.filling.take(size).await;
+        self.parts.send(&self.store, &self.upload, number, part, &self.schedule.sizes).await?;
         self.next = (number + 1, start + size);
         Ok(())
     }

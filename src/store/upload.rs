@@ -39,8 +39,11 @@ impl S3Store {
             key: key.to_owned(),
             full_key,
             sizes,
+            filling: Filling::new(
+                self.inner.budget.clone(),
+                self.client().checksum_for(options.write.checksum_algorithm),
+            ),
             options,
-            filling: Filling::new(self.inner.budget.clone()),
             received: 0,
             crc32c: StreamCrc32c::new(),
             multipart: None,
@@ -84,7 +87,8 @@ impl Upload {
             let message = format!("spec.size is {size} bytes, and {} have come already", self.received);
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
-        self.filling.push(data, room).await;
+        let part = self.next_size()?;
+        self.filling.push(data, room, part).await;
         while self.exceeds_one_put() && self.filling.len() >= self.next_size()? {
             let size = self.next_size()?;
             self.start_part(size).await?;
@@ -105,7 +109,7 @@ impl Upload {
     pub async fn finish(mut self, claim: UploadClaim) -> Result<Uploaded, Error> {
         self.verify(claim)?;
         if !self.exceeds_one_put() {
-            let (payload, _memory) = self.filling.take(u64::MAX).into_parts();
+            let (payload, _memory) = self.filling.take(u64::MAX).await.into_parts();
             let options = std::mem::take(&mut self.options.write);
             let meta = self.store.put_payload(&self.full_key, payload, options).await?;
             return Ok(Uploaded { meta: S3Store::named(meta, &self.key), parts: 0 });
@@ -147,7 +151,8 @@ impl Upload {
         }
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
         let (upload, number) = (multipart.upload().clone(), multipart.next_number());
-        multipart.parts.send(&self.store, &upload, number, self.filling.take(size), &self.sizes).await
+        let part = self.filling.take(size).await;
+        multipart.parts.send(&self.store, &upload, number, part, &self.sizes).await
     }
 
     async fn begin(&mut self) -> Result<Multipart, Error> {

@@ -14,6 +14,7 @@ mod proxy;
 mod scripted;
 
 mod caller_damage;
+mod checksums;
 mod connections;
 mod damage;
 mod deleting;

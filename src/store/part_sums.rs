@@ -1,0 +1,108 @@
+//! The checksums of an upload's parts, computed as their bytes come: the processor's caches still have them then, and
+//! fetching a whole part from memory once more costs as much as summing it up.
+
+use std::collections::VecDeque;
+
+use super::ChecksumAlgorithm;
+use crate::s3::{Checksum, ChecksumHasher};
+
+/// Sums of the bytes that wait, cut where parts end.
+#[derive(Debug)]
+pub(super) struct PartSums {
+    algorithm: ChecksumAlgorithm,
+    /// Of whole parts, with their lengths in bytes.
+    whole: VecDeque<(Checksum, u64)>,
+    /// Of the part that fills, and how many bytes of it have come.
+    filling: ChecksumHasher,
+    filled: u64,
+}
+
+impl PartSums {
+    pub(super) fn new(algorithm: ChecksumAlgorithm) -> Self {
+        Self { algorithm, whole: VecDeque::new(), filling: ChecksumHasher::new(algorithm), filled: 0 }
+    }
+
+    /// Takes the next bytes, of parts that are `part` bytes long.
+    pub(super) fn update(&mut self, mut data: &[u8], part: u64) {
+        // No part is empty.
+        let part = part.max(1);
+        while !data.is_empty() {
+            let room = usize::try_from(part.saturating_sub(self.filled)).unwrap_or(usize::MAX);
+            let (now, later) = data.split_at(room.min(data.len()));
+            self.filling.update(now);
+            self.filled += now.len() as u64;
+            if self.filled >= part {
+                let sum = self.of_filling();
+                self.whole.push_back(sum);
+            }
+            data = later;
+        }
+    }
+
+    /// The checksum of the first part, if it is whole and has `size` bytes.
+    pub(super) fn take_part(&mut self, size: u64) -> Option<Checksum> {
+        let whole = self.whole.front().is_some_and(|(_, len)| *len == size);
+        if whole { self.whole.pop_front().map(|(sum, _)| sum) } else { None }
+    }
+
+    /// The checksum of all bytes that wait; `None` where the algorithm cannot put it together.
+    pub(super) fn take_all(&mut self) -> Option<Checksum> {
+        let mut all = std::mem::take(&mut self.whole);
+        if self.filled > 0 || all.is_empty() {
+            all.push_back(self.of_filling());
+        }
+        match all.len() {
+            1 => all.pop_front().map(|(sum, _)| sum),
+            _ => ChecksumHasher::combine(all.iter().map(|(sum, len)| (Some(sum), *len))),
+        }
+    }
+
+    fn of_filling(&mut self) -> (Checksum, u64) {
+        let filled = std::mem::replace(&mut self.filling, ChecksumHasher::new(self.algorithm));
+        (filled.finish(), std::mem::take(&mut self.filled))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Checksum {
+        let mut hasher = ChecksumHasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    proptest! {
+        /// However the bytes come, and whether all of them go at once or part by part.
+        #[test]
+        fn sums_are_those_of_the_parts_by_themselves(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            chunk in 1_usize..90,
+            part in 1_usize..60,
+            parts_taken in 0_usize..9,
+        ) {
+            for algorithm in ChecksumAlgorithm::ALL {
+                let mut sums = PartSums::new(algorithm);
+                for chunk in bytes.chunks(chunk) {
+                    sums.update(chunk, part as u64);
+                }
+                let mut rest = &bytes[..];
+                for _ in 0..parts_taken.min(bytes.len() / part) {
+                    let (taken, left) = rest.split_at(part);
+                    prop_assert_eq!(sums.take_part(part as u64), Some(sum(algorithm, taken)));
+                    rest = left;
+                }
+                prop_assert_eq!(sums.take_part(part as u64 + 1), None);
+                let several = rest.len() > part;
+                match sums.take_all() {
+                    None => prop_assert!(several && algorithm.multipart_type() != ChecksumAlgorithm::Crc32.multipart_type()),
+                    all => prop_assert_eq!(all, Some(sum(algorithm, rest))),
+                }
+                prop_assert_eq!(sums.take_all(), Some(sum(algorithm, b"")), "nothing is left");
+            }
+        }
+    }
+}
