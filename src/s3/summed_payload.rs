@@ -4,7 +4,7 @@ use super::{Checksum, ChecksumAlgorithm, checksum::ChecksumHasher};
 use crate::transport::Payload;
 
 /// Bytes with their checksum.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct SummedPayload {
     pub(crate) bytes: Payload,
     /// `None` where the write is to have none.

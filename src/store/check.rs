@@ -68,7 +68,7 @@ impl S3Store {
         let mut multipart = Multipart::begin(self, key, object, condition, None).await?;
         let (store, upload) = (self.clone(), multipart.upload().clone());
         multipart.parts.start(1, async move {
-            let payload = SummedPayload::new(None, Bytes::from_static(b"1").into()).await;
+            let payload = SummedPayload { bytes: Bytes::from_static(b"1").into(), checksum: None };
             store.client().upload_part(&upload, 1, payload, store.deadline).await
         });
         multipart.complete().await.map(|(meta, _)| meta)

@@ -11,7 +11,7 @@ use super::{
     part_size::{MAX_PART, MAX_PARTS},
 };
 use crate::{
-    s3::{CopyCondition, CopySource, NewObject, Replacement, SummedPayload, WriteCondition},
+    s3::{CopyCondition, CopySource, NewObject, Replacement, WriteCondition},
     transport::Payload,
 };
 
@@ -171,9 +171,7 @@ impl S3Store {
         let tags = self.tags_of(&job).await?;
         let attributes = job.options.attributes.unwrap_or(job.head.attributes);
         let options = WriteOptions { attributes, tags, mode: job.options.mode, checksum_algorithm: None };
-        let algorithm = self.client().checksum_for(None);
-        let nothing = SummedPayload::new(algorithm, Payload::default()).await;
-        self.put_payload(job.destination, nothing, options).await
+        self.put_payload(job.destination, Payload::default(), options).await
     }
 
     /// Reads from one S3 and writes to another, both at the slower one's pace.

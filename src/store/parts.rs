@@ -3,14 +3,20 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::timeout,
+};
 use tracing::Instrument;
 
 use super::{
     ChecksumAlgorithm, Error, ErrorKind, S3Store, TenantBudget, budget::Reservation, part_buffer::PartBuffer,
     part_size::PartSizes, part_sums::PartSums,
 };
-use crate::s3::{MultipartUpload, Part, SummedPayload};
+use crate::{
+    s3::{MultipartUpload, Part, SummedPayload},
+    transport::AT_ONCE,
+};
 
 /// How many bytes an upload may hold before it needs memory of the budget: as much as its stream's window, which the
 /// connection holds anyway. So small uploads never wait for large ones.
@@ -23,7 +29,10 @@ pub(super) struct Filling {
     budget: TenantBudget,
     buffer: PartBuffer,
     algorithm: Option<ChecksumAlgorithm>,
+    /// Of all that is in the buffer; `None` where that has not been summed up from its beginning.
     sums: Option<PartSums>,
+    /// How many bytes have been summed up since other calls had their turn.
+    at_once: usize,
     reservation: Option<Reservation>,
 }
 
@@ -36,8 +45,12 @@ pub(super) struct Full {
 
 impl Filling {
     pub(super) fn new(budget: TenantBudget, algorithm: Option<ChecksumAlgorithm>) -> Self {
-        let sums = algorithm.map(PartSums::new);
-        Self { budget, buffer: PartBuffer::default(), algorithm, sums, reservation: None }
+        Self { budget, buffer: PartBuffer::default(), algorithm, sums: None, at_once: 0, reservation: None }
+    }
+
+    /// The checksum that parts have.
+    pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+        self.algorithm
     }
 
     /// How many bytes are in it.
@@ -45,27 +58,40 @@ impl Filling {
         self.buffer.len()
     }
 
-    /// Takes the next bytes, of parts that are `part` bytes long; waits for memory for `room` bytes in all where there is
-    /// none yet.
-    pub(super) async fn push(&mut self, data: Bytes, room: u64, part: u64) {
+    /// Takes the next bytes; waits for memory for `room` bytes in all where there is none yet. They will be taken `cut` bytes at
+    /// a time; where that is not known they are summed up only then.
+    pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) {
         if self.reservation.is_none() && self.buffer.len() + data.len() as u64 > FREE {
             self.reservation = Some(self.budget.reserve(room).await);
         }
-        if let Some(sums) = &mut self.sums {
-            sums.update(&data, part);
+        if self.sums.is_none() && self.buffer.len() == 0 {
+            self.sums = self.algorithm.map(PartSums::new);
         }
-        self.buffer.push(data);
+        let (Some(sums), Some(cut)) = (&mut self.sums, cut) else {
+            self.sums = None;
+            return self.buffer.push(data);
+        };
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(AT_ONCE));
+            if self.at_once + piece.len() > AT_ONCE {
+                yield_now().await;
+                self.at_once = 0;
+            }
+            self.at_once += piece.len();
+            sums.update(&piece, cut);
+            self.buffer.push(piece);
+        }
     }
 
     /// The first `size` bytes, or all if there are fewer.
     pub(super) async fn take(&mut self, size: u64) -> Full {
-        let whole = size >= self.buffer.len();
-        let sum = |sums: &mut PartSums| if whole { sums.take_all() } else { sums.take_part(size) };
+        let all = size >= self.buffer.len();
+        let sum = |sums: &mut PartSums| if all { sums.take_all() } else { sums.take_part(size) };
         let (checksum, bytes) = (self.sums.as_mut().and_then(sum), self.buffer.take(size).into());
         let payload = if checksum.is_some() {
             SummedPayload { bytes, checksum }
         } else {
-            // Cut elsewhere than was foreseen, or several parts as one whose sums cannot be put together.
+            // Cut elsewhere than was foreseen, or as much at once as no sums can be put together for.
             self.sums = None;
             SummedPayload::new(self.algorithm, bytes).await
         };
@@ -201,5 +227,65 @@ impl Parts {
         self.bytes_under_way -= size;
         self.done.push((part, size));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{store::MemoryBudget, telemetry::Metrics};
+
+    fn filling(algorithm: Option<ChecksumAlgorithm>) -> Filling {
+        let budget = MemoryBudget::new(1 << 20, Metrics::default());
+        Filling::new(budget.share(None), algorithm)
+    }
+
+    proptest! {
+        /// Whatever was foreseen of where they will be cut.
+        #[test]
+        fn what_is_taken_has_the_checksum_of_its_bytes(
+            steps in proptest::collection::vec((0_usize..900, proptest::option::of(1_u64..700), 0_u64..1_500), 1..12),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for algorithm in ChecksumAlgorithm::ALL {
+                runtime.block_on(async {
+                    let (mut filling, mut waiting) = (filling(Some(algorithm)), Vec::new());
+                    for (number, (len, cut, size)) in steps.iter().enumerate() {
+                        let data = vec![u8::try_from(number).unwrap(); *len];
+                        waiting.extend_from_slice(&data);
+                        filling.push(data.into(), 1, *cut).await;
+                        let (payload, _) = filling.take(*size).await.into_parts();
+                        let taken: Vec<u8> = waiting.drain(..waiting.len().min(usize::try_from(*size).unwrap())).collect();
+                        let expected = SummedPayload::new(Some(algorithm), Bytes::from(taken).into()).await;
+                        assert_eq!(payload.checksum, expected.checksum);
+                        assert_eq!(payload.bytes.len(), expected.bytes.len());
+                    }
+                });
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_much_is_summed_up() {
+        let mut filling = filling(Some(ChecksumAlgorithm::Sha256));
+        let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counted = std::rc::Rc::clone(&turns);
+        tokio::task::LocalSet::new()
+            .run_until(async move {
+                tokio::task::spawn_local(async move {
+                    loop {
+                        counted.set(counted.get() + 1);
+                        yield_now().await;
+                    }
+                });
+                for _ in 0..8 {
+                    filling.push(vec![0; AT_ONCE / 2].into(), 1, Some(u64::MAX)).await;
+                }
+                filling.push(vec![0; 4 * AT_ONCE].into(), 1, Some(u64::MAX)).await;
+            })
+            .await;
+        assert!(turns.get() >= 7, "{} turns", turns.get());
     }
 }

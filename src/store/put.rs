@@ -3,23 +3,23 @@
 use bytes::Bytes;
 
 use super::{Error, ErrorKind, ObjectMeta, S3Store, Tags, WriteOptions, conditional::Carrier};
-use crate::s3::{NewObject, SummedPayload};
+use crate::{
+    s3::{NewObject, SummedPayload, WriteCondition},
+    transport::Payload,
+};
 
 impl S3Store {
     /// Writes a whole object. If the future is dropped before S3 has all of it, nothing is written.
     pub async fn put(&self, key: &str, data: Bytes, options: WriteOptions) -> Result<ObjectMeta, Error> {
         let full = self.full_key(key, "key")?;
-        let algorithm = self.client().checksum_for(options.checksum_algorithm);
-        let payload = SummedPayload::new(algorithm, data.into()).await;
-        let meta = self.put_payload(&full, payload, options).await?;
+        let meta = self.put_payload(&full, data.into(), options).await?;
         Ok(Self::named(meta, key))
     }
 
-    /// As [`S3Store::put`], of bytes that have been summed up; `options` do not say how.
     pub(super) async fn put_payload(
         &self,
         full_key: &str,
-        payload: SummedPayload,
+        bytes: Payload,
         options: WriteOptions,
     ) -> Result<ObjectMeta, Error> {
         self.require_tagging(&options.tags)?;
@@ -29,8 +29,21 @@ impl S3Store {
             tags: options.tags,
             write_id: self.write_id_for(&condition),
         };
-        let outcome = self.client().put_object(full_key, payload, &object, &condition, self.deadline).await;
-        self.settle(full_key, &object, &condition, outcome).await
+        let algorithm = self.client().checksum_for(options.checksum_algorithm);
+        let payload = SummedPayload::new(algorithm, bytes).await;
+        self.put_object(full_key, payload, &object, &condition).await
+    }
+
+    /// Writes bytes that have been summed up.
+    pub(super) async fn put_object(
+        &self,
+        full_key: &str,
+        payload: SummedPayload,
+        object: &NewObject,
+        condition: &WriteCondition,
+    ) -> Result<ObjectMeta, Error> {
+        let outcome = self.client().put_object(full_key, payload, object, condition, self.deadline).await;
+        self.settle(full_key, object, condition, outcome).await
     }
 
     /// Tags are refused rather than dropped where the store's settings say that its server has none.

@@ -12,7 +12,7 @@ use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, bud
 /// After so long a wait, fewer bytes a second than this are few: S3 gives one connection two thirds of the second figure at its
 /// best. A short wait may be a moment's pause; for very few bytes, being wrong costs less than waiting on.
 const SLOW: [(Duration, u64); 2] =
-    [(Duration::from_millis(20), 64 * 1024 * 1024), (Duration::from_millis(100), 160 * 1024 * 1024)];
+    [(Duration::from_millis(12), 64 * 1024 * 1024), (Duration::from_millis(100), 160 * 1024 * 1024)];
 
 /// After so many bytes the older ones count half: a moment's pause is not slowness, and a server may become slow later.
 const REMEMBERED: u64 = 32 * 1024 * 1024;

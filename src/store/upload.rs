@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::{
-    Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions, Uploaded, chunk::compare,
-    conditional::Carrier, multipart::Multipart, part_size::PartSizes, parts::Filling,
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions,
+    Uploaded, chunk::compare, conditional::Carrier, multipart::Multipart, part_size::PartSizes,
+    parts::Filling,
 };
-use crate::s3::{NewObject, StreamCrc32c};
+use crate::s3::{NewObject, StreamCrc32c, WriteCondition};
 
 /// An upload under way. Small objects become one put, larger ones a multipart upload. Dropping it before
 /// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
@@ -87,8 +88,8 @@ impl Upload {
             let message = format!("spec.size is {size} bytes, and {} have come already", self.received);
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
-        let part = self.next_size()?;
-        self.filling.push(data, room, part).await;
+        let cut = self.cut()?;
+        self.filling.push(data, room, cut).await;
         while self.exceeds_one_put() && self.filling.len() >= self.next_size()? {
             let size = self.next_size()?;
             self.start_part(size).await?;
@@ -110,8 +111,8 @@ impl Upload {
         self.verify(claim)?;
         if !self.exceeds_one_put() {
             let (payload, _memory) = self.filling.take(u64::MAX).await.into_parts();
-            let options = std::mem::take(&mut self.options.write);
-            let meta = self.store.put_payload(&self.full_key, payload, options).await?;
+            let (object, condition) = self.object(Carrier::Put).await?;
+            let meta = self.store.put_object(&self.full_key, payload, &object, &condition).await?;
             return Ok(Uploaded { meta: S3Store::named(meta, &self.key), parts: 0 });
         }
         while self.filling.len() > 0 {
@@ -145,6 +146,24 @@ impl Upload {
         Ok(most.min(left))
     }
 
+    /// Where sums of what comes are to begin anew: at the end of each part, unless all of it will be one put. `None` where that
+    /// is open, and the sums of parts would be of no use for a put.
+    fn cut(&self) -> Result<Option<u64>, Error> {
+        let threshold = self.store.settings().transfer.multipart_threshold;
+        let part = self.next_size()?;
+        let composite = |algorithm: ChecksumAlgorithm| algorithm.multipart_type() == ChecksumType::Composite;
+        Ok(match self.options.size {
+            Some(size) if size <= threshold => Some(u64::MAX),
+            None if self.multipart.is_none()
+                && threshold > part
+                && self.filling.algorithm().is_some_and(composite) =>
+            {
+                None
+            }
+            _ => Some(part),
+        })
+    }
+
     async fn start_part(&mut self, size: u64) -> Result<(), Error> {
         if self.multipart.is_none() {
             self.multipart = Some(self.begin().await?);
@@ -156,15 +175,21 @@ impl Upload {
     }
 
     async fn begin(&mut self) -> Result<Multipart, Error> {
-        let condition =
-            self.store.condition(&self.full_key, &self.options.write.mode, Carrier::Complete).await?;
+        let (object, condition) = self.object(Carrier::Complete).await?;
+        let algorithm = self.filling.algorithm();
+        Multipart::begin(&self.store, self.full_key.clone(), object, condition, algorithm).await
+    }
+
+    /// What is to be written besides the bytes, and on which condition.
+    async fn object(&self, carrier: Carrier) -> Result<(NewObject, WriteCondition), Error> {
+        let write = &self.options.write;
+        let condition = self.store.condition(&self.full_key, &write.mode, carrier).await?;
         let object = NewObject {
-            attributes: self.options.write.attributes.clone(),
-            tags: self.options.write.tags.clone(),
+            attributes: write.attributes.clone(),
+            tags: write.tags.clone(),
             write_id: self.store.write_id_for(&condition),
         };
-        let algorithm = self.store.client().checksum_for(self.options.write.checksum_algorithm);
-        Multipart::begin(&self.store, self.full_key.clone(), object, condition, algorithm).await
+        Ok((object, condition))
     }
 
     fn verify(&mut self, claim: UploadClaim) -> Result<(), Error> {

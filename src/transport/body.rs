@@ -24,7 +24,7 @@ use super::{TransportError, TransportErrorKind, options::after, pool::Leased};
 const MAX_FRAME: usize = 256 * 1024;
 
 /// How many bytes are summed up before other calls have their turn: some tenths of a millisecond.
-const AT_ONCE: usize = 256 * 1024;
+pub(crate) const AT_ONCE: usize = 256 * 1024;
 
 /// What a request carries: chunks in memory, in order. Clones share them, so that every attempt sends the
 /// same bytes without copying them.

@@ -11,6 +11,7 @@ mod pool;
 mod quota;
 
 pub use attempts::{Again, Attempts, RetryCost};
+pub(crate) use body::AT_ONCE;
 pub use body::{Payload, RequestBody, ResponseBody};
 pub use http_client::{HttpClient, TransportError, TransportErrorKind};
 pub use options::{Backoff, ClientOptions, RetryPolicy};
