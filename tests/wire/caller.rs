@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     ops::Range,
+    slice,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -134,7 +135,7 @@ impl Caller {
         while let Some(message) = messages.message().await? {
             // `info` is in the first message and only there.
             read.complete &= message.info.is_some() == (read.framed == 0);
-            read.framed += framed(&message);
+            read.framed += framed(slice::from_ref(&message)).len();
             info = info.or(message.info);
             if let Some(chunk) = message.chunk {
                 read.chunks &= chunk.crc32c == Some(crc32c(&chunk.data));
@@ -150,13 +151,13 @@ impl Caller {
         Ok(read)
     }
 
-    /// The bytes of ranges, one after the other, and how many bytes DATA frames held. `None` where an answer is not to be
+    /// The bytes of ranges, one after the other, and what DATA frames held. `None` where an answer is not to be
     /// believed: each range has to come in order and whole, each chunk with its CRC-32C.
     pub(crate) async fn get_ranges(
         &mut self,
         key: &str,
         ranges: &[Range<i64>],
-    ) -> Result<Option<(Vec<u8>, usize)>, Status> {
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, Status> {
         let bounded = |range: &Range<i64>| pb::BoundedRange { start: range.start, end: range.end };
         let bounded = |range| pb::ByteRange { range: Some(pb::byte_range::Range::Bounded(bounded(range))) };
         let ranges_asked = ranges.iter().map(bounded).collect();
@@ -165,9 +166,9 @@ impl Caller {
         let mut messages = self.objects.get_ranges(of_tenant(request)).await?.into_inner();
         let mut missing =
             ranges.iter().zip(0..).flat_map(|(range, index)| range.clone().map(move |at| (index, at)));
-        let (mut data, mut framed_len, mut believed) = (Vec::new(), 0, true);
+        let (mut data, mut all, mut believed) = (Vec::new(), Vec::new(), true);
         while let Some(message) = messages.message().await? {
-            framed_len += framed(&message);
+            all.extend(framed(slice::from_ref(&message)));
             let Some(chunk) = message.chunk else { continue };
             believed &= chunk.crc32c == Some(crc32c(&chunk.data));
             for (at, byte) in (message.offset..).zip(chunk.data) {
@@ -175,7 +176,7 @@ impl Caller {
                 data.push(byte);
             }
         }
-        Ok((believed && missing.next().is_none()).then_some((data, framed_len)))
+        Ok((believed && missing.next().is_none()).then_some((data, all)))
     }
 
     /// All that is under `key`, or nothing.
@@ -195,16 +196,23 @@ impl Caller {
         listed.objects.into_iter().map(|meta| meta.key).collect()
     }
 
+    /// Returns what the answer says of the object: nothing where that has been lost.
     pub(crate) async fn put(&mut self, request: pb::PutRequest) -> Result<pb::ObjectMeta, Status> {
-        Ok(self.objects.put(of_tenant(request)).await?.into_inner().meta.unwrap())
+        Ok(self.objects.put(of_tenant(request)).await?.into_inner().meta.unwrap_or_default())
     }
 
+    pub(crate) async fn delete(&mut self, key: &str) {
+        let request = pb::DeleteRequest { key: key.to_owned(), ..Default::default() };
+        self.objects.delete(of_tenant(request)).await.unwrap();
+    }
+
+    /// Returns what [`Caller::put`] does.
     pub(crate) async fn upload(
         &mut self,
         messages: Vec<pb::UploadRequest>,
     ) -> Result<pb::ObjectMeta, Status> {
         let answer = self.objects.upload(of_tenant(tokio_stream::iter(messages))).await?;
-        Ok(answer.into_inner().meta.unwrap())
+        Ok(answer.into_inner().meta.unwrap_or_default())
     }
 
     /// Begins an upload that outlives its connection, and returns its id.
@@ -253,9 +261,15 @@ pub(crate) fn crc32c(data: &[u8]) -> u32 {
     u32::try_from(checksum(CrcAlgorithm::Crc32Iscsi, data)).unwrap()
 }
 
-/// How many bytes of DATA frames a message takes, with the flag and the length before it.
-pub(crate) fn framed(message: &impl Message) -> usize {
-    5 + message.encoded_len()
+/// What DATA frames hold of these messages: before each a flag and its length (gRPC over HTTP/2, "Requests").
+pub(crate) fn framed(messages: &[impl Message]) -> Vec<u8> {
+    let mut framed = Vec::new();
+    for message in messages {
+        framed.push(0);
+        framed.extend_from_slice(&u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+        message.encode(&mut framed).unwrap();
+    }
+    framed
 }
 
 /// What an upload sends: its chunks, each with its checksum where `sums.0`, and that of the whole where `sums.1`.

@@ -1,5 +1,6 @@
-//! Bits that change on the way between a caller and Longshore, in either direction. HTTP/2 has no checksum of its own, and
-//! TLS often ends at a proxy.
+//! Bits that change on the way between a caller and Longshore. HTTP/2 has no checksum of its own, and TLS often ends at a
+//! proxy. Covered are the bytes of objects, in both directions, and framing, gRPC's and protobuf's: whatever changes there,
+//! nobody takes other bytes for the object's. Not covered are attributes, conditions and headers, which have no checksum.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::caller::{Caller, Damage, Line, crc32c, upload};
+use crate::caller::{Caller, Damage, Line, crc32c, framed, upload};
 
 const MIB: usize = 1024 * 1024;
 
@@ -18,17 +19,6 @@ fn data(len: usize) -> Bytes {
     let mut data = vec![0; len];
     fastrand::Rng::with_seed(7).fill(&mut data);
     data.into()
-}
-
-/// What DATA frames hold of these messages: before each a flag and its length (gRPC over HTTP/2, "Requests").
-fn framed(messages: &[impl Message]) -> Vec<u8> {
-    let mut framed = Vec::new();
-    for message in messages {
-        framed.push(0);
-        framed.extend_from_slice(&u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
-        message.encode(&mut framed).unwrap();
-    }
-    framed
 }
 
 /// Where each of `pieces` lies in `framed`.
@@ -82,7 +72,7 @@ async fn nothing_else_was_written(witness: &mut Caller, data: &Bytes) {
 }
 
 #[tokio::test]
-async fn no_bit_of_a_small_object_changes_unnoticed_on_its_way_to_a_caller() {
+async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed_on_its_way_to_a_caller() {
     let (line, data) = (Line::start().await, data(40));
     let mut witness = line.witness().await;
     witness.put(put("k", &data)).await.unwrap();
@@ -115,7 +105,7 @@ async fn no_bit_of_a_request_makes_another_object_of_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn no_bit_of_a_put_changes_unnoticed() {
+async fn no_bit_of_the_data_of_a_put_changes_unnoticed() {
     let (line, data) = (Line::start().await, data(40));
     let mut witness = line.witness().await;
     let sent = framed(&[put("k", &data)]);
@@ -130,12 +120,13 @@ async fn no_bit_of_a_put_changes_unnoticed() {
         let there = witness.found("k").await;
         assert!(there.is_some() || !believed(&answer, "k", &data), "bit {bit}");
         assert!(there.is_none_or(|there| there == data), "bit {bit}");
+        witness.delete("k").await;
     }
     nothing_else_was_written(&mut witness, &data).await;
 }
 
 #[tokio::test]
-async fn no_bit_of_a_small_upload_changes_unnoticed() {
+async fn no_bit_of_the_data_of_a_small_upload_changes_unnoticed() {
     let line = Line::start().await;
     let mut witness = line.witness().await;
     let chunks = [data(12), data(24).slice(12..)];
@@ -155,13 +146,62 @@ async fn no_bit_of_a_small_upload_changes_unnoticed() {
         let there = witness.found("k").await;
         assert!(there.is_some() || !believed(&answer, "k", &whole), "bit {bit}");
         assert!(there.is_none_or(|there| there == whole), "bit {bit}");
+        witness.delete("k").await;
     }
     nothing_else_was_written(&mut witness, &whole).await;
 }
 
+/// The bits of an answer to a write, and those of them that tell the key and the size of `data`, which is under `k`.
+fn told_of_the_write(answer: &impl Message, data: &Bytes) -> (Range<usize>, Range<usize>) {
+    let answer = framed(std::slice::from_ref(answer));
+    let size = u8::try_from(data.len()).unwrap();
+    // Fields 1 and 2 of `ObjectMeta`.
+    let told = Bytes::from(vec![1 << 3 | 2, 1, b'k', 2 << 3, size]);
+    (bits(0..answer.len()), bits(places(&answer, &[told]).remove(0)))
+}
+
+/// Whatever the caller of a write was told, the object is there. The next one finds nothing.
+async fn is_there_until_now(witness: &mut Caller, data: &Bytes) {
+    assert_eq!(witness.keys().await, ["k"]);
+    assert_eq!(witness.found("k").await.as_ref(), Some(&data.to_vec()));
+    witness.delete("k").await;
+}
+
+#[tokio::test]
+async fn no_bit_of_the_answer_to_a_put_makes_a_caller_believe_in_another_key_or_size() {
+    let (line, data) = (Line::start().await, data(40));
+    let mut witness = line.witness().await;
+    let answer = witness.put(put("k", &data)).await;
+    assert!(believed(&answer, "k", &data), "{answer:?}");
+    is_there_until_now(&mut witness, &data).await;
+    let (all, told) = told_of_the_write(&pb::PutResponse { meta: answer.ok() }, &data);
+    for bit in all {
+        let answer = line.caller(Damage::Down(bit)).await.put(put("k", &data)).await;
+        assert!(!(told.contains(&bit) && believed(&answer, "k", &data)), "bit {bit}: {answer:?}");
+        is_there_until_now(&mut witness, &data).await;
+    }
+}
+
+#[tokio::test]
+async fn no_bit_of_the_answer_to_an_upload_makes_a_caller_believe_in_another_key_or_size() {
+    let line = Line::start().await;
+    let mut witness = line.witness().await;
+    let chunks = [data(12), data(24).slice(12..)];
+    let (whole, messages) = (Bytes::from(chunks.concat()), upload("k", &chunks, (true, true)));
+    let answer = witness.upload(messages.clone()).await;
+    assert!(believed(&answer, "k", &whole), "{answer:?}");
+    is_there_until_now(&mut witness, &whole).await;
+    let (all, told) = told_of_the_write(&pb::UploadResponse { meta: answer.ok(), parts: 0 }, &whole);
+    for bit in all {
+        let answer = line.caller(Damage::Down(bit)).await.upload(messages.clone()).await;
+        assert!(!(told.contains(&bit) && believed(&answer, "k", &whole)), "bit {bit}: {answer:?}");
+        is_there_until_now(&mut witness, &whole).await;
+    }
+}
+
 /// In a read of many messages: the first chunk's, one on the border of a message, the last.
 #[tokio::test]
-async fn no_bit_of_a_large_object_changes_unnoticed_on_its_way_to_a_caller() {
+async fn no_bit_of_the_data_of_a_large_object_changes_unnoticed_on_its_way_to_a_caller() {
     let line = Line::start().await;
     let chunks: Vec<_> = (0..9).map(|_| data(MIB)).collect();
     let mut witness = line.witness().await;
@@ -176,7 +216,7 @@ async fn no_bit_of_a_large_object_changes_unnoticed_on_its_way_to_a_caller() {
 }
 
 #[tokio::test]
-async fn no_bit_of_a_large_upload_changes_unnoticed() {
+async fn no_bit_of_the_data_of_a_large_upload_changes_unnoticed() {
     let line = Line::start().await;
     let chunks: Vec<_> = (0..9).map(|_| data(MIB)).collect();
     for sums in [(true, false), (false, true)] {
@@ -191,16 +231,22 @@ async fn no_bit_of_a_large_upload_changes_unnoticed() {
 }
 
 #[tokio::test]
-async fn no_bit_of_ranges_changes_unnoticed_on_their_way_to_a_caller() {
+async fn no_bit_of_the_data_of_ranges_changes_unnoticed_on_its_way_to_a_caller() {
     let (line, data, ranges) = (Line::start().await, data(40), [30..40, 0..8]);
     let mut witness = line.witness().await;
     witness.put(put("k", &data)).await.unwrap();
     let wanted = [&data[30..40], &data[..8]].concat();
     let (read, all) = witness.get_ranges("k", &ranges).await.unwrap().unwrap();
     assert_eq!(read, wanted);
-    for bit in bits(0..all) {
+    let payload: Vec<_> =
+        places(&all, &[data.slice(30..40), data.slice(..8)]).into_iter().flat_map(bits).collect();
+    for bit in bits(0..all.len()) {
         let read = line.caller(Damage::Down(bit)).await.get_ranges("k", &ranges).await;
-        assert!(read.ok().flatten().is_none_or(|(read, _)| read == wanted), "bit {bit}");
+        if payload.contains(&bit) {
+            assert!(matches!(read, Ok(None)), "bit {bit}: the sum of the chunk tells: {read:?}");
+        } else {
+            assert!(read.ok().flatten().is_none_or(|(read, _)| read == wanted), "bit {bit}");
+        }
     }
 }
 
@@ -213,7 +259,7 @@ fn write(upload_id: &str, data: &Bytes, crc32c: Option<u32>) -> Vec<pb::WriteUpl
 }
 
 #[tokio::test]
-async fn no_bit_of_an_upload_that_outlives_its_connection_changes_unnoticed() {
+async fn no_bit_of_the_data_of_an_upload_that_outlives_its_connection_changes_unnoticed() {
     let (line, data) = (Line::start().await, data(12));
     let (mut witness, sum) = (line.witness().await, crc32c(&data));
     let id = witness.start_upload("k", data.len()).await;

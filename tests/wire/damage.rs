@@ -1,4 +1,4 @@
-//! Bits that change on the way between Longshore and S3, in either direction.
+//! Bits of objects' bytes that change on the way between Longshore and S3, in either direction.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -71,7 +71,7 @@ fn payload(len: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn no_bit_of_a_small_object_changes_unnoticed() {
+async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed() {
     let line = line().await;
     let (data, other) = (payload(40), payload(41));
     line.put(&data).await.unwrap();
@@ -88,7 +88,7 @@ async fn no_bit_of_a_small_object_changes_unnoticed() {
 }
 
 #[tokio::test]
-async fn no_bit_of_a_part_changes_unnoticed() {
+async fn no_bit_of_the_data_of_a_part_changes_unnoticed() {
     let line = line().await;
     let data = payload(9 * MIB);
     line.upload(&data).await.unwrap();
