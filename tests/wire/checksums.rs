@@ -24,9 +24,14 @@ fn sum(algorithm: ChecksumAlgorithm, data: &[u8]) -> String {
     })
 }
 
-/// Uploads `size` bytes in pieces that end nowhere near the ends of parts of 5 MiB, and gives the numbers of bytes that the
-/// writes had.
+/// As [`upload_by`], in pieces that end nowhere near the ends of parts.
 async fn upload(algorithm: ChecksumAlgorithm, size: usize, threshold: usize) -> Vec<usize> {
+    upload_by(700_001, algorithm, size, threshold).await
+}
+
+/// Uploads `size` bytes in parts of 5 MiB, taken in pieces of `piece` bytes, and gives the numbers of bytes that the writes
+/// had.
+async fn upload_by(piece: usize, algorithm: ChecksumAlgorithm, size: usize, threshold: usize) -> Vec<usize> {
     let server =
         Scripted::start(|_, seen| match (seen.method.as_str(), seen.target.ends_with("?uploads=")) {
             ("POST", true) => {
@@ -47,8 +52,9 @@ async fn upload(algorithm: ChecksumAlgorithm, size: usize, threshold: usize) -> 
     let write = WriteOptions { checksum_algorithm: Some(algorithm), ..WriteOptions::default() };
     let mut upload =
         store(settings).upload("k", UploadOptions { write, ..UploadOptions::default() }).unwrap();
-    let data: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
-    for piece in data.chunks(700_001) {
+    let mut data = (0..251).collect::<Vec<u8>>().repeat(size / 251 + 1);
+    data.truncate(size);
+    for piece in data.chunks(piece) {
         upload.write(Bytes::copy_from_slice(piece)).await.unwrap();
     }
     upload.finish(UploadClaim::default()).await.unwrap();
@@ -59,7 +65,7 @@ async fn upload(algorithm: ChecksumAlgorithm, size: usize, threshold: usize) -> 
     for write in &writes {
         assert_eq!(write.header(&header), Some(&*sum(algorithm, &write.body)), "{}", write.line());
     }
-    assert!(writes.iter().flat_map(|write| &write.body).eq(&data));
+    assert!(writes.iter().map(|write| &*write.body).collect::<Vec<_>>().concat() == data);
     writes.iter().map(|write| write.body.len()).collect()
 }
 
@@ -73,6 +79,17 @@ async fn each_part_carries_the_checksum_of_its_bytes() {
             "{algorithm:?}"
         );
         assert_eq!(upload(algorithm, 10 * MIB, 5 * MIB).await, [5 * MIB; 2], "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_part_of_a_piece_that_is_larger_than_parts_carries_the_checksum_of_its_bytes() {
+    for algorithm in ChecksumAlgorithm::ALL {
+        assert_eq!(
+            upload_by(11 * MIB, algorithm, 11 * MIB, 5 * MIB).await,
+            [5 * MIB, 5 * MIB, MIB],
+            "{algorithm:?}"
+        );
     }
 }
 
