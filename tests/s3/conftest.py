@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+from support import program  # noqa: E402
 
 from comparing.cases import SERVERS  # noqa: E402
 from comparing.servers import Servers  # noqa: E402
 from comparing.verdict import Runs, Verdict  # noqa: E402
 from differences import DIFFERENCES  # noqa: E402
-from support.paths import ROOT  # noqa: E402
 
 
 def pytest_addoption(parser):
-    parser.addoption("--binary", default=str(ROOT / "target" / "release" / "longshore"), help="Longshore")
+    program.pytest_addoption(parser)
     parser.addoption("--servers", default=" ".join(SERVERS), help="which to test, of: %(default)s")
 
 

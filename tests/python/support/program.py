@@ -1,4 +1,4 @@
-"""What tests of the server's program begin with. A conftest.py imports all of it, before anything that needs gRPC."""
+"""What tests of the server's program begin with. A conftest.py imports it before anything that needs gRPC."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,7 @@ import pytest
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from . import stubs  # noqa: E402
 from .paths import ROOT  # noqa: E402
-
-stubs.generate()
 
 
 def pytest_addoption(parser):
