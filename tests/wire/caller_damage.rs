@@ -1,6 +1,7 @@
 //! Bits that change on the way between a caller and Longshore. HTTP/2 has no checksum of its own, and TLS often ends at a
-//! proxy. Covered are the bytes of objects, in both directions, and framing, gRPC's and protobuf's: whatever changes there,
-//! nobody takes other bytes for the object's. Not covered are attributes, conditions and headers, which have no checksum.
+//! proxy. Covered are the bytes of objects, in both directions, and framing, gRPC's and protobuf's: whatever changes there, a
+//! caller that checks sums, keys and sizes believes in no other bytes. Not covered are attributes, conditions and headers,
+//! which have no checksum.
 
 use std::ops::Range;
 
