@@ -1,5 +1,5 @@
-//! The checksums of an upload's parts, computed as their bytes come: the processor's caches still have them then, and
-//! fetching a whole part from memory once more costs as much as summing it up.
+//! The checksums of an upload's parts, computed as their bytes come: the processor's caches still have them then, and would
+//! have to fetch a full part from memory again.
 
 use std::collections::VecDeque;
 
