@@ -153,42 +153,41 @@ impl Kept {
 }
 
 /// The canonical request and the list of its signed headers.
-fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (String, String) {
+fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (Vec<u8>, String) {
     let mut names: Vec<&HeaderName> = headers.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     let mut signed = String::with_capacity(16 * names.len());
-    let mut text = String::with_capacity(512 + target.path.len() + target.query.len());
+    let mut text = Vec::with_capacity(512 + target.path.len() + target.query.len());
     for piece in [target.method.as_str(), "\n", target.path, "\n", target.query, "\n"] {
-        text.push_str(piece);
+        text.extend_from_slice(piece.as_bytes());
     }
     for name in names {
         if !signed.is_empty() {
             signed.push(';');
         }
         signed.push_str(name.as_str());
-        text.push_str(name.as_str());
-        let mut separator = ':';
+        text.extend_from_slice(name.as_str().as_bytes());
+        let mut separator = b':';
         for value in headers.get_all(name) {
             text.push(separator);
             push_trimmed(&mut text, value.as_bytes());
-            separator = ',';
+            separator = b',';
         }
-        text.push('\n');
+        text.push(b'\n');
     }
     for piece in ["\n", &signed, "\n", target.payload_hash] {
-        text.push_str(piece);
+        text.extend_from_slice(piece.as_bytes());
     }
     (text, signed)
 }
 
 /// A header's value with its spaces as SigV4 counts them: none around it, one where there are several.
-fn push_trimmed(text: &mut String, value: &[u8]) {
-    let words = String::from_utf8_lossy(value);
-    let mut words = words.split(' ').filter(|word| !word.is_empty());
-    text.push_str(words.next().unwrap_or_default());
+fn push_trimmed(text: &mut Vec<u8>, value: &[u8]) {
+    let mut words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    text.extend_from_slice(words.next().unwrap_or_default());
     for word in words {
-        text.push(' ');
-        text.push_str(word);
+        text.push(b' ');
+        text.extend_from_slice(word);
     }
 }
 

@@ -100,17 +100,17 @@ pub struct Waiting(UpDownCounter<i64>);
 impl Metrics {
     /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label: pass known names
     /// only, and one fixed name for everything else.
-    pub fn call_started(&self, method: &str) -> InFlight {
-        let method = [KeyValue::new(name::METHOD, method.to_owned())];
+    pub fn call_started(&self, method: &Arc<str>) -> InFlight {
+        let method = [KeyValue::new(name::METHOD, Arc::clone(method))];
         self.0.calls_in_flight.add(1, &method);
         InFlight { counter: self.0.calls_in_flight.clone(), method }
     }
 
     /// A call ended with gRPC status `code` (its name, such as `NOT_FOUND`) after `elapsed`.
-    pub fn call_ended(&self, method: &str, code: &'static str, elapsed: Duration) {
+    pub fn call_ended(&self, method: &Arc<str>, code: &'static str, elapsed: Duration) {
         let labels = [
             KeyValue::new(name::SYSTEM, "grpc"),
-            KeyValue::new(name::METHOD, method.to_owned()),
+            KeyValue::new(name::METHOD, Arc::clone(method)),
             KeyValue::new(name::STATUS, code),
         ];
         self.0.call_duration.record(elapsed.as_secs_f64(), &labels);
@@ -278,12 +278,13 @@ mod tests {
     #[test]
     fn a_call_is_in_flight_until_its_guard_is_dropped_and_then_has_a_duration() {
         let metrics = Metrics::default();
-        let guard = metrics.call_started("longshore.v1.ObjectService/Get");
+        let get = Arc::from("longshore.v1.ObjectService/Get");
+        let guard = metrics.call_started(&get);
         let method = r#"rpc_method="longshore.v1.ObjectService/Get""#;
         assert!(line(&metrics.render(), "longshore_calls_in_flight{", method).ends_with(" 1"));
 
         drop(guard);
-        metrics.call_ended("longshore.v1.ObjectService/Get", "NOT_FOUND", Duration::from_millis(30));
+        metrics.call_ended(&get, "NOT_FOUND", Duration::from_millis(30));
         let text = metrics.render();
         assert!(line(&text, "longshore_calls_in_flight{", method).ends_with(" 0"));
         let count = line(&text, "rpc_server_call_duration_seconds_count{", method);
