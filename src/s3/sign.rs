@@ -253,6 +253,13 @@ mod tests {
     // The examples of "Authenticating Requests: Using the Authorization Header" in the S3 API reference.
 
     #[test]
+    fn a_headers_bytes_are_signed_as_they_are_but_for_their_spaces() {
+        let mut text = Vec::new();
+        push_trimmed(&mut text, b"  a\xff   b\t ");
+        assert_eq!(text, b"a\xff b\t");
+    }
+
+    #[test]
     fn the_published_get_object() {
         let signed = signature(&Method::GET, "/test.txt", "", b"", &[("range", "bytes=0-9")]);
         assert_eq!(signed, "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");

@@ -98,8 +98,8 @@ pub struct Reserved {
 pub struct Waiting(UpDownCounter<i64>);
 
 impl Metrics {
-    /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label: pass known names
-    /// only, and one fixed name for everything else.
+    /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label, without a copy: pass known
+    /// names only, and one fixed name for everything else.
     pub fn call_started(&self, method: &Arc<str>) -> InFlight {
         let method = [KeyValue::new(name::METHOD, Arc::clone(method))];
         self.0.calls_in_flight.add(1, &method);

@@ -1,9 +1,10 @@
-//! A log line as one JSON object. Every call has one, so it is put together in one buffer and written at once.
+//! A log line as one JSON object. Every call has one, so it is put together by serde_json in bytes of its own, without looking
+//! at each piece through `fmt`, and handed over as a whole.
 
 use std::{
     cell::RefCell,
-    fmt::{self, Debug},
-    io::{self, Write as _},
+    fmt::{self, Debug, Display},
+    io::Write as _,
     mem,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -21,7 +22,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Most lines are shorter, in bytes.
+/// What lines are given room for from the start, in bytes: most fit.
 const USUAL: usize = 512;
 
 /// Writes `timestamp`, `level`, the event's fields, `target`, and the fields of the span that it is in.
@@ -41,7 +42,7 @@ where
         // Lines of the `log` crate have their target and level in fields.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let mut members = Members::beginning_with("{");
+        let mut members = Members::after("{");
         members.add_now("timestamp");
         members.add("level", metadata.level().as_str());
         event.record(&mut members);
@@ -61,7 +62,7 @@ where
 /// The fields of a span, ready to be put into an object.
 impl<'w> FormatFields<'w> for Json {
     fn format_fields<R: RecordFields>(&self, line: Writer<'w>, fields: R) -> fmt::Result {
-        let mut members = Members::beginning_with("");
+        let mut members = Members::after("");
         fields.record(&mut members);
         members.write(line, "")
     }
@@ -71,35 +72,32 @@ impl<'w> FormatFields<'w> for Json {
         current: &'w mut FormattedFields<Self>,
         fields: &tracing::span::Record<'_>,
     ) -> fmt::Result {
-        let mut members = Members::beginning_with("");
-        members.first = current.is_empty();
+        let mut members = Members { first: current.is_empty(), ..Members::after("") };
         fields.record(&mut members);
         members.write(current.as_writer(), "")
     }
 }
 
-/// Members of an object, one after another.
+/// The members of an object, as they are written.
 struct Members {
     json: Vec<u8>,
     /// No comma stands before the next.
     first: bool,
-    /// A value's own formatting failed.
-    failed: bool,
 }
 
 impl Members {
-    fn beginning_with(text: &str) -> Self {
+    fn after(start: &str) -> Self {
         let mut json = Vec::with_capacity(USUAL);
-        json.extend_from_slice(text.as_bytes());
-        Self { json, first: true, failed: false }
+        json.extend_from_slice(start.as_bytes());
+        Self { json, first: true }
     }
 
     fn add(&mut self, name: &str, value: impl Serialize) {
         self.name(name);
-        self.failed |= serde_json::to_writer(&mut self.json, &value).is_err();
+        self.value(value);
     }
 
-    /// A field; not one in which the `log` crate says where its line was written, of which `target` and `level` tell enough.
+    /// Leaves out the `log.*` of the `log` crate's lines: `target` says enough of where they come from.
     fn add_field(&mut self, field: &Field, value: impl Serialize) {
         if !field.name().starts_with("log.") {
             self.add(field.name(), value);
@@ -109,7 +107,7 @@ impl Members {
     fn add_now(&mut self, name: &str) {
         self.name(name);
         self.json.push(b'"');
-        self.failed |= write_now(&mut self.json).is_err();
+        write_now(&mut self.json);
         self.json.push(b'"');
     }
 
@@ -119,6 +117,7 @@ impl Members {
         self.first = true;
         members(self);
         self.json.push(b'}');
+        self.first = false;
     }
 
     /// Members that [`Json`] has formatted before.
@@ -131,8 +130,13 @@ impl Members {
 
     fn name(&mut self, name: &str) {
         self.separate();
-        self.failed |= serde_json::to_writer(&mut self.json, name).is_err();
+        self.value(name);
         self.json.push(b':');
+    }
+
+    fn value(&mut self, value: impl Serialize) {
+        // Memory takes everything, and text and numbers are always JSON.
+        let _ = serde_json::to_writer(&mut self.json, &value);
     }
 
     fn separate(&mut self) {
@@ -143,10 +147,7 @@ impl Members {
 
     fn write(mut self, mut line: Writer<'_>, end: &str) -> fmt::Result {
         self.json.extend_from_slice(end.as_bytes());
-        match str::from_utf8(&self.json) {
-            Ok(text) if !self.failed => line.write_str(text),
-            _ => Err(fmt::Error),
-        }
+        line.write_str(str::from_utf8(&self.json).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -173,12 +174,22 @@ impl Visit for Members {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add_field(field, format_args!("{value:?}"));
+        self.add_field(field, format_args!("{}", Shown(value)));
+    }
+}
+
+/// A value's text as far as it comes. One that fails to write itself must not take the line with it: serde_json would panic, since its
+/// own writer has not failed.
+struct Shown<'a>(&'a dyn Debug);
+
+impl Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f).or_else(|_| f.write_str("…"))
     }
 }
 
 /// Now, in UTC and to the microsecond (RFC 3339). The second is the same for many lines.
-fn write_now(json: &mut Vec<u8>) -> io::Result<()> {
+fn write_now(json: &mut Vec<u8>) {
     thread_local! {
         static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
@@ -189,8 +200,8 @@ fn write_now(json: &mut Vec<u8>) -> io::Result<()> {
             *text = instant.unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S").to_string();
             *second = now.as_secs();
         }
-        write!(json, "{text}.{:06}Z", now.subsec_micros())
-    })
+        let _ = write!(json, "{text}.{:06}Z", now.subsec_micros());
+    });
 }
 
 #[cfg(test)]
@@ -200,8 +211,9 @@ mod tests {
     #[test]
     fn now_is_what_others_read_as_now() {
         let mut written = Vec::new();
-        write_now(&mut written).unwrap();
-        let read: Timestamp = str::from_utf8(&written).unwrap().parse().unwrap();
-        assert!(Timestamp::now().duration_since(read).as_secs().abs() <= 2, "{written:?}");
+        write_now(&mut written);
+        let written = str::from_utf8(&written).unwrap();
+        let read: Timestamp = written.parse().unwrap();
+        assert!(Timestamp::now().duration_since(read).as_secs().abs() <= 2, "{written}");
     }
 }

@@ -120,6 +120,8 @@ fn cap(target: &str) -> Option<LevelFilter> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use serde_json::json;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -178,19 +180,95 @@ mod tests {
         assert!(text.contains(r#""code":"OK","bytes_out":3"#), "{text}");
     }
 
+    /// The one line that `log` writes, but for its timestamp.
+    fn json_line(log: impl FnOnce()) -> serde_json::Value {
+        let text = capture("info", LogFormat::Json, log);
+        let mut line: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        assert!(line.as_object_mut().unwrap().remove("timestamp").is_some(), "{text}");
+        line
+    }
+
     #[test]
     fn a_json_line_is_json_with_its_span_and_any_text() {
-        let text = capture("info", LogFormat::Json, || {
+        let line = json_line(|| {
             let span = tracing::info_span!("call", method = "a/\"Get\"", request_id = 7);
             span.in_scope(|| {
                 tracing::warn!(target: "longshore::store", odd = "\n\u{1}\\", rate = f64::NAN, some = ?Some("x"), "it {}", "failed");
             });
         });
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let expected = serde_json::json!({
-            "timestamp": line["timestamp"], "level": "WARN", "message": "it failed", "odd": "\n\u{1}\\", "rate": null,
-            "some": "Some(\"x\")", "target": "longshore::store",
-            "span": {"name": "call", "method": "a/\"Get\"", "request_id": 7},
+        let expected = json!({
+            "level": "WARN", "message": "it failed", "odd": "\n\u{1}\\", "rate": null, "some": "Some(\"x\")",
+            "target": "longshore::store", "span": {"name": "call", "method": "a/\"Get\"", "request_id": 7},
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn every_kind_of_value_is_json() {
+        let line = json_line(|| {
+            tracing::info!(
+                target: "t", whole = 5.0, part = -0.25, negative = -7, large = u64::MAX, flag = true,
+                text = %format_args!("\"{}\u{7}{}", "ü\u{2028}", '\\'), none = Option::<&str>::None,
+            );
+        });
+        let expected = json!({
+            "level": "INFO", "whole": 5.0, "part": -0.25, "negative": -7, "large": u64::MAX, "flag": true,
+            "text": "\"ü\u{2028}\u{7}\\", "target": "t",
+        });
+        assert_eq!(line, expected);
+        assert_eq!(
+            json_line(|| tracing::info!(target: "t", flag = false)),
+            json!({"level": "INFO", "flag": false, "target": "t"})
+        );
+    }
+
+    #[test]
+    fn where_the_log_crate_wrote_a_line_is_left_out() {
+        let line = json_line(|| tracing::info!(target: "t", n = 1, log.file = "f", log.line = 2, m = 3));
+        assert_eq!(line, json!({"level": "INFO", "n": 1, "m": 3, "target": "t"}));
+    }
+
+    #[test]
+    fn a_spans_fields_may_come_late_or_not_at_all() {
+        let spans = [
+            (json_line(|| tracing::info_span!("s").in_scope(|| tracing::info!("m"))), json!({"name": "s"})),
+            (
+                json_line(|| {
+                    let span = tracing::info_span!("s", late = tracing::field::Empty);
+                    span.record("late", 1);
+                    span.in_scope(|| tracing::info!("m"));
+                }),
+                json!({"name": "s", "late": 1}),
+            ),
+            (
+                json_line(|| {
+                    let span = tracing::info_span!("s", early = "e", late = tracing::field::Empty);
+                    span.record("late", true);
+                    span.in_scope(|| tracing::info!("m"));
+                }),
+                json!({"name": "s", "early": "e", "late": true}),
+            ),
+        ];
+        for (line, span) in spans {
+            assert_eq!(line["span"], span);
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_write_itself_does_not_take_the_line_with_it() {
+        struct Broken;
+        impl std::fmt::Debug for Broken {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("so far")?;
+                Err(std::fmt::Error)
+            }
+        }
+        let line = json_line(|| {
+            tracing::info_span!("s", of_span = ?Broken, n = 1)
+                .in_scope(|| tracing::info!(target: "t", of_line = ?Broken, n = 2));
+        });
+        let expected = json!({
+            "level": "INFO", "of_line": "so far…", "n": 2, "target": "t", "span": {"name": "s", "of_span": "so far…", "n": 1},
         });
         assert_eq!(line, expected);
     }
