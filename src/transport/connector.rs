@@ -21,7 +21,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// So many connections are opened at once. A thousand handshakes side by side, among transfers that have begun, take each of them
-/// longer than the time limit; one after another they take as long altogether, and the later ones resume the session of the first.
+/// longer than the time limit, where each by itself takes milliseconds.
 const AT_ONCE: usize = 128;
 
 /// Connects to `http://` and `https://` hosts; the time limit covers name, TCP and TLS together, and not waiting for a turn.

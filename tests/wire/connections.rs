@@ -67,6 +67,7 @@ async fn so_many_connections_are_opened_at_once_and_no_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = Scripted::start(|_, _| Answer::Reply(object())).await.settings();
     settings.bucket.endpoint = Some(format!("https://{}", listener.local_addr().unwrap()));
+    // Attempts of the first could not be told from the first attempts of those that wait.
     settings.retry_config.max_retries = 0;
     let store = store(settings);
     let calls: Vec<_> = (0..AT_ONCE + 10)
