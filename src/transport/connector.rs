@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,7 +11,7 @@ use std::{
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::net::TcpStream;
 use tower::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -20,15 +19,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// After this long without a packet the kernel asks whether the peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// So many connections are opened at once. A thousand handshakes side by side, among transfers that have begun, take each of them
-/// longer than the time limit, where each by itself takes milliseconds.
-const AT_ONCE: usize = 128;
-
-/// Connects to `http://` and `https://` hosts; the time limit covers name, TCP and TLS together, and not waiting for a turn.
+/// Connects to `http://` and `https://` hosts; the time limit covers name, TCP and TLS together.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
-    turns: Arc<Semaphore>,
     connect_timeout: Duration,
 }
 
@@ -45,7 +39,7 @@ impl Connector {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self { inner, turns: Arc::new(Semaphore::new(AT_ONCE)), connect_timeout })
+        Ok(Self { inner, connect_timeout })
     }
 }
 
@@ -60,9 +54,8 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.inner.call(uri);
-        let (turns, limit) = (Arc::clone(&self.turns), self.connect_timeout);
+        let limit = self.connect_timeout;
         Box::pin(async move {
-            let _turn = turns.acquire().await?;
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected,
                 Err(_) => Err(format!("no connection within {}", humantime::format_duration(limit)).into()),

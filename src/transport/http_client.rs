@@ -6,21 +6,20 @@ use http::{
     HeaderValue, Method, Request, Response,
     header::{CONTENT_LENGTH, USER_AGENT},
 };
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    ClientOptions, Payload, RequestBody, ResponseBody,
+    ClientOptions, Payload, ResponseBody,
     body::Sent,
     connector::Connector,
     options::after,
-    pool::{Leased, Pool},
+    pool::{self, Connection, Host, Pool, Sending},
 };
 
 /// Why no whole answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportErrorKind {
-    /// No connection could be opened: name, TCP or TLS. Nothing was sent.
+    /// No connection could be opened (name, TCP or TLS), or none in time. Nothing was sent.
     Connect,
     /// Nothing moved for as long as the options allow.
     Timeout,
@@ -100,39 +99,53 @@ impl HttpClient {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let deadline = self.timeout.map(after);
-        let (response, connection) =
-            self.watched(request, &sent, self.read_timeout.saturating_mul(patience), deadline).await?;
+        let host = pool::take_host(&mut request)?;
+        let (response, connection) = loop {
+            let mut connection = self.connection(&host, deadline).await?;
+            // In a box, so that each future around it is not larger by all that sending takes.
+            let sending = Box::pin(connection.send(request));
+            let read_timeout = self.read_timeout.saturating_mul(patience);
+            match watched(sending, &sent, read_timeout, deadline).await? {
+                Sending::Answered(response) => break (response, self.pool.lease(connection, sent)),
+                Sending::Unsent(unsent) => request = unsent,
+            }
+        };
         Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))
     }
 
-    /// Awaits the answer's head for as long as the server takes more of the body, or up to the read timeout.
-    async fn watched(
-        &self,
-        request: Request<RequestBody>,
-        sent: &Sent,
-        read_timeout: Duration,
-        deadline: Option<Instant>,
-    ) -> Result<(Response<Incoming>, Leased), TransportError> {
-        // In a box, so that each future around it is not larger by all that opening a connection takes.
-        let mut sending = Box::pin(self.pool.request(request));
-        let mut seen = 0;
-        loop {
-            let patience = after(read_timeout);
-            let until = deadline.map_or(patience, |deadline| deadline.min(patience));
-            match tokio::time::timeout_at(until, sending.as_mut()).await {
-                Ok(answer) => return answer,
-                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    return Err(
-                        TransportErrorKind::Timeout.because("no answer within client_options.timeout")
-                    );
-                }
-                Err(_) if sent.frames() == seen => {
-                    return Err(
-                        TransportErrorKind::Timeout.because("no answer within client_options.read_timeout")
-                    );
-                }
-                Err(_) => seen = sent.frames(),
+    /// A connection for a request, which waits up to the read timeout where many are being opened.
+    async fn connection(&self, host: &Host, deadline: Option<Instant>) -> Result<Connection, TransportError> {
+        let patience = after(self.read_timeout);
+        let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+        tokio::time::timeout_at(until, self.pool.connection(host)).await.unwrap_or_else(|_| {
+            let limit = if until == patience { "read_timeout" } else { "timeout" };
+            Err(TransportErrorKind::Connect.because(format!("no connection within client_options.{limit}")))
+        })
+    }
+}
+
+/// Awaits the answer's head for as long as the server takes more of the body, or up to the read timeout.
+async fn watched(
+    mut sending: impl Future<Output = Result<Sending, TransportError>> + Unpin,
+    sent: &Sent,
+    read_timeout: Duration,
+    deadline: Option<Instant>,
+) -> Result<Sending, TransportError> {
+    let mut seen = 0;
+    loop {
+        let patience = after(read_timeout);
+        let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+        match tokio::time::timeout_at(until, &mut sending).await {
+            Ok(answer) => return answer,
+            Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                return Err(TransportErrorKind::Timeout.because("no answer within client_options.timeout"));
             }
+            Err(_) if sent.frames() == seen => {
+                return Err(
+                    TransportErrorKind::Timeout.because("no answer within client_options.read_timeout")
+                );
+            }
+            Err(_) => seen = sent.frames(),
         }
     }
 }

@@ -22,6 +22,7 @@ use hyper::{
 };
 use tokio::{
     runtime::{self, Handle},
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -42,6 +43,10 @@ const READ_BUFFER: usize = 48 * 1024;
 /// Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
 const MAX_HEADERS: usize = 512;
 
+/// So many connections are opened at once. A thousand TLS handshakes side by side, among transfers that have
+/// begun, can take longer than the time limit, where each by itself takes milliseconds.
+const OPENING: usize = 128;
+
 /// Opens connections and keeps those that are idle. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool(Arc<Inner>);
@@ -49,6 +54,8 @@ pub(super) struct Pool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connector: Connector,
+    /// To open a connection.
+    turns: Semaphore,
     idle_timeout: Duration,
     max_idle_per_host: usize,
     /// The longest idle first.
@@ -57,15 +64,17 @@ struct Inner {
 
 /// Whom a connection reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Host {
+pub(super) struct Host {
     scheme: Scheme,
     authority: Authority,
 }
 
 /// A connection. Dropped, it is closed at once, whatever is under way on it.
 #[derive(Debug)]
-struct Connection {
+pub(super) struct Connection {
     host: Host,
+    /// Whether it has carried a request before, since when the server may have closed it.
+    kept: bool,
     home: runtime::Id,
     sender: SendRequest<RequestBody>,
     age: Arc<Age>,
@@ -85,7 +94,15 @@ const IN_USE: u64 = u64::MAX;
 /// How often a connection in use is looked at least, however short its idle time.
 const LEAST_LOOK: Duration = Duration::from_secs(1);
 
-/// A connection in use. Dropped, it is closed, unless it has been given back.
+/// What has become of a request.
+pub(super) enum Sending {
+    /// The head of its answer is there.
+    Answered(Response<Incoming>),
+    /// The connection was kept and is closed, and nothing of the request has been sent: it is for another.
+    Unsent(Request<RequestBody>),
+}
+
+/// A connection that brings an answer's body. Dropped, it is closed, unless it has been given back.
 #[derive(Debug)]
 pub(super) struct Leased {
     pool: Pool,
@@ -98,36 +115,35 @@ impl Pool {
     pub(super) fn new(connector: Connector, options: &ClientOptions) -> Self {
         Self(Arc::new(Inner {
             connector,
+            turns: Semaphore::new(OPENING),
             idle_timeout: options.pool_idle_timeout,
             max_idle_per_host: options.pool_max_idle_per_host,
             idle: Mutex::default(),
         }))
     }
 
-    /// Sends a request with an absolute URI, and returns the answer as soon as its head is there, with the connection that
-    /// brings its body. A kept connection that turns out to be closed before anything was sent is replaced by another.
-    pub(super) async fn request(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Leased), TransportError> {
-        let sent = request.body().sent();
-        let (host, mut request) = split(request)?;
-        loop {
-            let (mut connection, kept) = match self.take(&host) {
-                Some(connection) => (connection, true),
-                None => (self.open(&host).await?, false),
-            };
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => {
-                    return Ok((response, Leased { pool: self.clone(), connection: Some(connection), sent }));
-                }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if kept => request = unsent,
-                    Some(_) => return Err(TransportErrorKind::Connect.because_of(&error.into_error())),
-                    None => return Err(broken(&error.into_error())),
-                },
-            }
+    /// A connection to `host`: a kept one, or else a new one. How long it waits for its turn to open one has no limit here.
+    pub(super) async fn connection(&self, host: &Host) -> Result<Connection, TransportError> {
+        if let Some(kept) = self.take(host) {
+            return Ok(kept);
         }
+        let (pool, host) = (self.clone(), host.clone());
+        let opening = async move {
+            let _turn = pool.0.turns.acquire().await;
+            // By now others may have given theirs back.
+            match pool.take(&host) {
+                Some(kept) => Ok(kept),
+                None => pool.open(&host).await,
+            }
+        };
+        // A task, because whoever waits for it may not be looked at for long (a caller that does not read), and would keep
+        // its turn.
+        driven(opening).await.unwrap_or_else(|ended| Err(TransportErrorKind::Connect.because_of(&ended)))
+    }
+
+    /// Has the connection for as long as the answer's body lasts.
+    pub(super) fn lease(&self, connection: Connection, sent: Arc<Sent>) -> Leased {
+        Leased { pool: self.clone(), connection: Some(connection), sent }
     }
 
     /// The connection of this runtime to `host` that was used last. Those that are closed are dropped on the way.
@@ -174,15 +190,11 @@ impl Pool {
                 until = after(left);
             }
         };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "idle connections must not hold up the end of the process"
-        )]
-        let task = AbortOnDropHandle::new(tokio::spawn(driving));
-        Ok(Connection { host: host.clone(), home: Handle::current().id(), sender, age, _task: task })
+        let (host, home) = (host.clone(), Handle::current().id());
+        Ok(Connection { host, kept: false, home, sender, age, _task: driven(driving) })
     }
 
-    fn give_back(&self, connection: Connection) {
+    fn give_back(&self, mut connection: Connection) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.entry(connection.home).or_default();
         // Those that nobody has needed for long are closed by now.
@@ -193,8 +205,24 @@ impl Pool {
         if most == 0 || (most < usize::MAX && connections.iter().filter(kept).count() >= most) {
             return;
         }
+        connection.kept = true;
         connection.age.begin_idle();
         connections.push(connection);
+    }
+}
+
+impl Connection {
+    /// Sends a request, and returns as soon as the head of its answer is there.
+    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Sending, TransportError> {
+        let mut error = match self.sender.try_send_request(request).await {
+            Ok(response) => return Ok(Sending::Answered(response)),
+            Err(error) => error,
+        };
+        match error.take_message() {
+            Some(unsent) if self.kept => Ok(Sending::Unsent(unsent)),
+            Some(_) => Err(TransportErrorKind::Connect.because_of(&error.into_error())),
+            None => Err(broken(&error.into_error())),
+        }
     }
 }
 
@@ -232,15 +260,20 @@ impl Age {
     }
 }
 
-/// Whom a request is for, and the request as it is sent there.
-fn split(request: Request<RequestBody>) -> Result<(Host, Request<RequestBody>), TransportError> {
-    let (mut head, body) = request.into_parts();
-    let parts = mem::take(&mut head.uri).into_parts();
+/// Takes whom a request is for out of its absolute URI, and leaves in it what is sent there.
+pub(super) fn take_host(request: &mut Request<RequestBody>) -> Result<Host, TransportError> {
+    let parts = mem::take(request.uri_mut()).into_parts();
     let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
         return Err(TransportErrorKind::Connect.because("the address has no host"));
     };
-    head.uri = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
-    Ok((Host { scheme, authority }, Request::from_parts(head, body)))
+    *request.uri_mut() = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    Ok(Host { scheme, authority })
+}
+
+/// Runs by itself until it ends or is dropped.
+#[expect(clippy::disallowed_methods, reason = "a connection must not hold up the end of the process")]
+fn driven<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(work))
 }
 
 fn broken(error: &hyper::Error) -> TransportError {

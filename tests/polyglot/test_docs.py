@@ -22,7 +22,7 @@ def shown(page, language):
     return block
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hello(demo):
     """The object that the programs read."""
     demo.client("demo").put("hello.txt", HELLO)
@@ -42,15 +42,29 @@ def app(demo, hello, tmp_path):
     return write
 
 
-def said(folder, *command, **environment):
-    """What a command says that is run there."""
-    done = subprocess.run(command, cwd=folder, env=process.bare_environment(**environment), capture_output=True,
+def run(folder, *command, **environment):
+    """A command that is run there, to its end."""
+    return subprocess.run(command, cwd=folder, env=process.bare_environment(**environment), capture_output=True,
                           timeout=120)
+
+
+def said(folder, *command, **environment):
+    """What a command says that succeeds."""
+    done = run(folder, *command, **environment)
     assert done.returncode == 0, f"{command}\n{done.stderr.decode()}"
     return done.stdout
 
 
-def test_go(app, tmp_path_factory):
+def reads_hello(demo, folder, *command, **environment):
+    """Whether a program brings the object, and fails where it is gone."""
+    assert said(folder, *command, **environment) == HELLO
+    demo.client("demo").delete("hello.txt")
+    done = run(folder, *command, **environment)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"there is no object with this key" in done.stderr
+
+
+def test_go(demo, app, tmp_path_factory):
     folder = app(CLIENTS, "go", "main.go")
     client = TESTS / "polyglot" / "go"
     (folder / "go.mod").write_text(re.sub("^module .*", "module example.com/app", (client / "go.mod").read_text()))
@@ -61,19 +75,19 @@ def test_go(app, tmp_path_factory):
     protoc.chmod(0o755)
     path = os.pathsep.join([str(protoc.parent), str(TOOLS / "bin"), os.environ["PATH"]])
     said(folder, "sh", "-c", shown(CLIENTS, "sh"), PATH=path)
-    assert said(folder, TOOLS / "bin" / "go", "run", ".", GOTOOLCHAIN="local", CGO_ENABLED="0") == HELLO
+    reads_hello(demo, folder, TOOLS / "bin" / "go", "run", ".", GOTOOLCHAIN="local", CGO_ENABLED="0")
 
 
-def test_java(app):
+def test_java(demo, app):
     folder = app(CLIENTS, "java", "Hello.java")
     jars = f"{TOOLS}/polyglot/java/classes:{TOOLS}/grpc-java/jars/*"
     said(folder, "javac", "-cp", jars, "-d", "classes", "Hello.java")
-    assert said(folder, "java", "-cp", f"classes:{jars}", "Hello") == HELLO
+    reads_hello(demo, folder, "java", "-cp", f"classes:{jars}", "Hello")
 
 
-def test_js(app):
+def test_js(demo, app):
     folder = app(CLIENTS, "js", "hello.js")
-    assert said(folder, "node", "hello.js", NODE_PATH=str(TOOLS / "grpc-js" / "node_modules")) == HELLO
+    reads_hello(demo, folder, "node", "hello.js", NODE_PATH=str(TOOLS / "grpc-js" / "node_modules"))
 
 
 def test_python(app):

@@ -60,38 +60,6 @@ async fn requests_at_once_have_a_connection_each() {
     assert_eq!(connections(&server).len(), 3);
 }
 
-/// A server that says nothing when TLS begins.
-#[tokio::test]
-async fn so_many_connections_are_opened_at_once_and_no_more() {
-    const AT_ONCE: usize = 128;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut settings = Scripted::start(|_, _| Answer::Reply(object())).await.settings();
-    settings.bucket.endpoint = Some(format!("https://{}", listener.local_addr().unwrap()));
-    // Attempts of the first could not be told from the first attempts of those that wait.
-    settings.retry_config.max_retries = 0;
-    let store = store(settings);
-    let calls: Vec<_> = (0..AT_ONCE + 10)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.head("k", &ReadOptions::default()).await.unwrap_err().kind() })
-        })
-        .collect();
-    let mut opening = Vec::new();
-    for _ in 0..AT_ONCE {
-        opening.push(listener.accept().await.unwrap());
-    }
-    let more = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
-    assert!(more.is_err(), "more than {AT_ONCE} at once");
-    // Those that wait have their turn once others have failed.
-    drop(opening);
-    for _ in 0..10 {
-        drop(listener.accept().await.unwrap());
-    }
-    for call in calls {
-        assert_eq!(call.await.unwrap(), ErrorKind::ConnectionFailed);
-    }
-}
-
 #[tokio::test]
 async fn another_store_has_connections_of_its_own() {
     let server = Scripted::start(|_, _| Answer::Reply(object())).await;
