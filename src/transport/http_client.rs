@@ -13,7 +13,7 @@ use super::{
     body::Sent,
     connector::Connector,
     options::after,
-    pool::{self, Connection, Host, Pool, Sending},
+    pool::{self, Connection, Host, OPENING, Pool, Sending},
 };
 
 /// Why no whole answer came.
@@ -100,8 +100,9 @@ impl HttpClient {
         }
         let deadline = self.timeout.map(after);
         let host = pool::take_host(&mut request)?;
+        let patience_to_connect = after(self.read_timeout);
         let (response, connection) = loop {
-            let mut connection = self.connection(&host, deadline).await?;
+            let mut connection = self.connection(&host, patience_to_connect, deadline).await?;
             // In a box, so that each future around it is not larger by all that sending takes.
             let sending = Box::pin(connection.send(request));
             let read_timeout = self.read_timeout.saturating_mul(patience);
@@ -113,13 +114,18 @@ impl HttpClient {
         Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))
     }
 
-    /// A connection for a request, which waits up to the read timeout where many are being opened.
-    async fn connection(&self, host: &Host, deadline: Option<Instant>) -> Result<Connection, TransportError> {
-        let patience = after(self.read_timeout);
+    /// A connection for a request; where many are being opened, opening it may take longer than the connector's limit.
+    async fn connection(
+        &self,
+        host: &Host,
+        patience: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<Connection, TransportError> {
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         tokio::time::timeout_at(until, self.pool.connection(host)).await.unwrap_or_else(|_| {
             let limit = if until == patience { "read_timeout" } else { "timeout" };
-            Err(TransportErrorKind::Connect.because(format!("no connection within client_options.{limit}")))
+            let detail = format!("none within client_options.{limit}; a store opens {OPENING} at once");
+            Err(TransportErrorKind::Connect.because(detail))
         })
     }
 }

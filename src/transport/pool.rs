@@ -43,9 +43,9 @@ const READ_BUFFER: usize = 48 * 1024;
 /// Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
 const MAX_HEADERS: usize = 512;
 
-/// So many connections are opened at once. A thousand TLS handshakes side by side, among transfers that have
-/// begun, can take longer than the time limit, where each by itself takes milliseconds.
-const OPENING: usize = 128;
+/// So many connections are opened at once. A thousand TLS handshakes side by side, among transfers that have begun,
+/// can take longer than the time limit, where each by itself takes milliseconds.
+pub(super) const OPENING: usize = 128;
 
 /// Opens connections and keeps those that are idle. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -5,7 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use longshore::store::{ErrorKind, ReadOptions, S3Store, StoreSettings, WriteMode, WriteOptions};
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, MutexGuard},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::scripted::{Answer, Scripted, store};
 
@@ -14,6 +19,9 @@ const SOON: Duration = Duration::from_millis(200);
 
 /// No test takes as long where all is well.
 const LATE: Duration = Duration::from_secs(20);
+
+/// None of these tests runs beside another: each has some 250 sockets, and a process may have 1,024.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// How many connections a store opens at once.
 const AT_ONCE: usize = 128;
@@ -26,11 +34,18 @@ async fn settings(endpoint: String) -> StoreSettings {
     settings
 }
 
-/// A server that says nothing when TLS begins, and a store's settings for it.
-async fn silent() -> (TcpListener, StoreSettings) {
+/// A server that says nothing when TLS begins, and the settings of a store that does not give up on it while a test lasts.
+async fn silent() -> (MutexGuard<'static, ()>, TcpListener, StoreSettings) {
+    let alone = ALONE.lock().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let settings = settings(format!("https://{}", listener.local_addr().unwrap())).await;
-    (listener, settings)
+    let mut settings = settings(format!("https://{}", listener.local_addr().unwrap())).await;
+    settings.client_options.connect_timeout = 3 * LATE;
+    settings.client_options.read_timeout = 3 * LATE;
+    (alone, listener, settings)
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    timeout(LATE, listener.accept()).await.expect("nobody connects").unwrap().0
 }
 
 fn head(store: &S3Store) -> BoxFuture<'static, ErrorKind> {
@@ -40,18 +55,18 @@ fn head(store: &S3Store) -> BoxFuture<'static, ErrorKind> {
 
 #[tokio::test]
 async fn so_many_at_once_and_no_more() {
-    let (listener, settings) = silent().await;
+    let (_alone, listener, settings) = silent().await;
     let store = store(settings);
     let calls: Vec<_> = (0..AT_ONCE + 10).map(|_| tokio::spawn(head(&store))).collect();
     let mut opening = Vec::new();
     for _ in 0..AT_ONCE {
-        opening.push(listener.accept().await.unwrap());
+        opening.push(accept(&listener).await);
     }
     assert!(timeout(SOON, listener.accept()).await.is_err(), "more than {AT_ONCE} at once");
     // Those that wait have their turn once others have failed.
     drop(opening);
     for _ in 0..10 {
-        drop(timeout(LATE, listener.accept()).await.unwrap().unwrap());
+        drop(accept(&listener).await);
     }
     for call in calls {
         assert_eq!(call.await.unwrap(), ErrorKind::ConnectionFailed);
@@ -60,67 +75,77 @@ async fn so_many_at_once_and_no_more() {
 
 #[tokio::test]
 async fn a_turn_is_given_back_when_its_caller_leaves() {
-    let (listener, settings) = silent().await;
+    let (_alone, listener, settings) = silent().await;
     let store = store(settings);
     let calls: Vec<_> = (0..AT_ONCE + 10).map(|_| tokio::spawn(head(&store))).collect();
     let mut opening = Vec::new();
     for _ in 0..AT_ONCE {
-        opening.push(listener.accept().await.unwrap());
+        opening.push(accept(&listener).await);
     }
     // Those that have a turn and those that wait for one.
     calls.iter().for_each(JoinHandle::abort);
     let _late = tokio::spawn(head(&store));
-    timeout(LATE, listener.accept()).await.unwrap().unwrap();
+    let _its = accept(&listener).await;
+    assert!(timeout(SOON, listener.accept()).await.is_err(), "one who has left connects");
 }
 
 #[tokio::test]
 async fn a_turn_ends_in_time_though_nobody_looks_at_its_call() {
-    let (listener, mut settings) = silent().await;
+    let (_alone, listener, mut settings) = silent().await;
     settings.client_options.connect_timeout = SOON;
     let store = store(settings);
     let mut calls: Vec<_> = (0..AT_ONCE).map(|_| head(&store)).collect();
     let mut opening = Vec::new();
     for call in &mut calls {
         assert_eq!(call.now_or_never(), None);
-        opening.push(listener.accept().await.unwrap());
+        opening.push(accept(&listener).await);
     }
     let late = tokio::spawn(head(&store));
-    timeout(LATE, listener.accept()).await.unwrap().unwrap();
+    accept(&listener).await;
     drop((late, calls));
 }
 
 #[tokio::test]
 async fn a_write_that_had_no_connection_in_time_is_not_unclear() {
-    let (_listener, mut settings) = silent().await;
-    settings.client_options.read_timeout = SOON;
+    let (_alone, _listener, mut settings) = silent().await;
     settings.write_id = false;
-    let create = WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() };
-    let failed = store(settings).put("k", Bytes::from_static(b"x"), create).await.unwrap_err();
-    assert_eq!(failed.kind(), ErrorKind::ConnectionFailed);
-    assert!(failed.to_string().contains("no connection within client_options.read_timeout"), "{failed}");
+    let (mut impatient, mut hurried) = (settings.clone(), settings);
+    impatient.client_options.read_timeout = SOON;
+    hurried.client_options.timeout = Some(SOON);
+    for (settings, limit) in [(impatient, "client_options.read_timeout"), (hurried, "client_options.timeout")]
+    {
+        let create = WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() };
+        let failed = store(settings).put("k", Bytes::from_static(b"x"), create).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::ConnectionFailed);
+        assert!(failed.to_string().contains(&format!("none within {limit};")), "{failed}");
+    }
 }
 
 /// Here others hang where TCP begins, and the first does not: its connection is the one that comes free.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn who_waits_for_a_turn_takes_a_connection_that_has_come_free() {
+async fn whose_turn_comes_takes_a_connection_that_has_come_free() {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpSocket,
     };
 
+    let _alone = ALONE.lock().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     // Two that are not accepted are as good as open (listen(2)); the kernel answers no others.
     let listener = socket.listen(1).unwrap();
-    let store = store(settings(format!("http://{}", listener.local_addr().unwrap())).await);
+    let mut settings = settings(format!("http://{}", listener.local_addr().unwrap())).await;
+    settings.client_options.connect_timeout = 3 * LATE;
+    settings.client_options.read_timeout = 3 * LATE;
+    let store = store(settings);
     let get = || {
         let store = store.clone();
         tokio::spawn(async move { store.head("k", &ReadOptions::default()).await.unwrap() })
     };
     let answer = b"HTTP/1.1 200 x\r\ncontent-length: 4\r\netag: \"e\"\r\n\r\n";
     let first = get();
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
     let hanging: Vec<_> = (0..AT_ONCE + 20).map(|_| get()).collect();
     tokio::time::sleep(SOON).await;
