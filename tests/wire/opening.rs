@@ -26,21 +26,22 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// How many connections a store opens at once.
 const AT_ONCE: usize = 128;
 
-/// The settings of a store of an endpoint, which asks once.
+/// The settings of a store that does not give up on its endpoint while a test lasts.
 async fn settings(endpoint: String) -> StoreSettings {
     let mut settings = Scripted::start(|_, _| Answer::Cut(Vec::new())).await.settings();
     settings.bucket.endpoint = Some(endpoint);
+    settings.client_options.connect_timeout = 3 * LATE;
+    settings.client_options.read_timeout = 3 * LATE;
+    // Another attempt of a call that has failed could not be told from the first of one that waits.
     settings.retry_config.max_retries = 0;
     settings
 }
 
-/// A server that says nothing when TLS begins, and the settings of a store that does not give up on it while a test lasts.
+/// A server that says nothing when TLS begins, and the settings of a store of it.
 async fn silent() -> (MutexGuard<'static, ()>, TcpListener, StoreSettings) {
     let alone = ALONE.lock().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut settings = settings(format!("https://{}", listener.local_addr().unwrap())).await;
-    settings.client_options.connect_timeout = 3 * LATE;
-    settings.client_options.read_timeout = 3 * LATE;
+    let settings = settings(format!("https://{}", listener.local_addr().unwrap())).await;
     (alone, listener, settings)
 }
 
@@ -53,15 +54,24 @@ fn head(store: &S3Store) -> BoxFuture<'static, ErrorKind> {
     async move { store.head("k", &ReadOptions::default()).await.unwrap_err().kind() }.boxed()
 }
 
+/// So many calls that all turns are taken and ten wait, with the connections of those that have one.
+async fn all_turns_and_ten_more(
+    store: &S3Store,
+    listener: &TcpListener,
+) -> (Vec<JoinHandle<ErrorKind>>, Vec<TcpStream>) {
+    let calls = (0..AT_ONCE + 10).map(|_| tokio::spawn(head(store))).collect();
+    let mut opening = Vec::new();
+    for _ in 0..AT_ONCE {
+        opening.push(accept(listener).await);
+    }
+    (calls, opening)
+}
+
 #[tokio::test]
 async fn so_many_at_once_and_no_more() {
     let (_alone, listener, settings) = silent().await;
     let store = store(settings);
-    let calls: Vec<_> = (0..AT_ONCE + 10).map(|_| tokio::spawn(head(&store))).collect();
-    let mut opening = Vec::new();
-    for _ in 0..AT_ONCE {
-        opening.push(accept(&listener).await);
-    }
+    let (calls, opening) = all_turns_and_ten_more(&store, &listener).await;
     assert!(timeout(SOON, listener.accept()).await.is_err(), "more than {AT_ONCE} at once");
     // Those that wait have their turn once others have failed.
     drop(opening);
@@ -77,11 +87,7 @@ async fn so_many_at_once_and_no_more() {
 async fn a_turn_is_given_back_when_its_caller_leaves() {
     let (_alone, listener, settings) = silent().await;
     let store = store(settings);
-    let calls: Vec<_> = (0..AT_ONCE + 10).map(|_| tokio::spawn(head(&store))).collect();
-    let mut opening = Vec::new();
-    for _ in 0..AT_ONCE {
-        opening.push(accept(&listener).await);
-    }
+    let (calls, _opening) = all_turns_and_ten_more(&store, &listener).await;
     // Those that have a turn and those that wait for one.
     calls.iter().for_each(JoinHandle::abort);
     let _late = tokio::spawn(head(&store));
@@ -135,10 +141,7 @@ async fn whose_turn_comes_takes_a_connection_that_has_come_free() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     // Two that are not accepted are as good as open (listen(2)); the kernel answers no others.
     let listener = socket.listen(1).unwrap();
-    let mut settings = settings(format!("http://{}", listener.local_addr().unwrap())).await;
-    settings.client_options.connect_timeout = 3 * LATE;
-    settings.client_options.read_timeout = 3 * LATE;
-    let store = store(settings);
+    let store = store(settings(format!("http://{}", listener.local_addr().unwrap())).await);
     let get = || {
         let store = store.clone();
         tokio::spawn(async move { store.head("k", &ReadOptions::default()).await.unwrap() })
@@ -148,8 +151,8 @@ async fn whose_turn_comes_takes_a_connection_that_has_come_free() {
     let mut stream = accept(&listener).await;
     assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
     let hanging: Vec<_> = (0..AT_ONCE + 20).map(|_| get()).collect();
-    tokio::time::sleep(SOON).await;
     let waiting = get();
+    // For the others to take all turns, and for this one to wait for one before a connection comes free.
     tokio::time::sleep(SOON).await;
     stream.write_all(answer).await.unwrap();
     first.await.unwrap();
