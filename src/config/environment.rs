@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     auth::AuthMode,
-    server::{ServerSettings, TlsFiles, UploadKeys, UploadSettings},
+    server::{ConnectionSettings, MemorySettings, ServerSettings, TlsFiles, UploadKeys, UploadSettings},
     telemetry::{self, LogFormat, LogSettings},
 };
 
 use super::{
     nearest::suggestion,
     problem::{Place, Problems},
-    values::{Address, Flag, Number, Period, Scalar, Size, Text, scalars},
+    values::{Address, Flag, Limit, Number, Period, Scalar, Size, Text, Timeout, scalars},
     variables::{NotText, Variables},
     words::{Word, Words},
 };
@@ -31,7 +31,17 @@ const KNOWN: &[&str] = &[
     "REFLECTION",
     "MAX_MESSAGE_BYTES",
     "MAX_CONCURRENT_STREAMS",
+    "MAX_CONNECTIONS",
+    "MAX_CONNECTION_AGE",
+    "MAX_CONNECTION_AGE_GRACE",
+    "MAX_CONNECTION_IDLE",
+    "KEEPALIVE_INTERVAL",
+    "KEEPALIVE_TIMEOUT",
+    "HANDSHAKE_TIMEOUT",
+    "MESSAGE_TIMEOUT",
     "MEMORY_BUDGET",
+    "MEMORY_WAIT",
+    "UPLOAD_IDLE_TIMEOUT",
     "UPLOAD_KEY",
     "REPLICAS",
     "SHUTDOWN_DELAY",
@@ -41,15 +51,8 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Known to the settings' design, not to this version.
-const LATER: &[&str] = &[
-    "ADMIN_ADDR",
-    "ADMIN_TOKEN",
-    "RELOAD_INTERVAL",
-    "TLS_CLIENT_CA",
-    "MAX_CONNECTIONS",
-    "MAX_CONNECTION_AGE",
-];
-const LATER_PREFIXES: &[&str] = &["JWT_", "KEEPALIVE_"];
+const LATER: &[&str] = &["ADMIN_ADDR", "ADMIN_TOKEN", "RELOAD_INTERVAL", "TLS_CLIENT_CA"];
+const LATER_PREFIXES: &[&str] = &["JWT_"];
 
 /// Kubernetes sets these in every pod of a namespace with a Service called `longshore`.
 const KUBERNETES: &[&str] = &["PORT", "SERVICE"];
@@ -119,12 +122,9 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
             .map_or(default.max_message_bytes, |size: Size<{ 64 * KIB }, GIB>| {
                 usize::try_from(size.0).unwrap_or(usize::MAX)
             }),
-        max_concurrent_streams: parts
-            .read("MAX_CONCURRENT_STREAMS")
-            .map_or(default.max_concurrent_streams, |number: Number<1, 1_000_000>| number.0),
-        memory_budget: parts
-            .read("MEMORY_BUDGET")
-            .map_or(default.memory_budget, |size: Size<{ 16 * MIB }, { 1024 * GIB }>| size.0),
+        message_timeout: parts.read("MESSAGE_TIMEOUT").map_or(default.message_timeout, |Timeout(time)| time),
+        connections: connections(&mut parts, default.connections),
+        memory: memory(&mut parts, default.memory),
         uploads: UploadSettings {
             keys: parts.read("UPLOAD_KEY").map(|Keys(keys)| keys),
             replicas: parts
@@ -191,6 +191,39 @@ fn refuse_unknown(variables: &Variables, problems: &mut Problems) {
             format!("unknown variable; {}", suggestion(variable, known.iter().map(String::as_str)))
         };
         problems.add(Place::variable(variable), why);
+    }
+}
+
+fn connections(parts: &mut Parts<'_>, default: ConnectionSettings) -> ConnectionSettings {
+    ConnectionSettings {
+        max_connections: parts.read("MAX_CONNECTIONS").map(|number: Number<1, 1_000_000>| number.0),
+        max_concurrent_streams: parts
+            .read("MAX_CONCURRENT_STREAMS")
+            .map_or(default.max_concurrent_streams, |number: Number<1, 1_000_000>| number.0),
+        max_age: parts.read("MAX_CONNECTION_AGE").map_or(default.max_age, |Limit(time)| time),
+        max_age_grace: parts
+            .read("MAX_CONNECTION_AGE_GRACE")
+            .map_or(default.max_age_grace, |Limit(time)| time),
+        max_idle: parts.read("MAX_CONNECTION_IDLE").map_or(default.max_idle, |Limit(time)| time),
+        keepalive_interval: parts
+            .read("KEEPALIVE_INTERVAL")
+            .map_or(default.keepalive_interval, |Timeout(time)| time),
+        keepalive_timeout: parts
+            .read("KEEPALIVE_TIMEOUT")
+            .map_or(default.keepalive_timeout, |Timeout(time)| time),
+        handshake_timeout: parts
+            .read("HANDSHAKE_TIMEOUT")
+            .map_or(default.handshake_timeout, |Timeout(time)| time),
+    }
+}
+
+fn memory(parts: &mut Parts<'_>, default: MemorySettings) -> MemorySettings {
+    MemorySettings {
+        budget: parts
+            .read("MEMORY_BUDGET")
+            .map_or(default.budget, |size: Size<{ 16 * MIB }, { 1024 * GIB }>| size.0),
+        wait: parts.read("MEMORY_WAIT").map_or(default.wait, |Timeout(time)| time),
+        idle_timeout: parts.read("UPLOAD_IDLE_TIMEOUT").map_or(default.idle_timeout, |Timeout(time)| time),
     }
 }
 

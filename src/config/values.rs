@@ -77,6 +77,8 @@ scalars! {
     Size<MIN, MAX> where [const MIN: u64, const MAX: u64],
     Factor,
     Period,
+    Timeout,
+    Limit,
     Text,
     Address,
 }
@@ -215,6 +217,62 @@ impl Scalar for Period {
 
     fn from_fraction(_number: f64) -> Result<Self, String> {
         Err(NO_UNIT.to_owned())
+    }
+}
+
+/// A length of time with its unit, longer than zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timeout(pub(super) Duration);
+
+impl Scalar for Timeout {
+    fn expected() -> String {
+        "a length of time such as 5s, 500ms or 1m 30s".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match Period::from_text(text)? {
+            Period(Duration::ZERO) => Err(format!("is zero, should be {}", Self::expected())),
+            Period(time) => Ok(Self(time)),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Period::from_integer(number).map(|Period(time)| Self(time))
+    }
+
+    fn from_fraction(number: f64) -> Result<Self, String> {
+        Period::from_fraction(number).map(|Period(time)| Self(time))
+    }
+}
+
+/// A length of time with its unit, longer than zero, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit(pub(super) Option<Duration>);
+
+impl Scalar for Limit {
+    fn expected() -> String {
+        "a length of time such as 5s, 500ms or 1m 30s, or unlimited".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("unlimited") {
+            return Ok(Self(None));
+        }
+        let wrong = || format!("is {}, should be {}", quoted(text), Self::expected());
+        match Period::from_text(text) {
+            Ok(Period(Duration::ZERO)) => Err(format!("is zero, should be {}", Self::expected())),
+            Ok(Period(time)) => Ok(Self(Some(time))),
+            Err(why) if why == NO_UNIT => Err(why),
+            Err(_) => Err(wrong()),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Period::from_integer(number).map(|Period(time)| Self(Some(time)))
+    }
+
+    fn from_fraction(number: f64) -> Result<Self, String> {
+        Period::from_fraction(number).map(|Period(time)| Self(Some(time)))
     }
 }
 

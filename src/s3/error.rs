@@ -40,6 +40,8 @@ pub enum ErrorKind {
     WriteUnclear,
     /// A rename copied, but could not delete its source.
     RenameSourceRemains,
+    /// The caller of an upload sent nothing for too long while other calls waited for memory.
+    UploadIdle,
     // the operator
     /// No such bucket.
     BucketNotFound,
@@ -75,6 +77,8 @@ pub enum ErrorKind {
     /// The answer is not S3's.
     BackendProtocol,
     // Longshore
+    /// No memory of the budget became free in time.
+    MemoryExhausted,
     /// A defect.
     Internal,
 }

@@ -41,7 +41,7 @@ pub(super) fn builder(
     Server::builder()
         .http2_max_header_list_size(LARGEST_METADATA)
         .max_frame_size(LARGEST_FRAME)
-        .max_concurrent_streams(settings.max_concurrent_streams)
+        .max_concurrent_streams(settings.connections.max_concurrent_streams)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         // Outermost: whatever the layers below answer has a request id, and is counted and logged.

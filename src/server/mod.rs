@@ -41,6 +41,7 @@ use crate::{
 };
 
 pub use crate::api::{UploadKeys, UploadSettings};
+pub use crate::tenants::MemorySettings;
 pub use error::ServerError;
 
 /// What the server itself is told (environment, prefix `LONGSHORE_`).
@@ -58,11 +59,12 @@ pub struct ServerSettings {
     pub reflection: bool,
     /// The largest message taken, in bytes. Default: 4 MiB.
     pub max_message_bytes: usize,
-    /// Concurrent calls on one connection. Default: 100.
-    pub max_concurrent_streams: u32,
-    /// How many bytes of objects may wait in memory, for uploads until S3 has them and for reads until their callers
-    /// take them. Default: 256 MiB.
-    pub memory_budget: u64,
+    /// How long a message may take to arrive. Default: 60 s.
+    pub message_timeout: Duration,
+    /// Limits of each connection and of their number.
+    pub connections: ConnectionSettings,
+    /// The memory budget, and how long calls wait for it.
+    pub memory: MemorySettings,
     /// What seals the ids of uploads that outlive a process.
     pub uploads: UploadSettings,
     /// How long shutdown waits before it refuses new calls, while health already says NOT_SERVING. Default: 0 s.
@@ -83,12 +85,51 @@ impl Default for ServerSettings {
             auth: AuthMode::Required,
             reflection: true,
             max_message_bytes: 4 * 1024 * 1024,
-            max_concurrent_streams: 100,
-            memory_budget: 256 * 1024 * 1024,
+            message_timeout: Duration::from_secs(60),
+            connections: ConnectionSettings::default(),
+            memory: MemorySettings::default(),
             uploads: UploadSettings::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(30),
             tenants: Vec::new(),
+        }
+    }
+}
+
+/// Limits of callers' connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionSettings {
+    /// The most connections at the same time. `None`: as many as there are file descriptors, less those that are
+    /// reserved for S3 and the health listener. Default: `None`.
+    pub max_connections: Option<u32>,
+    /// Concurrent calls on one connection. Default: 1,000.
+    pub max_concurrent_streams: u32,
+    /// The age at which a connection gets GOAWAY, varied by up to 10 % either way; `None` is no limit. Default: 1 h.
+    pub max_age: Option<Duration>,
+    /// How long the calls of such a connection may take to finish before it is closed; `None` is no limit. Default:
+    /// `None`.
+    pub max_age_grace: Option<Duration>,
+    /// How long a connection may be without a call before it gets GOAWAY; `None` is no limit. Default: 10 min.
+    pub max_idle: Option<Duration>,
+    /// How long a caller may be silent before it gets a PING. Default: 20 s.
+    pub keepalive_interval: Duration,
+    /// How long a caller may take to answer a PING before its connection is closed. Default: 20 s.
+    pub keepalive_timeout: Duration,
+    /// How long TLS, the HTTP/2 preface, the first SETTINGS and each header block may take. Default: 10 s.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: None,
+            max_concurrent_streams: 1_000,
+            max_age: Some(Duration::from_hours(1)),
+            max_age_grace: None,
+            max_idle: Some(Duration::from_mins(10)),
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(20),
+            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -130,7 +171,7 @@ impl Server {
                 "LONGSHORE_UPLOAD_KEY is not set: no upload of UploadService can be gone on with after this process has ended"
             );
         }
-        let pool = Pool::new(tenants, settings.memory_budget, &metrics, &tasks);
+        let pool = Pool::new(tenants, settings.memory, &metrics, &tasks);
         let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
         let services =
             Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());

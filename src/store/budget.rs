@@ -1,9 +1,13 @@
 //! Memory for bytes that wait in the process: one budget for all, and a share of it for each tenant.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
+use super::{Error, ErrorKind};
 use crate::telemetry::{Metrics, Reserved, Waiting};
 
 const KIB: u64 = 1024;
@@ -12,9 +16,28 @@ const MIB: u64 = 1024 * KIB;
 /// How much of the budget reads may use for what nobody has asked for yet: writes cannot do without memory, reads can.
 const AHEAD: u64 = 4;
 
+/// The memory budget, and how long calls wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// How many bytes may wait in memory: of uploads until S3 has them, of reads until their callers take them, and of
+    /// messages until they are complete. Default: 256 MiB.
+    pub budget: u64,
+    /// How long a call waits for memory before it fails with [`ErrorKind::MemoryExhausted`]. Default: 30 s.
+    pub wait: Duration,
+    /// How long an upload may send nothing, or a read take nothing, while others wait for memory. Default: 60 s.
+    pub idle_timeout: Duration,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self { budget: 256 * MIB, wait: Duration::from_secs(30), idle_timeout: Duration::from_secs(60) }
+    }
+}
+
 /// How many bytes of objects may wait in the whole process. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
 pub struct MemoryBudget {
+    settings: MemorySettings,
     whole: Limit,
     ahead: Limit,
     metrics: Metrics,
@@ -32,16 +55,17 @@ pub struct TenantBudget {
 
 /// Memory that was asked for, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub struct Reservation {
     _permits: Vec<OwnedSemaphorePermit>,
     _reserved: Reserved,
 }
 
 impl MemoryBudget {
-    /// A budget of so many bytes.
-    pub fn new(bytes: u64, metrics: Metrics) -> Self {
+    /// A budget of its own.
+    pub fn new(settings: MemorySettings, metrics: Metrics) -> Self {
+        let bytes = settings.budget;
         metrics.memory_budget(bytes);
-        Self { whole: Limit::new(bytes), ahead: Limit::new(bytes / AHEAD), metrics }
+        Self { settings, whole: Limit::new(bytes), ahead: Limit::new(bytes / AHEAD), metrics }
     }
 
     /// A share of at most so many bytes; `None` is all of it.
@@ -54,25 +78,34 @@ impl MemoryBudget {
 impl Default for MemoryBudget {
     /// 256 MiB, counted in metrics of its own.
     fn default() -> Self {
-        Self::new(256 * MIB, Metrics::default())
+        Self::new(MemorySettings::default(), Metrics::default())
     }
 }
 
 impl TenantBudget {
     /// Memory for so many bytes, once it is there. More than the whole share is the whole share: an upload whose part is
-    /// larger gets on by itself.
-    pub(super) async fn reserve(&self, bytes: u64) -> Reservation {
+    /// larger gets on by itself. Fails with [`ErrorKind::MemoryExhausted`] after [`MemorySettings::wait`].
+    pub async fn reserve(&self, bytes: u64) -> Result<Reservation, Error> {
         let bytes = bytes.min(self.own.bytes()).min(self.process.whole.bytes());
         if let Some(reservation) = self.try_reserve(bytes, &[]) {
-            return reservation;
+            return Ok(reservation);
         }
-        let waiting: Waiting = self.process.metrics.memory_awaited();
-        let mut permits = Vec::new();
-        for limit in self.limits() {
-            permits.extend(limit.take(bytes).await);
+        let _waiting: Waiting = self.process.metrics.memory_awaited();
+        let wait = self.process.settings.wait;
+        let permits = timeout(wait, async {
+            let mut permits = Vec::new();
+            for limit in self.limits() {
+                permits.extend(limit.take(bytes).await);
+            }
+            permits
+        });
+        match permits.await {
+            Ok(permits) => Ok(self.reservation(permits, bytes)),
+            Err(_) => Err(Error::new(
+                ErrorKind::MemoryExhausted,
+                format!("no memory became free within {wait:?}: call again later"),
+            )),
         }
-        drop(waiting);
-        self.reservation(permits, bytes)
     }
 
     /// Memory for so many bytes that nobody has asked for yet, if it is there.
@@ -143,7 +176,7 @@ mod tests {
     use super::*;
 
     fn budget(bytes: u64) -> MemoryBudget {
-        MemoryBudget::new(bytes, Metrics::default())
+        MemoryBudget::new(MemorySettings { budget: bytes, ..MemorySettings::default() }, Metrics::default())
     }
 
     #[test]
@@ -160,10 +193,10 @@ mod tests {
     async fn a_tenant_has_its_share_and_leaves_the_rest_to_others() {
         let budget = budget(10 * KIB);
         let (one, other) = (budget.share(Some(6 * KIB)), budget.share(Some(6 * KIB)));
-        let held = one.reserve(6 * KIB).await;
+        let held = one.reserve(6 * KIB).await.unwrap();
         assert!(one.reserve(KIB).now_or_never().is_none(), "its share is used up");
         assert!(other.reserve(5 * KIB).now_or_never().is_none(), "so is the budget, but for 4 KiB");
-        let rest = other.reserve(4 * KIB).now_or_never().unwrap();
+        let rest = other.reserve(4 * KIB).now_or_never().unwrap().unwrap();
         drop((held, rest));
         assert!(one.reserve(6 * KIB).now_or_never().is_some());
     }
@@ -171,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_asks_first_is_served_first() {
         let tenant = budget(10 * KIB).share(None);
-        let held = tenant.reserve(8 * KIB).await;
+        let held = tenant.reserve(8 * KIB).await.unwrap();
         let mut large = Box::pin(tenant.reserve(9 * KIB));
         assert!((&mut large).now_or_never().is_none());
         assert!(tenant.reserve(KIB).now_or_never().is_none(), "a small one does not push in");
@@ -183,15 +216,19 @@ mod tests {
     async fn what_is_larger_than_the_share_gets_all_of_it() {
         let budget = budget(10 * KIB);
         let tenant = budget.share(Some(4 * KIB));
-        let _held = tenant.reserve(u64::MAX).await;
+        let _held = tenant.reserve(u64::MAX).await.unwrap();
         assert!(budget.share(None).reserve(6 * KIB).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn it_is_seen_in_metrics() {
         let metrics = Metrics::default();
-        let tenant = MemoryBudget::new(8 * KIB, metrics.clone()).share(None);
-        let held = tenant.reserve(6 * KIB).await;
+        let tenant = MemoryBudget::new(
+            MemorySettings { budget: 8 * KIB, ..MemorySettings::default() },
+            metrics.clone(),
+        )
+        .share(None);
+        let held = tenant.reserve(6 * KIB).await.unwrap();
         let mut waits = Box::pin(tenant.reserve(6 * KIB));
         assert!((&mut waits).now_or_never().is_none());
         let shown = |name: &str, value: &str| {
@@ -203,7 +240,7 @@ mod tests {
         shown("longshore_memory_reserved_bytes", " 6144");
         shown("longshore_memory_waiting", " 1");
         drop(held);
-        waits.await;
+        waits.await.unwrap();
         shown("longshore_memory_reserved_bytes", " 0");
         shown("longshore_memory_waiting", " 0");
     }

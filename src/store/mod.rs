@@ -33,7 +33,7 @@ pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
     ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
-pub use budget::{MemoryBudget, TenantBudget};
+pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
 pub(crate) use chunk::check_chunk;
 pub use options::*;
 pub use orphans::{OrphanSettings, Orphans};

@@ -60,16 +60,17 @@ impl Filling {
 
     /// Takes the next bytes; waits for memory for `room` bytes in all where there is none yet. They will be taken `cut` bytes at
     /// a time; where that is not known they are summed up only then.
-    pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) {
+    pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) -> Result<(), Error> {
         if self.reservation.is_none() && self.buffer.len() + data.len() as u64 > FREE {
-            self.reservation = Some(self.budget.reserve(room).await);
+            self.reservation = Some(self.budget.reserve(room).await?);
         }
         if self.sums.is_none() && self.buffer.len() == 0 {
             self.sums = self.algorithm.map(PartSums::new);
         }
         let (Some(sums), Some(cut)) = (&mut self.sums, cut) else {
             self.sums = None;
-            return self.buffer.push(data);
+            self.buffer.push(data);
+            return Ok(());
         };
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(AT_ONCE));
@@ -81,6 +82,7 @@ impl Filling {
             sums.update(&piece, cut);
             self.buffer.push(piece);
         }
+        Ok(())
     }
 
     /// The first `size` bytes, or all if there are fewer.
@@ -235,10 +237,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{store::MemoryBudget, telemetry::Metrics};
+    use crate::{
+        store::{MemoryBudget, MemorySettings},
+        telemetry::Metrics,
+    };
 
     fn filling(algorithm: Option<ChecksumAlgorithm>) -> Filling {
-        let budget = MemoryBudget::new(1 << 20, Metrics::default());
+        let budget = MemoryBudget::new(
+            MemorySettings { budget: 1 << 20, ..MemorySettings::default() },
+            Metrics::default(),
+        );
         Filling::new(budget.share(None), algorithm)
     }
 
@@ -255,7 +263,7 @@ mod tests {
                     for (number, (len, cut, size)) in steps.iter().enumerate() {
                         let data = vec![u8::try_from(number).unwrap(); *len];
                         waiting.extend_from_slice(&data);
-                        filling.push(data.into(), 1, *cut).await;
+                        filling.push(data.into(), 1, *cut).await.unwrap();
                         let (payload, _) = filling.take(*size).await.into_parts();
                         let taken: Vec<u8> = waiting.drain(..waiting.len().min(usize::try_from(*size).unwrap())).collect();
                         let expected = SummedPayload::new(Some(algorithm), Bytes::from(taken).into()).await;
@@ -281,9 +289,9 @@ mod tests {
                     }
                 });
                 for _ in 0..8 {
-                    filling.push(vec![0; AT_ONCE / 2].into(), 1, Some(u64::MAX)).await;
+                    filling.push(vec![0; AT_ONCE / 2].into(), 1, Some(u64::MAX)).await.unwrap();
                 }
-                filling.push(vec![0; 4 * AT_ONCE].into(), 1, Some(u64::MAX)).await;
+                filling.push(vec![0; 4 * AT_ONCE].into(), 1, Some(u64::MAX)).await.unwrap();
             })
             .await;
         assert!(turns.get() >= 7, "{} turns", turns.get());

@@ -249,7 +249,7 @@ impl UploadWriter {
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
         }
         let part = self.part_size()?;
-        self.filling.push(data, part, Some(part)).await;
+        self.filling.push(data, part, Some(part)).await?;
         loop {
             let part = self.part_size()?;
             if self.filling.len() < part || part == 0 {

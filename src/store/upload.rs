@@ -89,7 +89,7 @@ impl Upload {
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
         let cut = self.cut()?;
-        self.filling.push(data, room, cut).await;
+        self.filling.push(data, room, cut).await?;
         while self.exceeds_one_put() && self.filling.len() >= self.next_size()? {
             let size = self.next_size()?;
             self.start_part(size).await?;

@@ -5,6 +5,7 @@ mod pool;
 
 use std::collections::BTreeMap;
 
+pub use crate::store::MemorySettings;
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Tenant};
 

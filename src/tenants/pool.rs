@@ -8,7 +8,7 @@ use std::{
 use super::TenantSettings;
 use crate::{
     auth::CallerSettings,
-    store::{Error, ErrorKind, MemoryBudget, S3Store, StoreSettings, TenantBudget},
+    store::{Error, ErrorKind, MemoryBudget, MemorySettings, S3Store, StoreSettings, TenantBudget},
     telemetry::{Metrics, Tasks},
 };
 
@@ -37,13 +37,18 @@ struct Builder {
 }
 
 impl Pool {
-    /// A pool of these tenants, which share `memory` bytes for objects' bytes that wait. No store is built and nothing is
+    /// A pool of these tenants, which share one memory budget. No store is built and nothing is
     /// connected yet, so that thousands of tenants cost nothing until they are used, and one that is set wrong does not
     /// keep the others from serving.
-    pub fn new(tenants: Vec<TenantSettings>, memory: u64, metrics: &Metrics, tasks: &Tasks) -> Self {
+    pub fn new(
+        tenants: Vec<TenantSettings>,
+        memory: MemorySettings,
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Self {
         let budget = MemoryBudget::new(memory, metrics.clone());
         // One tenant's callers that stop in the middle of their uploads must not keep all others waiting.
-        let share = (tenants.len() > 1).then_some(memory / 2);
+        let share = (tenants.len() > 1).then_some(memory.budget / 2);
         let tenants = tenants.into_iter().map(|settings| {
             let budget = budget.share(settings.max_buffered.or(share));
             let builder = Builder { metrics: metrics.clone(), tasks: tasks.clone(), budget };

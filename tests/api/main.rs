@@ -23,7 +23,7 @@ use longshore::{
     s3::{BucketSettings, ServerSideEncryption},
     store::{ChecksumAlgorithm, StoreSettings},
     telemetry::{Metrics, Tasks},
-    tenants::{Pool, Tenant, TenantSettings},
+    tenants::{MemorySettings, Pool, Tenant, TenantSettings},
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -70,7 +70,7 @@ fn pool() -> Pool {
     ];
     let acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
     let zeta = tenant("zeta", vec![caller("both", &[Access::Read], None)], &["default"]);
-    Pool::new(vec![zeta, acme], 1 << 28, &Metrics::default(), &Tasks::default())
+    Pool::new(vec![zeta, acme], MemorySettings::default(), &Metrics::default(), &Tasks::default())
 }
 
 fn routes(auth: AuthMode) -> Routes {

@@ -9,7 +9,7 @@ use longshore::{
     auth::AuthMode,
     pb::{self, object_service_client::ObjectServiceClient},
     telemetry::{Metrics, Tasks},
-    tenants::{Pool, TenantSettings},
+    tenants::{MemorySettings, Pool, TenantSettings},
 };
 use tokio::{task::spawn_blocking, time};
 use tonic::{Request, service::Routes};
@@ -29,7 +29,7 @@ const PROVEN: usize = 2 * MIB;
 /// The services without a server, which would have threads whose clocks nobody stops.
 fn services(s3: &Scripted) -> ObjectServiceClient<Routes> {
     let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), s3.settings())]));
-    let pool = Pool::new(vec![tenant], 1 << 28, &Metrics::default(), &Tasks::default());
+    let pool = Pool::new(vec![tenant], MemorySettings::default(), &Metrics::default(), &Tasks::default());
     let limits = Limits { max_message_bytes: 4 * MIB };
     let services = Services::new(pool, AuthMode::None, limits, UploadSettings::default(), Metrics::default());
     ObjectServiceClient::new(services.routes())

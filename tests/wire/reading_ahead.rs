@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use longshore::{
     s3::ErrorKind,
-    store::{MemoryBudget, ReadOptions, StoreSettings},
+    store::{MemoryBudget, MemorySettings, ReadOptions, StoreSettings},
     telemetry::Metrics,
 };
 
@@ -43,7 +43,9 @@ fn settings(server: &Scripted, max_concurrency: usize) -> StoreSettings {
 
 /// What a read gives, and the ranges that were asked for after its first request.
 async fn read(server: &Scripted, max_concurrency: usize, budget: u64) -> (Vec<u8>, Vec<(usize, usize)>) {
-    let budget = MemoryBudget::new(budget, Metrics::default()).share(None);
+    let budget =
+        MemoryBudget::new(MemorySettings { budget, ..MemorySettings::default() }, Metrics::default())
+            .share(None);
     let store = sharing(settings(server, max_concurrency), budget);
     let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
     let mut data = Vec::new();

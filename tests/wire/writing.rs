@@ -2,8 +2,8 @@ use bytes::Bytes;
 use longshore::{
     s3::{ChecksumAlgorithm, ErrorKind},
     store::{
-        CopyIfNotExists, CopyOptions, MemoryBudget, S3Store, UploadClaim, UploadOptions, Uploaded, WriteMode,
-        WriteOptions,
+        CopyIfNotExists, CopyOptions, MemoryBudget, MemorySettings, S3Store, UploadClaim, UploadOptions,
+        Uploaded, WriteMode, WriteOptions,
     },
     telemetry::Metrics,
 };
@@ -337,7 +337,10 @@ async fn uploads_that_need_more_memory_than_there_is_wait_for_each_other_and_all
     let server = multipart(|_, _| reply(200, &[], COMPLETED)).await;
     let metrics = Metrics::default();
     // Room for two parts, and for three of the eight uploads to fill one at a time.
-    let budget = MemoryBudget::new(11 * MIB as u64, metrics.clone());
+    let budget = MemoryBudget::new(
+        MemorySettings { budget: 11 * MIB as u64, ..MemorySettings::default() },
+        metrics.clone(),
+    );
     let mut settings = server.settings();
     (settings.transfer.part_size, settings.transfer.multipart_threshold) = (5 << 20, 0);
     let store = sharing(settings, budget.share(None));

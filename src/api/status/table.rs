@@ -40,6 +40,7 @@ pub(crate) fn verdict(kind: ErrorKind) -> (Code, ErrorReason, Side) {
         Kind::ChecksumMismatch => (Code::DataLoss, Reason::ChecksumMismatch, Caller),
         Kind::WriteUnclear => (Code::Aborted, Reason::WriteUnclear, Caller),
         Kind::RenameSourceRemains => (Code::Aborted, Reason::RenameSourceRemains, Caller),
+        Kind::UploadIdle => (Code::Aborted, Reason::UploadIdle, Caller),
         Kind::BucketNotFound => (Code::FailedPrecondition, Reason::BucketNotFound, Operator),
         Kind::WrongRegion => (Code::FailedPrecondition, Reason::WrongRegion, Operator),
         Kind::AccessDenied => (Code::PermissionDenied, Reason::AccessDenied, Operator),
@@ -56,6 +57,7 @@ pub(crate) fn verdict(kind: ErrorKind) -> (Code, ErrorReason, Side) {
         Kind::ConnectionFailed => (Code::Unavailable, Reason::ConnectionFailed, Backend),
         Kind::ConnectionLost => (Code::Unavailable, Reason::ConnectionLost, Backend),
         Kind::BackendProtocol => (Code::Unavailable, Reason::BackendProtocol, Backend),
+        Kind::MemoryExhausted => (Code::ResourceExhausted, Reason::MemoryExhausted, Side::Longshore),
         Kind::Internal => (Code::Internal, Reason::Internal, Side::Longshore),
     }
 }
@@ -82,6 +84,7 @@ mod tests {
         ErrorKind::ChecksumMismatch,
         ErrorKind::WriteUnclear,
         ErrorKind::RenameSourceRemains,
+        ErrorKind::UploadIdle,
         ErrorKind::BucketNotFound,
         ErrorKind::WrongRegion,
         ErrorKind::AccessDenied,
@@ -98,6 +101,7 @@ mod tests {
         ErrorKind::ConnectionFailed,
         ErrorKind::ConnectionLost,
         ErrorKind::BackendProtocol,
+        ErrorKind::MemoryExhausted,
         ErrorKind::Internal,
     ];
 

@@ -1,8 +1,12 @@
 //! `LONGSHORE_*`.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use crate::{auth::AuthMode, telemetry::LogFormat};
+use crate::{
+    auth::AuthMode,
+    server::{ConnectionSettings, MemorySettings},
+    telemetry::LogFormat,
+};
 
 use super::*;
 
@@ -15,7 +19,8 @@ fn the_environment_has_its_defaults() {
         ("127.0.0.1:50051".into(), "127.0.0.1:9090".into())
     );
     assert_eq!((server.auth, server.reflection, server.tls), (AuthMode::Required, true, None));
-    assert_eq!((server.max_message_bytes, server.max_concurrent_streams), (4 << 20, 100));
+    assert_eq!((server.max_message_bytes, server.connections.max_concurrent_streams), (4 << 20, 1_000));
+    assert_eq!((server.connections, server.memory), Default::default());
     assert_eq!((server.shutdown_delay.as_secs(), server.shutdown_grace.as_secs()), (0, 30));
     assert_eq!((log.filter.as_str(), log.format), ("info", None));
 
@@ -26,6 +31,17 @@ fn the_environment_has_its_defaults() {
         ("LONGSHORE_REFLECTION", "false"),
         ("LONGSHORE_MAX_MESSAGE_BYTES", "16MiB"),
         ("LONGSHORE_MAX_CONCURRENT_STREAMS", "7"),
+        ("LONGSHORE_MAX_CONNECTIONS", "9"),
+        ("LONGSHORE_MAX_CONNECTION_AGE", "unlimited"),
+        ("LONGSHORE_MAX_CONNECTION_AGE_GRACE", "8s"),
+        ("LONGSHORE_MAX_CONNECTION_IDLE", "3m"),
+        ("LONGSHORE_KEEPALIVE_INTERVAL", "11s"),
+        ("LONGSHORE_KEEPALIVE_TIMEOUT", "12s"),
+        ("LONGSHORE_HANDSHAKE_TIMEOUT", "1300ms"),
+        ("LONGSHORE_MESSAGE_TIMEOUT", "5s"),
+        ("LONGSHORE_MEMORY_BUDGET", "16MiB"),
+        ("LONGSHORE_MEMORY_WAIT", "10m"),
+        ("LONGSHORE_UPLOAD_IDLE_TIMEOUT", "14s"),
         ("LONGSHORE_SHUTDOWN_DELAY", "5s"),
         ("LONGSHORE_SHUTDOWN_GRACE", "1m"),
         ("LONGSHORE_LOG", "longshore=debug,info"),
@@ -36,7 +52,24 @@ fn the_environment_has_its_defaults() {
     ];
     let Settings { server, log } = load_text(&text, &variables).unwrap().settings;
     assert_eq!((server.auth, server.reflection), (AuthMode::None, false));
-    assert_eq!((server.max_message_bytes, server.max_concurrent_streams), (16 << 20, 7));
+    assert_eq!((server.max_message_bytes, server.message_timeout), (16 << 20, Duration::from_secs(5)));
+    let connections = ConnectionSettings {
+        max_connections: Some(9),
+        max_concurrent_streams: 7,
+        max_age: None,
+        max_age_grace: Some(Duration::from_secs(8)),
+        max_idle: Some(Duration::from_mins(3)),
+        keepalive_interval: Duration::from_secs(11),
+        keepalive_timeout: Duration::from_secs(12),
+        handshake_timeout: Duration::from_millis(1300),
+    };
+    assert_eq!(server.connections, connections);
+    let memory = MemorySettings {
+        budget: 16 << 20,
+        wait: Duration::from_mins(10),
+        idle_timeout: Duration::from_secs(14),
+    };
+    assert_eq!(server.memory, memory);
     assert_eq!((server.shutdown_delay.as_secs(), server.shutdown_grace.as_secs()), (5, 60));
     assert_eq!((log.filter.as_str(), log.format), ("longshore=debug,info", Some(LogFormat::Json)));
 }
@@ -50,6 +83,10 @@ fn every_problem_of_the_environment_is_found() {
         ("LONGSHORE_REFLECTION", "perhaps"),
         ("LONGSHORE_MAX_MESSAGE_BYTES", "1KiB"),
         ("LONGSHORE_MAX_CONCURRENT_STREAMS", "0"),
+        ("LONGSHORE_MAX_CONNECTION_AGE", "0s"),
+        ("LONGSHORE_MAX_CONNECTION_IDLE", "60"),
+        ("LONGSHORE_MAX_CONNECTION_AGE_GRACE", "never"),
+        ("LONGSHORE_MESSAGE_TIMEOUT", "0s"),
         ("LONGSHORE_SHUTDOWN_DELAY", "5"),
         ("LONGSHORE_SHUTDOWN_GRACE", "soon"),
         ("LONGSHORE_TLS_CERT", "/nowhere/cert.pem"),
@@ -76,7 +113,11 @@ fn every_problem_of_the_environment_is_found() {
             "LONGSHORE_AUTH: none would let anyone who reaches 0.0.0.0:9090 do anything: use required, listen on a loopback address, or set LONGSHORE_ALLOW_INSECURE=true",
             "LONGSHORE_REFLECTION: is `perhaps`, should be true or false",
             "LONGSHORE_MAX_MESSAGE_BYTES: is 1024 bytes, should be from 64.0 KiB to 1.0 GiB",
+            "LONGSHORE_MESSAGE_TIMEOUT: is zero, should be a length of time such as 5s, 500ms or 1m 30s",
             "LONGSHORE_MAX_CONCURRENT_STREAMS: is 0, should be a whole number from 1 to 1000000",
+            "LONGSHORE_MAX_CONNECTION_AGE: is zero, should be a length of time such as 5s, 500ms or 1m 30s, or unlimited",
+            "LONGSHORE_MAX_CONNECTION_AGE_GRACE: is `never`, should be a length of time such as 5s, 500ms or 1m 30s, or unlimited",
+            "LONGSHORE_MAX_CONNECTION_IDLE: is a number without a unit: give a unit, such as 5s",
             "LONGSHORE_SHUTDOWN_DELAY: is a number without a unit: give a unit, such as 5s",
             "LONGSHORE_SHUTDOWN_GRACE: is `soon`, should be a length of time such as 5s, 500ms or 1m 30s",
             "LONGSHORE_LOG: the log filter \"longshore=loud\" cannot be read: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
