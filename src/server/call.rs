@@ -11,12 +11,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use tonic::{Code, transport::server::TcpConnectInfo};
+use tonic::Code;
 use tower::{Layer, Service};
 use tracing::Span;
 
 use super::{
     access::{Record, RunningCalls, code},
+    connection::Peer,
     methods::Methods,
 };
 use crate::{api::CallContext, telemetry::Metrics};
@@ -76,7 +77,7 @@ where
         let facts = Arc::default();
         let context =
             CallContext { request_id: Arc::clone(&request_id), deadline: None, facts: Arc::clone(&facts) };
-        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         request.extensions_mut().insert(context);
         let record =
             Record::begin(method, Arc::clone(&request_id), peer, facts, &layer.metrics, &layer.running);

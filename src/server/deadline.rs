@@ -1,18 +1,13 @@
 //! The caller's deadline over the whole call, and the end of all calls at shutdown.
 //!
-//! tonic's own timer ends a call as CANCELLED, and only up to the response's headers. This layer stands
-//! inside of it, so both see the same `grpc-timeout`; why ours is always first is told at
-//! [`Bounds::poll_over`].
-//!
-//! A caller that has stopped reading is not asked for by HTTP/2's flow control, and then its body is not
-//! polled and its deadline not looked at: such a call ends when the caller resets it, which clients do at
-//! their own deadline, or when keepalive finds that the caller is gone.
+//! While the caller does not read, flow control keeps the response's body from being polled. The connection then watches
+//! the same bounds ([`Stalled`]), and polls the body once they are reached.
 
 use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,7 +20,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::api::{CallContext, status};
+use super::connection::{Stalled, StalledEnd};
+use crate::{
+    api::{CallContext, status},
+    tenants::MemoryBudget,
+};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
@@ -34,13 +33,15 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(super) struct DeadlineLayer {
     /// Ends every call as UNAVAILABLE, when cancelled.
     pub(super) cut: CancellationToken,
+    /// Ends reads whose callers have taken nothing for so long, while others wait for this memory.
+    pub(super) idle: Option<(MemoryBudget, Duration)>,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = DeadlineService<S>;
 
     fn layer(&self, inner: S) -> DeadlineService<S> {
-        DeadlineService { inner, cut: self.cut.clone() }
+        DeadlineService { inner, layer: self.clone() }
     }
 }
 
@@ -48,7 +49,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Debug, Clone)]
 pub(super) struct DeadlineService<S> {
     inner: S,
-    cut: CancellationToken,
+    layer: DeadlineLayer,
 }
 
 impl<S, Q, B> Service<Request<Q>> for DeadlineService<S>
@@ -81,10 +82,12 @@ where
         }
         let bounds = Bounds {
             deadline: deadline.map(|at| (at, Box::pin(sleep_until(at)))),
-            cut: Err(self.cut.clone()),
+            cut: Err(self.layer.cut.clone()),
+            stalled: Arc::default(),
             request_id,
         };
-        DeadlineFuture { state: State::Running { inner: self.inner.call(request), bounds } }
+        let idle = self.layer.idle.clone();
+        DeadlineFuture { state: State::Running { inner: self.inner.call(request), bounds }, idle }
     }
 }
 
@@ -117,6 +120,8 @@ struct Bounds {
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Waited for only once the call has to wait itself: most small calls' bodies never do.
     cut: Result<Pin<Box<WaitForCancellationFutureOwned>>, CancellationToken>,
+    /// Set by the connection where the caller does not read.
+    stalled: Arc<OnceLock<StalledEnd>>,
     request_id: Arc<str>,
 }
 
@@ -124,13 +129,27 @@ impl Bounds {
     /// The status of a call whose time is over already. Cheap: for bodies that are never pending, which
     /// would otherwise never come to a timer.
     fn over(&self) -> Option<Status> {
+        match self.stalled.get() {
+            None => {}
+            Some(StalledEnd::Deadline) => return Some(status::deadline_exceeded(&self.request_id)),
+            Some(StalledEnd::Cut) => return Some(status::shutting_down(&self.request_id)),
+            Some(StalledEnd::Idle) => return Some(status::read_idle(&self.request_id)),
+        }
         let (deadline, _) = self.deadline.as_ref()?;
         (Instant::now() >= *deadline).then(|| status::deadline_exceeded(&self.request_id))
     }
 
-    /// For a call that waits. tonic's timer has the same length but begins later, so whenever tonic's has
-    /// run out our deadline is in the past: [`Self::over`] sees that even where our own timer's turn comes
-    /// after.
+    /// The same bounds, for while the caller does not read.
+    fn stalled(&self, idle: Option<(MemoryBudget, Duration)>) -> Stalled {
+        Stalled {
+            deadline: self.deadline.as_ref().map(|(at, _)| *at),
+            cut: self.cut.as_ref().err().cloned().unwrap_or_default(),
+            idle,
+            end: Arc::clone(&self.stalled),
+        }
+    }
+
+    /// For a call that waits.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if let Some(status) = self.over() {
             return Poll::Ready(status);
@@ -154,6 +173,7 @@ impl Bounds {
 #[derive(Debug)]
 pub(super) struct DeadlineFuture<F> {
     state: State<F>,
+    idle: Option<(MemoryBudget, Duration)>,
 }
 
 #[derive(Debug)]
@@ -164,7 +184,7 @@ enum State<F> {
 
 impl<F> DeadlineFuture<F> {
     fn refused(status: Status) -> Self {
-        Self { state: State::Refused(Some(Box::new(status))) }
+        Self { state: State::Refused(Some(Box::new(status))), idle: None }
     }
 }
 
@@ -190,9 +210,10 @@ where
 }
 
 impl<F> DeadlineFuture<F> {
-    fn bound<B>(&mut self, response: Response<B>) -> Response<DeadlineBody<B>> {
+    fn bound<B>(&mut self, mut response: Response<B>) -> Response<DeadlineBody<B>> {
         match std::mem::replace(&mut self.state, State::Refused(None)) {
             State::Running { bounds, .. } => {
+                response.extensions_mut().insert(bounds.stalled(self.idle.take()));
                 response.map(|inner| DeadlineBody { running: Some((inner, bounds)) })
             }
             State::Refused(_) => response.map(|_| DeadlineBody::default()),

@@ -1,10 +1,5 @@
 //! Whether this server wants calls: by gRPC on both listeners, by HTTP for the kubelet on the plain one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use axum::{
     Router,
     extract::State,
@@ -12,60 +7,139 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tonic::server::NamedService;
-use tonic_health::{
-    ServingStatus,
-    pb::health_server::HealthServer,
-    server::{HealthReporter, HealthService},
+use futures::{Stream, stream, stream::BoxStream};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, server::NamedService};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{self, HealthServer},
 };
 
+use super::pulse::Pulse;
 use crate::telemetry::Metrics;
 
 /// One state for everyone who asks. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Health {
-    reporter: HealthReporter,
+    phase: watch::Sender<Phase>,
+    /// What is reported beside the whole server (`""`).
     services: &'static [&'static str],
-    serving: Arc<AtomicBool>,
+    pulse: Pulse,
+}
+
+/// How far the server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    NotServing,
+    /// Not serving, and no watch may hold up the shutdown any longer.
+    Ending,
 }
 
 impl Health {
-    /// Not serving yet; `services` are reported beside the whole server (`""`).
-    pub(super) async fn new(services: &'static [&'static str]) -> Self {
-        let health = Self { reporter: HealthReporter::new(), services, serving: Arc::default() };
-        // tonic-health begins with "" as SERVING.
-        health.set(false).await;
-        health
+    /// Not serving yet; `services` are reported beside the whole server, and `pulse` says whether it is alive.
+    pub(super) fn new(services: &'static [&'static str], pulse: Pulse) -> Self {
+        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse }
     }
 
-    /// Says so to everyone who asks and to everyone who watches.
-    pub(super) async fn set(&self, serving: bool) {
-        self.serving.store(serving, Ordering::Relaxed);
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in [""].iter().chain(self.services) {
-            self.reporter.set_service_status(service, status).await;
-        }
+    /// Tells everyone who asks and everyone who watches.
+    pub(super) fn set(&self, serving: bool) {
+        self.phase.send_replace(if serving { Phase::Serving } else { Phase::NotServing });
+    }
+
+    /// Ends every watch once it has said NOT_SERVING.
+    pub(super) fn end(&self) {
+        self.phase.send_replace(Phase::Ending);
     }
 
     /// `grpc.health.v1.Health`; each is a view of the same state.
-    pub(super) fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    pub(super) fn service(&self) -> HealthServer<Self> {
+        HealthServer::new(self.clone())
     }
 
     /// What the health listener serves, over HTTP/1.1 and over HTTP/2 without TLS. It is a listener of its
     /// own because probes and Prometheus have no client certificate and no token.
     pub(super) fn router(&self, metrics: Metrics) -> Router {
-        let grpc = format!("/{}/{{*method}}", <HealthServer<HealthService> as NamedService>::NAME);
+        let grpc = format!("/{}/{{*method}}", <HealthServer<Self> as NamedService>::NAME);
         Router::new()
-            .route("/livez", get(async || "ok\n"))
+            .route("/livez", get(alive).with_state(self.clone()))
             .route("/readyz", get(ready).with_state(self.clone()))
             .route("/metrics", get(render).with_state(metrics))
             .route_service(&grpc, self.service())
     }
+
+    fn is_serving(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
+
+    fn knows(&self, service: &str) -> bool {
+        service.is_empty() || self.services.contains(&service)
+    }
+
+    /// The status of a service that there may be, each time that it changes.
+    fn changes(&self, known: bool) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + use<> {
+        let phases = self.phase.subscribe();
+        stream::unfold((phases, None), move |(mut phases, told)| async move {
+            loop {
+                let phase = *phases.borrow_and_update();
+                let status = if known { phase.status() } else { ServingStatus::ServiceUnknown };
+                if told != Some(status) {
+                    return Some((Ok(response(status)), (phases, Some(status))));
+                }
+                if phase == Phase::Ending || phases.changed().await.is_err() {
+                    return None;
+                }
+            }
+        })
+    }
+}
+
+impl Phase {
+    fn status(self) -> ServingStatus {
+        if self == Self::Serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+    }
+}
+
+/// <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>
+#[tonic::async_trait]
+impl health_server::Health for Health {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        if !self.knows(&request.get_ref().service) {
+            return Err(Status::not_found("the server has no such service"));
+        }
+        Ok(Response::new(response(self.phase.borrow().status())))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let known = self.knows(&request.get_ref().service);
+        Ok(Response::new(Box::pin(self.changes(known))))
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+async fn alive(State(health): State<Health>) -> (StatusCode, String) {
+    match health.pulse.stuck() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(thread) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("the worker thread {thread} does not run\n"))
+        }
+    }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.serving.load(Ordering::Relaxed) {
+    if health.is_serving() {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
@@ -78,14 +152,15 @@ async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::Request};
+    use axum::body::Body;
+    use futures::{FutureExt as _, StreamExt as _};
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
     use super::*;
 
     async fn answer(health: &Health, path: &str) -> (StatusCode, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = http::Request::get(path).body(Body::empty()).unwrap();
         let response = health.router(Metrics::default()).oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -94,22 +169,46 @@ mod tests {
 
     #[tokio::test]
     async fn alive_always_and_ready_only_while_serving() {
-        let health = Health::new(&["a.Service"]).await;
+        let health = Health::new(&["a.Service"], Pulse::new(1));
         assert_eq!(answer(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(answer(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
-        health.set(true).await;
+        health.set(true);
         assert_eq!(answer(&health, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
-        health.set(false).await;
+        health.set(false);
         assert_eq!(answer(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(answer(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test]
     async fn metrics_are_text_and_other_paths_are_not_found() {
-        let health = Health::new(&[]).await;
+        let health = Health::new(&[], Pulse::new(1));
         let (status, text) = answer(&health, "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("target_info{"), "{text}");
         assert_eq!(answer(&health, "/other").await.0, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn watches_end_after_they_have_said_not_serving() {
+        let health = Health::new(&["a.Service"], Pulse::new(1));
+        health.set(true);
+        let watch = |service: &str| {
+            let request = Request::new(HealthCheckRequest { service: service.to_owned() });
+            health_server::Health::watch(&health, request)
+        };
+        let told = |responses: Vec<Result<HealthCheckResponse, Status>>| {
+            responses.into_iter().map(|response| response.unwrap().status()).collect::<Vec<_>>()
+        };
+        let mut known = watch("a.Service").await.unwrap().into_inner();
+        let unknown = watch("other").await.unwrap().into_inner();
+        assert_eq!(known.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
+        health.set(false);
+        assert_eq!(known.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        assert!(known.next().now_or_never().is_none(), "calls are still taken");
+        health.end();
+        assert_eq!(told(known.collect().await), []);
+        assert_eq!(told(unknown.collect().await), [ServingStatus::ServiceUnknown]);
+        let late = watch("").await.unwrap().into_inner();
+        assert_eq!(told(late.collect().await), [ServingStatus::NotServing]);
     }
 }

@@ -1,54 +1,48 @@
-//! What stands around every gRPC call, and tonic's own settings beside it.
+//! What stands around every gRPC call.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::Router};
-use tower::layer::util::{Identity, Stack};
+use tonic::service::Routes;
+use tower::Layer as _;
 
 use super::{
-    ServerSettings, access::RunningCalls, call::CallLayer, complete_errors::CompleteErrorsLayer,
-    deadline::DeadlineLayer, methods::Methods,
+    access::RunningCalls,
+    call::{CallLayer, CallService},
+    complete_errors::{CompleteErrors, CompleteErrorsLayer},
+    deadline::{DeadlineLayer, DeadlineService},
+    methods::Methods,
 };
-use crate::telemetry::Metrics;
+use crate::{telemetry::Metrics, tenants::MemoryBudget};
 
-/// As the gRPC documents say of metadata; a larger header list is answered with HTTP 431.
-const LARGEST_METADATA: u32 = 16 * 1024;
+/// The services with our layers around them.
+pub(super) type Served = CallService<DeadlineService<CompleteErrors<Routes>>>;
 
-/// At 16 KiB, HTTP/2's default, uploads cost up to half as much again; above 256 KiB nothing is gained.
-const LARGEST_FRAME: u32 = 256 * 1024;
+/// What the layers need.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) running: &'a RunningCalls,
+    /// Ends every call, when cancelled.
+    pub(super) cut: &'a CancellationToken,
+    /// Idle reads are in the way of others where this is contended.
+    pub(super) memory: MemoryBudget,
+    /// For how long they may be.
+    pub(super) idle_timeout: Duration,
+}
 
-/// A caller that vanished without a word is noticed after at most the sum of both.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Our layers; the last is the outermost.
-type Layers = Stack<CompleteErrorsLayer, Stack<DeadlineLayer, Stack<CallLayer, Identity>>>;
-
-/// A tonic server with our layers.
-pub(super) type Builder = Server<Layers>;
-
-/// A tonic server with our layers around the services.
-pub(super) type Served = Router<Layers>;
-
-/// tonic's server as we set it up; the first layer is the outermost.
-pub(super) fn builder(
-    settings: &ServerSettings,
-    metrics: &Metrics,
-    running: &RunningCalls,
-    cut: &CancellationToken,
-) -> Builder {
-    Server::builder()
-        .http2_max_header_list_size(LARGEST_METADATA)
-        .max_frame_size(LARGEST_FRAME)
-        .max_concurrent_streams(settings.connections.max_concurrent_streams)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        // Outermost: whatever the layers below answer has a request id, and is counted and logged.
-        .layer(CallLayer { methods: Methods::served(), metrics: metrics.clone(), running: running.clone() })
-        // Around everything that takes time, and inside of what counts: an expired call is told of as such.
-        .layer(DeadlineLayer { cut: cut.clone() })
+impl Around<'_> {
+    /// Puts the layers around `routes`.
+    pub(super) fn layered(self, routes: Routes) -> Served {
+        let Self { metrics, running, cut, memory, idle_timeout } = self;
         // Innermost: what tonic itself answers comes from the routes; the layers above make their own
         // statuses whole.
-        .layer(CompleteErrorsLayer)
+        let service = CompleteErrorsLayer.layer(routes.prepare());
+        // Around everything that takes time, and inside of what counts: an expired call is logged as such.
+        let idle = Some((memory, idle_timeout));
+        let service = DeadlineLayer { cut: cut.clone(), idle }.layer(service);
+        // Outermost: whatever the layers below answer has a request id, and is counted and logged.
+        let (metrics, running) = (metrics.clone(), running.clone());
+        CallLayer { methods: Methods::served(), metrics, running }.layer(service)
+    }
 }

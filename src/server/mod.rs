@@ -4,13 +4,17 @@ mod access;
 mod call;
 mod coalesce;
 mod complete_errors;
+mod connection;
+mod crowd;
 mod deadline;
 mod error;
 mod health;
 mod layers;
 mod listeners;
 mod methods;
+mod plain_listener;
 mod prefetch;
+mod pulse;
 mod reflection;
 mod shutdown;
 mod tls;
@@ -19,19 +23,22 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::ServerTlsConfig};
+use tonic::service::Routes;
 
 use self::{
     access::RunningCalls,
+    connection::{Connections, Unread},
+    crowd::Crowd,
     health::Health,
-    layers::Served,
+    layers::Around,
     listeners::Listener,
+    pulse::Pulse,
     shutdown::{Serving, Stages},
-    workers::Workers,
+    workers::{Shared, Workers},
 };
 use crate::{
     api::{self, Services},
@@ -147,12 +154,13 @@ pub struct TlsFiles {
 #[derive(Debug)]
 pub struct Server {
     settings: ServerSettings,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     grpc: Listener,
     plain: Listener,
     routes: Routes,
     pool: Pool,
     health: Health,
+    pulse: Pulse,
     metrics: Metrics,
     tasks: Tasks,
 }
@@ -164,7 +172,8 @@ impl Server {
         let grpc = listeners::bind(settings.listen_addr).await?;
         let plain = listeners::bind(settings.health_addr).await?;
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
-        let health = Health::new(api::SERVICE_NAMES).await;
+        let pulse = Pulse::new(workers::threads());
+        let health = Health::new(api::SERVICE_NAMES, pulse.clone());
         let tenants = std::mem::take(&mut settings.tenants);
         if settings.uploads.keys.is_none() {
             tracing::warn!(
@@ -176,7 +185,7 @@ impl Server {
         let services =
             Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
         let routes = routes(services.routes(), &health, settings.reflection)?;
-        Ok(Self { settings, tls, grpc, plain, routes, pool, health, metrics, tasks })
+        Ok(Self { settings, tls, grpc, plain, routes, pool, health, pulse, metrics, tasks })
     }
 
     /// Where gRPC is served: the port that was found, if the settings left it open.
@@ -198,17 +207,6 @@ impl Server {
     /// after `shutdown_delay`, those under way are cut after `shutdown_grace`, and background tasks get a
     /// few seconds. Dropping the future closes every connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let (delay, grace) = Stages::bounds(&self.settings);
-        let stages = Stages {
-            delay,
-            grace,
-            health: self.health.clone(),
-            running: RunningCalls::default(),
-            tasks: self.tasks.clone(),
-            stop: CancellationToken::new(),
-            cut_calls: CancellationToken::new(),
-            cut_connections: [self.grpc.cut(), self.plain.cut()],
-        };
         tracing::info!(
             grpc = %self.listen_addr(),
             health = %self.health_addr(),
@@ -216,14 +214,38 @@ impl Server {
             auth = ?self.settings.auth,
             "serving"
         );
-        // Ends with this future.
+        let stages = Stages {
+            delay: self.settings.shutdown_delay,
+            grace: self.settings.shutdown_grace,
+            health: self.health.clone(),
+            running: RunningCalls::default(),
+            tasks: self.tasks.clone(),
+            stop: CancellationToken::new(),
+            cut_calls: CancellationToken::new(),
+            cut_connections: CancellationToken::new(),
+        };
+        let around = Around {
+            metrics: &self.metrics,
+            running: &stages.running,
+            cut: &stages.cut_calls,
+            memory: self.pool.memory().clone(),
+            idle_timeout: self.settings.memory.idle_timeout,
+        };
+        let connections = Connections {
+            service: around.layered(self.routes),
+            settings: self.settings.connections.clone(),
+            tls: self.tls,
+            unread: Unread::new(self.settings.memory.budget, &self.metrics),
+            crowd: Crowd::new(self.settings.connections.max_connections),
+            stop: stages.stop.clone(),
+        };
+        let (metrics, cut) = (self.metrics.clone(), stages.cut_connections.clone());
+        let workers = Workers::start(&Shared { connections, metrics, pulse: self.pulse, cut })
+            .map_err(|error| ServerError::Stopped { listener: "gRPC", reason: error.to_string() })?;
+        // Both end with this future.
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
-        let plain = serve_plain(self.plain, &self.health, self.metrics.clone());
-        let builder = layers::builder(&self.settings, &self.metrics, &stages.running, &stages.cut_calls);
-        let served = served(builder, self.tls, self.routes)?;
-        let workers = Workers::start(&served, &stages.stop, &self.grpc.cut())
-            .map_err(|error| stopped(error.to_string()))?;
+        let plain = serve_plain(self.plain, &self.health, self.metrics);
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();
         grpc.spawn(async { ("gRPC", serving.await) });
@@ -239,31 +261,11 @@ fn routes(ours: Routes, health: &Health, reflection: bool) -> Result<Routes, Ser
     if reflection { reflection::add_to(routes) } else { Ok(routes) }
 }
 
-/// What the threads serve, without the connections.
-fn served(
-    builder: layers::Builder,
-    tls: Option<ServerTlsConfig>,
-    routes: Routes,
-) -> Result<Served, ServerError> {
-    let builder = match tls {
-        Some(tls) => builder.tls_config(tls).map_err(|error| stopped(error::root_cause(&error))),
-        None => Ok(builder),
-    };
-    Ok(builder?.add_routes(routes))
-}
-
-fn stopped(reason: String) -> ServerError {
-    ServerError::Stopped { listener: "gRPC", reason }
-}
-
 /// Health and metrics are served for as long as the process drains: probes must see NOT_SERVING, and not
 /// a closed port.
 fn serve_plain(listener: Listener, health: &Health, metrics: Metrics) -> Serving {
     let router = health.router(metrics);
     let mut serving = JoinSet::new();
-    serving.spawn(async move {
-        let served = axum::serve(listener, router).await;
-        ("health", served.map_err(|error| error.to_string()))
-    });
+    serving.spawn(async move { match plain_listener::serve(listener, router).await {} });
     serving
 }

@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{ServerError, ServerSettings, access::RunningCalls, health::Health};
+use super::{ServerError, access::RunningCalls, health::Health};
 use crate::telemetry::Tasks;
 
 /// How long calls that were cut may take to send their status.
@@ -30,14 +30,10 @@ pub(super) struct Stages {
     /// Ends the calls that are left as UNAVAILABLE.
     pub(super) cut_calls: CancellationToken,
     /// Closes the connections that are left.
-    pub(super) cut_connections: [CancellationToken; 2],
+    pub(super) cut_connections: CancellationToken,
 }
 
 impl Stages {
-    pub(super) fn bounds(settings: &ServerSettings) -> (Duration, Duration) {
-        (settings.shutdown_delay, settings.shutdown_grace)
-    }
-
     /// Serves until `shutdown`, then drains. A listener that ends before is an error.
     pub(super) async fn run(
         self,
@@ -46,8 +42,8 @@ impl Stages {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         // Also when this future is dropped half-way, nothing that it started goes on.
-        let _cut = self.cut_connections.clone().map(CancellationToken::drop_guard);
-        self.health.set(true).await;
+        let _cut = self.cut_connections.clone().drop_guard();
+        self.health.set(true);
         tokio::select! {
             () = shutdown => {}
             Err(error) = ended(&mut grpc) => return Err(error),
@@ -62,7 +58,7 @@ impl Stages {
 
     /// Load balancers and watchers learn it first; calls are taken until they have.
     async fn withdraw(&self) {
-        self.health.set(false).await;
+        self.health.set(false);
         tracing::info!(delay = ?self.delay, "shutting down: health says NOT_SERVING");
         tokio::time::sleep(self.delay).await;
     }
@@ -70,18 +66,16 @@ impl Stages {
     async fn drain(&self, grpc: &mut Serving) {
         tracing::info!(calls = self.running.count(), grace = ?self.grace, "shutting down: no new calls");
         self.stop.cancel();
+        self.health.end();
         if timeout(self.grace, grpc.join_next()).await.is_ok() {
             return;
         }
-        // Connections may be left without a call, and calls that only wait, such as Health/Watch.
         tracing::warn!(calls = self.running.count(), "shutting down: cutting the calls that are left");
         self.cut_calls.cancel();
         if timeout(FAREWELL, grpc.join_next()).await.is_ok() {
             return;
         }
-        for connections in &self.cut_connections {
-            connections.cancel();
-        }
+        self.cut_connections.cancel();
         if timeout(FAREWELL, grpc.join_next()).await.is_err() {
             tracing::warn!(calls = self.running.count(), "shutting down: calls do not end");
         }

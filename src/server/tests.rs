@@ -60,7 +60,7 @@ impl Around {
             metrics: self.metrics.clone(),
             running: self.running.clone(),
         };
-        let deadline = DeadlineLayer { cut: self.cut.clone() };
+        let deadline = DeadlineLayer { cut: self.cut.clone(), idle: None };
         calls.layer(deadline.layer(CompleteErrorsLayer.layer(service_fn(answer))))
     }
 }

@@ -1,29 +1,39 @@
 //! TLS with a certificate that stays as long as the process.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc};
 
-use tonic::transport::{Identity, ServerTlsConfig};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+};
 
 use super::{ServerError, TlsFiles, error::root_cause};
 
-/// A peer that does not finish its handshake holds a socket; a healthy one needs far less, also over a
-/// slow link.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The only protocol that is served (RFC 9113, section 3.2).
+const ALPN: &[u8] = b"h2";
 
 /// Reads the files, and sees whether they fit each other.
-pub(super) fn config(files: &TlsFiles) -> Result<ServerTlsConfig, ServerError> {
+pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServerError> {
     install_crypto_provider();
-    let identity = Identity::from_pem(read("certificate", &files.cert)?, read("key", &files.key)?);
-    let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
-    // Only tonic's builder looks into the files. Asked here, a bad pair stops the start and not the run.
-    match tonic::transport::Server::builder().tls_config(config.clone()) {
-        Ok(_) => Ok(config),
-        Err(error) => Err(ServerError::Tls {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-            reason: root_cause(&error),
-        }),
+    let (cert, key) = (read("certificate", &files.cert)?, read("key", &files.key)?);
+    let refused = |reason| ServerError::Tls { cert: files.cert.clone(), key: files.key.clone(), reason };
+    read_pair(&cert, &key).map(Arc::new).map_err(refused)
+}
+
+fn read_pair(cert: &[u8], key: &[u8]) -> Result<ServerConfig, String> {
+    let malformed = |error: pem::Error| format!("not PEM: {error}");
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(malformed)?;
+    if chain.is_empty() {
+        return Err("the certificate's file has no certificate".to_owned());
     }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => "the key's file has no private key".to_owned(),
+        other => malformed(other),
+    })?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let mut config = config.map_err(|error| root_cause(&error))?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
 }
 
 /// rustls does not choose by itself where several providers are compiled in, which a dependency can
@@ -61,7 +71,7 @@ mod tests {
         let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (_folder, files) = files(&one.cert.pem(), &other.signing_key.serialize_pem());
-        let error = config(&files).unwrap_err().to_string();
+        let error = config(&files).err().unwrap().to_string();
         assert!(error.starts_with("cannot serve TLS with the certificate "), "{error}");
     }
 
@@ -69,7 +79,7 @@ mod tests {
     fn a_missing_file_is_named() {
         let (_folder, mut files) = files("", "");
         files.key = "/nonexistent/tls.key".into();
-        let error = config(&files).unwrap_err().to_string();
+        let error = config(&files).err().unwrap().to_string();
         assert_eq!(error, "cannot read the TLS key /nonexistent/tls.key: no such file or directory");
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     convert::Infallible,
     io,
+    net::SocketAddr,
     num::NonZero,
     sync::{
         Arc,
@@ -13,21 +14,23 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, future::try_join_all};
+use futures::future::try_join_all;
 use tokio::{
     net::TcpStream,
     runtime,
     sync::{mpsc, oneshot},
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
 };
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    error::root_cause,
+    connection::{Connections, End},
+    crowd::{Counted, Crowd},
     layers::Served,
-    listeners::{Connection, Listener},
+    listeners::{Buffered, Listener},
+    pulse::Pulse,
 };
+use crate::telemetry::Metrics;
 
 /// How long names that are still looked up may hold up a thread's end.
 const LAST_WORK: Duration = Duration::from_millis(500);
@@ -40,8 +43,10 @@ const LOOKUPS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Workers {
     desks: Vec<Desk>,
-    ended: Vec<oneshot::Receiver<Result<(), String>>>,
+    ended: Vec<oneshot::Receiver<()>>,
     threads: Threads,
+    crowd: Crowd,
+    metrics: Metrics,
 }
 
 /// Keeps the threads, and the background tasks that calls have left there. Dropped, it ends both, and waits until they have:
@@ -63,32 +68,48 @@ struct Desk {
 #[derive(Debug)]
 struct Handed {
     stream: std::net::TcpStream,
+    peer: SocketAddr,
     counted: Counted,
+    _here: Here,
 }
 
 /// One of a thread's connections, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Counted(Arc<AtomicUsize>);
+struct Here(Arc<AtomicUsize>);
+
+/// What the threads share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) connections: Connections<Served>,
+    pub(super) metrics: Metrics,
+    pub(super) pulse: Pulse,
+    /// Closes what is left of the connections.
+    pub(super) cut: CancellationToken,
+}
+
+/// How many threads serve connections: as many as the process may use cores.
+pub(super) fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
 
 impl Workers {
-    /// Starts as many threads as the process may use cores. Each serves its connections until `stop`, and then until their
-    /// calls have ended; `cut` closes what is left. Fails if the system has no more threads.
-    pub(super) fn start(
-        served: &Served,
-        stop: &CancellationToken,
-        cut: &CancellationToken,
-    ) -> io::Result<Self> {
-        let (running, threads) = std::sync::mpsc::channel();
-        let threads = Threads { kept: Vec::new(), running: threads };
-        let mut workers = Self { desks: Vec::new(), ended: Vec::new(), threads };
-        for number in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+    /// Starts the threads. Each serves its connections until they are stopped, and then until their calls have ended.
+    /// Fails if the system has no more threads.
+    pub(super) fn start(shared: &Shared) -> io::Result<Self> {
+        let (running, threads_running) = std::sync::mpsc::channel();
+        let threads_kept = Threads { kept: Vec::new(), running: threads_running };
+        let (crowd, metrics) = (shared.connections.crowd.clone(), shared.metrics.clone());
+        let mut workers =
+            Self { desks: Vec::new(), ended: Vec::new(), threads: threads_kept, crowd, metrics };
+        for number in 0..threads() {
             let (connections, handed) = mpsc::unbounded_channel();
             let (tell, ended) = oneshot::channel();
             let (keep, kept) = oneshot::channel();
-            let serving = serve(served.clone(), handed, stop.clone(), cut.clone(), tell);
+            let pulse = shared.pulse.clone().beat(number);
+            let serving = serve(shared.clone(), handed, tell);
             let running = running.clone();
             thread::Builder::new().name(format!("calls-{number}")).spawn(move || {
-                work(serving, kept);
+                work(serving, pulse, kept);
                 drop(running);
             })?;
             workers.desks.push(Desk { connections, count: Arc::default() });
@@ -105,17 +126,15 @@ impl Workers {
         listener: Listener,
         stop: CancellationToken,
     ) -> (impl Future<Output = Result<(), String>> + Send + 'static, Threads) {
-        let Self { desks, ended, threads } = self;
+        let Self { desks, ended, threads, crowd, metrics } = self;
         let serving = async move {
             let mut ended = try_join_all(
-                ended
-                    .into_iter()
-                    .map(async |ended| ended.await.unwrap_or_else(|_| Err("a thread ended".to_owned()))),
+                ended.into_iter().map(async |ended| ended.await.map_err(|_| "a thread ended".to_owned())),
             );
             tokio::select! {
                 // Drops the listener, so that callers are refused at once.
                 () = stop.cancelled() => {}
-                never = hand_out(listener, desks) => match never {},
+                never = hand_out(listener, desks, &crowd, &metrics) => match never {},
                 ended = &mut ended => return ended.map(drop),
             }
             ended.await.map(drop)
@@ -139,38 +158,65 @@ impl Drop for Threads {
     }
 }
 
-async fn hand_out(mut listener: Listener, desks: Vec<Desk>) -> Infallible {
+async fn hand_out(mut listener: Listener, desks: Vec<Desk>, crowd: &Crowd, metrics: &Metrics) -> Infallible {
     loop {
-        let (stream, _) = listener.next().await;
+        let (stream, peer) = listener.next().await;
+        let Some(counted) = crowd.enter() else {
+            metrics.connection_ended(End::Limit.name());
+            continue;
+        };
         // A connection that cannot leave this runtime has gone already.
         let Ok(stream) = stream.into_std() else { continue };
         let Some(desk) = desks.iter().min_by_key(|desk| desk.count.load(Ordering::Relaxed)) else { continue };
         desk.count.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(Arc::clone(&desk.count));
+        let here = Here(Arc::clone(&desk.count));
         // A thread that has ended takes none, and the server ends with it.
-        let _ = desk.connections.send(Handed { stream, counted });
+        let _ = desk.connections.send(Handed { stream, peer, counted, _here: here });
     }
 }
 
 /// What a thread does first: serving until the last of its calls has ended.
-async fn serve(
-    served: Served,
-    handed: mpsc::UnboundedReceiver<Handed>,
-    stop: CancellationToken,
-    cut: CancellationToken,
-    tell: oneshot::Sender<Result<(), String>>,
-) {
-    let connections = UnboundedReceiverStream::new(handed).map(move |Handed { stream, counted }| {
-        TcpStream::from_std(stream).map(|stream| Connection::new(stream, &cut, Some(counted)))
-    });
-    // Pinned in a box, since tonic's TLS polls it by value.
-    let ended = served.serve_with_incoming_shutdown(Box::pin(connections), stop.cancelled_owned()).await;
+async fn serve(shared: Shared, mut handed: mpsc::UnboundedReceiver<Handed>, tell: oneshot::Sender<()>) {
+    let mut serving = JoinSet::new();
+    let serve = async {
+        loop {
+            tokio::select! {
+                next = handed.recv() => match next {
+                    Some(handed) => { serving.spawn(connection(shared.clone(), handed)); }
+                    // Nothing is accepted any more.
+                    None => break,
+                },
+                Some(_) = serving.join_next() => {}
+            }
+        }
+        while serving.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        () = serve => {}
+        () = shared.cut.cancelled() => {}
+    }
+    serving.shutdown().await;
     // Nobody asks any more where the server has been dropped.
-    let _ = tell.send(ended.map_err(|error| root_cause(&error)));
+    let _ = tell.send(());
+}
+
+async fn connection(shared: Shared, Handed { stream, peer, counted, _here }: Handed) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let _open = shared.metrics.connection_opened();
+    let end = shared.connections.serve(Buffered::new(stream), peer).await;
+    if let Some(end) = end {
+        shared.metrics.connection_ended(end.name());
+        tracing::debug!(%peer, reason = end.name(), "a connection was ended");
+    }
+    drop(counted);
 }
 
 /// A thread's life: it outlasts the calls, for background tasks that they have left.
-fn work(serving: impl Future<Output = ()>, mut kept: oneshot::Receiver<Infallible>) {
+fn work(
+    serving: impl Future<Output = ()>,
+    pulse: impl Future<Output = Infallible>,
+    mut kept: oneshot::Receiver<Infallible>,
+) {
     let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(LOOKUPS).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -178,16 +224,22 @@ fn work(serving: impl Future<Output = ()>, mut kept: oneshot::Receiver<Infallibl
         Err(error) => return tracing::error!(%error, "a thread has no runtime"),
     };
     runtime.block_on(async {
+        let life = async {
+            tokio::select! {
+                () = serving => {}
+                _ = &mut kept => return,
+            }
+            let _ = kept.await;
+        };
         tokio::select! {
-            () = serving => {}
-            _ = &mut kept => return,
+            () = life => {}
+            never = pulse => match never {},
         }
-        let _ = kept.await;
     });
     runtime.shutdown_timeout(LAST_WORK);
 }
 
-impl Drop for Counted {
+impl Drop for Here {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -214,7 +266,10 @@ mod tests {
             })
             .unzip();
         let mut handing = JoinSet::new();
-        handing.spawn(hand_out(listener, desks));
+        handing.spawn(async {
+            let (crowd, metrics) = (Crowd::new(None), Metrics::default());
+            hand_out(listener, desks, &crowd, &metrics).await
+        });
 
         let mut callers = Vec::new();
         let mut connections: [Vec<Handed>; 3] = Default::default();

@@ -68,6 +68,11 @@ impl MemoryBudget {
         Self { settings, whole: Limit::new(bytes), ahead: Limit::new(bytes / AHEAD), metrics }
     }
 
+    /// Whether calls wait for memory now.
+    pub fn is_contended(&self) -> bool {
+        false
+    }
+
     /// A share of at most so many bytes; `None` is all of it.
     pub fn share(&self, most: Option<u64>) -> TenantBudget {
         let own = most.map_or_else(|| self.whole.clone(), Limit::new);

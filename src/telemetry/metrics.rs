@@ -1,6 +1,12 @@
 //! Counters and histograms by OpenTelemetry, read by Prometheus at `/metrics`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use opentelemetry::{
     KeyValue,
@@ -22,6 +28,9 @@ mod name {
     pub(super) const MEMORY_BUDGET: &str = "longshore.memory.budget_bytes";
     pub(super) const MEMORY_RESERVED: &str = "longshore.memory.reserved_bytes";
     pub(super) const MEMORY_WAITING: &str = "longshore.memory.waiting";
+    pub(super) const MEMORY_UNREAD: &str = "longshore.memory.unread_bytes";
+    pub(super) const CONNECTIONS: &str = "longshore.connections";
+    pub(super) const CONNECTIONS_ENDED: &str = "longshore.connections.ended";
 
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
@@ -29,6 +38,7 @@ mod name {
     pub(super) const OPERATION: &str = "operation";
     pub(super) const OUTCOME: &str = "outcome";
     pub(super) const DIRECTION: &str = "direction";
+    pub(super) const REASON: &str = "reason";
 }
 
 /// The boundaries that the conventions advise, with finer ones below for small objects that are served
@@ -77,6 +87,9 @@ struct Instruments {
     memory_budget: Gauge<u64>,
     memory_reserved: UpDownCounter<i64>,
     memory_waiting: UpDownCounter<i64>,
+    connections: UpDownCounter<i64>,
+    connections_ended: Counter<u64>,
+    meter: Meter,
 }
 
 /// Counts a call as in flight until dropped.
@@ -96,6 +109,10 @@ pub struct Reserved {
 /// Counts somebody as waiting for memory until dropped.
 #[derive(Debug)]
 pub struct Waiting(UpDownCounter<i64>);
+
+/// Counts a connection as open until dropped.
+#[derive(Debug)]
+pub struct OpenConnection(UpDownCounter<i64>);
 
 impl Metrics {
     /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label, without a copy: pass known
@@ -160,6 +177,27 @@ impl Metrics {
     pub fn memory_awaited(&self) -> Waiting {
         self.0.memory_waiting.add(1, &[]);
         Waiting(self.0.memory_waiting.clone())
+    }
+
+    /// Shows `bytes` as what callers have sent and no call has read yet.
+    pub fn unread_bytes(&self, bytes: Arc<AtomicU64>) {
+        self.0
+            .meter
+            .u64_observable_gauge(name::MEMORY_UNREAD)
+            .with_description("Bytes of requests that have arrived and that no call has read yet.")
+            .with_callback(move |gauge| gauge.observe(bytes.load(Ordering::Relaxed), &[]))
+            .build();
+    }
+
+    /// A caller's connection was accepted.
+    pub fn connection_opened(&self) -> OpenConnection {
+        self.0.connections.add(1, &[]);
+        OpenConnection(self.0.connections.clone())
+    }
+
+    /// A caller's connection was ended by the server, for `reason`.
+    pub fn connection_ended(&self, reason: &'static str) {
+        self.0.connections_ended.add(1, &[KeyValue::new(name::REASON, reason)]);
     }
 
     /// All of it in Prometheus's text format (version 0.0.4).
@@ -241,9 +279,24 @@ impl Instruments {
                 .i64_up_down_counter(name::MEMORY_WAITING)
                 .with_description("Transfers that wait for some of the memory budget.")
                 .build(),
+            connections: meter
+                .i64_up_down_counter(name::CONNECTIONS)
+                .with_description("Connections of callers.")
+                .build(),
+            connections_ended: meter
+                .u64_counter(name::CONNECTIONS_ENDED)
+                .with_description("Connections of callers that the server ended, by the reason.")
+                .build(),
+            meter,
             registry,
             _provider: provider,
         }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
     }
 }
 

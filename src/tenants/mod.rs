@@ -5,7 +5,7 @@ mod pool;
 
 use std::collections::BTreeMap;
 
-pub use crate::store::MemorySettings;
+pub use crate::store::{MemoryBudget, MemorySettings};
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Tenant};
 

@@ -14,7 +14,10 @@ use crate::{
 
 /// The tenants and their stores. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Pool(Arc<BTreeMap<Arc<str>, Tenant>>);
+pub struct Pool {
+    tenants: Arc<BTreeMap<Arc<str>, Tenant>>,
+    memory: MemoryBudget,
+}
 
 /// One tenant of the pool. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,26 +49,33 @@ impl Pool {
         metrics: &Metrics,
         tasks: &Tasks,
     ) -> Self {
-        let budget = MemoryBudget::new(memory, metrics.clone());
+        let budget = memory.budget;
+        let memory = MemoryBudget::new(memory, metrics.clone());
         // One tenant's callers that stop in the middle of their uploads must not keep all others waiting.
-        let share = (tenants.len() > 1).then_some(memory.budget / 2);
+        let share = (tenants.len() > 1).then_some(budget / 2);
         let tenants = tenants.into_iter().map(|settings| {
-            let budget = budget.share(settings.max_buffered.or(share));
+            let budget = memory.share(settings.max_buffered.or(share));
             let builder = Builder { metrics: metrics.clone(), tasks: tasks.clone(), budget };
             let tenant = Tenant::new(settings, builder);
             (Arc::clone(&tenant.0.name), tenant)
         });
-        Self(Arc::new(tenants.collect()))
+        let tenants = Arc::new(tenants.collect());
+        Self { tenants, memory }
+    }
+
+    /// The memory that the tenants share.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// The tenant of this name.
     pub fn tenant(&self, name: &str) -> Option<Tenant> {
-        self.0.get(name).cloned()
+        self.tenants.get(name).cloned()
     }
 
     /// Every tenant, by name.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
-        self.0.values()
+        self.tenants.values()
     }
 }
 

@@ -23,6 +23,12 @@ pub fn deadline_exceeded(request_id: &str) -> Status {
     )
 }
 
+/// The caller of a read took nothing for too long while others waited for memory.
+pub fn read_idle(request_id: &str) -> Status {
+    let message = "the caller read nothing for too long while other calls waited for memory";
+    plain(Code::Aborted, ErrorReason::ReadIdle, message, request_id)
+}
+
 /// This process is draining and takes no new calls.
 pub fn shutting_down(request_id: &str) -> Status {
     let message = "this replica is shutting down: another one will serve the call";

@@ -1,0 +1,119 @@
+//! One call on a connection: the request to the services, the response back.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream, server::SendResponse};
+use http::{Request, Response};
+use http_body::Body;
+use tower::Service;
+
+use super::stalled::Stalled;
+
+/// How much of a response is handed to HTTP/2 at once, as far as the caller's window goes. What the caller cannot take yet
+/// stays here, so that the call can still end with a status.
+const AT_ONCE: usize = 256 * 1024;
+
+/// The caller reset the stream, or the connection is gone: nobody reads the response.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// Serves one call to its end. Dropped before, it resets the stream.
+pub(super) async fn serve<S, Q, B>(
+    mut service: S,
+    request: Request<Q>,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), Gone>
+where
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes> + Unpin,
+{
+    let response = {
+        let mut responding = std::pin::pin!(service.call(request));
+        // When the caller resets the stream, the call is dropped, and with it all that it is doing.
+        poll_fn(|cx| match respond.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(Err(Gone)),
+            Poll::Pending => responding.as_mut().poll(cx).map(Ok),
+        })
+        .await?
+    };
+    let Ok(response) = response;
+    let (head, body) = response.into_parts();
+    let mut stalled = head.extensions.get::<Stalled>().cloned().unwrap_or_default();
+    let head = Response::from_parts(head, ());
+    let ended = body.is_end_stream();
+    // It fails where the stream is not open any more.
+    let stream = respond.send_response(head, ended).map_err(|_| Gone)?;
+    if ended { Ok(()) } else { send(body, stream, &mut stalled).await }
+}
+
+async fn send<B>(mut body: B, mut stream: SendStream<Bytes>, stalled: &mut Stalled) -> Result<(), Gone>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    loop {
+        let frame = poll_fn(|cx| match stream.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(Err(Gone)),
+            Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Ok),
+        });
+        let frame = match frame.await? {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                stream.send_reset(Reason::INTERNAL_ERROR);
+                return Err(Gone);
+            }
+            None => return stream.send_data(Bytes::new(), true).map_err(|_| Gone),
+        };
+        match frame.into_data() {
+            Ok(data) => send_data(data, &mut stream, stalled).await?,
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                return stream.send_trailers(trailers).map_err(|_| Gone);
+            }
+        }
+    }
+}
+
+/// Sends `data` as fast as the caller takes it. Where the call has to end before the caller has taken it, the rest is
+/// dropped: the body then says how the call ends.
+async fn send_data(
+    mut data: Bytes,
+    stream: &mut SendStream<Bytes>,
+    stalled: &mut Stalled,
+) -> Result<(), Gone> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len().min(AT_ONCE));
+        let capacity = match stream.capacity() {
+            0 => {
+                let waiting = poll_fn(|cx| poll_capacity(stream, cx));
+                match stalled.bound(waiting).await {
+                    Some(capacity) => capacity?,
+                    None => return Ok(()),
+                }
+            }
+            capacity => capacity,
+        };
+        let piece = data.split_to(capacity.min(data.len()));
+        stream.send_data(piece, false).map_err(|_| Gone)?;
+    }
+    Ok(())
+}
+
+fn poll_capacity(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
+    if stream.poll_reset(cx).is_ready() {
+        return Poll::Ready(Err(Gone));
+    }
+    loop {
+        match stream.poll_capacity(cx) {
+            Poll::Ready(Some(Ok(0))) => {}
+            Poll::Ready(Some(Ok(capacity))) => return Poll::Ready(Ok(capacity)),
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Gone)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The task of a connection: reads frames, begins calls, keeps the connection's clocks and windows.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong, Reason, RecvStream,
+    server::{Connection, SendResponse},
+};
+use http::{Request, Response};
+use http_body::Body;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tower::Service;
+
+use super::{
+    Connections, End, FIRST_WINDOW, Peer, call, ended_by,
+    metered::Meter,
+    request_body::RequestBody,
+    timers::{Action, Timers},
+};
+
+/// Resolves when the connection has ended, with the reason where that was a limit.
+pub(super) struct Driver<S, T> {
+    shared: Connections<S>,
+    connection: Connection<T, Bytes>,
+    peer: SocketAddr,
+    meter: Arc<Meter>,
+    timers: Timers,
+    pings: Option<PingPong>,
+    /// The window of each stream that was last asked for.
+    window: u32,
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    calls: JoinSet<()>,
+}
+
+impl<S, T, B> Driver<S, T>
+where
+    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Unpin + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Send,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    pub(super) fn new(
+        shared: Connections<S>,
+        mut connection: Connection<T, Bytes>,
+        meter: Arc<Meter>,
+        peer: SocketAddr,
+    ) -> Self {
+        // A token of its own: waiting on it then takes no lock that other connections take.
+        let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
+        let timers = Timers::new(shared.settings.clone(), meter.began());
+        let (pings, calls) = (connection.ping_pong(), JoinSet::new());
+        Self { shared, connection, peer, meter, timers, pings, window: FIRST_WINDOW, stop, calls }
+    }
+
+    /// Takes what the caller sends. Ready when HTTP/2 has ended.
+    fn poll_calls(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        loop {
+            match ready!(self.connection.poll_accept(cx)) {
+                Some(Ok((request, respond))) => self.begin(request, respond),
+                Some(Err(error)) => return Poll::Ready(self.timers.end().or_else(|| ended_by(&error))),
+                None => return Poll::Ready(self.timers.end()),
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let stream = respond.stream_id().as_u32();
+        let mut request = request.map(|body| {
+            tonic::body::Body::new(RequestBody::new(body, stream, Arc::clone(&self.meter.unread)))
+        });
+        request.extensions_mut().insert(Peer(self.peer));
+        let call = call::serve(self.shared.service.clone(), request, respond);
+        self.calls.spawn(async {
+            // A caller that is gone has been told of by the layers.
+            let _ = call.await;
+        });
+    }
+
+    /// Gives the streams the window that they should have, if that has changed. HTTP/2 takes a change only when the caller
+    /// has acknowledged the last one.
+    fn adjust_window(&mut self) -> bool {
+        let wanted = self.meter.unread.window();
+        // Smaller at once, larger only where it is worth a frame.
+        let changed = wanted < self.window || wanted / 4 >= self.window;
+        let adjusted = changed && self.connection.set_initial_window_size(wanted).is_ok();
+        if adjusted {
+            self.window = wanted;
+        }
+        adjusted
+    }
+
+    /// Whether something was decided that HTTP/2 has to carry out.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.meter.is_flooded() && self.timers.end() != Some(End::Flood) {
+            self.close(Reason::ENHANCE_YOUR_CALM, End::Flood);
+            return Ok(true);
+        }
+        if self.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(cx).is_ready()) {
+            self.stop = None;
+            self.connection.graceful_shutdown();
+            return Ok(true);
+        }
+        self.timers.has_calls(!self.calls.is_empty());
+        match self.timers.poll(cx, &self.meter, self.shared.crowd.is_crowded()) {
+            Action::Wait => return Ok(false),
+            Action::Ping => self.ping(),
+            Action::GoAway(end) => {
+                self.connection.graceful_shutdown();
+                self.timers.went_away(end);
+            }
+            Action::Close(end @ (End::HeaderBlock | End::Frame | End::Handshake))
+                if self.timers.end() != Some(end) =>
+            {
+                self.close(Reason::ENHANCE_YOUR_CALM, end);
+            }
+            Action::Close(end) => return Err(end),
+        }
+        Ok(true)
+    }
+
+    fn close(&mut self, reason: Reason, end: End) {
+        self.connection.abrupt_shutdown(reason);
+        self.timers.closing(end);
+    }
+
+    fn ping(&mut self) {
+        if let Some(pings) = &mut self.pings {
+            // It fails while the last one has not been answered.
+            let _ = pings.send_ping(Ping::opaque());
+        }
+    }
+}
+
+impl<S, T, B> Future for Driver<S, T>
+where
+    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Unpin + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Send,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = Option<End>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let this = &mut *self;
+        loop {
+            if let Poll::Ready(end) = this.poll_calls(cx) {
+                return Poll::Ready(end);
+            }
+            while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
+            if let Some(pings) = &mut this.pings {
+                let _ = pings.poll_pong(cx);
+            }
+            let adjusted = this.adjust_window();
+            match this.poll_limits(cx) {
+                Ok(decided) if decided || adjusted => {}
+                Ok(_) => return Poll::Pending,
+                Err(end) => return Poll::Ready(Some(end)),
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a caller's bytes are, as far as their frame headers say: enough to count frames, not to decode them.
+//! <https://www.rfc-editor.org/rfc/rfc9113#section-4.1>
+
+/// `PRI * HTTP/2.0…`, which comes before the first frame.
+const PREFACE: usize = 24;
+
+/// The length of a frame header.
+const HEADER: usize = 9;
+
+/// Types of frames.
+pub(super) mod kind {
+    pub(in crate::server::connection) const DATA: u8 = 0x0;
+    pub(in crate::server::connection) const HEADERS: u8 = 0x1;
+    pub(in crate::server::connection) const RST_STREAM: u8 = 0x3;
+    pub(in crate::server::connection) const SETTINGS: u8 = 0x4;
+    pub(in crate::server::connection) const CONTINUATION: u8 = 0x9;
+}
+
+/// Set in HEADERS and CONTINUATION.
+const END_HEADERS: u8 = 0x4;
+
+/// A frame whose header has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) kind: u8,
+    flags: u8,
+    pub(super) stream: u32,
+    /// The length of its payload in bytes, padding included.
+    pub(super) len: usize,
+}
+
+impl Frame {
+    fn new(header: &[u8; HEADER]) -> Self {
+        let [a, b, c, kind, flags, stream @ ..] = *header;
+        Self {
+            kind,
+            flags,
+            stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
+            len: u32::from_be_bytes([0, a, b, c]) as usize,
+        }
+    }
+
+    /// Whether CONTINUATION frames must follow it; `None` where the frame is not part of a header block.
+    pub(super) fn leaves_block_open(self) -> Option<bool> {
+        matches!(self.kind, kind::HEADERS | kind::CONTINUATION).then_some(self.flags & END_HEADERS == 0)
+    }
+}
+
+/// Finds frame headers in the bytes of a connection, in whatever pieces they arrive.
+#[derive(Debug)]
+pub(super) struct FrameHeaders {
+    /// How many bytes to pass over before the next header.
+    skip: usize,
+    header: [u8; HEADER],
+    filled: usize,
+}
+
+impl Default for FrameHeaders {
+    fn default() -> Self {
+        Self { skip: PREFACE, header: [0; HEADER], filled: 0 }
+    }
+}
+
+impl FrameHeaders {
+    /// Takes the next bytes, and passes every frame whose header they complete to `found`.
+    pub(super) fn read(&mut self, mut bytes: &[u8], mut found: impl FnMut(Frame)) {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (HEADER - self.filled).min(bytes.len());
+            self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+            self.filled += taken;
+            bytes = &bytes[taken..];
+            if self.filled == HEADER {
+                let frame = Frame::new(&self.header);
+                (self.skip, self.filled) = (frame.len, 0);
+                found(frame);
+            }
+        }
+    }
+
+    /// Whether the last byte read lies within a frame or the preface.
+    pub(super) fn is_within_frame(&self) -> bool {
+        self.skip > 0 || self.filled > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(frames: &[(u8, u8, u32, usize)]) -> Vec<u8> {
+        let mut bytes = vec![b'P'; PREFACE];
+        for (kind, flags, stream, len) in frames {
+            bytes.extend_from_slice(&u32::try_from(*len).unwrap().to_be_bytes()[1..]);
+            bytes.extend([*kind, *flags]);
+            bytes.extend(stream.to_be_bytes());
+            bytes.extend(vec![0xff; *len]);
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_the_bytes_are_cut(
+            frames in proptest::collection::vec((any::<u8>(), any::<u8>(), 0..=u32::MAX >> 1, 0_usize..300), 0..8),
+            size in 1_usize..40,
+        ) {
+            let (mut headers, mut found) = (FrameHeaders::default(), Vec::new());
+            prop_assert!(headers.is_within_frame());
+            for piece in encoded(&frames).chunks(size) {
+                headers.read(piece, |frame| found.push((frame.kind, frame.flags, frame.stream, frame.len)));
+            }
+            prop_assert_eq!(found, frames);
+            prop_assert!(!headers.is_within_frame());
+        }
+    }
+
+    #[test]
+    fn a_header_block_is_open_until_its_last_frame() {
+        let open = |kind, flags| Frame { kind, flags, stream: 1, len: 0 }.leaves_block_open();
+        assert_eq!(open(kind::HEADERS, 0), Some(true));
+        assert_eq!(open(kind::HEADERS, END_HEADERS), Some(false));
+        assert_eq!(open(kind::CONTINUATION, 0), Some(true));
+        assert_eq!(open(kind::DATA, END_HEADERS), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! A connection's bytes on their way to and from HTTP/2, counted.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{
+    flood::Flood,
+    frames::{Frame, FrameHeaders, kind},
+    unread::ConnectionUnread,
+};
+
+/// What is known of a connection from its bytes. Written as they pass, and read by the connection's task.
+#[derive(Debug)]
+pub(super) struct Meter {
+    began: Instant,
+    pub(super) unread: Arc<ConnectionUnread>,
+    last_read: Moment,
+    block_since: Moment,
+    frame_since: Moment,
+    has_settings: AtomicBool,
+    is_flooded: AtomicBool,
+}
+
+/// A point in time that may be none, in nanoseconds after the connection began.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn set(&self, after: Option<Duration>) {
+        // Never 0, which is none.
+        let nanos = after.map_or(0, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.0.store(nanos, Relaxed);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        Some(self.0.load(Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+}
+
+impl Meter {
+    pub(super) fn new(unread: Arc<ConnectionUnread>) -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            unread,
+            last_read: Moment::default(),
+            block_since: Moment::default(),
+            frame_since: Moment::default(),
+            has_settings: AtomicBool::new(false),
+            is_flooded: AtomicBool::new(false),
+        })
+    }
+
+    /// When the connection began.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// When bytes last arrived.
+    pub(super) fn last_read(&self) -> Instant {
+        self.began + self.last_read.get().unwrap_or_default()
+    }
+
+    /// Since when a header block has been incomplete.
+    pub(super) fn block_since(&self) -> Option<Instant> {
+        self.block_since.get().map(|after| self.began + after)
+    }
+
+    /// Since when a frame has been incomplete.
+    pub(super) fn frame_since(&self) -> Option<Instant> {
+        self.frame_since.get().map(|after| self.began + after)
+    }
+
+    /// Whether the caller has sent its first SETTINGS.
+    pub(super) fn has_settings(&self) -> bool {
+        self.has_settings.load(Relaxed)
+    }
+
+    /// Whether the caller has sent too many frames that carry nothing.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded.load(Relaxed)
+    }
+}
+
+/// Bytes on their way, with their meter.
+#[derive(Debug)]
+pub(super) struct Metered<T> {
+    inner: T,
+    meter: Arc<Meter>,
+    headers: FrameHeaders,
+    flood: Flood,
+}
+
+impl<T> Metered<T> {
+    pub(super) fn new(inner: T, meter: Arc<Meter>, max_streams: u32) -> Self {
+        let flood = Flood::new(max_streams, meter.began);
+        Self { inner, meter, headers: FrameHeaders::default(), flood }
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        let now = Instant::now();
+        let since = now - self.meter.began;
+        let (meter, flood) = (&self.meter, &mut self.flood);
+        meter.last_read.set(Some(since));
+        let mut began = false;
+        self.headers.read(bytes, |frame: Frame| {
+            began = true;
+            match frame.kind {
+                kind::DATA => meter.unread.arrived(frame.stream, frame.len),
+                kind::SETTINGS => meter.has_settings.store(true, Relaxed),
+                _ => {}
+            }
+            if let Some(open) = frame.leaves_block_open() {
+                // From its first frame on.
+                if !open || meter.block_since.get().is_none() {
+                    meter.block_since.set(open.then_some(since));
+                }
+            }
+            if flood.is_exceeded_by(frame, now) {
+                meter.is_flooded.store(true, Relaxed);
+            }
+        });
+        if !self.headers.is_within_frame() {
+            meter.frame_since.set(None);
+        } else if began || meter.frame_since.get().is_none() {
+            meter.frame_since.set(Some(since));
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        // The connection's task looks at the meter whenever there is nothing to read.
+        if this.meter.is_flooded() || this.meter.unread.is_paused(cx) {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        this.read(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Metered<T> {
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.flood.sent(*bytes);
+        }
+        written
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

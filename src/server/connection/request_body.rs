@@ -1,0 +1,98 @@
+//! The body of a request, read from HTTP/2 when its call asks for it.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body, Frame, SizeHint};
+use tonic::Status;
+
+use super::unread::ConnectionUnread;
+
+/// Bytes stay in HTTP/2's buffers, within the stream's window, until the call asks for them. Their windows are given back as
+/// the call takes them.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    stream: RecvStream,
+    id: u32,
+    unread: Arc<ConnectionUnread>,
+    ended: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(stream: RecvStream, id: u32, unread: Arc<ConnectionUnread>) -> Self {
+        let ended = stream.is_end_stream();
+        unread.open(id);
+        if ended {
+            unread.close(id);
+        }
+        Self { stream, id, unread, ended }
+    }
+
+    fn end(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            self.unread.close(self.id);
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(data)) => {
+                // It fails only for more bytes than have arrived.
+                let _ = self.stream.flow_control().release_capacity(data.len());
+                self.unread.taken(self.id, data.len());
+                if self.stream.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Err(error)) => {
+                self.end();
+                Poll::Ready(Some(Err(broken_off(&error))))
+            }
+            None => {
+                self.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A caller that resets its stream, for whatever reason, or closes its connection cancels the call.
+fn broken_off(error: &h2::Error) -> Status {
+    if error.is_library() {
+        Status::internal(format!("the caller violates HTTP/2: {error}"))
+    } else {
+        Status::cancelled("the caller's stream broke off")
+    }
+}

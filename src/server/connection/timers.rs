@@ -1,0 +1,151 @@
+//! When a connection has to be looked after though nothing happens on it.
+
+use std::{future::Future, pin::Pin, task::Context, time::Duration};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{end::End, metered::Meter};
+use crate::server::ConnectionSettings;
+
+/// How long a connection that is being closed may take to send what is left.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is kept while there are nearly as many as allowed.
+const IDLE_IF_CROWDED: Duration = Duration::from_secs(10);
+
+/// How much longer than a header block any other frame may take to arrive.
+const FRAME_FACTOR: u32 = 6;
+
+/// What to do with the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Nothing yet.
+    Wait,
+    /// Send a PING.
+    Ping,
+    /// Ask the caller to open another connection for its next calls.
+    GoAway(End),
+    /// Close it at once; what it has under way is lost.
+    Close(End),
+}
+
+/// The clocks of one connection.
+#[derive(Debug)]
+pub(super) struct Timers {
+    sleep: Pin<Box<Sleep>>,
+    settings: ConnectionSettings,
+    /// When it becomes too old; varied, so that the connections of one moment do not all end in one.
+    aged: Option<Instant>,
+    /// Since when it has had no call; `None` while it has one.
+    idle_since: Option<Instant>,
+    /// When the PING that has not been answered was sent.
+    pinged: Option<Instant>,
+    going_away: Option<(Instant, End)>,
+    /// When it is closed, whatever is left to send.
+    closing: Option<(Instant, End)>,
+}
+
+impl Timers {
+    pub(super) fn new(settings: ConnectionSettings, began: Instant) -> Self {
+        let varied = |age: Duration| age.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let aged = settings.max_age.and_then(|age| began.checked_add(varied(age)));
+        let sleep = Box::pin(sleep_until(began + settings.handshake_timeout));
+        Self { sleep, settings, aged, idle_since: Some(began), pinged: None, going_away: None, closing: None }
+    }
+
+    /// Notes whether the connection has calls.
+    pub(super) fn has_calls(&mut self, some: bool) {
+        match (some, self.idle_since) {
+            (true, _) => self.idle_since = None,
+            (false, None) => self.idle_since = Some(Instant::now()),
+            (false, Some(_)) => {}
+        }
+    }
+
+    /// Notes that the caller was asked to go away.
+    pub(super) fn went_away(&mut self, end: End) {
+        self.going_away.get_or_insert((Instant::now(), end));
+    }
+
+    /// Notes that the connection is being closed.
+    pub(super) fn closing(&mut self, end: End) {
+        self.closing.get_or_insert((Instant::now() + FAREWELL, end));
+    }
+
+    /// Why the connection ends, if that has been decided.
+    pub(super) fn end(&self) -> Option<End> {
+        self.closing.or(self.going_away).map(|(_, end)| end)
+    }
+
+    /// What to do now. Wakes the task when it is time to ask again. `crowded`: there are nearly as many connections as
+    /// allowed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter, crowded: bool) -> Action {
+        loop {
+            let (due, action) = self.next(meter, crowded);
+            if due > Instant::now() {
+                if due != self.sleep.deadline() {
+                    self.sleep.as_mut().reset(due);
+                }
+                if self.sleep.as_mut().poll(cx).is_pending() {
+                    return Action::Wait;
+                }
+                continue;
+            }
+            if action == Action::Ping {
+                self.pinged = Some(Instant::now());
+            }
+            return action;
+        }
+    }
+
+    /// What is due first, and when.
+    fn next(&self, meter: &Meter, crowded: bool) -> (Instant, Action) {
+        if let Some((at, end)) = self.closing {
+            return (at, Action::Close(end));
+        }
+        let ConnectionSettings { handshake_timeout, max_age_grace, .. } = self.settings;
+        let mut next = self.keepalive(meter);
+        let mut sooner = |at: Option<Instant>, action| {
+            if let Some(at) = at.filter(|at| *at < next.0) {
+                next = (at, action);
+            }
+        };
+        if !meter.has_settings() {
+            sooner(Some(meter.began() + handshake_timeout), Action::Close(End::Handshake));
+        }
+        sooner(meter.block_since().map(|since| since + handshake_timeout), Action::Close(End::HeaderBlock));
+        let frame = meter.frame_since().map(|since| since + handshake_timeout * FRAME_FACTOR);
+        sooner(frame, Action::Close(End::Frame));
+        match self.going_away {
+            Some((at, end)) => {
+                let over = max_age_grace.and_then(|grace| at.checked_add(grace));
+                sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
+            }
+            None => {
+                sooner(self.aged, Action::GoAway(End::Age));
+                sooner(self.idle_until(crowded), Action::GoAway(End::Idle));
+            }
+        }
+        next
+    }
+
+    fn idle_until(&self, crowded: bool) -> Option<Instant> {
+        let max_idle = if crowded {
+            Some(self.settings.max_idle.map_or(IDLE_IF_CROWDED, |idle| idle.min(IDLE_IF_CROWDED)))
+        } else {
+            self.settings.max_idle
+        };
+        self.idle_since?.checked_add(max_idle?)
+    }
+
+    fn keepalive(&self, meter: &Meter) -> (Instant, Action) {
+        let last = meter.last_read();
+        match self.pinged {
+            // Whatever arrives is a sign of life.
+            Some(pinged) if last <= pinged => {
+                (pinged + self.settings.keepalive_timeout, Action::Close(End::Keepalive))
+            }
+            _ => (last + self.settings.keepalive_interval, Action::Ping),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Bytes of requests that have arrived and that no call has read yet: HTTP/2's flow control lets callers send them in advance.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Waker},
+};
+
+use crate::telemetry::Metrics;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The least that the process allows for unread bytes.
+const LEAST: u64 = 64 * MIB;
+
+/// The part of the memory budget that it allows where that is more.
+const BUDGET_SHARE: u64 = 4;
+
+/// A buffered frame counts as at least so many bytes, about what it takes to keep it.
+const FRAME: u64 = 256;
+
+/// Stream windows, in bytes.
+const LARGEST_WINDOW: u64 = MIB;
+const SMALLEST_WINDOW: u64 = 4 * KIB;
+
+/// Unread bytes of the whole process. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Unread(Arc<Process>);
+
+#[derive(Debug)]
+struct Process {
+    limit: u64,
+    unread: Arc<AtomicU64>,
+    /// Calls whose requests have not ended.
+    receiving: AtomicUsize,
+    connections: AtomicUsize,
+    /// Connections that are not read from until bytes have been taken.
+    paused: Mutex<Vec<Waker>>,
+    paused_count: AtomicUsize,
+}
+
+/// Unread bytes of one connection, by stream.
+#[derive(Debug)]
+pub(super) struct ConnectionUnread {
+    process: Unread,
+    total: AtomicU64,
+    receiving: AtomicUsize,
+    received: AtomicU64,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    /// Calls that read their requests.
+    open: HashMap<u32, u64>,
+    /// Streams whose call has not begun.
+    early: Vec<(u32, u64)>,
+    last_opened: u32,
+}
+
+impl Unread {
+    /// For a process with such a memory budget, in bytes.
+    pub(in crate::server) fn new(memory_budget: u64, metrics: &Metrics) -> Self {
+        let unread = Arc::<AtomicU64>::default();
+        metrics.unread_bytes(Arc::clone(&unread));
+        Self(Arc::new(Process {
+            limit: (memory_budget / BUDGET_SHARE).max(LEAST),
+            unread,
+            receiving: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            paused: Mutex::default(),
+            paused_count: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(super) fn connection(&self) -> Arc<ConnectionUnread> {
+        self.0.connections.fetch_add(1, Relaxed);
+        Arc::new(ConnectionUnread {
+            process: self.clone(),
+            total: AtomicU64::new(0),
+            receiving: AtomicUsize::new(0),
+            received: AtomicU64::new(0),
+            streams: Mutex::default(),
+        })
+    }
+
+    fn sub(&self, bytes: u64) {
+        let left = self.0.unread.fetch_sub(bytes, Relaxed).saturating_sub(bytes);
+        if self.0.paused_count.load(Relaxed) > 0 && left < self.0.limit / 8 * 7 {
+            let paused = mem::take(&mut *self.0.paused.lock().unwrap_or_else(PoisonError::into_inner));
+            self.0.paused_count.store(0, Relaxed);
+            paused.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl ConnectionUnread {
+    /// The header of a DATA frame arrived.
+    pub(super) fn arrived(&self, stream: u32, len: usize) {
+        let len = counted(len);
+        {
+            let mut streams = self.streams();
+            if let Some(unread) = streams.open.get_mut(&stream) {
+                *unread += len;
+            } else if stream > streams.last_opened {
+                match streams.early.iter_mut().find(|(early, _)| *early == stream) {
+                    Some((_, unread)) => *unread += len,
+                    None => streams.early.push((stream, len)),
+                }
+            } else {
+                // The call has ended: HTTP/2 drops the frame.
+                return;
+            }
+        }
+        self.received.fetch_add(len, Relaxed);
+        self.total.fetch_add(len, Relaxed);
+        self.process.0.unread.fetch_add(len, Relaxed);
+    }
+
+    /// A call on `stream` begins to read its request. Calls begin in the order of their streams: those before it that
+    /// have not begun never will.
+    pub(super) fn open(&self, stream: u32) {
+        let mut streams = self.streams();
+        let (mut unread, mut dropped) = (0, 0);
+        streams.early.retain(|(early, bytes)| {
+            if *early == stream {
+                unread = *bytes;
+            } else if *early < stream {
+                dropped += *bytes;
+            }
+            *early > stream
+        });
+        streams.last_opened = streams.last_opened.max(stream);
+        streams.open.insert(stream, unread);
+        drop(streams);
+        self.sub(dropped);
+        self.receiving.fetch_add(1, Relaxed);
+        self.process.0.receiving.fetch_add(1, Relaxed);
+    }
+
+    /// A call has read a frame.
+    pub(super) fn taken(&self, stream: u32, len: usize) {
+        let len = counted(len);
+        let mut streams = self.streams();
+        let Some(unread) = streams.open.get_mut(&stream) else { return };
+        let taken = len.min(*unread);
+        *unread -= taken;
+        drop(streams);
+        self.sub(taken);
+    }
+
+    /// A call has read its request to the end, or reads no more of it.
+    pub(super) fn close(&self, stream: u32) {
+        let Some(rest) = self.streams().open.remove(&stream) else { return };
+        self.sub(rest);
+        self.receiving.fetch_sub(1, Relaxed);
+        self.process.0.receiving.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether the connection must not be read from, since the process has too many unread bytes and this connection
+    /// more than an equal part of them. If so, the task is woken when there are fewer.
+    pub(super) fn is_paused(&self, cx: &Context<'_>) -> bool {
+        let process = &self.process.0;
+        if process.unread.load(Relaxed) < process.limit {
+            return false;
+        }
+        let connections = process.connections.load(Relaxed).max(1) as u64;
+        if self.total.load(Relaxed) <= (process.limit / connections).max(SMALLEST_WINDOW) {
+            return false;
+        }
+        let mut paused = process.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.push(cx.waker().clone());
+        process.paused_count.store(paused.len(), Relaxed);
+        // Bytes may have been taken in between, by a call that saw no paused connection.
+        process.unread.load(Relaxed) >= process.limit
+    }
+
+    /// The window that each stream of the connection should have: an equal part of what the process allows, and more than
+    /// 64 KiB only on a connection that has shown that it sends much on few streams.
+    pub(super) fn window(&self) -> u32 {
+        let equal = self.process.0.limit / (self.process.0.receiving.load(Relaxed).max(1) as u64);
+        let most = match self.receiving.load(Relaxed) {
+            _ if self.received.load(Relaxed) < 256 * KIB => 64 * KIB,
+            0..=8 => LARGEST_WINDOW,
+            9..=32 => 256 * KIB,
+            _ => 64 * KIB,
+        };
+        let window = equal.clamp(SMALLEST_WINDOW, most);
+        // Powers of two, so that it changes seldom.
+        u32::try_from(1_u64 << window.ilog2()).unwrap_or(u32::MAX)
+    }
+
+    fn sub(&self, bytes: u64) {
+        if bytes > 0 {
+            self.total.fetch_sub(bytes, Relaxed);
+            self.process.sub(bytes);
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ConnectionUnread {
+    fn drop(&mut self) {
+        let receiving = self.receiving.load(Relaxed);
+        self.process.0.receiving.fetch_sub(receiving, Relaxed);
+        self.process.0.connections.fetch_sub(1, Relaxed);
+        self.process.sub(self.total.load(Relaxed));
+    }
+}
+
+fn counted(len: usize) -> u64 {
+    if len == 0 { 0 } else { (len as u64).max(FRAME) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const KILO: usize = 1024;
+
+    fn bytes(process: &Unread) -> u64 {
+        process.0.unread.load(Relaxed)
+    }
+
+    #[test]
+    fn bytes_are_unread_until_their_call_takes_them_or_ends() {
+        let process = Unread::new(0, &Metrics::default());
+        let connection = process.connection();
+        connection.arrived(1, 3 * KILO);
+        connection.open(1);
+        connection.arrived(1, KILO);
+        connection.arrived(1, 1);
+        assert_eq!(bytes(&process), 4 * KIB + FRAME);
+        connection.taken(1, 3 * KILO);
+        connection.taken(1, KILO);
+        assert_eq!(bytes(&process), FRAME);
+        connection.close(1);
+        connection.arrived(1, KILO);
+        assert_eq!(bytes(&process), 0);
+    }
+
+    #[test]
+    fn streams_that_never_become_a_call_are_forgotten_with_the_next_one() {
+        let process = Unread::new(0, &Metrics::default());
+        let connection = process.connection();
+        for stream in [1, 3, 5, 3] {
+            connection.arrived(stream, KILO);
+        }
+        connection.open(3);
+        assert_eq!(bytes(&process), 3 * KIB);
+        connection.open(5);
+        connection.close(3);
+        assert_eq!(bytes(&process), KIB);
+        drop(connection);
+        assert_eq!(bytes(&process), 0);
+    }
+
+    #[test]
+    fn a_connection_that_holds_more_than_its_part_is_paused_and_woken() {
+        struct Woken(AtomicUsize);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let context = Context::from_waker(&waker);
+        let process = Unread::new(0, &Metrics::default());
+        let (hog, other) = (process.connection(), process.connection());
+        hog.open(1);
+        other.open(1);
+        let limit = usize::try_from(LEAST).unwrap();
+        hog.arrived(1, limit - KILO);
+        assert!(!hog.is_paused(&context));
+        other.arrived(1, KILO);
+        assert!(hog.is_paused(&context));
+        assert!(!other.is_paused(&context));
+        hog.taken(1, limit / 16);
+        assert_eq!(woken.0.load(Relaxed), 0, "too few to read on");
+        hog.taken(1, limit / 8);
+        assert_eq!(woken.0.load(Relaxed), 1);
+        assert!(!hog.is_paused(&context));
+    }
+
+    #[test]
+    fn all_streams_together_stay_within_the_limit() {
+        let process = Unread::new(0, &Metrics::default());
+        let connection = process.connection();
+        assert_eq!(connection.window(), 64 << 10, "nothing is known of the caller");
+        connection.open(1);
+        connection.arrived(1, 1 << 20);
+        assert_eq!(connection.window(), 1 << 20);
+        for streams in [2_u32, 8, 9, 32, 33, 1_000, 2_000, 10_000] {
+            let first = 2 * connection.receiving.load(Relaxed) + 1;
+            (u32::try_from(first).unwrap()..2 * streams)
+                .step_by(2)
+                .for_each(|stream| connection.open(stream));
+            assert_eq!(connection.receiving.load(Relaxed), streams as usize);
+            assert!(u64::from(streams) * u64::from(connection.window()) <= LEAST, "{streams}");
+        }
+    }
+}

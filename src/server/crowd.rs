@@ -1,0 +1,105 @@
+//! How many connections there are, and how many there may be.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What is left of the file descriptors for S3, the health listener, files and standard streams: one in so many.
+const RESERVED: u64 = 4;
+
+/// More connections than this need a setting.
+const MOST: usize = 100_000;
+
+/// Fewer descriptors than this are worth a warning.
+const FEW_FILES: u64 = 4_096;
+
+/// The callers' connections of a process. Cheap to clone; clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Crowd {
+    count: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Crowd {
+    /// At most so many, or as many as the process has descriptors for.
+    pub(super) fn new(max_connections: Option<u32>) -> Self {
+        let files = raise_file_limit();
+        let room = usize::try_from(files - files / RESERVED).unwrap_or(usize::MAX);
+        let asked = max_connections.map_or(MOST.min(room), |most| most as usize);
+        if asked > room {
+            tracing::warn!(
+                asked,
+                files,
+                "LONGSHORE_MAX_CONNECTIONS is more than the limit of open files allows: taking at most {room}"
+            );
+        }
+        Self { count: Arc::default(), most: asked.min(room) }
+    }
+
+    /// Counts one more, if there is room for it.
+    pub(super) fn enter(&self) -> Option<Counted> {
+        let counted = Counted(Arc::clone(&self.count));
+        (self.count.fetch_add(1, Relaxed) < self.most).then_some(counted)
+    }
+
+    /// Whether there is hardly any room left: idle connections then make room early.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.count.load(Relaxed) >= self.most - self.most / 16
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it.
+fn raise_file_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < FEW_FILES {
+        tracing::warn!(
+            files,
+            "the limit of open files is small: each connection to a caller or to S3 takes one"
+        );
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_taken_up_to_the_limit() {
+        let crowd = Crowd::new(Some(32));
+        let mut entered: Vec<_> = (0..30).map(|_| crowd.enter().unwrap()).collect();
+        assert!(crowd.is_crowded());
+        entered.extend([crowd.enter().unwrap(), crowd.enter().unwrap()]);
+        assert!(crowd.enter().is_none());
+        entered.truncate(29);
+        assert!(!crowd.is_crowded());
+        assert!(crowd.enter().is_some());
+    }
+
+    #[test]
+    fn some_descriptors_are_left_for_others() {
+        let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        for asked in [None, Some(u32::MAX)] {
+            assert!((Crowd::new(asked).most as u64) < files, "{asked:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The listener of probes and Prometheus: few connections, none of them for long, and always room for one more.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinSet, time::sleep};
+
+use super::listeners::Listener;
+
+/// More connections than this close the oldest. A probe needs one for a moment, Prometheus one for each of its servers.
+const MOST: usize = 128;
+
+/// How long a connection may take to send a request, and how long it may wait before the next one.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection is kept at most, also one that watches health.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// How often a silent connection over HTTP/2 gets a PING, and how long the answer may take.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Serves `router` for as long as the future is polled.
+pub(super) async fn serve(mut listener: Listener, router: Router) -> Infallible {
+    let (mut open, mut serving) = (VecDeque::new(), JoinSet::new());
+    let builder = Arc::new(builder());
+    loop {
+        tokio::select! {
+            (stream, _) = listener.next() => {
+                let (keep, closed) = oneshot::channel::<Infallible>();
+                serving.spawn(connection(Arc::clone(&builder), stream, router.clone(), closed));
+                open.push_back(keep);
+                open.retain(|keep: &oneshot::Sender<_>| !keep.is_closed());
+                if open.len() > MOST {
+                    // Dropped, it ends its connection.
+                    open.pop_front();
+                }
+            }
+            Some(_) = serving.join_next() => {}
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .max_concurrent_streams(16);
+    builder
+}
+
+async fn connection(
+    builder: Arc<Builder<TokioExecutor>>,
+    stream: TcpStream,
+    router: Router,
+    closed: oneshot::Receiver<Infallible>,
+) {
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::select! {
+        // A probe that breaks off is none of our business.
+        _ = served => {}
+        _ = closed => {}
+        () = sleep(LONGEST) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::server::listeners::bind;
+
+    #[tokio::test]
+    async fn connections_that_do_nothing_make_room_for_a_probe() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.address();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Router::new().route("/livez", get(async || "ok"))));
+
+        let mut silent = Vec::new();
+        for _ in 0..2 * MOST {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        probe.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0, "the oldest was closed");
+    }
+}
