@@ -8,6 +8,8 @@
     reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
 )]
 
+mod connections;
+mod http2;
 mod support;
 
 use std::time::Duration;

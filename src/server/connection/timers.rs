@@ -120,6 +120,8 @@ impl Timers {
             Some((at, end)) => {
                 let over = max_age_grace.and_then(|grace| at.checked_add(grace));
                 sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
+                // A caller that has no calls left has no reason to stay.
+                sooner(self.idle_since.map(|since| since.max(at) + handshake_timeout), Action::Close(end));
             }
             None => {
                 sooner(self.aged, Action::GoAway(End::Age));
