@@ -82,7 +82,8 @@ where
         }
         let bounds = Bounds {
             deadline: deadline.map(|at| (at, Box::pin(sleep_until(at)))),
-            cut: Err(self.layer.cut.clone()),
+            cut: self.layer.cut.clone(),
+            until_cut: None,
             stalled: Arc::default(),
             request_id,
         };
@@ -118,8 +119,9 @@ fn parse(value: &HeaderValue) -> Option<Duration> {
 #[derive(Debug)]
 struct Bounds {
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Waited for only once the call has to wait itself: most small calls' bodies never do.
-    cut: Result<Pin<Box<WaitForCancellationFutureOwned>>, CancellationToken>,
+    cut: CancellationToken,
+    /// Made only once the call has to wait itself: most small calls' bodies never do.
+    until_cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Set by the connection where the caller does not read.
     stalled: Arc<OnceLock<StalledEnd>>,
     request_id: Arc<str>,
@@ -143,7 +145,7 @@ impl Bounds {
     fn stalled(&self, idle: Option<(MemoryBudget, Duration)>) -> Stalled {
         Stalled {
             deadline: self.deadline.as_ref().map(|(at, _)| *at),
-            cut: self.cut.as_ref().err().cloned().unwrap_or_default(),
+            cut: self.cut.clone(),
             idle,
             end: Arc::clone(&self.stalled),
         }
@@ -159,13 +161,9 @@ impl Bounds {
         {
             return Poll::Ready(status::deadline_exceeded(&self.request_id));
         }
-        if let Err(token) = &self.cut {
-            self.cut = Ok(Box::pin(token.clone().cancelled_owned()));
-        }
-        match &mut self.cut {
-            Ok(cut) => cut.as_mut().poll(cx).map(|()| status::shutting_down(&self.request_id)),
-            Err(_) => Poll::Pending,
-        }
+        let cut = &self.cut;
+        let until_cut = self.until_cut.get_or_insert_with(|| Box::pin(cut.clone().cancelled_owned()));
+        until_cut.as_mut().poll(cx).map(|()| status::shutting_down(&self.request_id))
     }
 }
 

@@ -1,0 +1,232 @@
+//! Calls that wait beside other calls on the same connection: for a slow S3, or for a caller that does not read.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use h2::{Reason, RecvStream, SendStream, client};
+use http::{HeaderMap, Method, Request, header::HeaderName};
+use longshore::{
+    auth::AuthMode,
+    pb::{self, upload_request::Message as Part},
+    server::{MemorySettings, Server, ServerSettings},
+    tenants::TenantSettings,
+};
+use prost::Message;
+use tokio::{net::TcpStream, sync::oneshot, time::timeout};
+
+use crate::scripted::{Answer, Scripted, bytes};
+
+const MIB: usize = 1024 * 1024;
+
+/// Only a test that fails waits for so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server with the stores `default`, whose objects have 8 MiB, and `deaf`, whose S3 answers no write.
+struct Beside {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    _stores: [Scripted; 2],
+}
+
+impl Beside {
+    async fn start(settings: ServerSettings) -> Self {
+        let object = |seen: &crate::scripted::Seen| match seen.method.as_str() {
+            "HEAD" => Answer::Reply(b"HTTP/1.1 200 x\r\ncontent-length: 4\r\netag: \"e\"\r\n\r\n".to_vec()),
+            _ => Answer::Reply(bytes(200, &[("etag", "\"e\"")], &vec![7; 8 * MIB])),
+        };
+        let whole = Scripted::start(move |_, seen| object(seen)).await;
+        let deaf = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
+        let stores =
+            BTreeMap::from([("default".to_owned(), whole.settings()), ("deaf".to_owned(), deaf.settings())]);
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server::bind(ServerSettings {
+            listen_addr: any_port,
+            health_addr: any_port,
+            auth: AuthMode::None,
+            tenants: vec![TenantSettings::new("acme", stores)],
+            ..settings
+        });
+        let server = server.await.unwrap();
+        let (address, (stop, stopped)) = (server.listen_addr(), oneshot::channel());
+        tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop: Some(stop), _stores: [whole, deaf] }
+    }
+
+    /// A connection whose streams have windows of so many bytes.
+    async fn connect(&self, window: u32) -> Connection {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let mut builder = client::Builder::new();
+        builder.initial_window_size(window).initial_connection_window_size((1 << 31) - 1);
+        let (calls, connection) = builder.handshake(socket).await.unwrap();
+        tokio::spawn(connection);
+        Connection(calls)
+    }
+}
+
+struct Connection(client::SendRequest<Bytes>);
+
+/// A call whose head has been sent.
+struct Call {
+    request: SendStream<Bytes>,
+    response: client::ResponseFuture,
+}
+
+impl Connection {
+    async fn call(&mut self, method: &str, headers: &[(&str, &str)]) -> Call {
+        let uri = format!("http://x/longshore.v1.ObjectService/{method}");
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-longshore-tenant", "acme");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        std::future::poll_fn(|cx| self.0.poll_ready(cx)).await.unwrap();
+        let (response, request) = self.0.send_request(request.body(()).unwrap(), false).unwrap();
+        Call { request, response }
+    }
+
+    async fn head(&mut self) -> String {
+        let mut call = self.call("Head", &[]).await;
+        call.send(&pb::HeadRequest { key: "k".to_owned(), ..Default::default() }, true);
+        let mut response = call.response().await;
+        while let Some(data) = response.data().await {
+            data.unwrap();
+        }
+        status(response.trailers().await.unwrap())
+    }
+}
+
+impl Call {
+    /// Queues a message; HTTP/2 sends it as far as the windows go.
+    fn send(&mut self, message: &impl Message, end: bool) {
+        let mut framed = BytesMut::new();
+        framed.put_u8(0);
+        framed.put_u32(u32::try_from(message.encoded_len()).unwrap());
+        message.encode(&mut framed).unwrap();
+        self.request.send_data(framed.freeze(), end).unwrap();
+    }
+
+    async fn response(self) -> RecvStream {
+        timeout(PATIENCE, self.response).await.expect("no response").unwrap().into_body()
+    }
+}
+
+fn status(trailers: Option<HeaderMap>) -> String {
+    let name = HeaderName::from_static("grpc-status");
+    trailers.unwrap().get(name).unwrap().to_str().unwrap().to_owned()
+}
+
+/// What a call ends with whose caller reads what has come, and makes no room for more.
+async fn end_unread(mut response: RecvStream) -> String {
+    let mut taken = 0;
+    while let Some(data) = timeout(PATIENCE, response.data()).await.expect("the call does not end") {
+        // Not given back to the stream's window.
+        taken += data.unwrap().len();
+    }
+    assert!(taken < MIB, "{taken} bytes came");
+    status(response.trailers().await.unwrap())
+}
+
+fn upload(store: &str, key: usize) -> [pb::UploadRequest; 2] {
+    let spec = pb::UploadSpec { store: store.to_owned(), key: key.to_string(), ..Default::default() };
+    let chunk = pb::Chunk { data: vec![7; MIB].into(), crc32c: None };
+    [Part::Spec(spec), Part::Chunk(chunk)].map(|part| pb::UploadRequest { message: Some(part) })
+}
+
+async fn get(connection: &mut Connection, headers: &[(&str, &str)]) -> RecvStream {
+    let mut call = connection.call("Get", headers).await;
+    call.send(&pb::GetRequest { key: "k".to_owned(), ..Default::default() }, true);
+    call.response().await
+}
+
+#[tokio::test]
+async fn uploads_that_wait_for_s3_hold_up_no_other_call_on_their_connection() {
+    let beside = Beside::start(ServerSettings::default()).await;
+    let mut connection = beside.connect(65_535).await;
+    let mut uploads = Vec::new();
+    for key in 0..200 {
+        let mut call = connection.call("Upload", &[]).await;
+        let [spec, chunk] = upload("deaf", key);
+        call.send(&spec, false);
+        (0..16).for_each(|_| call.send(&chunk, false));
+        uploads.push(call);
+    }
+    for _ in 0..20 {
+        assert_eq!(timeout(PATIENCE, connection.head()).await.expect("Head waits for the uploads"), "0");
+    }
+}
+
+#[tokio::test]
+async fn reads_that_nobody_takes_hold_up_no_other_call_on_their_connection() {
+    let beside = Beside::start(ServerSettings::default()).await;
+    let mut connection = beside.connect(1_000).await;
+    let mut unread = Vec::new();
+    for _ in 0..50 {
+        unread.push(get(&mut connection, &[]).await);
+    }
+    for _ in 0..20 {
+        assert_eq!(timeout(PATIENCE, connection.head()).await.expect("Head waits for the reads"), "0");
+    }
+}
+
+#[tokio::test]
+async fn a_read_ends_at_its_deadline_though_its_caller_does_not_read() {
+    let beside = Beside::start(ServerSettings::default()).await;
+    let mut connection = beside.connect(1_000).await;
+    let response = get(&mut connection, &[("grpc-timeout", "300m")]).await;
+    assert_eq!(end_unread(response).await, "4");
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_a_read_though_its_caller_does_not_read() {
+    let settings = ServerSettings { shutdown_grace: Duration::from_millis(50), ..Default::default() };
+    let mut beside = Beside::start(settings).await;
+    let mut connection = beside.connect(1_000).await;
+    let response = get(&mut connection, &[]).await;
+    beside.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(end_unread(response).await, "14");
+}
+
+#[tokio::test]
+async fn a_read_that_nobody_takes_ends_when_others_wait_for_memory() {
+    let memory = MemorySettings {
+        budget: 16 << 20,
+        wait: Duration::from_mins(10),
+        idle_timeout: Duration::from_millis(200),
+    };
+    let beside = Beside::start(ServerSettings { memory, ..Default::default() }).await;
+    let mut reading = beside.connect(1_000).await;
+    let alone = get(&mut reading, &[]).await;
+    let mut uploading = beside.connect(65_535).await;
+    let mut uploads = Vec::new();
+    for key in 0..4 {
+        let mut call = uploading.call("Upload", &[]).await;
+        let [spec, chunk] = upload("deaf", key);
+        call.send(&spec, false);
+        (0..16).for_each(|_| call.send(&chunk, false));
+        uploads.push(call);
+    }
+    assert_eq!(end_unread(alone).await, "10");
+}
+
+#[tokio::test]
+async fn a_caller_that_resets_its_stream_gets_no_half_object() {
+    let beside = Beside::start(ServerSettings::default()).await;
+    for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+        let mut connection = beside.connect(65_535).await;
+        let mut call = connection.call("Upload", &[]).await;
+        let [spec, chunk] = upload("default", 1);
+        call.send(&spec, false);
+        call.send(&chunk, false);
+        assert_eq!(connection.head().await, "0", "the upload has begun");
+        call.request.send_reset(reason);
+        assert_eq!(connection.head().await, "0");
+    }
+    let writes = beside._stores[0].seen().iter().filter(|seen| seen.method != "HEAD").count();
+    assert_eq!(writes, 0);
+}
