@@ -13,6 +13,7 @@ use crate::{
 use super::{
     nearest::suggestion,
     problem::{Place, Problems},
+    service_links::is_service_link,
     values::{Address, Flag, Limit, Number, Period, Scalar, Size, Text, Timeout, scalars},
     variables::{NotText, Variables},
     words::{Word, Words},
@@ -53,9 +54,6 @@ const KNOWN: &[&str] = &[
 /// Known to the settings' design, not to this version.
 const LATER: &[&str] = &["ADMIN_ADDR", "ADMIN_TOKEN", "RELOAD_INTERVAL", "TLS_CLIENT_CA"];
 const LATER_PREFIXES: &[&str] = &["JWT_"];
-
-/// Kubernetes sets these in every pod of a namespace with a Service called `longshore`.
-const KUBERNETES: &[&str] = &["PORT", "SERVICE"];
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -179,8 +177,7 @@ impl Parts<'_> {
 fn refuse_unknown(variables: &Variables, problems: &mut Problems) {
     for variable in variables.names(PREFIX) {
         let name = &variable[PREFIX.len()..];
-        let kubernetes = KUBERNETES.iter().any(|prefix| name.starts_with(prefix));
-        if kubernetes || KNOWN.contains(&name) {
+        if KNOWN.contains(&name) || is_service_link(variable, variables) {
             continue;
         }
         let later = LATER.contains(&name) || LATER_PREFIXES.iter().any(|prefix| name.starts_with(prefix));

@@ -20,6 +20,7 @@ mod path;
 mod problem;
 mod read;
 mod secret;
+mod service_links;
 mod store;
 mod tenant;
 mod unsupported;
