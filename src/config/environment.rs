@@ -132,6 +132,7 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
         shutdown_delay: parts.read("SHUTDOWN_DELAY").map_or(default.shutdown_delay, |Period(time)| time),
         shutdown_grace: parts.read("SHUTDOWN_GRACE").map_or(default.shutdown_grace, |Period(time)| time),
         tenants: Vec::new(),
+        rejected_tenants: Vec::new(),
     };
     let log = LogSettings {
         filter: filter(&mut parts),

@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn the_links_of_every_service_are_recognized() {
         // The last two are the Services `longshore-port` and `longshore-service`.
-        let services = ["LONGSHORE", "LONGSHORE_HEALTH", "LONGSHORE_HEADLESS_2", "LONGSHORE_PORT", "LONGSHORE_SERVICE"];
+        let services =
+            ["LONGSHORE", "LONGSHORE_HEALTH", "LONGSHORE_HEADLESS_2", "LONGSHORE_PORT", "LONGSHORE_SERVICE"];
         for service in services {
             for (name, value) in [
                 ("SERVICE_HOST", "10.0.0.2"),

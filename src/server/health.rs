@@ -27,15 +27,23 @@ pub(super) struct Health {
     reporter: HealthReporter,
     services: &'static [&'static str],
     serving: Arc<AtomicBool>,
+    /// A second line of `/readyz`.
+    notice: Option<Arc<str>>,
 }
 
 impl Health {
     /// Not serving yet; `services` are reported beside the whole server (`""`).
     pub(super) async fn new(services: &'static [&'static str]) -> Self {
-        let health = Self { reporter: HealthReporter::new(), services, serving: Arc::default() };
+        let health =
+            Self { reporter: HealthReporter::new(), services, serving: Arc::default(), notice: None };
         // tonic-health begins with "" as SERVING.
         health.set(false).await;
         health
+    }
+
+    /// Adds a line to the body of `/readyz` for operators; the status stays the same.
+    pub(super) fn with_notice(self, notice: Option<String>) -> Self {
+        Self { notice: notice.map(Arc::from), ..self }
     }
 
     /// Says so to everyone who asks and to everyone who watches.
@@ -64,11 +72,12 @@ impl Health {
     }
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
+async fn ready(State(health): State<Health>) -> (StatusCode, String) {
+    let notice = health.notice.map(|notice| format!("{notice}\n")).unwrap_or_default();
     if health.serving.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, format!("ok\n{notice}"))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not serving\n{notice}"))
     }
 }
 
@@ -102,6 +111,18 @@ mod tests {
         health.set(false).await;
         assert_eq!(answer(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(answer(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_notice_is_a_second_line_of_readyz_and_leaves_its_status() {
+        let health = Health::new(&[]).await.with_notice(Some("1 of 2 tenants was rejected".to_owned()));
+        let second = "\n1 of 2 tenants was rejected\n";
+        assert_eq!(
+            answer(&health, "/readyz").await,
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not serving{second}"))
+        );
+        health.set(true).await;
+        assert_eq!(answer(&health, "/readyz").await, (StatusCode::OK, format!("ok{second}")));
     }
 
     #[tokio::test]

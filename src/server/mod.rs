@@ -37,7 +37,7 @@ use crate::{
     api::{self, Services},
     auth::AuthMode,
     telemetry::{Metrics, Tasks},
-    tenants::{Pool, TenantSettings, search_for_orphans},
+    tenants::{Pool, RejectedTenants, TenantSettings, search_for_orphans},
 };
 
 pub use crate::api::{UploadKeys, UploadSettings};
@@ -73,6 +73,8 @@ pub struct ServerSettings {
     pub shutdown_grace: Duration,
     /// The tenants.
     pub tenants: Vec<TenantSettings>,
+    /// Names of tenants that are not served because their settings are wrong. Metrics, log and `/readyz` report them.
+    pub rejected_tenants: Vec<String>,
 }
 
 impl Default for ServerSettings {
@@ -92,6 +94,7 @@ impl Default for ServerSettings {
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(30),
             tenants: Vec::new(),
+            rejected_tenants: Vec::new(),
         }
     }
 }
@@ -152,6 +155,7 @@ pub struct Server {
     plain: Listener,
     routes: Routes,
     pool: Pool,
+    rejected: RejectedTenants,
     health: Health,
     metrics: Metrics,
     tasks: Tasks,
@@ -164,8 +168,10 @@ impl Server {
         let grpc = listeners::bind(settings.listen_addr).await?;
         let plain = listeners::bind(settings.health_addr).await?;
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
-        let health = Health::new(api::SERVICE_NAMES).await;
         let tenants = std::mem::take(&mut settings.tenants);
+        let rejected = std::mem::take(&mut settings.rejected_tenants);
+        let rejected = RejectedTenants::new(rejected, tenants.len(), &metrics);
+        let health = Health::new(api::SERVICE_NAMES).await.with_notice(rejected.notice());
         if settings.uploads.keys.is_none() {
             tracing::warn!(
                 "LONGSHORE_UPLOAD_KEY is not set: no upload of UploadService can be gone on with after this process has ended"
@@ -176,7 +182,7 @@ impl Server {
         let services =
             Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
         let routes = routes(services.routes(), &health, settings.reflection)?;
-        Ok(Self { settings, tls, grpc, plain, routes, pool, health, metrics, tasks })
+        Ok(Self { settings, tls, grpc, plain, routes, pool, rejected, health, metrics, tasks })
     }
 
     /// Where gRPC is served: the port that was found, if the settings left it open.
@@ -219,6 +225,7 @@ impl Server {
         // Ends with this future.
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
+        searching.spawn(self.rejected.warn_repeatedly());
         let plain = serve_plain(self.plain, &self.health, self.metrics.clone());
         let builder = layers::builder(&self.settings, &self.metrics, &stages.running, &stages.cut_calls);
         let served = served(builder, self.tls, self.routes)?;

@@ -23,12 +23,15 @@ mod name {
     pub(super) const MEMORY_RESERVED: &str = "longshore.memory.reserved_bytes";
     pub(super) const MEMORY_WAITING: &str = "longshore.memory.waiting";
 
+    pub(super) const TENANTS: &str = "longshore.tenants";
+
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
     pub(super) const STATUS: &str = "rpc.response.status_code";
     pub(super) const OPERATION: &str = "operation";
     pub(super) const OUTCOME: &str = "outcome";
     pub(super) const DIRECTION: &str = "direction";
+    pub(super) const STATE: &str = "state";
 }
 
 /// The boundaries that the conventions advise, with finer ones below for small objects that are served
@@ -77,6 +80,7 @@ struct Instruments {
     memory_budget: Gauge<u64>,
     memory_reserved: UpDownCounter<i64>,
     memory_waiting: UpDownCounter<i64>,
+    tenants: Gauge<u64>,
 }
 
 /// Counts a call as in flight until dropped.
@@ -162,6 +166,14 @@ impl Metrics {
         Waiting(self.0.memory_waiting.clone())
     }
 
+    /// How many tenants are served, and how many were rejected because their settings are wrong.
+    pub fn tenants(&self, loaded: usize, rejected: usize) {
+        for (state, count) in [("loaded", loaded), ("rejected", rejected)] {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.0.tenants.record(count, &[KeyValue::new(name::STATE, state)]);
+        }
+    }
+
     /// All of it in Prometheus's text format (version 0.0.4).
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0.registry.gather()).unwrap_or_else(|error| {
@@ -241,6 +253,10 @@ impl Instruments {
                 .i64_up_down_counter(name::MEMORY_WAITING)
                 .with_description("Transfers that wait for some of the memory budget.")
                 .build(),
+            tenants: meter
+                .u64_gauge(name::TENANTS)
+                .with_description("Tenants that the settings name: loaded are served, rejected are not.")
+                .build(),
             registry,
             _provider: provider,
         }
@@ -308,6 +324,15 @@ mod tests {
         assert!(line(&text, "longshore_s3_retries_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_s3_hedges_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_object_bytes_total{", r#"direction="download""#).ends_with(" 1025"));
+    }
+
+    #[test]
+    fn tenants_are_counted_by_state() {
+        let metrics = Metrics::default();
+        metrics.tenants(12, 0);
+        let text = metrics.render();
+        assert!(line(&text, "longshore_tenants{", r#"state="loaded""#).ends_with(" 12"));
+        assert!(line(&text, "longshore_tenants{", r#"state="rejected""#).ends_with(" 0"));
     }
 
     #[test]
