@@ -83,6 +83,7 @@ same "no Secret beside an existing one" "$(value '"Secret" in d' --set tenants.e
 same "no replicas under autoscaling" "$(value '"replicas" in d["Deployment"]["spec"]' --set autoscaling.enabled=true)" False
 same "insecure on purpose" "$(value '[e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "LONGSHORE_ALLOW_INSECURE"]' \
   --set auth.mode=none,auth.allowInsecure=true)" "['true']"
+same "a namespace of digits" "$(value '[m["metadata"]["namespace"] for m in d.values()] == ["123"] * len(d)' --namespace 123)" True
 # Pods roll when the tenants change, and only then.
 sum='pod["metadata"]["annotations"]["checksum/tenants"]'
 one=$(value "$sum" --set tenants.config.tenants.a.stores.default.bucket=one)

@@ -218,6 +218,26 @@ def nulls(binary):
             good(binary, "rel", text)
 
 
+def digits():
+    """Digits are a text for every key whose value is a text, or the schema refuses them."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    for path in paths(defaults):
+        value = defaults
+        for key in path:
+            value = value[key]
+        if not isinstance(value, str):
+            continue
+        text = '"123"'
+        for key in reversed(path):
+            text = f"{{{key}: {text}}}"
+        try:
+            documents = with_values("rel", text)
+        except Refused as error:
+            assert path[-1] in str(error), f"{text}: {error}"
+        else:
+            judge(documents)
+
+
 def settings(binary):
     """Each variable of the server has a value in the chart, and is not set where the value is not."""
     shown = re.findall(r"^\| `LONGSHORE_([A-Z_]+)`", (ROOT / "docs/CONFIG.md").read_text(), re.MULTILINE)
@@ -241,6 +261,7 @@ def main(binary=None):
     for message, text in REFUSED:
         refused(message, text)
     nulls(binary)
+    digits()
     settings(binary)
     print(f"{len(RENDERED)} rendered, {len(REFUSED)} refused")
 
