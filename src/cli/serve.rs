@@ -35,7 +35,7 @@ pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)
 
 async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
     for problem in &loaded.left_out {
-        tracing::error!(%problem, "a tenant is left out");
+        tracing::error!(%problem, "a tenant was rejected");
     }
     let server = Server::bind(loaded.settings.server).await?;
     server.run(signal.received()).await

@@ -13,6 +13,7 @@ use crate::{
 use super::{
     nearest::suggestion,
     problem::{Place, Problems},
+    service_links::is_service_link,
     values::{Address, Flag, Limit, Number, Period, Scalar, Size, Text, Timeout, scalars},
     variables::{NotText, Variables},
     words::{Word, Words},
@@ -53,9 +54,6 @@ const KNOWN: &[&str] = &[
 /// Known to the settings' design, not to this version.
 const LATER: &[&str] = &["ADMIN_ADDR", "ADMIN_TOKEN", "RELOAD_INTERVAL", "TLS_CLIENT_CA"];
 const LATER_PREFIXES: &[&str] = &["JWT_"];
-
-/// Kubernetes sets these in every pod of a namespace with a Service called `longshore`.
-const KUBERNETES: &[&str] = &["PORT", "SERVICE"];
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -134,6 +132,7 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
         shutdown_delay: parts.read("SHUTDOWN_DELAY").map_or(default.shutdown_delay, |Period(time)| time),
         shutdown_grace: parts.read("SHUTDOWN_GRACE").map_or(default.shutdown_grace, |Period(time)| time),
         tenants: Vec::new(),
+        rejected_tenants: Vec::new(),
     };
     let log = LogSettings {
         filter: filter(&mut parts),
@@ -179,8 +178,7 @@ impl Parts<'_> {
 fn refuse_unknown(variables: &Variables, problems: &mut Problems) {
     for variable in variables.names(PREFIX) {
         let name = &variable[PREFIX.len()..];
-        let kubernetes = KUBERNETES.iter().any(|prefix| name.starts_with(prefix));
-        if kubernetes || KNOWN.contains(&name) {
+        if KNOWN.contains(&name) || is_service_link(variable, variables) {
             continue;
         }
         let later = LATER.contains(&name) || LATER_PREFIXES.iter().any(|prefix| name.starts_with(prefix));

@@ -1,7 +1,7 @@
 //! The tenants file, or the files of a folder.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) tenants: Vec<TenantSettings>,
     /// What is wrong with tenants that are left out.
     pub(super) left_out: Problems,
+    /// Their names.
+    pub(super) rejected: BTreeSet<String>,
     /// What is wrong beyond one tenant.
     pub(super) general: Problems,
 }
@@ -208,6 +210,7 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
         if candidate.problems.is_empty() {
             found.tenants.push(candidate.settings);
         } else {
+            found.rejected.insert(candidate.name);
             found.left_out.append(candidate.problems);
         }
     }

@@ -20,6 +20,7 @@ mod path;
 mod problem;
 mod read;
 mod secret;
+mod service_links;
 mod store;
 mod tenant;
 mod unsupported;
@@ -74,6 +75,7 @@ pub fn load(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result
         return Err(problems);
     }
     environment.server.tenants = found.tenants;
+    environment.server.rejected_tenants = found.rejected.into_iter().collect();
     let settings = Settings { server: environment.server, log: environment.log };
     Ok(Loaded { settings, left_out: found.left_out })
 }

@@ -1,5 +1,7 @@
 //! Whether this server wants calls: by gRPC on both listeners, by HTTP for the kubelet on the plain one.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::State,
@@ -26,6 +28,8 @@ pub(super) struct Health {
     /// What is reported beside the whole server (`""`).
     services: &'static [&'static str],
     pulse: Pulse,
+    /// A second line of `/readyz`.
+    notice: Option<Arc<str>>,
 }
 
 /// How far the server is in its life.
@@ -40,7 +44,12 @@ enum Phase {
 impl Health {
     /// Not serving yet; `services` are reported beside the whole server, and `pulse` says whether it is alive.
     pub(super) fn new(services: &'static [&'static str], pulse: Pulse) -> Self {
-        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse }
+        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, notice: None }
+    }
+
+    /// Adds a line to the body of `/readyz` for operators; the status stays the same.
+    pub(super) fn with_notice(self, notice: Option<String>) -> Self {
+        Self { notice: notice.map(Arc::from), ..self }
     }
 
     /// Tells everyone who asks and everyone who watches.
@@ -138,11 +147,12 @@ async fn alive(State(health): State<Health>) -> (StatusCode, String) {
     }
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
+async fn ready(State(health): State<Health>) -> (StatusCode, String) {
+    let notice = health.notice.as_ref().map(|notice| format!("{notice}\n")).unwrap_or_default();
     if health.is_serving() {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, format!("ok\n{notice}"))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not serving\n{notice}"))
     }
 }
 
@@ -177,6 +187,19 @@ mod tests {
         health.set(false);
         assert_eq!(answer(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(answer(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_notice_is_a_second_line_of_readyz_and_leaves_its_status() {
+        let health =
+            Health::new(&[], Pulse::new(1)).with_notice(Some("1 of 2 tenants was rejected".to_owned()));
+        let second = "\n1 of 2 tenants was rejected\n";
+        assert_eq!(
+            answer(&health, "/readyz").await,
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not serving{second}"))
+        );
+        health.set(true);
+        assert_eq!(answer(&health, "/readyz").await, (StatusCode::OK, format!("ok{second}")));
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ use crate::{
     api::{self, Services},
     auth::AuthMode,
     telemetry::{Metrics, Tasks},
-    tenants::{Pool, TenantSettings, search_for_orphans},
+    tenants::{Pool, RejectedTenants, TenantSettings, search_for_orphans},
 };
 
 pub use crate::api::{UploadKeys, UploadSettings};
@@ -80,6 +80,8 @@ pub struct ServerSettings {
     pub shutdown_grace: Duration,
     /// The tenants.
     pub tenants: Vec<TenantSettings>,
+    /// Names of tenants that are not served because their settings are wrong. Metrics, log and `/readyz` report them.
+    pub rejected_tenants: Vec<String>,
 }
 
 impl Default for ServerSettings {
@@ -99,6 +101,7 @@ impl Default for ServerSettings {
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(30),
             tenants: Vec::new(),
+            rejected_tenants: Vec::new(),
         }
     }
 }
@@ -159,6 +162,7 @@ pub struct Server {
     plain: Listener,
     routes: Routes,
     pool: Pool,
+    rejected: RejectedTenants,
     health: Health,
     pulse: Pulse,
     metrics: Metrics,
@@ -172,9 +176,11 @@ impl Server {
         let grpc = listeners::bind(settings.listen_addr).await?;
         let plain = listeners::bind(settings.health_addr).await?;
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
-        let pulse = Pulse::new(workers::threads());
-        let health = Health::new(api::SERVICE_NAMES, pulse.clone());
         let tenants = std::mem::take(&mut settings.tenants);
+        let rejected = std::mem::take(&mut settings.rejected_tenants);
+        let rejected = RejectedTenants::new(rejected, tenants.len(), &metrics);
+        let pulse = Pulse::new(workers::threads());
+        let health = Health::new(api::SERVICE_NAMES, pulse.clone()).with_notice(rejected.notice());
         if settings.uploads.keys.is_none() {
             tracing::warn!(
                 "LONGSHORE_UPLOAD_KEY is not set: no upload of UploadService can be gone on with after this process has ended"
@@ -185,7 +191,7 @@ impl Server {
         let services =
             Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
         let routes = routes(services.routes(), &health, settings.reflection)?;
-        Ok(Self { settings, tls, grpc, plain, routes, pool, health, pulse, metrics, tasks })
+        Ok(Self { settings, tls, grpc, plain, routes, pool, rejected, health, pulse, metrics, tasks })
     }
 
     /// Where gRPC is served: the port that was found, if the settings left it open.
@@ -245,6 +251,7 @@ impl Server {
         // Both end with this future.
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
+        searching.spawn(self.rejected.warn_repeatedly());
         let plain = serve_plain(self.plain, &self.health, self.metrics);
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::try_join_all;
+use futures::{TryFutureExt as _, future::try_join_all};
 use tokio::{
     net::TcpStream,
     runtime,
@@ -128,9 +128,8 @@ impl Workers {
     ) -> (impl Future<Output = Result<(), String>> + Send + 'static, Threads) {
         let Self { desks, ended, threads, crowd, metrics } = self;
         let serving = async move {
-            let mut ended = try_join_all(
-                ended.into_iter().map(async |ended| ended.await.map_err(|_| "a thread ended".to_owned())),
-            );
+            let mut ended =
+                try_join_all(ended.into_iter().map(|ended| ended.map_err(|_| "a thread ended".to_owned())));
             tokio::select! {
                 // Drops the listener, so that callers are refused at once.
                 () = stop.cancelled() => {}

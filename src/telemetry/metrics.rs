@@ -32,6 +32,8 @@ mod name {
     pub(super) const CONNECTIONS: &str = "longshore.connections";
     pub(super) const CONNECTIONS_ENDED: &str = "longshore.connections.ended";
 
+    pub(super) const TENANTS: &str = "longshore.tenants";
+
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
     pub(super) const STATUS: &str = "rpc.response.status_code";
@@ -39,6 +41,7 @@ mod name {
     pub(super) const OUTCOME: &str = "outcome";
     pub(super) const DIRECTION: &str = "direction";
     pub(super) const REASON: &str = "reason";
+    pub(super) const STATE: &str = "state";
 }
 
 /// The boundaries that the conventions advise, with finer ones below for small objects that are served
@@ -90,6 +93,7 @@ struct Instruments {
     connections: UpDownCounter<i64>,
     connections_ended: Counter<u64>,
     meter: Meter,
+    tenants: Gauge<u64>,
 }
 
 /// Counts a call as in flight until dropped.
@@ -200,6 +204,14 @@ impl Metrics {
         self.0.connections_ended.add(1, &[KeyValue::new(name::REASON, reason)]);
     }
 
+    /// How many tenants are served, and how many were rejected because their settings are wrong.
+    pub fn tenants(&self, loaded: usize, rejected: usize) {
+        for (state, count) in [("loaded", loaded), ("rejected", rejected)] {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.0.tenants.record(count, &[KeyValue::new(name::STATE, state)]);
+        }
+    }
+
     /// All of it in Prometheus's text format (version 0.0.4).
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0.registry.gather()).unwrap_or_else(|error| {
@@ -287,6 +299,10 @@ impl Instruments {
                 .u64_counter(name::CONNECTIONS_ENDED)
                 .with_description("Connections of callers that the server ended, by the reason.")
                 .build(),
+            tenants: meter
+                .u64_gauge(name::TENANTS)
+                .with_description("Tenants that the settings name: loaded are served, rejected are not.")
+                .build(),
             meter,
             registry,
             _provider: provider,
@@ -361,6 +377,15 @@ mod tests {
         assert!(line(&text, "longshore_s3_retries_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_s3_hedges_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_object_bytes_total{", r#"direction="download""#).ends_with(" 1025"));
+    }
+
+    #[test]
+    fn tenants_are_counted_by_state() {
+        let metrics = Metrics::default();
+        metrics.tenants(12, 0);
+        let text = metrics.render();
+        assert!(line(&text, "longshore_tenants{", r#"state="loaded""#).ends_with(" 12"));
+        assert!(line(&text, "longshore_tenants{", r#"state="rejected""#).ends_with(" 0"));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod orphans;
 mod pool;
+mod rejected;
 
 use std::collections::BTreeMap;
 
 pub use crate::store::{MemoryBudget, MemorySettings};
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Tenant};
+pub use rejected::RejectedTenants;
 
 use crate::{auth::CallerSettings, store::StoreSettings};
 

@@ -4,14 +4,12 @@ With a binary, `longshore check` gets the container's own environment and the te
 then a broken tenants file, which it has to refuse.
 """
 
-import base64
-import os
 import re
-import subprocess
 import sys
-import tempfile
 
 import yaml
+
+from manifests import accepted, check, environment, judge, parse
 
 
 def seconds(duration):
@@ -42,39 +40,19 @@ def consistent(documents, pod, container, env):
     assert container["startupProbe"]["grpc"]["port"] == ports["health"]
     assert container["readinessProbe"]["grpc"]["port"] == ports["health"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "health"}
-    labels = documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    for selector in (documents["Service"]["spec"]["selector"],
-                     documents["Deployment"]["spec"]["selector"]["matchLabels"],
-                     documents["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]):
-        assert selector.items() <= labels.items()
     assert [port["targetPort"] for port in documents["Service"]["spec"]["ports"]] == ["grpc"]
     assert documents["ServiceAccount"]["automountServiceAccountToken"] is False
     mounted = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     assert documents["Secret"]["metadata"]["name"] in mounted
 
 
-def check(binary, env, tenants):
-    with tempfile.TemporaryDirectory() as folder:
-        env = dict(env, LONGSHORE_TENANTS_FILE=f"{folder}/tenants.yaml")
-        with open(env["LONGSHORE_TENANTS_FILE"], "w") as file:
-            file.write(tenants)
-        if "LONGSHORE_TLS_CERT" in env:
-            env |= {"LONGSHORE_TLS_CERT": f"{folder}/tls.crt", "LONGSHORE_TLS_KEY": f"{folder}/tls.key"}
-            subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                 "-subj", "/CN=storage", "-days", "1", "-out", env["LONGSHORE_TLS_CERT"],
-                 "-keyout", env["LONGSHORE_TLS_KEY"]], check=True, capture_output=True)
-        return subprocess.run([binary, "check"], env=env, capture_output=True, text=True, timeout=60)
-
-
 def main(manifests, binary=None):
     with open(manifests) as file:
-        documents = {document["kind"]: document for document in yaml.safe_load_all(file) if document}
+        documents = parse(file.read())
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    # What comes from another Secret is stood in for, by what can be an upload key.
-    stand_in = base64.b64encode(bytes(32)).decode()
-    env = {entry["name"]: entry.get("value", stand_in) for entry in container["env"]}
+    env = environment(documents)
+    judge(documents)
     hardened(pod, container)
     consistent(documents, pod, container, env)
 
@@ -82,13 +60,11 @@ def main(manifests, binary=None):
     assert env["LONGSHORE_TENANTS_FILE"].endswith("/" + next(iter(documents["Secret"]["stringData"])))
     assert "tenants" in yaml.safe_load(tenants)
     if binary:
-        good = check(binary, env, tenants)
-        assert good.returncode == 0, f"longshore check refuses the rendered settings:\n{good.stdout}{good.stderr}"
-        bad = check(binary, env, tenants + "\nno_such_key: 1\n")
+        accepted(binary, documents)
+        bad = check(binary, documents, tenants + "\nno_such_key: 1\n")
         assert bad.returncode == 64, f"longshore check accepts an unknown key: {bad.returncode}"
         assert "no_such_key" in bad.stdout + bad.stderr
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
     main(*sys.argv[1:])

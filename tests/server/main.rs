@@ -89,6 +89,23 @@ async fn watchers_learn_of_the_shutdown_and_do_not_hold_it() {
 }
 
 #[tokio::test]
+async fn rejected_tenants_are_reported_by_readyz_and_metrics() {
+    let mut settings = settings();
+    settings.rejected_tenants = vec!["acme".to_owned()];
+    let running = Running::start(settings).await;
+    let ready = get(running.health, "/readyz").await;
+    assert!(ready.ends_with("\r\n\r\nok\n1 of 1 tenants was rejected: see the log\n"), "{ready}");
+    let metrics = get(running.health, "/metrics").await;
+    for (state, count) in [("loaded", 0), ("rejected", 1)] {
+        let line = metrics.lines().find(|line| {
+            line.starts_with("longshore_tenants{") && line.contains(&format!(r#"state="{state}""#))
+        });
+        assert!(line.is_some_and(|line| line.ends_with(&format!(" {count}"))), "{line:?}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn while_it_drains_it_is_alive_and_not_ready() {
     let mut settings = settings();
     settings.shutdown_delay = Duration::from_secs(3600);

@@ -1,52 +1,109 @@
+{{/*
+A value that is null reads as missing: of a map nothing is left, and a word or number has its default. Therefore the
+templates read maps as `.Values.x | default dict`, and quote every text: a name of digits is a number to YAML otherwise.
+*/}}
+
 {{- define "longshore.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-" -}}
 {{- end -}}
 
+{{/* A release's name may hold dots; a Service's name may not. */}}
 {{- define "longshore.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 63 | trimAll "-" -}}
 {{- else -}}
 {{- $name := include "longshore.name" . -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- ternary $release (printf "%s-%s" $release $name) (contains $name $release) | trunc 63 | trimAll "-" -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Kubernetes before 1.34 refuses a Service whose name begins with a digit. */}}
+{{- define "longshore.serviceName" -}}
+{{- $name := include "longshore.fullname" . -}}
+{{- ternary (printf "svc-%s" $name | trunc 63 | trimAll "-") $name (regexMatch "^[0-9]" $name) -}}
+{{- end -}}
+
+{{- define "longshore.metadata" -}}
+name: {{ include "longshore.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
+labels: {{- include "longshore.labels" . | nindent 2 }}
 {{- end -}}
 
 {{- define "longshore.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "longshore.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "longshore.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "longshore.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
 {{ include "longshore.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+{{- end -}}
+
+{{/* podLabels win, except over the labels that the selectors use. */}}
+{{- define "longshore.podLabels" -}}
+{{- $given := include "longshore.withoutNulls" .Values.podLabels | fromYaml -}}
+{{- range $label, $own := include "longshore.selectorLabels" . | fromYaml -}}
+{{- if and (hasKey $given $label) (ne (get $given $label) $own) -}}
+{{- fail (printf "podLabels: %s is %q, which selects the release's pods: leave it out, or set nameOverride" $label $own) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite (include "longshore.labels" . | fromYaml) $given) -}}
+{{- end -}}
+
+{{- define "longshore.podAnnotations" -}}
+{{- $own := dict -}}
+{{- $tenants := .Values.tenants | default dict -}}
+{{- if not $tenants.existingSecret -}}
+{{/* Rolls the pods when the tenants change. */}}
+{{- $_ := set $own "checksum/tenants" (toYaml $tenants.config | sha256sum) -}}
+{{- end -}}
+{{- $given := include "longshore.withoutNulls" .Values.podAnnotations | fromYaml -}}
+{{- toYaml (mergeOverwrite (dict "kubectl.kubernetes.io/default-container" "longshore") $given $own) -}}
 {{- end -}}
 
 {{- define "longshore.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "longshore.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
-{{- end -}}
+{{- $account := .Values.serviceAccount | default dict -}}
+{{- $account.name | default (ternary (include "longshore.fullname" .) "default" (default false $account.create)) -}}
 {{- end -}}
 
 {{- define "longshore.image" -}}
-{{- with .Values.image -}}
-{{- if .digest -}}
-{{ .repository }}@{{ .digest }}
+{{- $image := .Values.image | default dict -}}
+{{- $repository := $image.repository | default "longshore" -}}
+{{- if $image.digest -}}
+{{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
-{{- end -}}
+{{ $repository }}:{{ $image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 
 {{- define "longshore.tenantsSecret" -}}
-{{- .Values.tenants.existingSecret | default (printf "%s-tenants" (include "longshore.fullname" . | trunc 55 | trimSuffix "-")) -}}
+{{- (.Values.tenants | default dict).existingSecret | default (printf "%s-tenants" (include "longshore.fullname" . | trunc 55 | trimAll "-")) -}}
+{{- end -}}
+
+{{/* How many pods serve at most. */}}
+{{- define "longshore.replicas" -}}
+{{- $scaling := .Values.autoscaling | default dict -}}
+{{- if $scaling.enabled -}}
+{{- int64 ($scaling.maxReplicas | default 10) -}}
+{{- else -}}
+{{- ternary 2 (int64 .Values.replicaCount) (kindIs "invalid" .Values.replicaCount) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A map as YAML, without the keys that are null. */}}
+{{- define "longshore.withoutNulls" -}}
+{{- $kept := dict -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $kept $key (include "longshore.withoutNulls" $value | fromYaml) -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $_ := set $kept $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $kept -}}
 {{- end -}}
 
 {{/* Milliseconds of a duration such as 500ms, 30s or 2m; the schema lets no other form through. */}}
@@ -59,14 +116,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* The kubelet kills a pod after this time, so it must outlast the drain. */}}
 {{- define "longshore.terminationGracePeriodSeconds" -}}
-{{- with .Values.shutdown -}}
-{{- $drain := add (include "longshore.milliseconds" .delay) (include "longshore.milliseconds" .grace) -}}
-{{- if kindIs "invalid" .terminationGracePeriodSeconds -}}
+{{- $shutdown := .Values.shutdown | default dict -}}
+{{- $delay := $shutdown.delay | default "5s" -}}
+{{- $grace := $shutdown.grace | default "30s" -}}
+{{- $drain := add (include "longshore.milliseconds" $delay) (include "longshore.milliseconds" $grace) -}}
+{{- if kindIs "invalid" $shutdown.terminationGracePeriodSeconds -}}
 {{- add (div (add $drain 999) 1000) 10 -}}
-{{- else if le (mul (int64 .terminationGracePeriodSeconds) 1000) $drain -}}
-{{- fail (printf "shutdown.terminationGracePeriodSeconds (%d) must be larger than shutdown.delay + shutdown.grace (%s + %s)" (int64 .terminationGracePeriodSeconds) .delay .grace) -}}
+{{- else if le (mul (int64 $shutdown.terminationGracePeriodSeconds) 1000) $drain -}}
+{{- fail (printf "shutdown.terminationGracePeriodSeconds (%d) must be larger than shutdown.delay + shutdown.grace (%s + %s)" (int64 $shutdown.terminationGracePeriodSeconds) $delay $grace) -}}
 {{- else -}}
-{{- int64 .terminationGracePeriodSeconds -}}
+{{- int64 $shutdown.terminationGracePeriodSeconds -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The numbers of a probe; without any, Kubernetes' own defaults apply. */}}
+{{- define "longshore.probe" -}}
+{{- range $key, $value := . }}
+{{- if not (kindIs "invalid" $value) }}
+{{ $key }}: {{ int64 $value }}
+{{- end }}
+{{- end }}
 {{- end -}}

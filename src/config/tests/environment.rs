@@ -49,6 +49,8 @@ fn the_environment_has_its_defaults() {
         ("LONGSHORE_PORT", "tcp://10.0.0.1:50051"),
         ("LONGSHORE_PORT_50051_TCP_ADDR", "10.0.0.1"),
         ("LONGSHORE_SERVICE_HOST", "10.0.0.1"),
+        ("LONGSHORE_HEALTH_PORT", "tcp://10.0.0.1:9090"),
+        ("LONGSHORE_HEADLESS_SERVICE_PORT_GRPC", "50051"),
     ];
     let Settings { server, log } = load_text(&text, &variables).unwrap().settings;
     assert_eq!((server.auth, server.reflection), (AuthMode::None, false));

@@ -254,6 +254,7 @@ fn a_folder_of_files() {
     file("d.yaml", &tenant("bravo"));
     let loaded = load(pairs(&variables)).unwrap();
     assert_eq!(names(&loaded), ["alpha", "charlie"]);
+    assert_eq!(loaded.settings.server.rejected_tenants, ["bravo"]);
     assert_eq!(
         shown(&loaded.left_out),
         "DIR/b.yaml:1: tenants.bravo: is also given at DIR/d.yaml:1: tenants.bravo: give it once\n\

@@ -1,0 +1,98 @@
+{{/* What Kubernetes or the server would refuse, and the schema cannot see because it depends on two values. */}}
+{{- define "longshore.checks" -}}
+{{- $auth := .Values.auth | default dict -}}
+{{- $service := .Values.service | default dict -}}
+{{- $ports := .Values.ports | default dict -}}
+{{- $scaling := .Values.autoscaling | default dict -}}
+{{- $grpc := int64 ($ports.grpc | default 50051) -}}
+{{- if and (eq ($auth.mode | default "required") "none") (not $auth.allowInsecure) -}}
+{{- fail "auth.mode none lets anybody who reaches the port read and write every store: set auth.allowInsecure to true if that is meant" -}}
+{{- end -}}
+{{- if and $service.headless (ne ($service.type | default "ClusterIP") "ClusterIP") -}}
+{{- fail (printf "service.headless needs service.type ClusterIP: a Service of type %s has a cluster IP" $service.type) -}}
+{{- end -}}
+{{- if eq $grpc (int64 ($ports.health | default 9090)) -}}
+{{- fail (printf "ports.grpc and ports.health are both %d: give two ports" $grpc) -}}
+{{- end -}}
+{{- if and $scaling.enabled (gt (int64 ($scaling.minReplicas | default 2)) (int64 ($scaling.maxReplicas | default 10))) -}}
+{{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- $server := .Values.server | default dict -}}
+{{- include "longshore.checkSize" (list "server.maxMessageBytes" $server.maxMessageBytes "64KiB" "1GiB") -}}
+{{- include "longshore.checkSize" (list "server.memoryBudget" $server.memoryBudget "16MiB" "1024GiB") -}}
+{{- include "longshore.checkVolumes" . -}}
+{{- include "longshore.checkSpread" . -}}
+{{- include "longshore.checkResources" . -}}
+{{- end -}}
+
+{{/* NAME VALUE LEAST MOST: the server's own bounds. */}}
+{{- define "longshore.checkSize" -}}
+{{- $value := index . 1 -}}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) -}}
+{{- $bytes := include "longshore.bytes" $value | float64 -}}
+{{- if or (lt $bytes (include "longshore.bytes" (index . 2) | float64)) (gt $bytes (include "longshore.bytes" (index . 3) | float64)) -}}
+{{- fail (printf "%s is %v, should be from %s to %s" (index . 0) $value (index . 2) (index . 3)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Bytes of a size such as 8MiB, 8MB, 8B or 8; the schema lets no other form through. */}}
+{{- define "longshore.bytes" -}}
+{{- $text := ternary (int64 . | toString) (toString .) (kindIs "float64" .) | trimSuffix "B" -}}
+{{- $units := dict "K" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 -}}
+{{- $unit := regexFind "[KMG]i?$" $text -}}
+{{- printf "%f" (mulf (trimSuffix $unit $text | trim | float64) (ternary 1.0 (get $units $unit) (eq $unit ""))) -}}
+{{- end -}}
+
+{{- define "longshore.checkVolumes" -}}
+{{- $volumes := list "tenants" "tls" -}}
+{{- range .Values.extraVolumes -}}
+{{- if has .name $volumes -}}
+{{- fail (printf "extraVolumes: the name %s is taken: give the volume another name" .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- if not (has .name $volumes) -}}
+{{- fail (printf "extraVolumeMounts: extraVolumes has no volume called %s" .name) -}}
+{{- end -}}
+{{- if has .mountPath $paths -}}
+{{- fail (printf "extraVolumeMounts: something is mounted at %s already: give another mountPath" .mountPath) -}}
+{{- end -}}
+{{- $paths = append $paths .mountPath -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "longshore.checkSpread" -}}
+{{- $seen := list -}}
+{{- range .Values.topologySpreadConstraints -}}
+{{- $pair := printf "%s with %s" .topologyKey .whenUnsatisfiable -}}
+{{- if has $pair $seen -}}
+{{- fail (printf "topologySpreadConstraints gives %s twice" $pair) -}}
+{{- end -}}
+{{- $seen = append $seen $pair -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "longshore.checkResources" -}}
+{{- $resources := .Values.resources | default dict -}}
+{{- $limits := $resources.limits | default dict -}}
+{{- range $name, $request := $resources.requests -}}
+{{- $limit := get $limits $name -}}
+{{- if not (or (kindIs "invalid" $request) (kindIs "invalid" $limit) (eq (toString $limit) "")) -}}
+{{- if gt (include "longshore.quantity" $request | float64) (include "longshore.quantity" $limit | float64) -}}
+{{- fail (printf "resources.requests.%s (%v) is larger than resources.limits.%s (%v)" $name $request $name $limit) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A Kubernetes quantity such as 250m, 1.5 or 1Gi as a plain number. */}}
+{{- define "longshore.quantity" -}}
+{{- $text := toString . -}}
+{{- $units := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+  "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- $unit := regexFind "([numkMGTPE]|[KMGTPE]i)$" $text -}}
+{{- printf "%f" (mulf (trimSuffix $unit $text | trim | float64) (ternary 1.0 (get $units $unit) (eq $unit ""))) -}}
+{{- end -}}

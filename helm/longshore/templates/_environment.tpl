@@ -1,0 +1,88 @@
+{{/* The server's variables as the chart sets them. */}}
+{{- define "longshore.ownEnv" -}}
+{{- $server := .Values.server | default dict -}}
+{{- $ports := .Values.ports | default dict -}}
+{{- $tls := .Values.tls | default dict -}}
+{{- $auth := .Values.auth | default dict -}}
+{{- $uploads := .Values.uploads | default dict -}}
+{{- $shutdown := .Values.shutdown | default dict -}}
+{{- $host := $server.listenAddress | default "0.0.0.0" -}}
+{{- $host = ternary (printf "[%s]" $host) $host (and (contains ":" $host) (not (hasPrefix "[" $host))) -}}
+{{- $set := dict
+  "LONGSHORE_LISTEN_ADDR" (printf "%s:%d" $host (int64 ($ports.grpc | default 50051)))
+  "LONGSHORE_HEALTH_ADDR" (printf "%s:%d" $host (int64 ($ports.health | default 9090)))
+  "LONGSHORE_TENANTS_FILE" (printf "/etc/longshore/tenants/%s" ((.Values.tenants | default dict).key | default "tenants.yaml"))
+  "LONGSHORE_AUTH" ($auth.mode | default "required")
+  "LONGSHORE_REPLICAS" (include "longshore.replicas" . | int64 | max 1)
+  "LONGSHORE_SHUTDOWN_DELAY" ($shutdown.delay | default "5s")
+  "LONGSHORE_SHUTDOWN_GRACE" ($shutdown.grace | default "30s")
+  "LONGSHORE_REFLECTION" $server.reflection
+  "LONGSHORE_LOG" $server.log
+  "LONGSHORE_LOG_FORMAT" $server.logFormat
+  "LONGSHORE_MAX_MESSAGE_BYTES" $server.maxMessageBytes
+  "LONGSHORE_MESSAGE_TIMEOUT" $server.messageTimeout
+  "LONGSHORE_MEMORY_BUDGET" $server.memoryBudget
+  "LONGSHORE_MEMORY_WAIT" $server.memoryWait
+  "LONGSHORE_UPLOAD_IDLE_TIMEOUT" $server.uploadIdleTimeout
+  "LONGSHORE_MAX_CONCURRENT_STREAMS" $server.maxConcurrentStreams
+  "LONGSHORE_MAX_CONNECTIONS" $server.maxConnections
+  "LONGSHORE_MAX_CONNECTION_AGE" $server.maxConnectionAge
+  "LONGSHORE_MAX_CONNECTION_AGE_GRACE" $server.maxConnectionAgeGrace
+  "LONGSHORE_MAX_CONNECTION_IDLE" $server.maxConnectionIdle
+  "LONGSHORE_KEEPALIVE_INTERVAL" $server.keepaliveInterval
+  "LONGSHORE_KEEPALIVE_TIMEOUT" $server.keepaliveTimeout
+  "LONGSHORE_HANDSHAKE_TIMEOUT" $server.handshakeTimeout
+-}}
+{{- if $auth.allowInsecure -}}
+{{- $_ := set $set "LONGSHORE_ALLOW_INSECURE" "true" -}}
+{{- end -}}
+{{- if $tls.existingSecret -}}
+{{- $_ := set $set "LONGSHORE_TLS_CERT" (printf "/etc/longshore/tls/%s" ($tls.certKey | default "tls.crt")) -}}
+{{- $_ := set $set "LONGSHORE_TLS_KEY" (printf "/etc/longshore/tls/%s" ($tls.keyKey | default "tls.key")) -}}
+{{- end -}}
+{{- range $name, $value := $set }}
+{{- $text := ternary (int64 $value | toString) (toString $value) (kindIs "float64" $value) }}
+{{- if not (or (kindIs "invalid" $value) (eq $text "")) }}
+- name: {{ $name }}
+  value: {{ $text | quote }}
+{{- end }}
+{{- end }}
+{{- with $uploads.existingSecret }}
+- name: LONGSHORE_UPLOAD_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ . | quote }}
+      key: {{ $uploads.key | default "upload-key" | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Other parts of the chart depend on these, so that extraEnv cannot replace them: the values to set instead. */}}
+{{- define "longshore.fixedEnv" -}}
+LONGSHORE_LISTEN_ADDR: server.listenAddress and ports.grpc
+LONGSHORE_HEALTH_ADDR: server.listenAddress and ports.health
+LONGSHORE_SHUTDOWN_DELAY: shutdown.delay
+LONGSHORE_SHUTDOWN_GRACE: shutdown.grace
+{{- end -}}
+
+{{/* The container's environment: no name twice, and extraEnv wins. */}}
+{{- define "longshore.env" -}}
+{{- $given := .Values.extraEnv | default list -}}
+{{- $fixed := include "longshore.fixedEnv" . | fromYaml -}}
+{{- $names := list -}}
+{{- range $given -}}
+{{- if has .name $names -}}
+{{- fail (printf "extraEnv gives %s twice" .name) -}}
+{{- end -}}
+{{- if hasKey $fixed .name -}}
+{{- fail (printf "extraEnv: %s comes from %s: set those values instead" .name (get $fixed .name)) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $env := list -}}
+{{- range include "longshore.ownEnv" . | fromYamlArray -}}
+{{- if not (has .name $names) -}}
+{{- $env = append $env . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (concat $env $given) -}}
+{{- end -}}

@@ -1,0 +1,144 @@
+"""Renders the chart, and judges manifests as Kubernetes and `longshore check` would."""
+
+import base64
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm/longshore"
+HELM = ROOT / "tests/.tools/bin/helm"
+# The oldest version that the chart admits, and a recent one.
+KUBERNETES = ("1.27.0", "1.37.0")
+# Stands in for a value from another Secret; it can be an upload key.
+STAND_IN = base64.b64encode(bytes(32)).decode()
+
+
+class Refused(Exception):
+    """Helm did not render the chart."""
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: the same key twice is an error."""
+
+
+def unique_mapping(loader, node):
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    twice = {key for key in keys if keys.count(key) > 1}
+    assert not twice, f"given twice: {twice}"
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, unique_mapping)
+
+
+def helm(command, release, *arguments, cwd=None):
+    """The output of one Helm command that renders the chart."""
+    done = subprocess.run([HELM, command, release, *arguments], capture_output=True, text=True, cwd=cwd, timeout=60)
+    if done.returncode != 0:
+        raise Refused(done.stderr)
+    return done.stdout
+
+
+def render(release, *arguments, cwd=None):
+    return parse(helm("template", release, CHART, *arguments, cwd=cwd))
+
+
+def parse(text):
+    """The manifests by kind; the chart has one of each."""
+    documents = [document for document in yaml.load_all(text, UniqueKeys) if document]
+    by_kind = {document["kind"]: document for document in documents}
+    assert len(by_kind) == len(documents)
+    return by_kind
+
+
+def unique(what, items):
+    assert len(items) == len(set(items)), f"{what} given twice: {items}"
+
+
+def judge(documents):
+    """What the API server checks: the schemas, and the rules beyond them that values can break."""
+    for document in documents.values():
+        for version in KUBERNETES:
+            kubernetes_validate.validate(document, version, strict=True)
+        metadata = document["metadata"]
+        for text in [metadata["name"], metadata["namespace"], *metadata["labels"].values()]:
+            assert isinstance(text, str), f"{document['kind']}: {text!r} is no text"
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", metadata["name"]), metadata["name"]
+        for label in metadata["labels"].values():
+            assert re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", label), label
+    service = documents["Service"]
+    assert re.match("[a-z]", service["metadata"]["name"]), "the name of a Service begins with a letter"
+    assert service["spec"].get("clusterIP") != "None" or service["spec"]["type"] == "ClusterIP"
+    template = documents["Deployment"]["spec"]["template"]
+    pod, labels = template["spec"], template["metadata"]["labels"]
+    selectors = [service["spec"]["selector"], documents["Deployment"]["spec"]["selector"]["matchLabels"]]
+    if "PodDisruptionBudget" in documents:
+        selectors.append(documents["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"])
+    for selector in selectors:
+        assert selector.items() <= labels.items(), "a selector does not select the pods"
+    judge_container(pod, pod["containers"][0])
+
+
+def judge_container(pod, container):
+    volumes = [volume["name"] for volume in pod["volumes"]]
+    unique("volumes", volumes)
+    unique("mounts", [mount["mountPath"] for mount in container["volumeMounts"]])
+    assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+    unique("variables", [entry["name"] for entry in container["env"]])
+    unique("ports", [port["containerPort"] for port in container["ports"]])
+    for entry in container["env"]:
+        assert isinstance(entry.get("value", ""), str), f"{entry['name']} is no text"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+
+
+def environment(documents):
+    """The container's variables. Those from other Secrets have a stand-in."""
+    (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", STAND_IN) for entry in container["env"]}
+
+
+def mounted_files(documents, tenants, folder):
+    """`tenants` with the files that it names in extra volumes, which are made below `folder`."""
+    (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
+    for number, mount in enumerate(container["volumeMounts"]):
+        for path in set(re.findall(rf"{re.escape(mount['mountPath'])}/[-._/a-zA-Z0-9]+", tenants)):
+            file = Path(folder, str(number), path.removeprefix(mount["mountPath"] + "/"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("stand-in")
+            tenants = tenants.replace(path, str(file))
+    return tenants
+
+
+def check(binary, documents, tenants=None):
+    """`longshore check` with the container's environment and the Secret's tenants file, or with `tenants`."""
+    env = environment(documents)
+    if tenants is None:
+        (tenants,) = documents["Secret"]["stringData"].values()
+    with tempfile.TemporaryDirectory() as folder:
+        env["LONGSHORE_TENANTS_FILE"] = f"{folder}/tenants.yaml"
+        Path(env["LONGSHORE_TENANTS_FILE"]).write_text(mounted_files(documents, tenants, folder))
+        if "LONGSHORE_TLS_CERT" in env:
+            env |= {"LONGSHORE_TLS_CERT": f"{folder}/tls.crt", "LONGSHORE_TLS_KEY": f"{folder}/tls.key"}
+            make_certificate(env["LONGSHORE_TLS_CERT"], env["LONGSHORE_TLS_KEY"])
+        return subprocess.run([binary, "check"], env=env, capture_output=True, text=True, timeout=60)
+
+
+def accepted(binary, documents):
+    """Asserts that the server starts with what the chart renders."""
+    done = check(binary, documents)
+    assert done.returncode == 0, f"longshore check refuses the rendered settings:\n{done.stdout}{done.stderr}"
+
+
+def make_certificate(cert, key):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/CN=storage", "-days", "1", "-out", cert, "-keyout", key], check=True, capture_output=True)
+
+
+os.umask(0o077)

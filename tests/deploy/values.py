@@ -1,0 +1,270 @@
+"""Values that are unusual and right render to manifests that Kubernetes and the server take: [LONGSHORE_BINARY].
+
+Wrong values are refused with a message that names the value.
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from manifests import CHART, ROOT, Refused, accepted, environment, judge, render
+
+BASE = CHART / "ci/minimal-values.yaml"
+LONG = "a" * 61 + "-" + "b" * 20
+SPREAD = "{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}"
+
+
+def pod(documents):
+    return documents["Deployment"]["spec"]["template"]["spec"]
+
+
+def labels(documents):
+    return documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
+
+
+# RELEASE, VALUES, and what must hold.
+RENDERED = [
+    # Digits are texts.
+    ("12345", "{}", lambda d: d["Deployment"]["metadata"]["name"] == "12345-longshore"
+        and d["Service"]["metadata"]["name"] == "svc-12345-longshore"),
+    ("1e3", "{}", lambda d: labels(d)["app.kubernetes.io/instance"] == "1e3"),
+    ("rel.1", "{}", lambda d: d["Service"]["metadata"]["name"] == "rel-1-longshore"),
+    ("rel", 'nameOverride: "123"', lambda d: labels(d)["app.kubernetes.io/name"] == "123"),
+    ("rel", 'fullnameOverride: "123"', lambda d: d["Secret"]["metadata"]["name"] == "123-tenants"),
+    ("rel", 'fullnameOverride: "true"', lambda d: d["Service"]["metadata"]["name"] == "true"),
+    ("rel", 'serviceAccount: {name: "123", annotations: {example.com/id: "123"}}',
+        lambda d: pod(d)["serviceAccountName"] == "123"),
+    ("rel", 'serviceAccount: {create: false, name: "123"}', lambda d: "ServiceAccount" not in d),
+    ("rel", 'tls: {existingSecret: "123", certKey: "1", keyKey: "2"}',
+        lambda d: pod(d)["volumes"][1]["secret"]["secretName"] == "123"),
+    ("rel", 'uploads: {existingSecret: "123", key: "1"}', None),
+    ("rel", 'tenants: {key: "123"}', lambda d: list(d["Secret"]["stringData"]) == ["123"]),
+    ("rel", 'priorityClassName: "1"', lambda d: pod(d)["priorityClassName"] == "1"),
+    ("rel", 'imagePullSecrets: [{name: "1"}]', None),
+    ("rel", 'image: {repository: "123", tag: "1.0"}', lambda d: pod(d)["containers"][0]["image"] == "123:1.0"),
+    ("rel", 'podLabels: {team: "1"}\npodAnnotations: {id: "1", on: "true"}\nnodeSelector: {zone: "1"}', None),
+    ("rel", 'service: {annotations: {id: "1"}, appProtocol: "1"}', None),
+    ("rel", 'extraEnv: [{name: A, value: "1"}, {name: B, valueFrom: {secretKeyRef: {name: "1", key: "2"}}}]', None),
+    ("rel", 'tolerations: [{key: "1", value: "1"}]', None),
+    ("rel", 'extraVolumes: [{name: "1", secret: {secretName: "2"}}]\nextraVolumeMounts: [{name: "1", mountPath: /1}]', None),
+    ("rel", "tenants: {config: {tenants: {'123': {limits: {max_buffered: 67108864}, "
+        "stores: {default: {bucket: '123', prefix: null, credential_provider: {type: anonymous}}}}}}}", None),
+    # Long names are cut, and end in a letter or digit.
+    ("r" * 53, f"nameOverride: {LONG}", lambda d: len(d["Service"]["metadata"]["name"]) <= 63),
+    ("rel", f"fullnameOverride: {LONG}", lambda d: d["Service"]["metadata"]["name"] == "a" * 61 + "-b"),
+    ("rel", f"fullnameOverride: {LONG.replace('b', '-')}c", lambda d: d["Service"]["metadata"]["name"] == "a" * 61),
+    ("rel", f"fullnameOverride: '{'1' * 59}-{'a' * 20}'", None),
+    # Given twice.
+    ("rel", "extraEnv: [{name: LONGSHORE_LOG, value: debug}]", lambda d: environment(d)["LONGSHORE_LOG"] == "debug"),
+    ("rel", "extraEnv: [{name: LONGSHORE_REPLICAS, value: '7'}, {name: OTHER, value: ''}]",
+        lambda d: environment(d)["LONGSHORE_REPLICAS"] == "7"),
+    ("rel", "extraEnv: [{name: LONGSHORE_UPLOAD_KEY, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n"
+        "uploads: {existingSecret: other}", None),
+    ("rel", "podLabels: {app.kubernetes.io/version: '7', app.kubernetes.io/name: longshore}",
+        lambda d: labels(d)["app.kubernetes.io/version"] == "7"),
+    ("rel", "podAnnotations: {checksum/tenants: x, kubectl.kubernetes.io/default-container: x}",
+        lambda d: d["Deployment"]["spec"]["template"]["metadata"]["annotations"]["checksum/tenants"] != "x"),
+    # Numbers.
+    ("rel", "replicaCount: 10000", lambda d: d["Deployment"]["spec"]["replicas"] == 10000),
+    ("rel", "replicaCount: 0", lambda d: environment(d)["LONGSHORE_REPLICAS"] == "1"),
+    ("rel", "podSecurityContext: {runAsUser: 1000650000, fsGroup: null}",
+        lambda d: pod(d)["securityContext"]["runAsUser"] == 1000650000 and "fsGroup" not in pod(d)["securityContext"]),
+    ("rel", "podDisruptionBudget: {maxUnavailable: 2147483647}", None),
+    ("rel", "podDisruptionBudget: {maxUnavailable: 0}", lambda d: d["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 0),
+    ("rel", "podDisruptionBudget: {maxUnavailable: 100%}", None),
+    ("rel", "resources: {requests: {cpu: 1, memory: 1073741824}, limits: {cpu: 1.5, memory: 2G, ephemeral-storage: 1Gi}}", None),
+    ("rel", "server: {maxConcurrentStreams: 1000000, memoryBudget: 268435456, maxMessageBytes: 8 MiB}",
+        lambda d: environment(d)["LONGSHORE_MAX_CONCURRENT_STREAMS"] == "1000000"),
+    ("rel", "server: {listenAddress: '::'}", lambda d: environment(d)["LONGSHORE_LISTEN_ADDR"] == "[::]:50051"),
+    # Maps that others are laid over.
+    ("rel", "topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, "
+        "labelSelector: {matchLabels: {a: b}}}]",
+        lambda d: pod(d)["topologySpreadConstraints"][0]["labelSelector"] == {"matchLabels": {"a": "b"}}),
+    ("rel", f"topologySpreadConstraints: [{SPREAD}]",
+        lambda d: len(pod(d)["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]) == 2),
+    ("rel", "affinity: {podAffinity: null, podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: "
+        "[{topologyKey: zone, labelSelector: {matchExpressions: [{key: a, operator: Exists}]}}]}}", None),
+    ("rel", "extraVolumes: [{name: s, emptyDir: {}}]\nextraVolumeMounts: [{name: s, mountPath: /a}, {name: tenants, mountPath: /b}]",
+        None),
+    ("rel", "podAnnotations: {a: null, b: c}\npodLabels: {a: null}\nresources: {limits: {memory: null}}",
+        lambda d: "a" not in labels(d)),
+]
+
+# What the message says, VALUES.
+REFUSED = [
+    ("/fullnameOverride", "fullnameOverride: 123"),
+    ("/fullnameOverride", "fullnameOverride: My_Name"),
+    ("/nameOverride", "nameOverride: a."),
+    ("/service/port", "service: {port: '50051'}"),
+    ("/ports/grpc", "ports: {grpc: '50051'}"),
+    ("/replicaCount", "replicaCount: 10001"),
+    ("/image/tag", "image: {tag: 1.0}"),
+    ("/tls/existingSecret", "tls: {existingSecret: 123}"),
+    ("/tls/certKey", "tls: {certKey: ..}"),
+    ("/priorityClassName", "priorityClassName: 1"),
+    ("/podLabels/a", "podLabels: {a: 1}"),
+    ("invalid propertyName 'a b'", "podLabels: {'a b': c}"),
+    ("/podLabels/a", "podLabels: {a: 'b c'}"),
+    ("/podAnnotations/a", "podAnnotations: {a: true}"),
+    ("/nodeSelector/a", "nodeSelector: {a: 1}"),
+    ("/extraEnv/0/value", "extraEnv: [{name: A, value: 1}]"),
+    ("/extraEnv/0/name", "extraEnv: [{name: 1A, value: a}]"),
+    ("/extraEnv/0/name", "extraEnv: [{name: 1, value: a}]"),
+    ("/extraEnv/0", "extraEnv: [{name: A, vale: a}]"),
+    ("extraEnv gives A twice", "extraEnv: [{name: A, value: a}, {name: A, value: b}]"),
+    ("server.listenAddress and ports.grpc", "extraEnv: [{name: LONGSHORE_LISTEN_ADDR, value: '0.0.0.0:1'}]"),
+    ("shutdown.grace", "extraEnv: [{name: LONGSHORE_SHUTDOWN_GRACE, value: 10m}]"),
+    ("/extraEnvFrom/0", "extraEnvFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]"),
+    ("which selects the release's pods", "podLabels: {app.kubernetes.io/name: other}"),
+    ("/extraVolumes/0", "extraVolumes: [{name: a, emptyDir: {}, hostPath: {path: /}}]"),
+    ("the name tenants is taken", "extraVolumes: [{name: tenants, emptyDir: {}}]"),
+    ("the name a is taken", "extraVolumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]"),
+    ("has no volume called a", "extraVolumeMounts: [{name: a, mountPath: /a}]"),
+    ("/etc/longshore/tenants already", "extraVolumeMounts: [{name: tenants, mountPath: /etc/longshore/tenants}]"),
+    ("/tolerations/0/value", "tolerations: [{key: a, value: 1}]"),
+    ("/tolerations/0/value", "tolerations: [{key: a, operator: Exists, value: b}]"),
+    ("zone with DoNotSchedule twice", f"topologySpreadConstraints: [{SPREAD}, {SPREAD}]"),
+    ("/affinity", "affinity: {nodeAfinity: {}}"),
+    ("/podSecurityContext", "podSecurityContext: {privileged: true}"),
+    ("/resources/limits/memory", "resources: {limits: {memory: 1 Gi}}"),
+    ("is larger than resources.limits.memory", "resources: {limits: {memory: 128Mi}}"),
+    ("is larger than resources.limits.cpu", "resources: {limits: {cpu: 200m}}"),
+    ("/podDisruptionBudget/maxUnavailable", "podDisruptionBudget: {maxUnavailable: '1'}"),
+    ("/podDisruptionBudget/maxUnavailable", "podDisruptionBudget: {maxUnavailable: 101%}"),
+    ("larger than autoscaling.maxReplicas", "autoscaling: {enabled: true, minReplicas: 11}"),
+    ("service.headless needs service.type ClusterIP", "service: {headless: true, type: NodePort}"),
+    ("ports.grpc and ports.health are both 9090", "ports: {grpc: 9090}"),
+    ("/server/listenAddress", "server: {listenAddress: localhost}"),
+    ("/server/messageTimeout", "server: {messageTimeout: 0s}"),
+    ("/server/memoryWait", "server: {memoryWait: 30}"),
+    ("/server/keepaliveTimeout", "server: {keepaliveTimeout: unlimited}"),
+    ("/server/maxConnectionAge", "server: {maxConnectionAge: never}"),
+    ("/server/maxConnections", "server: {maxConnections: 0}"),
+    ("server.maxMessageBytes is 1KiB, should be from 64KiB to 1GiB", "server: {maxMessageBytes: 1KiB}"),
+    ("server.memoryBudget is 8MiB", "server: {memoryBudget: 8MiB}"),
+]
+
+# One value for each variable of the server that the chart has a value for.
+SETTINGS = {
+    "maxMessageBytes": ("MAX_MESSAGE_BYTES", "8MiB"),
+    "messageTimeout": ("MESSAGE_TIMEOUT", "90s"),
+    "memoryBudget": ("MEMORY_BUDGET", "512MiB"),
+    "memoryWait": ("MEMORY_WAIT", "10m"),
+    "uploadIdleTimeout": ("UPLOAD_IDLE_TIMEOUT", "1500ms"),
+    "maxConcurrentStreams": ("MAX_CONCURRENT_STREAMS", 200),
+    "maxConnections": ("MAX_CONNECTIONS", 5000),
+    "maxConnectionAge": ("MAX_CONNECTION_AGE", "unlimited"),
+    "maxConnectionAgeGrace": ("MAX_CONNECTION_AGE_GRACE", "5m"),
+    "maxConnectionIdle": ("MAX_CONNECTION_IDLE", "2h"),
+    "keepaliveInterval": ("KEEPALIVE_INTERVAL", "30s"),
+    "keepaliveTimeout": ("KEEPALIVE_TIMEOUT", "10s"),
+    "handshakeTimeout": ("HANDSHAKE_TIMEOUT", "5s"),
+    "reflection": ("REFLECTION", False),
+    "log": ("LOG", "warn,longshore=debug"),
+    "logFormat": ("LOG_FORMAT", "text"),
+}
+# Variables that follow from other values.
+DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TLS_CERT", "TLS_KEY", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
+           "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE"}
+
+
+def paths(values, at=()):
+    """The path of every key in values.yaml."""
+    for key, value in values.items():
+        yield (*at, key)
+        if isinstance(value, dict):
+            yield from paths(value, (*at, key))
+
+
+def with_values(release, text):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "values.yaml").write_text(text)
+        return render(release, "--values", BASE, "--values", f"{folder}/values.yaml")
+
+
+def good(binary, release, text, holds=None):
+    try:
+        documents = with_values(release, text)
+        judge(documents)
+        assert holds is None or holds(documents)
+        if binary:
+            accepted(binary, documents)
+    except Exception as error:
+        raise AssertionError(f"release {release}, values {text}: {error}") from error
+
+
+def refused(message, text):
+    try:
+        with_values("rel", text)
+    except Refused as error:
+        assert message in str(error), f"{text}: another message than {message!r}:\n{error}"
+    else:
+        raise AssertionError(f"{text}: accepted")
+
+
+def nulls(binary):
+    """null is taken for every key, except where nothing would be left to serve."""
+    keys = list(paths(yaml.safe_load((CHART / "values.yaml").read_text())))
+    for path in [*keys, ("global",)]:
+        text = "null"
+        for key in reversed(path):
+            text = f"{{{key}: {text}}}"
+        if path in {("tenants",), ("tenants", "config"), ("tenants", "config", "tenants")}:
+            refused("without a tenant", text)
+        else:
+            good(binary, "rel", text)
+
+
+def digits():
+    """Digits are a text for every key whose value is a text, or the schema refuses them."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    for path in paths(defaults):
+        value = defaults
+        for key in path:
+            value = value[key]
+        if not isinstance(value, str):
+            continue
+        text = '"123"'
+        for key in reversed(path):
+            text = f"{{{key}: {text}}}"
+        try:
+            documents = with_values("rel", text)
+        except Refused as error:
+            assert path[-1] in str(error), f"{text}: {error}"
+        else:
+            judge(documents)
+
+
+def settings(binary):
+    """Each variable of the server has a value in the chart, and is not set where the value is not."""
+    shown = re.findall(r"^\| `LONGSHORE_([A-Z_]+)`", (ROOT / "docs/CONFIG.md").read_text(), re.MULTILINE)
+    assert set(shown) == {name for name, _ in SETTINGS.values()} | DERIVED
+    text = yaml.safe_dump({"server": {key: value for key, (_, value) in SETTINGS.items()}})
+
+    def all_set(documents):
+        env = environment(documents)
+        return all(env[f"LONGSHORE_{name}"] == str(value).replace("False", "false") for name, value in SETTINGS.values())
+
+    good(binary, "rel", text, all_set)
+    unset = {f"LONGSHORE_{name}" for name, _ in SETTINGS.values()}
+    text = yaml.safe_dump({"server": {key: None for key in SETTINGS}})
+    good(binary, "rel", text, lambda documents: not unset & set(environment(documents)))
+
+
+def main(binary=None):
+    good(binary, "rel", "{}")
+    for release, text, holds in RENDERED:
+        good(binary, release, text, holds)
+    for message, text in REFUSED:
+        refused(message, text)
+    nulls(binary)
+    digits()
+    settings(binary)
+    print(f"{len(RENDERED)} rendered, {len(REFUSED)} refused")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
