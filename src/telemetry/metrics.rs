@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, ObservableCounter, UpDownCounter},
 };
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
+
+use super::logs;
 
 /// Names as OpenTelemetry's semantic conventions have them (RPC metrics, release candidate), and ours
 /// where it has none. All of them are here, so that a change of the conventions is a change of this page.
@@ -22,6 +24,8 @@ mod name {
     pub(super) const MEMORY_BUDGET: &str = "longshore.memory.budget_bytes";
     pub(super) const MEMORY_RESERVED: &str = "longshore.memory.reserved_bytes";
     pub(super) const MEMORY_WAITING: &str = "longshore.memory.waiting";
+
+    pub(super) const LOG_LINES_DROPPED: &str = "longshore.log.lines_dropped";
 
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
@@ -77,6 +81,8 @@ struct Instruments {
     memory_budget: Gauge<u64>,
     memory_reserved: UpDownCounter<i64>,
     memory_waiting: UpDownCounter<i64>,
+    /// Read from the log, which the whole process shares.
+    _log_lines_dropped: ObservableCounter<u64>,
 }
 
 /// Counts a call as in flight until dropped.
@@ -241,6 +247,13 @@ impl Instruments {
                 .i64_up_down_counter(name::MEMORY_WAITING)
                 .with_description("Transfers that wait for some of the memory budget.")
                 .build(),
+            _log_lines_dropped: meter
+                .u64_observable_counter(name::LOG_LINES_DROPPED)
+                .with_description(
+                    "Log lines that were dropped because standard error did not take them in time.",
+                )
+                .with_callback(|dropped| dropped.observe(logs::dropped(), &[]))
+                .build(),
             registry,
             _provider: provider,
         }
@@ -308,6 +321,11 @@ mod tests {
         assert!(line(&text, "longshore_s3_retries_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_s3_hedges_total{", r#"operation="GetObject""#).ends_with(" 1"));
         assert!(line(&text, "longshore_object_bytes_total{", r#"direction="download""#).ends_with(" 1025"));
+    }
+
+    #[test]
+    fn dropped_log_lines_are_counted_from_the_start() {
+        assert!(line(&Metrics::default().render(), "longshore_log_lines_dropped_total", "").ends_with(" 0"));
     }
 
     #[test]
