@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use crate::telemetry::cut;
+
 /// One call, as the server's layers know it. They put it in the request's extensions; a call without one is
 /// served all the same, without a deadline.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +22,54 @@ pub struct CallContext {
     pub facts: Arc<CallFacts>,
 }
 
-/// What the access log tells of a call beside its status. Each name is kept as it was first set.
+/// The most bytes of a name of a tenant, a store or a caller. Valid names are shorter.
+const MAX_NAME: usize = 96;
+
+/// The most bytes of an error.
+const MAX_ERROR: usize = 1024;
+
+/// The most bytes of a key.
+const MAX_KEY: usize = 256;
+
+/// Why a call failed, for its line in the access log.
+#[derive(Debug, Clone)]
+pub struct CallFailure {
+    /// As in `google.rpc.ErrorInfo`.
+    pub reason: &'static str,
+    /// How much the operator has to care.
+    pub severity: Severity,
+    /// S3's error code; empty where the failure was not S3's answer.
+    pub s3_code: String,
+    /// A sentence, with what callers are not told.
+    pub error: String,
+}
+
+impl CallFailure {
+    /// A failure that was not S3's answer; `error` is cut.
+    pub fn new(reason: &'static str, severity: Severity, error: &str) -> Self {
+        Self { reason, severity, s3_code: String::new(), error: cut(error, MAX_ERROR).into_owned() }
+    }
+}
+
+/// How much the operator has to care about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The caller failed, or nothing is wrong.
+    Info,
+    /// S3, the settings or a limit of the server failed the call.
+    Warning,
+    /// A defect of Longshore.
+    Error,
+}
+
+/// What the access log has about a call beside its status. Each name is kept as it was first set, and cut.
 #[derive(Debug, Default)]
 pub struct CallFacts {
     tenant: OnceLock<Box<str>>,
     store: OnceLock<Box<str>>,
     caller: OnceLock<Box<str>>,
+    key: OnceLock<Box<str>>,
+    failure: OnceLock<CallFailure>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -33,17 +77,29 @@ pub struct CallFacts {
 impl CallFacts {
     /// The tenant that the call is for.
     pub fn set_tenant(&self, name: &str) {
-        self.tenant.get_or_init(|| name.into());
+        self.tenant.get_or_init(|| cut(name, MAX_NAME).into());
     }
 
     /// The store that the call is about; of a copy, the destination's.
     pub fn set_store(&self, name: &str) {
-        self.store.get_or_init(|| name.into());
+        self.store.get_or_init(|| cut(name, MAX_NAME).into());
     }
 
     /// The caller's name in the tenants file.
     pub fn set_caller(&self, name: &str) {
-        self.caller.get_or_init(|| name.into());
+        self.caller.get_or_init(|| cut(name, MAX_NAME).into());
+    }
+
+    /// The key that a failed call was about; of a copy, the destination's. An empty key is none.
+    pub fn set_key(&self, key: &str) {
+        if !key.is_empty() {
+            self.key.get_or_init(|| cut(key, MAX_KEY).into());
+        }
+    }
+
+    /// Why the call fails. The first failure is kept.
+    pub fn fail(&self, failure: CallFailure) {
+        self.failure.get_or_init(|| failure);
     }
 
     /// Counts bytes of objects that came from the caller.
@@ -69,6 +125,16 @@ impl CallFacts {
     /// The caller, once it is known.
     pub fn caller(&self) -> Option<&str> {
         self.caller.get().map(AsRef::as_ref)
+    }
+
+    /// The key, if the call failed after it was known.
+    pub fn key(&self) -> Option<&str> {
+        self.key.get().map(AsRef::as_ref)
+    }
+
+    /// Why the call failed, if it has.
+    pub fn failure(&self) -> Option<&CallFailure> {
+        self.failure.get()
     }
 
     /// Bytes of objects from the caller so far.

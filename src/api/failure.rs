@@ -4,7 +4,10 @@ use std::{borrow::Cow, error::Error as StdError};
 
 use tonic::{Code, Status};
 
-use super::status::{self, Labels, Side};
+use super::{
+    call::{CallFailure, Severity},
+    status::{self, Labels, Side},
+};
 use crate::{
     auth::Refusal,
     pb::ErrorReason,
@@ -117,6 +120,23 @@ impl Failure {
         }
     }
 
+    /// The failure as the access log has it. `expired`: the caller gets DEADLINE_EXCEEDED in its place.
+    pub(crate) fn for_log(&self, expired: bool) -> CallFailure {
+        let (_, reason, side) = self.verdict();
+        let severity = severity(side, reason);
+        let reason = if expired { ErrorReason::DeadlineExceeded } else { reason };
+        let reason = status::reason_name(reason);
+        match self {
+            Self::Store(error) => CallFailure {
+                s3_code: self.s3_code().to_owned(),
+                ..CallFailure::new(reason, severity, &error.to_string())
+            },
+            // The caller's messages ended it, whatever tonic calls that.
+            Self::Stream(status) => CallFailure { severity, ..status::for_log(status) },
+            _ => CallFailure::new(reason, severity, &self.message()),
+        }
+    }
+
     /// The error code that S3 gave; empty where the failure was not S3's answer.
     pub(crate) fn s3_code(&self) -> &str {
         match self {
@@ -128,24 +148,24 @@ impl Failure {
     /// What the caller gets.
     pub(crate) fn into_status(self, labels: &Labels<'_>) -> Status {
         let (code, reason, _) = self.verdict();
-        let draft = status::Draft::new(code, reason, self.message());
+        let builder = status::StatusBuilder::new(code, reason, self.message());
         match self {
-            Self::Store(error) => draft.labels(labels).error(&error, labels).build(),
-            Self::Field { field, message } => draft.labels(labels).violation(&field, &message).build(),
+            Self::Store(error) => builder.labels(labels).error(&error, labels).build(),
+            Self::Field { field, message } => builder.labels(labels).violation(&field, &message).build(),
             Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
-                draft.label("access", access.as_str()).label("store", store).labels(labels).build()
+                builder.label("access", access.as_str()).label("store", store).labels(labels).build()
             }
             Self::UploadOffset { persisted, .. } => {
-                draft.label("persisted_size", persisted.to_string()).labels(labels).build()
+                builder.label("persisted_size", persisted.to_string()).labels(labels).build()
             }
-            Self::Refused(_) | Self::Malformed(_) | Self::UploadKeyRequired => draft.labels(labels).build(),
+            Self::Refused(_) | Self::Malformed(_) | Self::UploadKeyRequired => builder.labels(labels).build(),
             Self::StoreNotFound(store) => {
-                let draft = draft.resource("longshore.v1.Store", &store);
-                draft.label("store", store).labels(labels).build()
+                let builder = builder.resource("longshore.v1.Store", &store);
+                builder.label("store", store).labels(labels).build()
             }
-            Self::NotImplemented(method) => draft.label("method", method).labels(labels).build(),
+            Self::NotImplemented(method) => builder.label("method", method).labels(labels).build(),
             Self::MessageTooLarge { limit } => {
-                draft.label("limit_bytes", limit.to_string()).labels(labels).build()
+                builder.label("limit_bytes", limit.to_string()).labels(labels).build()
             }
             Self::Stream(status) => status::complete(status, labels.request_id),
         }
@@ -153,13 +173,18 @@ impl Failure {
 
     /// What the caller gets if its deadline has passed meanwhile: the store gave up because there was no time
     /// left, and not because S3 is to blame.
-    pub(crate) fn into_deadline_exceeded(self, labels: &Labels<'_>) -> Status {
+    pub(crate) fn into_deadline_exceeded(self) -> Status {
         let message = format!("the deadline of the call passed; before that: {}", self.message());
-        let draft = status::Draft::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message);
-        match self {
-            Self::Store(error) => draft.labels(labels).error(&error, labels).build(),
-            _ => draft.labels(labels).build(),
-        }
+        status::StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).build()
+    }
+}
+
+fn severity(side: Side, reason: ErrorReason) -> Severity {
+    match (side, reason) {
+        (Side::Longshore, ErrorReason::Internal) => Severity::Error,
+        (_, ErrorReason::MemoryExhausted | ErrorReason::LimitExceeded) => Severity::Warning,
+        (Side::Operator | Side::Backend, _) => Severity::Warning,
+        (Side::Caller | Side::Longshore, _) => Severity::Info,
     }
 }
 

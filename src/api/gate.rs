@@ -7,12 +7,12 @@ use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 use super::{
     call::CallContext,
     failure::Failure,
-    status::{self, Labels, Side},
+    status::{Labels, Side},
 };
 use crate::{
     auth::{Access, Actor, Authenticator, Refusal, Scope},
-    store::S3Store,
-    telemetry::{Direction, Metrics},
+    store::{Error, S3Store},
+    telemetry::{Direction, Metrics, cut},
     tenants::{Pool, Tenant},
 };
 
@@ -24,6 +24,9 @@ const TENANT: &str = "x-longshore-tenant";
 
 /// The longest name of a tenant or a store; a longer text is not repeated to whoever sent it.
 const MAX_NAME: usize = 64;
+
+/// The most bytes of a key in a line of the log.
+const MAX_LOGGED_KEY: usize = 256;
 
 /// Lets calls in. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -78,6 +81,7 @@ impl Gate {
                     tenant: refused_tenant(&failure, &metadata),
                     ..Labels::default()
                 };
+                context.facts.fail(failure.for_log(false));
                 Err(failure.into_status(&labels))
             }
         }
@@ -127,6 +131,7 @@ fn refused_tenant<'a>(failure: &Failure, metadata: &'a MetadataMap) -> &'a str {
 /// What a caller gets that was not even asked who it is: its message cannot be read.
 pub(crate) fn refused(extensions: &Extensions, failure: Failure) -> Status {
     let context = context(extensions);
+    context.facts.fail(failure.for_log(false));
     failure.into_status(&Labels { request_id: &context.request_id, ..Labels::default() })
 }
 
@@ -212,10 +217,28 @@ impl Call {
         outcome.map(Response::new).map_err(|failure| self.fail(failure))
     }
 
+    /// Logs that `failed` parts of the call failed though the call goes on; `error` is the first, about `key`.
+    pub(crate) fn log_partial_failure(&self, key: &str, error: &Error, failed: usize) {
+        let failure = Failure::from(error.clone());
+        let failure = failure.for_log(false);
+        tracing::warn!(
+            parent: None,
+            request_id = &*self.context.request_id,
+            tenant = self.tenant.name(),
+            store = self.context.facts.store(),
+            key = &*cut(key, MAX_LOGGED_KEY),
+            failed,
+            reason = failure.reason,
+            s3_code = failure.s3_code,
+            error = failure.error,
+            "a part of a call failed"
+        );
+    }
+
     /// What the caller gets for a failure.
     pub(crate) fn fail(&self, failure: impl Into<Failure>) -> Status {
         let failure = failure.into();
-        let (_, reason, side) = failure.verdict();
+        let (_, _, side) = failure.verdict();
         let facts = &self.context.facts;
         let labels = Labels {
             request_id: &self.context.request_id,
@@ -225,25 +248,10 @@ impl Call {
             source_key: self.source_key.get().map_or("", String::as_str),
             conditions: self.conditions.get().map_or(&[], Vec::as_slice),
         };
-        log(side, status::reason_name(reason), &failure, &labels);
-        if side == Side::Backend && self.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return failure.into_deadline_exceeded(&labels);
-        }
-        failure.into_status(&labels)
-    }
-}
-
-/// Callers are told what is wrong with their calls; the operator learns from the log what is the operator's to
-/// mend, or ours. Neither sentence holds a secret.
-fn log(side: Side, reason: &str, failure: &Failure, labels: &Labels<'_>) {
-    let Labels { request_id, tenant, store, .. } = labels;
-    match (side, failure) {
-        (Side::Operator, _) => {
-            tracing::warn!(request_id, tenant, store, reason, "{}", failure.message());
-        }
-        (Side::Longshore, Failure::Store(_)) => {
-            tracing::error!(request_id, tenant, store, reason, "{}", failure.message());
-        }
-        _ => {}
+        let expired =
+            side == Side::Backend && self.context.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        facts.set_key(labels.key);
+        facts.fail(failure.for_log(expired));
+        if expired { failure.into_deadline_exceeded() } else { failure.into_status(&labels) }
     }
 }

@@ -13,7 +13,7 @@ pub mod status;
 mod stores;
 mod upload;
 
-pub use call::{CallContext, CallFacts};
+pub use call::{CallContext, CallFacts, CallFailure, Severity};
 #[cfg(feature = "microbench")]
 #[doc(hidden)]
 pub use payload::microbench;

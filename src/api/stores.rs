@@ -81,9 +81,15 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
         call.permit(Access::Delete, name, Scope::Prefix(""))?;
     }
     let steps = match call.store(name) {
-        Ok(store) => Box::pin(store.check(request.probe_writes)).await.into_iter().map(step).collect(),
+        Ok(store) => {
+            let steps = Box::pin(store.check(request.probe_writes)).await;
+            steps.into_iter().map(|found| step(call, found)).collect()
+        }
         // A store that cannot be built does not work either, and that is what was asked.
-        Err(Failure::Store(error)) => vec![unbuilt(&error)],
+        Err(Failure::Store(error)) => {
+            call.log_partial_failure("", &error, 1);
+            vec![unbuilt(&error)]
+        }
         Err(failure) => return Err(failure),
     };
     Ok(pb::CheckStoreResponse { steps })
@@ -101,10 +107,14 @@ fn visible<'a>(call: &Call, name: &'a str) -> Result<&'a str, Failure> {
     Err(Refusal::AccessNotGranted { access, store, missing: Missing::Store }.into())
 }
 
-fn step(step: CheckStep) -> pb::CheckStep {
+/// What a step of a check found. The log has what callers are not told of a failure.
+fn step(call: &Call, step: CheckStep) -> pb::CheckStep {
     let (ok, message) = match step.outcome {
         Ok(message) => (true, message),
-        Err(error) => (false, error.message().to_owned()),
+        Err(error) => {
+            call.log_partial_failure("", &error, 1);
+            (false, error.message().to_owned())
+        }
     };
     pb::CheckStep {
         name: step.name.to_owned(),

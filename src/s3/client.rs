@@ -346,7 +346,7 @@ fn seconds_between(ours: SystemTime, theirs: SystemTime) -> i64 {
 }
 
 fn unavailable(error: &crate::credentials::CredentialsError) -> Error {
-    Error::new(ErrorKind::CredentialsUnavailable, format!("the store has no credentials: {error}"))
+    Error::new(ErrorKind::CredentialsUnavailable, "the store has no credentials").because(&error.to_string())
 }
 
 fn into_text(body: Bytes) -> Result<String, Error> {

@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Deleted, Error, ServiceDetails, failure, request::Request, xml};
+use super::{Client, Deleted, Error, ServiceDetails, failure, request::Request, sentences, xml};
 
 /// A key, and one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,10 +104,8 @@ fn outcomes(result: DeleteResult) -> Outcomes {
     for entry in result.errors {
         // A code that means nothing here leaves the key without an outcome: a request of its own tells more.
         let Some(kind) = failure::by_code(&entry.code) else { continue };
-        let message: String = entry.message.chars().filter(|c| !c.is_control()).take(300).collect();
         let service = ServiceDetails { code: entry.code, ..ServiceDetails::default() };
-        let error =
-            Error::new(kind, format!("S3 answered {}: {message}", service.code)).with_service(service);
+        let error = sentences::error(kind, service, &entry.message);
         outcomes.insert(ObjectId { key: entry.key, version: known(entry.version_id) }, Err(error));
     }
     outcomes

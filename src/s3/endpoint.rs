@@ -67,16 +67,15 @@ impl Endpoint {
             .path_and_query(target)
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("a request has no valid address: {error}"))
+                Error::new(ErrorKind::Internal, "a request has no valid address").because(&error.to_string())
             })
     }
 }
 
 fn misconfigured(url: &str) -> Error {
-    Error::new(
-        ErrorKind::StoreMisconfigured,
-        format!("the endpoint {url} is not http:// or https:// with a host that a bucket can be added to"),
-    )
+    let cause =
+        format!("the endpoint {url} is not http:// or https:// with a host that a bucket can be added to");
+    Error::new(ErrorKind::StoreMisconfigured, "the store's endpoint cannot be used").because(&cause)
 }
 
 /// Whether the store talks to Amazon S3 itself.

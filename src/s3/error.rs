@@ -2,6 +2,17 @@
 
 use std::{fmt, time::Duration};
 
+use crate::telemetry::cut;
+
+/// The most bytes of a cause: it can hold a server's text.
+const MAX_CAUSE: usize = 1024;
+
+/// The most bytes of an error code.
+const MAX_CODE: usize = 64;
+
+/// The most bytes of each id of a request. `x-amz-id-2` has 76.
+const MAX_ID: usize = 128;
+
 /// Why an operation failed. Each kind has one gRPC status and one documented reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -96,7 +107,22 @@ pub struct ServiceDetails {
     pub http_status: u16,
 }
 
-/// A failed operation: one plain sentence, and what a caller can branch on. Holds no secret.
+impl ServiceDetails {
+    /// The same details, each cut to a length that a real S3 stays below.
+    #[must_use]
+    pub(super) fn cut(mut self) -> Self {
+        for (text, max) in
+            [(&mut self.code, MAX_CODE), (&mut self.request_id, MAX_ID), (&mut self.host_id, MAX_ID)]
+        {
+            *text = cut(text, max).into_owned();
+        }
+        self
+    }
+}
+
+/// A failed operation: one plain sentence, what a caller can branch on, and a cause for the operator's log. Holds no secret.
+///
+/// [`Error::message`] goes to callers, so it names no endpoint, account or address. [`Display`](fmt::Display) adds the cause.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
@@ -104,6 +130,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
+    cause: Option<String>,
     field: Option<&'static str>,
     service: Option<ServiceDetails>,
     attempts: u32,
@@ -120,6 +147,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             message: message.into(),
+            cause: None,
             field: None,
             service: None,
             attempts: 0,
@@ -134,6 +162,14 @@ impl Error {
     /// A wrong field of the request; `message` says what would be right.
     pub fn invalid_field(field: &'static str, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidField, message).with_field(field)
+    }
+
+    /// The same error, with a cause that the operator's log has and callers do not get: texts of S3 servers, of the
+    /// network and of settings, which can name accounts, endpoints and addresses.
+    #[must_use]
+    pub fn because(mut self, cause: &str) -> Self {
+        self.0.cause = Some(cut(cause, MAX_CAUSE).into_owned()).filter(|cause| !cause.is_empty());
+        self
     }
 
     /// The same error, about this field of the request.
@@ -199,7 +235,7 @@ impl Error {
         self.0.kind
     }
 
-    /// One plain sentence.
+    /// One plain sentence, for callers.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -247,7 +283,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        match &self.0.cause {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
     }
 }
 

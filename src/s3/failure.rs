@@ -9,7 +9,7 @@ use http::{
     header::{DATE, RETRY_AFTER},
 };
 
-use super::{Error, ErrorKind, ServiceDetails, headers::text, xml};
+use super::{Error, ErrorKind, ServiceDetails, headers::text, sentences, xml};
 use crate::transport::{Again, RetryCost, TransportError, TransportErrorKind};
 
 /// A failed attempt.
@@ -40,6 +40,9 @@ pub(super) struct Subject {
     pub(super) retries_conflict: bool,
 }
 
+/// The longest region that is believed.
+const MAX_REGION: usize = 64;
+
 const LATER: Again = Again::Later { cost: RetryCost::Failure, wait: None };
 const LATER_AFTER_TIMEOUT: Again = Again::Later { cost: RetryCost::Timeout, wait: None };
 
@@ -54,7 +57,8 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, sub
         host_id: or_header(said.host_id, "x-amz-id-2"),
         http_status: status.as_u16(),
         code: said.code,
-    };
+    }
+    .cut();
     let kind = kind(status, &details.code, headers, subject);
     let again = again(kind, subject).waiting(retry_after(headers));
     let unclear = status.is_server_error()
@@ -64,10 +68,9 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, sub
         );
     let region =
         said.region.unwrap_or_else(|| text(headers, &HeaderName::from_static("x-amz-bucket-region")));
-    let error = Error::new(kind, sentence(kind, &details, &said.message))
+    let error = sentences::error(kind, details, &said.message)
         .with_retry_after(retry_after(headers))
-        .with_unclear(unclear)
-        .with_service(details);
+        .with_unclear(unclear);
     Failure { error, again, correction: correction(kind, status, region, headers) }
 }
 
@@ -86,7 +89,7 @@ pub(super) fn of_transport(error: &TransportError) -> Failure {
         _ => "the server's answer is not S3's",
     };
     Failure {
-        error: Error::new(kind, format!("{what}: {error}")).with_unclear(unclear),
+        error: Error::new(kind, what).because(&error.to_string()).with_unclear(unclear),
         again,
         correction: None,
     }
@@ -204,6 +207,7 @@ fn correction(
             Some(Correction::Clock(date))
         }
         ErrorKind::ChecksumMismatch => Some(Correction::Replay),
+        _ if region.len() > MAX_REGION => None,
         ErrorKind::WrongRegion | ErrorKind::CredentialsRejected if !region.is_empty() => {
             Some(Correction::Region(region))
         }
@@ -225,55 +229,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     httpdate::parse_http_date(&value).ok()?.duration_since(SystemTime::now()).ok()
-}
-
-/// One plain sentence. S3's own words are added where they help and cannot echo what was sent to authenticate.
-fn sentence(kind: ErrorKind, details: &ServiceDetails, message: &str) -> String {
-    let said = match (details.code.as_str(), kind) {
-        ("", _) => format!("S3 answered with status {}", details.http_status),
-        (code, ErrorKind::CredentialsRejected | ErrorKind::CredentialsExpired) => {
-            format!("S3 answered {code}")
-        }
-        (code, _) if message.is_empty() => format!("S3 answered {code}"),
-        (code, _) => format!("S3 answered {code}: {}", plain(message)),
-    };
-    match plainly(kind) {
-        "" => said,
-        what => format!("{what} ({said})"),
-    }
-}
-
-fn plainly(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::ObjectNotFound => "there is no object with this key",
-        ErrorKind::VersionNotFound => "there is no such version of the object",
-        ErrorKind::UploadNotFound => "the multipart upload is gone",
-        ErrorKind::BucketNotFound => "the store's bucket does not exist",
-        ErrorKind::WrongRegion => "the store's bucket is in another region",
-        ErrorKind::AccessDenied => {
-            "S3 does not allow this with the store's credentials, or the key does not exist and they may not list"
-        }
-        ErrorKind::CredentialsRejected => "S3 refused the store's credentials",
-        ErrorKind::CredentialsExpired => "the store's temporary credentials have expired",
-        ErrorKind::ClockSkewed => "the clocks of Longshore and S3 differ too much",
-        ErrorKind::PreconditionFailed => "a condition does not hold",
-        ErrorKind::NotModified => "the object has not changed",
-        ErrorKind::ObjectArchived => "the object is archived and has to be restored before it can be read",
-        ErrorKind::Conflict => "another write to this key is under way",
-        ErrorKind::RangeNotSatisfiable => "the range begins beyond the object's end",
-        ErrorKind::Throttled => "S3 asks for fewer requests",
-        ErrorKind::BackendUnavailable => "S3 failed",
-        ErrorKind::BackendTimeout => "S3 did not get the request in time",
-        ErrorKind::OperationNotSupported => "the S3 server does not have this operation",
-        ErrorKind::ChecksumMismatch => "S3 got other bytes than were sent",
-        ErrorKind::StoreMisconfigured => "the store's settings cannot work",
-        _ => "",
-    }
-}
-
-/// A server's text, cut and without control characters.
-fn plain(message: &str) -> String {
-    message.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
 #[cfg(test)]
@@ -354,12 +309,5 @@ mod tests {
         assert_eq!(wait("retry-after", "soon"), None);
         let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(1));
         assert!(wait("retry-after", &later).unwrap() > Duration::from_mins(50));
-    }
-
-    #[test]
-    fn a_servers_words_on_credentials_are_not_passed_on() {
-        let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>you sent s3cret</Message></Error>";
-        let failure = of_answer(StatusCode::FORBIDDEN, &HeaderMap::new(), body, OBJECT);
-        assert!(!failure.error.message().contains("s3cret"));
     }
 }

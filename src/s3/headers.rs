@@ -230,8 +230,7 @@ fn decode_quoted(text: &str) -> Option<Vec<u8>> {
 
 /// An error of the answer itself: not what S3 sends. What was asked for may have been done all the same.
 pub(super) fn not_s3(what: &str) -> Error {
-    Error::new(ErrorKind::BackendProtocol, format!("the server's answer is not S3's: {what}"))
-        .with_unclear(true)
+    Error::new(ErrorKind::BackendProtocol, "the server's answer is not S3's").because(what).with_unclear(true)
 }
 
 #[cfg(test)]

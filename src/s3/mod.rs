@@ -23,6 +23,7 @@ mod object;
 mod object_tagging;
 mod read_object;
 mod request;
+mod sentences;
 mod settings;
 mod sign;
 mod stream_crc32c;

@@ -14,9 +14,36 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::{
-    api::CallFacts,
+    api::{CallFacts, CallFailure, Severity, status},
     telemetry::{InFlight, Metrics},
 };
+
+/// The line of a call. A macro, since the level of a line is fixed where it stands.
+macro_rules! line {
+    ($level:ident, $record:ident, $code:ident, $elapsed:ident, $failure:ident) => {{
+        let facts = &$record.facts;
+        // No parent: the line has all that its span has, and is read by itself.
+        tracing::event!(
+            target: "longshore::access",
+            parent: None,
+            tracing::Level::$level,
+            method = &*$record.method,
+            code = code_name($code),
+            reason = $failure.map(|failure| failure.reason).or_else(|| status::reason_of_code($code)),
+            s3_code = $failure.map(|failure| &*failure.s3_code).filter(|code| !code.is_empty()),
+            error = $failure.map(|failure| &*failure.error),
+            tenant = facts.tenant(),
+            store = facts.store(),
+            key = facts.key(),
+            caller = facts.caller(),
+            bytes_in = facts.bytes_in(),
+            bytes_out = facts.bytes_out(),
+            elapsed_ms = milliseconds($elapsed),
+            request_id = &*$record.request_id,
+            peer = $record.peer.map(tracing::field::display),
+        )
+    }};
+}
 
 /// A call under way. It is told of exactly once: when it ends, or when it is dropped before, which is
 /// what happens to it when the caller goes away.
@@ -62,24 +89,23 @@ impl Record {
 
     fn tell(&mut self, code: Code) {
         self.ended = true;
-        let (code, elapsed) = (code_name(code), self.started.elapsed());
-        self.metrics.call_ended(&self.method, code, elapsed);
-        let facts = &self.facts;
-        // No parent: the line has all that its span has, and is read by itself.
-        tracing::info!(
-            target: "longshore::access",
-            parent: None,
-            method = &*self.method,
-            code,
-            tenant = facts.tenant(),
-            store = facts.store(),
-            caller = facts.caller(),
-            bytes_in = facts.bytes_in(),
-            bytes_out = facts.bytes_out(),
-            elapsed_ms = milliseconds(elapsed),
-            request_id = &*self.request_id,
-            peer = self.peer.map(tracing::field::display),
-        );
+        let elapsed = self.started.elapsed();
+        self.metrics.call_ended(&self.method, code_name(code), elapsed);
+        let failure = self.facts.failure().filter(|_| code != Code::Ok);
+        match severity(code, failure) {
+            Severity::Info => line!(INFO, self, code, elapsed, failure),
+            Severity::Warning => line!(WARN, self, code, elapsed, failure),
+            Severity::Error => line!(ERROR, self, code, elapsed, failure),
+        }
+    }
+}
+
+/// Failures of S3 and of the settings are the operator's to see; those of callers are not.
+fn severity(code: Code, failure: Option<&CallFailure>) -> Severity {
+    match failure {
+        Some(failure) => failure.severity,
+        None if code == Code::Internal => Severity::Error,
+        None => Severity::Info,
     }
 }
 
@@ -151,6 +177,73 @@ fn code_name(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::tests::Lines;
+
+    /// The line of a call that ends so, as text of its fields.
+    fn line(code: Code, facts: CallFacts) -> std::collections::BTreeMap<&'static str, String> {
+        let (lines, _guard) = Lines::capture();
+        let (metrics, running) = (Metrics::default(), RunningCalls::default());
+        Record::begin("m".into(), "r1".into(), None, Arc::new(facts), &metrics, &running).end(code);
+        let mut lines = lines.0.lock().unwrap().clone();
+        assert_eq!(lines.len(), 1);
+        lines.remove(0)
+    }
+
+    fn failed(severity: Severity) -> CallFacts {
+        let facts = CallFacts::default();
+        facts.set_store("default");
+        facts.set_key("a\u{1b}b");
+        let failure = CallFailure::new("ACCESS_DENIED", severity, "arn:aws:iam::1:user/x may not");
+        facts.fail(CallFailure { s3_code: "AccessDenied".to_owned(), ..failure });
+        facts
+    }
+
+    #[test]
+    fn the_line_of_a_failed_call_says_why_at_a_level_for_the_side_at_fault() {
+        for (severity, level) in
+            [(Severity::Info, "INFO"), (Severity::Warning, "WARN"), (Severity::Error, "ERROR")]
+        {
+            let line = line(Code::PermissionDenied, failed(severity));
+            for (name, value) in [
+                ("level", level),
+                ("code", "PERMISSION_DENIED"),
+                ("reason", "ACCESS_DENIED"),
+                ("s3_code", "AccessDenied"),
+                ("store", "default"),
+                ("key", "a\\\\u{1b}b"),
+                ("error", "arn:aws:iam::1:user/x may not"),
+            ] {
+                assert_eq!(line[name], value, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_succeeds_has_no_reason_and_one_that_a_layer_ended_has_its_codes() {
+        let ok = line(Code::Ok, CallFacts::default());
+        assert!(ok["level"] == "INFO" && !ok.contains_key("reason") && !ok.contains_key("error"), "{ok:?}");
+        for (code, reason) in [
+            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            (Code::Cancelled, "CANCELLED"),
+            (Code::Unavailable, "SHUTTING_DOWN"),
+        ] {
+            let line = line(code, CallFacts::default());
+            assert_eq!((line["level"].as_str(), line["reason"].as_str()), ("INFO", reason));
+        }
+        assert_eq!(line(Code::Internal, CallFacts::default())["level"], "ERROR");
+    }
+
+    #[test]
+    fn names_in_the_line_are_cut() {
+        let (facts, long) = (CallFacts::default(), "x".repeat(3_000_000));
+        facts.set_tenant(&long);
+        facts.set_store(&long);
+        facts.set_key(&long);
+        facts.fail(CallFailure::new("INVALID_FIELD", Severity::Info, &long));
+        let line = line(Code::InvalidArgument, facts);
+        let size: usize = line.values().map(String::len).sum();
+        assert!(size < 2_048, "{size}");
+    }
 
     #[test]
     fn milliseconds_keep_their_microseconds() {

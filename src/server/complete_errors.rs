@@ -5,7 +5,6 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -57,8 +56,8 @@ where
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let ours = !request.uri().path().starts_with(STANDARD_SERVICES);
         let context = request.extensions().get::<CallContext>().filter(|_| ours);
-        let request_id = context.map(|context| Arc::clone(&context.request_id));
-        CompleteFuture { inner: self.inner.call(request), request_id }
+        let context = context.cloned();
+        CompleteFuture { inner: self.inner.call(request), context }
     }
 }
 
@@ -67,7 +66,7 @@ where
 pub(super) struct CompleteFuture<F> {
     inner: F,
     /// `None` where nothing is to be completed.
-    request_id: Option<Arc<str>>,
+    context: Option<CallContext>,
 }
 
 impl<F, B> Future for CompleteFuture<F>
@@ -78,11 +77,11 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Ok(mut response) = ready!(Pin::new(&mut self.inner).poll(cx));
-        let request_id = self.request_id.take();
-        if let Some(request_id) = &request_id {
-            complete(response.headers_mut(), request_id);
+        let context = self.context.take();
+        if let Some(context) = &context {
+            complete(response.headers_mut(), context);
         }
-        Poll::Ready(Ok(response.map(|inner| CompleteBody { inner, request_id })))
+        Poll::Ready(Ok(response.map(|inner| CompleteBody { inner, context })))
     }
 }
 
@@ -90,7 +89,7 @@ where
 #[derive(Debug)]
 pub(super) struct CompleteBody<B> {
     inner: B,
-    request_id: Option<Arc<str>>,
+    context: Option<CallContext>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for CompleteBody<B> {
@@ -104,9 +103,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CompleteBody<B> {
         let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
-            && let Some(request_id) = &self.request_id
+            && let Some(context) = &self.context
         {
-            complete(trailers, request_id);
+            complete(trailers, context);
         }
         Poll::Ready(frame)
     }
@@ -120,17 +119,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CompleteBody<B> {
     }
 }
 
-fn complete(headers: &mut HeaderMap, request_id: &str) {
+fn complete(headers: &mut HeaderMap, context: &CallContext) {
     let complete = matches!(code(headers), None | Some(Code::Ok));
     if complete || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return;
     }
     let Some(bare) = Status::from_header_map(headers) else { return };
+    // Unless a handler has said why before.
+    context.facts.fail(status::for_log(&bare));
     // It writes over the code and the message, and keeps what else is there. Where a header cannot carry
     // the new status the old one stays.
     let mut completed = headers.clone();
     completed.remove(Status::GRPC_MESSAGE);
-    if status::complete(bare, request_id).add_header(&mut completed).is_ok() {
+    if status::complete(bare, &context.request_id).add_header(&mut completed).is_ok() {
         *headers = completed;
     }
 }

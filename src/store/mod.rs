@@ -80,8 +80,10 @@ impl S3Store {
         tasks: Tasks,
         budget: TenantBudget,
     ) -> Result<Self, Error> {
-        let http = HttpClient::new(&settings.client_options)
-            .map_err(|message| Error::new(ErrorKind::StoreMisconfigured, message))?;
+        let http = HttpClient::new(&settings.client_options).map_err(|cause| {
+            Error::new(ErrorKind::StoreMisconfigured, "the store's client_options cannot be used")
+                .because(&cause)
+        })?;
         let credentials = CredentialProvider::new(settings.credential_provider.clone());
         let retry = settings.retry_config.clone();
         let hedge_after = settings.transfer.hedge_after;

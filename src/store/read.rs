@@ -365,7 +365,7 @@ fn replaced() -> Error {
 }
 
 fn broken(why: &str) -> Error {
-    Error::new(ErrorKind::ConnectionLost, format!("the object's bytes stopped coming from S3: {why}"))
+    Error::new(ErrorKind::ConnectionLost, "the object's bytes stopped coming from S3").because(why)
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, ObservableCounter, UpDownCounter},
 };
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
+
+use super::logs;
 
 /// Names as OpenTelemetry's semantic conventions have them (RPC metrics, release candidate), and ours
 /// where it has none. All of them are here, so that a change of the conventions is a change of this page.
@@ -33,6 +35,8 @@ mod name {
     pub(super) const CONNECTIONS_ENDED: &str = "longshore.connections.ended";
 
     pub(super) const TENANTS: &str = "longshore.tenants";
+
+    pub(super) const LOG_LINES_DROPPED: &str = "longshore.log.lines_dropped";
 
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
@@ -94,6 +98,8 @@ struct Instruments {
     connections_ended: Counter<u64>,
     meter: Meter,
     tenants: Gauge<u64>,
+    /// Read from the log, which the whole process shares.
+    _log_lines_dropped: ObservableCounter<u64>,
 }
 
 /// Counts a call as in flight until dropped.
@@ -303,6 +309,13 @@ impl Instruments {
                 .u64_gauge(name::TENANTS)
                 .with_description("Tenants that the settings name: loaded are served, rejected are not.")
                 .build(),
+            _log_lines_dropped: meter
+                .u64_observable_counter(name::LOG_LINES_DROPPED)
+                .with_description(
+                    "Log lines that were dropped because standard error did not take them in time.",
+                )
+                .with_callback(|dropped| dropped.observe(logs::dropped(), &[]))
+                .build(),
             meter,
             registry,
             _provider: provider,
@@ -386,6 +399,11 @@ mod tests {
         let text = metrics.render();
         assert!(line(&text, "longshore_tenants{", r#"state="loaded""#).ends_with(" 12"));
         assert!(line(&text, "longshore_tenants{", r#"state="rejected""#).ends_with(" 0"));
+    }
+
+    #[test]
+    fn dropped_log_lines_are_counted_from_the_start() {
+        assert!(line(&Metrics::default().render(), "longshore_log_lines_dropped_total", "").ends_with(" 0"));
     }
 
     #[test]

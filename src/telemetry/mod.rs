@@ -3,9 +3,12 @@
 mod logs;
 mod metrics;
 mod tasks;
+mod text;
 
 pub use logs::{
     LogFormat, LogSettings, LogSettingsError, check_filter, flush as flush_logs, init as init_logs,
+    write_error,
 };
 pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Reserved, Waiting};
 pub use tasks::Tasks;
+pub use text::{cut, truncate};

@@ -1,5 +1,4 @@
-//! Log lines as whoever reads a process's standard error gets them. A test runs this program again, which then is that
-//! process.
+//! Log lines as the reader of a process's standard error gets them. A test runs this program again, which then is that process.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,33 +9,65 @@
 
 use std::{
     env,
-    process::{Command, exit},
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio, exit},
     thread,
+    time::{Duration, Instant},
 };
 
-use longshore::telemetry::{LogFormat, LogSettings, flush_logs, init_logs};
+use longshore::telemetry::{LogFormat, LogSettings, Metrics, flush_logs, init_logs, write_error};
 use serde_json::Value;
 
 const SAY: &str = "LOGS_SAY";
-const THREADS: u64 = 8;
-const LINES: u64 = 2_000;
 
-/// The lines that a process leaves behind which says `what`.
+/// Lines of other targets are limited in rate.
+const OURS: &str = "longshore::test";
+
+const THREADS: u64 = 8;
+const LINES: u64 = 1_000;
+
+/// More lines than the queue and a pipe hold together, each of 1 KiB.
+const TOO_MANY: usize = 12 * 1024;
+
+fn process(what: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "speak", "--ignored", "--nocapture"]).env(SAY, what);
+    command
+}
+
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// The lines that a process that says `what` leaves behind.
 fn lines(what: &str) -> Vec<Value> {
-    let program = env::current_exe().unwrap();
-    let said = Command::new(program).args(["--exact", "speak", "--ignored"]).env(SAY, what).output().unwrap();
+    let said = process(what).output().unwrap();
     assert!(said.status.success(), "{said:?}");
-    let text = String::from_utf8(said.stderr).unwrap();
-    let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    text.lines().map(line).collect()
+    String::from_utf8(said.stderr).unwrap().lines().map(parsed).collect()
+}
+
+/// A process whose standard error is a pipe that is not read yet.
+fn unread(what: &str) -> Child {
+    process(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for the end of a process, with a bound that only a hang reaches.
+fn wait_for_end(mut child: Child) {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if started.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("the process does not end");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn messages(what: &str) -> Vec<String> {
     lines(what).iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The other process. It ends at once when it has spoken, with whatever still waits. Not run by another test, it has nothing
-/// to say.
+/// The other process. It ends at once when it has spoken, with whatever still waits. Does nothing unless another test runs it.
 #[test]
 #[ignore = "the other tests run it"]
 fn speak() {
@@ -49,12 +80,37 @@ fn speak() {
             });
             flush_logs();
         }
-        "something, then a warning" => {
-            tracing::info!("something");
-            tracing::warn!("a warning");
+        "something, then a warning, and nothing more" => {
+            tracing::info!(target: OURS, "something");
+            tracing::warn!(target: OURS, "a warning");
+            wait_for_parent();
+        }
+        "a sentence at the end" => {
+            tracing::info!(target: OURS, "something");
+            write_error(r#"{"message": "a sentence"}"#);
+        }
+        "a panic" => {
+            let _ = thread::Builder::new()
+                .name("of a test".to_owned())
+                .spawn(|| panic!("at {}", "sea"))
+                .unwrap()
+                .join();
+            flush_logs();
+        }
+        "too much" => {
+            say_too_much();
+            // The parent reads from now on.
+            println!("said");
+            wait_for_parent();
+            flush_logs();
+        }
+        "too much, then the end" => {
+            say_too_much();
+            write_error("a sentence");
+            flush_logs();
         }
         "something, then flush" => {
-            tracing::info!("something");
+            tracing::info!(target: OURS, "something");
             flush_logs();
         }
         other => panic!("{other}"),
@@ -62,14 +118,29 @@ fn speak() {
     exit(0);
 }
 
+fn wait_for_parent() {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn say_too_much() {
+    let text = "x".repeat(1024);
+    for _ in 0..TOO_MANY / 2 {
+        tracing::warn!(target: OURS, text, "a warning");
+        tracing::info!(target: OURS, text, "said");
+    }
+    let metrics = Metrics::default().render();
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("longshore_log_lines_dropped_total{"));
+    assert!(!dropped.unwrap().ends_with(" 0"), "{dropped:?}");
+}
+
 /// Lines of all lengths, some longer than what a pipe takes as a whole, and some that do not wait for others.
 fn say_much(thread: u64) {
     for number in 0..LINES {
         let text = "x".repeat(if number % 100 == 7 { 9_000 } else { usize::try_from(number).unwrap() % 300 });
         if number % 50 == thread {
-            tracing::warn!(thread, number, text, "said");
+            tracing::warn!(target: OURS, thread, number, text, "said");
         } else {
-            tracing::info!(thread, number, text, "said");
+            tracing::info!(target: OURS, thread, number, text, "said");
         }
     }
 }
@@ -85,8 +156,69 @@ fn lines_of_many_threads_are_whole_and_those_of_each_in_order() {
 }
 
 #[test]
-fn a_warning_does_not_wait_and_comes_after_what_was_said_before() {
-    assert_eq!(messages("something, then a warning"), ["something", "a warning"]);
+fn lines_come_out_while_the_process_runs() {
+    let mut child = unread("something, then a warning, and nothing more");
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    for expected in ["something", "a warning"] {
+        assert_eq!(parsed(&lines.next().unwrap().unwrap())["message"], expected);
+    }
+    drop(child.stdin.take());
+    wait_for_end(child);
+}
+
+#[test]
+fn the_last_sentence_of_a_command_comes_after_its_log_lines() {
+    assert_eq!(messages("a sentence at the end"), ["something", "a sentence"]);
+}
+
+#[test]
+fn a_panic_is_a_log_line() {
+    let [line] = &lines("a panic")[..] else { panic!("more or fewer lines than one") };
+    assert_eq!((&line["level"], &line["thread"]), (&"ERROR".into(), &"of a test".into()));
+    assert_eq!(line["message"], "a thread panicked: at sea");
+    assert!(line["location"].as_str().unwrap().contains("main.rs:"), "{line}");
+}
+
+#[test]
+fn lines_beyond_the_queue_are_dropped_and_one_line_counts_them() {
+    let mut child = unread("too much");
+    let mut out = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    while !out.ends_with("said\n") {
+        assert_ne!(stdout.read_line(&mut out).unwrap(), 0, "{out}");
+    }
+    drop(child.stdin.take());
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let lines: Vec<_> = stderr.lines().map(|line| parsed(&line.unwrap())).collect();
+    wait_for_end(child);
+    let dropped: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
+    let said = lines.iter().filter(|line| line["text"].is_string()).count() as u64;
+    assert!(dropped > 0);
+    assert_eq!(said + dropped, TOO_MANY as u64);
+    let message = format!("{dropped} log lines were dropped");
+    let told: Vec<_> = lines.iter().filter(|line| line["message"] == message).collect();
+    assert_eq!(told.len(), 1, "one line counts all of them");
+    assert_eq!((&told[0]["level"], &told[0]["target"]), (&"WARN".into(), &"longshore::log".into()));
+}
+
+#[test]
+fn a_process_ends_though_its_standard_error_is_not_read() {
+    wait_for_end(unread("too much, then the end"));
+}
+
+#[test]
+fn a_process_ends_though_its_standard_error_is_closed() {
+    let mut child = unread("too much, then the end");
+    drop(child.stderr.take());
+    wait_for_end(child);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_ends_though_the_disk_is_full() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let child = process("too much, then the end").stderr(full).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_end(child);
 }
 
 #[test]

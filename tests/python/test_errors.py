@@ -134,6 +134,27 @@ def test_a_bad_field_is_named(client):
     assert [violation.field for violation in bad.field_violations] == ["range.bounded.end"]
 
 
+def test_a_passed_deadline_has_no_details(client):
+    """A client's own status of the same code has another message, which grpcio-status refuses to combine with details."""
+    get = client.channel.unary_stream(
+        "/longshore.v1.ObjectService/Get", request_serializer=lambda data: data, response_deserializer=lambda data: data)
+    request = object_service_pb2.GetRequest(key="errors/there").SerializeToString()
+    # As a header of its own: the client sets no deadline, so the status is the server's.
+    error = failure(lambda: list(get(request, metadata=[("x-longshore-tenant", "demo"), ("grpc-timeout", "1n")])))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert rpc_status.from_call(error) is None
+
+
+@pytest.mark.parametrize("text", ["s", "\U0001f6a2", "%"])
+@pytest.mark.parametrize("length", [65, 4096, 100_000])
+def test_an_error_can_be_read_whatever_the_caller_sends(client, text, length):
+    for arguments in [{"store": text * length}, {"page_token": text * length}]:
+        error = failure(client.list, **arguments)
+        assert reason(error).reason == "INVALID_FIELD"
+        size = sum(len(key) + len(value) + 32 for key, value in error.trailing_metadata())
+        assert len(error.details().encode()) <= 1024 and size < 4096
+
+
 def test_a_failed_condition_is_named(client):
     error = failure(client.put, "errors/there", b"x", mode={"update": {"etag": '"other"'}})
     [failed] = details(error, error_details_pb2.PreconditionFailure)

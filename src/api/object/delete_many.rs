@@ -12,12 +12,20 @@ use crate::{
         convert,
         failure::Failure,
         gate::{Call, store_name},
-        status::reason_name,
+        status::{Side, reason_name, verdict},
     },
     auth::{Access, Scope},
     pb,
     store::{Deleted, Error, ObjectId, S3Store},
+    telemetry::{cut, truncate},
 };
+
+/// The most bytes of a key and of a version in a result, so that a response of [`BATCH`] results fits the 4 MiB that clients
+/// take.
+const MAX_NAME: usize = 1024;
+
+/// The most bytes of the message of one key's error.
+const MAX_MESSAGE: usize = 512;
 
 /// How many keys S3 takes in one request.
 const BATCH: usize = 1000;
@@ -73,6 +81,7 @@ impl Deletion {
         };
         let (entries, objects) = split(batch);
         let outcomes = if objects.is_empty() { Vec::new() } else { store.delete_many(&objects).await };
+        log(&self.call, &entries, &outcomes);
         Ok(Some(pb::DeleteManyResponse { results: merge(entries, outcomes) }))
     }
 
@@ -189,8 +198,8 @@ fn merge(entries: Vec<Entry>, outcomes: Vec<Result<Deleted, Error>>) -> Vec<pb::
     };
     let result = |entry: Entry| pb::DeleteResult {
         index: convert::signed(entry.index),
-        key: entry.object.key,
-        version: entry.object.version,
+        key: shortened(entry.object.key),
+        version: shortened(entry.object.version),
         error: error(entry.failure).map(|failure| delete_error(&failure)),
     };
     entries.into_iter().map(result).collect()
@@ -201,7 +210,22 @@ fn delete_error(failure: &Failure) -> pb::DeleteError {
     pb::DeleteError {
         reason: reason_name(reason).to_owned(),
         s3_code: failure.s3_code().to_owned(),
-        message: failure.message(),
+        message: cut(&failure.message(), MAX_MESSAGE).into_owned(),
+    }
+}
+
+/// A key or a version, cut where it is longer than S3 takes.
+fn shortened(text: String) -> String {
+    if text.len() > MAX_NAME { truncate(&text, MAX_NAME).into_owned() } else { text }
+}
+
+/// Failures of keys that are not the caller's are in the response only in part: the log has the first of a batch.
+fn log(call: &Call, entries: &[Entry], outcomes: &[Result<Deleted, Error>]) {
+    let asked = entries.iter().filter(|entry| entry.failure.is_none());
+    let failures = asked.zip(outcomes).filter_map(|(entry, outcome)| Some((entry, outcome.as_ref().err()?)));
+    let mut failures = failures.filter(|(_, error)| verdict(error.kind()).2 != Side::Caller);
+    if let Some((entry, error)) = failures.next() {
+        call.log_partial_failure(&entry.object.key, error, failures.count() + 1);
     }
 }
 
@@ -212,6 +236,20 @@ mod tests {
 
     fn object(key: &str) -> pb::ObjectId {
         pb::ObjectId { key: key.to_owned(), version: String::new() }
+    }
+
+    #[test]
+    fn a_response_of_a_whole_batch_fits_a_message_whatever_its_texts_are() {
+        use prost::Message as _;
+        let long = "🚢".repeat(5_000);
+        let mut pending = Pending::default();
+        for _ in 0..BATCH {
+            let object = pb::ObjectId { key: long.clone(), version: long.clone() };
+            pending.push(object, Some(Failure::field("key", long.clone())), Instant::now());
+        }
+        let response = pb::DeleteManyResponse { results: merge(pending.batch(), Vec::new()) };
+        assert_eq!(response.results.len(), BATCH);
+        assert!(response.encoded_len() < 4 * 1024 * 1024, "{}", response.encoded_len());
     }
 
     #[test]

@@ -1,17 +1,34 @@
-//! Statuses that tonic makes by itself, told as Longshore tells its own.
+//! Reasons and details for statuses that tonic makes by itself.
 
 use tonic::{Code, Status};
 
-use super::draft::Draft;
-use crate::pb::ErrorReason;
+use super::{StatusBuilder, reason_name};
+use crate::{
+    api::call::{CallFailure, Severity},
+    pb::ErrorReason,
+};
+
+/// A status that tonic made, as the access log has it.
+pub(crate) fn for_log(status: &Status) -> CallFailure {
+    let reason = builder(status).reason();
+    let severity = if reason == ErrorReason::Internal { Severity::Error } else { Severity::Info };
+    CallFailure::new(reason_name(reason), severity, status.message())
+}
+
+/// The reason of a call that ended with `code` without a status of ours: it was dropped, or a layer ended it.
+pub(crate) fn reason_of_code(code: Code) -> Option<&'static str> {
+    let usual = matches!(code, Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable);
+    usual.then(|| reason_name(by_code(code, "").reason()))
+}
 
 /// Gives a status without details, which tonic made before or beside any handler, its `ErrorInfo`, and
-/// corrects its code where tonic's would mislead. A status with details stays as it is.
+/// corrects its code where tonic's would mislead. A status with details is returned unchanged, and one of a code that never
+/// has details (DEADLINE_EXCEEDED, CANCELLED) gets none.
 pub fn complete(status: Status, request_id: &str) -> Status {
     if status.code() == Code::Ok || !status.details().is_empty() {
         return status;
     }
-    let completed = draft(&status).label("request_id", request_id).build();
+    let completed = builder(&status).label("request_id", request_id).build();
     Status::with_details_and_metadata(
         completed.code(),
         completed.message(),
@@ -20,24 +37,24 @@ pub fn complete(status: Status, request_id: &str) -> Status {
     )
 }
 
-fn draft(status: &Status) -> Draft {
+fn builder(status: &Status) -> StatusBuilder {
     let (code, text) = (status.code(), status.message());
     match code {
         // tonic's decoder: a protobuf parser's limit is an OUT_OF_RANGE there.
         Code::OutOfRange if text.contains("decoded message length too large") => too_large(text),
         Code::ResourceExhausted if text.contains("exceeded while decompressing") => too_large(text),
-        Code::Internal if malformed(text) => Draft::new(
+        Code::Internal if malformed(text) => StatusBuilder::new(
             Code::InvalidArgument,
             ErrorReason::MalformedMessage,
             format!("the message cannot be read: {text}"),
         ),
         // A message in a compression that tonic was not told to take: known, and not there yet.
         Code::Unimplemented if text.contains("compressed") => {
-            Draft::new(code, ErrorReason::NotImplemented, text)
+            StatusBuilder::new(code, ErrorReason::NotImplemented, text)
         }
         Code::Unimplemented => {
             let text = if text.is_empty() { "the server has no such method" } else { text };
-            Draft::new(code, ErrorReason::MethodUnknown, text)
+            StatusBuilder::new(code, ErrorReason::MethodUnknown, text)
         }
         _ => by_code(code, text),
     }
@@ -55,13 +72,13 @@ fn malformed(text: &str) -> bool {
     SAYINGS.iter().any(|saying| text.contains(saying))
 }
 
-fn too_large(text: &str) -> Draft {
+fn too_large(text: &str) -> StatusBuilder {
     let limit = limit(text);
-    Draft::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message_too_large(limit))
+    StatusBuilder::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message_too_large(limit))
         .label("limit_bytes", limit)
 }
 
-/// What is told of a message that is larger than `limit` bytes; an empty limit is an unknown one.
+/// The sentence for a message that is larger than `limit` bytes; an empty limit is an unknown one.
 pub(crate) fn message_too_large(limit: &str) -> String {
     let than = if limit.is_empty() { String::new() } else { format!(" than {limit} bytes") };
     format!("the message is larger{than}: send a larger object by Upload, in chunks")
@@ -72,7 +89,7 @@ fn limit(text: &str) -> &str {
     text.split(|character: char| !character.is_ascii_digit()).rfind(|digits| !digits.is_empty()).unwrap_or("")
 }
 
-fn by_code(code: Code, text: &str) -> Draft {
+fn by_code(code: Code, text: &str) -> StatusBuilder {
     let (code, reason, otherwise) = match code {
         Code::Cancelled => (code, ErrorReason::Cancelled, "the caller cancelled the call"),
         Code::DeadlineExceeded => (code, ErrorReason::DeadlineExceeded, "the deadline of the call passed"),
@@ -83,7 +100,7 @@ fn by_code(code: Code, text: &str) -> Draft {
         Code::Unavailable => (code, ErrorReason::ShuttingDown, "the server takes no calls at the moment"),
         _ => (Code::Internal, ErrorReason::Internal, "the server failed"),
     };
-    Draft::new(code, reason, if text.is_empty() { otherwise } else { text })
+    StatusBuilder::new(code, reason, if text.is_empty() { otherwise } else { text })
 }
 
 #[cfg(test)]
@@ -117,8 +134,6 @@ mod tests {
                 Code::Unimplemented,
                 "NOT_IMPLEMENTED",
             ),
-            (Status::cancelled("Timeout expired"), Code::Cancelled, "CANCELLED"),
-            (Status::deadline_exceeded(""), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (Status::unknown("h2 protocol error"), Code::Internal, "INTERNAL"),
             (Status::internal("something else"), Code::Internal, "INTERNAL"),
         ];
@@ -133,6 +148,21 @@ mod tests {
                 assert!(status.message().contains("Upload"));
                 assert_eq!(info.metadata["limit_bytes"], "4194304");
             }
+        }
+    }
+
+    #[test]
+    fn statuses_that_a_client_makes_as_well_have_no_details() {
+        for (status, reason) in [
+            (Status::cancelled("Timeout expired"), "CANCELLED"),
+            (Status::deadline_exceeded(""), "DEADLINE_EXCEEDED"),
+        ] {
+            let code = status.code();
+            assert_eq!(for_log(&status).reason, reason);
+            assert_eq!(reason_of_code(code), Some(reason));
+            let status = complete(status, "r1");
+            assert_eq!((status.code(), status.details()), (code, &[][..]));
+            assert!(!status.message().is_empty());
         }
     }
 

@@ -1,19 +1,20 @@
 //! From a failure to the `google.rpc.Status` that a caller gets, with its details.
 
+mod builder;
 mod complete;
-mod draft;
+mod size;
 mod table;
 
+pub(crate) use builder::{Labels, StatusBuilder, reason_name};
 pub use complete::complete;
-pub(crate) use complete::message_too_large;
-pub(crate) use draft::{Draft, Labels, reason_name};
+pub(crate) use complete::{for_log, message_too_large, reason_of_code};
 pub(crate) use table::{Side, verdict};
 
 use tonic::{Code, Status};
 
 use crate::pb::ErrorReason;
 
-/// The caller's deadline passed.
+/// The caller's deadline passed. The status has no details.
 pub fn deadline_exceeded(request_id: &str) -> Status {
     plain(
         Code::DeadlineExceeded,
@@ -37,14 +38,14 @@ pub fn shutting_down(request_id: &str) -> Status {
 
 /// `field` of the request, by its path in the proto, is wrong; `message` says what would be right.
 pub fn invalid_field(field: &str, message: &str, request_id: &str) -> Status {
-    Draft::new(Code::InvalidArgument, ErrorReason::InvalidField, format!("`{field}`: {message}"))
+    StatusBuilder::new(Code::InvalidArgument, ErrorReason::InvalidField, format!("`{field}`: {message}"))
         .label("request_id", request_id)
         .violation(field, message)
         .build()
 }
 
 fn plain(code: Code, reason: ErrorReason, message: &str, request_id: &str) -> Status {
-    Draft::new(code, reason, message).label("request_id", request_id).build()
+    StatusBuilder::new(code, reason, message).label("request_id", request_id).build()
 }
 
 #[cfg(test)]
@@ -56,7 +57,6 @@ mod tests {
     #[test]
     fn the_servers_own_answers_carry_reason_and_request_id() {
         let cases = [
-            (deadline_exceeded("r1"), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (shutting_down("r1"), Code::Unavailable, "SHUTTING_DOWN"),
             (invalid_field("key", "is required", "r1"), Code::InvalidArgument, "INVALID_FIELD"),
         ];
@@ -68,6 +68,12 @@ mod tests {
             );
             assert_eq!(info.metadata["request_id"], "r1");
         }
+    }
+
+    #[test]
+    fn a_passed_deadline_has_no_details() {
+        let status = deadline_exceeded("r1");
+        assert_eq!((status.code(), status.details()), (Code::DeadlineExceeded, &[][..]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    fmt::{self, Debug, Display},
+    fmt::{self, Debug, Display, Write as _},
     io::Write as _,
     mem,
     time::{SystemTime, UNIX_EPOCH},
@@ -22,8 +22,13 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::telemetry::text::truncate;
+
 /// What lines are given room for from the start, in bytes: most fit.
 const USUAL: usize = 512;
+
+/// The most bytes of one value: a last resort, since texts of callers and servers are cut where they come in.
+const MAX_VALUE: usize = 16 * 1024;
 
 /// Writes `timestamp`, `level`, the event's fields, `target`, and the fields of the span that it is in.
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +158,7 @@ impl Members {
 
 impl Visit for Members {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add_field(field, value);
+        self.add_field(field, truncate(value, MAX_VALUE));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -178,13 +183,28 @@ impl Visit for Members {
     }
 }
 
-/// A value's text as far as it comes. One that fails to write itself must not take the line with it: serde_json would panic, since its
-/// own writer has not failed.
+/// A value's text up to [`MAX_VALUE`] bytes. A value that fails to format is cut there and does not drop the line: serde_json
+/// would panic, since its own writer has not failed.
 struct Shown<'a>(&'a dyn Debug);
 
 impl Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f).or_else(|_| f.write_str("…"))
+        write!(AtMost { out: f, left: MAX_VALUE }, "{:?}", self.0).or_else(|_| f.write_str("…"))
+    }
+}
+
+/// Passes on `left` bytes and then fails.
+struct AtMost<'a, 'f> {
+    out: &'a mut fmt::Formatter<'f>,
+    left: usize,
+}
+
+impl fmt::Write for AtMost<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let passed = text.floor_char_boundary(self.left);
+        self.out.write_str(&text[..passed])?;
+        self.left -= passed;
+        if passed < text.len() { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -207,6 +227,16 @@ fn write_now(json: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_written_up_to_a_length() {
+        let shown = |value: &str| Shown(&format_args!("{value}")).to_string();
+        assert_eq!(shown("short"), "short");
+        let most = "ü".repeat(MAX_VALUE / 2);
+        assert_eq!(shown(&most), most);
+        let more = "ü".repeat(MAX_VALUE);
+        assert_eq!(shown(&more), format!("{most}…"));
+    }
 
     #[test]
     fn now_is_what_others_read_as_now() {

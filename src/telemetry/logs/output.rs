@@ -1,9 +1,10 @@
-//! Standard error, written many lines at a time: a system call for each call's line would cost more than the line.
+//! Standard error, written by one thread. No other thread of the process writes to it, so one that is not read (a stuck
+//! collector, a stopped terminal, a full disk) costs log lines and nothing else.
 
 use std::{
-    io::{self, Write, stderr},
+    io::{self, ErrorKind, Write},
     mem,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -11,82 +12,152 @@ use std::{
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line may wait for others.
-const DELAY: Duration = Duration::from_millis(50);
+use super::queue::Queue;
 
-/// So much is written out at once, if nobody is writing.
-const MUCH: usize = 64 * 1024;
-
-/// How much may wait while standard error takes nothing. Whoever logs beyond it waits too.
-const MOST: usize = 4 * 1024 * 1024;
+/// How many bytes of lines wait at most.
+const LIMIT: usize = 4 * 1024 * 1024;
 
 /// What a pipe takes as a whole, without bytes of other writers in between (POSIX, `PIPE_BUF` on Linux).
 const WHOLE: usize = 4096;
 
-/// The process's log lines that wait to be written.
-static OUTPUT: Output =
-    Output { waiting: Mutex::new(Vec::new()), some: Condvar::new(), order: Mutex::new(()) };
+/// Room that the writer keeps between batches.
+const KEPT: usize = 256 * 1024;
 
-#[derive(Debug)]
-struct Output {
-    waiting: Mutex<Vec<u8>>,
-    /// There are lines where there were none.
-    some: Condvar,
-    /// Held while lines are written, so that they stay in order. Taken before `waiting`.
-    order: Mutex<()>,
-}
+/// How long to wait where standard error is in non-blocking mode and takes nothing.
+const RETRY: Duration = Duration::from_millis(20);
 
-/// Starts the thread that writes lines out. Called once.
+/// How long the end of the process may wait for lines to be written.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
+/// The process's log lines.
+static QUEUE: Queue = Queue::new(LIMIT);
+
+/// Starts the thread that writes lines out, unless it runs already.
 pub(super) fn start() -> io::Result<()> {
-    thread::Builder::new().name("log".to_owned()).spawn(|| OUTPUT.write_now_and_then()).map(drop)
+    static STARTED: Mutex<bool> = Mutex::new(false);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
+        let mut sink = Sink::new(standard_error()?);
+        let write = move || {
+            loop {
+                sink.write_batch(&QUEUE);
+            }
+        };
+        thread::Builder::new().name("log".to_owned()).spawn(write)?;
+        *started = true;
+    }
+    Ok(())
 }
 
-/// Writes out what waits: before the process ends.
+/// Waits until the lines so far have been written, for at most a second. Called before the process ends.
 pub fn flush() {
-    OUTPUT.write_out();
+    QUEUE.flush(LAST_WRITES);
 }
 
-impl Output {
-    fn write_now_and_then(&self) {
-        loop {
-            drop(self.some.wait_while(self.lock(), |waiting| waiting.is_empty()));
-            thread::sleep(DELAY);
-            self.write_out();
+/// Writes `text` and a line feed to standard error, after the log lines so far, and waits for that at most a second.
+pub fn write_error(text: &str) {
+    if start().is_ok() {
+        QUEUE.add_anyway(format!("{text}\n").as_bytes());
+        flush();
+    }
+}
+
+/// Queues a line that no filter applies to.
+pub(super) fn add(line: &str) {
+    QUEUE.add(line.as_bytes(), true);
+}
+
+/// How many lines the process has dropped.
+pub(in crate::telemetry) fn dropped() -> u64 {
+    QUEUE.dropped()
+}
+
+/// A handle of its own: std's takes a lock that its panic messages wait for.
+#[cfg(unix)]
+fn standard_error() -> io::Result<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from)
+}
+
+#[cfg(not(unix))]
+fn standard_error() -> io::Result<io::Stderr> {
+    Ok(io::stderr())
+}
+
+/// Where batches go.
+#[derive(Debug)]
+struct Sink<W> {
+    out: W,
+    batch: Vec<u8>,
+    /// The last write failed.
+    failing: bool,
+    /// A failed write left a part of a line.
+    mid_line: bool,
+    /// Dropped lines that the log does not mention yet.
+    unreported: u64,
+}
+
+impl<W: Write> Sink<W> {
+    fn new(out: W) -> Self {
+        Self { out, batch: Vec::new(), failing: false, mid_line: false, unreported: 0 }
+    }
+
+    fn write_batch(&mut self, queue: &Queue) {
+        self.unreported += queue.take(&mut self.batch);
+        // Now, while its place is the one of the lines that are missing.
+        self.report_dropped();
+        let batch = mem::take(&mut self.batch);
+        for whole in wholes(&batch) {
+            if let Err(written) = self.write_whole(whole) {
+                let lines = whole[written..].iter().filter(|byte| **byte == b'\n').count() as u64;
+                queue.lost(lines);
+                self.unreported += lines;
+            }
+        }
+        queue.done(batch.len());
+        self.report_dropped();
+        if batch.capacity() <= KEPT {
+            self.batch = batch;
         }
     }
 
-    fn add(&self, line: &[u8], at_once: bool) {
-        let mut waiting = self.lock();
-        if waiting.is_empty() {
-            self.some.notify_one();
-        }
-        waiting.extend_from_slice(line);
-        let len = waiting.len();
-        drop(waiting);
-        if at_once || len >= MOST {
-            self.write_out();
-        } else if len >= MUCH
-            && let Ok(order) = self.order.try_lock()
-        {
-            self.write_waiting(order);
+    /// One line of how many were dropped, once lines can be written. While writing fails it would be dropped as well, and
+    /// call for the next one.
+    fn report_dropped(&mut self) {
+        if !self.failing && self.unreported > 0 {
+            let dropped = mem::take(&mut self.unreported);
+            tracing::warn!(target: "longshore::log", dropped, "{dropped} log lines were dropped");
         }
     }
 
-    fn write_out(&self) {
-        self.write_waiting(self.order.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Writes all of `whole`; an error says how many bytes of it were written.
+    fn write_whole(&mut self, whole: &[u8]) -> Result<(), usize> {
+        if self.mid_line {
+            write_all(&mut self.out, b"\n").map_err(|_| 0_usize)?;
+            self.mid_line = false;
+        }
+        let written = write_all(&mut self.out, whole);
+        self.failing = written.is_err();
+        if let Err(written) = written {
+            self.mid_line = written > 0 && whole[written - 1] != b'\n';
+        }
+        written
     }
+}
 
-    fn write_waiting(&self, _order: MutexGuard<'_, ()>) {
-        let lines = mem::take(&mut *self.lock());
-        for whole in wholes(&lines) {
-            // Where it cannot be written there is nowhere left to say so.
-            let _ = stderr().write_all(whole);
+/// Writes all of `bytes`; an error says how many of them were written.
+fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => return Err(written),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
+            Err(_) => return Err(written),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    Ok(())
 }
 
 /// The lines in pieces of at most [`WHOLE`] bytes, cut between lines where they are not longer.
@@ -101,31 +172,31 @@ fn wholes(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Makes lines wait, but for warnings and errors, which may be the last that a process says.
+/// Queues lines, for the subscriber.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Together;
+pub(super) struct Queued;
 
 /// One line.
 #[derive(Debug)]
 pub(super) struct Line {
-    at_once: bool,
+    urgent: bool,
 }
 
-impl<'a> MakeWriter<'a> for Together {
+impl<'a> MakeWriter<'a> for Queued {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { at_once: true }
+        Line { urgent: true }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { at_once: *metadata.level() <= Level::WARN }
+        Line { urgent: *metadata.level() <= Level::WARN }
     }
 }
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        OUTPUT.add(line, self.at_once);
+        QUEUE.add(line, self.urgent);
         Ok(line.len())
     }
 
@@ -136,9 +207,73 @@ impl Write for Line {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Takes as many bytes as each answer says, or fails.
+    #[derive(Default)]
+    struct Scripted {
+        answers: VecDeque<Result<usize, ErrorKind>>,
+        written: Vec<u8>,
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.answers.pop_front().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+            self.written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sink(answers: impl IntoIterator<Item = Result<usize, ErrorKind>>) -> Sink<Scripted> {
+        Sink::new(Scripted { answers: answers.into_iter().collect(), written: Vec::new() })
+    }
+
+    #[test]
+    fn a_failed_write_costs_its_lines_and_the_next_line_starts_on_its_own() {
+        let queue = Queue::new(1_000);
+        let mut sink = sink([Ok(7), Err(ErrorKind::StorageFull), Ok(usize::MAX)]);
+        queue.add(b"first\nsecond\nthird\n", true);
+        sink.write_batch(&queue);
+        assert_eq!((sink.failing, sink.unreported, queue.dropped()), (true, 2, 2));
+        queue.add(b"fourth\n", true);
+        sink.write_batch(&queue);
+        assert_eq!(
+            (sink.failing, sink.unreported),
+            (false, 0),
+            "the loss is reported once lines can be written"
+        );
+        assert_eq!(str::from_utf8(&sink.out.written).unwrap(), "first\ns\nfourth\n");
+        assert!(queue.flush(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_closed_pipe_does_not_cause_lines_about_itself() {
+        let queue = Queue::new(1_000);
+        let mut sink = sink([Err(ErrorKind::BrokenPipe), Err(ErrorKind::BrokenPipe)]);
+        for _ in 0..2 {
+            queue.add(b"line\n", true);
+            sink.write_batch(&queue);
+        }
+        assert_eq!((sink.unreported, queue.dropped()), (2, 2));
+        assert!(queue.flush(Duration::ZERO));
+    }
+
+    #[test]
+    fn writes_are_repeated_where_they_were_interrupted_or_would_block() {
+        let queue = Queue::new(1_000);
+        let mut sink = sink([Err(ErrorKind::Interrupted), Err(ErrorKind::WouldBlock), Ok(2)]);
+        queue.add(b"line\n", true);
+        sink.write_batch(&queue);
+        assert_eq!(sink.out.written, b"line\n");
+    }
 
     proptest! {
         #[test]

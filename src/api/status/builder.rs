@@ -1,0 +1,446 @@
+//! Builds a status with its details, within the size that clients accept.
+
+use std::{collections::HashMap, time::Duration};
+
+use prost::Message;
+use prost_types::Any;
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+use tonic_types::pb as rpc;
+
+use super::size;
+use crate::{
+    api::convert,
+    pb::ErrorReason,
+    store::{Error, ErrorKind},
+    telemetry::{cut, truncate},
+};
+
+/// The domain of every reason.
+const DOMAIN: &str = "longshore";
+
+/// When to retry where nothing else is known.
+const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The most that is added to a delay at random, so that callers do not return all at once.
+const MAX_JITTER: Duration = Duration::from_secs(1);
+
+/// The delay for gRPC's own retries, which ignore RetryInfo (gRFC A6, "Pushback").
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// The most bytes of a description in a detail.
+const MAX_DESCRIPTION: usize = 400;
+
+/// The most bytes of a value of the metadata in `ErrorInfo`.
+const MAX_LABEL: usize = 256;
+
+/// The most bytes of a resource's or a subject's name: S3's longest key.
+const MAX_NAME: usize = 1024;
+
+/// What is known of the call that failed; what is empty is left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Labels<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) tenant: &'a str,
+    pub(crate) store: &'a str,
+    /// The key that the call is about; of a copy, the destination's.
+    pub(crate) key: &'a str,
+    /// The key that a copy or a rename reads.
+    pub(crate) source_key: &'a str,
+    /// The conditions in the request, by their fields.
+    pub(crate) conditions: &'a [&'static str],
+}
+
+/// A status with `google.rpc.ErrorInfo` and the other details that fit. The details are encoded by hand, since
+/// `tonic_types::ErrorDetails` takes the standard ones only, and one of ours is not.
+#[derive(Debug)]
+pub(crate) struct StatusBuilder {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: Vec<Any>,
+    retry_delay: Option<Duration>,
+}
+
+impl StatusBuilder {
+    /// A status of `code` for `reason`, with a sentence for people. Text is cut to what a header can hold.
+    pub(crate) fn new(code: Code, reason: ErrorReason, message: impl AsRef<str>) -> Self {
+        Self {
+            code,
+            reason,
+            message: size::message(message.as_ref()),
+            metadata: HashMap::new(),
+            details: Vec::new(),
+            retry_delay: None,
+        }
+    }
+
+    /// Why the call fails.
+    pub(crate) fn reason(&self) -> ErrorReason {
+        self.reason
+    }
+
+    /// Adds one entry to the metadata, unless it is empty or already there.
+    pub(crate) fn label(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        let value = cut(value.as_ref(), MAX_LABEL);
+        if !value.is_empty() {
+            self.metadata.entry(name.to_owned()).or_insert_with(|| value.into_owned());
+        }
+        self
+    }
+
+    /// Adds what is known of the call.
+    pub(crate) fn labels(self, labels: &Labels<'_>) -> Self {
+        self.label("request_id", labels.request_id)
+            .label("tenant", labels.tenant)
+            .label("store", labels.store)
+    }
+
+    /// Adds the field at fault.
+    pub(crate) fn violation(self, field: &str, description: &str) -> Self {
+        let violation = rpc::bad_request::FieldViolation {
+            field: cut(field, MAX_LABEL).into_owned(),
+            description: cut(description, MAX_DESCRIPTION).into_owned(),
+            ..Default::default()
+        };
+        self.label("field", field)
+            .attach("google.rpc.BadRequest", &rpc::BadRequest { field_violations: vec![violation] })
+    }
+
+    /// Adds when to retry: `delay`, and up to a second more. Clients that retry by themselves get it as a trailer.
+    pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
+        let delay = delay + delay.min(MAX_JITTER).mul_f64(fastrand::f64());
+        self.retry_delay = Some(delay);
+        let retry_delay = Some(convert::duration(delay));
+        self.attach("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay })
+    }
+
+    /// Adds the resource that is missing or exists already.
+    pub(crate) fn resource(self, kind: &str, name: &str) -> Self {
+        let info = rpc::ResourceInfo {
+            resource_type: kind.to_owned(),
+            resource_name: truncate(name, MAX_NAME).into_owned(),
+            owner: String::new(),
+            description: cut(&self.message, MAX_DESCRIPTION).into_owned(),
+        };
+        self.attach("google.rpc.ResourceInfo", &info)
+    }
+
+    /// Adds what a store's error says beyond its kind and sentence.
+    pub(crate) fn error(self, error: &Error, labels: &Labels<'_>) -> Self {
+        let mut builder = self.trail(error);
+        if let Some(field) = error.field() {
+            builder = builder.violation(field, error.message());
+        }
+        builder = match error.kind() {
+            ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound | ErrorKind::UploadNotFound => {
+                let key = if labels.source_key.is_empty() { labels.key } else { labels.source_key };
+                builder.resource("longshore.v1.Object", key)
+            }
+            ErrorKind::AlreadyExists => builder.resource("longshore.v1.Object", labels.key),
+            ErrorKind::PreconditionFailed => {
+                builder.unmet(labels, &["if_match", "if_unmodified_since", "mode.update"])
+            }
+            ErrorKind::NotModified => builder.unmet(labels, &["if_none_match", "if_modified_since"]),
+            _ => builder,
+        };
+        let temporary = matches!(error.kind(), ErrorKind::Throttled | ErrorKind::MemoryExhausted);
+        if let Some(delay) = error.retry_after().or(temporary.then_some(DEFAULT_RETRY_DELAY)) {
+            builder = builder.retry_after(delay);
+        }
+        if let Some(meta) = error.left_behind() {
+            builder = builder.attach("longshore.v1.ObjectMeta", &convert::object_meta(meta.clone()));
+        }
+        builder
+    }
+
+    /// The status. It stays within [`size::LIMIT`]: details that do not fit are left out, the largest first, and then texts
+    /// are cut.
+    ///
+    /// DEADLINE_EXCEEDED and CANCELLED have no details. A client makes the same statuses by itself, with a message of its
+    /// own, and may still read the trailers: Python's grpcio-status raises ValueError where the two differ.
+    pub(crate) fn build(mut self) -> Status {
+        if matches!(self.code, Code::DeadlineExceeded | Code::Cancelled) {
+            return Status::new(self.code, self.message);
+        }
+        let mut details = self.encode();
+        while !size::fits(&self.message, details.len()) && self.shrink() {
+            details = self.encode();
+        }
+        Status::with_details_and_metadata(self.code, self.message, details.into(), pushback(self.retry_delay))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let info = rpc::ErrorInfo {
+            reason: reason_name(self.reason).to_owned(),
+            domain: DOMAIN.to_owned(),
+            metadata: self.metadata.clone(),
+        };
+        let mut details = vec![any("google.rpc.ErrorInfo", &info)];
+        details.extend_from_slice(&self.details);
+        rpc::Status { code: self.code.into(), message: self.message.clone(), details }.encode_to_vec()
+    }
+
+    /// Makes the status smaller. `false` once there is nothing left to leave out.
+    fn shrink(&mut self) -> bool {
+        let details = self.details.iter().enumerate().filter(|(_, detail)| detail.value.len() >= size::SMALL);
+        if let Some((largest, _)) = details.max_by_key(|(_, detail)| detail.value.len()) {
+            self.details.remove(largest);
+            return true;
+        }
+        let labels = self.metadata.values_mut().filter(|value| value.len() > size::SMALL);
+        match labels.max_by_key(|value| value.len()) {
+            Some(longest) => *longest = cut(longest, size::SMALL).into_owned(),
+            None if self.message.len() > size::SMALL => {
+                self.message = cut(&self.message, size::SMALL).into_owned()
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// Adds what is known of the requests to S3.
+    fn trail(self, error: &Error) -> Self {
+        let mut builder = self;
+        if error.attempts() > 0 {
+            builder = builder
+                .label("attempts", error.attempts().to_string())
+                .label("elapsed_ms", error.elapsed().as_millis().to_string());
+        }
+        if error.quota_exhausted() {
+            builder = builder.label("retry_quota", "empty");
+        }
+        let Some(service) = error.service() else {
+            return builder;
+        };
+        let http_status =
+            if service.http_status == 0 { String::new() } else { service.http_status.to_string() };
+        builder
+            .label("s3_code", &service.code)
+            .label("s3_request_id", &service.request_id)
+            .label("s3_host_id", &service.host_id)
+            .label("http_status", http_status)
+    }
+
+    /// Adds which of the request's conditions can have failed in this way.
+    fn unmet(self, labels: &Labels<'_>, candidates: &[&str]) -> Self {
+        let subject = if labels.source_key.is_empty() { labels.key } else { labels.source_key };
+        let violation = |condition: &&str| rpc::precondition_failure::Violation {
+            r#type: (*condition).to_owned(),
+            subject: truncate(subject, MAX_NAME).into_owned(),
+            description: cut(&self.message, MAX_DESCRIPTION).into_owned(),
+        };
+        let violations: Vec<_> = labels
+            .conditions
+            .iter()
+            .filter(|condition| candidates.iter().any(|candidate| condition.ends_with(candidate)))
+            .map(violation)
+            .collect();
+        if violations.is_empty() {
+            return self;
+        }
+        self.attach("google.rpc.PreconditionFailure", &rpc::PreconditionFailure { violations })
+    }
+
+    fn attach(mut self, name: &str, detail: &impl Message) -> Self {
+        self.details.push(any(name, detail));
+        self
+    }
+}
+
+/// A reason as `ErrorInfo` has it.
+pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+fn pushback(delay: Option<Duration>) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    if let Some(delay) = delay {
+        // A 32-bit signed integer; a client does not retry at all where it cannot read the value.
+        let milliseconds = i32::try_from(delay.as_millis()).unwrap_or(i32::MAX);
+        metadata.insert(PUSHBACK, MetadataValue::from(milliseconds));
+    }
+    metadata
+}
+
+fn any(name: &str, detail: &impl Message) -> Any {
+    Any { type_url: format!("type.googleapis.com/{name}"), value: detail.encode_to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+    use crate::{
+        api::failure::Failure,
+        pb,
+        store::{ObjectMeta, ServiceDetails},
+    };
+
+    const LABELS: Labels<'_> = Labels {
+        request_id: "r1",
+        tenant: "acme",
+        store: "default",
+        key: "a/b",
+        source_key: "",
+        conditions: &["if_match", "if_none_match"],
+    };
+
+    fn status(error: Error) -> Status {
+        Failure::from(error).into_status(&LABELS)
+    }
+
+    #[test]
+    fn the_way_to_s3_is_in_the_metadata() {
+        let error = Error::new(ErrorKind::BackendUnavailable, "S3 failed")
+            .with_service(ServiceDetails {
+                code: "InternalError".to_owned(),
+                request_id: "S3R".to_owned(),
+                host_id: "S3H".to_owned(),
+                http_status: 500,
+            })
+            .after_attempts(11, Duration::from_millis(4200))
+            .with_quota_exhausted();
+        let info = status(error).get_details_error_info().unwrap();
+        let expected = [
+            ("tenant", "acme"),
+            ("store", "default"),
+            ("request_id", "r1"),
+            ("s3_code", "InternalError"),
+            ("s3_request_id", "S3R"),
+            ("s3_host_id", "S3H"),
+            ("http_status", "500"),
+            ("attempts", "11"),
+            ("elapsed_ms", "4200"),
+            ("retry_quota", "empty"),
+        ];
+        assert_eq!(info.metadata, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let status = Failure::from(Error::new(ErrorKind::Internal, "x")).into_status(&Labels::default());
+        assert!(status.get_details_error_info().unwrap().metadata.is_empty());
+    }
+
+    #[test]
+    fn a_missing_object_is_named() {
+        let info = status(Error::new(ErrorKind::ObjectNotFound, "no such key")).get_details_resource_info();
+        assert_eq!(info.unwrap().resource_name, "a/b");
+    }
+
+    #[test]
+    fn temporary_failures_have_a_delay_in_details_and_as_a_trailer() {
+        let delays = |error: Error| {
+            let status = status(error);
+            let pushback =
+                status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+            let info = status.get_details_retry_info().and_then(|info| info.retry_delay);
+            assert_eq!(
+                pushback.map(Duration::from_millis),
+                info.map(|delay| Duration::from_millis(delay.as_millis() as u64))
+            );
+            let mut headers = http::HeaderMap::new();
+            status.add_header(&mut headers).unwrap();
+            assert_eq!(headers.contains_key(PUSHBACK), pushback.is_some());
+            pushback
+        };
+        let throttled = Error::new(ErrorKind::Throttled, "slow down");
+        for error in [throttled.clone(), Error::new(ErrorKind::MemoryExhausted, "no memory")] {
+            assert!((1_000..2_001).contains(&delays(error).unwrap()));
+        }
+        let asked = throttled.with_retry_after(Some(Duration::from_millis(2500)));
+        assert!((2_500..3_501).contains(&delays(asked.clone()).unwrap()));
+        assert_eq!(delays(Error::new(ErrorKind::BackendUnavailable, "x")), None);
+        let distinct: std::collections::HashSet<_> = (0..20).map(|_| delays(asked.clone())).collect();
+        assert!(distinct.len() > 1, "callers do not return all at once");
+    }
+
+    /// The bytes of a status in headers, counted as C-core counts them.
+    fn size(status: &Status) -> usize {
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        headers.insert("x-request-id", http::HeaderValue::from_str(&"r".repeat(128)).unwrap());
+        headers.insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    #[test]
+    fn no_error_is_larger_than_4_kib_and_each_keeps_its_reason() {
+        let texts = ["x", "🚢", "%", "\u{1}", "\n", "ü ", "\u{202e}"].map(|text| text.repeat(20_000));
+        for text in &texts {
+            let key: String = text.chars().take(256).collect();
+            let labels =
+                Labels { request_id: &"r".repeat(128), tenant: text, store: text, key: &key, ..LABELS };
+            let service = ServiceDetails {
+                code: text.clone(),
+                request_id: text.clone(),
+                host_id: text.clone(),
+                http_status: 500,
+            };
+            for kind in [
+                ErrorKind::ObjectNotFound,
+                ErrorKind::PreconditionFailed,
+                ErrorKind::RenameSourceRemains,
+                ErrorKind::Throttled,
+            ] {
+                let meta = ObjectMeta { key: key.clone(), etag: text.clone(), ..ObjectMeta::default() };
+                let error = Error::new(kind, text)
+                    .with_service(service.clone())
+                    .with_field("key")
+                    .with_left_behind(meta);
+                let status = Failure::from(error).into_status(&labels);
+                assert!(size(&status) < 4096, "{kind:?} {}", size(&status));
+                let info = status.get_details_error_info().unwrap();
+                assert_eq!(info.reason, reason_name(crate::api::status::verdict(kind).1));
+                assert_eq!(info.metadata["request_id"], labels.request_id);
+                assert_eq!(kind == ErrorKind::Throttled, status.get_details_retry_info().is_some());
+                let decoded = rpc::Status::decode(status.details()).unwrap();
+                assert_eq!((decoded.code, &*decoded.message), (status.code() as i32, status.message()));
+            }
+            for failure in [Failure::StoreNotFound(text.clone()), Failure::field(text.clone(), text)] {
+                assert!(size(&failure.into_status(&labels)) < 4096);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_key_of_a_missing_object_is_named_as_it_is() {
+        let key = "🚢".repeat(256);
+        let status = Failure::from(Error::new(ErrorKind::ObjectNotFound, "there is no object with this key"))
+            .into_status(&Labels { key: &key, ..LABELS });
+        assert_eq!(status.get_details_resource_info().unwrap().resource_name, key);
+    }
+
+    #[test]
+    fn a_failed_condition_is_told_from_those_that_hold() {
+        let failed = |kind| {
+            let details = status(Error::new(kind, "x")).get_details_precondition_failure().unwrap();
+            details.violations.into_iter().map(|violation| violation.r#type).collect::<Vec<_>>()
+        };
+        assert_eq!(failed(ErrorKind::PreconditionFailed), ["if_match"]);
+        assert_eq!(failed(ErrorKind::NotModified), ["if_none_match"]);
+    }
+
+    #[test]
+    fn a_field_of_the_stores_is_named() {
+        let violations =
+            status(Error::invalid_field("key", "is too long")).get_details_bad_request().unwrap();
+        assert_eq!(violations.field_violations[0].field, "key");
+    }
+
+    #[test]
+    fn a_half_done_rename_says_what_it_left() {
+        let meta = ObjectMeta { key: "new".to_owned(), size: 7, ..ObjectMeta::default() };
+        let status = status(Error::new(ErrorKind::RenameSourceRemains, "x").with_left_behind(meta));
+        let details = rpc::Status::decode(status.details()).unwrap().details;
+        let any = details.iter().find(|any| any.type_url == "type.googleapis.com/longshore.v1.ObjectMeta");
+        let meta = pb::ObjectMeta::decode(any.unwrap().value.as_slice()).unwrap();
+        assert_eq!((meta.key.as_str(), meta.size), ("new", 7));
+    }
+}

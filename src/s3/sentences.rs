@@ -1,0 +1,113 @@
+//! What an error answer of S3 says to callers, and what it says to the operator's log.
+
+use super::{Error, ErrorKind, ServiceDetails};
+use crate::telemetry::cut;
+
+/// The most bytes of a server's text that are repeated.
+const MAX_TEXT: usize = 300;
+
+/// The error for S3's code and text. Callers get the text only where it is about their own request: of other failures it can
+/// name accounts, roles and endpoints. Text about credentials can echo them, and is not even logged.
+pub(super) fn error(kind: ErrorKind, details: ServiceDetails, text: &str) -> Error {
+    let text = cut(text, MAX_TEXT);
+    let said = match details.code.as_str() {
+        "" => format!("S3 answered with status {}", details.http_status),
+        code if kind == ErrorKind::InvalidRequest && !text.is_empty() => {
+            format!("S3 answered {code}: {text}")
+        }
+        code => format!("S3 answered {code}"),
+    };
+    let message = match plainly(kind) {
+        "" => said,
+        what => format!("{what} ({said})"),
+    };
+    let error = Error::new(kind, message).with_service(details);
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::CredentialsRejected | ErrorKind::CredentialsExpired => error,
+        _ => error.because(&text),
+    }
+}
+
+fn plainly(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::ObjectNotFound => "there is no object with this key",
+        ErrorKind::VersionNotFound => "there is no such version of the object",
+        ErrorKind::UploadNotFound => "the multipart upload is gone",
+        ErrorKind::BucketNotFound => "the store's bucket does not exist",
+        ErrorKind::WrongRegion => "the store's bucket is in another region",
+        ErrorKind::AccessDenied => {
+            "S3 does not allow this with the store's credentials, or the key does not exist and they may not list"
+        }
+        ErrorKind::CredentialsRejected => "S3 refused the store's credentials",
+        ErrorKind::CredentialsExpired => "the store's temporary credentials have expired",
+        ErrorKind::ClockSkewed => "the clocks of Longshore and S3 differ too much",
+        ErrorKind::PreconditionFailed => "a condition does not hold",
+        ErrorKind::NotModified => "the object has not changed",
+        ErrorKind::ObjectArchived => "the object is archived and has to be restored before it can be read",
+        ErrorKind::Conflict => "another write to this key is under way",
+        ErrorKind::RangeNotSatisfiable => "the range begins beyond the object's end",
+        ErrorKind::Throttled => "S3 asks for fewer requests",
+        ErrorKind::BackendUnavailable => "S3 failed",
+        ErrorKind::BackendTimeout => "S3 did not get the request in time",
+        ErrorKind::OperationNotSupported => "the S3 server does not have this operation",
+        ErrorKind::ChecksumMismatch => "S3 got other bytes than were sent",
+        ErrorKind::StoreMisconfigured => "the store's settings cannot work",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::s3::failure::{Subject, of_answer};
+
+    fn of_body(status: StatusCode, body: &str) -> Error {
+        of_answer(status, &HeaderMap::new(), body, Subject { object: true, retries_conflict: true }).error
+    }
+
+    fn answered(status: StatusCode, code: &str, text: &str) -> Error {
+        let body = format!("<Error><Code>{code}</Code><Message>{text}</Message></Error>");
+        of_body(status, &body)
+    }
+
+    #[test]
+    fn a_servers_text_about_credentials_is_dropped() {
+        let error = answered(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", "you sent s3cret");
+        assert!(!error.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_servers_text_goes_to_the_log_and_to_callers_only_about_their_request() {
+        let text = "User: arn:aws:iam::123456789012:user/gateway is not authorized";
+        for (status, code) in [
+            (StatusCode::FORBIDDEN, "AccessDenied"),
+            (StatusCode::NOT_FOUND, "NoSuchBucket"),
+            (StatusCode::BAD_REQUEST, "KMS.DisabledException"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        ] {
+            let error = answered(status, code, text);
+            assert!(!error.message().contains("arn:") && error.message().contains(code), "{error}");
+            assert!(error.to_string().ends_with(text), "{error}");
+        }
+        let error = answered(StatusCode::BAD_REQUEST, "InvalidArgument", "x-amz-storage-class is wrong");
+        assert_eq!(error.message(), "S3 answered InvalidArgument: x-amz-storage-class is wrong");
+    }
+
+    #[test]
+    fn a_servers_long_text_is_cut_everywhere() {
+        let long = "🚢\u{1}".repeat(4_000);
+        let body = format!(
+            "<Error><Code>{long}</Code><Message>{long}</Message><RequestId>{long}</RequestId><HostId>{long}</HostId>\
+             <Region>{long}</Region></Error>"
+        );
+        let error = of_body(StatusCode::BAD_REQUEST, &body);
+        let service = error.service().unwrap();
+        let lengths = [&service.code, &service.request_id, &service.host_id].map(String::len);
+        assert!(lengths.iter().all(|length| (1..=128).contains(length)), "{lengths:?}");
+        assert!(error.to_string().len() < 1_000);
+        assert!(!error.to_string().contains(char::is_control));
+    }
+}

@@ -1,0 +1,179 @@
+//! The bounded queue between the threads that log and the thread that writes. Its lock is never held during a write.
+
+use std::{
+    mem,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a line may wait for others, so that one system call writes many.
+const DELAY: Duration = Duration::from_millis(50);
+
+/// This many bytes are written without waiting for more.
+const MUCH: usize = 64 * 1024;
+
+/// Log lines that wait to be written.
+#[derive(Debug)]
+pub(super) struct Queue {
+    limit: usize,
+    state: Mutex<State>,
+    /// There is something to write, or to write now.
+    filled: Condvar,
+    /// Lines have been written or lost.
+    written: Condvar,
+    /// All lines that were dropped so far.
+    dropped: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: Vec<u8>,
+    /// What waits is written now.
+    urgent: bool,
+    /// Lines dropped since the last batch was taken.
+    dropped: u64,
+    /// All bytes that were ever queued.
+    queued: u64,
+    /// All bytes that were ever written or lost.
+    done: u64,
+}
+
+impl Queue {
+    /// A queue of at most `limit` bytes.
+    pub(super) const fn new(limit: usize) -> Self {
+        let state = State { lines: Vec::new(), urgent: false, dropped: 0, queued: 0, done: 0 };
+        Self {
+            limit,
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+            written: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a line, or drops and counts it where there is no room. `urgent` lines are written without delay.
+    pub(super) fn add(&self, line: &[u8], urgent: bool) {
+        let mut state = self.lock();
+        if state.lines.len() + line.len() <= self.limit {
+            self.push(&mut state, line, urgent);
+        } else {
+            state.dropped += 1;
+            drop(state);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues the last words of a command, whether there is room or not.
+    pub(super) fn add_anyway(&self, text: &[u8]) {
+        self.push(&mut self.lock(), text, true);
+    }
+
+    fn push(&self, state: &mut State, line: &[u8], urgent: bool) {
+        let before = state.lines.len();
+        state.lines.extend_from_slice(line);
+        state.queued += line.len() as u64;
+        let more_urgent = urgent && !state.urgent;
+        state.urgent |= urgent;
+        if before == 0 || more_urgent || (before < MUCH && state.lines.len() >= MUCH) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits for lines and moves them into `batch`, whose room the queue keeps for the next ones. Returns how many lines were
+    /// dropped after them.
+    pub(super) fn take(&self, batch: &mut Vec<u8>) -> u64 {
+        batch.clear();
+        let empty = |state: &mut State| state.lines.is_empty();
+        let state = self.filled.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
+        let few = |state: &mut State| !state.urgent && state.lines.len() < MUCH;
+        let waited = self.filled.wait_timeout_while(state, DELAY, few);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut state.lines, batch);
+        state.urgent = false;
+        mem::take(&mut state.dropped)
+    }
+
+    /// A batch of `bytes` bytes has been written or lost.
+    pub(super) fn done(&self, bytes: usize) {
+        self.lock().done += bytes as u64;
+        self.written.notify_all();
+    }
+
+    /// Lines that were queued could not be written.
+    pub(super) fn lost(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// How many lines were dropped or lost in all.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything queued before has been written or lost, for at most `limit`. Returns whether it has.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        let mut state = self.lock();
+        let until = state.queued;
+        if state.done >= until {
+            return true;
+        }
+        state.urgent = true;
+        self.filled.notify_one();
+        let waited = self.written.wait_timeout_while(state, limit, |state| state.done < until);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.done >= until
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn lines_beyond_the_limit_are_dropped_and_counted_until_a_batch_is_taken() {
+        let queue = Queue::new(10);
+        queue.add(b"12345\n", false);
+        queue.add(b"12345\n", true);
+        queue.add(b"123\n", true);
+        queue.add(b"\n", true);
+        let mut batch = Vec::new();
+        assert_eq!(queue.take(&mut batch), 2);
+        assert_eq!(batch, b"12345\n123\n");
+        queue.add(b"12345\n", true);
+        assert_eq!((queue.take(&mut batch), batch.as_slice()), (0, &b"12345\n"[..]));
+        queue.lost(1);
+        assert_eq!(queue.dropped(), 3);
+    }
+
+    #[test]
+    fn a_flush_ends_without_a_writer_and_with_one_that_is_done() {
+        let queue = Queue::new(100);
+        assert!(queue.flush(Duration::ZERO));
+        queue.add(b"line\n", false);
+        assert!(!queue.flush(Duration::from_millis(10)));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut batch = Vec::new();
+                queue.take(&mut batch);
+                queue.done(batch.len());
+            });
+            assert!(queue.flush(Duration::from_secs(30)));
+        });
+    }
+
+    #[test]
+    fn last_words_are_queued_beyond_the_limit() {
+        let queue = Queue::new(2);
+        queue.add_anyway(b"a long sentence\n");
+        let mut batch = Vec::new();
+        assert_eq!((queue.take(&mut batch), batch.len()), (0, 16));
+    }
+}
