@@ -7,5 +7,5 @@ mod tasks;
 pub use logs::{
     LogFormat, LogSettings, LogSettingsError, check_filter, flush as flush_logs, init as init_logs,
 };
-pub use metrics::{Direction, InFlight, Metrics, Reserved, Waiting};
+pub use metrics::{Direction, InFlight, Metrics, Waiting};
 pub use tasks::Tasks;
