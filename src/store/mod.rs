@@ -9,6 +9,8 @@ mod delete;
 mod filling;
 mod key;
 mod list;
+#[cfg(test)]
+mod memory_tests;
 mod multipart;
 mod options;
 mod orphans;

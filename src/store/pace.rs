@@ -8,10 +8,11 @@ use tokio::time::Instant;
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// A caller is slow if the rest of its part would take longer than this.
 const SLOW: Duration = Duration::from_secs(2);
-/// A caller is too slow for scarce memory if its part would take longer than this in all...
-const TOO_SLOW: Duration = Duration::from_secs(10);
-/// ...which is judged after so much waiting.
-const JUDGED_AFTER: Duration = Duration::from_secs(2);
+/// A caller is too slow for scarce memory if, after so much waiting, its part would take longer than this in all.
+const TOO_SLOW: [(Duration, Duration); 2] = [
+    (Duration::from_millis(500), Duration::from_secs(60)),
+    (Duration::from_secs(2), Duration::from_secs(10)),
+];
 
 /// Measures a caller. Only time counts in which the server waits for it: not time in which the server waits for S3 or for memory,
 /// or does not read.
@@ -81,7 +82,7 @@ impl Pace {
     /// Whether the caller is so slow that others may have the memory of its part of `size` bytes.
     pub(super) fn is_too_slow(&self, size: u64, now: Instant) -> bool {
         let part = Measure { waited: self.part.waited + self.silence(now), ..self.part };
-        part.waited >= JUDGED_AFTER && part.time_for(size) > TOO_SLOW
+        TOO_SLOW.iter().any(|(after, most)| part.waited >= *after && part.time_for(size) > *most)
     }
 
     /// A part of `size` bytes is full, and the next begins: whether it filled quickly.

@@ -8,6 +8,8 @@ pub(super) enum Class {
     Moving,
     /// A whole part that fills for a caller whose speed is unknown.
     Trial,
+    /// The same for an upload that has just begun: those that have waited for long, and are slow as a rule, do not use up its memory.
+    Fresh,
     /// A whole part that fills for a slow caller, which has waited for its turn.
     Turn,
     /// About what a slow caller has sent.
@@ -18,7 +20,7 @@ pub(super) enum Class {
     Ahead,
 }
 
-const CLASSES: usize = 6;
+const CLASSES: usize = 7;
 
 impl Class {
     /// The most bytes of this class, of `limit` in all.
@@ -27,7 +29,7 @@ impl Class {
             Self::Moving => limit,
             Self::Slow => limit / 8 * 3,
             Self::Message | Self::Ahead => limit / 4,
-            Self::Trial | Self::Turn => limit / 8,
+            Self::Trial | Self::Fresh | Self::Turn => limit / 8,
         }
     }
 
@@ -38,7 +40,7 @@ impl Class {
 
     /// Whether it is a whole part: it needs no more memory before S3 takes it.
     pub(super) fn is_whole(self) -> bool {
-        matches!(self, Self::Moving | Self::Trial | Self::Turn)
+        matches!(self, Self::Moving | Self::Trial | Self::Fresh | Self::Turn)
     }
 }
 
@@ -70,15 +72,17 @@ impl Level {
         let without = |class: Class| self.of(class) - if held.class == class { held.bytes } else { 0 };
         let free = self.limit - (self.total() - held.bytes);
         let stretch = class.stretches() && free >= bytes.saturating_add(self.limit / 2);
-        let alone = class.is_whole() && without(class) == 0;
-        if without(class).saturating_add(bytes) > class.cap(self.limit) && !stretch && !alone {
+        // However small the limit, one part of each class may fill, and two of callers whose speed is unknown.
+        let few = class.is_whole() && without(class) <= if class == Class::Trial { bytes } else { 0 };
+        if without(class).saturating_add(bytes) > class.cap(self.limit) && !stretch && !few {
             return Err(Short::Class);
         }
         if free >= bytes {
             return Ok(bytes);
         }
         let lack = (bytes / 4).min(SLACK);
-        let no_part = [Class::Moving, Class::Trial, Class::Turn].into_iter().all(|class| without(class) == 0);
+        let whole = [Class::Moving, Class::Trial, Class::Fresh, Class::Turn];
+        let no_part = whole.into_iter().all(|class| without(class) == 0);
         if class.is_whole() && (no_part || free + lack >= bytes) { Ok(free) } else { Err(Short::Free) }
     }
 }

@@ -96,6 +96,12 @@ impl MemoryBudget {
         TenantBudget { shared: Arc::clone(&self.0), share, waiting: Arc::default() }
     }
 
+    /// How many bytes are reserved.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> u64 {
+        self.0.lock().ledger.total()
+    }
+
     /// Whether a call waits for memory now. Costs one atomic read.
     pub fn is_contended(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0

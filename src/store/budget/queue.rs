@@ -14,9 +14,12 @@ use tokio::{sync::oneshot, time::Instant};
 use super::ledger::{Charge, Class, Ledger, Short};
 
 /// How long others wait before a slow part is taken from its caller.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(50);
 /// The time between two parts that are taken from their callers: what the first gave back is handed out first.
 const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
+
+/// How long a new upload counts as fresh.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// Who waits, in the order in which they are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,7 +176,10 @@ impl Queue {
             let mut from = 0;
             while let Some((&place, waiter)) = self.waiters.range((kind, from)..=(kind, u64::MAX)).next() {
                 from = place.1 + 1;
-                let (reservation, asks) = (waiter.reservation, waiter.asks.clone());
+                let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
+                if waiter.since.elapsed() >= FRESH {
+                    asks.retain(|ask| ask.class != Class::Fresh);
+                }
                 let short = match self.grant(reservation, &asks) {
                     Ok(ask) => {
                         self.granted(place, ask);

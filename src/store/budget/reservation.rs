@@ -50,12 +50,13 @@ impl Reservation {
     /// Takes memory for a whole part of `bytes`, in its turn: an upload is `proven` if it filled its last part quickly.
     pub(in crate::store) async fn whole(&mut self, bytes: u64, proven: bool) -> Result<(), Error> {
         const SMALL: u64 = 256 * 1024;
-        let (kind, class) = match proven {
-            true => (Kind::Proven, Class::Moving),
-            false if bytes <= SMALL => (Kind::Small, Class::Trial),
-            false => (Kind::New, Class::Trial),
+        let (kind, classes): (_, &[_]) = match proven {
+            true => (Kind::Proven, &[Class::Moving]),
+            false if bytes <= SMALL => (Kind::Small, &[Class::Trial, Class::Fresh]),
+            false => (Kind::New, &[Class::Trial, Class::Fresh]),
         };
-        self.acquire(kind, &[Ask { class, bytes }]).await.map(drop)
+        let asks: Vec<_> = classes.iter().map(|&class| Ask { class, bytes }).collect();
+        self.acquire(kind, &asks).await.map(drop)
     }
 
     /// Takes memory for `some` bytes of a slow caller's part, or in its turn for the `whole` part.

@@ -10,7 +10,7 @@ fn budget(bytes: u64) -> MemoryBudget {
 }
 
 fn reserved(budget: &MemoryBudget) -> u64 {
-    budget.0.lock().ledger.total()
+    budget.reserved()
 }
 
 /// A reservation for a whole part.
