@@ -6,11 +6,15 @@ mod chunk;
 mod conditional;
 mod copy;
 mod delete;
+mod filling;
 mod key;
 mod list;
+#[cfg(test)]
+mod memory_tests;
 mod multipart;
 mod options;
 mod orphans;
+mod pace;
 mod part_buffer;
 mod part_size;
 mod part_sums;

@@ -16,6 +16,8 @@ pub(super) struct PartBuffer {
     chunks: VecDeque<Bytes>,
     small: BytesMut,
     len: u64,
+    /// How many of the first chunks have memory of their own.
+    owned: usize,
 }
 
 impl PartBuffer {
@@ -38,6 +40,23 @@ impl PartBuffer {
         }
     }
 
+    /// Copies what it holds into memory of its own: the chunks of a slow caller would otherwise keep alive the larger buffers that
+    /// the connection read them into. What has been copied once is not copied again.
+    pub(super) fn compact(&mut self) {
+        self.settle();
+        let mut shared = self.chunks.split_off(self.owned).into_iter().peekable();
+        while let Some(first) = shared.next() {
+            let mut together = vec![first];
+            let mut len = together[0].len();
+            while let Some(chunk) = shared.next_if(|chunk| len + chunk.len() <= TOGETHER) {
+                len += chunk.len();
+                together.push(chunk);
+            }
+            self.chunks.push_back(together.concat().into());
+        }
+        self.owned = self.chunks.len();
+    }
+
     /// The first `size` bytes, or all if there are fewer.
     pub(super) fn take(&mut self, size: u64) -> Vec<Bytes> {
         self.settle();
@@ -46,6 +65,7 @@ impl PartBuffer {
         self.len -= wanted;
         while wanted > 0 {
             let Some(mut chunk) = self.chunks.pop_front() else { break };
+            self.owned = self.owned.saturating_sub(1);
             let most = usize::try_from(wanted).unwrap_or(usize::MAX);
             if chunk.len() > most {
                 let rest = chunk.split_off(most);
@@ -89,5 +109,24 @@ mod tests {
         let mut buffer = PartBuffer::default();
         (0..TOGETHER).for_each(|_| buffer.push(Bytes::from_static(b"x")));
         assert_eq!(buffer.take(u64::MAX).len(), 1);
+    }
+
+    #[test]
+    fn compacting_keeps_the_bytes_and_frees_the_buffers_they_came_in() {
+        let mut buffer = PartBuffer::default();
+        let read = Bytes::from(vec![7; 4 * TOGETHER]);
+        for start in (0..20).map(|number| number * SMALL) {
+            buffer.push(read.slice(start..start + SMALL));
+        }
+        buffer.push(Bytes::from_static(b"end"));
+        buffer.compact();
+        assert!(read.is_unique());
+        let first = buffer.chunks[0].as_ptr();
+        buffer.push(read.slice(..TOGETHER));
+        buffer.compact();
+        assert_eq!(buffer.chunks[0].as_ptr(), first, "what was copied is not copied again");
+        let part = buffer.take(u64::MAX);
+        assert_eq!(part.concat(), [vec![7; 20 * SMALL], b"end".to_vec(), vec![7; TOGETHER]].concat());
+        assert!(part.iter().all(|chunk| chunk.len() <= TOGETHER));
     }
 }

@@ -1,112 +1,12 @@
-//! Parts of a multipart upload: the one that fills, those under way, and those that S3 has.
+//! Parts of a multipart upload: those under way, and those that S3 has.
 
 use std::{future::Future, time::Duration};
 
-use bytes::Bytes;
-use tokio::{
-    task::{JoinSet, yield_now},
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 
-use super::{
-    ChecksumAlgorithm, Error, ErrorKind, S3Store, TenantBudget, budget::Reservation, part_buffer::PartBuffer,
-    part_size::PartSizes, part_sums::PartSums,
-};
-use crate::{
-    s3::{MultipartUpload, Part, SummedPayload},
-    transport::AT_ONCE,
-};
-
-/// How many bytes an upload may hold before it needs memory of the budget: as much as its stream's window, which the
-/// connection holds anyway. So small uploads never wait for large ones.
-const FREE: u64 = 256 * 1024;
-
-/// The bytes that are not a part yet. Memory for a whole part is reserved before it fills: uploads that each held half
-/// of one, and no memory left for the other half, would wait for each other for ever.
-#[derive(Debug)]
-pub(super) struct Filling {
-    budget: TenantBudget,
-    buffer: PartBuffer,
-    algorithm: Option<ChecksumAlgorithm>,
-    /// Of all that is in the buffer; `None` where that has not been summed up from its beginning.
-    sums: Option<PartSums>,
-    /// How many bytes have been summed up since other calls had their turn.
-    at_once: usize,
-    reservation: Option<Reservation>,
-}
-
-/// A part that is full, with the memory reserved for it.
-#[derive(Debug)]
-pub(super) struct Full {
-    payload: SummedPayload,
-    reservation: Option<Reservation>,
-}
-
-impl Filling {
-    pub(super) fn new(budget: TenantBudget, algorithm: Option<ChecksumAlgorithm>) -> Self {
-        Self { budget, buffer: PartBuffer::default(), algorithm, sums: None, at_once: 0, reservation: None }
-    }
-
-    /// The checksum that parts have.
-    pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
-        self.algorithm
-    }
-
-    /// How many bytes are in it.
-    pub(super) fn len(&self) -> u64 {
-        self.buffer.len()
-    }
-
-    /// Takes the next bytes; waits for memory for `room` bytes in all where there is none yet. They will be taken `cut` bytes at
-    /// a time; where that is not known they are summed up only then.
-    pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) -> Result<(), Error> {
-        if self.reservation.is_none() && self.buffer.len() + data.len() as u64 > FREE {
-            self.reservation = Some(self.budget.reserve(room).await?);
-        }
-        if self.sums.is_none() && self.buffer.len() == 0 {
-            self.sums = self.algorithm.map(PartSums::new);
-        }
-        let (Some(sums), Some(cut)) = (&mut self.sums, cut) else {
-            self.sums = None;
-            self.buffer.push(data);
-            return Ok(());
-        };
-        while !data.is_empty() {
-            let piece = data.split_to(data.len().min(AT_ONCE));
-            if self.at_once + piece.len() > AT_ONCE {
-                yield_now().await;
-                self.at_once = 0;
-            }
-            self.at_once += piece.len();
-            sums.update(&piece, cut);
-            self.buffer.push(piece);
-        }
-        Ok(())
-    }
-
-    /// The first `size` bytes, or all if there are fewer.
-    pub(super) async fn take(&mut self, size: u64) -> Full {
-        let all = size >= self.buffer.len();
-        let sum = |sums: &mut PartSums| if all { sums.take_all() } else { sums.take_part(size) };
-        let (checksum, bytes) = (self.sums.as_mut().and_then(sum), self.buffer.take(size).into());
-        let payload = if checksum.is_some() {
-            SummedPayload { bytes, checksum }
-        } else {
-            // Cut elsewhere than was foreseen, or as much at once as no sums can be put together for.
-            self.sums = None;
-            SummedPayload::new(self.algorithm, bytes).await
-        };
-        Full { payload, reservation: self.reservation.take() }
-    }
-}
-
-impl Full {
-    /// The bytes, for a request that is over before the memory is given back.
-    pub(super) fn into_parts(self) -> (SummedPayload, Option<Reservation>) {
-        (self.payload, self.reservation)
-    }
-}
+use super::{Error, ErrorKind, S3Store, filling::Full, part_size::PartSizes};
+use crate::s3::{MultipartUpload, Part};
 
 /// How long a full part waits for one that is under way before it goes beside it: S3 is then slower than the caller. Where it
 /// is not, two parts are all that an upload holds.
@@ -148,7 +48,7 @@ impl Parts {
         part: Full,
         sizes: &PartSizes,
     ) -> Result<(), Error> {
-        let size = part.payload.bytes.len();
+        let size = part.len();
         let most = store.settings().transfer.max_concurrency;
         while self.under_way() > 0 && self.bytes_under_way + size > sizes.most_held() {
             self.one_done().await.transpose()?;
@@ -229,71 +129,5 @@ impl Parts {
         self.bytes_under_way -= size;
         self.done.push((part, size));
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        store::{MemoryBudget, MemorySettings},
-        telemetry::Metrics,
-    };
-
-    fn filling(algorithm: Option<ChecksumAlgorithm>) -> Filling {
-        let budget = MemoryBudget::new(
-            MemorySettings { budget: 1 << 20, ..MemorySettings::default() },
-            Metrics::default(),
-        );
-        Filling::new(budget.share(None), algorithm)
-    }
-
-    proptest! {
-        /// Whatever was foreseen of where they will be cut.
-        #[test]
-        fn what_is_taken_has_the_checksum_of_its_bytes(
-            steps in proptest::collection::vec((0_usize..900, proptest::option::of(1_u64..700), 0_u64..1_500), 1..12),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            for algorithm in ChecksumAlgorithm::ALL {
-                runtime.block_on(async {
-                    let (mut filling, mut waiting) = (filling(Some(algorithm)), Vec::new());
-                    for (number, (len, cut, size)) in steps.iter().enumerate() {
-                        let data = vec![u8::try_from(number).unwrap(); *len];
-                        waiting.extend_from_slice(&data);
-                        filling.push(data.into(), 1, *cut).await.unwrap();
-                        let (payload, _) = filling.take(*size).await.into_parts();
-                        let taken: Vec<u8> = waiting.drain(..waiting.len().min(usize::try_from(*size).unwrap())).collect();
-                        let expected = SummedPayload::new(Some(algorithm), Bytes::from(taken).into()).await;
-                        assert_eq!(payload.checksum, expected.checksum);
-                        assert_eq!(payload.bytes.len(), expected.bytes.len());
-                    }
-                });
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn others_have_their_turn_while_much_is_summed_up() {
-        let mut filling = filling(Some(ChecksumAlgorithm::Sha256));
-        let turns = std::rc::Rc::new(std::cell::Cell::new(0));
-        let counted = std::rc::Rc::clone(&turns);
-        tokio::task::LocalSet::new()
-            .run_until(async move {
-                tokio::task::spawn_local(async move {
-                    loop {
-                        counted.set(counted.get() + 1);
-                        yield_now().await;
-                    }
-                });
-                for _ in 0..8 {
-                    filling.push(vec![0; AT_ONCE / 2].into(), 1, Some(u64::MAX)).await.unwrap();
-                }
-                filling.push(vec![0; 4 * AT_ONCE].into(), 1, Some(u64::MAX)).await.unwrap();
-            })
-            .await;
-        assert!(turns.get() >= 7, "{} turns", turns.get());
     }
 }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, S3Store, budget::Reservation};
+use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, Reservation, S3Store};
 
 /// After so long a wait, fewer bytes a second than this are few: S3 gives one connection two thirds of the second figure at its
 /// best. A short wait may be a moment's pause; for very few bytes, being wrong costs less than waiting on.

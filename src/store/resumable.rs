@@ -8,9 +8,10 @@ use super::{
     ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim, UploadOptions,
     WriteMode,
     conditional::Carrier,
+    filling::Filling,
     multipart::{Multipart, whole_checksum},
     part_size::PartSizes,
-    parts::{Filling, Parts},
+    parts::Parts,
 };
 use crate::s3::{MultipartUpload, NewObject, Part, SummedPayload, UploadMarker, WriteCondition};
 
@@ -259,9 +260,14 @@ impl UploadWriter {
         }
     }
 
-    /// Waits until a part has failed. Never ends while all is well; may be dropped without losing anything.
+    /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the
+    /// caller, and only then. Never ends while all is well; may be dropped without losing anything.
     pub async fn failed(&mut self) -> Error {
-        self.parts.failed().await
+        tokio::select! {
+            biased;
+            error = self.parts.failed() => error,
+            error = self.filling.watch() => error,
+        }
     }
 
     /// The object ends here: what is left over becomes its last part.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{
     ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions,
-    Uploaded, chunk::compare, conditional::Carrier, multipart::Multipart, part_size::PartSizes,
-    parts::Filling,
+    Uploaded, chunk::compare, conditional::Carrier, filling::Filling, multipart::Multipart,
+    part_size::PartSizes,
 };
 use crate::s3::{NewObject, StreamCrc32c, WriteCondition};
 
@@ -97,12 +97,15 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits until a part has failed, so that it is noticed while the caller is silent. Never ends while all is well;
-    /// may be dropped without losing anything.
+    /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the
+    /// caller, and only then: the caller's speed is measured by it. Never ends while all is well; may be dropped without losing
+    /// anything.
     pub async fn failed(&mut self) -> Error {
-        match &mut self.multipart {
-            Some(multipart) => multipart.parts.failed().await,
-            None => std::future::pending().await,
+        let Some(multipart) = &mut self.multipart else { return self.filling.watch().await };
+        tokio::select! {
+            biased;
+            error = multipart.parts.failed() => error,
+            error = self.filling.watch() => error,
         }
     }
 

@@ -37,6 +37,7 @@ mod name {
     pub(super) const TENANTS: &str = "longshore.tenants";
 
     pub(super) const LOG_LINES_DROPPED: &str = "longshore.log.lines_dropped";
+    pub(super) const MEMORY_ENDED: &str = "longshore.memory.ended";
 
     pub(super) const SYSTEM: &str = "rpc.system.name";
     pub(super) const METHOD: &str = "rpc.method";
@@ -100,6 +101,7 @@ struct Instruments {
     tenants: Gauge<u64>,
     /// Read from the log, which the whole process shares.
     _log_lines_dropped: ObservableCounter<u64>,
+    memory_ended: Counter<u64>,
 }
 
 /// Counts a call as in flight until dropped.
@@ -107,13 +109,6 @@ struct Instruments {
 pub struct InFlight {
     counter: UpDownCounter<i64>,
     method: [KeyValue; 1],
-}
-
-/// Counts bytes as reserved until dropped.
-#[derive(Debug)]
-pub struct Reserved {
-    counter: UpDownCounter<i64>,
-    bytes: i64,
 }
 
 /// Counts somebody as waiting for memory until dropped.
@@ -176,11 +171,17 @@ impl Metrics {
         self.0.memory_budget.record(bytes, &[]);
     }
 
-    /// So many bytes of that are spoken for.
-    pub fn memory_reserved(&self, bytes: u64) -> Reserved {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.0.memory_reserved.add(bytes, &[]);
-        Reserved { counter: self.0.memory_reserved.clone(), bytes }
+    /// The bytes reserved of the memory budget were `before`, and are `after`.
+    pub fn memory_reserved(&self, before: u64, after: u64) {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        if before != after {
+            self.0.memory_reserved.add(signed(after) - signed(before), &[]);
+        }
+    }
+
+    /// A call was ended for lack of memory, or to free its memory.
+    pub fn memory_ended(&self, reason: &'static str) {
+        self.0.memory_ended.add(1, &[KeyValue::new(name::REASON, reason)]);
     }
 
     /// Somebody waits for some of it.
@@ -291,11 +292,17 @@ impl Instruments {
                 .build(),
             memory_reserved: meter
                 .i64_up_down_counter(name::MEMORY_RESERVED)
-                .with_description("Bytes of the memory budget that are spoken for.")
+                .with_description("Bytes of the memory budget that are reserved.")
                 .build(),
             memory_waiting: meter
                 .i64_up_down_counter(name::MEMORY_WAITING)
-                .with_description("Transfers that wait for some of the memory budget.")
+                .with_description("Calls that wait for memory of the budget.")
+                .build(),
+            memory_ended: meter
+                .u64_counter(name::MEMORY_ENDED)
+                .with_description(
+                    "Calls that ended for lack of memory or to free theirs: wait, too_slow, upload_idle, read_idle.",
+                )
                 .build(),
             connections: meter
                 .i64_up_down_counter(name::CONNECTIONS)
@@ -326,12 +333,6 @@ impl Instruments {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.add(-1, &[]);
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.counter.add(-self.bytes, &[]);
     }
 }
 

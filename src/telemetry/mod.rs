@@ -9,6 +9,6 @@ pub use logs::{
     LogFormat, LogSettings, LogSettingsError, check_filter, flush as flush_logs, init as init_logs,
     write_error,
 };
-pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Reserved, Waiting};
+pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Waiting};
 pub use tasks::Tasks;
 pub use text::{cut, truncate};

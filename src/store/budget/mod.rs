@@ -1,0 +1,199 @@
+//! Memory for bytes that wait in the process: one budget for all, and a share of it for each tenant.
+
+mod ledger;
+mod queue;
+mod reservation;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use self::queue::{Ask, Queue};
+pub(super) use self::reservation::Given;
+pub use self::reservation::Reservation;
+use super::Error;
+use crate::telemetry::Metrics;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The memory budget, and how long calls wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// How many bytes may wait in memory: of uploads until S3 has them, of reads until their callers take them, and of
+    /// messages until they are complete. Default: 256 MiB.
+    pub budget: u64,
+    /// How long a call waits for memory before it fails with [`ErrorKind::MemoryExhausted`]. Default: 30 s.
+    pub wait: Duration,
+    /// How long an upload may send nothing, or a read take nothing, while others wait for memory. Default: 60 s.
+    pub idle_timeout: Duration,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self { budget: 256 * MIB, wait: Duration::from_secs(30), idle_timeout: Duration::from_secs(60) }
+    }
+}
+
+/// How many bytes may wait in the whole process. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub struct MemoryBudget(Arc<Shared>);
+
+/// A tenant's share of the budget. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub struct TenantBudget {
+    shared: Arc<Shared>,
+    share: Option<usize>,
+    /// How many calls of this share wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: MemorySettings,
+    metrics: Metrics,
+    queue: Mutex<Queue>,
+    /// How many calls wait, and whether one of them lacks memory of the process: readable without the lock.
+    waiting: AtomicUsize,
+    process_is_short: AtomicBool,
+    /// How many uncounted bytes are left.
+    uncounted: AtomicU64,
+}
+
+/// The first bytes of an upload, which are not counted: a small upload then takes no part in waiting for memory.
+#[derive(Debug)]
+pub(super) struct FirstBytes(Arc<Shared>);
+
+impl FirstBytes {
+    /// How many there are for each upload.
+    pub(super) const SIZE: u64 = 64 * 1024;
+    /// The most for all uploads together, and a quarter of the budget where that is less.
+    const MOST: u64 = 16 * MIB;
+}
+
+impl MemoryBudget {
+    /// Creates a budget that is independent of any other.
+    pub fn new(settings: MemorySettings, metrics: Metrics) -> Self {
+        metrics.memory_budget(settings.budget);
+        Self(Arc::new(Shared {
+            settings,
+            metrics,
+            queue: Mutex::new(Queue::new(settings.budget)),
+            waiting: AtomicUsize::new(0),
+            process_is_short: AtomicBool::new(false),
+            uncounted: AtomicU64::new(FirstBytes::MOST.min(settings.budget / 4)),
+        }))
+    }
+
+    /// Creates a share of at most `most` bytes; `None` shares all of the budget.
+    pub fn share(&self, most: Option<u64>) -> TenantBudget {
+        let share = most.map(|most| self.0.lock().ledger.add_share(most.min(self.0.settings.budget)));
+        TenantBudget { shared: Arc::clone(&self.0), share, waiting: Arc::default() }
+    }
+
+    /// How many bytes are reserved.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> u64 {
+        self.0.lock().ledger.total()
+    }
+
+    /// Whether a call waits for memory now. Costs one atomic read.
+    pub fn is_contended(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Default for MemoryBudget {
+    /// 256 MiB, counted in metrics of its own.
+    fn default() -> Self {
+        Self::new(MemorySettings::default(), Metrics::default())
+    }
+}
+
+impl TenantBudget {
+    /// Reserves memory for `bytes` of a message or a page, waiting until they are free. One reservation gets a quarter of the
+    /// share at most: what is larger is charged as that.
+    ///
+    /// Fails with [`ErrorKind::MemoryExhausted`](super::ErrorKind::MemoryExhausted) after [`MemorySettings::wait`].
+    pub async fn reserve(&self, bytes: u64) -> Result<Reservation, Error> {
+        let mut reservation = self.reservation();
+        reservation.grow(bytes).await?;
+        Ok(reservation)
+    }
+
+    /// Whether a call waits now for memory that this tenant could give back. Costs two atomic reads.
+    pub fn is_contended(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 || self.shared.process_is_short.load(Ordering::Relaxed)
+    }
+
+    /// The limits that the budget was made with.
+    pub fn settings(&self) -> MemorySettings {
+        self.shared.settings
+    }
+
+    /// Counts a call that was ended to free its memory, or for lack of it: `reason` is a label's value.
+    pub fn count_ended(&self, reason: &'static str) {
+        self.shared.metrics.memory_ended(reason);
+    }
+
+    /// A reservation of no bytes, which can grow.
+    pub(super) fn reservation(&self) -> Reservation {
+        Reservation::open(self.clone())
+    }
+
+    /// Reserves memory for bytes that no caller has asked for yet, if it is free and nobody waits for it.
+    pub(super) fn reserve_ahead(&self, bytes: u64) -> Option<Reservation> {
+        let reservation = self.reservation();
+        let ask = Ask { class: ledger::Class::Ahead, bytes };
+        reservation.set_at_once(ask).then_some(reservation)
+    }
+
+    /// The uncounted first bytes of an upload, if the process has any left.
+    pub(super) fn first_bytes(&self) -> Option<FirstBytes> {
+        let take = |left: u64| left.checked_sub(FirstBytes::SIZE);
+        let taken = self.shared.uncounted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.is_ok().then(|| FirstBytes(Arc::clone(&self.shared)))
+    }
+}
+
+impl Default for TenantBudget {
+    /// All of a budget of its own.
+    fn default() -> Self {
+        MemoryBudget::default().share(None)
+    }
+}
+
+impl Drop for FirstBytes {
+    fn drop(&mut self) {
+        self.0.uncounted.fetch_add(Self::SIZE, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the queue; then hands out what became free, and publishes what can be read without the lock.
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = self.lock();
+        let before = queue.ledger.total();
+        let changed = change(&mut queue);
+        if queue.is_empty() {
+            queue.process_is_short = false;
+        } else {
+            queue.pump();
+        }
+        self.waiting.store(queue.waiting(), Ordering::Relaxed);
+        self.process_is_short.store(queue.process_is_short, Ordering::Relaxed);
+        let after = queue.ledger.total();
+        drop(queue);
+        self.metrics.memory_reserved(before, after);
+        changed
+    }
+}

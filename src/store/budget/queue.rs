@@ -1,0 +1,242 @@
+//! Who has which memory, and who gets what becomes free.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::ledger::{Charge, Class, Ledger, Short};
+
+/// How long others wait before a slow part is taken from its caller.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// The time between two parts that are taken from their callers: what the first gave back is handed out first.
+const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
+
+/// How long a new upload counts as fresh.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// Who waits, in the order in which they are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// A message or a page of a listing.
+    Message,
+    /// The next part of an upload that filled its last part quickly.
+    Proven,
+    /// A small upload.
+    Small,
+    /// The first part of an upload. The newest goes first: under overload some calls then end quickly instead of all late.
+    New,
+    /// An upload whose caller is slow.
+    Slow,
+}
+
+/// The order of kinds after so many grants. Uploads that are fast go first, but not always: the others have to start some time.
+fn order(grants: u64) -> [Kind; 5] {
+    use Kind::{Message, New, Proven, Slow, Small};
+    match grants % 8 {
+        3 => [Message, Small, New, Proven, Slow],
+        7 => [Message, Slow, Proven, Small, New],
+        _ => [Message, Proven, Small, New, Slow],
+    }
+}
+
+/// Memory that would do: so many bytes in all, of this class.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    pub(super) class: Class,
+    pub(super) bytes: u64,
+}
+
+/// Where a waiting call stands.
+pub(super) type Place = (Kind, u64);
+
+#[derive(Debug)]
+struct Waiter {
+    reservation: u64,
+    asks: Vec<Ask>,
+    since: Instant,
+    short: Short,
+    granted: oneshot::Sender<usize>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Reservations and those who wait. It is locked for moments only.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) ledger: Ledger,
+    charges: HashMap<u64, Charge>,
+    waiters: BTreeMap<Place, Waiter>,
+    next: u64,
+    /// How many parts were granted to calls that waited.
+    grants: u64,
+    last_victim: Option<Instant>,
+    /// Whether one of those who wait lacks memory of the process, and not only of its tenant's share.
+    pub(super) process_is_short: bool,
+}
+
+impl Queue {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            ledger: Ledger::new(limit),
+            charges: HashMap::new(),
+            waiters: BTreeMap::new(),
+            next: 0,
+            grants: 0,
+            last_victim: None,
+            process_is_short: false,
+        }
+    }
+
+    /// Makes a reservation of no bytes.
+    pub(super) fn open(&mut self, share: Option<usize>) -> u64 {
+        self.next += 1;
+        self.charges.insert(self.next, Charge { share, class: Class::Slow, bytes: 0 });
+        self.next
+    }
+
+    /// Ends a reservation.
+    pub(super) fn close(&mut self, reservation: u64) {
+        if let Some(charge) = self.charges.remove(&reservation) {
+            self.ledger.replace(charge, Charge { bytes: 0, ..charge });
+        }
+    }
+
+    /// What a reservation holds.
+    pub(super) fn charge(&self, reservation: u64) -> Charge {
+        let nothing = Charge { share: None, class: Class::Slow, bytes: 0 };
+        self.charges.get(&reservation).copied().unwrap_or(nothing)
+    }
+
+    /// Sets what a reservation holds, whether or not that fits.
+    pub(super) fn set(&mut self, reservation: u64, class: Class, bytes: u64) {
+        if let Some(charge) = self.charges.get_mut(&reservation) {
+            let new = Charge { class, bytes, ..*charge };
+            self.ledger.replace(*charge, new);
+            *charge = new;
+        }
+    }
+
+    /// Gives a reservation what was asked for if it fits.
+    pub(super) fn try_set(&mut self, reservation: u64, ask: Ask) -> Result<(), Short> {
+        let fitting = self.ledger.fit(self.charge(reservation), ask.class, ask.bytes)?;
+        self.set(reservation, fitting.class, fitting.bytes);
+        Ok(())
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Queues up for one of `asks`. The receiver gets the number of the one that was granted.
+    pub(super) fn enqueue(
+        &mut self,
+        kind: Kind,
+        reservation: u64,
+        asks: Vec<Ask>,
+        waiting: &Arc<AtomicUsize>,
+    ) -> (Place, oneshot::Receiver<usize>) {
+        self.next += 1;
+        let place = (kind, if kind == Kind::New { u64::MAX - self.next } else { self.next });
+        let (granted, receiver) = oneshot::channel();
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let since = Instant::now();
+        let waiting = Arc::clone(waiting);
+        self.waiters.insert(place, Waiter { reservation, asks, since, short: Short::Free, granted, waiting });
+        (place, receiver)
+    }
+
+    /// Leaves the queue; whether the call was still in it.
+    pub(super) fn leave(&mut self, place: Place) -> bool {
+        let waiter = self.waiters.remove(&place);
+        waiter.map(|waiter| waiter.waiting.fetch_sub(1, Ordering::Relaxed)).is_some()
+    }
+
+    /// Hands out what is free. A call that lacks memory of the process keeps all behind it waiting, so that small ones do not
+    /// take for ever what a large one waits for; one that lacks anything else keeps back its own kind, or only itself.
+    pub(super) fn pump(&mut self) {
+        while self.pump_in_order(order(self.grants)) {}
+    }
+
+    /// Hands out what is free in this order; whether the order has changed meanwhile.
+    fn pump_in_order(&mut self, order: [Kind; 5]) -> bool {
+        self.process_is_short = false;
+        for kind in order {
+            let mut from = 0;
+            while let Some((&place, waiter)) = self.waiters.range((kind, from)..=(kind, u64::MAX)).next() {
+                from = place.1 + 1;
+                let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
+                if waiter.since.elapsed() >= FRESH {
+                    asks.retain(|ask| ask.class != Class::Fresh);
+                }
+                let short = match self.grant(reservation, &asks) {
+                    Ok(ask) => {
+                        self.granted(place, ask);
+                        if kind == Kind::Message { continue } else { return true }
+                    }
+                    Err(short) => short,
+                };
+                self.process_is_short |= short != Short::Share;
+                if let Some(waiter) = self.waiters.get_mut(&place) {
+                    waiter.short = short;
+                }
+                match short {
+                    Short::Share => {}
+                    Short::Class => break,
+                    Short::Free => return false,
+                }
+            }
+        }
+        false
+    }
+
+    fn granted(&mut self, place: Place, ask: usize) {
+        self.grants += u64::from(place.0 != Kind::Message);
+        if let Some(waiter) = self.waiters.remove(&place) {
+            waiter.waiting.fetch_sub(1, Ordering::Relaxed);
+            // A call that left meanwhile drops its reservation.
+            let _ = waiter.granted.send(ask);
+        }
+    }
+
+    /// Grants the first of `asks` that fits.
+    fn grant(&mut self, reservation: u64, asks: &[Ask]) -> Result<usize, Short> {
+        let mut short = Short::Class;
+        for (number, ask) in asks.iter().enumerate() {
+            match self.try_set(reservation, *ask) {
+                Ok(()) => return Ok(number),
+                Err(lacking) => short = lacking,
+            }
+        }
+        Err(short)
+    }
+
+    /// Whether the memory of a slow part is needed elsewhere so much that its upload has to end. The answer is yes for one
+    /// caller at a time.
+    pub(super) fn claims(&mut self, reservation: u64, now: Instant) -> bool {
+        let share = self.charge(reservation).share;
+        let recent = |then: Instant| now.duration_since(then) < BETWEEN_VICTIMS;
+        if self.last_victim.is_some_and(recent) {
+            return false;
+        }
+        let urgent = self.waiters.iter().any(|((kind, _), waiter)| {
+            let helped = waiter.short != Short::Share || self.charge(waiter.reservation).share == share;
+            *kind != Kind::Slow && helped && now.duration_since(waiter.since) >= PATIENCE
+        });
+        if urgent {
+            self.last_victim = Some(now);
+        }
+        urgent
+    }
+}

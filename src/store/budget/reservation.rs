@@ -1,0 +1,160 @@
+//! Memory that a call holds.
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Ask, TenantBudget,
+    ledger::Class,
+    queue::{Kind, Place},
+};
+use crate::{
+    store::{Error, ErrorKind},
+    telemetry::Waiting,
+};
+
+/// Memory that a call holds. Dropping it gives the memory back.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: TenantBudget,
+    id: u64,
+}
+
+/// What an upload with a slow caller was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Given {
+    /// Memory for the whole part.
+    Whole,
+    /// Memory for the bytes that it asked for.
+    Some,
+}
+
+impl Reservation {
+    /// A reservation of no bytes.
+    pub(super) fn open(budget: TenantBudget) -> Self {
+        let id = budget.shared.lock().open(budget.share);
+        Self { budget, id }
+    }
+
+    /// Adds `bytes`, waiting until they are free. Fails as [`TenantBudget::reserve`] does, and then holds what it held before.
+    /// Dropping the future is safe.
+    pub async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        let bytes = self.bytes().saturating_add(bytes);
+        self.acquire(Kind::Message, &[Ask { class: Class::Message, bytes }]).await.map(drop)
+    }
+
+    /// How many bytes it is charged for.
+    pub fn bytes(&self) -> u64 {
+        self.budget.shared.lock().charge(self.id).bytes
+    }
+
+    /// Takes memory for a whole part of `bytes`, in its turn: an upload is `proven` if it filled its last part quickly.
+    pub(in crate::store) async fn whole(&mut self, bytes: u64, proven: bool) -> Result<(), Error> {
+        const SMALL: u64 = 256 * 1024;
+        let (kind, classes): (_, &[_]) = match proven {
+            true => (Kind::Proven, &[Class::Moving]),
+            false if bytes <= SMALL => (Kind::Small, &[Class::Trial, Class::Fresh]),
+            false => (Kind::New, &[Class::Trial, Class::Fresh]),
+        };
+        let asks: Vec<_> = classes.iter().map(|&class| Ask { class, bytes }).collect();
+        self.acquire(kind, &asks).await.map(drop)
+    }
+
+    /// Takes memory for `some` bytes of a slow caller's part, or in its turn for the `whole` part.
+    pub(in crate::store) async fn slowly(&mut self, some: u64, whole: u64) -> Result<Given, Error> {
+        let asks = [Ask { class: Class::Slow, bytes: some }, Ask { class: Class::Turn, bytes: whole }];
+        let granted = self.acquire(Kind::Slow, &asks).await?;
+        Ok(if granted == 0 && some < whole { Given::Some } else { Given::Whole })
+    }
+
+    /// Takes memory for a whole part at once, if half of all memory stays free.
+    pub(in crate::store) fn whole_if_roomy(&self, bytes: u64) -> bool {
+        self.if_free(2, Ask { class: Class::Trial, bytes })
+    }
+
+    /// Takes memory for the beginning of a part at once, if nearly all memory stays free: calls that hold some while they wait
+    /// for the rest must not hold much.
+    pub(in crate::store) fn beginning(&self, bytes: u64) -> bool {
+        self.if_free(8, Ask { class: Class::Slow, bytes })
+    }
+
+    /// Keeps only `bytes` of a part that fills slowly, if slow callers may have so many more.
+    pub(in crate::store) fn give_back_to(&self, bytes: u64) -> bool {
+        self.budget.shared.change(|queue| {
+            let ask = Ask { class: Class::Slow, bytes: bytes.min(queue.charge(self.id).bytes) };
+            queue.try_set(self.id, ask).is_ok()
+        })
+    }
+
+    /// The part is full, and has `bytes`: S3 takes it next.
+    pub(in crate::store) fn moving(&self, bytes: u64) {
+        self.budget.shared.change(|queue| {
+            let charged = queue.charge(self.id).bytes;
+            queue.set(self.id, Class::Moving, bytes.min(charged));
+        });
+    }
+
+    /// Whether the memory is needed elsewhere so much that its slow upload has to end.
+    pub(in crate::store) fn is_claimed(&self) -> bool {
+        self.budget.shared.lock().claims(self.id, Instant::now())
+    }
+
+    /// Takes what was asked for, if it fits and nobody waits.
+    pub(super) fn set_at_once(&self, ask: Ask) -> bool {
+        self.budget.shared.change(|queue| queue.is_empty() && queue.try_set(self.id, ask).is_ok())
+    }
+
+    /// Takes what was asked for, if it fits, nobody waits, and no more than one of `parts` of all memory is then in use.
+    fn if_free(&self, parts: u64, ask: Ask) -> bool {
+        self.budget.shared.change(|queue| {
+            let more = ask.bytes.saturating_sub(queue.charge(self.id).bytes);
+            let free = queue.is_empty() && queue.ledger.uses_at_most(self.budget.share, parts, more);
+            free && queue.try_set(self.id, ask).is_ok()
+        })
+    }
+
+    /// Waits for one of `asks`; gives the number of the one that was granted.
+    async fn acquire(&mut self, kind: Kind, asks: &[Ask]) -> Result<usize, Error> {
+        for (number, ask) in asks.iter().enumerate() {
+            if self.set_at_once(*ask) {
+                return Ok(number);
+            }
+        }
+        let shared = &self.budget.shared;
+        let (place, mut granted) =
+            shared.change(|queue| queue.enqueue(kind, self.id, asks.to_vec(), &self.budget.waiting));
+        if let Ok(number) = granted.try_recv() {
+            return Ok(number);
+        }
+        let queued = Queued { budget: &self.budget, place, _waiting: shared.metrics.memory_awaited() };
+        let wait = shared.settings.wait;
+        if let Ok(Ok(number)) = timeout(wait, &mut granted).await {
+            return Ok(number);
+        }
+        drop(queued);
+        // The grant may have come in the last moment.
+        granted.try_recv().map_err(|_| {
+            self.budget.count_ended("wait");
+            let message = format!("no memory became free within {wait:?}: call again later");
+            Error::new(ErrorKind::MemoryExhausted, message)
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.shared.change(|queue| queue.close(self.id));
+    }
+}
+
+/// A place in the queue, left when dropped.
+struct Queued<'a> {
+    budget: &'a TenantBudget,
+    place: Place,
+    _waiting: Waiting,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.budget.shared.change(|queue| queue.leave(self.place));
+    }
+}

@@ -1,0 +1,247 @@
+use futures::FutureExt as _;
+
+use super::*;
+use crate::store::ErrorKind;
+
+const KIB: u64 = 1024;
+
+fn budget(bytes: u64) -> MemoryBudget {
+    MemoryBudget::new(MemorySettings { budget: bytes, ..MemorySettings::default() }, Metrics::default())
+}
+
+fn reserved(budget: &MemoryBudget) -> u64 {
+    budget.reserved()
+}
+
+/// A reservation for a whole part.
+async fn part(tenant: &TenantBudget, bytes: u64, proven: bool) -> Reservation {
+    let mut reservation = tenant.reservation();
+    reservation.whole(bytes, proven).await.unwrap();
+    reservation
+}
+
+#[test]
+fn reading_ahead_gets_a_quarter_and_never_waits() {
+    let tenant = budget(40 * KIB).share(None);
+    let ahead = tenant.reserve_ahead(10 * KIB).unwrap();
+    assert!(tenant.reserve_ahead(1).is_none());
+    drop(ahead);
+    assert!(tenant.clone().reserve_ahead(10 * KIB).is_some());
+    assert!(tenant.reserve_ahead(u64::MAX).is_none());
+}
+
+#[tokio::test]
+async fn a_tenant_has_its_share_and_leaves_the_rest_to_others() {
+    let budget = budget(10 * MIB);
+    let (one, other) = (budget.share(Some(6 * MIB)), budget.share(Some(6 * MIB)));
+    let held = part(&one, 6 * MIB, true).await;
+    assert!(part(&one, MIB, true).now_or_never().is_none(), "its share is used up");
+    assert!(part(&other, 6 * MIB, true).now_or_never().is_none(), "so is the budget, but for 4 MiB");
+    let rest = part(&other, 4 * MIB, true).now_or_never().unwrap();
+    assert_eq!(reserved(&budget), 10 * MIB);
+    drop((held, rest));
+    assert!(part(&one, 6 * MIB, true).now_or_never().is_some());
+    assert_eq!(reserved(&budget), 0);
+}
+
+#[tokio::test]
+async fn a_small_part_does_not_overtake_a_large_one_of_its_kind() {
+    let tenant = budget(10 * MIB).share(None);
+    let held = part(&tenant, 8 * MIB, true).await;
+    let mut large = Box::pin(part(&tenant, 9 * MIB, true));
+    assert!((&mut large).now_or_never().is_none());
+    let mut small = Box::pin(part(&tenant, MIB, true));
+    assert!((&mut small).now_or_never().is_none());
+    drop(held);
+    let large = large.now_or_never().unwrap();
+    drop(large);
+    assert!(small.now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_part_that_is_larger_than_the_share_gets_all_of_it() {
+    let budget = budget(10 * KIB);
+    let tenant = budget.share(Some(4 * KIB));
+    let _held = part(&tenant, u64::MAX, true).await;
+    assert!(part(&budget.share(None), 6 * KIB, true).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_message_needs_no_turn_among_parts() {
+    let tenant = budget(32 * MIB).share(None);
+    let _held = part(&tenant, 28 * MIB, true).await;
+    let mut large = Box::pin(part(&tenant, 28 * MIB, true));
+    assert!((&mut large).now_or_never().is_none());
+    let mut message = tenant.reserve(MIB).now_or_never().unwrap().unwrap();
+    assert!(message.grow(MIB).now_or_never().unwrap().is_ok());
+    assert_eq!(message.bytes(), 2 * MIB);
+    assert!((&mut large).now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn messages_leave_room_for_parts() {
+    let budget = budget(16 * MIB);
+    let tenant = budget.share(None);
+    let messages: Vec<_> =
+        std::iter::from_fn(|| tenant.reserve(MIB).now_or_never()).map(Result::unwrap).collect();
+    assert_eq!(messages.len(), 8, "half while nobody else needs memory");
+    assert!(part(&tenant, 8 * MIB, false).now_or_never().is_some());
+    assert_eq!(tenant.reserve(u64::MAX).now_or_never().map(|held| held.unwrap().bytes()), None);
+    drop(messages);
+    assert_eq!(tenant.reserve(u64::MAX).await.unwrap().bytes(), 4 * MIB, "one message has a quarter at most");
+    assert_eq!(reserved(&budget), 0);
+}
+
+#[tokio::test]
+async fn two_parts_of_half_the_budget_fit_beside_a_few_bytes() {
+    let tenant = budget(16 * MIB).share(None);
+    let _message = tenant.reserve(MIB).await.unwrap();
+    let _parts = (part(&tenant, 8 * MIB, true).await, part(&tenant, 8 * MIB, true).now_or_never().unwrap());
+    assert!(part(&tenant, 8 * MIB, true).now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_part_goes_on_whatever_slow_callers_reads_and_messages_hold() {
+    let budget = budget(16 * MIB);
+    let tenant = budget.share(None);
+    let slow: Vec<_> = std::iter::from_fn(|| {
+        let mut reservation = tenant.reservation();
+        let given = reservation.slowly(MIB, 8 * MIB).now_or_never()?.unwrap();
+        Some((reservation, given))
+    })
+    .take(6)
+    .collect();
+    assert!(slow.iter().all(|(_, given)| *given == Given::Some));
+    let _others = (tenant.reserve_ahead(4 * MIB).unwrap(), tenant.reserve(4 * MIB).await.unwrap());
+    let whole = part(&tenant, 8 * MIB, false).now_or_never().unwrap();
+    assert_eq!((whole.bytes(), reserved(&budget)), (2 * MIB, 16 * MIB), "it is charged what is free");
+}
+
+#[tokio::test]
+async fn fast_uploads_go_before_new_ones_and_the_newest_first_among_those() {
+    let tenant = budget(8 * MIB).share(None);
+    let held = part(&tenant, 8 * MIB, true).await;
+    let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let waiting = [(1, false), (2, false), (3, true), (4, true)].map(|(number, proven)| {
+        let (tenant, order) = (tenant.clone(), std::rc::Rc::clone(&order));
+        async move {
+            let _held = part(&tenant, 8 * MIB, proven).await;
+            order.borrow_mut().push(number);
+        }
+    });
+    let free = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    futures::future::join(futures::future::join_all(waiting), free).await;
+    assert_eq!(*order.borrow(), [3, 4, 2, 1]);
+}
+
+#[tokio::test]
+async fn new_and_slow_uploads_are_served_beside_fast_ones() {
+    for kind in [queue::Kind::New, queue::Kind::Slow] {
+        let tenant = budget(8 * MIB).share(None);
+        let held = part(&tenant, 8 * MIB, true).await;
+        let other = async {
+            let mut reservation = tenant.reservation();
+            match kind {
+                queue::Kind::New => reservation.whole(8 * MIB, false).await.unwrap(),
+                _ => drop(reservation.slowly(7 * MIB, 8 * MIB).await.unwrap()),
+            }
+        };
+        let fast = || async {
+            loop {
+                let _held = part(&tenant, 8 * MIB, true).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let free = async {
+            tokio::task::yield_now().await;
+            drop(held);
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            () = other => {}
+            () = fast() => {}
+            () = fast() => {}
+            () = free => {}
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("{kind:?} never got memory"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_memory_ends_and_leaves_no_trace() {
+    let budget = budget(8 * MIB);
+    let tenant = budget.share(Some(8 * MIB));
+    let held = part(&tenant, 8 * MIB, true).await;
+    let error = tenant.reserve(MIB).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MemoryExhausted);
+    assert!(error.to_string().contains("30s"), "{error}");
+    let mut dropped = Box::pin(part(&tenant, MIB, false));
+    assert!((&mut dropped).now_or_never().is_none());
+    assert!(budget.is_contended() && tenant.is_contended());
+    drop(dropped);
+    assert!(!budget.is_contended() && !tenant.is_contended());
+    assert!(budget.0.metrics.render().contains("longshore_memory_ended_total{reason=\"wait\""));
+    drop(held);
+    assert_eq!(reserved(&budget), 0);
+}
+
+#[tokio::test]
+async fn a_grant_that_its_call_does_not_take_is_given_back() {
+    let budget = budget(8 * MIB);
+    let tenant = budget.share(None);
+    let held = part(&tenant, 8 * MIB, true).await;
+    let mut waits = Box::pin(part(&tenant, 8 * MIB, true));
+    assert!((&mut waits).now_or_never().is_none());
+    drop(held);
+    assert_eq!(reserved(&budget), 8 * MIB, "granted, and not polled since");
+    drop(waits);
+    assert_eq!(reserved(&budget), 0);
+}
+
+#[tokio::test]
+async fn a_tenant_that_waits_for_its_own_share_asks_nothing_of_others() {
+    let budget = budget(32 * MIB);
+    let (one, other) = (budget.share(Some(8 * MIB)), budget.share(Some(8 * MIB)));
+    let _held = part(&one, 8 * MIB, true).await;
+    let mut waits = Box::pin(part(&one, 8 * MIB, true));
+    assert!((&mut waits).now_or_never().is_none());
+    assert!(one.is_contended() && budget.is_contended());
+    assert!(!other.is_contended());
+    assert!(part(&other, 8 * MIB, true).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn metrics_show_what_is_reserved_and_how_many_wait() {
+    let metrics = Metrics::default();
+    let settings = MemorySettings { budget: 8 * KIB, ..MemorySettings::default() };
+    let tenant = MemoryBudget::new(settings, metrics.clone()).share(None);
+    let held = part(&tenant, 6 * KIB, true).await;
+    let mut waits = Box::pin(part(&tenant, 6 * KIB, true));
+    assert!((&mut waits).now_or_never().is_none());
+    let shown = |name: &str, value: &str| {
+        let text = metrics.render();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        assert!(line.ends_with(value), "{line}");
+    };
+    shown("longshore_memory_budget_bytes", " 8192");
+    shown("longshore_memory_reserved_bytes", " 6144");
+    shown("longshore_memory_waiting", " 1");
+    drop(held);
+    drop(waits.await);
+    shown("longshore_memory_reserved_bytes", " 0");
+    shown("longshore_memory_waiting", " 0");
+}
+
+#[test]
+fn the_uncounted_first_bytes_of_all_uploads_are_few() {
+    let first = |budget: MemoryBudget| {
+        let tenant = budget.share(None);
+        let taken: Vec<_> = std::iter::from_fn(|| tenant.first_bytes()).collect();
+        assert_eq!((tenant.first_bytes().is_none(), drop(taken)), (true, ()));
+        std::iter::from_fn(|| tenant.first_bytes().map(std::mem::forget)).count() as u64 * FirstBytes::SIZE
+    };
+    assert_eq!([first(budget(256 * MIB)), first(budget(16 * MIB))], [16 * MIB, 4 * MIB]);
+}

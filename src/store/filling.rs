@@ -1,0 +1,313 @@
+//! The part of an upload that fills, and the memory that it may have.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep, sleep},
+};
+
+use super::{
+    ChecksumAlgorithm, Error, ErrorKind, Reservation, TenantBudget,
+    budget::{FirstBytes, Given},
+    pace::{INTERVAL, Pace},
+    part_buffer::PartBuffer,
+    part_sums::PartSums,
+};
+use crate::{s3::SummedPayload, transport::AT_ONCE};
+
+/// The bytes that are not a part yet, and their memory.
+///
+/// While memory is plentiful a part has all of its memory from the beginning. Where others wait for memory, a part that fills
+/// slowly keeps what it has filled and a little more, and asks again.
+#[derive(Debug)]
+pub(super) struct Filling {
+    buffer: PartBuffer,
+    algorithm: Option<ChecksumAlgorithm>,
+    /// Of all that is in the buffer; `None` where that has not been summed up from its beginning.
+    sums: Option<PartSums>,
+    /// How many bytes have been summed up since the task last yielded.
+    at_once: usize,
+    budget: TenantBudget,
+    first: Option<FirstBytes>,
+    reservation: Option<Reservation>,
+    /// How many bytes may be in the buffer before more memory is needed.
+    covered: u64,
+    /// How many bytes the part needs in all, as far as is known.
+    room: u64,
+    speed: Speed,
+    pace: Pace,
+    tick: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is known of the caller from its last part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    Unknown,
+    Fast,
+    Slow,
+}
+
+/// A part that is full, with the memory reserved for it.
+#[derive(Debug)]
+pub(super) struct Full {
+    payload: SummedPayload,
+    reservation: Option<Reservation>,
+}
+
+impl Filling {
+    pub(super) fn new(budget: TenantBudget, algorithm: Option<ChecksumAlgorithm>) -> Self {
+        Self {
+            buffer: PartBuffer::default(),
+            algorithm,
+            sums: None,
+            at_once: 0,
+            budget,
+            first: None,
+            reservation: None,
+            covered: 0,
+            room: 0,
+            speed: Speed::Unknown,
+            pace: Pace::default(),
+            tick: None,
+        }
+    }
+
+    /// The checksum that parts have.
+    pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+        self.algorithm
+    }
+
+    /// How many bytes are in it.
+    pub(super) fn len(&self) -> u64 {
+        self.buffer.len()
+    }
+
+    /// Takes the next bytes of a part that needs memory for `room` bytes in all; waits for that memory. Parts will be `cut` bytes
+    /// long; where that is not known they are summed up only then.
+    pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) -> Result<(), Error> {
+        self.pace.came(data.len() as u64, Instant::now());
+        self.make_room(self.len() + data.len() as u64, room).await?;
+        if self.sums.is_none() && self.buffer.len() == 0 {
+            self.sums = self.algorithm.map(PartSums::new);
+        }
+        let (Some(sums), Some(cut)) = (&mut self.sums, cut) else {
+            self.sums = None;
+            self.buffer.push(data);
+            return Ok(());
+        };
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(AT_ONCE));
+            if self.at_once + piece.len() > AT_ONCE {
+                yield_now().await;
+                self.at_once = 0;
+            }
+            self.at_once += piece.len();
+            sums.update(&piece, cut);
+            self.buffer.push(piece);
+        }
+        Ok(())
+    }
+
+    /// The first `size` bytes, or all if there are fewer.
+    pub(super) async fn take(&mut self, size: u64) -> Full {
+        let size = size.min(self.buffer.len());
+        let all = size == self.buffer.len();
+        let sum = |sums: &mut PartSums| if all { sums.take_all() } else { sums.take_part(size) };
+        let (checksum, bytes) = (self.sums.as_mut().and_then(sum), self.buffer.take(size).into());
+        let reservation = self.end_part(size);
+        let payload = if checksum.is_some() {
+            SummedPayload { bytes, checksum }
+        } else {
+            // The part boundary moved or the checksums cannot be combined: hash the part again.
+            self.sums = None;
+            SummedPayload::new(self.algorithm, bytes).await
+        };
+        Full { payload, reservation }
+    }
+
+    /// Watches the caller while the server waits for it: a part that fills slowly gives memory back if others wait for it.
+    /// Ends if the upload has to end. Dropping the future is safe, and stops the clock at the next byte.
+    pub(super) async fn watch(&mut self) -> Error {
+        self.pace.waits(Instant::now());
+        loop {
+            if self.reservation.is_none() {
+                return std::future::pending().await;
+            }
+            self.tick.get_or_insert_with(|| Box::pin(sleep(INTERVAL))).as_mut().await;
+            self.tick = None;
+            if let Some(error) = self.review(Instant::now()) {
+                return error;
+            }
+        }
+    }
+
+    async fn make_room(&mut self, len: u64, room: u64) -> Result<(), Error> {
+        self.room = room;
+        if len.min(room.max(1)) <= self.covered {
+            return Ok(());
+        }
+        if self.first.is_none() && self.reservation.is_none() {
+            self.first = self.budget.first_bytes();
+        }
+        if len <= FirstBytes::SIZE && self.first.is_some() {
+            return Ok(());
+        }
+        let reservation = self.reservation.get_or_insert_with(|| self.budget.reservation());
+        self.covered = match self.speed {
+            Speed::Fast => reservation.whole(room, true).await.map(|()| u64::MAX)?,
+            _ if len <= BEGINNING && self.covered == 0 && reservation.beginning(BEGINNING.min(room)) => {
+                BEGINNING
+            }
+            Speed::Unknown => reservation.whole(room, false).await.map(|()| u64::MAX)?,
+            Speed::Slow if reservation.whole_if_roomy(room) => u64::MAX,
+            Speed::Slow => {
+                let some = len.saturating_add(self.pace.slack()).min(room);
+                match reservation.slowly(some, room).await? {
+                    Given::Some => some,
+                    Given::Whole => {
+                        // The caller is judged by what it makes of its turn.
+                        self.pace.next_part(0);
+                        u64::MAX
+                    }
+                }
+            }
+        };
+        self.first = None;
+        Ok(())
+    }
+
+    /// Judges the caller's speed; gives the error that ends the upload.
+    fn review(&mut self, now: Instant) -> Option<Error> {
+        let slow = self.pace.is_slow(self.room.saturating_sub(self.buffer.len()), now);
+        if !self.budget.is_contended() {
+            return None;
+        }
+        let idle = self.budget.settings().idle_timeout;
+        if self.pace.silence(now) >= idle {
+            self.budget.count_ended("upload_idle");
+            let message = format!("the caller sent nothing for {idle:?} while others waited for memory");
+            return Some(Error::new(ErrorKind::UploadIdle, message));
+        }
+        if slow == Some(true) {
+            self.speed = Speed::Slow;
+            if !self.give_back() && self.covered == u64::MAX && self.is_claimed(now) {
+                self.budget.count_ended("too_slow");
+                let message = "the caller sends too slowly for the memory that is left: call again later";
+                return Some(Error::new(ErrorKind::MemoryExhausted, message));
+            }
+        }
+        None
+    }
+
+    /// Keeps what is filled and a little more. Whether there was anything to give back, and slow callers may hold what is left.
+    fn give_back(&mut self) -> bool {
+        let keep = self.buffer.len().saturating_add(self.pace.slack());
+        let worth_it = keep.saturating_add(WORTH_IT) <= self.covered.min(self.room);
+        let given = worth_it && self.reservation.as_ref().is_some_and(|memory| memory.give_back_to(keep));
+        if given {
+            self.covered = keep;
+            self.buffer.compact();
+        }
+        given
+    }
+
+    fn is_claimed(&self, now: Instant) -> bool {
+        let claimed = |reservation: &Reservation| reservation.is_claimed();
+        self.pace.is_too_slow(self.room, now) && self.reservation.as_ref().is_some_and(claimed)
+    }
+
+    fn end_part(&mut self, size: u64) -> Option<Reservation> {
+        self.covered = 0;
+        self.speed = if self.pace.next_part(size) { Speed::Fast } else { Speed::Slow };
+        let reservation = self.reservation.take();
+        if let Some(reservation) = &reservation {
+            reservation.moving(size);
+        }
+        reservation
+    }
+}
+
+/// What an upload gets first while memory is plentiful: small objects of unknown size need no memory for a whole part.
+const BEGINNING: u64 = 256 * 1024;
+/// The least that a slow part gives back at once.
+const WORTH_IT: u64 = 64 * 1024;
+
+impl Full {
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> u64 {
+        self.payload.bytes.len()
+    }
+
+    /// The bytes, for a request that is over before the memory is given back.
+    pub(super) fn into_parts(self) -> (SummedPayload, Option<Reservation>) {
+        (self.payload, self.reservation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        store::{MemoryBudget, MemorySettings},
+        telemetry::Metrics,
+    };
+
+    fn filling(algorithm: Option<ChecksumAlgorithm>) -> Filling {
+        let budget = MemoryBudget::new(
+            MemorySettings { budget: 1 << 20, ..MemorySettings::default() },
+            Metrics::default(),
+        );
+        Filling::new(budget.share(None), algorithm)
+    }
+
+    proptest! {
+        /// Whatever was foreseen of where they will be cut.
+        #[test]
+        fn what_is_taken_has_the_checksum_of_its_bytes(
+            steps in proptest::collection::vec((0_usize..900, proptest::option::of(1_u64..700), 0_u64..1_500), 1..12),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for algorithm in ChecksumAlgorithm::ALL {
+                runtime.block_on(async {
+                    let (mut filling, mut waiting) = (filling(Some(algorithm)), Vec::new());
+                    for (number, (len, cut, size)) in steps.iter().enumerate() {
+                        let data = vec![u8::try_from(number).unwrap(); *len];
+                        waiting.extend_from_slice(&data);
+                        filling.push(data.into(), 1 << 20, *cut).await.unwrap();
+                        let (payload, _) = filling.take(*size).await.into_parts();
+                        let taken: Vec<u8> = waiting.drain(..waiting.len().min(usize::try_from(*size).unwrap())).collect();
+                        let expected = SummedPayload::new(Some(algorithm), Bytes::from(taken).into()).await;
+                        assert_eq!(payload.checksum, expected.checksum);
+                        assert_eq!(payload.bytes.len(), expected.bytes.len());
+                    }
+                });
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_much_is_summed_up() {
+        let mut filling = filling(Some(ChecksumAlgorithm::Sha256));
+        let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counted = std::rc::Rc::clone(&turns);
+        tokio::task::LocalSet::new()
+            .run_until(async move {
+                tokio::task::spawn_local(async move {
+                    loop {
+                        counted.set(counted.get() + 1);
+                        yield_now().await;
+                    }
+                });
+                for _ in 0..8 {
+                    filling.push(vec![0; AT_ONCE / 2].into(), 1, Some(u64::MAX)).await.unwrap();
+                }
+                filling.push(vec![0; 4 * AT_ONCE].into(), 1, Some(u64::MAX)).await.unwrap();
+            })
+            .await;
+        assert!(turns.get() >= 7, "{} turns", turns.get());
+    }
+}

@@ -1,0 +1,234 @@
+//! Many uploads that share a memory budget, in simulated time.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use proptest::prelude::*;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Error, ErrorKind, MemoryBudget, MemorySettings, TenantBudget, filling::Filling};
+use crate::telemetry::Metrics;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+static CHUNK: [u8; 256 * 1024] = [0; 256 * 1024];
+
+/// A caller: it sends `at_once` bytes as fast as they are taken, and `chunk` bytes after each `pause` from then on.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    size: u64,
+    at_once: u64,
+    chunk: u64,
+    pause: Duration,
+}
+
+impl Caller {
+    /// As fast as 256 KiB in two milliseconds.
+    fn fast(size: u64) -> Self {
+        Self { size, at_once: 0, chunk: 256 * KIB, pause: Duration::from_millis(2) }
+    }
+
+    /// 1 MiB at once, and 1 KiB a second after it.
+    fn slow() -> Self {
+        Self { size: 64 * MIB, at_once: MIB, chunk: KIB, pause: Duration::from_secs(1) }
+    }
+}
+
+/// What the uploads share besides memory.
+#[derive(Debug, Clone)]
+struct Server {
+    part: u64,
+    /// How long S3 takes for a part.
+    s3: Duration,
+    /// The processor: 1 GiB of chunks a second, if it counts.
+    processor: Option<Arc<Mutex<u64>>>,
+}
+
+impl Server {
+    fn new(part: u64) -> Self {
+        Self { part, s3: Duration::from_millis(20), processor: None }
+    }
+
+    async fn work(&self, bytes: u64) {
+        let Some(processor) = &self.processor else { return };
+        let mut done = processor.lock().await;
+        *done += bytes;
+        if *done >= MIB {
+            *done -= MIB;
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// One upload, with one part under way while the next one fills.
+    async fn upload(&self, budget: TenantBudget, caller: Caller) -> Result<(), Error> {
+        let (mut filling, mut sent) = (Filling::new(budget, None), 0);
+        let mut under_way: Option<AbortOnDropHandle<()>> = None;
+        while sent < caller.size {
+            let chunk =
+                caller.chunk.max(if sent < caller.at_once { 64 * KIB } else { 0 }).min(caller.size - sent);
+            if sent >= caller.at_once {
+                tokio::select! {
+                    biased;
+                    error = filling.watch() => return Err(error),
+                    () = sleep(caller.pause) => {}
+                }
+            }
+            let room = self.part.min(caller.size - (sent - filling.len()));
+            filling.push(Bytes::from_static(&CHUNK[..usize::try_from(chunk).unwrap()]), room, None).await?;
+            self.work(chunk).await;
+            sent += chunk;
+            while filling.len() >= self.part || sent == caller.size && filling.len() > 0 {
+                let full = filling.take(self.part).await;
+                let s3 = self.s3;
+                let part = async move {
+                    sleep(s3).await;
+                    drop(full);
+                };
+                if let Some(before) = under_way.replace(AbortOnDropHandle::new(tokio::task::spawn(part))) {
+                    before.await.unwrap();
+                }
+            }
+        }
+        if let Some(last) = under_way {
+            last.await.unwrap();
+        }
+        Ok(())
+    }
+}
+
+fn budget(bytes: u64, wait: Duration, idle_timeout: Duration) -> MemoryBudget {
+    MemoryBudget::new(MemorySettings { budget: bytes, wait, idle_timeout }, Metrics::default())
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How long 8 fast uploads of 256 MiB take from now on.
+async fn fast_uploads(server: &Server, budget: &MemoryBudget) -> Duration {
+    let begun = Instant::now();
+    let uploads = (0..8).map(|_| server.upload(budget.share(None), Caller::fast(256 * MIB)));
+    for uploaded in join_all(uploads).await {
+        uploaded.unwrap();
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_slow_uploads_leave_fast_ones_their_speed() {
+    let server = Server::new(8 * MIB);
+    for (bytes, wait) in [(256 * MIB, MINUTE / 2), (256 * MIB, 10 * MINUTE)] {
+        let alone = fast_uploads(&server, &budget(bytes, wait, MINUTE)).await;
+        let budget = budget(bytes, wait, MINUTE);
+        let slow = join_all((0..1000).map(|_| server.upload(budget.share(None), Caller::slow())));
+        let fast = async {
+            sleep(Duration::from_secs(3)).await;
+            fast_uploads(&server, &budget).await
+        };
+        let beside = tokio::select! {
+            time = fast => time,
+            _ = slow => panic!("slow uploads have ended"),
+        };
+        assert!(
+            alone.as_secs_f64() >= 0.8 * beside.as_secs_f64(),
+            "{bytes}: {alone:?} alone, {beside:?} beside"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_uploads_at_once_finish_and_waste_little_time() {
+    let s3 = Duration::from_millis(3);
+    let server = Server { processor: Some(Arc::default()), s3, ..Server::new(8 * MIB) };
+    let mut times = Vec::new();
+    for bytes in [1 << 40, 256 * MIB, 16 * MIB] {
+        let budget = budget(bytes, 10 * MINUTE, MINUTE);
+        let begun = Instant::now();
+        let uploads = (0..1000).map(|_| {
+            server.upload(budget.share(None), Caller { pause: Duration::ZERO, ..Caller::fast(12 * MIB) })
+        });
+        for uploaded in join_all(uploads).await {
+            uploaded.unwrap();
+        }
+        times.push(begun.elapsed().as_secs_f64());
+    }
+    assert!(times.iter().all(|time| *time <= 1.5 * times[0]), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_falls_silent_ends_only_while_others_wait_for_memory() {
+    let server = Server::new(8 * MIB);
+    let budget = budget(16 * MIB, 10 * MINUTE, MINUTE);
+    let silent = Caller { pause: 1000 * MINUTE, ..Caller::slow() };
+    let silent = join_all((0..3).map(|_| server.upload(budget.share(None), silent)));
+    let mut silent = std::pin::pin!(silent);
+    assert!(timeout(100 * MINUTE, &mut silent).await.is_err(), "no other call waited");
+    let parts = async {
+        let mut parts = Vec::new();
+        loop {
+            let mut part = budget.share(None).reservation();
+            part.whole(8 * MIB, true).await.unwrap();
+            parts.push(part);
+        }
+    };
+    let ended: Vec<_> = tokio::select! {
+        ended = silent => ended,
+        () = parts => unreachable!("there is not so much memory"),
+    };
+    assert!(ended.iter().all(|ended| ended.as_ref().unwrap_err().kind() == ErrorKind::UploadIdle));
+}
+
+fn callers() -> impl Strategy<Value = Caller> {
+    let sizes = prop_oneof![1..MIB, 1..20 * MIB, 1..64 * MIB];
+    let chunks = prop_oneof![1..KIB, KIB..CHUNK.len() as u64];
+    let pauses = prop_oneof![Just(0_u64), 1_u64..20, 1_u64..2_000, Just(100_000)];
+    (sizes, 0..10 * MIB, chunks, pauses).prop_map(|(size, at_once, chunk, pause)| {
+        // Simulated time costs real time too: at most some hundred chunks, or few after long pauses.
+        let most = if pause > 10_000 { 5 } else { 400 };
+        let chunk = chunk.max(size / most).min(CHUNK.len() as u64);
+        let size = size.min(at_once + most * chunk);
+        Caller { size, at_once, chunk, pause: Duration::from_millis(pause) }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever the callers, the budget and the size of parts.
+    #[test]
+    fn every_upload_ends_some_succeed_and_all_memory_comes_back(
+        callers in proptest::collection::vec((callers(), 0_u64..2_000, 0_usize..3), 1..60),
+        (mebibytes, part) in (16_u64..80, prop_oneof![Just(5_u64), Just(8), 5..40_u64, Just(128)]),
+        share in proptest::option::of(1_u64..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let budget = budget(mebibytes * MIB, MINUTE, MINUTE);
+            let shares = [budget.share(None), budget.share(share.map(|share| share * MIB)), budget.share(Some(20 * MIB))];
+            let server = Server::new(part * MIB);
+            let uploads = callers.iter().map(|(caller, begins, share)| {
+                let (server, share) = (server.clone(), shares[*share].clone());
+                async move {
+                    sleep(Duration::from_millis(*begins)).await;
+                    server.upload(share, *caller).await
+                }
+            });
+            let mut uploads = std::pin::pin!(join_all(uploads));
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut uploads => break ended,
+                    () = sleep(Duration::from_millis(97)) => assert!(budget.reserved() <= mebibytes * MIB),
+                }
+            };
+            let failed = ended.iter().filter_map(|ended| ended.as_ref().err().map(Error::kind));
+            let failed: Vec<_> = failed.collect();
+            assert!(failed.len() < callers.len(), "one succeeds");
+            assert!(failed.iter().all(|kind| matches!(kind, ErrorKind::MemoryExhausted | ErrorKind::UploadIdle)));
+            assert_eq!(budget.reserved(), 0);
+            assert!(!budget.is_contended());
+        });
+    }
+}

@@ -1,0 +1,137 @@
+//! How fast a caller fills a part.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a caller is waited for before its speed is judged: shorter waits say little.
+pub(super) const INTERVAL: Duration = Duration::from_millis(250);
+/// A caller is slow if the rest of its part would take longer than this.
+const SLOW: Duration = Duration::from_secs(2);
+/// A caller is too slow for scarce memory if, after so much waiting, its part would take longer than this in all.
+const TOO_SLOW: [(Duration, Duration); 2] = [
+    (Duration::from_millis(500), Duration::from_secs(60)),
+    (Duration::from_secs(2), Duration::from_secs(10)),
+];
+
+/// Measures a caller. Only time counts in which the server waits for it: not time in which the server waits for S3 or for memory,
+/// or does not read.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Since when the caller is waited for.
+    since: Option<Instant>,
+    /// How long it was waited for, and how many bytes came: in this interval, and for this part.
+    interval: Measure,
+    part: Measure,
+    /// How many bytes came in the last whole interval.
+    last: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Measure {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Measure {
+    /// How long `bytes` take at this speed.
+    fn time_for(self, bytes: u64) -> Duration {
+        let seconds = self.waited.as_secs_f64() * bytes as f64 / self.bytes.max(1) as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Pace {
+    /// The server waits for the caller from now on.
+    pub(super) fn waits(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Bytes came; the server does not wait any more.
+    pub(super) fn came(&mut self, bytes: u64, now: Instant) {
+        let waited = self.since.take().map_or(Duration::ZERO, |since| now.duration_since(since));
+        for measure in [&mut self.interval, &mut self.part] {
+            measure.waited += waited;
+            measure.bytes += bytes;
+        }
+    }
+
+    /// For how long the caller has sent nothing.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    }
+
+    /// Whether the caller is slow, with `rest` bytes still to come: `None` before an interval has passed.
+    pub(super) fn is_slow(&mut self, rest: u64, now: Instant) -> Option<bool> {
+        let interval = Measure { waited: self.interval.waited + self.silence(now), ..self.interval };
+        if interval.waited < INTERVAL {
+            return None;
+        }
+        // What has passed is not counted again, except as silence.
+        self.last = interval.bytes;
+        self.interval = Measure::default();
+        Some(interval.time_for(rest) > SLOW)
+    }
+
+    /// How many bytes the caller may send before it is asked again: twice what came in the last interval.
+    pub(super) fn slack(&self) -> u64 {
+        const LEAST: u64 = 64 * 1024;
+        self.last.max(self.interval.bytes).saturating_mul(2).max(LEAST)
+    }
+
+    /// Whether the caller is so slow that others may have the memory of its part of `size` bytes.
+    pub(super) fn is_too_slow(&self, size: u64, now: Instant) -> bool {
+        let part = Measure { waited: self.part.waited + self.silence(now), ..self.part };
+        TOO_SLOW.iter().any(|(after, most)| part.waited >= *after && part.time_for(size) > *most)
+    }
+
+    /// A part of `size` bytes is full, and the next begins: whether it filled quickly.
+    pub(super) fn next_part(&mut self, size: u64) -> bool {
+        let part = std::mem::take(&mut self.part);
+        // A small part says little: it counts as quick if it came within an interval.
+        part.waited <= INTERVAL || part.time_for(size.max(FULL)) <= SLOW
+    }
+}
+
+/// The part that speed is measured by.
+const FULL: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_time_in_which_the_caller_is_waited_for_counts() {
+        let mut pace = Pace::default();
+        let later = || tokio::time::advance(Duration::from_secs(60));
+        pace.came(MIB, Instant::now());
+        later().await;
+        assert_eq!(pace.silence(Instant::now()), Duration::ZERO);
+        assert_eq!(pace.is_slow(7 * MIB, Instant::now()), None, "the server did not read");
+        assert!(!pace.is_too_slow(8 * MIB, Instant::now()));
+        pace.waits(Instant::now());
+        later().await;
+        pace.waits(Instant::now());
+        assert_eq!(pace.silence(Instant::now()), Duration::from_secs(60));
+        assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
+        assert!(pace.is_too_slow(8 * MIB, Instant::now()));
+        assert!(!pace.next_part(8 * MIB) || pace.part.waited == Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_is_slow_by_what_its_part_still_needs() {
+        let mut pace = Pace::default();
+        pace.waits(Instant::now());
+        tokio::time::advance(INTERVAL).await;
+        pace.came(MIB, Instant::now());
+        assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(false), "4 MiB/s, and 1.75 s to go");
+        assert_eq!(pace.slack(), 2 * MIB);
+        pace.waits(Instant::now());
+        tokio::time::advance(INTERVAL).await;
+        pace.came(10 * 1024, Instant::now());
+        assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
+        assert_eq!(pace.slack(), 64 * 1024);
+    }
+}
