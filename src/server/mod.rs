@@ -1,6 +1,7 @@
 //! Listeners, TLS, layers around every call, health, shutdown.
 
 mod access;
+mod authentication;
 mod call;
 mod coalesce;
 mod complete_errors;
@@ -11,7 +12,9 @@ mod layers;
 mod listeners;
 mod methods;
 mod prefetch;
+mod protocol;
 mod reflection;
+mod rejected;
 mod shutdown;
 mod tls;
 mod workers;
@@ -34,7 +37,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    api::{self, Services},
+    api::{self, Admission, Limits, Services},
     auth::AuthMode,
     telemetry::{Metrics, Tasks},
     tenants::{Pool, TenantSettings, search_for_orphans},
@@ -96,6 +99,13 @@ impl Default for ServerSettings {
     }
 }
 
+impl ServerSettings {
+    /// The limits of a call's messages.
+    fn limits(&self) -> Limits {
+        Limits { max_message_bytes: self.max_message_bytes, message_timeout: self.message_timeout }
+    }
+}
+
 /// Limits of callers' connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionSettings {
@@ -150,6 +160,7 @@ pub struct Server {
     tls: Option<ServerTlsConfig>,
     grpc: Listener,
     plain: Listener,
+    admission: Admission,
     routes: Routes,
     pool: Pool,
     health: Health,
@@ -172,11 +183,12 @@ impl Server {
             );
         }
         let pool = Pool::new(tenants, settings.memory, &metrics, &tasks);
-        let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
+        let limits = settings.limits();
         let services =
             Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
+        let admission = services.admission();
         let routes = routes(services.routes(), &health, settings.reflection)?;
-        Ok(Self { settings, tls, grpc, plain, routes, pool, health, metrics, tasks })
+        Ok(Self { settings, tls, grpc, plain, admission, routes, pool, health, metrics, tasks })
     }
 
     /// Where gRPC is served: the port that was found, if the settings left it open.
@@ -220,7 +232,13 @@ impl Server {
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
         let plain = serve_plain(self.plain, &self.health, self.metrics.clone());
-        let builder = layers::builder(&self.settings, &self.metrics, &stages.running, &stages.cut_calls);
+        let builder = layers::builder(
+            &self.settings,
+            &self.metrics,
+            &stages.running,
+            &stages.cut_calls,
+            self.admission,
+        );
         let served = served(builder, self.tls, self.routes)?;
         let workers = Workers::start(&served, &stages.stop, &self.grpc.cut())
             .map_err(|error| stopped(error.to_string()))?;
