@@ -12,19 +12,24 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{ENCODING, Messages, Policy, body::MessagesBody, memory::Held};
-use crate::api::{CallContext, Limits, gate::Admitted, payload};
+use super::{
+    ENCODING, Messages, Policy,
+    body::MessagesBody,
+    memory::{Held, Unreserved},
+};
+use crate::api::{CallContext, Limits, payload};
 
 /// Bounds the messages of every call, and unpacks compressed ones.
 #[derive(Debug, Clone)]
 pub struct MessagesLayer {
     limits: Limits,
+    unreserved: Unreserved,
 }
 
 impl MessagesLayer {
-    /// A layer with these limits.
+    /// A layer with these limits. Make one for the process: its clones share a count of bytes.
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self { limits, unreserved: Unreserved::default() }
     }
 }
 
@@ -32,7 +37,7 @@ impl<S> Layer<S> for MessagesLayer {
     type Service = MessagesService<S>;
 
     fn layer(&self, inner: S) -> MessagesService<S> {
-        MessagesService { inner, limits: self.limits }
+        MessagesService { inner, layer: self.clone() }
     }
 }
 
@@ -40,7 +45,7 @@ impl<S> Layer<S> for MessagesLayer {
 #[derive(Debug, Clone)]
 pub struct MessagesService<S> {
     inner: S,
-    limits: Limits,
+    layer: MessagesLayer,
 }
 
 impl<S, B> Service<Request<Body>> for MessagesService<S>
@@ -58,8 +63,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let admitted = head.extensions.get::<Admitted>();
-        let policy = Policy::new(head.uri.path(), &head.headers, self.limits).of(admitted);
+        let MessagesLayer { limits, unreserved } = &self.layer;
+        let policy = Policy::of(&head, *limits, unreserved);
         // The services get uncompressed messages.
         head.headers.remove(ENCODING);
         let held = policy.held.clone();

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -15,8 +18,29 @@ use crate::{
     tenants::Tenant,
 };
 
-/// Messages of up to so many bytes are not counted: most calls have no larger ones, and stay cheap.
-pub(super) const UNCOUNTED: usize = 16 * 1024;
+/// Messages of up to so many bytes need no reservation: most calls have no larger ones, and stay cheap.
+pub(super) const SMALL: usize = 16 * 1024;
+
+/// How many bytes of unfinished messages may be without a reservation in the whole process.
+const UNRESERVED: usize = 32 * 1024 * 1024;
+
+/// What a call reserves before it reads anything, where that many are: its first frame.
+const FIRST: usize = 64 * 1024;
+
+/// Bytes of unfinished messages without a reservation. Cheap to clone; clones share the count.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unreserved(Arc<AtomicUsize>);
+
+impl Unreserved {
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        Self(Arc::new(AtomicUsize::new(UNRESERVED)))
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= UNRESERVED
+    }
+}
 
 /// Reservations of a call's messages. Cheap to clone; they are released with the last clone, or by [`Held::release`].
 #[derive(Debug, Clone, Default)]
@@ -38,12 +62,47 @@ pub(super) struct Memory {
     tenant: Option<Tenant>,
     held: Held,
     reserved: usize,
+    unreserved: Unreserved,
+    /// What this call adds to `unreserved`.
+    charged: usize,
     waiting: Option<BoxFuture<'static, Result<Reservation, Error>>>,
 }
 
 impl Memory {
-    pub(super) fn new(tenant: Option<Tenant>, held: Held) -> Self {
-        Self { tenant, held, reserved: 0, waiting: None }
+    pub(super) fn new(tenant: Option<Tenant>, held: Held, unreserved: Unreserved) -> Self {
+        Self { tenant, held, reserved: 0, unreserved, charged: 0, waiting: None }
+    }
+
+    /// Waits until a new message may be read.
+    pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.unreserved.is_full() { self.poll_reserve(cx, FIRST) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Waits until a message of `whole` bytes, of which `arrived` have arrived, may be read on.
+    pub(super) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrived: usize,
+        whole: usize,
+    ) -> Poll<Result<(), Failure>> {
+        if whole <= SMALL || (arrived <= SMALL && !self.unreserved.is_full()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_reserve(cx, whole)
+    }
+
+    /// Counts `arrived` bytes of an unfinished message for which nothing is reserved.
+    pub(super) fn charge(&mut self, arrived: usize) {
+        let charge = arrived.saturating_sub(self.reserved);
+        if charge == self.charged {
+            return;
+        }
+        if charge >= self.charged {
+            self.unreserved.0.fetch_add(charge - self.charged, Ordering::Relaxed);
+        } else {
+            self.unreserved.0.fetch_sub(self.charged - charge, Ordering::Relaxed);
+        }
+        self.charged = charge;
     }
 
     /// Waits until `bytes` are reserved in all.
@@ -52,7 +111,7 @@ impl Memory {
     /// them complete, and would then wait for each other.
     pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Failure>> {
         let Some(tenant) = &self.tenant else { return Poll::Ready(Ok(())) };
-        if bytes <= UNCOUNTED.max(self.reserved) {
+        if bytes <= self.reserved {
             return Poll::Ready(Ok(()));
         }
         let more = (bytes - self.reserved) as u64;
@@ -73,6 +132,12 @@ impl Memory {
             self.held.release();
             self.reserved = 0;
         }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.charge(0);
     }
 }
 

@@ -19,9 +19,12 @@ pub(crate) use segments::{PREFIX, Segments, put_prefix};
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, request::Parts};
 
-use self::{memory::Held, shape::Shape};
+use self::{
+    memory::{Held, Unreserved},
+    shape::Shape,
+};
 use super::{Limits, failure::Failure, gate::Admitted};
 use crate::tenants::Tenant;
 
@@ -48,11 +51,24 @@ pub(crate) struct Policy {
     /// Whose memory budget the messages count against.
     tenant: Option<Tenant>,
     held: Held,
+    unreserved: Unreserved,
 }
 
 impl Policy {
-    /// The policy of a call that no layer has looked at.
+    /// The policy of a call without a tenant that did not come through [`MessagesLayer`].
     pub(crate) fn new(path: &str, headers: &HeaderMap, limits: Limits) -> Self {
+        Self::with(path, headers, limits, Unreserved::default())
+    }
+
+    /// The policy of a call of this tenant, or of none; `unreserved` is shared by all calls.
+    fn of(head: &Parts, limits: Limits, unreserved: &Unreserved) -> Self {
+        let policy = Self::with(head.uri.path(), &head.headers, limits, unreserved.clone());
+        let tenant = head.extensions.get::<Admitted>().map(|admitted| admitted.tenant().clone());
+        let limit = if tenant.is_some() { policy.limit } else { policy.limit.min(LARGEST_WITHOUT_TENANT) };
+        Self { limit, tenant, ..policy }
+    }
+
+    fn with(path: &str, headers: &HeaderMap, limits: Limits, unreserved: Unreserved) -> Self {
         let shape = shape::shape(path);
         Self {
             limit: limits.max_message_bytes,
@@ -63,14 +79,8 @@ impl Policy {
             shape,
             tenant: None,
             held: Held::default(),
+            unreserved,
         }
-    }
-
-    /// The policy of a call of this tenant, or of none.
-    fn of(self, admitted: Option<&Admitted>) -> Self {
-        let tenant = admitted.map(|admitted| admitted.tenant().clone());
-        let limit = if tenant.is_some() { self.limit } else { self.limit.min(LARGEST_WITHOUT_TENANT) };
-        Self { limit, tenant, ..self }
     }
 
     /// Checks what a whole message contains; `packed` is its length if it was compressed.

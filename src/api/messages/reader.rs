@@ -12,7 +12,7 @@ use tonic::Status;
 use super::{
     Policy,
     clock::Clock,
-    memory::{Memory, UNCOUNTED},
+    memory::{Memory, SMALL},
     segments::{PREFIX, Segments},
     unpack,
 };
@@ -93,7 +93,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         Self {
             body,
             clock: Clock::new(policy.timeout, find_chunk.is_some()),
-            memory: Memory::new(policy.tenant.clone(), policy.held.clone()),
+            memory: Memory::new(policy.tenant.clone(), policy.held.clone(), policy.unreserved.clone()),
             policy,
             find_chunk,
             buffered: Segments::default(),
@@ -134,7 +134,10 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
 
     /// The next message with its prefix, or data of a chunk. Ends as [`Messages::poll_framed`] does.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
-        let read = ready!(self.poll_some(cx));
+        let read = self.poll_some(cx);
+        let unfinished = if read.is_pending() { self.buffered.len() } else { 0 };
+        self.memory.charge(unfinished);
+        let read = ready!(read);
         if let Some(Err(_)) = &read {
             self.ended = true;
             (self.prefix, self.chunk, self.buffered) = (None, None, Segments::default());
@@ -152,6 +155,12 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
             }
             if self.ended {
                 return Poll::Ready(self.at_end().map(Err));
+            }
+            if self.find_chunk.is_none()
+                && self.buffered.len() == 0
+                && let Err(failure) = ready!(self.memory.poll_first(cx))
+            {
+                return Poll::Ready(Some(Err(failure)));
             }
             match Pin::new(&mut self.body).poll_frame(cx) {
                 // Trailers have no meaning in a request.
@@ -181,9 +190,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         }
         let Some(prefix) = self.prefix else { return Poll::Ready(None) };
         let whole = PREFIX + prefix.len;
-        if self.buffered.len() > UNCOUNTED
-            && let Err(failure) = ready!(self.memory.poll_reserve(cx, whole))
-        {
+        if let Err(failure) = ready!(self.memory.poll_more(cx, self.buffered.len(), whole)) {
             return Poll::Ready(Some(Err(failure)));
         }
         if self.buffered.len() < whole {
@@ -265,7 +272,9 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         let mut packed = self.buffered.share(whole);
         packed.skip(PREFIX);
         let len = unpack::unpacked_len(&packed, self.policy.limit)?;
-        ready!(self.memory.poll_reserve(cx, whole + len))?;
+        if whole + len > SMALL {
+            ready!(self.memory.poll_reserve(cx, whole + len))?;
+        }
         self.buffered.skip(whole);
         let packed_len = packed.len();
         let message = Segments::from(unpack::unpack(packed, len)?);

@@ -301,9 +301,30 @@ async fn unfinished_messages_count_against_the_budget_until_they_are_handled() {
     drop(held);
 }
 
+/// Each unfinished message may be small, and many of them are not.
+#[tokio::test(start_paused = true)]
+async fn many_unfinished_messages_are_reserved_before_they_are_read() {
+    let tenant = tenant(100 * 1024);
+    let crowded = || {
+        let (tenant, unreserved) = (Some(tenant.clone()), Unreserved::full());
+        Messages::new(
+            body(vec![Ok(framed(0, b"\x12\x01k"))]),
+            Policy { tenant, unreserved, ..policy(PUT, 1 << 20) },
+        )
+    };
+    let held = tenant.budget().reserve(100 * 1024).await.unwrap();
+    let mut waiting = Box::pin(all(crowded()));
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(held);
+    assert_eq!(waiting.await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn without_a_tenant_messages_are_small() {
-    let policy = policy("/grpc.health.v1.Health/Check", 1 << 20).of(None);
+    let request = http::Request::post("/grpc.health.v1.Health/Check").body(()).unwrap();
+    let (head, ()) = request.into_parts();
+    let limits = Limits { max_message_bytes: 1 << 20, message_timeout: Duration::from_secs(60) };
+    let policy = Policy::of(&head, limits, &Unreserved::default());
     let failure = read(vec![framed(0, &[0; 4097])], policy).unwrap_err();
     assert!(matches!(failure, Failure::MessageTooLarge { limit: 4096 }));
 }

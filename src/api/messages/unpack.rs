@@ -32,8 +32,10 @@ pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Fai
     }
     let most = packed.len().saturating_mul(RATIO).max(SMALL);
     if len > most {
-        let told =
-            format!("{} bytes of gzip unpack to {len}, and may unpack to {most} at most", packed.len());
+        let told = format!(
+            "{} bytes of gzip unpack to {len} bytes, and {most} are allowed: send it uncompressed",
+            packed.len()
+        );
         return Err(Failure::Malformed(told.into()));
     }
     Ok(len)
