@@ -1,11 +1,12 @@
 //! Everything that a handler can fail with, before it is a status.
 
-use std::{borrow::Cow, error::Error as StdError};
+use std::{borrow::Cow, error::Error as StdError, time::Duration};
 
 use tonic::{Code, Status};
 
 use super::{
     call::{CallFailure, Severity},
+    messages::ENCODINGS,
     status::{self, Labels, Side},
 };
 use crate::{
@@ -44,6 +45,18 @@ pub(crate) enum Failure {
         /// The largest message taken, in bytes.
         limit: usize,
     },
+    /// The call's metadata is larger than so many bytes.
+    MetadataTooLarge {
+        /// The largest metadata taken, in bytes.
+        limit: usize,
+    },
+    /// A message did not arrive completely in this time.
+    MessageTimeout {
+        /// How long a message may take.
+        limit: Duration,
+    },
+    /// The server does not take messages in this encoding.
+    EncodingUnknown(String),
     /// The bytes of an upload do not go on where S3 has left off.
     UploadOffset {
         /// Where they were said to go on.
@@ -94,6 +107,11 @@ impl Failure {
             Self::MessageTooLarge { .. } => {
                 (Code::ResourceExhausted, ErrorReason::MessageTooLarge, Side::Caller)
             }
+            Self::MetadataTooLarge { .. } => {
+                (Code::ResourceExhausted, ErrorReason::MetadataTooLarge, Side::Caller)
+            }
+            Self::MessageTimeout { .. } => (Code::Aborted, ErrorReason::MessageTimeout, Side::Caller),
+            Self::EncodingUnknown(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Side::Caller),
             Self::UploadOffset { .. } => (Code::OutOfRange, ErrorReason::UploadOffsetMismatch, Side::Caller),
             Self::UploadKeyRequired => {
                 (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Side::Operator)
@@ -112,6 +130,15 @@ impl Failure {
             Self::NotImplemented(method) => format!("this release does not have {method} yet"),
             Self::Malformed(why) => format!("the message cannot be read: {why}"),
             Self::MessageTooLarge { limit } => status::message_too_large(&limit.to_string()),
+            Self::MetadataTooLarge { limit } => {
+                format!("the metadata of the call is larger than {limit} bytes, counted as HTTP/2 does: name, value and 32 bytes for each entry")
+            }
+            Self::MessageTimeout { limit } => {
+                format!("the message did not arrive completely within {}", humantime::format_duration(*limit))
+            }
+            Self::EncodingUnknown(encoding) => {
+                format!("messages in the encoding `{encoding}` are not supported: send them as {ENCODINGS}")
+            }
             Self::UploadOffset { offset, persisted } => {
                 format!("`spec.offset` is {offset}, and S3 has {persisted} bytes: go on from there")
             }
@@ -158,13 +185,17 @@ impl Failure {
             Self::UploadOffset { persisted, .. } => {
                 builder.label("persisted_size", persisted.to_string()).labels(labels).build()
             }
-            Self::Refused(_) | Self::Malformed(_) | Self::UploadKeyRequired => builder.labels(labels).build(),
+            Self::Refused(_)
+            | Self::Malformed(_)
+            | Self::MessageTimeout { .. }
+            | Self::EncodingUnknown(_)
+            | Self::UploadKeyRequired => builder.labels(labels).build(),
             Self::StoreNotFound(store) => {
                 let builder = builder.resource("longshore.v1.Store", &store);
                 builder.label("store", store).labels(labels).build()
             }
             Self::NotImplemented(method) => builder.label("method", method).labels(labels).build(),
-            Self::MessageTooLarge { limit } => {
+            Self::MessageTooLarge { limit } | Self::MetadataTooLarge { limit } => {
                 builder.label("limit_bytes", limit.to_string()).labels(labels).build()
             }
             Self::Stream(status) => status::complete(status, labels.request_id),
@@ -193,9 +224,9 @@ fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
         Refusal::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
         Refusal::TokenUnknown => (Code::Unauthenticated, ErrorReason::TokenUnknown),
         Refusal::TenantRequired => (Code::InvalidArgument, ErrorReason::TenantRequired),
-        Refusal::TenantNotAllowed => (Code::PermissionDenied, ErrorReason::TenantNotAllowed),
-        // There is no reason of its own for it: whoever asks for a store of no tenant finds no store.
-        Refusal::TenantUnknown => (Code::NotFound, ErrorReason::StoreNotFound),
+        Refusal::TenantNotAllowed | Refusal::TenantUnknown => {
+            (Code::PermissionDenied, ErrorReason::TenantNotAllowed)
+        }
         Refusal::AccessNotGranted { .. } => (Code::PermissionDenied, ErrorReason::AccessNotGranted),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{sync::OnceLock, time::Instant};
 
-use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
+use http::HeaderMap;
+use tonic::{Extensions, Request, Response, Status};
 
 use super::{
     call::CallContext,
@@ -36,6 +37,37 @@ pub(crate) struct Gate {
     metrics: Metrics,
 }
 
+/// Whom a call is from and for, as its metadata says. The server's layers put it into the request's extensions before a byte
+/// of the message is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    actor: Actor,
+    tenant: Tenant,
+}
+
+impl Admitted {
+    /// The tenant that the call is for.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+}
+
+/// Settles callers before their calls reach a service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admission(Gate);
+
+impl Admission {
+    pub(crate) fn new(gate: Gate) -> Self {
+        Self(gate)
+    }
+
+    /// Settles who calls and for which tenant by the call's metadata, for the services to find in `extensions`; or the status
+    /// that the call ends with.
+    pub fn settle(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
+        self.0.settle(headers, extensions)
+    }
+}
+
 /// A call that was let in: who acts for which tenant, and what is known of the call by now.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -58,60 +90,79 @@ impl Gate {
         Self { pool, authenticator, metrics }
     }
 
-    /// Finds out who calls and for which tenant.
-    pub(crate) fn admit<T>(&self, request: Request<T>) -> Result<(Call, T), Status> {
-        let (metadata, extensions, message) = request.into_parts();
-        let context = context(&extensions);
-        match self.acting(&metadata, &context) {
-            Ok((actor, tenant)) => {
-                let call = Call {
-                    context,
-                    actor,
-                    tenant,
-                    metrics: self.metrics.clone(),
-                    key: OnceLock::new(),
-                    source_key: OnceLock::new(),
-                    conditions: OnceLock::new(),
-                };
-                Ok((call, message))
-            }
-            Err(failure) => {
-                let labels = Labels {
-                    request_id: &context.request_id,
-                    tenant: refused_tenant(&failure, &metadata),
-                    ..Labels::default()
-                };
-                context.facts.fail(failure.for_log(false));
-                Err(failure.into_status(&labels))
-            }
-        }
+    /// Settles who calls and for which tenant, and remembers both in the request's extensions.
+    pub(crate) fn settle(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
+        let admitted = self.admitted(headers, extensions)?;
+        extensions.insert(admitted);
+        Ok(())
     }
 
-    fn acting(&self, metadata: &MetadataMap, context: &CallContext) -> Result<(Actor, Tenant), Failure> {
-        let principal = match only(metadata, "authorization")? {
+    /// Lets a call in. Its caller and tenant are those that [`Gate::settle`] found; a call that did not come through the
+    /// server's layers is settled here.
+    pub(crate) fn admit<T>(&self, request: Request<T>) -> Result<(Call, T), Status> {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let Admitted { actor, tenant } = match extensions.remove::<Admitted>() {
+            Some(admitted) => admitted,
+            None => self.admitted(metadata.as_ref(), &extensions)?,
+        };
+        let call = Call {
+            context: extensions.remove().unwrap_or_default(),
+            actor,
+            tenant,
+            metrics: self.metrics.clone(),
+            key: OnceLock::new(),
+            source_key: OnceLock::new(),
+            conditions: OnceLock::new(),
+        };
+        Ok((call, message))
+    }
+
+    fn admitted(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Status> {
+        let context = extensions.get::<CallContext>();
+        self.acting(headers, context).map_err(|failure| {
+            let labels = Labels {
+                request_id: context.map_or("", |context| &context.request_id),
+                tenant: refused_tenant(&failure, headers),
+                ..Labels::default()
+            };
+            if let Some(context) = context {
+                context.facts.fail(failure.for_log(false));
+            }
+            failure.into_status(&labels)
+        })
+    }
+
+    fn acting(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {
+        let facts = context.map(|context| &context.facts);
+        let principal = match only(headers, "authorization")? {
             // What is not visible ASCII is no token (RFC 6750, section 2.1).
             Some(Err(())) => self.authenticator.authenticate(Some("Bearer \u{fffd}"))?,
             Some(Ok(text)) => self.authenticator.authenticate(Some(text))?,
             None => self.authenticator.authenticate(None)?,
         };
-        let named = match only(metadata, TENANT)? {
+        let named = match only(headers, TENANT)? {
             Some(Err(())) => return Err(Failure::field(TENANT, "is not ASCII text")),
             Some(Ok(name)) => Some(name),
             None => None,
         };
-        let actor =
-            principal.acting_for(named).inspect_err(|_| context.facts.set_caller(principal.name()))?;
-        context.facts.set_caller(actor.name());
-        context.facts.set_tenant(actor.tenant());
+        let actor = principal.acting_for(named).inspect_err(|_| {
+            if let Some(facts) = facts {
+                facts.set_caller(principal.name());
+            }
+        })?;
+        if let Some(facts) = facts {
+            facts.set_caller(actor.name());
+            facts.set_tenant(actor.tenant());
+        }
         let tenant = self.pool.tenant(actor.tenant()).ok_or(Refusal::TenantNotAllowed)?;
-        Ok((actor.clone(), tenant))
+        Ok(Admitted { actor: actor.clone(), tenant })
     }
 }
 
 /// The value of a metadata key that may be there once; `Err(())` for one that is not text. Two values would be
 /// a question of who reads which: a proxy that checked the first, and Longshore that went by the last.
-fn only<'a>(metadata: &'a MetadataMap, key: &'static str) -> Result<Option<Result<&'a str, ()>>, Failure> {
-    let mut values = metadata.get_all(key).iter();
+fn only<'a>(headers: &'a HeaderMap, key: &'static str) -> Result<Option<Result<&'a str, ()>>, Failure> {
+    let mut values = headers.get_all(key).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => Ok(Some(value.to_str().map_err(|_| ()))),
@@ -120,23 +171,23 @@ fn only<'a>(metadata: &'a MetadataMap, key: &'static str) -> Result<Option<Resul
 }
 
 /// The tenant that was refused, as the caller named it: whether it exists or not.
-fn refused_tenant<'a>(failure: &Failure, metadata: &'a MetadataMap) -> &'a str {
-    let named = || metadata.get(TENANT)?.to_str().ok().filter(|name| name.len() <= MAX_NAME);
+fn refused_tenant<'a>(failure: &Failure, headers: &'a HeaderMap) -> &'a str {
+    let named = || headers.get(TENANT)?.to_str().ok().filter(|name| name.len() <= MAX_NAME);
     match failure {
         Failure::Refused(Refusal::TenantNotAllowed | Refusal::TenantUnknown) => named().unwrap_or_default(),
         _ => "",
     }
 }
 
-/// What a caller gets that was not even asked who it is: its message cannot be read.
+/// The status of a call whose message cannot be read.
 pub(crate) fn refused(extensions: &Extensions, failure: Failure) -> Status {
-    let context = context(extensions);
-    context.facts.fail(failure.for_log(false));
-    failure.into_status(&Labels { request_id: &context.request_id, ..Labels::default() })
-}
-
-fn context(extensions: &Extensions) -> CallContext {
-    extensions.get::<CallContext>().cloned().unwrap_or_default()
+    let facts = extensions.get::<CallContext>().map(|context| &context.facts);
+    if let Some(facts) = facts {
+        facts.fail(failure.for_log(false));
+    }
+    let request_id = extensions.get::<CallContext>().map_or("", |context| &context.request_id);
+    let tenant = extensions.get::<Admitted>().map_or("", |admitted| admitted.tenant.name());
+    failure.into_status(&Labels { request_id, tenant, ..Labels::default() })
 }
 
 impl Call {

@@ -6,22 +6,27 @@ mod call;
 mod convert;
 mod failure;
 mod gate;
+mod messages;
 mod object;
 mod page_token;
 mod payload;
+mod rejections;
 pub mod status;
 mod stores;
 mod upload;
 
 pub use call::{CallContext, CallFacts, CallFailure, Severity};
+pub use gate::Admission;
+pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is_known_encoding};
 #[cfg(feature = "microbench")]
 #[doc(hidden)]
 pub use payload::microbench;
+pub use rejections::{encoding_unknown, metadata_too_large};
 pub use upload::UploadKeys;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tonic::{codec::CompressionEncoding, service::Routes};
+use tonic::service::Routes;
 
 use self::{
     gate::Gate,
@@ -53,6 +58,8 @@ pub const SERVICE_NAMES: &[&str] = &[
 pub struct Limits {
     /// The largest message taken from a caller, in bytes.
     pub max_message_bytes: usize,
+    /// How long an unfinished message may take.
+    pub message_timeout: Duration,
 }
 
 /// What seals upload ids, and who else has to read them.
@@ -92,25 +99,24 @@ impl Services {
         Self { gate: Gate::new(pool, authenticator, metrics), uploads, limits }
     }
 
-    /// The services, each at its path.
+    /// What settles the callers of these services.
+    pub fn admission(&self) -> Admission {
+        Admission::new(self.gate.clone())
+    }
+
+    /// The services, each at its path. [`MessagesLayer`] belongs around them: it unpacks compressed requests. Answers are not
+    /// compressed: most objects are already, and it would cost far more than passing them on.
     pub fn routes(self) -> Routes {
-        let limit = self.limits.max_message_bytes;
-        // Callers may compress what they send, up to the same limit once it is unpacked. Answers are not
-        // compressed: most objects are already, and it would cost far more than passing them on.
+        let limits = self.limits;
+        let limit = limits.max_message_bytes;
         let objects = Arc::new(Objects::new(self.gate.clone()));
-        let generated = ObjectServiceServer::from_arc(Arc::clone(&objects))
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(limit);
-        let objects = PayloadService::new(objects, generated, limit);
-        let stores = StoreServiceServer::new(Stores::new(self.gate.clone()))
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(limit);
+        let generated = ObjectServiceServer::from_arc(Arc::clone(&objects)).max_decoding_message_size(limit);
+        let objects = PayloadService::new(objects, generated, limits);
+        let stores = StoreServiceServer::new(Stores::new(self.gate.clone())).max_decoding_message_size(limit);
         let UploadSettings { keys, replicas } = self.uploads;
         let uploads = Arc::new(Uploads::new(self.gate, keys, replicas));
-        let generated = UploadServiceServer::from_arc(Arc::clone(&uploads))
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(limit);
-        let uploads = WritePayloadService::new(uploads, generated, limit);
+        let generated = UploadServiceServer::from_arc(Arc::clone(&uploads)).max_decoding_message_size(limit);
+        let uploads = WritePayloadService::new(uploads, generated, limits);
         Routes::new(objects).add_service(stores).add_service(uploads)
     }
 }

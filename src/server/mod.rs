@@ -1,6 +1,7 @@
 //! Listeners, TLS, layers around every call, health, shutdown.
 
 mod access;
+mod authentication;
 mod call;
 mod coalesce;
 mod complete_errors;
@@ -14,8 +15,10 @@ mod listeners;
 mod methods;
 mod plain_listener;
 mod prefetch;
+mod protocol;
 mod pulse;
 mod reflection;
+mod rejected;
 mod shutdown;
 mod tls;
 mod workers;
@@ -41,7 +44,7 @@ use self::{
     workers::{Shared, Workers},
 };
 use crate::{
-    api::{self, Services},
+    api::{self, Admission, Limits, Services},
     auth::AuthMode,
     telemetry::{Metrics, Tasks},
     tenants::{Pool, RejectedTenants, TenantSettings, search_for_orphans},
@@ -106,6 +109,13 @@ impl Default for ServerSettings {
     }
 }
 
+impl ServerSettings {
+    /// The limits of a call's messages.
+    fn limits(&self) -> Limits {
+        Limits { max_message_bytes: self.max_message_bytes, message_timeout: self.message_timeout }
+    }
+}
+
 /// Limits of callers' connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionSettings {
@@ -160,6 +170,7 @@ pub struct Server {
     tls: Option<Arc<rustls::ServerConfig>>,
     grpc: Listener,
     plain: Listener,
+    admission: Admission,
     routes: Routes,
     pool: Pool,
     rejected: RejectedTenants,
@@ -187,11 +198,25 @@ impl Server {
             );
         }
         let pool = Pool::new(tenants, settings.memory, &metrics, &tasks);
-        let limits = api::Limits { max_message_bytes: settings.max_message_bytes };
+        let limits = settings.limits();
         let services =
             Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
+        let admission = services.admission();
         let routes = routes(services.routes(), &health, settings.reflection)?;
-        Ok(Self { settings, tls, grpc, plain, routes, pool, rejected, health, pulse, metrics, tasks })
+        Ok(Self {
+            settings,
+            tls,
+            grpc,
+            plain,
+            admission,
+            routes,
+            pool,
+            rejected,
+            health,
+            pulse,
+            metrics,
+            tasks,
+        })
     }
 
     /// Where gRPC is served: the port that was found, if the settings left it open.
@@ -231,6 +256,8 @@ impl Server {
             cut_connections: CancellationToken::new(),
         };
         let around = Around {
+            admission: self.admission,
+            limits: self.settings.limits(),
             metrics: &self.metrics,
             running: &stages.running,
             cut: &stages.cut_calls,

@@ -3,11 +3,33 @@
 use bytes::Bytes;
 
 use super::{Error, ErrorKind};
-use crate::s3::sum_of;
+use crate::s3::{StreamCrc32c, sum_of};
 
 /// Holds bytes, in the pieces in which they came, against their CRC-32C where one is given; `what` names them in the error.
 pub(crate) fn check_chunk(pieces: &[Bytes], crc32c: Option<u32>, what: &str) -> Result<(), Error> {
     crc32c.map_or(Ok(()), |expected| compare(what, expected, sum_of(pieces)))
+}
+
+/// The CRC-32C of a chunk while it arrives.
+#[derive(Debug)]
+pub(crate) struct ChunkSum(StreamCrc32c);
+
+impl Default for ChunkSum {
+    fn default() -> Self {
+        Self(StreamCrc32c::new())
+    }
+}
+
+impl ChunkSum {
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, pieces: &[Bytes]) {
+        pieces.iter().for_each(|piece| self.0.update(piece));
+    }
+
+    /// Compares the sum with the one that the caller sent.
+    pub(crate) fn verify(self, expected: u32) -> Result<(), Error> {
+        compare("a chunk", expected, self.0.sum())
+    }
 }
 
 /// Whether a chunk's bytes have the sum that they should have.

@@ -38,7 +38,7 @@ pub use crate::s3::{
     ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
-pub(crate) use chunk::check_chunk;
+pub(crate) use chunk::{ChunkSum, check_chunk};
 pub use options::*;
 pub use orphans::{OrphanSettings, Orphans};
 pub use ranges::{RangePiece, RangesReader};

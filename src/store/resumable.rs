@@ -241,6 +241,11 @@ impl UploadWriter {
         self.persisted.size
     }
 
+    /// How many bytes complete the part that fills.
+    pub(crate) fn room(&self) -> Result<u64, Error> {
+        Ok(self.part_size()?.saturating_sub(self.filling.len()))
+    }
+
     /// Takes the next bytes; waits while as many parts are under way as may be. After an error the writer is over.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         self.parts.note_done()?;

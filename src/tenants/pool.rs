@@ -98,6 +98,11 @@ impl Tenant {
         &self.0.name
     }
 
+    /// Its share of the memory budget.
+    pub fn budget(&self) -> &TenantBudget {
+        &self.0.builder.budget
+    }
+
     /// Who may act for it.
     pub fn callers(&self) -> &[CallerSettings] {
         &self.0.callers

@@ -77,7 +77,7 @@ fn routes(auth: AuthMode) -> Routes {
     Services::new(
         pool(),
         auth,
-        Limits { max_message_bytes: 1024 },
+        Limits { max_message_bytes: 1024, message_timeout: Duration::from_secs(60) },
         UploadSettings::default(),
         Metrics::default(),
     )
@@ -135,7 +135,7 @@ async fn who_may_not_call_is_told_so_and_why() {
         (Required, "reader", "", "nowhere", "k", Code::NotFound, "STORE_NOT_FOUND"),
         (Required, "reader", "acme", "", "", Code::InvalidArgument, "INVALID_FIELD"),
         (Off, "", "", "", "k", Code::InvalidArgument, "TENANT_REQUIRED"),
-        (Off, "", "nobody", "", "k", Code::NotFound, "STORE_NOT_FOUND"),
+        (Off, "", "nobody", "", "k", Code::PermissionDenied, "TENANT_NOT_ALLOWED"),
         (Off, "", "acme", "nowhere", "k", Code::NotFound, "STORE_NOT_FOUND"),
         (Off, "whatever", "acme", "", "", Code::InvalidArgument, "INVALID_FIELD"),
     ];

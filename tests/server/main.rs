@@ -8,6 +8,7 @@
     reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
 )]
 
+mod calls;
 mod connections;
 mod http2;
 mod support;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use longshore::{
     pb::{HeadRequest, PutRequest, object_service_client::ObjectServiceClient},
     server::Server,
+    tenants::TenantSettings,
 };
 use support::{Running, channel, get, settings, unknown_method};
 use tonic::{Code, Request};
@@ -168,6 +170,7 @@ async fn an_unknown_method_is_an_error_with_details_and_no_label() {
 async fn a_message_that_is_too_large_is_refused_with_details() {
     let mut settings = settings();
     settings.max_message_bytes = 1024;
+    settings.tenants = vec![TenantSettings::new("acme", Default::default())];
     let running = Running::start(settings).await;
     let mut objects = ObjectServiceClient::new(channel(running.grpc).await);
     let request = PutRequest { key: "large".to_owned(), data: vec![0; 2048].into(), ..PutRequest::default() };

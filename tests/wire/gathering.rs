@@ -30,7 +30,7 @@ const PROVEN: usize = 2 * MIB;
 fn services(s3: &Scripted) -> ObjectServiceClient<Routes> {
     let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), s3.settings())]));
     let pool = Pool::new(vec![tenant], MemorySettings::default(), &Metrics::default(), &Tasks::default());
-    let limits = Limits { max_message_bytes: 4 * MIB };
+    let limits = Limits { max_message_bytes: 4 * MIB, message_timeout: Duration::from_secs(60) };
     let services = Services::new(pool, AuthMode::None, limits, UploadSettings::default(), Metrics::default());
     ObjectServiceClient::new(services.routes())
 }

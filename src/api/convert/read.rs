@@ -43,12 +43,13 @@ pub(crate) fn read_options(
     })
 }
 
-/// Which bytes; `None` is all of them.
-pub(crate) fn range(range: Option<pb::ByteRange>, field: &str) -> Result<Option<ByteRange>, Failure> {
-    let Some(range) = range.and_then(|range| range.range) else {
-        return Ok(None);
+/// Which bytes.
+pub(crate) fn range(range: pb::ByteRange, field: &str) -> Result<ByteRange, Failure> {
+    let Some(range) = range.range else {
+        let message = "holds none of `bounded`, `offset` and `suffix`: set one of them";
+        return Err(Failure::field(field.to_owned(), message));
     };
-    let range = match range {
+    Ok(match range {
         Range::Bounded(bounded) => {
             let start = unsigned(bounded.start, &format!("{field}.bounded.start"))?;
             let end = unsigned(bounded.end, &format!("{field}.bounded.end"))?;
@@ -68,8 +69,7 @@ pub(crate) fn range(range: Option<pb::ByteRange>, field: &str) -> Result<Option<
             }
             suffix => ByteRange::Suffix(suffix),
         },
-    };
-    Ok(Some(range))
+    })
 }
 
 /// Several ranges of one object.
@@ -79,10 +79,8 @@ pub(crate) fn ranges_options(request: pb::GetRangesRequest) -> Result<RangesOpti
         let message = format!("{count} ranges are not between 1 and {MAX_RANGES}");
         return Err(Failure::field("ranges", message));
     }
-    let ranges = request.ranges.into_iter().enumerate().map(|(index, asked)| {
-        // A range without ends is the whole object.
-        Ok(range(Some(asked), &format!("ranges[{index}]"))?.unwrap_or(ByteRange::Offset(0)))
-    });
+    let ranges = request.ranges.into_iter().enumerate();
+    let ranges = ranges.map(|(index, asked)| range(asked, &format!("ranges[{index}]")));
     let coalesce_bytes = match request.coalesce_bytes {
         Some(bytes) => unsigned(bytes, "coalesce_bytes")?,
         None => COALESCE_BYTES,
@@ -164,18 +162,14 @@ mod tests {
 
     #[test]
     fn ranges_are_taken_or_named() {
-        let of = |range| super::range(Some(pb::ByteRange { range: Some(range) }), "range");
-        assert_eq!(range(None, "range").unwrap(), None);
-        assert_eq!(range(Some(pb::ByteRange { range: None }), "range").unwrap(), None);
-        assert_eq!(
-            range(Some(bounded(3, 3)), "range").unwrap(),
-            Some(ByteRange::Bounded { start: 3, end: 3 })
-        );
-        assert_eq!(of(Range::Offset(0)).unwrap(), Some(ByteRange::Offset(0)));
-        assert_eq!(of(Range::Suffix(9)).unwrap(), Some(ByteRange::Suffix(9)));
-        assert_eq!(field(range(Some(bounded(4, 3)), "range")), "range.bounded.end");
-        assert_eq!(field(range(Some(bounded(-1, 3)), "range")), "range.bounded.start");
-        assert_eq!(field(range(Some(bounded(0, i64::MIN)), "range")), "range.bounded.end");
+        let of = |range| super::range(pb::ByteRange { range: Some(range) }, "range");
+        assert_eq!(field(range(pb::ByteRange { range: None }, "range")), "range");
+        assert_eq!(range(bounded(3, 3), "range").unwrap(), ByteRange::Bounded { start: 3, end: 3 });
+        assert_eq!(of(Range::Offset(0)).unwrap(), ByteRange::Offset(0));
+        assert_eq!(of(Range::Suffix(9)).unwrap(), ByteRange::Suffix(9));
+        assert_eq!(field(range(bounded(4, 3), "range")), "range.bounded.end");
+        assert_eq!(field(range(bounded(-1, 3), "range")), "range.bounded.start");
+        assert_eq!(field(range(bounded(0, i64::MIN), "range")), "range.bounded.end");
         assert_eq!(field(of(Range::Offset(-1))), "range.offset");
         assert_eq!(field(of(Range::Suffix(-1))), "range.suffix");
         let Failure::Store(error) = of(Range::Suffix(0)).unwrap_err() else { panic!() };
@@ -190,16 +184,23 @@ mod tests {
             "ranges[1].bounded.end"
         );
         assert_eq!(field(ranges_options(request(Vec::new()))), "ranges");
-        assert_eq!(field(ranges_options(request(vec![pb::ByteRange::default(); 1001]))), "ranges");
-        let options = ranges_options(request(vec![pb::ByteRange::default(); 1000])).unwrap();
-        assert_eq!((options.ranges.len(), options.ranges[0]), (1000, ByteRange::Offset(0)));
+        assert_eq!(field(ranges_options(request(vec![bounded(0, 1); 1001]))), "ranges");
+        let options = ranges_options(request(vec![bounded(0, 1); 1000])).unwrap();
+        assert_eq!(
+            (options.ranges.len(), options.ranges[0]),
+            (1000, ByteRange::Bounded { start: 0, end: 1 })
+        );
+        assert_eq!(
+            field(ranges_options(request(vec![bounded(0, 1), pb::ByteRange::default()]))),
+            "ranges[1]"
+        );
         assert_eq!(options.coalesce_bytes, 1024 * 1024);
     }
 
     #[test]
     fn the_gap_to_coalesce_is_taken_as_given() {
         let options = |coalesce_bytes| {
-            let ranges = vec![pb::ByteRange::default()];
+            let ranges = vec![bounded(0, 1)];
             ranges_options(pb::GetRangesRequest { ranges, coalesce_bytes, ..Default::default() })
         };
         assert_eq!(options(Some(10)).unwrap().coalesce_bytes, 10);

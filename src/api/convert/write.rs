@@ -88,8 +88,13 @@ pub(crate) fn tags(message: HashMap<String, String>) -> Result<Tags, Failure> {
 
 /// Whether a write may replace what is there.
 pub(crate) fn mode(message: Option<pb::WriteMode>) -> Result<WriteMode, Failure> {
-    match message.and_then(|message| message.mode) {
-        None | Some(Mode::Overwrite(_)) => Ok(WriteMode::Overwrite),
+    let Some(message) = message else { return Ok(WriteMode::Overwrite) };
+    match message.mode {
+        None => Err(Failure::field(
+            "mode",
+            "holds none of `overwrite`, `create` and `update`: set one of them, or leave `mode` out to overwrite",
+        )),
+        Some(Mode::Overwrite(_)) => Ok(WriteMode::Overwrite),
         Some(Mode::Create(_)) => Ok(WriteMode::Create),
         Some(Mode::Update(update)) => {
             let etag = etag(update.etag, "mode.update.etag")?
@@ -197,7 +202,9 @@ mod tests {
             Mode::Update(pb::write_mode::Update { etag: etag.to_owned(), version: String::new() })
         };
         assert_eq!(mode(None).unwrap(), WriteMode::Overwrite);
-        assert_eq!(mode(Some(pb::WriteMode { mode: None })).unwrap(), WriteMode::Overwrite);
+        assert_eq!(field(mode(Some(pb::WriteMode { mode: None }))), "mode");
+        let overwrite = Mode::Overwrite(pb::write_mode::Overwrite {});
+        assert_eq!(of(overwrite).unwrap(), WriteMode::Overwrite);
         assert_eq!(of(Mode::Create(pb::write_mode::Create {})).unwrap(), WriteMode::Create);
         let expected = WriteMode::Update { etag: "\"e\"".to_owned(), version: None };
         assert_eq!(of(update("\"e\"")).unwrap(), expected);

@@ -72,7 +72,7 @@ pub(super) async fn get(
     request: pb::GetRequest,
 ) -> Result<Opened<ObjectReader, pb::GetResponse>, Failure> {
     let key = convert::key(&request.key, "key")?;
-    let range = convert::range(request.range, "range")?;
+    let range = request.range.map(|range| convert::range(range, "range")).transpose()?;
     let options = convert::read_options(request.version, request.conditions)?;
     call.conditions(convert::condition_names(&options.conditions));
     let store = call.open(Access::Read, &request.store, Scope::Key(key))?;

@@ -9,7 +9,7 @@ use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
     pb,
-    store::{Upload, UploadClaim},
+    store::{ChunkSum, Error, Upload, UploadClaim},
 };
 
 /// How long an upload waits at its end where nothing says that this is the end. Node.js ends a stream that it cancels, and
@@ -27,16 +27,19 @@ pub(crate) enum UploadMessage {
     Finish(pb::UploadFinish),
 }
 
-/// The bytes of a chunk as they came, and what they should sum up to.
+/// Bytes of a chunk as they arrived: all of them, or those after the ones before.
 #[derive(Debug, PartialEq, Default)]
 pub(crate) struct Pieces {
+    /// The checksum of the whole chunk.
     pub(crate) crc32c: Option<u32>,
     pub(crate) data: Vec<Bytes>,
+    /// The chunk ends with these bytes.
+    pub(crate) last: bool,
 }
 
 impl From<pb::Chunk> for Pieces {
     fn from(pb::Chunk { crc32c, data }: pb::Chunk) -> Self {
-        Self { crc32c, data: vec![data] }
+        Self { crc32c, data: vec![data], last: true }
     }
 }
 
@@ -68,6 +71,7 @@ pub(super) async fn upload(
         _ => return Err(Failure::field("spec", "must be the first message")),
     };
     let mut order = Order::default();
+    let mut sum = None;
     loop {
         let message = tokio::select! {
             // A part that failed is told at once, also to a caller that is silent at the moment.
@@ -82,9 +86,9 @@ pub(super) async fn upload(
             }
         }
         match order.take(message)? {
-            Step::Write(Pieces { crc32c, data }) => {
-                call.received(data.iter().map(Bytes::len).sum());
-                upload.write_chunk(data, crc32c).await?;
+            Step::Write(pieces) => {
+                call.received(pieces.data.iter().map(Bytes::len).sum());
+                write(&mut upload, &mut sum, pieces).await?;
             }
             Step::Wait => {}
             Step::Complete(claim) => {
@@ -97,6 +101,22 @@ pub(super) async fn upload(
             }
         }
     }
+}
+
+/// Writes bytes of a chunk; `sum` is that of what was written of it before. The bytes may be in S3 before the chunk is
+/// verified, but the object is not visible before all of them are.
+async fn write(upload: &mut Upload, sum: &mut Option<ChunkSum>, pieces: Pieces) -> Result<(), Error> {
+    let Pieces { crc32c, data, last } = pieces;
+    if last && sum.is_none() {
+        return upload.write_chunk(data, crc32c).await;
+    }
+    if let Some(expected) = crc32c {
+        sum.get_or_insert_default().update(&data);
+        if last && let Some(sum) = sum.take() {
+            sum.verify(expected)?;
+        }
+    }
+    upload.write_chunk(data, None).await
 }
 
 fn begin(call: &Call, mut spec: pb::UploadSpec) -> Result<Upload, Failure> {

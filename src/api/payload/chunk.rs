@@ -6,8 +6,13 @@ use prost::{
     encoding::{WireType, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len},
 };
 
-use super::frames::{self, Segments};
-use crate::{api::object::GetMessage, pb};
+use crate::{
+    api::{
+        messages::{CHUNK_HEAD, PREFIX, put_prefix},
+        object::GetMessage,
+    },
+    pb,
+};
 
 /// The fields of `Chunk`.
 const CRC32C: u32 = 1;
@@ -20,6 +25,8 @@ const TOGETHER: usize = 8 * 1024;
 
 /// The longest beginning of a message that is a chunk alone: keys and lengths of the chunk and its data, and a checksum.
 const LONGEST_HEAD: usize = 1 + 10 + CRC32C_LEN + 1 + 10;
+
+const _: () = assert!(LONGEST_HEAD <= CHUNK_HEAD);
 
 /// A message of an answer.
 pub(super) trait Framed {
@@ -74,8 +81,8 @@ pub(super) fn framed(message: impl Framed) -> (BytesMut, Data) {
     let (message, chunk, more) = message.take_apart();
     let rest_len = message.encoded_len();
     let Some((number, pb::Chunk { crc32c, data })) = chunk else {
-        let mut head = BytesMut::with_capacity(frames::PREFIX + rest_len);
-        frames::put_prefix(&mut head, rest_len);
+        let mut head = BytesMut::with_capacity(PREFIX + rest_len);
+        put_prefix(&mut head, rest_len);
         put_message(&mut head, &message);
         return (head, None.into_iter().chain(Vec::new()));
     };
@@ -85,8 +92,8 @@ pub(super) fn framed(message: impl Framed) -> (BytesMut, Data) {
     let chunk_len = crc32c_len + data_head + data_len;
     let len = rest_len + key_len(number) + length_len(chunk_len) + chunk_len;
     let apart = if data_len <= TOGETHER { 0 } else { data_len };
-    let mut head = BytesMut::with_capacity(frames::PREFIX + len - apart);
-    frames::put_prefix(&mut head, len);
+    let mut head = BytesMut::with_capacity(PREFIX + len - apart);
+    put_prefix(&mut head, len);
     put_message(&mut head, &message);
     put_length(&mut head, number, chunk_len);
     if let Some(crc32c) = crc32c {
@@ -104,19 +111,11 @@ pub(super) fn framed(message: impl Framed) -> (BytesMut, Data) {
     (head, data)
 }
 
-/// What stands before a chunk's data.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) crc32c: Option<u32>,
-}
-
-/// The beginning of a chunk, where the message is `field` alone and that is a chunk whose data ends it, as every generated
-/// client writes it; what is left of `message` is then the data. `None` leaves the message as it was.
-pub(super) fn take_head(message: &mut Segments, field: u32) -> Option<Head> {
-    let mut buffer = [0; LONGEST_HEAD];
-    let head = message.peek(&mut buffer);
+/// The beginning of a chunk, where the message of `len` bytes is `field` alone and that is a chunk whose data ends it, as every
+/// generated client writes it: how many bytes stand before the data, and the checksum. `head` is the message's first bytes.
+pub(super) fn find_head(head: &[u8], len: usize, field: u32) -> Option<(usize, Option<u32>)> {
     let mut rest = head;
-    let in_message = |rest: &[u8]| message.len() - (head.len() - rest.len());
+    let in_message = |rest: &[u8]| len - (head.len() - rest.len());
     if take_length(&mut rest, field)? != in_message(rest) {
         return None;
     }
@@ -130,9 +129,7 @@ pub(super) fn take_head(message: &mut Segments, field: u32) -> Option<Head> {
     if take_length(&mut rest, DATA)? != in_message(rest) {
         return None;
     }
-    let taken = head.len() - rest.len();
-    message.skip(taken);
-    Some(Head { crc32c })
+    Some((head.len() - rest.len(), crc32c))
 }
 
 /// The length of the length-delimited field `number`, if that is what comes next.
@@ -170,27 +167,13 @@ mod tests {
 
     use super::*;
 
-    /// Every way that a message can lie in DATA frames: cut after each of `cuts`.
-    fn segments(bytes: &[u8], cuts: &[usize]) -> Segments {
-        let mut segments = Segments::default();
-        let mut rest = Bytes::copy_from_slice(bytes);
-        for cut in cuts {
-            segments.push(rest.split_to(*cut % (rest.len() + 1)));
-        }
-        segments.push(rest);
-        segments
-    }
-
     /// What is sent, without its length, which is checked.
     fn sent(message: impl Framed) -> Vec<u8> {
         let (head, data) = framed(message);
         let whole = data.fold(head.to_vec(), |whole, piece| [&whole[..], &piece[..]].concat());
         assert_eq!(whole[0], 0);
-        assert_eq!(
-            u32::from_be_bytes(whole[1..5].try_into().unwrap()) as usize,
-            whole.len() - frames::PREFIX
-        );
-        whole[frames::PREFIX..].to_vec()
+        assert_eq!(u32::from_be_bytes(whole[1..5].try_into().unwrap()) as usize, whole.len() - PREFIX);
+        whole[PREFIX..].to_vec()
     }
 
     fn upload(crc32c: Option<u32>, data: Vec<u8>) -> pb::UploadRequest {
@@ -220,9 +203,7 @@ mod tests {
             vec![0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
             Vec::new(),
         ] {
-            let mut message = segments(&bytes, &[]);
-            assert_eq!(take_head(&mut message, 2), None, "{bytes:?}");
-            assert_eq!(message.join(), bytes);
+            assert_eq!(find_head(&bytes[..bytes.len().min(CHUNK_HEAD)], bytes.len(), 2), None, "{bytes:?}");
         }
     }
 
@@ -264,12 +245,12 @@ mod tests {
         fn an_encoded_chunk_is_taken_apart(
             crc32c: Option<u32>,
             data in proptest::collection::vec(any::<u8>(), 1..400),
-            cuts in proptest::collection::vec(any::<usize>(), 0..5),
         ) {
             let encoded = upload(crc32c, data.clone()).encode_to_vec();
-            let mut message = segments(&encoded, &cuts);
-            prop_assert_eq!(take_head(&mut message, 2), Some(Head { crc32c }));
-            prop_assert_eq!(message.join(), data);
+            let head = &encoded[..encoded.len().min(CHUNK_HEAD)];
+            let (before, found) = find_head(head, encoded.len(), 2).unwrap();
+            prop_assert_eq!(found, crc32c);
+            prop_assert_eq!(&encoded[before..], &data);
         }
     }
 }

@@ -6,12 +6,11 @@
 
 mod answer;
 mod chunk;
-mod frames;
 #[cfg(feature = "microbench")]
 pub mod microbench;
 mod service;
 mod upload_messages;
 mod write_service;
 
-pub(crate) use service::PayloadService;
+pub(crate) use service::{PayloadService, reads_messages};
 pub(crate) use write_service::WritePayloadService;

@@ -11,42 +11,43 @@ use futures::{
     future::{self, BoxFuture},
     stream,
 };
-use http::{Extensions, HeaderMap, Request, Response, header::CONTENT_TYPE};
-use http_body_util::BodyExt as _;
+use http::{Extensions, HeaderMap, Request, Response, header::CONTENT_TYPE, request::Parts};
 use prost::Message;
 use tonic::{
-    Code, Status,
+    Status,
     body::Body,
     metadata::{GRPC_CONTENT_TYPE, MetadataMap},
     server::NamedService,
 };
 use tower::Service;
 
-use super::{answer::AnswerBody, chunk::Framed, frames::Frames, upload_messages::UploadMessages};
+use super::{answer::AnswerBody, chunk::Framed, upload_messages::UploadMessages};
 use crate::{
     api::{
-        failure::{BrokenOff, Failure},
+        Limits,
+        failure::Failure,
         gate,
+        messages::{Messages, Policy},
         object::Objects,
     },
-    pb::object_service_server::{ObjectService, ObjectServiceServer},
+    pb::{
+        object_service_server::{ObjectService, ObjectServiceServer},
+        upload_service_server,
+    },
 };
 
-const ENCODING: &str = "grpc-encoding";
-
-/// Answers `Get`, `GetRanges` and `Upload`, and passes everything else on. A compressed request too: it has to be unpacked,
-/// and so copied, anyway, and the generated service knows how.
+/// Answers `Get`, `GetRanges` and `Upload`, and passes everything else on.
 #[derive(Debug, Clone)]
 pub(crate) struct PayloadService {
     objects: Arc<Objects>,
     inner: ObjectServiceServer<Objects>,
-    limit: usize,
+    limits: Limits,
 }
 
 impl PayloadService {
-    /// Takes messages of at most `limit` bytes.
-    pub(crate) fn new(objects: Arc<Objects>, inner: ObjectServiceServer<Objects>, limit: usize) -> Self {
-        Self { objects, inner, limit }
+    /// Takes messages within `limits`.
+    pub(crate) fn new(objects: Arc<Objects>, inner: ObjectServiceServer<Objects>, limits: Limits) -> Self {
+        Self { objects, inner, limits }
     }
 }
 
@@ -64,26 +65,29 @@ impl Service<Request<Body>> for PayloadService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (objects, limit) = (Arc::clone(&self.objects), self.limit);
-        match (method(request.uri().path(), Self::NAME), is_compressed(request.headers())) {
-            ("Get", false) => Box::pin(async move {
-                let answer = async { objects.get_messages(unary(request, limit).await?).await };
+        let (objects, limits) = (Arc::clone(&self.objects), self.limits);
+        match method(request.uri().path(), Self::NAME) {
+            "Get" => Box::pin(async move {
+                let answer = async { objects.get_messages(unary(request, limits).await?).await };
                 Ok(streaming(answer.await))
             }),
-            ("GetRanges", false) => Box::pin(async move {
-                let answer = async { objects.get_ranges(unary(request, limit).await?).await };
+            "GetRanges" => Box::pin(async move {
+                let answer = async { objects.get_ranges(unary(request, limits).await?).await };
                 Ok(streaming(answer.await))
             }),
-            ("Upload", false) => Box::pin(async move {
-                let (head, body) = request.into_parts();
-                let messages = UploadMessages::new(body, limit);
-                let answer = objects.upload_messages(received(head.headers, head.extensions, messages)).await;
+            "Upload" => Box::pin(async move {
+                let answer = objects.upload_messages(chunks(request, limits)).await;
                 Ok(streaming(one(answer)))
             }),
-            ("Upload" | "DeleteMany", _) => self.inner.call(request.map(breaking_off)),
             _ => self.inner.call(request),
         }
     }
+}
+
+/// Whether the method at this path reads its request's messages here, and not out of the body that the layers made.
+pub(crate) fn reads_messages(path: &str) -> bool {
+    matches!(method(path, PayloadService::NAME), "Get" | "GetRanges" | "Upload")
+        || method(path, upload_service_server::SERVICE_NAME) == "WriteUpload"
 }
 
 /// The method's name in `/package.Service/Method`; empty where the path is not one of `service`.
@@ -92,41 +96,42 @@ pub(super) fn method<'a>(path: &'a str, service: &str) -> &'a str {
     method.and_then(|path| path.strip_prefix('/')).unwrap_or_default()
 }
 
-pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get(ENCODING).is_some_and(|encoding| encoding != "identity")
+/// A call's policy, as the server's layers put it into the extensions.
+fn policy(head: &mut Parts, limits: Limits) -> Policy {
+    head.extensions.remove().unwrap_or_else(|| Policy::new(head.uri.path(), &head.headers, limits))
 }
 
-/// tonic takes a caller's cancellation for the end of its messages: half an upload would be a whole one.
-/// [`Failure::stream`] makes a cancellation of it again.
-pub(super) fn breaking_off(body: Body) -> Body {
-    Body::new(body.map_err(|status| match status.code() {
-        Code::Cancelled => Status::from_error(Box::new(BrokenOff)),
-        _ => status,
-    }))
-}
-
-/// A call's one message, once the caller has closed its side. What comes after the first is passed over.
+/// A call's one message, once the caller has closed its side.
 async fn unary<M: Message + Default>(
     request: Request<Body>,
-    limit: usize,
+    limits: Limits,
 ) -> Result<tonic::Request<M>, Status> {
-    let (head, body) = request.into_parts();
-    match first(Frames::new(body, limit)).await {
+    let (mut head, body) = request.into_parts();
+    let policy = policy(&mut head, limits);
+    match only(Messages::new(body, policy)).await {
         Ok(message) => Ok(received(head.headers, head.extensions, message)),
         Err(failure) => Err(gate::refused(&head.extensions, failure)),
     }
 }
 
-async fn first<M: Message + Default>(mut frames: Frames<Body>) -> Result<M, Failure> {
-    let message = future::poll_fn(|cx| frames.poll_next(cx)).await;
+async fn only<M: Message + Default>(mut messages: Messages<Body>) -> Result<M, Failure> {
+    let message = future::poll_fn(|cx| messages.poll_next(cx)).await;
     let message = message.unwrap_or(Err(Failure::Malformed("it is missing".into())))?;
-    while let Some(more) = future::poll_fn(|cx| frames.poll_next(cx)).await {
-        more?;
+    // A second message is a failure.
+    if let Some(second) = future::poll_fn(|cx| messages.poll_next(cx)).await {
+        second?;
     }
     M::decode(message.join()).map_err(|error| Failure::undecodable(&error))
 }
 
-pub(super) fn received<M>(headers: HeaderMap, extensions: Extensions, message: M) -> tonic::Request<M> {
+/// The messages of a call that sends chunks.
+pub(super) fn chunks<M>(request: Request<Body>, limits: Limits) -> tonic::Request<UploadMessages<Body, M>> {
+    let (mut head, body) = request.into_parts();
+    let policy = policy(&mut head, limits);
+    received(head.headers, head.extensions, UploadMessages::new(body, policy))
+}
+
+fn received<M>(headers: HeaderMap, extensions: Extensions, message: M) -> tonic::Request<M> {
     tonic::Request::from_parts(MetadataMap::from_headers(headers), extensions, message)
 }
 
@@ -159,37 +164,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::StreamBody;
-    use tonic::{Streaming, codec::Codec as _};
-    use tonic_prost::ProstCodec;
-
     use super::*;
-    use crate::pb;
-
-    /// What tonic's generated service gets of a caller's stream that ends so, and what becomes of that.
-    async fn end(status: Status) -> Option<Failure> {
-        let body =
-            Body::new(StreamBody::new(stream::iter([Err::<http_body::Frame<bytes::Bytes>, _>(status)])));
-        let decoder = ProstCodec::<pb::UploadResponse, pb::UploadRequest>::default().decoder();
-        let mut messages = Streaming::new_request(decoder, breaking_off(body), None, None);
-        messages.message().await.err().map(Failure::stream)
-    }
-
-    #[tokio::test]
-    async fn a_cancellation_that_came_through_tonic_is_one_and_no_other_end_is() {
-        let Some(Failure::Stream(cancelled)) = end(Status::cancelled("reset")).await else {
-            panic!("it is no end of the stream")
-        };
-        assert_eq!(
-            (cancelled.code(), cancelled.message()),
-            (Code::Cancelled, "the caller's stream broke off")
-        );
-        for other in [Status::unknown(cancelled.message()), Status::internal("reset")] {
-            let (code, message) = (other.code(), other.message().to_owned());
-            let Some(Failure::Stream(told)) = end(other).await else { panic!("{message}") };
-            assert_eq!((told.code(), told.message()), (code, &*message));
-        }
-    }
 
     #[test]
     fn a_method_is_known_by_its_whole_path() {

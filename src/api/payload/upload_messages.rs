@@ -1,4 +1,4 @@
-//! The messages of an `Upload` or a `WriteUpload`, their data in the pieces in which it came.
+//! The messages of an `Upload` or a `WriteUpload`, their data in the pieces in which it arrives.
 
 use std::{
     marker::PhantomData,
@@ -12,13 +12,11 @@ use http_body::Body;
 use prost::Message;
 use tonic::Status;
 
-use super::{
-    chunk,
-    frames::{Frames, Segments},
-};
+use super::chunk;
 use crate::{
     api::{
         failure::Failure,
+        messages::{Messages, PREFIX, Policy, Read, Segments},
         object::{Pieces, UploadMessage},
         upload::WriteMessage,
     },
@@ -27,7 +25,7 @@ use crate::{
 
 /// A message that is a chunk, or something else.
 pub(super) trait ChunkMessage: Sized {
-    /// The message that is this chunk.
+    /// The message that is this chunk, or a part of it.
     fn chunk(pieces: Pieces) -> Self;
 
     /// Any message, from its encoding.
@@ -60,14 +58,14 @@ const CHUNK: u32 = 2;
 /// Reads messages from a request's body.
 #[derive(Debug)]
 pub(super) struct UploadMessages<B, M> {
-    frames: Frames<B>,
+    messages: Messages<B>,
     _message: PhantomData<fn() -> M>,
 }
 
 impl<B: Body<Data = Bytes, Error = Status> + Unpin, M> UploadMessages<B, M> {
-    /// No message may be larger than `limit` bytes.
-    pub(super) fn new(body: B, limit: usize) -> Self {
-        Self { frames: Frames::new(body, limit), _message: PhantomData }
+    pub(super) fn new(body: B, policy: Policy) -> Self {
+        let find_chunk = |head: &[u8], len| chunk::find_head(head, len, CHUNK);
+        Self { messages: Messages::with_chunks(body, policy, find_chunk), _message: PhantomData }
     }
 }
 
@@ -75,14 +73,17 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin, M: ChunkMessage> Stream for 
     type Item = Result<M, Failure>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let message = ready!(self.frames.poll_next(cx));
-        Poll::Ready(message.map(|message| message.and_then(read)))
+        let read = ready!(self.messages.poll_read(cx));
+        Poll::Ready(read.map(|read| match read? {
+            Read::Chunk { crc32c, data, last } => {
+                Ok(M::chunk(Pieces { crc32c, data: data.into_pieces().collect(), last }))
+            }
+            Read::Message(message) => decode(message),
+        }))
     }
 }
 
-fn read<M: ChunkMessage>(mut message: Segments) -> Result<M, Failure> {
-    if let Some(chunk::Head { crc32c }) = chunk::take_head(&mut message, CHUNK) {
-        return Ok(M::chunk(Pieces { crc32c, data: message.into_pieces().collect() }));
-    }
+fn decode<M: ChunkMessage>(mut message: Segments) -> Result<M, Failure> {
+    message.skip(PREFIX);
     M::decode(message.join())
 }

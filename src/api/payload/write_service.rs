@@ -11,24 +11,24 @@ use http::{Request, Response};
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
-use super::{
-    service::{breaking_off, is_compressed, method, one, received, streaming},
-    upload_messages::UploadMessages,
+use super::service::{chunks, method, one, streaming};
+use crate::{
+    api::{Limits, upload::Uploads},
+    pb::upload_service_server::UploadServiceServer,
 };
-use crate::{api::upload::Uploads, pb::upload_service_server::UploadServiceServer};
 
-/// Answers `WriteUpload`, and passes everything else on, a compressed request too.
+/// Answers `WriteUpload`, and passes everything else on.
 #[derive(Debug, Clone)]
 pub(crate) struct WritePayloadService {
     uploads: Arc<Uploads>,
     inner: UploadServiceServer<Uploads>,
-    limit: usize,
+    limits: Limits,
 }
 
 impl WritePayloadService {
-    /// Takes messages of at most `limit` bytes.
-    pub(crate) fn new(uploads: Arc<Uploads>, inner: UploadServiceServer<Uploads>, limit: usize) -> Self {
-        Self { uploads, inner, limit }
+    /// Takes messages within `limits`.
+    pub(crate) fn new(uploads: Arc<Uploads>, inner: UploadServiceServer<Uploads>, limits: Limits) -> Self {
+        Self { uploads, inner, limits }
     }
 }
 
@@ -46,15 +46,12 @@ impl Service<Request<Body>> for WritePayloadService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (uploads, limit) = (Arc::clone(&self.uploads), self.limit);
-        match (method(request.uri().path(), Self::NAME), is_compressed(request.headers())) {
-            ("WriteUpload", false) => Box::pin(async move {
-                let (head, body) = request.into_parts();
-                let messages = UploadMessages::new(body, limit);
-                let answer = uploads.write_messages(received(head.headers, head.extensions, messages)).await;
+        let (uploads, limits) = (Arc::clone(&self.uploads), self.limits);
+        match method(request.uri().path(), Self::NAME) {
+            "WriteUpload" => Box::pin(async move {
+                let answer = uploads.write_messages(chunks(request, limits)).await;
                 Ok(streaming(one(answer)))
             }),
-            ("WriteUpload", true) => self.inner.call(request.map(breaking_off)),
             _ => self.inner.call(request),
         }
     }

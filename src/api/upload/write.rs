@@ -1,5 +1,7 @@
 //! `WriteUpload`: what the messages are, and chunks into parts from where the upload was left.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 
@@ -7,7 +9,7 @@ use super::id::UploadIds;
 use crate::{
     api::{convert, failure::Failure, gate::Call, object::Pieces},
     pb,
-    store::{UploadWriter, check_chunk},
+    store::{ChunkSum, Error, UploadWriter},
 };
 
 /// One message of a `WriteUpload`.
@@ -47,6 +49,7 @@ pub(super) async fn write(
         _ => return Err(Failure::field("spec", "must be the first message")),
     };
     let mut ended = false;
+    let mut unverified = Unverified::default();
     loop {
         let message = tokio::select! {
             // A part that failed is told at once, also to a caller that is silent at the moment.
@@ -60,12 +63,9 @@ pub(super) async fn write(
             Some(WriteMessage::Spec(_)) => {
                 return Err(Failure::field("spec", "must be in the first message only"));
             }
-            Some(WriteMessage::Chunk(Pieces { crc32c, data })) => {
-                call.received(data.iter().map(Bytes::len).sum());
-                check_chunk(&data, crc32c, "a chunk")?;
-                for piece in data {
-                    writer.write(piece).await?;
-                }
+            Some(WriteMessage::Chunk(pieces)) => {
+                call.received(pieces.data.iter().map(Bytes::len).sum());
+                unverified.write(&mut writer, pieces).await?;
             }
             Some(WriteMessage::End) => ended = true,
         }
@@ -75,6 +75,35 @@ pub(super) async fn write(
         writer.end().await?;
     }
     Ok(pb::WriteUploadResponse { persisted_size: convert::signed(writer.settle().await?) })
+}
+
+/// Bytes of a chunk whose checksum cannot be verified before the rest of the chunk has arrived.
+#[derive(Debug, Default)]
+struct Unverified {
+    sum: ChunkSum,
+    /// Bytes that would complete a part. S3 would keep it, whatever the checksum turns out to be.
+    held: VecDeque<Bytes>,
+}
+
+impl Unverified {
+    async fn write(&mut self, writer: &mut UploadWriter, pieces: Pieces) -> Result<(), Error> {
+        let Pieces { crc32c, data, last } = pieces;
+        if crc32c.is_some() {
+            self.sum.update(&data);
+        }
+        self.held.extend(data);
+        if last && let Some(expected) = crc32c {
+            std::mem::take(&mut self.sum).verify(expected)?;
+        }
+        let verified = last || crc32c.is_none();
+        while let Some(piece) = self.held.front()
+            && (verified || (piece.len() as u64) < writer.room()?)
+            && let Some(piece) = self.held.pop_front()
+        {
+            writer.write(piece).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn resume(call: &Call, ids: &UploadIds, spec: &pb::WriteUploadSpec) -> Result<UploadWriter, Failure> {

@@ -210,7 +210,7 @@ COMPRESSED = ", compressed"
 
 
 def twin(case):
-    """The same call with compressed messages, which tonic's own service answers."""
+    """The same call with compressed messages."""
     key = case.key + COMPRESSED if case.writes and case.key else case.key
     return replace(case, name=case.name + COMPRESSED, key=key, fields=case.fields | {"gzip": True})
 

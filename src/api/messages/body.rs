@@ -1,0 +1,74 @@
+//! A request's body that consists of whole, uncompressed, checked messages.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tonic::{Code, Status};
+
+use super::{Messages, Segments};
+use crate::api::{
+    failure::{BrokenOff, Failure},
+    status::Labels,
+};
+
+/// What the generated services and those of health and reflection read.
+#[derive(Debug)]
+pub(super) struct MessagesBody<B> {
+    messages: Messages<B>,
+    /// What is left of the message that is being passed on.
+    message: Segments,
+    request_id: Arc<str>,
+}
+
+impl<B: Body<Data = Bytes, Error = Status> + Unpin> MessagesBody<B> {
+    pub(super) fn new(messages: Messages<B>, request_id: Arc<str>) -> Self {
+        Self { messages, message: Segments::default(), request_id }
+    }
+
+    fn status(&self, failure: Failure) -> Status {
+        if let Failure::Stream(status) = failure {
+            return breaking_off(status);
+        }
+        let tenant = self.messages.tenant();
+        failure.into_status(&Labels { request_id: &self.request_id, tenant, ..Labels::default() })
+    }
+}
+
+/// tonic takes a caller's cancellation for the end of its messages: half of the messages would be all of them.
+/// [`Failure::stream`] makes a cancellation of it again.
+pub(crate) fn breaking_off(status: Status) -> Status {
+    match status.code() {
+        Code::Cancelled => Status::from_error(Box::new(BrokenOff)),
+        _ => status,
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for MessagesBody<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        loop {
+            if let Some(piece) = self.message.pop() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            match ready!(self.messages.poll_framed(cx)) {
+                Some(Ok(message)) => self.message = message,
+                Some(Err(failure)) => return Poll::Ready(Some(Err(self.status(failure)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.message.len() == 0 && self.messages.is_end_stream()
+    }
+}

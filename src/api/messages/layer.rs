@@ -1,0 +1,97 @@
+//! The layer through which every request's messages come.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::{
+    ENCODING, Messages, Policy,
+    body::MessagesBody,
+    memory::{Held, Unreserved},
+};
+use crate::api::{CallContext, Limits, payload};
+
+/// Bounds the messages of every call, and unpacks compressed ones.
+#[derive(Debug, Clone)]
+pub struct MessagesLayer {
+    limits: Limits,
+    unreserved: Unreserved,
+}
+
+impl MessagesLayer {
+    /// A layer with these limits. Make one for the process: its clones share a count of bytes.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, unreserved: Unreserved::default() }
+    }
+}
+
+impl<S> Layer<S> for MessagesLayer {
+    type Service = MessagesService<S>;
+
+    fn layer(&self, inner: S) -> MessagesService<S> {
+        MessagesService { inner, layer: self.clone() }
+    }
+}
+
+/// The service that [`MessagesLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct MessagesService<S> {
+    inner: S,
+    layer: MessagesLayer,
+}
+
+impl<S, B> Service<Request<Body>> for MessagesService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    S::Future: Unpin,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = MessagesFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let MessagesLayer { limits, unreserved } = &self.layer;
+        let policy = Policy::of(&head, *limits, unreserved);
+        // The services get uncompressed messages.
+        head.headers.remove(ENCODING);
+        let held = policy.held.clone();
+        let body = if payload::reads_messages(head.uri.path()) {
+            head.extensions.insert(policy);
+            body
+        } else {
+            let request_id =
+                head.extensions.get::<CallContext>().map(|context| Arc::clone(&context.request_id));
+            Body::new(MessagesBody::new(Messages::new(body, policy), request_id.unwrap_or_default()))
+        };
+        MessagesFuture { inner: self.inner.call(Request::from_parts(head, body)), _held: held }
+    }
+}
+
+/// A response on its way. It keeps the memory of the request's message counted: tonic drops the request's body before it
+/// calls the handler.
+#[derive(Debug)]
+pub struct MessagesFuture<F> {
+    inner: F,
+    _held: Held,
+}
+
+impl<F: Future + Unpin> Future for MessagesFuture<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}

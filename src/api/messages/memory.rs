@@ -1,0 +1,148 @@
+//! The memory of one call's messages, counted in its tenant's budget.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use futures::future::BoxFuture;
+
+use crate::{
+    api::failure::Failure,
+    store::{Error, Reservation},
+    tenants::Tenant,
+};
+
+/// Messages of up to so many bytes need no reservation: most calls have no larger ones, and stay cheap.
+pub(super) const SMALL: usize = 16 * 1024;
+
+/// How many bytes of unfinished messages may be without a reservation in the whole process.
+const UNRESERVED: usize = 32 * 1024 * 1024;
+
+/// What a call reserves before it reads anything, where that many are: its first frame.
+const FIRST: usize = 64 * 1024;
+
+/// Bytes of unfinished messages without a reservation. Cheap to clone; clones share the count.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unreserved(Arc<AtomicUsize>);
+
+impl Unreserved {
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        Self(Arc::new(AtomicUsize::new(UNRESERVED)))
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= UNRESERVED
+    }
+}
+
+/// Reservations of a call's messages. Cheap to clone; they are released with the last clone, or by [`Held::release`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held(Arc<Mutex<Vec<Reservation>>>);
+
+impl Held {
+    fn add(&self, reservation: Reservation) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
+    }
+
+    fn release(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Reserves memory for the message that is being read.
+pub(super) struct Memory {
+    /// `None`: the call has no tenant, and its messages are small.
+    tenant: Option<Tenant>,
+    held: Held,
+    reserved: usize,
+    unreserved: Unreserved,
+    /// What this call adds to `unreserved`.
+    charged: usize,
+    waiting: Option<BoxFuture<'static, Result<Reservation, Error>>>,
+}
+
+impl Memory {
+    pub(super) fn new(tenant: Option<Tenant>, held: Held, unreserved: Unreserved) -> Self {
+        Self { tenant, held, reserved: 0, unreserved, charged: 0, waiting: None }
+    }
+
+    /// Waits until a new message may be read.
+    pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.unreserved.is_full() { self.poll_reserve(cx, FIRST) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Waits until a message of `whole` bytes, of which `arrived` have arrived, may be read on.
+    pub(super) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrived: usize,
+        whole: usize,
+    ) -> Poll<Result<(), Failure>> {
+        if whole <= SMALL || (arrived <= SMALL && !self.unreserved.is_full()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_reserve(cx, whole)
+    }
+
+    /// Counts `arrived` bytes of an unfinished message for which nothing is reserved.
+    pub(super) fn charge(&mut self, arrived: usize) {
+        let charge = arrived.saturating_sub(self.reserved);
+        if charge == self.charged {
+            return;
+        }
+        if charge >= self.charged {
+            self.unreserved.0.fetch_add(charge - self.charged, Ordering::Relaxed);
+        } else {
+            self.unreserved.0.fetch_sub(self.charged - charge, Ordering::Relaxed);
+        }
+        self.charged = charge;
+    }
+
+    /// Waits until `bytes` are reserved in all.
+    ///
+    /// The whole message is reserved at once. Messages that grew step by step could together hold the budget with none of
+    /// them complete, and would then wait for each other.
+    pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Failure>> {
+        let Some(tenant) = &self.tenant else { return Poll::Ready(Ok(())) };
+        if bytes <= self.reserved {
+            return Poll::Ready(Ok(()));
+        }
+        let more = (bytes - self.reserved) as u64;
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let tenant = tenant.clone();
+            Box::pin(async move { tenant.budget().reserve(more).await })
+        });
+        let reservation = ready!(Pin::new(waiting).poll(cx));
+        self.waiting = None;
+        self.held.add(reservation?);
+        self.reserved = bytes;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The last message has been handled.
+    pub(super) fn release(&mut self) {
+        if self.reserved > 0 {
+            self.held.release();
+            self.reserved = 0;
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.charge(0);
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("reserved", &self.reserved).finish_non_exhaustive()
+    }
+}

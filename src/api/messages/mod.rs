@@ -1,0 +1,95 @@
+//! Request messages between the wire and their decoding: their length, their compression, the time that they take, the
+//! memory that they hold, and what they may contain.
+
+mod body;
+mod clock;
+mod layer;
+mod memory;
+mod reader;
+mod scan;
+mod segments;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+pub use layer::{MessagesFuture, MessagesLayer, MessagesService};
+pub(crate) use reader::{CHUNK_HEAD, Messages, Read};
+pub(crate) use segments::{PREFIX, Segments, put_prefix};
+
+use std::time::Duration;
+
+use http::{HeaderMap, request::Parts};
+
+use self::{
+    memory::{Held, Unreserved},
+    shape::Shape,
+};
+use super::{Limits, failure::Failure, gate::Admitted};
+use crate::tenants::Tenant;
+
+/// The metadata that names the compression of a call's messages.
+pub(crate) const ENCODING: &str = "grpc-encoding";
+
+/// The encodings of messages that the server takes, for `grpc-accept-encoding`.
+pub const ENCODINGS: &str = "identity,gzip";
+
+/// The largest message of a call without a tenant: one of health or reflection.
+const LARGEST_WITHOUT_TENANT: usize = 4 * 1024;
+
+/// How the messages of one call are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// The largest message, in bytes.
+    limit: usize,
+    /// How long an unfinished message may take.
+    timeout: Duration,
+    gzip: bool,
+    /// Whether the method takes any number of messages.
+    streaming: bool,
+    shape: Option<&'static Shape>,
+    /// Whose memory budget the messages count against.
+    tenant: Option<Tenant>,
+    held: Held,
+    unreserved: Unreserved,
+}
+
+impl Policy {
+    /// The policy of a call without a tenant that did not come through [`MessagesLayer`].
+    pub(crate) fn new(path: &str, headers: &HeaderMap, limits: Limits) -> Self {
+        Self::with(path, headers, limits, Unreserved::default())
+    }
+
+    /// The policy of a call of this tenant, or of none; `unreserved` is shared by all calls.
+    fn of(head: &Parts, limits: Limits, unreserved: &Unreserved) -> Self {
+        let policy = Self::with(head.uri.path(), &head.headers, limits, unreserved.clone());
+        let tenant = head.extensions.get::<Admitted>().map(|admitted| admitted.tenant().clone());
+        let limit = if tenant.is_some() { policy.limit } else { policy.limit.min(LARGEST_WITHOUT_TENANT) };
+        Self { limit, tenant, ..policy }
+    }
+
+    fn with(path: &str, headers: &HeaderMap, limits: Limits, unreserved: Unreserved) -> Self {
+        let shape = shape::shape(path);
+        Self {
+            limit: limits.max_message_bytes,
+            timeout: limits.message_timeout,
+            gzip: headers.get(ENCODING).is_some_and(|encoding| encoding == "gzip"),
+            // Of the methods that are not ours only reflection takes many.
+            streaming: shape.map_or_else(|| !path.starts_with("/grpc.health."), |shape| shape.streaming),
+            shape,
+            tenant: None,
+            held: Held::default(),
+            unreserved,
+        }
+    }
+
+    /// Checks what a whole message contains; `packed` is its length if it was compressed.
+    fn check(&self, message: &Segments, packed: Option<usize>) -> Result<(), Failure> {
+        scan::check(message, self.shape, packed)
+    }
+}
+
+/// Whether a message encoding of this name is taken.
+pub fn is_known_encoding(name: &[u8]) -> bool {
+    matches!(name, b"identity" | b"gzip")
+}

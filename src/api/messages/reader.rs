@@ -1,0 +1,306 @@
+//! Messages, read out of a request's body without copying them.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes};
+use http_body::Body;
+use tonic::Status;
+
+use super::{
+    Policy,
+    clock::Clock,
+    memory::{Memory, SMALL},
+    segments::{PREFIX, Segments},
+    unpack,
+};
+use crate::{api::failure::Failure, tenants::Tenant};
+
+/// Data of an unfinished chunk is passed on once there are so many bytes, or nothing more has arrived.
+const PIECE: usize = 32 * 1024;
+
+/// Uncompressed messages of up to so many bytes cannot hold enough entries to be expensive to decode.
+const UNCHECKED: usize = 1024;
+
+/// Finds the beginning of a chunk in the first bytes of a message of the given length. Returns how many bytes stand before
+/// the data, which ends the message, and the chunk's checksum; `None` for any other message.
+pub(crate) type FindChunk = fn(&[u8], usize) -> Option<(usize, Option<u32>)>;
+
+/// How many bytes [`FindChunk`] looks at.
+pub(crate) const CHUNK_HEAD: usize = 32;
+
+/// What has been read.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// A whole message.
+    Message(Segments),
+    /// Data of a chunk that may still be incomplete.
+    Chunk {
+        /// The checksum of the whole chunk.
+        crc32c: Option<u32>,
+        /// The data that follows what was read before.
+        data: Segments,
+        /// The chunk ends with this data.
+        last: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Prefix {
+    compressed: bool,
+    len: usize,
+    /// It is known not to be a chunk, or chunks are not read apart.
+    whole: bool,
+}
+
+/// A chunk of which some data has not been passed on.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    left: usize,
+    crc32c: Option<u32>,
+}
+
+/// The messages of a request.
+#[derive(Debug)]
+pub(crate) struct Messages<B> {
+    body: B,
+    policy: Policy,
+    find_chunk: Option<FindChunk>,
+    buffered: Segments,
+    prefix: Option<Prefix>,
+    chunk: Option<Chunk>,
+    clock: Clock,
+    memory: Memory,
+    /// How many messages have been read.
+    count: u64,
+    ended: bool,
+}
+
+impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
+    /// Whole messages.
+    pub(crate) fn new(body: B, policy: Policy) -> Self {
+        Self::with(body, policy, None)
+    }
+
+    /// Chunks piece by piece as they arrive, and other messages whole.
+    pub(crate) fn with_chunks(body: B, policy: Policy, find_chunk: FindChunk) -> Self {
+        Self::with(body, policy, Some(find_chunk))
+    }
+
+    fn with(body: B, policy: Policy, find_chunk: Option<FindChunk>) -> Self {
+        Self {
+            body,
+            clock: Clock::new(policy.timeout, find_chunk.is_some()),
+            memory: Memory::new(policy.tenant.clone(), policy.held.clone(), policy.unreserved.clone()),
+            policy,
+            find_chunk,
+            buffered: Segments::default(),
+            prefix: None,
+            chunk: None,
+            count: 0,
+            ended: false,
+        }
+    }
+
+    /// The tenant's name; empty for a call without one.
+    pub(super) fn tenant(&self) -> &str {
+        self.policy.tenant.as_ref().map_or("", Tenant::name)
+    }
+
+    /// Whether no bytes are left.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.ended || (self.buffered.len() == 0 && self.body.is_end_stream())
+    }
+
+    /// The next message without its prefix.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Segments, Failure>>> {
+        self.poll_framed(cx).map_ok(|mut message| {
+            message.skip(PREFIX);
+            message
+        })
+    }
+
+    /// The next message with the prefix of an uncompressed one; `None` when the caller has closed its side, and only then: a
+    /// call that was cancelled or broken off is a failure, since its messages are not complete.
+    pub(super) fn poll_framed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Segments, Failure>>> {
+        self.poll_read(cx).map_ok(|read| match read {
+            Read::Message(message) => message,
+            // Only for a reader that asks for chunks.
+            Read::Chunk { data, .. } => data,
+        })
+    }
+
+    /// The next message with its prefix, or data of a chunk. Ends as [`Messages::poll_framed`] does.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
+        let read = self.poll_some(cx);
+        let unfinished = if read.is_pending() { self.buffered.len() } else { 0 };
+        self.memory.charge(unfinished);
+        let read = ready!(read);
+        if let Some(Err(_)) = &read {
+            self.ended = true;
+            (self.prefix, self.chunk, self.buffered) = (None, None, Segments::default());
+        }
+        Poll::Ready(read)
+    }
+
+    fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
+        if self.policy.streaming && self.prefix.is_none() {
+            self.memory.release();
+        }
+        loop {
+            if let Some(read) = ready!(self.poll_take(cx)) {
+                return Poll::Ready(Some(read));
+            }
+            if self.ended {
+                return Poll::Ready(self.at_end().map(Err));
+            }
+            if self.find_chunk.is_none()
+                && self.buffered.len() == 0
+                && let Err(failure) = ready!(self.memory.poll_first(cx))
+            {
+                return Poll::Ready(Some(Err(failure)));
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                // Trailers have no meaning in a request.
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.buffered.push(frame.into_data().unwrap_or_default());
+                    self.clock.arrived();
+                }
+                Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(Failure::Stream(status)))),
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => return self.poll_idle(cx),
+            }
+        }
+    }
+
+    /// What has arrived, if it is enough.
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
+        if self.chunk.is_none() && self.prefix.is_none() && self.buffered.len() >= PREFIX {
+            match self.take_prefix() {
+                Ok(prefix) => self.prefix = Some(prefix),
+                Err(failure) => return Poll::Ready(Some(Err(failure))),
+            }
+        }
+        self.find_chunk();
+        if let Some(chunk) = self.chunk {
+            let enough = self.buffered.len() >= PIECE.min(chunk.left);
+            return Poll::Ready(enough.then(|| Ok(self.take_data(chunk))));
+        }
+        let Some(prefix) = self.prefix else { return Poll::Ready(None) };
+        let whole = PREFIX + prefix.len;
+        if let Err(failure) = ready!(self.memory.poll_more(cx, self.buffered.len(), whole)) {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        if self.buffered.len() < whole {
+            return Poll::Ready(None);
+        }
+        let message = ready!(self.poll_message(cx, prefix));
+        (self.prefix, self.count) = (None, self.count + 1);
+        self.clock.stop();
+        Poll::Ready(Some(message.map(Read::Message)))
+    }
+
+    fn take_prefix(&mut self) -> Result<Prefix, Failure> {
+        if self.count > 0 && !self.policy.streaming {
+            return Err(Failure::Malformed(
+                "the method takes one message, and another one follows it".into(),
+            ));
+        }
+        let mut buffer = [0; PREFIX];
+        let mut prefix = self.buffered.peek(&mut buffer);
+        let compressed = match prefix.get_u8() {
+            0 => false,
+            1 if self.policy.gzip => true,
+            1 => {
+                return Err(Failure::Malformed(
+                    "it is compressed, and `grpc-encoding` does not say how".into(),
+                ));
+            }
+            _ => return Err(Failure::Malformed("its compression flag is neither 0 nor 1".into())),
+        };
+        let len = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
+        let limit = self.policy.limit;
+        let whole = compressed || self.find_chunk.is_none();
+        if len > limit {
+            Err(Failure::MessageTooLarge { limit })
+        } else {
+            Ok(Prefix { compressed, len, whole })
+        }
+    }
+
+    /// Looks for a chunk in the message that begins.
+    fn find_chunk(&mut self) {
+        let (Some(prefix), Some(find)) = (&mut self.prefix, self.find_chunk) else { return };
+        let looked_at = PREFIX + prefix.len.min(CHUNK_HEAD);
+        if self.chunk.is_some() || prefix.whole || self.buffered.len() < looked_at {
+            return;
+        }
+        let mut buffer = [0; PREFIX + CHUNK_HEAD];
+        let head = self.buffered.peek(&mut buffer[..looked_at]);
+        let Some((before, crc32c)) = find(&head[PREFIX..], prefix.len) else {
+            prefix.whole = true;
+            return;
+        };
+        self.chunk = Some(Chunk { left: prefix.len - before, crc32c });
+        self.buffered.skip(PREFIX + before);
+    }
+
+    /// The data of a chunk that has arrived.
+    fn take_data(&mut self, chunk: Chunk) -> Read {
+        let data = self.buffered.split_to(chunk.left);
+        let left = chunk.left - data.len();
+        let last = left == 0;
+        if last {
+            (self.prefix, self.chunk, self.count) = (None, None, self.count + 1);
+            self.clock.stop();
+        } else {
+            self.chunk = Some(Chunk { left, ..chunk });
+        }
+        Read::Chunk { crc32c: chunk.crc32c, data, last }
+    }
+
+    /// A message that has arrived, unpacked, once there is memory for it.
+    fn poll_message(&mut self, cx: &mut Context<'_>, prefix: Prefix) -> Poll<Result<Segments, Failure>> {
+        let whole = PREFIX + prefix.len;
+        if !prefix.compressed {
+            let message = self.buffered.split_to(whole);
+            let checked = if prefix.len <= UNCHECKED { Ok(()) } else { self.policy.check(&message, None) };
+            return Poll::Ready(checked.map(|()| message));
+        }
+        let mut packed = self.buffered.share(whole);
+        packed.skip(PREFIX);
+        let len = unpack::unpacked_len(&packed, self.policy.limit)?;
+        if whole + len > SMALL {
+            ready!(self.memory.poll_reserve(cx, whole + len))?;
+        }
+        self.buffered.skip(whole);
+        let packed_len = packed.len();
+        let message = Segments::from(unpack::unpack(packed, len)?);
+        self.policy.check(&message, Some(packed_len))?;
+        Poll::Ready(Ok(message))
+    }
+
+    /// Nothing more has arrived.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
+        if let Some(chunk) = self.chunk
+            && self.buffered.len() > 0
+        {
+            return Poll::Ready(Some(Ok(self.take_data(chunk))));
+        }
+        let unfinished = self.prefix.is_some() || self.buffered.len() > 0;
+        // A call that sends one message is not served before the caller has closed its side.
+        if !unfinished && self.count > 0 && self.policy.streaming {
+            self.clock.stop();
+            return Poll::Pending;
+        }
+        ready!(self.clock.poll_over(cx));
+        Poll::Ready(Some(Err(Failure::MessageTimeout { limit: self.policy.timeout })))
+    }
+
+    fn at_end(&mut self) -> Option<Failure> {
+        let cut = self.prefix.is_some() || self.buffered.len() > 0;
+        cut.then(|| Failure::Malformed("the caller's stream ends in the middle of it".into()))
+    }
+}

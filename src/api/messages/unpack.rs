@@ -1,0 +1,125 @@
+//! Compressed messages.
+
+use std::io::Read as _;
+
+use bytes::Bytes;
+use flate2::bufread::GzDecoder;
+
+use super::segments::{PREFIX, Segments};
+use crate::api::failure::Failure;
+
+/// How many times larger than its packed form a message may be.
+const RATIO: usize = 100;
+
+/// Messages of up to so many bytes may be packed more tightly than that.
+const SMALL: usize = 16 * 1024;
+
+/// The smallest gzip member: header and trailer (RFC 1952, section 2.3).
+const SMALLEST: usize = 18;
+
+/// How many bytes the message unpacks to, by the last four bytes of the gzip member (RFC 1952, section 2.3.1). Fails if
+/// that is more than `limit`, or more than a message of this packed size may have.
+pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Failure> {
+    if packed.len() < SMALLEST {
+        return Err(Failure::Malformed("it is not in the gzip format".into()));
+    }
+    let mut trailer = [0; 4];
+    let skipped = packed.len() - trailer.len();
+    packed.copy_from(skipped, &mut trailer);
+    let len = usize::try_from(u32::from_le_bytes(trailer)).unwrap_or(usize::MAX);
+    if len > limit {
+        return Err(Failure::MessageTooLarge { limit });
+    }
+    let most = packed.len().saturating_mul(RATIO).max(SMALL);
+    if len > most {
+        let told = format!(
+            "{} bytes of gzip unpack to {len} bytes, and {most} are allowed: send it uncompressed",
+            packed.len()
+        );
+        return Err(Failure::Malformed(told.into()));
+    }
+    Ok(len)
+}
+
+/// The message of `len` bytes, with the prefix of an uncompressed message before it.
+pub(super) fn unpack(packed: Segments, len: usize) -> Result<Bytes, Failure> {
+    let broken = |error: &dyn std::fmt::Display| {
+        Failure::Malformed(format!("it is not in the gzip format: {error}").into())
+    };
+    let packed = packed.join();
+    let mut message = Vec::with_capacity(PREFIX + len);
+    message.push(0);
+    message.extend_from_slice(&u32::try_from(len).map_err(|error| broken(&error))?.to_be_bytes());
+    // One byte more: the decoder verifies the trailer when it comes to the end.
+    let mut decoder = GzDecoder::new(&packed[..]).take(len as u64 + 1);
+    decoder.read_to_end(&mut message).map_err(|error| broken(&error))?;
+    if message.len() != PREFIX + len {
+        return Err(broken(&"its length is not that of its trailer"));
+    }
+    Ok(message.into())
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    /// `bytes` in the gzip format.
+    pub(in super::super) fn pack(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::pack, *};
+
+    fn segments(bytes: &[u8]) -> Segments {
+        let mut segments = Segments::default();
+        bytes.chunks(7).for_each(|piece| segments.push(Bytes::copy_from_slice(piece)));
+        segments
+    }
+
+    fn unpacked(packed: &[u8], limit: usize) -> Result<Bytes, Failure> {
+        let len = unpacked_len(&segments(packed), limit)?;
+        unpack(segments(packed), len)
+    }
+
+    #[test]
+    fn a_packed_message_comes_out_with_a_prefix() {
+        for message in [&b""[..], b"a", &[7; 300]] {
+            let found = unpacked(&pack(message), 300).unwrap();
+            assert_eq!(
+                found[..PREFIX],
+                [0, 0, 0, u8::try_from(message.len() >> 8).unwrap(), message.len() as u8]
+            );
+            assert_eq!(found[PREFIX..], *message);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_packed_too_tightly_is_rejected_before_it_is_unpacked() {
+        assert!(matches!(unpacked(&pack(&[0; 301]), 300), Err(Failure::MessageTooLarge { limit: 300 })));
+        let bomb = pack(&[0; 100_000]);
+        assert!(bomb.len() < 1_000);
+        assert!(matches!(unpacked(&bomb, usize::MAX), Err(Failure::Malformed(_))));
+        assert!(unpacked(&pack(&[0; SMALL]), usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn a_trailer_that_lies_is_malformed() {
+        let packed = pack(&[1; 1_000]);
+        for claimed in [0_u32, 999, 1_001] {
+            let mut lying = packed.clone();
+            let at = lying.len() - 4;
+            lying[at..].copy_from_slice(&claimed.to_le_bytes());
+            assert!(matches!(unpacked(&lying, 2_000), Err(Failure::Malformed(_))), "{claimed}");
+        }
+        for broken in [&b"no gzip at all, but long enough"[..], b"short", &packed[..packed.len() - 1]] {
+            assert!(unpacked(broken, usize::MAX).is_err());
+        }
+    }
+}
