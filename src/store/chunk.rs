@@ -23,7 +23,9 @@ impl Default for ChunkSum {
 impl ChunkSum {
     /// Takes the next bytes.
     pub(crate) fn update(&mut self, pieces: &[Bytes]) {
-        pieces.iter().for_each(|piece| self.0.update(piece));
+        for piece in pieces {
+            self.0.update(piece);
+        }
     }
 
     /// Compares the sum with the one that the caller sent.

@@ -67,7 +67,7 @@ where
         let policy = Policy::of(&head, *limits, unreserved);
         // The services get uncompressed messages.
         head.headers.remove(ENCODING);
-        let held = policy.held.clone();
+        let reserved = policy.held.clone();
         let body = if payload::reads_messages(head.uri.path()) {
             head.extensions.insert(policy);
             body
@@ -76,7 +76,7 @@ where
                 head.extensions.get::<CallContext>().map(|context| Arc::clone(&context.request_id));
             Body::new(MessagesBody::new(Messages::new(body, policy), request_id.unwrap_or_default()))
         };
-        MessagesFuture { inner: self.inner.call(Request::from_parts(head, body)), _held: held }
+        MessagesFuture { inner: self.inner.call(Request::from_parts(head, body)), _reserved: reserved }
     }
 }
 
@@ -85,7 +85,7 @@ where
 #[derive(Debug)]
 pub struct MessagesFuture<F> {
     inner: F,
-    _held: Held,
+    _reserved: Held,
 }
 
 impl<F: Future + Unpin> Future for MessagesFuture<F> {

@@ -1,6 +1,6 @@
 //! Messages read from bodies that arrive in every way.
 
-use std::{future::poll_fn, time::Duration};
+use std::{collections::BTreeMap, future::poll_fn, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, StreamExt as _, channel::mpsc, stream};
@@ -26,7 +26,7 @@ const DELETE_MANY: &str = "/longshore.v1.ObjectService/DeleteMany";
 fn policy(path: &str, limit: usize) -> Policy {
     let mut headers = HeaderMap::new();
     headers.insert(ENCODING, "gzip".parse().unwrap());
-    Policy::new(path, &headers, Limits { max_message_bytes: limit, message_timeout: Duration::from_secs(60) })
+    Policy::new(path, &headers, Limits { max_message_bytes: limit, message_timeout: Duration::from_mins(1) })
 }
 
 type Frames = stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Status>>>;
@@ -213,7 +213,7 @@ async fn an_unfinished_message_has_a_time_limit_and_the_next_one_has_none() {
     let mut messages = Messages::new(body, policy(DELETE_MANY, 100));
     sender.unbounded_send(framed(0, b"\x0a\x01s")).unwrap();
     assert!(poll_fn(|cx| messages.poll_next(cx)).await.unwrap().is_ok());
-    let next = tokio::time::timeout(Duration::from_secs(3600), poll_fn(|cx| messages.poll_next(cx))).await;
+    let next = tokio::time::timeout(Duration::from_hours(1), poll_fn(|cx| messages.poll_next(cx))).await;
     assert!(next.is_err(), "the next message may take any time");
     sender.unbounded_send(framed(0, b"\x0a\x01s").slice(..3)).unwrap();
     let begun = tokio::time::Instant::now();
@@ -263,7 +263,7 @@ async fn data_of_a_chunk_is_passed_on_as_it_arrives_and_may_be_slow() {
 
 fn tenant(budget: u64) -> Tenant {
     let memory = MemorySettings { budget, ..MemorySettings::default() };
-    let tenants = vec![TenantSettings::new("acme", Default::default())];
+    let tenants = vec![TenantSettings::new("acme", BTreeMap::default())];
     let pool = Pool::new(tenants, memory, &Metrics::default(), &Tasks::default());
     pool.tenant("acme").unwrap()
 }
@@ -330,7 +330,7 @@ async fn many_unfinished_messages_are_reserved_before_they_are_read() {
 async fn without_a_tenant_messages_are_small() {
     let request = http::Request::post("/grpc.health.v1.Health/Check").body(()).unwrap();
     let (head, ()) = request.into_parts();
-    let limits = Limits { max_message_bytes: 1 << 20, message_timeout: Duration::from_secs(60) };
+    let limits = Limits { max_message_bytes: 1 << 20, message_timeout: Duration::from_mins(1) };
     let policy = Policy::of(&head, limits, &Unreserved::default());
     let failure = read(vec![framed(0, &[0; 4097])], policy).unwrap_err();
     assert!(matches!(failure, Failure::MessageTooLarge { limit: 4096 }));

@@ -94,7 +94,13 @@ mod tests {
             let found = unpacked(&pack(message), 300).unwrap();
             assert_eq!(
                 found[..PREFIX],
-                [0, 0, 0, u8::try_from(message.len() >> 8).unwrap(), message.len() as u8]
+                [
+                    0,
+                    0,
+                    0,
+                    u8::try_from(message.len() >> 8).unwrap(),
+                    u8::try_from(message.len() & 0xff).unwrap()
+                ]
             );
             assert_eq!(found[PREFIX..], *message);
         }
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_too_large_or_packed_too_tightly_is_rejected_before_it_is_unpacked() {
         assert!(matches!(unpacked(&pack(&[0; 301]), 300), Err(Failure::MessageTooLarge { limit: 300 })));
-        let bomb = pack(&[0; 100_000]);
+        let bomb = pack(&vec![0; 100_000]);
         assert!(bomb.len() < 1_000);
         assert!(matches!(unpacked(&bomb, usize::MAX), Err(Failure::Malformed(_))));
         assert!(unpacked(&pack(&[0; SMALL]), usize::MAX).is_ok());
