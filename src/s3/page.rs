@@ -38,7 +38,7 @@ impl<'a, R: Room> Page<'a, R> {
         let (mut text, mut tags) = (Vec::new(), 0);
         while let Some(more) = body.next().await {
             let more = more.map_err(|error| failure::of_transport(&error))?;
-            tags += more.iter().filter(|byte| **byte == b'<').count();
+            tags += more.iter().map(|byte| usize::from(*byte == b'<')).sum::<usize>();
             if text.len() + more.len() > MAX_PAGE || tags > MAX_TAGS {
                 return Err(failure::fatal(not_s3("a page of a listing is larger than any of S3's")));
             }

@@ -67,7 +67,9 @@ async fn a_page_beyond_the_bound_is_refused_once_and_its_memory_comes_back() {
         let error = store.list(&ListOptions { page_size: 1000, ..ListOptions::default() }).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BackendProtocol);
         assert_eq!(server.seen().len(), 1, "it is not asked for again");
-        assert!(metrics.render().contains("longshore_memory_reserved_bytes{otel_scope_name=\"longshore\"} 0\n"));
+        assert!(
+            metrics.render().contains("longshore_memory_reserved_bytes{otel_scope_name=\"longshore\"} 0\n")
+        );
     }
 }
 
