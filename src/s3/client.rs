@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::HOST};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -20,6 +19,7 @@ use super::{
     failure::{self, Correction, Failure, Subject},
     headers::not_s3,
     hedge,
+    page::{Page, Room},
     request::Request,
     sign::{EMPTY_PAYLOAD, SigningKeys, Target, UNSIGNED_PAYLOAD},
     xml,
@@ -35,7 +35,7 @@ use crate::{
 /// and other servers say nothing meanwhile. Asked again too soon they would find their own work done or half done.
 const LONG_WORK: u32 = 20;
 
-/// The largest document that S3 sends: a page of 1,000 keys of 1,024 bytes, percent-encoded, with room to spare.
+/// The largest document that is no page of a listing: results for 1,000 keys of 1,024 bytes, percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// A client of one bucket.
@@ -77,30 +77,65 @@ pub(super) struct Document {
     pub(super) body: String,
 }
 
-/// What is made of a successful answer; if that fails, so has the attempt.
-trait FromAnswer: Sized {
-    fn read(answer: Answer, subject: Subject) -> impl Future<Output = Result<Self, Failure>> + Send;
+/// How a successful answer is read; if that fails, so has the attempt.
+trait ReadAnswer: Send {
+    type Read: Send;
+
+    fn read(
+        &mut self,
+        answer: Answer,
+        subject: Subject,
+    ) -> impl Future<Output = Result<Self::Read, Failure>> + Send;
 }
 
-impl FromAnswer for Answer {
-    async fn read(answer: Answer, _: Subject) -> Result<Self, Failure> {
+/// Leaves the body to the caller.
+struct Head;
+
+impl ReadAnswer for Head {
+    type Read = Answer;
+
+    async fn read(&mut self, answer: Answer, _: Subject) -> Result<Answer, Failure> {
         Ok(answer)
     }
 }
 
-impl FromAnswer for Document {
-    /// S3 may begin a long operation with status 200 and end it with an error
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>): that is a failure like
-    /// any other here.
-    async fn read(answer: Answer, subject: Subject) -> Result<Self, Failure> {
+/// Reads the whole body.
+struct Whole;
+
+impl ReadAnswer for Whole {
+    type Read = Document;
+
+    async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, Failure> {
         let Answer { status, headers, body } = answer;
         let body = body.collect(MAX_DOCUMENT).await.map_err(|error| failure::of_transport(&error))?;
-        let body = into_text(body).map_err(failure::fatal)?;
-        if xml::root(&body).as_deref() == Some("Error") {
-            return Err(failure::of_answer(status, &headers, &body, subject));
-        }
-        Ok(Self { headers, body })
+        document(status, headers, body.into(), subject)
     }
+}
+
+impl<R: Room> ReadAnswer for Page<'_, R> {
+    type Read = Document;
+
+    async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, Failure> {
+        let Answer { status, headers, body } = answer;
+        let text = self.collect(body).await?;
+        document(status, headers, text, subject)
+    }
+}
+
+/// S3 may begin a long operation with status 200 and end it with an error
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>): that is a failure like
+/// any other here.
+fn document(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    subject: Subject,
+) -> Result<Document, Failure> {
+    let body = into_text(body).map_err(failure::fatal)?;
+    if xml::root(&body).as_deref() == Some("Error") {
+        return Err(failure::of_answer(status, &headers, &body, subject));
+    }
+    Ok(Document { headers, body })
 }
 
 impl Client {
@@ -142,7 +177,7 @@ impl Client {
 
     /// Sends a request whose answer is read as it comes.
     pub(super) async fn stream(&self, request: &Request, deadline: Option<Instant>) -> Result<Answer, Error> {
-        self.send(request, deadline).await
+        self.send(request, deadline, Head).await
     }
 
     /// Sends a request whose answer is a document or nothing.
@@ -151,10 +186,25 @@ impl Client {
         request: &Request,
         deadline: Option<Instant>,
     ) -> Result<Document, Error> {
-        self.send(request, deadline).await
+        self.send(request, deadline, Whole).await
     }
 
-    async fn send<T: FromAnswer>(&self, request: &Request, deadline: Option<Instant>) -> Result<T, Error> {
+    /// Sends a request whose answer is a page of a listing, with memory for it from `room`.
+    pub(super) async fn page(
+        &self,
+        request: &Request,
+        deadline: Option<Instant>,
+        room: &mut impl Room,
+    ) -> Result<Document, Error> {
+        self.send(request, deadline, Page::new(room)).await
+    }
+
+    async fn send<R: ReadAnswer>(
+        &self,
+        request: &Request,
+        deadline: Option<Instant>,
+        mut reader: R,
+    ) -> Result<R::Read, Error> {
         let payload_hash = self.payload_hash(request).await;
         let mut attempts = Attempts::new(&self.retry, &self.quota, deadline);
         let mut corrected = Vec::new();
@@ -162,7 +212,7 @@ impl Client {
         loop {
             let place = self.place();
             let outcome = match self.hedged(request, &payload_hash, &place, deadline).await {
-                Ok(answer) => T::read(answer, request.subject()).await,
+                Ok(answer) => reader.read(answer, request.subject()).await,
                 Err(failure) => Err(failure),
             };
             let failure = match outcome {
@@ -349,6 +399,6 @@ fn unavailable(error: &crate::credentials::CredentialsError) -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "the store has no credentials").because(&error.to_string())
 }
 
-fn into_text(body: Bytes) -> Result<String, Error> {
-    String::from_utf8(body.into()).map_err(|_| not_s3("a document is not UTF-8"))
+fn into_text(body: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(body).map_err(|_| not_s3("a document is not UTF-8"))
 }

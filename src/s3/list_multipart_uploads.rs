@@ -7,7 +7,7 @@ use http::Method;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Error, encode, headers::not_s3, request::Request, xml};
+use super::{Client, Error, encode, headers::not_s3, page::Room, request::Request, xml};
 
 /// Where a page of uploads begins: after this upload of this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ struct Listed {
 }
 
 impl Client {
-    /// `ListMultipartUploads`, one page in the order of the keys: the uploads whose keys begin with `prefix`, and where the
+    /// `ListMultipartUploads`, one page of at most `max_uploads` in the order of the keys: the uploads whose keys begin with `prefix`, and where the
     /// next page begins.
     pub(crate) async fn list_multipart_uploads(
         &self,
@@ -53,6 +53,7 @@ impl Client {
         after: Option<&UploadMarker>,
         max_uploads: u16,
         deadline: Option<Instant>,
+        room: &mut impl Room,
     ) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
         let mut request = Request::bucket("ListMultipartUploads", Method::GET)
             .query("uploads", "")
@@ -67,12 +68,12 @@ impl Client {
                 request = request.query("upload-id-marker", upload_id.as_str());
             }
         }
-        let answer = self.document(&request, deadline).await?;
-        page(&answer.body)
+        let answer = self.page(&request, deadline, room).await?;
+        page(&answer.body, usize::from(max_uploads))
     }
 }
 
-fn page(body: &str) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
+fn page(body: &str, max_uploads: usize) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
     if xml::root(body).as_deref() != Some("ListMultipartUploadsResult") {
         return Err(not_s3("a listing of uploads is no ListMultipartUploadsResult"));
     }
@@ -100,7 +101,13 @@ fn page(body: &str) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> 
             initiated: listed.initiated.parse::<jiff::Timestamp>().ok().map(SystemTime::from),
         })
     };
-    Ok((result.upload.into_iter().map(upload).collect::<Result<_, Error>>()?, next))
+    let is_cut = result.upload.len() > max_uploads;
+    let uploads =
+        result.upload.into_iter().take(max_uploads).map(upload).collect::<Result<Vec<_>, Error>>()?;
+    // The rest of a page that has more than was asked for comes on the next one.
+    let last = |listed: &ListedUpload| UploadMarker { key: listed.key.clone(), upload_id: listed.id.clone() };
+    let next = if is_cut { uploads.last().map(last) } else { next };
+    Ok((uploads, next))
 }
 
 #[cfg(test)]
@@ -116,19 +123,27 @@ mod tests {
 
     #[test]
     fn a_page_is_read_with_its_odd_keys_and_where_the_next_begins() {
-        let (uploads, next) = page(PAGE).unwrap();
+        let (uploads, next) = page(PAGE, 1000).unwrap();
         assert_eq!((uploads[0].key.as_str(), uploads[0].id.as_str()), ("a b+c", "u/2"));
         let since = uploads[0].initiated.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(since.as_secs(), 1_767_323_045);
         assert_eq!(next, Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() }));
-        let last = page(&PAGE.replace("<IsTruncated>true", "<IsTruncated>false")).unwrap();
+        let last = page(&PAGE.replace("<IsTruncated>true", "<IsTruncated>false"), 1000).unwrap();
         assert_eq!(last.1, None);
     }
 
     #[test]
     fn an_answer_that_is_no_listing_of_uploads_is_told() {
         for body in ["<html/>", "", &PAGE.replace("NextKeyMarker", "Other")] {
-            assert!(page(body).is_err(), "{body}");
+            assert!(page(body, 1000).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_page_with_more_than_was_asked_for_is_cut_and_the_next_begins_after_it() {
+        let upload = "<Upload><Key>b</Key><UploadId>u/3</UploadId></Upload></ListMultipartUploadsResult>";
+        let (uploads, next) = page(&PAGE.replace("</ListMultipartUploadsResult>", upload), 1).unwrap();
+        assert_eq!(uploads.len(), 1);
+        assert_eq!(next, Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() }));
     }
 }

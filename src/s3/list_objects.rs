@@ -10,6 +10,7 @@ use super::{
     Client, Error, ObjectMeta, encode,
     headers::not_s3,
     list_page::{self, Contents},
+    page::Room,
     request::Request,
 };
 
@@ -20,7 +21,16 @@ pub(crate) struct Listing<'a> {
     pub(crate) delimiter: &'a str,
     pub(crate) start_after: &'a str,
     pub(crate) max_keys: u16,
-    pub(crate) continuation: Option<&'a str>,
+    pub(crate) continuation: Option<&'a Continuation>,
+}
+
+/// Where the next page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Continuation {
+    /// S3's token.
+    Token(String),
+    /// After this whole key: the server sent more than a page may have, and the rest was dropped.
+    After(String),
 }
 
 /// A page as S3 gives it, with whole keys.
@@ -28,39 +38,44 @@ pub(crate) struct Listing<'a> {
 pub(crate) struct Listed {
     pub(crate) objects: Vec<ObjectMeta>,
     pub(crate) common_prefixes: Vec<String>,
-    pub(crate) continuation: Option<String>,
+    pub(crate) continuation: Option<Continuation>,
 }
 
 impl Client {
-    /// `ListObjectsV2`, one page. Keys are asked for URL-encoded, since XML cannot carry every key.
+    /// `ListObjectsV2`, one page of at most `max_keys` entries. Keys are asked for URL-encoded, since XML cannot carry every key.
     pub(crate) async fn list_objects(
         &self,
         listing: Listing<'_>,
         deadline: Option<Instant>,
+        room: &mut impl Room,
     ) -> Result<Listed, Error> {
         let mut request = Request::bucket("ListObjectsV2", Method::GET)
             .query("list-type", "2")
             .query("encoding-type", "url")
             .query("max-keys", listing.max_keys.to_string());
+        let (token, start_after) = match listing.continuation {
+            None => ("", listing.start_after),
+            // S3 ignores start-after beside a token, and it stays the same from page to page.
+            Some(Continuation::Token(token)) => (token.as_str(), listing.start_after),
+            Some(Continuation::After(key)) => ("", key.as_str()),
+        };
         let optional = [
             ("prefix", listing.prefix),
             ("delimiter", listing.delimiter),
-            ("start-after", listing.start_after),
+            ("start-after", start_after),
+            ("continuation-token", token),
         ];
         for (name, value) in optional {
             if !value.is_empty() {
                 request = request.query(name, value);
             }
         }
-        if let Some(token) = listing.continuation {
-            request = request.query("continuation-token", token);
-        }
-        let answer = self.document(&request, deadline).await?;
-        page(&answer.body)
+        let answer = self.page(&request, deadline, room).await?;
+        page(&answer.body, usize::from(listing.max_keys))
     }
 }
 
-pub(super) fn page(body: &str) -> Result<Listed, Error> {
+pub(super) fn page(body: &str, max_keys: usize) -> Result<Listed, Error> {
     let page = list_page::read(body)?;
     let encoded = page.encoding_type == "url";
     let name = |text: String| {
@@ -84,11 +99,31 @@ pub(super) fn page(body: &str) -> Result<Listed, Error> {
     if page.is_truncated && continuation.is_none() {
         return Err(not_s3("a listing goes on without saying where"));
     }
-    Ok(Listed {
+    let mut listed = Listed {
         objects: page.contents.into_iter().map(object).collect::<Result<_, Error>>()?,
         common_prefixes: page.common_prefixes.into_iter().map(name).collect::<Result<_, _>>()?,
-        continuation: continuation.filter(|_| page.is_truncated),
-    })
+        continuation: continuation.filter(|_| page.is_truncated).map(Continuation::Token),
+    };
+    listed.cut(max_keys);
+    Ok(listed)
+}
+
+impl Listed {
+    /// Drops what is beyond `max_keys` entries; the next page begins after the last one kept.
+    fn cut(&mut self, max_keys: usize) {
+        if self.objects.len() + self.common_prefixes.len() <= max_keys {
+            return;
+        }
+        // A common prefix stands for all keys below it: the next page begins after the last of them.
+        let beyond = |prefix: &String| format!("{prefix}{}", char::MAX);
+        let ends = self.objects.iter().map(|object| object.key.clone());
+        let mut ends: Vec<_> = ends.chain(self.common_prefixes.iter().map(beyond)).collect();
+        ends.sort_unstable();
+        let Some(last) = max_keys.checked_sub(1).and_then(|last| ends.into_iter().nth(last)) else { return };
+        self.objects.retain(|object| object.key <= last);
+        self.common_prefixes.retain(|prefix| beyond(prefix) <= last);
+        self.continuation = Some(Continuation::After(last));
+    }
 }
 
 #[cfg(test)]
@@ -106,26 +141,48 @@ mod tests {
 
     #[test]
     fn a_page_is_read_with_its_odd_keys() {
-        let page = page(PAGE).unwrap();
+        let page = page(PAGE, 1000).unwrap();
         assert_eq!(page.objects[0].key, "a b+c\r\u{1}");
         assert_eq!((page.objects[0].size, page.objects[0].etag.as_str()), (5, "\"e\""));
         let seconds = page.objects[0].last_modified.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(seconds.as_millis(), 1_767_323_045_678);
         assert_eq!(page.objects[1].key, "SlowDown.txt");
         assert_eq!(page.common_prefixes, ["d/"]);
-        assert_eq!(page.continuation.as_deref(), Some("t/1="));
+        assert_eq!(page.continuation, Some(Continuation::Token("t/1=".to_owned())));
     }
 
     #[test]
     fn keys_are_taken_as_they_are_where_the_server_does_not_encode() {
         let plain = PAGE.replace("<EncodingType>url</EncodingType>", "").replace("a+b%2Bc%0D%01", " a+b%2B ");
-        assert_eq!(page(&plain).unwrap().objects[0].key, " a+b%2B ");
+        assert_eq!(page(&plain, 1000).unwrap().objects[0].key, " a+b%2B ");
     }
 
     #[test]
     fn an_answer_that_is_no_listing_is_told() {
-        assert!(page("<html/>").is_err());
-        assert!(page("").is_err());
-        assert!(page(&PAGE.replace("t/1=", "")).is_err());
+        assert!(page("<html/>", 1000).is_err());
+        assert!(page("", 1000).is_err());
+        assert!(page(&PAGE.replace("t/1=", ""), 1000).is_err());
+    }
+
+    #[test]
+    fn a_page_with_more_than_was_asked_for_is_cut_and_the_next_begins_after_it() {
+        let after = |key: &str| Some(Continuation::After(key.to_owned()));
+        let keys =
+            |listed: &Listed| -> Vec<_> { listed.objects.iter().map(|object| object.key.clone()).collect() };
+        let one = page(PAGE, 1).unwrap();
+        assert_eq!((keys(&one), one.common_prefixes.len()), (vec!["SlowDown.txt".to_owned()], 0));
+        assert_eq!(
+            one.continuation,
+            after("SlowDown.txt"),
+            "in the order of keys, whatever the order on the page"
+        );
+        let two = page(PAGE, 2).unwrap();
+        assert_eq!((two.objects.len(), two.common_prefixes.len()), (2, 0));
+        assert_eq!(two.continuation, after("a b+c\r\u{1}"));
+        let three = page(PAGE, 3).unwrap();
+        assert_eq!((three.objects.len(), three.common_prefixes.len()), (2, 1));
+        assert_eq!(three.continuation, Some(Continuation::Token("t/1=".to_owned())));
+        let plain = PAGE.replace("a+b%2Bc%0D%01", "zz");
+        assert_eq!(page(&plain, 2).unwrap().continuation, after("d/\u{10ffff}"));
     }
 }

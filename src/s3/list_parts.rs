@@ -9,9 +9,13 @@ use super::{
     Checksum, ChecksumAlgorithm, Client, Error,
     headers::not_s3,
     multipart::{MultipartUpload, Part},
+    page::Room,
     request::Request,
     xml,
 };
+
+/// The most parts of an upload (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+const MAX_PARTS: usize = 10_000;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
@@ -59,6 +63,7 @@ impl Client {
         &self,
         upload: &MultipartUpload,
         deadline: Option<Instant>,
+        room: &mut impl Room,
     ) -> Result<Vec<(Part, u64)>, Error> {
         let mut parts = Vec::new();
         let mut marker = 0;
@@ -69,8 +74,11 @@ impl Client {
             if marker > 0 {
                 request = request.query("part-number-marker", marker.to_string());
             }
-            let answer = self.document(&request, deadline).await?;
+            let answer = self.page(&request, deadline, room).await?;
             let next = page(&answer.body, upload.algorithm, &mut parts)?;
+            if parts.len() > MAX_PARTS {
+                return Err(not_s3("an upload has more than 10,000 parts"));
+            }
             match next {
                 None => break,
                 Some(next) if next > marker => marker = next,

@@ -4,7 +4,7 @@ use futures::stream::{self, Stream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, ListOptions, ListPage, ObjectMeta, S3Store, WalkOptions};
-use crate::s3::Listing;
+use crate::s3::{Continuation, Listing};
 
 /// The most that S3 puts on a page.
 const PAGE: u16 = 1000;
@@ -17,14 +17,16 @@ impl S3Store {
             "" => String::new(),
             key => self.full_prefix(key),
         };
+        let continuation = options.continuation.as_deref().map(|text| self.continuation(text));
         let listing = Listing {
             prefix: &prefix,
             delimiter: &options.delimiter,
             start_after: &start_after,
             max_keys: options.page_size,
-            continuation: options.continuation.as_deref(),
+            continuation: continuation.as_ref(),
         };
-        let listed = self.client().list_objects(listing, self.deadline).await?;
+        let mut memory = self.inner.budget.reservation();
+        let listed = self.client().list_objects(listing, self.deadline, &mut memory).await?;
         let relative = |meta: ObjectMeta| {
             let key = self.relative(&meta.key)?;
             Ok(ObjectMeta { key, ..meta })
@@ -36,8 +38,23 @@ impl S3Store {
                 .iter()
                 .map(|prefix| self.relative(prefix))
                 .collect::<Result<_, _>>()?,
-            continuation: listed.continuation,
+            continuation: listed.continuation.map(|next| self.continuation_text(next)).transpose()?,
         })
+    }
+
+    /// The text of a continuation. A token of S3 is visible text, so a key is told from it by the NUL before it.
+    fn continuation_text(&self, continuation: Continuation) -> Result<String, Error> {
+        match continuation {
+            Continuation::Token(token) => Ok(token),
+            Continuation::After(key) => Ok(format!("\0{}", self.relative(&key)?)),
+        }
+    }
+
+    fn continuation(&self, text: &str) -> Continuation {
+        match text.strip_prefix('\0') {
+            Some(key) => Continuation::After(self.full_prefix(key)),
+            None => Continuation::Token(text.to_owned()),
+        }
     }
 
     /// Every object below a prefix, page by page; the next page is fetched while the last is used, and no other.

@@ -9,10 +9,8 @@ pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// A caller is slow if the rest of its part would take longer than this.
 const SLOW: Duration = Duration::from_secs(2);
 /// A caller is too slow for scarce memory if, after so much waiting, its part would take longer than this in all.
-const TOO_SLOW: [(Duration, Duration); 2] = [
-    (Duration::from_millis(500), Duration::from_secs(60)),
-    (Duration::from_secs(2), Duration::from_secs(10)),
-];
+const TOO_SLOW: [(Duration, Duration); 2] =
+    [(Duration::from_millis(500), Duration::from_mins(1)), (Duration::from_secs(2), Duration::from_secs(10))];
 
 /// Measures a caller. Only time counts in which the server waits for it: not time in which the server waits for S3 or for memory,
 /// or does not read.
@@ -36,8 +34,8 @@ struct Measure {
 impl Measure {
     /// How long `bytes` take at this speed.
     fn time_for(self, bytes: u64) -> Duration {
-        let seconds = self.waited.as_secs_f64() * bytes as f64 / self.bytes.max(1) as f64;
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        let nanos = self.waited.as_nanos().saturating_mul(bytes.into()) / u128::from(self.bytes.max(1));
+        u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
     }
 }
 

@@ -186,8 +186,11 @@ impl S3Store {
     ) -> Result<UploadsPage, Error> {
         let after = after.map(|(key, upload_id)| UploadMarker { key: self.full_prefix(&key), upload_id });
         let prefix = self.full_prefix(prefix);
-        let listed =
-            self.client().list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline).await?;
+        let mut memory = self.inner.budget.reservation();
+        let listed = self
+            .client()
+            .list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline, &mut memory)
+            .await?;
         let (uploads, next) = listed;
         let uploads = uploads.into_iter().map(|listed| {
             Ok(UnfinishedUpload {
@@ -211,7 +214,8 @@ impl S3Store {
     }
 
     async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
-        let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline).await?;
+        let mut memory = self.inner.budget.reservation();
+        let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline, &mut memory).await?;
         Ok(Schedule::of(upload).persisted(listed))
     }
 

@@ -13,8 +13,8 @@ use crate::s3::{NewObject, StreamCrc32c, WriteCondition};
 /// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
 ///
 /// It holds in memory the part that fills and those under way: no part, and all parts under way together, are larger
-/// than the store's `part_size × max_concurrency`, or 128 MiB where that is less. Beyond 256 KiB all of that is memory of
-/// the tenant's share of the budget, and waited for where it is used up.
+/// than the store's `part_size × max_concurrency`, or 128 MiB where that is less. Beyond the first 64 KiB all of that is memory
+/// of the tenant's share of the budget. [`Upload::write`] waits for it where it is used up.
 #[derive(Debug)]
 pub struct Upload {
     store: S3Store,

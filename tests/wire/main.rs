@@ -21,6 +21,7 @@ mod deleting;
 mod gathering;
 mod hedging;
 mod life;
+mod listing;
 mod many_callers;
 mod opening;
 mod orphans;

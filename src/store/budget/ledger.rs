@@ -136,8 +136,11 @@ impl Ledger {
     pub(super) fn fit(&self, held: Charge, class: Class, bytes: u64) -> Result<Charge, Short> {
         let mut charged = bytes;
         for level in self.levels(held.share) {
-            let most = if class == Class::Message { class.cap(level.limit) } else { level.limit };
-            charged = charged.min(most);
+            charged = match class {
+                Class::Message => charged.min(class.cap(level.limit)),
+                class if class.is_whole() => charged.min(level.limit),
+                _ => charged,
+            };
         }
         if let Some(share) = held.share.and_then(|share| self.shares.get(share)) {
             charged = share.fit(held, class, charged).map_err(|_| Short::Share)?;

@@ -36,7 +36,7 @@ pub struct MemorySettings {
 
 impl Default for MemorySettings {
     fn default() -> Self {
-        Self { budget: 256 * MIB, wait: Duration::from_secs(30), idle_timeout: Duration::from_secs(60) }
+        Self { budget: 256 * MIB, wait: Duration::from_secs(30), idle_timeout: Duration::from_mins(1) }
     }
 }
 

@@ -183,7 +183,10 @@ impl Queue {
                 let short = match self.grant(reservation, &asks) {
                     Ok(ask) => {
                         self.granted(place, ask);
-                        if kind == Kind::Message { continue } else { return true }
+                        if kind == Kind::Message {
+                            continue;
+                        }
+                        return true;
                     }
                     Err(short) => short,
                 };

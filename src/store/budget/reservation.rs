@@ -8,6 +8,7 @@ use super::{
     queue::{Kind, Place},
 };
 use crate::{
+    s3::Room,
     store::{Error, ErrorKind},
     telemetry::Waiting,
 };
@@ -137,6 +138,12 @@ impl Reservation {
             let message = format!("no memory became free within {wait:?}: call again later");
             Error::new(ErrorKind::MemoryExhausted, message)
         })
+    }
+}
+
+impl Room for Reservation {
+    async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        self.grow(bytes).await
     }
 }
 
