@@ -195,7 +195,7 @@ impl StatusBuilder {
         match labels.max_by_key(|value| value.len()) {
             Some(longest) => *longest = cut(longest, size::SMALL).into_owned(),
             None if self.message.len() > size::SMALL => {
-                self.message = cut(&self.message, size::SMALL).into_owned()
+                self.message = cut(&self.message, size::SMALL).into_owned();
             }
             None => return false,
         }
