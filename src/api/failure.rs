@@ -211,10 +211,12 @@ impl Failure {
 }
 
 fn severity(side: Side, reason: ErrorReason) -> Severity {
+    use ErrorReason::{Internal, LimitExceeded, MemoryExhausted};
     match (side, reason) {
-        (Side::Longshore, ErrorReason::Internal) => Severity::Error,
-        (_, ErrorReason::MemoryExhausted | ErrorReason::LimitExceeded) => Severity::Warning,
-        (Side::Operator | Side::Backend, _) => Severity::Warning,
+        (Side::Longshore, Internal) => Severity::Error,
+        (Side::Longshore, MemoryExhausted | LimitExceeded) | (Side::Operator | Side::Backend, _) => {
+            Severity::Warning
+        }
         (Side::Caller | Side::Longshore, _) => Severity::Info,
     }
 }

@@ -73,9 +73,18 @@ impl Endpoint {
 }
 
 fn misconfigured(url: &str) -> Error {
+    let url = without_user(url);
     let cause =
         format!("the endpoint {url} is not http:// or https:// with a host that a bucket can be added to");
     Error::new(ErrorKind::StoreMisconfigured, "the store's endpoint cannot be used").because(&cause)
+}
+
+/// `url` without a user name and a password, which belong in no log.
+fn without_user(url: &str) -> String {
+    match (url.find("//"), url.rfind('@')) {
+        (Some(scheme), Some(user)) if scheme < user => format!("{}//{}", &url[..scheme], &url[user + 1..]),
+        _ => url.to_owned(),
+    }
 }
 
 /// Whether the store talks to Amazon S3 itself.
@@ -88,6 +97,13 @@ pub(super) fn is_amazon(settings: &BucketSettings) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_in_an_error_has_no_password() {
+        assert_eq!(without_user("https://user:p@ss@minio:9000/a"), "https://minio:9000/a");
+        assert_eq!(without_user("https://minio:9000"), "https://minio:9000");
+        assert_eq!(without_user("user@minio"), "user@minio");
+    }
 
     fn address(settings: &BucketSettings, key: Option<&str>) -> String {
         let endpoint = Endpoint::of(settings, "eu-west-1").unwrap();

@@ -1,7 +1,10 @@
 //! A multipart upload under way, and its end in S3 whatever happens here.
 
 use super::{ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, parts::Parts};
-use crate::s3::{Checksum, ChecksumHasher, MultipartUpload, NewObject, Part, WriteCondition, expected_etag};
+use crate::{
+    s3::{Checksum, ChecksumHasher, MultipartUpload, NewObject, Part, WriteCondition, expected_etag},
+    telemetry::cut,
+};
 
 /// A multipart upload. Dropped before its completion it is aborted in S3, in the background.
 #[derive(Debug)]
@@ -123,7 +126,7 @@ impl Drop for Multipart {
                 Ok(()) => tracing::debug!("a multipart upload was aborted"),
                 Err(error) if error.kind() == ErrorKind::UploadNotFound => {}
                 Err(error) => {
-                    tracing::warn!(%error, upload_id = upload.id, "a multipart upload could not be aborted and stays in S3");
+                    tracing::warn!(%error, upload_id = &*cut(&upload.id, 256), "a multipart upload could not be aborted and stays in S3");
                 }
             }
         });

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Error, S3Store, UnfinishedUpload};
+use crate::telemetry::cut;
 
 /// The most that S3 puts on a page.
 const PAGE: u16 = 1000;
@@ -56,7 +57,7 @@ impl S3Store {
         match self.cancel_upload(&upload.key, &upload.s3_upload_id).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, key = upload.key, "an orphaned upload could not be aborted");
+                tracing::warn!(%error, key = &*cut(&upload.key, 256), "an orphaned upload could not be aborted");
                 false
             }
         }

@@ -8,6 +8,8 @@
     reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
 )]
 
+mod failing;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::pedantic,
+    clippy::print_stdout,
     reason = "a test that cannot go on panics, and it is read more often than run"
 )]
 

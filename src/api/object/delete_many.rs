@@ -22,7 +22,7 @@ use crate::{
 
 /// The most bytes of a key and of a version in a result, so that a response of [`BATCH`] results fits the 4 MiB that clients
 /// take.
-const MAX_NAME: usize = 1024;
+const MAX_NAME: usize = 1536;
 
 /// The most bytes of the message of one key's error.
 const MAX_MESSAGE: usize = 512;
@@ -214,7 +214,7 @@ fn delete_error(failure: &Failure) -> pb::DeleteError {
     }
 }
 
-/// A key or a version, cut where it is longer than S3 takes.
+/// A key or a version, cut where it is longer than any that S3 takes.
 fn shortened(text: String) -> String {
     if text.len() > MAX_NAME { truncate(&text, MAX_NAME).into_owned() } else { text }
 }

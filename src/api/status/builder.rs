@@ -195,7 +195,7 @@ impl StatusBuilder {
         match labels.max_by_key(|value| value.len()) {
             Some(longest) => *longest = cut(longest, size::SMALL).into_owned(),
             None if self.message.len() > size::SMALL => {
-                self.message = cut(&self.message, size::SMALL).into_owned()
+                self.message = cut(&self.message, size::SMALL).into_owned();
             }
             None => return false,
         }
@@ -341,10 +341,8 @@ mod tests {
             let pushback =
                 status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
             let info = status.get_details_retry_info().and_then(|info| info.retry_delay);
-            assert_eq!(
-                pushback.map(Duration::from_millis),
-                info.map(|delay| Duration::from_millis(delay.as_millis() as u64))
-            );
+            let milliseconds = info.map(|delay| u64::try_from(delay.as_millis()).unwrap());
+            assert_eq!(pushback, milliseconds);
             let mut headers = http::HeaderMap::new();
             status.add_header(&mut headers).unwrap();
             assert_eq!(headers.contains_key(PUSHBACK), pushback.is_some());

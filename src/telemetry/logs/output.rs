@@ -109,7 +109,7 @@ impl<W: Write> Sink<W> {
         let batch = mem::take(&mut self.batch);
         for whole in wholes(&batch) {
             if let Err(written) = self.write_whole(whole) {
-                let lines = whole[written..].iter().filter(|byte| **byte == b'\n').count() as u64;
+                let lines = whole[written..].split_inclusive(|byte| *byte == b'\n').count() as u64;
                 queue.lost(lines);
                 self.unreported += lines;
             }

@@ -1,0 +1,115 @@
+//! What callers and the access log get of an S3 server that refuses or fails.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use longshore::{
+    api::{CallFailure, Limits, Services, Severity, UploadSettings},
+    auth::AuthMode,
+    credentials::{Credentials, ProviderSettings},
+    pb::{self, object_service_client::ObjectServiceClient},
+    s3::BucketSettings,
+    store::StoreSettings,
+    telemetry::{Metrics, Tasks},
+    tenants::{MemorySettings, Pool, TenantSettings},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tonic::{Code, Status};
+
+use super::{context, info, request, told};
+
+/// A server that gives this answer to every request.
+async fn server(status: &'static str, body: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.read(&mut [0; 16 * 1024]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    address
+}
+
+/// What a List of a store at `address` fails with, for the caller and for the log.
+async fn list(address: SocketAddr) -> (Status, CallFailure) {
+    let bucket =
+        BucketSettings { endpoint: Some(format!("http://{address}")), ..BucketSettings::new("bucket") };
+    let keys = Credentials::new("AKIDEXAMPLE", "secret", None);
+    let mut store = StoreSettings::new(bucket, ProviderSettings::Static(keys));
+    store.client_options.allow_http = true;
+    store.retry_config.max_retries = 0;
+    let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), store)]));
+    let (metrics, tasks) = (Metrics::default(), Tasks::default());
+    let pool = Pool::new(vec![tenant], MemorySettings::default(), &metrics, &tasks);
+    let limits = Limits { max_message_bytes: 1024 };
+    let services = Services::new(pool, AuthMode::None, limits, UploadSettings::default(), metrics);
+    let (context, mut request) = (context(), request("", "acme", pb::ListRequest::default()));
+    request.extensions_mut().insert(context.clone());
+    let status = ObjectServiceClient::new(services.routes()).list(request).await.unwrap_err();
+    (status, context.facts.failure().unwrap().clone())
+}
+
+fn size(status: &Status) -> usize {
+    let mut headers = http::HeaderMap::new();
+    status.add_header(&mut headers).unwrap();
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+#[tokio::test]
+async fn why_s3_denies_access_is_in_the_log_and_not_in_the_error() {
+    let text = "User: arn:aws:iam::123456789012:user/gateway is not authorized to perform: s3:ListBucket";
+    let body =
+        format!("<Error><Code>AccessDenied</Code><Message>{text}</Message><RequestId>R1</RequestId></Error>");
+    let (status, failure) = list(server("403 Forbidden", body).await).await;
+    assert_eq!(told(&status), (Code::PermissionDenied, "ACCESS_DENIED".to_owned()));
+    assert_eq!(
+        (&*info(&status).metadata["s3_code"], &*info(&status).metadata["s3_request_id"]),
+        ("AccessDenied", "R1")
+    );
+    assert!(
+        !status.message().contains("arn:") && !String::from_utf8_lossy(status.details()).contains("arn:")
+    );
+    assert_eq!(
+        (failure.reason, failure.severity, &*failure.s3_code),
+        ("ACCESS_DENIED", Severity::Warning, "AccessDenied")
+    );
+    assert!(failure.error.ends_with(text), "{}", failure.error);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_s3s_is_not_repeated() {
+    let page = format!("<html><!-- {} -->at 10.0.0.7</wrong>", "🚢\u{1}".repeat(1_000));
+    let (status, failure) = list(server("200 OK", page).await).await;
+    assert_eq!(told(&status), (Code::Unavailable, "BACKEND_PROTOCOL".to_owned()));
+    assert!(!status.message().contains(['🚢', '<']) && size(&status) < 1024, "{}", status.message());
+    assert_eq!(failure.severity, Severity::Warning);
+    assert!(failure.error.len() <= 1024 && !failure.error.contains(char::is_control));
+}
+
+#[tokio::test]
+async fn the_address_of_a_server_that_is_not_there_is_in_the_log_at_most() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (status, failure) = list(address).await;
+    assert_eq!(told(&status), (Code::Unavailable, "CONNECTION_FAILED".to_owned()));
+    assert_eq!(status.message(), "no connection to S3 could be opened");
+    assert!(failure.error.len() > status.message().len(), "{}", failure.error);
+}
+
+#[tokio::test]
+async fn a_server_that_throttles_says_when_to_call_again() {
+    let body = "<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>".to_owned();
+    let (status, _) = list(server("503 Slow Down", body).await).await;
+    assert_eq!(told(&status), (Code::ResourceExhausted, "THROTTLED".to_owned()));
+    let pushback: u64 =
+        status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
+    assert!((1_000..=2_000).contains(&pushback), "{pushback}");
+}
