@@ -46,9 +46,9 @@ class Backend:
         client.put("small", b"x" * 4096)
         client.close()
 
-    def store(self):
+    def stores(self):
         keys = {name.removeprefix("aws_"): value for name, value in self.keys.items()}
-        return {"url": "s3://demo", "config": {"endpoint": self.endpoint, **keys}}
+        return {"default": {"url": "s3://demo", "config": {"endpoint": self.endpoint, **keys}}}
 
     def end(self):
         self.demo.stop()
@@ -57,12 +57,12 @@ class Backend:
 class Gateway:
     """`longshore serve` with a tenant and authentication."""
 
-    def __init__(self, binary, folder, backend, stderr=None, **settings):
-        self.binary, self.folder, self.backend = binary, folder, backend
+    def __init__(self, binary, folder, stores, stderr=None, **settings):
+        self.binary, self.folder, self.stores = binary, folder, stores
         tenants = folder / "tenants.yaml"
         caller = {"name": "caller", "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest(),
                   "access": ["read", "write", "delete", "list"]}
-        tenant = {"client_options": {"allow_http": True}, "callers": [caller], "stores": {"default": backend.store()}}
+        tenant = {"client_options": {"allow_http": True}, "callers": [caller], "stores": stores}
         tenants.write_text(json.dumps({"tenants": {TENANT: tenant}}))
         self.port, self.health_port = process.free_ports(2)
         self.address = f"127.0.0.1:{self.port}"

@@ -26,7 +26,7 @@ def judge(case, binary, folder, backend):
     for number, variant in enumerate(getattr(module, "VARIANTS", [{}])):
         place = folder / f"{case}-{number}"
         place.mkdir()
-        gateway = Gateway(binary, place, backend, **getattr(module, "SETTINGS", {}))
+        gateway = Gateway(binary, place, backend.stores())
         try:
             for finding in module.run(gateway, **variant):
                 print(finding, flush=True)

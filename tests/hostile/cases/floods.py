@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 
 from gateway import TOKEN, Bystander, Finding
 from http2 import (ACK, END_HEADERS, ENHANCE_YOUR_CALM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
@@ -11,6 +12,8 @@ SECONDS = 5
 ATTACKERS = 2
 # A median that other callers' calls may have meanwhile, in ms.
 MOST = 10
+# What a flood may write to the log, in KiB. Calls that are reset are calls, with an access line each.
+MOST_LOG = 1024
 BATCH = 2_000
 
 
@@ -38,7 +41,7 @@ FLOODS = {
 
 
 async def attack(port, batch, until):
-    """Sends the frames, and connects again after each GOAWAY. Returns the reasons of the connections' ends."""
+    """Sends the frames, and connects again after each end. Returns how the connections ended."""
     reasons = []
     while time.monotonic() < until:
         connection = await Connection.open(port)
@@ -52,12 +55,11 @@ async def attack(port, batch, until):
                 await asyncio.wait_for(connection.flush(), 1)
             except TimeoutError:
                 pass
-        # The reason may arrive a moment after the server has stopped reading.
-        for _ in range(50):
-            if connection.closed or connection.goaway is not None or time.monotonic() > until:
-                break
-            await asyncio.sleep(0.02)
-        reasons.append(connection.goaway)
+        if connection.closed or connection.goaway is not None:
+            reasons.append("closed" if connection.goaway is None else connection.goaway)
+        else:
+            # The flood ended before the connection.
+            reasons.append("open")
         connection.close()
     return reasons
 
@@ -66,6 +68,20 @@ async def attacks(port, batch):
     until = time.monotonic() + SECONDS
     found = await asyncio.gather(*(attack(port, batch, until) for _ in range(ATTACKERS)))
     return [reason for reasons in found for reason in reasons]
+
+
+def described(reasons):
+    """How the connections ended."""
+    names = {ENHANCE_YOUR_CALM: "calmed"}
+    counts = Counter(names.get(reason, reason) for reason in reasons)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
+def is_good(reasons):
+    """A GOAWAY is lost if the server closes a socket that has unread bytes: TCP then resets the connection. So some may
+    just be closed. At the end of the flood each attacker has one that may be open."""
+    return (ENHANCE_YOUR_CALM in reasons and reasons.count("open") <= ATTACKERS
+            and set(reasons) <= {ENHANCE_YOUR_CALM, "closed", "open"})
 
 
 def run(gateway):
@@ -78,10 +94,7 @@ def run(gateway):
         reasons = asyncio.run(attacks(gateway.port, batch))
         cpu = gateway.cpu() - before
         median, calls, failed = bystander.seen()
-        calmed = sum(reason == ENHANCE_YOUR_CALM for reason in reasons)
-        # The last connection of each attacker may end with the run.
-        good = calmed > 0 and calmed >= len(reasons) - ATTACKERS
-        yield Finding(name, f"{calmed} of {len(reasons)} connections calmed, {cpu:.1f} s CPU", good)
+        yield Finding(name, f"{described(reasons)}, {cpu:.1f} s CPU", is_good(reasons))
         written = (gateway.log.stat().st_size - log) / 1024
         yield Finding("  another caller, log", f"{median:.1f} ms, {failed} of {calls} failed; {written:.0f} KiB",
-                      median < MOST and failed == 0)
+                      median < MOST and failed == 0 and (name == "resets" or written < MOST_LOG))

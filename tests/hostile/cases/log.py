@@ -48,7 +48,7 @@ def run(gateway):
     reader, writer = os.pipe()
     place = gateway.folder / "unread"
     place.mkdir()
-    attacked = Gateway(gateway.binary, place, gateway.backend, stderr=writer, LOG="info", SHUTDOWN_GRACE=f"{GRACE}s")
+    attacked = Gateway(gateway.binary, place, gateway.stores, stderr=writer, LOG="info", SHUTDOWN_GRACE=f"{GRACE}s")
     os.close(writer)
     try:
         answered, lost = asyncio.run(fail(attacked.address))

@@ -59,6 +59,7 @@ async def attack(gateway, token):
         await asyncio.sleep(0.05)
         if gateway.memory() > ENOUGH:
             callers.cancel()
+            await asyncio.gather(callers, return_exceptions=True)
             return None
     return sum(sent for sent in await callers if isinstance(sent, int))
 
