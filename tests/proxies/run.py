@@ -1,6 +1,7 @@
 """BINARY: the median time of Heads, alone and beside a call that stalls on the same connection."""
 
 import contextlib
+import itertools
 import shutil
 import statistics
 import sys
@@ -54,14 +55,20 @@ class Caller:
     def nothing(self):
         yield
 
+    def part(self):
+        """An upload of a single part."""
+        return self.upload(8)
+
     @contextlib.contextmanager
-    def upload(self):
-        """An upload that continues as fast as it is taken, to an S3 server that takes nothing."""
+    def upload(self, mib=None):
+        """An upload to an S3 server that takes nothing. Without a size it continues for as long as it is taken."""
         stop, chunk = threading.Event(), messages.UploadRequest(chunk=object_pb2.Chunk(data=bytes(MIB)))
 
         def chunks():
             yield messages.UploadRequest(spec=messages.UploadSpec(store="silent", key="upload"))
-            while not stop.is_set():
+            for _ in itertools.count() if mib is None else range(mib):
+                if stop.is_set():
+                    return
                 yield chunk
 
         call = self.stub.Upload.future(chunks(), metadata=METADATA)
@@ -84,8 +91,14 @@ class Caller:
         return self.unread(self.stub.Walk(messages.WalkRequest(), metadata=METADATA))
 
 
-CASES = {"alone": Caller.nothing, "an upload to a silent S3 server": Caller.upload,
+CASES = {"alone": Caller.nothing, "8 MiB to a silent S3 server": Caller.part,
+         "an endless upload to a silent S3 server": Caller.upload,
          "an unread Get": Caller.unread_get, "an unread Walk": Caller.unread_walk}
+
+
+# haproxy 2.6 itself stops a caller's connection behind a response that is not read, and behind a request that the server
+# does not take: a stream has one buffer there, and its window is returned before the server has taken the bytes.
+COUNT_BEHIND_HAPROXY = {"8 MiB to a silent S3 server"}
 
 
 def median_of(address, case):
@@ -108,12 +121,11 @@ def compare(name, address):
     good = True
     for case, median in medians.items():
         ratio = median / medians["alone"]
-        # Debian's haproxy 2.6 itself stops a connection behind a response that is not read.
-        counts = case != "alone" and not (name == "haproxy" and "unread" in case)
+        counts = name != "haproxy" or case in COUNT_BEHIND_HAPROXY
         met = ratio <= MOST
         good = good and (met or not counts)
         mark = "" if case == "alone" else "ok" if met else "FAILED" if counts else "not counted"
-        print(f"  {name:10}{case:34}{median:8.2f} ms {ratio:8.2f} ×   {mark}", flush=True)
+        print(f"  {name:10}{case:41}{median:8.2f} ms {ratio:8.2f} ×   {mark}", flush=True)
     return good
 
 

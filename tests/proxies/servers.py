@@ -34,7 +34,6 @@ http {{
 HAPROXY = """
 global
   nbthread 1
-  tune.bufsize 131072
 defaults
   mode http
   timeout connect 5s

@@ -22,6 +22,9 @@ use crate::{
     job::{Done, Job, Target},
 };
 
+/// The pause before a slow upload begins again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What a caller is told.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -108,7 +111,11 @@ async fn work(askers: Vec<Asker>, job: Arc<Job>, finished: Arc<AtomicU64>) -> Ou
             let mut latencies = Vec::new();
             while begun.fetch_add(1, Ordering::Relaxed) < job.requests {
                 let start = Instant::now();
-                asker.ask(&job).await?;
+                match asker.ask(&job).await {
+                    // A slow upload that the server refuses is one that comes again.
+                    Err(_) if job.trickle.is_some() => tokio::time::sleep(RETRY).await,
+                    answered => answered?,
+                }
                 latencies.push(start.elapsed());
                 finished.fetch_add(1, Ordering::Relaxed);
             }

@@ -64,7 +64,7 @@ fn fast(arguments: &Arguments) -> Job {
 
 fn slow(arguments: &Arguments) -> Job {
     let count = arguments.crowd();
-    let mut job = Job::new(Work::Upload, SLOW_SIZE, count).at_once(count, count.div_ceil(STREAMS));
+    let mut job = Job::new(Work::Upload, SLOW_SIZE, u64::MAX / 2).at_once(count, count.div_ceil(STREAMS));
     job.trickle = Some(Trickle { first: MIB, rate: KIB });
     job.checksums = false;
     job
