@@ -110,6 +110,11 @@ impl Arguments {
         self.slow_callers.unwrap_or(if self.quick { 100 } else { 1_000 })
     }
 
+    /// How many uploads a crowd has.
+    pub(crate) fn crowd(&self) -> u64 {
+        if self.quick { 100 } else { 1_000 }
+    }
+
     pub(crate) fn longshore(&self) -> PathBuf {
         self.longshore.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_longshore").into())
     }

@@ -1,7 +1,7 @@
 //! Processes that the driver starts.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{self, Command, Stdio},
 };
@@ -55,6 +55,36 @@ impl Drop for Child {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// A process without an address. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Background(process::Child);
+
+impl Background {
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Fails if the process has ended, with its standard error.
+    pub(crate) fn check(&mut self) -> Outcome<()> {
+        if self.0.try_wait()?.is_none() {
+            return Ok(());
+        }
+        let mut said = String::new();
+        if let Some(stderr) = &mut self.0.stderr {
+            stderr.read_to_string(&mut said)?;
+        }
+        Err(format!("a caller in the background has ended: {}", said.trim()).into())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

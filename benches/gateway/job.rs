@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::shipped::TOKEN;
+
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
 pub(crate) const GIB: u64 = 1024 * MIB;
@@ -15,6 +17,29 @@ pub(crate) enum Work {
     Put,
     Upload,
     Walk,
+    Head,
+}
+
+/// Calls that a caller has on each of its connections while it does its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Beside {
+    /// One Head after another, with pauses. Their latencies are reported.
+    Heads,
+    /// An upload to a store whose S3 server never reads.
+    SilentUpload,
+    /// A Get whose response the caller stops reading.
+    UnreadGet,
+    /// A Walk whose response the caller stops reading.
+    UnreadWalk,
+}
+
+/// An upload that begins fast and continues slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trickle {
+    /// Bytes sent at once.
+    pub(crate) first: u64,
+    /// Bytes sent in each second after that, as one message.
+    pub(crate) rate: u64,
 }
 
 /// The same requests over and over.
@@ -36,6 +61,13 @@ pub(crate) struct Job {
     pub(crate) connections: u64,
     /// How many bytes a second each Get reads.
     pub(crate) pace: Option<u64>,
+    /// How an upload slows down.
+    pub(crate) trickle: Option<Trickle>,
+    pub(crate) beside: Option<Beside>,
+    /// The caller's token.
+    pub(crate) token: String,
+    /// Seconds after which the job fails.
+    pub(crate) patience: Option<u64>,
     /// Initial windows of HTTP/2: of a stream, of a connection.
     pub(crate) windows: (u32, u32),
 }
@@ -53,6 +85,10 @@ impl Job {
             in_flight: 1,
             connections: 1,
             pace: None,
+            trickle: None,
+            beside: None,
+            token: TOKEN.to_owned(),
+            patience: None,
             windows: (8 << 20, 16 << 20),
         }
     }
@@ -69,9 +105,21 @@ impl Job {
         self
     }
 
+    /// With these calls on the same connections.
+    pub(crate) fn beside(mut self, beside: Beside) -> Self {
+        self.beside = Some(beside);
+        self
+    }
+
+    /// Fails after so many seconds.
+    pub(crate) fn within(mut self, seconds: u64) -> Self {
+        self.patience = Some(seconds);
+        self
+    }
+
     /// Bytes of objects in all.
     pub(crate) fn bytes(&self) -> u64 {
-        if self.work == Work::Walk { 0 } else { self.size * self.requests }
+        if matches!(self.work, Work::Walk | Work::Head) { 0 } else { self.size * self.requests }
     }
 
     /// The key: backends tell the size from it.
@@ -96,4 +144,7 @@ pub(crate) struct Done {
     pub(crate) seconds: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// The 99th percentile of [`Beside::Heads`].
+    #[serde(default)]
+    pub(crate) beside_p99_us: f64,
 }

@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::{Outcome, child::Child, tls::Files};
 
 pub(crate) const TOKEN: &str = "a-token-of-the-gateway-bench";
+/// The token of a second tenant.
+pub(crate) const QUIET_TOKEN: &str = "a-token-of-a-quiet-tenant";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
@@ -21,6 +23,7 @@ const STORES: &[(&str, &str, &str, &str)] = &[
     ("default", "bench", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
     ("signed", "bench", "unsigned_payload: false, checksum_algorithm: crc64nvme", ""),
     ("plain", "plain", "unsigned_payload: true", ""),
+    ("silent", "silent", "unsigned_payload: true", ""),
     ("throttled", "throttled", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
     (
         "throttled-1",
@@ -44,6 +47,8 @@ pub(crate) struct Shipped {
     access_log: PathBuf,
     tenants: String,
     tls: Option<Files>,
+    /// Settings of a single row.
+    extra: Vec<(&'static str, String)>,
 }
 
 impl Shipped {
@@ -58,7 +63,29 @@ impl Shipped {
             access_log: folder.join("longshore.log"),
             tenants,
             tls: tls.cloned(),
+            extra: Vec::new(),
         })
+    }
+
+    /// With further settings. An older build that does not know one of them runs without it.
+    pub(crate) fn with(&self, settings: &[(&'static str, &str)]) -> Outcome<Self> {
+        let mut with = self.clone();
+        for (name, value) in settings {
+            if self.knows(name, value)? {
+                with.extra.push((name, (*value).to_owned()));
+            } else {
+                eprintln!("  this build has no {name}");
+            }
+        }
+        Ok(with)
+    }
+
+    fn knows(&self, name: &str, value: &str) -> Outcome<bool> {
+        let mut command = Command::new(&self.binary);
+        command.arg("check").env_clear().env(name, value).env("LONGSHORE_TENANTS_FILE", &self.tenants_file);
+        let output = command.env("BENCH_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        Ok(!said.contains(&format!("{name}: unknown variable")))
     }
 
     /// Starts it: gRPC on the first address, health and metrics on the second.
@@ -98,20 +125,31 @@ impl Shipped {
             environment.push(("LONGSHORE_TLS_KEY", file(&tls.key)));
             environment.push(("SSL_CERT_FILE", file(&tls.authority)));
         }
+        environment.extend(self.extra.iter().cloned());
         environment
     }
 }
 
+/// The tenants file: `bench` with all stores, and `quiet` with one.
 fn tenants(backend: &str) -> String {
-    let digest = Sha256::digest(TOKEN).iter().fold(String::new(), |mut text, byte| {
+    let mut text = String::from("tenants:\n");
+    tenant(&mut text, "bench", TOKEN, backend, STORES);
+    tenant(&mut text, "quiet", QUIET_TOKEN, backend, &STORES[..1]);
+    text
+}
+
+fn tenant(text: &mut String, name: &str, token: &str, backend: &str, stores: &[(&str, &str, &str, &str)]) {
+    let digest = Sha256::digest(token).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     });
-    let mut text = format!(
-        "tenants:\n  bench:\n    client_options: {{allow_http: true}}\n    callers:\n      \
-         - {{name: bench, token_sha256: \"{digest}\", access: [read, write, list]}}\n    stores:\n"
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "  {name}:\n    client_options: {{allow_http: true}}\n    callers:\n      \
+         - {{name: {name}, token_sha256: \"{digest}\", access: [read, write, list]}}\n    stores:\n"
     );
-    for (name, bucket, config, transfer) in STORES {
+    for (name, bucket, config, transfer) in stores {
         let _ = writeln!(text, "      {name}:\n        url: s3://{bucket}\n        config:");
         let _ = write!(text, "          {{endpoint: \"{backend}\", access_key_id: {ACCESS_KEY_ID}, ");
         let _ = writeln!(text, "secret_access_key: {{env: BENCH_SECRET_ACCESS_KEY}}, {config}}}");
@@ -119,5 +157,4 @@ fn tenants(backend: &str) -> String {
             let _ = writeln!(text, "        transfer: {{{transfer}}}");
         }
     }
-    text
 }

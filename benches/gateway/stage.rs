@@ -16,7 +16,7 @@ use crate::{
     Outcome,
     arguments::Arguments,
     caller::grpc,
-    child::{self, Child},
+    child::{self, Background, Child},
     job::{Done, Job, MIB, Target},
     process,
     shipped::Shipped,
@@ -108,6 +108,16 @@ impl Stage {
         Ok(running)
     }
 
+    /// Starts Longshore with settings of a single row.
+    pub(crate) fn start_with(&self, settings: &[(&'static str, &str)]) -> Outcome<Running> {
+        let child = self.shipped.with(settings)?.start(child::free_addresses()?)?;
+        let authority = self.tls.as_ref().map(|tls| tls.authority.clone());
+        let target = Target { address: child.address, grpc: true, authority };
+        let mut running = Running { peer: Peer::Longshore, target, child: Some(child) };
+        self.runtime.block_on(running.until_serving())?;
+        Ok(running)
+    }
+
     /// The backend as a target, for what is no job.
     pub(crate) fn backend(&self) -> Target {
         let authority = self.tls.as_ref().map(|tls| tls.authority.clone());
@@ -179,6 +189,13 @@ impl Running {
         let cpu = id.map(process::cpu).transpose()?.unwrap_or_default() - before.unwrap_or_default();
         let peak = id.map(process::peak).transpose()?.unwrap_or_default() as f64 / MIB as f64;
         Ok(Measured { cpu, peak, done })
+    }
+
+    /// Has another caller do a job until what this returns is dropped.
+    pub(crate) fn begin(&self, job: &Job) -> Outcome<Background> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["caller", "--target", &serde_json::to_string(&self.target)?]);
+        Background::start(command.args(["--job", &serde_json::to_string(job)?]))
     }
 
     fn perform(&self, job: &Job, caller: Option<&str>) -> Outcome<Done> {

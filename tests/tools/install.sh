@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
-#   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage go grpc-go grpc-java grpc-js
+#   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage go h2spec grpc-go grpc-java grpc-js
 # Running it again costs nothing: a tool whose stamp carries the wanted version is left alone.
 set -euo pipefail
 
@@ -9,6 +9,7 @@ HELM=v4.3.1
 GRPCURL=v1.9.4
 VERSITYGW=v1.8.0
 GARAGE=2.5.0
+H2SPEC=v2.2.1+incompatible
 PROTOC_GEN_GO=v1.36.12
 PROTOC_GEN_GO_GRPC=v1.6.2
 GO_NEEDED=1.26      # what helm's go.mod asks for
@@ -116,10 +117,28 @@ install_garage() {
   stamp garage "$GARAGE"
 }
 
+# h2spec has no go.mod: it is copied and built with the one of tests/h2spec.
+install_h2spec() {
+  local want go source folder=$tools/h2spec
+  want=$H2SPEC-$(cat "$here"/../h2spec/go.* | sha256sum)
+  has h2spec "$want" && return
+  go=$(go_command)
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  # Outside of a module, `go mod download` takes a version.
+  source=$(cd / && GOTOOLCHAIN=local "$go" mod download -json "github.com/summerwind/h2spec@$H2SPEC" |
+    sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p')
+  cp -r --no-preserve=mode "$source"/. "$folder/"
+  cp "$here"/../h2spec/go.mod "$here"/../h2spec/go.sum "$folder/"
+  (cd "$folder" && GOTOOLCHAIN=local CGO_ENABLED=0 "$go" build -trimpath -ldflags "-s -w" -o "$tools/bin/h2spec" ./cmd/h2spec)
+  rm -rf "$folder"
+  stamp h2spec "$want"
+}
+
 for tool in "$@"; do
   began=$SECONDS
   case $tool in
-    python | awscli | buf | garage) "install_$tool" ;;
+    python | awscli | buf | garage | h2spec) "install_$tool" ;;
     go) install_go_itself ;;
     grpc-go)
       install_go_itself

@@ -4,6 +4,7 @@
 //! - `bench`: as S3 does
 //! - `plain`: announces no checksums
 //! - `throttled`: so many bytes a second on each connection
+//! - `silent`: reads no bodies and never answers
 //!
 //! The last part of a key is the object's size in bytes.
 
@@ -106,6 +107,9 @@ impl Backend {
             return answer::text(self.abandoned.text());
         }
         let (bucket, key) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        if bucket == "silent" {
+            return std::future::pending().await;
+        }
         let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
         match *request.method() {
             Method::GET if key.is_empty() => list::page(self.keys, bucket, &query),

@@ -1,9 +1,9 @@
 //! A caller through tonic, with large frames and windows.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{Stream, stream};
 use longshore::pb::{self, object_service_client::ObjectServiceClient, upload_request::Message};
 use tonic::{
     Request,
@@ -14,13 +14,13 @@ use tonic::{
 use crate::{
     Outcome,
     content::{self, Content},
-    job::{Job, Target, Work},
+    job::{Job, Target, Trickle, Work},
     pace::Pace,
-    shipped::TOKEN,
 };
 
 const LARGEST_FRAME: u32 = 256 * 1024;
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A connection of its own.
 pub(crate) async fn connect(target: &Target, windows: (u32, u32)) -> Outcome<Channel> {
@@ -49,7 +49,7 @@ impl Caller {
         let known = job.checksums && matches!(job.work, Work::Upload | Work::Put);
         Self {
             client: ObjectServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE),
-            token: format!("Bearer {TOKEN}").parse().ok(),
+            token: format!("Bearer {}", job.token).parse().ok(),
             crc32c: known.then(|| content::crc32c(job.size)),
         }
     }
@@ -61,6 +61,7 @@ impl Caller {
             Work::Put => self.put(job).await?,
             Work::Upload => self.upload(job).await?,
             Work::Walk => self.walk(job).await?,
+            Work::Head => self.head(job).await?,
         };
         if seen == job.size { Ok(()) } else { Err(format!("{seen} of {} came through", job.size).into()) }
     }
@@ -76,6 +77,21 @@ impl Caller {
             }
         }
         Err("the answer has no bytes".into())
+    }
+
+    /// Begins a Walk and takes its first page.
+    pub(crate) async fn begin_walk(&mut self, job: &Job) -> Outcome<tonic::Streaming<pb::WalkResponse>> {
+        let message = pb::WalkRequest { store: job.store.clone(), ..Default::default() };
+        let request = self.request(message);
+        let mut answer = self.client.walk(request).await?.into_inner();
+        answer.message().await?.ok_or("the answer has no pages")?;
+        Ok(answer)
+    }
+
+    async fn head(&mut self, job: &Job) -> Outcome<u64> {
+        let message = pb::HeadRequest { store: job.store.clone(), key: job.key(), ..Default::default() };
+        let request = self.request(message);
+        size(self.client.head(request).await?.into_inner().meta)
     }
 
     async fn get(&mut self, job: &Job) -> Outcome<u64> {
@@ -110,17 +126,23 @@ impl Caller {
         let finish = self
             .crc32c
             .map(|crc32c| pb::UploadFinish { size: i64::try_from(job.size).ok(), crc32c: Some(crc32c) });
-        let (mut content, message, checksums) = (Content::whole(job.size), job.message, job.checksums);
+        let (mut content, checksums) = (Content::whole(job.size), job.checksums);
+        let (message, trickle) = (job.message, job.trickle);
+        let whole = job.size;
         let chunks = std::iter::from_fn(move || {
-            let data = piece(&mut content, message).ok().filter(|data| !data.is_empty())?;
+            let slow = trickle.filter(|trickle| whole - content.left() >= trickle.first);
+            let length = slow.map_or(message, |trickle| trickle.rate);
+            let data = piece(&mut content, length).ok().filter(|data| !data.is_empty())?;
             let crc32c = checksums.then(|| content::crc32c_of(&data));
             Some(Message::Chunk(pb::Chunk { crc32c, data }))
         });
         let messages = std::iter::once(Message::Spec(spec)).chain(chunks).chain(finish.map(Message::Finish));
         let messages = messages.map(|message| pb::UploadRequest { message: Some(message) });
-        let request = self.request(stream::iter(messages));
-        let answer = self.client.upload(request).await?.into_inner();
-        size(answer.meta)
+        let answer = match job.trickle {
+            None => self.client.upload(self.request(stream::iter(messages))).await?,
+            Some(trickle) => self.client.upload(self.request(paced(messages, trickle))).await?,
+        };
+        size(answer.into_inner().meta)
     }
 
     async fn walk(&mut self, job: &Job) -> Outcome<u64> {
@@ -141,6 +163,24 @@ impl Caller {
         }
         request
     }
+}
+
+/// Messages of an upload that slows down: the first bytes at once, then a message each second.
+fn paced(
+    messages: impl Iterator<Item = pb::UploadRequest> + Send + 'static,
+    trickle: Trickle,
+) -> impl Stream<Item = pb::UploadRequest> + Send + 'static {
+    stream::unfold((messages, 0), move |(mut messages, sent)| async move {
+        let message = messages.next()?;
+        if sent >= trickle.first {
+            tokio::time::sleep(SECOND).await;
+        }
+        let length = match &message.message {
+            Some(Message::Chunk(chunk)) => chunk.data.len() as u64,
+            _ => 0,
+        };
+        Some((message, (messages, sent + length)))
+    })
 }
 
 fn piece(content: &mut Content, most: u64) -> Outcome<Bytes> {

@@ -65,7 +65,7 @@ impl Caller {
                 if seen == job.size { Ok(()) } else { Err("the object is cut".into()) }
             }
             Work::Put | Work::Upload => self.read(Method::PUT, &path, job.size).await.map(drop),
-            Work::Walk => Err("a walk is more than a request of HTTP".into()),
+            Work::Walk | Work::Head => Err("this work needs gRPC".into()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A caller: does a job, and says how long it took.
 
+mod beside;
 pub(crate) mod grpc;
 pub(crate) mod http;
 
@@ -13,12 +14,16 @@ use std::{
 };
 
 use clap::Args;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
+use tonic::transport::Channel;
 
 use crate::{
     Outcome,
     job::{Done, Job, Target},
 };
+
+/// The pause before a slow upload begins again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a caller is told.
 #[derive(Debug, Args)]
@@ -56,30 +61,63 @@ impl Asker {
 }
 
 async fn perform(target: &Target, job: Job) -> Outcome<Done> {
-    let mut askers = Vec::new();
-    let mut channels = Vec::new();
+    let (askers, channels) = connected(target, &job).await?;
+    let mut beside = beside::Calls::begin(&job, &channels);
+    beside.settle().await;
+    let patience = job.patience;
+    let finished = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    let work = work(askers, Arc::new(job), finished.clone());
+    let latencies = match patience {
+        None => work.await?,
+        Some(seconds) => timeout(Duration::from_secs(seconds), work).await.map_err(|_| {
+            format!("{} requests have finished in {seconds} s", finished.load(Ordering::Relaxed))
+        })??,
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    let beside = beside.end().await?;
+    Ok(Done {
+        seconds,
+        p50_us: quantile(&latencies, 50),
+        p99_us: quantile(&latencies, 99),
+        beside_p99_us: quantile(&beside, 99),
+    })
+}
+
+/// An asker for each request in flight, and the connections that those of gRPC share.
+async fn connected(target: &Target, job: &Job) -> Outcome<(Vec<Asker>, Vec<Channel>)> {
+    let (mut askers, mut channels) = (Vec::new(), Vec::new());
     for index in 0..job.in_flight {
         askers.push(if target.grpc {
             let at = usize::try_from(index % job.connections)?;
             if channels.len() <= at {
                 channels.push(grpc::connect(target, job.windows).await?);
             }
-            Asker::Grpc(Box::new(grpc::Caller::new(channels[at].clone(), &job)))
+            Asker::Grpc(Box::new(grpc::Caller::new(channels[at].clone(), job)))
         } else {
             Asker::Http(Box::new(http::Caller::connect(target).await?))
         });
     }
-    let (job, begun) = (Arc::new(job), Arc::new(AtomicU64::new(0)));
+    Ok((askers, channels))
+}
+
+/// Does all requests of the job. Gives their latencies, the shortest first.
+async fn work(askers: Vec<Asker>, job: Arc<Job>, finished: Arc<AtomicU64>) -> Outcome<Vec<Duration>> {
+    let begun = Arc::new(AtomicU64::new(0));
     let mut workers = JoinSet::new();
-    let start = Instant::now();
     for mut asker in askers {
-        let (job, begun) = (job.clone(), begun.clone());
+        let (job, begun, finished) = (job.clone(), begun.clone(), finished.clone());
         workers.spawn(async move {
             let mut latencies = Vec::new();
             while begun.fetch_add(1, Ordering::Relaxed) < job.requests {
                 let start = Instant::now();
-                asker.ask(&job).await?;
+                match asker.ask(&job).await {
+                    // A slow upload that the server refuses is one that comes again.
+                    Err(_) if job.trickle.is_some() => tokio::time::sleep(RETRY).await,
+                    answered => answered?,
+                }
                 latencies.push(start.elapsed());
+                finished.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Ok(latencies)
         });
@@ -88,9 +126,8 @@ async fn perform(target: &Target, job: Job) -> Outcome<Done> {
     while let Some(worker) = workers.join_next().await {
         latencies.append(&mut worker??);
     }
-    let seconds = start.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    Ok(Done { seconds, p50_us: quantile(&latencies, 50), p99_us: quantile(&latencies, 99) })
+    Ok(latencies)
 }
 
 /// In microseconds.

@@ -76,7 +76,7 @@ impl Figures {
                 let keys = job.size as f64 * requests;
                 (format!("{:.2} µs/key", cpu / keys * 1e6), format!("{:.0} keys/s", keys / seconds))
             }
-            _ if job.size < 1024 * 1024 => {
+            _ if job.size < 1024 * 1024 || job.work == Work::Head => {
                 (format!("{:.1} µs", cpu / requests * 1e6), format!("{:.0}/s", requests / seconds))
             }
             _ => (format!("{:.3} s/GiB", cpu / gib), format!("{:.0} MiB/s", gib * 1024.0 / seconds)),

@@ -1,12 +1,16 @@
 //! What is measured, a family of rows in a file.
 
+mod beside;
 mod cpu;
+mod crowd;
+mod flood;
 mod gone;
 mod latency;
 mod memory;
 mod slow;
 mod start;
 mod throttled;
+mod trickle;
 mod turns;
 
 use crate::{
@@ -47,5 +51,12 @@ fn rows(stage: &Stage) -> Vec<Row> {
     rows.push((slow::name(&stage.arguments), Box::new(slow::measure)));
     rows.push((start::NAME.to_owned(), Box::new(start::measure)));
     rows.push((gone::NAME.to_owned(), Box::new(gone::measure)));
+    for connections in crowd::CONNECTIONS {
+        let name = crowd::name(&stage.arguments, connections);
+        rows.push((name, Box::new(move |stage, results| crowd::measure(stage, results, connections))));
+    }
+    rows.push((trickle::name(&stage.arguments), Box::new(trickle::measure)));
+    rows.push((beside::NAME.to_owned(), Box::new(beside::measure)));
+    rows.push((flood::NAME.to_owned(), Box::new(flood::measure)));
     rows
 }

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# What callers that mean harm, or that are many, cost a server and its other callers. Prints a table and a verdict.
+#   tests/hostile.sh [BINARY [CASE...]]     BINARY: target/release/longshore unless given; CASE: idle messages bombs floods log
+# Takes some four minutes. `idle` needs a hard limit of 20,000 open files.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+binary=$(realpath "${1:-$here/../target/release/longshore}")
+shift || true
+
+"$here/tools/install.sh" python
+export PYTHONDONTWRITEBYTECODE=1 GRPC_VERBOSITY=NONE PYTHONPATH="$here/python"
+exec "$here/.tools/venv/bin/python" "$here/hostile/run.py" "$binary" "$@"

@@ -1,0 +1,1 @@
+"""The cases, each a module with `run(gateway)`, which yields findings."""

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A small call beside one that stalls, on the same connection: directly, behind nginx and behind haproxy.
+#   tests/proxies.sh [BINARY]     BINARY: target/release/longshore unless given
+# Takes two minutes. Installs Debian's nginx and haproxy, which needs root where they are missing.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+binary=$(realpath "${1:-$here/../target/release/longshore}")
+
+export PATH=$PATH:/usr/sbin
+for package in nginx haproxy; do
+  # RUNLEVEL=1 keeps apt from starting the services.
+  command -v "$package" >/dev/null || {
+    apt-get update -qq
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package"
+  }
+done
+"$here/tools/install.sh" python
+export PYTHONDONTWRITEBYTECODE=1 GRPC_VERBOSITY=NONE PYTHONPATH="$here/python:$here/hostile"
+exec "$here/.tools/venv/bin/python" "$here/proxies/run.py" "$binary"

@@ -1,0 +1,159 @@
+"""BINARY: the median time of Heads, alone and beside a call that stalls on the same connection."""
+
+import contextlib
+import itertools
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import grpc
+
+import s3
+from gateway import MIB, TOKEN, Gateway
+from servers import Proxy
+from support import stubs
+
+stubs.generate()
+
+from longshore.v1 import object_pb2, object_service_pb2 as messages, object_service_pb2_grpc  # noqa: E402
+
+HEADS, ROUNDS = 300, 3
+# The whole of a case; a Head that stalls does not hold up the script for longer.
+DEADLINE = 10
+MOST = 2
+METADATA = [("authorization", f"Bearer {TOKEN}")]
+# Time for a call to use up every window and buffer.
+SETTLE = 3
+
+
+class Caller:
+    """A connection of its own."""
+
+    def __init__(self, address):
+        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        self.channel = grpc.insecure_channel(address, options=options)
+        self.stub = object_service_pb2_grpc.ObjectServiceStub(self.channel)
+
+    def heads(self):
+        """The median in milliseconds; infinite if a Head fails."""
+        times, request = [], messages.HeadRequest(key="small")
+        for _ in range(HEADS):
+            began = time.monotonic()
+            try:
+                self.stub.Head(request, metadata=METADATA, timeout=DEADLINE)
+            except grpc.RpcError as error:
+                print(f"    a Head failed: {error.code().name}", file=sys.stderr)
+                return float("inf")
+            times.append((time.monotonic() - began) * 1e3)
+        return statistics.median(times)
+
+    @contextlib.contextmanager
+    def nothing(self):
+        yield
+
+    def part(self):
+        """An upload of a single part."""
+        return self.upload(8)
+
+    @contextlib.contextmanager
+    def upload(self, mib=None):
+        """An upload to an S3 server that takes nothing. Without a size it continues for as long as it is taken."""
+        stop, chunk = threading.Event(), messages.UploadRequest(chunk=object_pb2.Chunk(data=bytes(MIB)))
+
+        def chunks():
+            yield messages.UploadRequest(spec=messages.UploadSpec(store="silent", key="upload"))
+            for _ in itertools.count() if mib is None else range(mib):
+                if stop.is_set():
+                    return
+                yield chunk
+
+        call = self.stub.Upload.future(chunks(), metadata=METADATA)
+        time.sleep(SETTLE)
+        yield
+        stop.set()
+        call.cancel()
+
+    @contextlib.contextmanager
+    def unread(self, call):
+        next(call)
+        time.sleep(SETTLE)
+        yield
+        call.cancel()
+
+    def unread_get(self):
+        return self.unread(self.stub.Get(messages.GetRequest(key="large"), metadata=METADATA))
+
+    def unread_walk(self):
+        return self.unread(self.stub.Walk(messages.WalkRequest(), metadata=METADATA))
+
+
+CASES = {"alone": Caller.nothing, "8 MiB to a silent S3 server": Caller.part,
+         "an endless upload to a silent S3 server": Caller.upload,
+         "an unread Get": Caller.unread_get, "an unread Walk": Caller.unread_walk}
+
+
+# haproxy 2.6 itself stops a caller's connection behind a response that is not read, and behind a request that the server
+# does not take: a stream has one buffer there, and its window is returned before the server has taken the bytes.
+COUNT_BEHIND_HAPROXY = {"8 MiB to a silent S3 server"}
+
+
+def median_of(address, case):
+    caller = Caller(address)
+    try:
+        with CASES[case](caller):
+            return caller.heads()
+    finally:
+        caller.channel.close()
+
+
+def compare(name, address):
+    """Prints the row of a path to the server. Returns whether it is good."""
+    found = {case: [] for case in CASES}
+    for _ in range(ROUNDS):
+        for case, medians in found.items():
+            if float("inf") not in medians:
+                medians.append(median_of(address, case))
+    medians = {case: max(each) if float("inf") in each else statistics.median(each) for case, each in found.items()}
+    good = True
+    for case, median in medians.items():
+        ratio = median / medians["alone"]
+        counts = name != "haproxy" or case in COUNT_BEHIND_HAPROXY
+        met = ratio <= MOST
+        good = good and (met or not counts)
+        mark = "" if case == "alone" else "ok" if met else "FAILED" if counts else "not counted"
+        print(f"  {name:10}{case:41}{median:8.2f} ms {ratio:8.2f} ×   {mark}", flush=True)
+    return good
+
+
+def stores(endpoint):
+    keys = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "a-secret"}
+    return {name: {"url": f"s3://{bucket}", "config": {"endpoint": endpoint, **keys}}
+            for name, bucket in (("default", "bucket"), ("silent", "silent"))}
+
+
+def main(binary):
+    folder = Path(tempfile.mkdtemp(prefix="longshore-proxies-"))
+    started, good = [], True
+    try:
+        gateway = Gateway(binary, folder, stores(s3.start()))
+        started.append(gateway)
+        print(f"\nThe median of {HEADS} Heads beside a call on the same connection, and against alone (at most {MOST} ×)")
+        good = compare("directly", gateway.address)
+        for name in ("nginx", "haproxy"):
+            proxy = Proxy(name, gateway.address, folder)
+            started.append(proxy)
+            good = compare(name, proxy.address) and good
+    finally:
+        for each in reversed(started):
+            each.end()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"  verdict   {'passed' if good else 'FAILED'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
