@@ -121,7 +121,7 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
                 usize::try_from(size.0).unwrap_or(usize::MAX)
             }),
         message_timeout: parts.read("MESSAGE_TIMEOUT").map_or(default.message_timeout, |Timeout(time)| time),
-        connections: connections(&mut parts, default.connections),
+        connections: connections(&mut parts, &default.connections),
         memory: memory(&mut parts, default.memory),
         uploads: UploadSettings {
             keys: parts.read("UPLOAD_KEY").map(|Keys(keys)| keys),
@@ -192,7 +192,7 @@ fn refuse_unknown(variables: &Variables, problems: &mut Problems) {
     }
 }
 
-fn connections(parts: &mut Parts<'_>, default: ConnectionSettings) -> ConnectionSettings {
+fn connections(parts: &mut Parts<'_>, default: &ConnectionSettings) -> ConnectionSettings {
     ConnectionSettings {
         max_connections: parts.read("MAX_CONNECTIONS").map(|number: Number<1, 1_000_000>| number.0),
         max_concurrent_streams: parts

@@ -97,7 +97,7 @@ impl Default for ServerSettings {
             auth: AuthMode::Required,
             reflection: true,
             max_message_bytes: 4 * 1024 * 1024,
-            message_timeout: Duration::from_secs(60),
+            message_timeout: Duration::from_mins(1),
             connections: ConnectionSettings::default(),
             memory: MemorySettings::default(),
             uploads: UploadSettings::default(),

@@ -1,6 +1,6 @@
 //! What callers and the access log get of an S3 server that refuses or fails.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use longshore::{
     api::{CallFailure, Limits, Services, Severity, UploadSettings},
@@ -48,7 +48,7 @@ async fn list(address: SocketAddr) -> (Status, CallFailure) {
     let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), store)]));
     let (metrics, tasks) = (Metrics::default(), Tasks::default());
     let pool = Pool::new(vec![tenant], MemorySettings::default(), &metrics, &tasks);
-    let limits = Limits { max_message_bytes: 1024 };
+    let limits = Limits { max_message_bytes: 1024, message_timeout: Duration::from_mins(1) };
     let services = Services::new(pool, AuthMode::None, limits, UploadSettings::default(), metrics);
     let (context, mut request) = (context(), request("", "acme", pb::ListRequest::default()));
     request.extensions_mut().insert(context.clone());

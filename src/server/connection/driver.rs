@@ -112,6 +112,7 @@ where
         if self.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(cx).is_ready()) {
             self.stop = None;
             self.connection.graceful_shutdown();
+            self.timers.went_away(End::Shutdown);
             return Ok(true);
         }
         self.timers.has_calls(!self.calls.is_empty());

@@ -23,6 +23,8 @@ pub(in crate::server) enum End {
     Flood,
     /// The caller violated HTTP/2.
     Protocol,
+    /// The process shuts down.
+    Shutdown,
 }
 
 impl End {
@@ -39,6 +41,7 @@ impl End {
             Self::AgeGrace => "age_grace",
             Self::Flood => "flood",
             Self::Protocol => "protocol",
+            Self::Shutdown => "shutdown",
         }
     }
 }

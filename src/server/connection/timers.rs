@@ -64,7 +64,9 @@ impl Timers {
 
     /// Notes that the caller was asked to go away.
     pub(super) fn went_away(&mut self, end: End) {
-        self.going_away.get_or_insert((Instant::now(), end));
+        if end == End::Shutdown || self.going_away.is_none() {
+            self.going_away = Some((Instant::now(), end));
+        }
     }
 
     /// Notes that the connection is being closed.
@@ -116,17 +118,15 @@ impl Timers {
         sooner(meter.block_since().map(|since| since + handshake_timeout), Action::Close(End::HeaderBlock));
         let frame = meter.frame_since().map(|since| since + handshake_timeout * FRAME_FACTOR);
         sooner(frame, Action::Close(End::Frame));
-        match self.going_away {
-            Some((at, end)) => {
-                let over = max_age_grace.and_then(|grace| at.checked_add(grace));
-                sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
-                // A caller that has no calls left has no reason to stay.
-                sooner(self.idle_since.map(|since| since.max(at) + handshake_timeout), Action::Close(end));
-            }
-            None => {
-                sooner(self.aged, Action::GoAway(End::Age));
-                sooner(self.idle_until(crowded), Action::GoAway(End::Idle));
-            }
+        if let Some((at, end)) = self.going_away {
+            let over = max_age_grace.and_then(|grace| at.checked_add(grace));
+            sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
+            // A caller that has no calls left has no reason to stay.
+            let patience = if end == End::Shutdown { FAREWELL } else { handshake_timeout };
+            sooner(self.idle_since.map(|since| since.max(at) + patience), Action::Close(end));
+        } else {
+            sooner(self.aged, Action::GoAway(End::Age));
+            sooner(self.idle_until(crowded), Action::GoAway(End::Idle));
         }
         next
     }
