@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, ErrorKind, MemoryBudget, MemorySettings, TenantBudget, filling::Filling};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tasks};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -47,11 +47,12 @@ struct Server {
     s3: Duration,
     /// The processor: 1 GiB of chunks a second, if it counts.
     processor: Option<Arc<Mutex<u64>>>,
+    tasks: Tasks,
 }
 
 impl Server {
     fn new(part: u64) -> Self {
-        Self { part, s3: Duration::from_millis(20), processor: None }
+        Self { part, s3: Duration::from_millis(20), processor: None, tasks: Tasks::default() }
     }
 
     async fn work(&self, bytes: u64) {
@@ -89,7 +90,7 @@ impl Server {
                     sleep(s3).await;
                     drop(full);
                 };
-                if let Some(before) = under_way.replace(AbortOnDropHandle::new(tokio::task::spawn(part))) {
+                if let Some(before) = under_way.replace(AbortOnDropHandle::new(self.tasks.spawn(part))) {
                     before.await.unwrap();
                 }
             }

@@ -158,7 +158,7 @@ async fn new_and_slow_uploads_are_served_beside_fast_ones() {
         let free = async {
             tokio::task::yield_now().await;
             drop(held);
-            std::future::pending::<()>().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = other => {}
