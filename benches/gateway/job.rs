@@ -25,8 +25,8 @@ pub(crate) enum Work {
 pub(crate) enum Beside {
     /// One Head after another, with pauses. Their latencies are reported.
     Heads,
-    /// An upload to a store whose S3 server never reads.
-    SilentUpload,
+    /// Uploads to a store whose S3 server never reads.
+    SilentUploads,
     /// A Get whose response the caller stops reading.
     UnreadGet,
     /// A Walk whose response the caller stops reading.

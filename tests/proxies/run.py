@@ -57,11 +57,18 @@ class Caller:
 
     def part(self):
         """An upload of a single part."""
-        return self.upload(8)
+        return self.uploads(1, 8)
+
+    def upload(self):
+        return self.uploads(1)
+
+    def many_uploads(self):
+        """Together they have more bytes in advance than fit into a connection's window if that is small."""
+        return self.uploads(20)
 
     @contextlib.contextmanager
-    def upload(self, mib=None):
-        """An upload to an S3 server that takes nothing. Without a size it continues for as long as it is taken."""
+    def uploads(self, count, mib=None):
+        """Uploads to an S3 server that takes nothing. Without a size they continue for as long as they are taken."""
         stop, chunk = threading.Event(), messages.UploadRequest(chunk=object_pb2.Chunk(data=bytes(MIB)))
 
         def chunks():
@@ -71,11 +78,12 @@ class Caller:
                     return
                 yield chunk
 
-        call = self.stub.Upload.future(chunks(), metadata=METADATA)
+        calls = [self.stub.Upload.future(chunks(), metadata=METADATA) for _ in range(count)]
         time.sleep(SETTLE)
         yield
         stop.set()
-        call.cancel()
+        for call in calls:
+            call.cancel()
 
     @contextlib.contextmanager
     def unread(self, call):
@@ -93,6 +101,7 @@ class Caller:
 
 CASES = {"alone": Caller.nothing, "8 MiB to a silent S3 server": Caller.part,
          "an endless upload to a silent S3 server": Caller.upload,
+         "20 endless uploads to it": Caller.many_uploads,
          "an unread Get": Caller.unread_get, "an unread Walk": Caller.unread_walk}
 
 

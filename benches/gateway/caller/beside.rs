@@ -1,6 +1,9 @@
 //! Calls that a caller has on its connections beside its job.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::repeat_n,
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// rate stays the same.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Stalled uploads on each connection. Together they have more bytes in advance than a small window of the connection
+/// allows.
+const UPLOADS: usize = 20;
+
 /// Running calls. Dropped, they are cancelled.
 pub(super) struct Calls {
     beside: Option<Beside>,
@@ -31,7 +38,8 @@ impl Calls {
     pub(super) fn begin(job: &Job, channels: &[Channel]) -> Self {
         let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
         let pause = PAUSE * u32::try_from(channels.len()).unwrap_or(u32::MAX);
-        for channel in job.beside.iter().flat_map(|_| channels) {
+        let count = if job.beside == Some(Beside::SilentUploads) { UPLOADS } else { 1 };
+        for channel in job.beside.iter().flat_map(|_| channels).flat_map(|channel| repeat_n(channel, count)) {
             let (channel, token, stop) = (channel.clone(), job.token.clone(), stop.clone());
             match job.beside {
                 Some(Beside::Heads) => running.spawn(heads(channel, token, pause, stop)),
@@ -90,8 +98,8 @@ async fn heads(
 
 /// A call that does not end by itself. If the server ends it, another one follows.
 async fn stalled(beside: Beside, channel: Channel, token: String) -> Outcome<Vec<Duration>> {
-    let work = if beside == Beside::SilentUpload { Work::Upload } else { Work::Get };
-    let store = if beside == Beside::SilentUpload { "silent" } else { "default" };
+    let work = if beside == Beside::SilentUploads { Work::Upload } else { Work::Get };
+    let store = if beside == Beside::SilentUploads { "silent" } else { "default" };
     let job = Job { token, checksums: false, ..Job::new(work, GIB, 1).store(store) };
     let mut caller = Caller::new(channel, &job);
     loop {
@@ -104,7 +112,7 @@ async fn stalled(beside: Beside, channel: Channel, token: String) -> Outcome<Vec
                 let _unread = caller.begin_walk(&job).await?;
                 std::future::pending::<()>().await;
             }
-            Beside::SilentUpload | Beside::Heads => {
+            Beside::SilentUploads | Beside::Heads => {
                 if caller.ask(&job).await.is_ok() {
                     return Err("an upload to a server that never reads has succeeded".into());
                 }

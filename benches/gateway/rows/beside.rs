@@ -16,7 +16,7 @@ const PATIENCE: u64 = 20;
 /// What stalls. The first runs alone.
 const CASES: [(Option<Beside>, &str); 4] = [
     (None, "alone"),
-    (Some(Beside::SilentUpload), "beside an upload to an S3 server that never reads"),
+    (Some(Beside::SilentUploads), "beside 20 uploads to an S3 server that never reads"),
     (Some(Beside::UnreadGet), "beside a Get that the caller does not read"),
     (Some(Beside::UnreadWalk), "beside a Walk that the caller does not read"),
 ];

@@ -22,7 +22,7 @@ const BESIDE_BUDGET: f64 = 128.0;
 const SIZE: u64 = 12 * MIB;
 
 /// Seconds that all uploads may take. A server in which they wait for each other never ends.
-const PATIENCE: u64 = 300;
+const PATIENCE: u64 = 180;
 
 pub(super) fn name(arguments: &Arguments, connections: u64) -> String {
     let uploads = arguments.crowd();
