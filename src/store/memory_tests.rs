@@ -106,7 +106,7 @@ fn budget(bytes: u64, wait: Duration, idle_timeout: Duration) -> MemoryBudget {
     MemoryBudget::new(MemorySettings { budget: bytes, wait, idle_timeout }, Metrics::default())
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// How long 8 fast uploads of 256 MiB take from now on.
 async fn fast_uploads(server: &Server, budget: &MemoryBudget) -> Duration {

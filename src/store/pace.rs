@@ -103,7 +103,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_time_in_which_the_caller_is_waited_for_counts() {
         let mut pace = Pace::default();
-        let later = || tokio::time::advance(Duration::from_secs(60));
+        let later = || tokio::time::advance(Duration::from_mins(1));
         pace.came(MIB, Instant::now());
         later().await;
         assert_eq!(pace.silence(Instant::now()), Duration::ZERO);
@@ -112,7 +112,7 @@ mod tests {
         pace.waits(Instant::now());
         later().await;
         pace.waits(Instant::now());
-        assert_eq!(pace.silence(Instant::now()), Duration::from_secs(60));
+        assert_eq!(pace.silence(Instant::now()), Duration::from_mins(1));
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
         assert!(pace.is_too_slow(8 * MIB, Instant::now()));
         assert!(!pace.next_part(8 * MIB) || pace.part.waited == Duration::ZERO);

@@ -212,7 +212,8 @@ async fn health_is_served_while_the_callers_have_taken_every_connection() {
 
 #[tokio::test]
 async fn a_caller_that_answers_no_goaway_does_not_hold_the_shutdown() {
-    let running = Running::start(ServerSettings { shutdown_grace: Duration::from_hours(1), ..settings() }).await;
+    let running =
+        Running::start(ServerSettings { shutdown_grace: Duration::from_hours(1), ..settings() }).await;
     let mut raw = Raw::open(running.grpc, &[]).await;
     assert_eq!(raw.next_of(SETTINGS).await.unwrap().flags, 0);
     running.stop().await;

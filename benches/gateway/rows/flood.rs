@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::turns::told;
 use crate::{
     Outcome,
+    child::Background,
     job::{Job, KIB, MIB, Work},
     report::{Figures, Results, Verdict},
     shipped::QUIET_TOKEN,
@@ -35,7 +36,7 @@ pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
     ];
     std::thread::sleep(LEAD);
     let beside = (0..rounds).map(|_| told(&longshore, &quiet, None)).collect::<Outcome<Vec<_>>>()?;
-    flood.iter_mut().try_for_each(|caller| caller.check())?;
+    flood.iter_mut().try_for_each(Background::check)?;
     let mut figures = [&alone, &beside].map(|rounds| Figures::of(NAME, &Peer::Longshore, &quiet, rounds));
     let median = figures[1].p50_us / figures[0].p50_us;
     results.verdicts.push(Verdict::at_most(NAME, "median beside the flood against alone", median, 4.0));
