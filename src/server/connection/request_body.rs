@@ -13,13 +13,16 @@ use tonic::Status;
 
 use super::unread::ConnectionUnread;
 
-/// Bytes stay in HTTP/2's buffers, within the stream's window, until the call asks for them. Their windows are given back as
-/// the call takes them.
+/// Bytes stay in HTTP/2's buffers, within the stream's window, until the call asks for them. A frame counts as unread, and
+/// keeps its part of the window, until the call asks for the next one: a call that waits for memory holds the frame that it has
+/// taken.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     stream: RecvStream,
     id: u32,
     unread: Arc<ConnectionUnread>,
+    /// The length of the frame that was taken last.
+    taken: usize,
     ended: bool,
 }
 
@@ -30,10 +33,20 @@ impl RequestBody {
         if ended {
             unread.close(id);
         }
-        Self { stream, id, unread, ended }
+        Self { stream, id, unread, taken: 0, ended }
+    }
+
+    fn give_back(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if taken > 0 {
+            // It fails only for more bytes than have arrived.
+            let _ = self.stream.flow_control().release_capacity(taken);
+            self.unread.taken(self.id, taken);
+        }
     }
 
     fn end(&mut self) {
+        self.give_back();
         if !self.ended {
             self.ended = true;
             self.unread.close(self.id);
@@ -52,11 +65,10 @@ impl Body for RequestBody {
         if self.ended {
             return Poll::Ready(None);
         }
+        self.give_back();
         match ready!(self.stream.poll_data(cx)) {
             Some(Ok(data)) => {
-                // It fails only for more bytes than have arrived.
-                let _ = self.stream.flow_control().release_capacity(data.len());
-                self.unread.taken(self.id, data.len());
+                self.taken = data.len();
                 if self.stream.is_end_stream() {
                     self.end();
                 }

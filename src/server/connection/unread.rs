@@ -24,6 +24,9 @@ const BUDGET_SHARE: u64 = 4;
 /// A buffered frame counts as at least so many bytes, about what it takes to keep it.
 const FRAME: u64 = 256;
 
+/// A connection that has sent so many bytes may get larger windows.
+const PROVEN: u64 = 2 * MIB;
+
 /// Stream windows, in bytes.
 const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
@@ -180,19 +183,23 @@ impl ConnectionUnread {
         process.unread.load(Relaxed) >= process.limit
     }
 
-    /// The window that each stream of the connection should have: an equal part of what the process allows, and more than
-    /// 64 KiB only on a connection that has shown that it sends much on few streams.
+    /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
+    /// what arrives before a change. It is more than 64 KiB only on a connection that has sent much on few streams, while
+    /// few bytes are unread.
     pub(super) fn window(&self) -> u32 {
-        let equal = self.process.0.limit / (self.process.0.receiving.load(Relaxed).max(1) as u64);
+        let process = &self.process.0;
+        let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
+        let proven = self.received.load(Relaxed) >= PROVEN && process.unread.load(Relaxed) < process.limit / 4;
         let most = match self.receiving.load(Relaxed) {
-            _ if self.received.load(Relaxed) < 256 * KIB => 64 * KIB,
-            0..=8 => LARGEST_WINDOW,
-            9..=32 => 256 * KIB,
+            0..=8 if proven => LARGEST_WINDOW,
+            9..=32 if proven => 256 * KIB,
             _ => 64 * KIB,
         };
         let window = equal.clamp(SMALLEST_WINDOW, most);
-        // Powers of two, so that it changes seldom.
-        u32::try_from(1_u64 << window.ilog2()).unwrap_or(u32::MAX)
+        // Few steps, so that it seldom changes.
+        let step = 1 << window.ilog2();
+        let window = if step + step / 2 <= window { step + step / 2 } else { step };
+        u32::try_from(window).unwrap_or(u32::MAX)
     }
 
     fn sub(&self, bytes: u64) {
@@ -299,8 +306,11 @@ mod tests {
         let connection = process.connection();
         assert_eq!(connection.window(), 64 << 10, "nothing is known of the caller");
         connection.open(1);
-        connection.arrived(1, 1 << 20);
+        connection.arrived(1, 2 << 20);
         assert_eq!(connection.window(), 1 << 20);
+        connection.arrived(1, 16 << 20);
+        assert_eq!(connection.window(), 64 << 10, "many bytes are unread");
+        connection.taken(1, 16 << 20);
         for streams in [2_u32, 8, 9, 32, 33, 1_000, 2_000, 10_000] {
             let first = 2 * connection.receiving.load(Relaxed) + 1;
             (u32::try_from(first).unwrap()..2 * streams)
