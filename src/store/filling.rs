@@ -215,7 +215,8 @@ impl Filling {
 
     fn is_claimed(&self, now: Instant) -> bool {
         let claimed = |reservation: &Reservation| reservation.is_claimed();
-        self.pace.is_too_slow(self.room, now) && self.reservation.as_ref().is_some_and(claimed)
+        self.pace.is_too_slow(self.room, self.budget.settings().wait, now)
+            && self.reservation.as_ref().is_some_and(claimed)
     }
 
     fn end_part(&mut self, size: u64) -> Option<Reservation> {

@@ -8,10 +8,6 @@ use tokio::time::Instant;
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// A caller is slow if the rest of its part would take longer than this.
 const SLOW: Duration = Duration::from_secs(2);
-/// A caller is too slow for scarce memory if, after so much waiting, its part would take longer than this in all.
-const TOO_SLOW: [(Duration, Duration); 2] =
-    [(Duration::from_millis(500), Duration::from_mins(1)), (Duration::from_secs(2), Duration::from_secs(10))];
-
 /// Measures a caller. Only time counts in which the server waits for it: not time in which the server waits for S3 or for memory,
 /// or does not read.
 #[derive(Debug, Default)]
@@ -77,10 +73,12 @@ impl Pace {
         self.last.max(self.interval.bytes).saturating_mul(2).max(LEAST)
     }
 
-    /// Whether the caller is so slow that others may have the memory of its part of `size` bytes.
-    pub(super) fn is_too_slow(&self, size: u64, now: Instant) -> bool {
+    /// Whether the caller is so slow that others may have the memory of its part of `size` bytes, where calls wait for memory for
+    /// `wait` at most: its part would take a third of that, or, as can be said earlier, twice as long.
+    pub(super) fn is_too_slow(&self, size: u64, wait: Duration, now: Instant) -> bool {
         let part = Measure { waited: self.part.waited + self.silence(now), ..self.part };
-        TOO_SLOW.iter().any(|(after, most)| part.waited >= *after && part.time_for(size) > *most)
+        let rules = [(wait / 15, wait / 3), (wait / 60, wait.saturating_mul(2))];
+        rules.iter().any(|(after, most)| part.waited >= *after && part.time_for(size) > *most)
     }
 
     /// A part of `size` bytes is full, and the next begins: whether it filled quickly.
@@ -108,13 +106,13 @@ mod tests {
         later().await;
         assert_eq!(pace.silence(Instant::now()), Duration::ZERO);
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), None, "the server did not read");
-        assert!(!pace.is_too_slow(8 * MIB, Instant::now()));
+        assert!(!pace.is_too_slow(8 * MIB, Duration::from_secs(30), Instant::now()));
         pace.waits(Instant::now());
         later().await;
         pace.waits(Instant::now());
         assert_eq!(pace.silence(Instant::now()), Duration::from_mins(1));
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
-        assert!(pace.is_too_slow(8 * MIB, Instant::now()));
+        assert!(pace.is_too_slow(8 * MIB, Duration::from_secs(30), Instant::now()));
         assert!(!pace.next_part(8 * MIB) || pace.part.waited == Duration::ZERO);
     }
 

@@ -189,7 +189,8 @@ impl ConnectionUnread {
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
         let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
-        let proven = self.received.load(Relaxed) >= PROVEN && process.unread.load(Relaxed) < process.limit / 4;
+        let proven =
+            self.received.load(Relaxed) >= PROVEN && process.unread.load(Relaxed) < process.limit / 4;
         let most = match self.receiving.load(Relaxed) {
             0..=8 if proven => LARGEST_WINDOW,
             9..=32 if proven => 256 * KIB,
