@@ -19,6 +19,7 @@ use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::Service;
@@ -40,6 +41,7 @@ pub(super) struct Driver<S, T> {
     pings: Option<PingPong>,
     /// The window of each stream that was last asked for.
     window: u32,
+    window_asked: Instant,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     calls: JoinSet<()>,
 }
@@ -63,7 +65,8 @@ where
         let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
         let timers = Timers::new(shared.settings.clone(), meter.began());
         let (pings, calls) = (connection.ping_pong(), JoinSet::new());
-        Self { shared, connection, peer, meter, timers, pings, window: FIRST_WINDOW, stop, calls }
+        let (window, window_asked) = (FIRST_WINDOW, Instant::now());
+        Self { shared, connection, peer, meter, timers, pings, window, window_asked, stop, calls }
     }
 
     /// Takes what the caller sends. Ready when HTTP/2 has ended.
@@ -95,12 +98,20 @@ where
     fn adjust_window(&mut self) -> bool {
         let wanted = self.meter.unread.window();
         // Smaller at once, larger only where it is worth a frame.
-        let changed = wanted < self.window || wanted / 4 >= self.window;
-        let adjusted = changed && self.connection.set_initial_window_size(wanted).is_ok();
-        if adjusted {
-            self.window = wanted;
+        if wanted >= self.window && wanted / 2 < self.window {
+            return false;
         }
-        adjusted
+        if self.connection.set_initial_window_size(wanted).is_ok() {
+            (self.window, self.window_asked) = (wanted, Instant::now());
+            return true;
+        }
+        // A caller that does not acknowledge its windows is not bound by them.
+        let overdue = self.window_asked.elapsed() > self.shared.settings.handshake_timeout;
+        if overdue && wanted < self.window && self.timers.end() != Some(End::Handshake) {
+            self.close(Reason::SETTINGS_TIMEOUT, End::Handshake);
+            return true;
+        }
+        false
     }
 
     /// Whether something was decided that HTTP/2 has to carry out.

@@ -1,6 +1,7 @@
 //! A connection's bytes on their way to and from HTTP/2, counted.
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -13,7 +14,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{
@@ -101,12 +102,29 @@ pub(super) struct Metered<T> {
     meter: Arc<Meter>,
     headers: FrameHeaders,
     flood: Flood,
+    /// When the connection is read from next, though it is paused.
+    pause: Option<Pin<Box<Sleep>>>,
 }
+
+/// How often a paused connection is read from once. The streams that hold the unread bytes have no window left, so what arrives is
+/// for calls that go on.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl<T> Metered<T> {
     pub(super) fn new(inner: T, meter: Arc<Meter>, max_streams: u32) -> Self {
         let flood = Flood::new(max_streams, meter.began);
-        Self { inner, meter, headers: FrameHeaders::default(), flood }
+        Self { inner, meter, headers: FrameHeaders::default(), flood, pause: None }
+    }
+
+    fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.meter.unread.is_paused(cx) {
+            self.pause = None;
+            return Poll::Ready(());
+        }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+        ready!(pause.as_mut().poll(cx));
+        self.pause = None;
+        Poll::Ready(())
     }
 
     fn read(&mut self, bytes: &[u8]) {
@@ -148,9 +166,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         // The connection's task looks at the meter whenever there is nothing to read.
-        if this.meter.is_flooded() || this.meter.unread.is_paused(cx) {
+        if this.meter.is_flooded() {
             return Poll::Pending;
         }
+        ready!(this.poll_resume(cx));
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
         this.read(&buf.filled()[before..]);
