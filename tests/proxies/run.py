@@ -105,8 +105,8 @@ CASES = {"alone": Caller.nothing, "8 MiB to a silent S3 server": Caller.part,
          "an unread Get": Caller.unread_get, "an unread Walk": Caller.unread_walk}
 
 
-# haproxy 2.6 itself stops a caller's connection behind a response that is not read, and behind a request that the server
-# does not take: a stream has one buffer there, and its window is returned before the server has taken the bytes.
+# haproxy 2.6 stops a caller's connection behind a response that is not read, and behind a request that the server does not
+# take (docs/TESTING.md).
 COUNT_BEHIND_HAPROXY = {"8 MiB to a silent S3 server"}
 
 

@@ -1,8 +1,11 @@
 """1 MB of gzip bombs: less than 1 s of CPU in total."""
 
 import asyncio
+import json
+import os
 import time
 import zlib
+from collections import Counter
 
 from gateway import MIB, TOKEN, Finding
 from http2 import END_STREAM, Connection, message, request
@@ -15,14 +18,17 @@ AT_ONCE = 50
 UNPACKED = 4 * MIB - 64
 
 
+def varint(number):
+    encoded = b""
+    while number > 127:
+        encoded += bytes([number % 128 + 128])
+        number //= 128
+    return encoded + bytes([number])
+
+
 def field(number, payload):
     """A length-delimited field of protobuf."""
-    length, rest = b"", len(payload)
-    while True:
-        length += bytes([rest % 128 + (128 if rest > 127 else 0)])
-        rest //= 128
-        if not rest:
-            return bytes([number << 3 | 2]) + length + payload
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
 def repeated(entry):
@@ -44,9 +50,33 @@ BOMBS = {
 VARIANTS = [{"token": None}, {"token": TOKEN}]
 
 
-def packed(payload):
-    gzip = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return message(gzip.compress(payload) + gzip.flush(), compressed=True)
+def gzip(payload):
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return packer.compress(payload) + packer.flush()
+
+
+def plain(payload):
+    return gzip(payload)
+
+
+def padded(payload):
+    """Compresses by less than a hundred times, so that a limit of the ratio lets it pass to the decoder. The padding is an
+    unknown field of bytes that do not compress."""
+    padding = field(1000, os.urandom(UNPACKED // 90))
+    return gzip(padding + payload[:UNPACKED - len(padding)])
+
+
+def false_length(payload):
+    """The trailer claims a length of 64 bytes (RFC 1952, section 2.3.1)."""
+    return gzip(payload)[:-4] + (64).to_bytes(4, "little")
+
+
+def two_members(payload):
+    """A small member follows, so that the last trailer tells the length of that one only (RFC 1952, section 2.2)."""
+    return gzip(payload) + gzip(b"\x78\x00")
+
+
+FORMS = {"": plain, ", below 100 times": padded, ", false length": false_length, ", two members": two_members}
 
 
 async def send(port, path, body, token, count):
@@ -65,6 +95,12 @@ async def send(port, path, body, token, count):
         connection.begin(stream, block)
         for at in range(0, len(body), 16_384):
             piece = body[at:at + 16_384]
+            while connection.room(stream) < len(piece) and stream not in connection.ended:
+                if connection.closed or time.monotonic() > deadline:
+                    return len(connection.ended)
+                await asyncio.sleep(0.005)
+            if stream in connection.ended:
+                break
             connection.data(stream, piece, END_STREAM if at + len(piece) == len(body) else 0)
     while len(connection.ended) < count and time.monotonic() < deadline and not connection.closed:
         await asyncio.sleep(0.05)
@@ -72,14 +108,27 @@ async def send(port, path, body, token, count):
     return len(connection.ended)
 
 
+def outcomes(log):
+    """The statuses in new lines of the access log, the most frequent first."""
+    lines = (json.loads(line) for line in log.splitlines() if line.startswith(b"{"))
+    counts = Counter(line["code"] for line in lines if "code" in line)
+    return ", ".join(f"{count} {code}" for code, count in counts.most_common(2)) or "no access line"
+
+
 def run(gateway, token):
-    name = "with a token" if token else "without a token"
+    name = "token" if token else "no token"
     for what, (path, payload) in BOMBS.items():
-        service = path if path.startswith("grpc.") else f"longshore.v1.{path}"
-        body = packed(payload)
-        count = -(-TOTAL // len(body))
-        before, began = gateway.cpu(), time.monotonic()
-        ended = asyncio.run(send(gateway.port, f"/{service}", body, token, count))
-        cpu, seconds = gateway.cpu() - before, time.monotonic() - began
-        text = f"{cpu:.2f} s of CPU in {seconds:.1f} s, {ended} of {count} answered"
-        yield Finding(f"{name}: {what}", text, cpu < 1)
+        for form, pack in FORMS.items():
+            service = path if path.startswith("grpc.") else f"longshore.v1.{path}"
+            body = message(pack(payload), compressed=True)
+            count, written = -(-TOTAL // len(body)), gateway.log.stat().st_size
+            before, began = gateway.cpu(), time.monotonic()
+            ended = asyncio.run(send(gateway.port, f"/{service}", body, token, count))
+            cpu, seconds = gateway.cpu() - before, time.monotonic() - began
+            # The last lines of the log may be written after the answers.
+            time.sleep(0.3)
+            with gateway.log.open("rb") as log:
+                log.seek(written)
+                said = outcomes(log.read())
+            text = f"{cpu:.2f} s CPU, {ended} of {count} in {seconds:.1f} s: {said} "
+            yield Finding(f"{name}: {what}{form}", text, cpu < 1 and ended == count)
