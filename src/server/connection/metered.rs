@@ -104,26 +104,34 @@ pub(super) struct Metered<T> {
     flood: Flood,
     /// When the connection is read from next, though it is paused.
     pause: Option<Pin<Box<Sleep>>>,
+    /// How much of what may be read at once is left.
+    at_once: usize,
 }
 
-/// How often a paused connection is read from once. The streams that hold the unread bytes have no window left, so what arrives is
-/// for calls that go on.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How often a paused connection is read from. The streams that hold the unread bytes have no window left, so what arrives is for
+/// calls that go on.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How many bytes are read from it then.
+const AT_ONCE: usize = 256 * 1024;
 
 impl<T> Metered<T> {
     pub(super) fn new(inner: T, meter: Arc<Meter>, max_streams: u32) -> Self {
         let flood = Flood::new(max_streams, meter.began);
-        Self { inner, meter, headers: FrameHeaders::default(), flood, pause: None }
+        Self { inner, meter, headers: FrameHeaders::default(), flood, pause: None, at_once: AT_ONCE }
     }
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.meter.unread.is_paused(cx) {
-            self.pause = None;
+            (self.pause, self.at_once) = (None, AT_ONCE);
+            return Poll::Ready(());
+        }
+        if self.at_once > 0 {
             return Poll::Ready(());
         }
         let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
         ready!(pause.as_mut().poll(cx));
-        self.pause = None;
+        (self.pause, self.at_once) = (None, AT_ONCE);
         Poll::Ready(())
     }
 
@@ -172,7 +180,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         ready!(this.poll_resume(cx));
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-        this.read(&buf.filled()[before..]);
+        let read = &buf.filled()[before..];
+        this.at_once = this.at_once.saturating_sub(read.len());
+        this.read(read);
         Poll::Ready(Ok(()))
     }
 }

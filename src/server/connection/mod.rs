@@ -34,6 +34,7 @@ use self::{
 use super::ConnectionSettings;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
+use unread::FIRST_WINDOW;
 pub(in crate::server) use unread::Unread;
 
 /// The largest header list that HTTP/2 takes. Longer metadata than the services take has to get there to be refused with a
@@ -49,9 +50,6 @@ const SEND_BUFFER: usize = 400 * 1024;
 
 /// The largest window that there is (RFC 9113, section 6.9.1).
 const WHOLE_WINDOW: u32 = (1 << 31) - 1;
-
-/// The window of the streams of a caller of whom nothing is known: a thousand of them may fill it at once.
-const FIRST_WINDOW: u32 = 32 * 1024;
 
 /// What buffering many small frames may cost a connection beyond their bytes. [`unread`] counts it too, for the process.
 const SMALL_FRAMES: usize = 64 * 1024 * 1024;

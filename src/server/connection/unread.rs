@@ -30,6 +30,8 @@ const PROVEN: u64 = 2 * MIB;
 /// Stream windows, in bytes.
 const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
+/// The window of the streams of a caller of whom nothing is known: a thousand of them may fill it at once.
+pub(super) const FIRST_WINDOW: u32 = 32 * 1024;
 
 /// Unread bytes of the whole process. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
@@ -184,8 +186,8 @@ impl ConnectionUnread {
     }
 
     /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
-    /// what arrives before a change. It is more than 64 KiB only on a connection that has sent much on few streams, while
-    /// few bytes are unread.
+    /// what arrives before a change. It is large only on a connection that has sent much on few streams, while few bytes are
+    /// unread.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
         let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
@@ -194,7 +196,7 @@ impl ConnectionUnread {
         let most = match self.receiving.load(Relaxed) {
             0..=8 if proven => LARGEST_WINDOW,
             9..=32 if proven => 256 * KIB,
-            _ => 64 * KIB,
+            _ => FIRST_WINDOW.into(),
         };
         let window = equal.clamp(SMALLEST_WINDOW, most);
         // Few steps, so that it seldom changes.
@@ -305,12 +307,12 @@ mod tests {
     fn all_streams_together_stay_within_the_limit() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
-        assert_eq!(connection.window(), 64 << 10, "nothing is known of the caller");
+        assert_eq!(connection.window(), 32 << 10, "nothing is known of the caller");
         connection.open(1);
         connection.arrived(1, 2 << 20);
         assert_eq!(connection.window(), 1 << 20);
         connection.arrived(1, 16 << 20);
-        assert_eq!(connection.window(), 64 << 10, "many bytes are unread");
+        assert_eq!(connection.window(), 32 << 10, "many bytes are unread");
         connection.taken(1, 16 << 20);
         for streams in [2_u32, 8, 9, 32, 33, 1_000, 2_000, 10_000] {
             let first = 2 * connection.receiving.load(Relaxed) + 1;

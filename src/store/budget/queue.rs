@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Proven,
     /// A small upload.
     Small,
-    /// The first part of an upload. The newest goes first: under overload some calls then end quickly instead of all late.
+    /// The first part of an upload.
     New,
     /// An upload whose caller is slow.
     Slow,
@@ -148,7 +148,7 @@ impl Queue {
         waiting: &Arc<AtomicUsize>,
     ) -> (Place, oneshot::Receiver<usize>) {
         self.next += 1;
-        let place = (kind, if kind == Kind::New { u64::MAX - self.next } else { self.next });
+        let place = (kind, self.next);
         let (granted, receiver) = oneshot::channel();
         waiting.fetch_add(1, Ordering::Relaxed);
         let since = Instant::now();
@@ -174,34 +174,48 @@ impl Queue {
         self.process_is_short = false;
         for kind in order {
             let mut from = 0;
-            while let Some((&place, waiter)) = self.waiters.range((kind, from)..=(kind, u64::MAX)).next() {
+            while let Some((&place, _)) = self.waiters.range((kind, from)..=(kind, u64::MAX)).next() {
                 from = place.1 + 1;
-                let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
-                if waiter.since.elapsed() >= FRESH {
-                    asks.retain(|ask| ask.class != Class::Fresh);
-                }
-                let short = match self.grant(reservation, &asks) {
-                    Ok(ask) => {
-                        self.granted(place, ask);
-                        if kind == Kind::Message {
-                            continue;
-                        }
-                        return true;
-                    }
-                    Err(short) => short,
-                };
-                self.process_is_short |= short != Short::Share;
-                if let Some(waiter) = self.waiters.get_mut(&place) {
-                    waiter.short = short;
-                }
-                match short {
-                    Short::Share => {}
-                    Short::Class => break,
-                    Short::Free => return false,
+                match self.serve(place) {
+                    Ok(()) if kind == Kind::Message => {}
+                    Ok(()) => return true,
+                    Err(Short::Share) => {}
+                    Err(Short::Class) if kind == Kind::New && self.serve_newest() => return true,
+                    Err(Short::Class) => break,
+                    Err(Short::Free) => return false,
                 }
             }
         }
         false
+    }
+
+    /// Grants a call what it waits for, if that fits.
+    fn serve(&mut self, place: Place) -> Result<(), Short> {
+        let Some(waiter) = self.waiters.get(&place) else { return Ok(()) };
+        let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
+        if waiter.since.elapsed() >= FRESH {
+            asks.retain(|ask| ask.class != Class::Fresh);
+        }
+        match self.grant(reservation, &asks) {
+            Ok(ask) => {
+                self.granted(place, ask);
+                Ok(())
+            }
+            Err(short) => {
+                self.process_is_short |= short != Short::Share;
+                if let Some(waiter) = self.waiters.get_mut(&place) {
+                    waiter.short = short;
+                }
+                Err(short)
+            }
+        }
+    }
+
+    /// Serves the newest upload of those that begin, which may still be fresh. Whether it got anything.
+    fn serve_newest(&mut self) -> bool {
+        let newest = self.waiters.range((Kind::New, 0)..=(Kind::New, u64::MAX)).next_back();
+        let newest = newest.filter(|(_, waiter)| waiter.since.elapsed() < FRESH).map(|(place, _)| *place);
+        newest.is_some_and(|place| self.serve(place).is_ok())
     }
 
     fn granted(&mut self, place: Place, ask: usize) {

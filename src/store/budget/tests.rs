@@ -118,7 +118,7 @@ async fn a_part_goes_on_whatever_slow_callers_reads_and_messages_hold() {
 }
 
 #[tokio::test]
-async fn fast_uploads_go_before_new_ones_and_the_newest_first_among_those() {
+async fn fast_uploads_go_before_new_ones() {
     let tenant = budget(8 * MIB).share(None);
     let held = part(&tenant, 8 * MIB, true).await;
     let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
@@ -134,7 +134,7 @@ async fn fast_uploads_go_before_new_ones_and_the_newest_first_among_those() {
         drop(held);
     };
     futures::future::join(futures::future::join_all(waiting), free).await;
-    assert_eq!(*order.borrow(), [3, 4, 2, 1]);
+    assert_eq!(*order.borrow(), [3, 4, 1, 2]);
 }
 
 #[tokio::test]
