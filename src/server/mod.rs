@@ -194,7 +194,7 @@ impl Server {
         let health = Health::new(api::SERVICE_NAMES, pulse.clone()).with_notice(rejected.notice());
         if settings.uploads.keys.is_none() {
             tracing::warn!(
-                "LONGSHORE_UPLOAD_KEY is not set: no upload of UploadService can be gone on with after this process has ended"
+                "LONGSHORE_UPLOAD_KEY is not set: UploadService uploads cannot be resumed after this process exits"
             );
         }
         let pool = Pool::new(tenants, settings.memory, &metrics, &tasks);

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,6 +11,7 @@ use tonic::{Code, Status};
 
 use super::{Messages, Segments};
 use crate::api::{
+    CallContext,
     failure::{BrokenOff, Failure},
     status::Labels,
 };
@@ -22,20 +22,21 @@ pub(super) struct MessagesBody<B> {
     messages: Messages<B>,
     /// What is left of the message that is being passed on.
     message: Segments,
-    request_id: Arc<str>,
+    context: CallContext,
 }
 
 impl<B: Body<Data = Bytes, Error = Status> + Unpin> MessagesBody<B> {
-    pub(super) fn new(messages: Messages<B>, request_id: Arc<str>) -> Self {
-        Self { messages, message: Segments::default(), request_id }
+    pub(super) fn new(messages: Messages<B>, context: CallContext) -> Self {
+        Self { messages, message: Segments::default(), context }
     }
 
     fn status(&self, failure: Failure) -> Status {
         if let Failure::Stream(status) = failure {
             return breaking_off(status);
         }
-        let tenant = self.messages.tenant();
-        failure.into_status(&Labels { request_id: &self.request_id, tenant, ..Labels::default() })
+        self.context.facts.fail(failure.for_log(false));
+        let (tenant, request_id) = (self.messages.tenant(), &*self.context.request_id);
+        failure.into_status(&Labels { request_id, tenant, ..Labels::default() })
     }
 }
 

@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -72,9 +71,8 @@ where
             head.extensions.insert(policy);
             body
         } else {
-            let request_id =
-                head.extensions.get::<CallContext>().map(|context| Arc::clone(&context.request_id));
-            Body::new(MessagesBody::new(Messages::new(body, policy), request_id.unwrap_or_default()))
+            let context = head.extensions.get::<CallContext>().cloned().unwrap_or_default();
+            Body::new(MessagesBody::new(Messages::new(body, policy), context))
         };
         MessagesFuture { inner: self.inner.call(Request::from_parts(head, body)), _reserved: reserved }
     }

@@ -14,6 +14,7 @@ use tonic_prost::ProstCodec;
 
 use super::{body::MessagesBody, unpack::testing::pack, *};
 use crate::{
+    api::CallContext,
     pb,
     store::{MemorySettings, Reservation},
     telemetry::{Metrics, Tasks},
@@ -27,6 +28,10 @@ fn policy(path: &str, limit: usize) -> Policy {
     let mut headers = HeaderMap::new();
     headers.insert(ENCODING, "gzip".parse().unwrap());
     Policy::new(path, &headers, Limits { max_message_bytes: limit, message_timeout: Duration::from_mins(1) })
+}
+
+fn context() -> CallContext {
+    CallContext { request_id: "r1".into(), ..CallContext::default() }
 }
 
 type Frames = stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Status>>>;
@@ -184,7 +189,7 @@ fn a_call_that_breaks_off_is_a_failure_and_not_an_end() {
 async fn end(status: Status) -> Option<Failure> {
     let messages = Messages::new(body(vec![Err(status)]), policy(DELETE_MANY, 8));
     let decoder = ProstCodec::<pb::DeleteManyResponse, pb::DeleteManyRequest>::default().decoder();
-    let body = MessagesBody::new(messages, "r1".into());
+    let body = MessagesBody::new(messages, context());
     Streaming::new_request(decoder, body, None, None).message().await.err().map(Failure::stream)
 }
 
@@ -341,7 +346,7 @@ async fn a_generated_service_reads_what_was_compressed() {
     let id = pb::DeleteManyRequest { store: "s".repeat(100), objects: Vec::new() };
     let packed = framed(1, &pack(&id.encode_to_vec()));
     let messages = Messages::new(body(vec![Ok(packed)]), policy(DELETE_MANY, 1_000));
-    let found = MessagesBody::new(messages, "r1".into()).collect().await.unwrap().to_bytes();
+    let found = MessagesBody::new(messages, context()).collect().await.unwrap().to_bytes();
     assert_eq!(found, framed(0, &id.encode_to_vec()));
 }
 
