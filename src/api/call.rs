@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use crate::telemetry::cut;
+use crate::{store::TenantBudget, telemetry::cut};
 
 /// One call, as the server's layers know it. They put it in the request's extensions; a call without one is
 /// served all the same, without a deadline.
@@ -70,11 +70,29 @@ pub struct CallFacts {
     caller: OnceLock<Box<str>>,
     key: OnceLock<Box<str>>,
     failure: OnceLock<CallFailure>,
+    memory: OnceLock<TenantBudget>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
 
 impl CallFacts {
+    /// The memory that the call uses.
+    pub fn set_memory(&self, memory: &TenantBudget) {
+        self.memory.get_or_init(|| memory.clone());
+    }
+
+    /// Whether others wait for memory that the call could give back.
+    pub fn is_in_the_way(&self) -> bool {
+        self.memory.get().is_some_and(TenantBudget::is_contended)
+    }
+
+    /// Counts the call as ended because its caller did not read while others waited for memory.
+    pub fn count_idle_read(&self) {
+        if let Some(memory) = self.memory.get() {
+            memory.count_ended("read_idle");
+        }
+    }
+
     /// The tenant that the call is for.
     pub fn set_tenant(&self, name: &str) {
         self.tenant.get_or_init(|| cut(name, MAX_NAME).into());

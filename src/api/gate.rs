@@ -155,6 +155,9 @@ impl Gate {
             facts.set_tenant(actor.tenant());
         }
         let tenant = self.pool.tenant(actor.tenant()).ok_or(Refusal::TenantNotAllowed)?;
+        if let Some(facts) = facts {
+            facts.set_memory(tenant.budget());
+        }
         Ok(Admitted { actor: actor.clone(), tenant })
     }
 }

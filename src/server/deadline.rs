@@ -21,10 +21,7 @@ use tonic::Status;
 use tower::{Layer, Service};
 
 use super::connection::{Stalled, StalledEnd};
-use crate::{
-    api::{CallContext, status},
-    tenants::MemoryBudget,
-};
+use crate::api::{CallContext, CallFacts, status};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
@@ -33,8 +30,8 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(super) struct DeadlineLayer {
     /// Ends every call as UNAVAILABLE, when cancelled.
     pub(super) cut: CancellationToken,
-    /// Ends reads whose callers have taken nothing for so long, while others wait for this memory.
-    pub(super) idle: Option<(MemoryBudget, Duration)>,
+    /// Ends calls whose callers have taken nothing of the response for so long, while others wait for their memory.
+    pub(super) idle_timeout: Duration,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
@@ -68,6 +65,7 @@ where
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         let context = request.extensions_mut().get_mut::<CallContext>();
+        let facts = context.as_ref().map(|context| Arc::clone(&context.facts));
         let request_id = context.map_or_else(|| Arc::from(""), |context| Arc::clone(&context.request_id));
         // Removed, so that nothing below starts a timer of its own by it.
         let timeout = request.headers_mut().remove(GRPC_TIMEOUT).as_ref().map(parse);
@@ -87,7 +85,7 @@ where
             stalled: Arc::default(),
             request_id,
         };
-        let idle = self.layer.idle.clone();
+        let idle = facts.map(|facts| (facts, self.layer.idle_timeout));
         DeadlineFuture { state: State::Running { inner: self.inner.call(request), bounds }, idle }
     }
 }
@@ -142,7 +140,7 @@ impl Bounds {
     }
 
     /// The same bounds, for while the caller does not read.
-    fn stalled(&self, idle: Option<(MemoryBudget, Duration)>) -> Stalled {
+    fn stalled(&self, idle: Option<(Arc<CallFacts>, Duration)>) -> Stalled {
         Stalled {
             deadline: self.deadline.as_ref().map(|(at, _)| *at),
             cut: self.cut.clone(),
@@ -171,7 +169,7 @@ impl Bounds {
 #[derive(Debug)]
 pub(super) struct DeadlineFuture<F> {
     state: State<F>,
-    idle: Option<(MemoryBudget, Duration)>,
+    idle: Option<(Arc<CallFacts>, Duration)>,
 }
 
 #[derive(Debug)]

@@ -21,6 +21,9 @@ use tonic_health::pb::{
 use super::pulse::Pulse;
 use crate::telemetry::Metrics;
 
+/// The largest message on the health listener, in bytes. The name of a service is far shorter.
+const LARGEST_MESSAGE: usize = 4 * 1024;
+
 /// One state for everyone who asks. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Health {
@@ -75,7 +78,7 @@ impl Health {
             .route("/livez", get(alive).with_state(self.clone()))
             .route("/readyz", get(ready).with_state(self.clone()))
             .route("/metrics", get(render).with_state(metrics))
-            .route_service(&grpc, self.service())
+            .route_service(&grpc, self.service().max_decoding_message_size(LARGEST_MESSAGE))
     }
 
     fn is_serving(&self) -> bool {

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     api::{Admission, Limits, MessagesLayer, MessagesService},
     telemetry::Metrics,
-    tenants::MemoryBudget,
 };
 
 /// The services with our layers around them.
@@ -35,9 +34,7 @@ pub(super) struct Around<'a> {
     pub(super) running: &'a RunningCalls,
     /// Ends every call, when cancelled.
     pub(super) cut: &'a CancellationToken,
-    /// Idle reads are in the way of others where this is contended.
-    pub(super) memory: MemoryBudget,
-    /// For how long they may be.
+    /// For how long a caller may take nothing of a response while others wait for memory.
     pub(super) idle_timeout: Duration,
 }
 
@@ -52,8 +49,8 @@ impl Around<'_> {
         let authentication = AuthenticationLayer { admission: self.admission, methods: methods.clone() };
         let service = authentication.layer(service);
         // Around everything that takes time, and inside of what counts: an expired call is logged as such.
-        let idle = Some((self.memory, self.idle_timeout));
-        let service = DeadlineLayer { cut: self.cut.clone(), idle }.layer(service);
+        let deadline = DeadlineLayer { cut: self.cut.clone(), idle_timeout: self.idle_timeout };
+        let service = deadline.layer(service);
         // Before anything is done for a request: one that is not gRPC is not served.
         let service = ProtocolLayer.layer(service);
         // Whatever the layers below answer has a request id, and is counted and logged.

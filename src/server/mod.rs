@@ -261,7 +261,6 @@ impl Server {
             metrics: &self.metrics,
             running: &stages.running,
             cut: &stages.cut_calls,
-            memory: self.pool.memory().clone(),
             idle_timeout: self.settings.memory.idle_timeout,
         };
         let connections = Connections {

@@ -8,7 +8,12 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpStream, sync::oneshot, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::listeners::Listener;
 
@@ -20,6 +25,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long a connection is kept at most, also one that watches health.
 const LONGEST: Duration = Duration::from_hours(1);
+
+/// How much a connection may send in advance, in bytes.
+const WINDOW: u32 = 64 * 1024;
+
+/// How long the first byte may take.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
 
 /// How often a silent connection over HTTP/2 gets a PING, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -53,6 +64,8 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(16);
     builder
 }
@@ -63,10 +76,15 @@ async fn connection(
     router: Router,
     closed: oneshot::Receiver<Infallible>,
 ) {
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = async {
+        // Until then nothing tells HTTP/1.1 from HTTP/2, whose limits are not the same.
+        if timeout(FIRST_BYTE, stream.readable()).await.is_ok() {
+            // A probe that breaks off is none of our business.
+            let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+        }
+    };
     tokio::select! {
-        // A probe that breaks off is none of our business.
-        _ = served => {}
+        () = served => {}
         _ = closed => {}
         () = sleep(LONGEST) => {}
     }

@@ -60,7 +60,7 @@ impl Around {
             metrics: self.metrics.clone(),
             running: self.running.clone(),
         };
-        let deadline = DeadlineLayer { cut: self.cut.clone(), idle: None };
+        let deadline = DeadlineLayer { cut: self.cut.clone(), idle_timeout: Duration::from_mins(1) };
         calls.layer(deadline.layer(CompleteErrorsLayer.layer(service_fn(answer))))
     }
 }

@@ -78,17 +78,19 @@ impl Memory {
         if self.unreserved.is_full() { self.poll_reserve(cx, FIRST) } else { Poll::Ready(Ok(())) }
     }
 
-    /// Waits until a message of `whole` bytes, of which `arrived` have arrived, may be read on.
+    /// Waits until a message of `whole` bytes, of which `arrived` have arrived, may be read on. It may need `most` bytes once
+    /// it is unpacked.
     pub(super) fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
         arrived: usize,
         whole: usize,
+        most: usize,
     ) -> Poll<Result<(), Failure>> {
         if whole <= SMALL || (arrived <= SMALL && !self.unreserved.is_full()) {
             return Poll::Ready(Ok(()));
         }
-        self.poll_reserve(cx, whole)
+        self.poll_reserve(cx, most)
     }
 
     /// Counts `arrived` bytes of an unfinished message for which nothing is reserved.
@@ -114,10 +116,14 @@ impl Memory {
         if bytes <= self.reserved {
             return Poll::Ready(Ok(()));
         }
-        let more = (bytes - self.reserved) as u64;
+        // No call waits while it holds what others wait for.
+        if self.reserved > 0 {
+            self.held.release();
+            self.reserved = 0;
+        }
         let waiting = self.waiting.get_or_insert_with(|| {
             let tenant = tenant.clone();
-            Box::pin(async move { tenant.budget().reserve(more).await })
+            Box::pin(async move { tenant.budget().reserve(bytes as u64).await })
         });
         let reservation = ready!(Pin::new(waiting).poll(cx));
         self.waiting = None;

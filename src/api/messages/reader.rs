@@ -166,7 +166,9 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
                 // Trailers have no meaning in a request.
                 Poll::Ready(Some(Ok(frame))) => {
                     self.buffered.push(frame.into_data().unwrap_or_default());
-                    self.clock.arrived();
+                    if self.chunk.is_some() {
+                        self.clock.arrived();
+                    }
                 }
                 Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(Failure::Stream(status)))),
                 Poll::Ready(None) => self.ended = true,
@@ -190,7 +192,9 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         }
         let Some(prefix) = self.prefix else { return Poll::Ready(None) };
         let whole = PREFIX + prefix.len;
-        if let Err(failure) = ready!(self.memory.poll_more(cx, self.buffered.len(), whole)) {
+        let most =
+            if prefix.compressed { whole + unpack::most(prefix.len, self.policy.limit) } else { whole };
+        if let Err(failure) = ready!(self.memory.poll_more(cx, self.buffered.len(), whole, most)) {
             return Poll::Ready(Some(Err(failure)));
         }
         if self.buffered.len() < whole {

@@ -121,7 +121,7 @@ impl Scan<'_> {
         if *count > field.most {
             return Err(Failure::field(
                 field.path.to_string(),
-                format!("is there more than {} times", field.most),
+                format!("occurs more than {} times", field.most),
             ));
         }
         let most = match (&field.kind, field.most_bytes) {
@@ -137,7 +137,7 @@ impl Scan<'_> {
             }
         };
         match most {
-            Some(most) => Err(Failure::field(field.path.to_string(), format!("has more than {most} bytes"))),
+            Some(most) => Err(Failure::field(field.path.to_string(), format!("exceeds {most} bytes"))),
             None => Ok(()),
         }
     }

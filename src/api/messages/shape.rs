@@ -12,7 +12,7 @@ use prost_types::{
 };
 
 /// The most entries of repeated fields and the most bytes of them, by the field's name. They leave room above S3's limits
-/// (10 tags, 2 KiB of user metadata, 1,000 keys or ranges), so that a request that is a little too large is told by S3 or by
+/// (10 tags, 2 KiB of user metadata, 1,000 keys or ranges), so that a request that is a little too large is rejected by S3 or by
 /// the field's own check.
 const LISTS: &[(&str, u32, usize)] = &[
     ("metadata", 1_024, 16 * 1024),

@@ -17,6 +17,11 @@ const SMALL: usize = 16 * 1024;
 /// The smallest gzip member: header and trailer (RFC 1952, section 2.3).
 const SMALLEST: usize = 18;
 
+/// The most bytes that a message of `packed` bytes may unpack to, of `limit` in all.
+pub(super) fn most(packed: usize, limit: usize) -> usize {
+    packed.saturating_mul(RATIO).max(SMALL).min(limit)
+}
+
 /// How many bytes the message unpacks to, by the last four bytes of the gzip member (RFC 1952, section 2.3.1). Fails if
 /// that is more than `limit`, or more than a message of this packed size may have.
 pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Failure> {
@@ -30,7 +35,7 @@ pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Fai
     if len > limit {
         return Err(Failure::MessageTooLarge { limit });
     }
-    let most = packed.len().saturating_mul(RATIO).max(SMALL);
+    let most = most(packed.len(), limit);
     if len > most {
         let told = format!(
             "{} bytes of gzip unpack to {len} bytes, and {most} are allowed: send it uncompressed",

@@ -25,7 +25,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::Service;
 
 use super::{
-    Connections, End, FIRST_WINDOW, Peer, call, ended_by,
+    Connections, End, Peer, call, ended_by,
     metered::Meter,
     request_body::RequestBody,
     timers::{Action, Timers},
@@ -60,12 +60,13 @@ where
         mut connection: Connection<T, Bytes>,
         meter: Arc<Meter>,
         peer: SocketAddr,
+        window: u32,
     ) -> Self {
         // A token of its own: waiting on it then takes no lock that other connections take.
         let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
         let timers = Timers::new(shared.settings.clone(), meter.began());
         let (pings, calls) = (connection.ping_pong(), JoinSet::new());
-        let (window, window_asked) = (FIRST_WINDOW, Instant::now());
+        let window_asked = Instant::now();
         Self { shared, connection, peer, meter, timers, pings, window, window_asked, stop, calls }
     }
 
@@ -88,7 +89,7 @@ where
         request.extensions_mut().insert(Peer(self.peer));
         let call = call::serve(self.shared.service.clone(), request, respond);
         self.calls.spawn(async {
-            // A caller that is gone has been told of by the layers.
+            // The layers have logged a caller that is gone.
             let _ = call.await;
         });
     }
@@ -174,6 +175,7 @@ where
             if let Poll::Ready(end) = this.poll_calls(cx) {
                 return Poll::Ready(end);
             }
+            this.meter.unread.drop_early();
             while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
             if let Some(pings) = &mut this.pings {
                 let _ = pings.poll_pong(cx);

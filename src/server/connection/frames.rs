@@ -16,6 +16,9 @@ pub(super) mod kind {
     pub(in crate::server::connection) const CONTINUATION: u8 = 0x9;
 }
 
+/// Set in DATA whose first byte says how many bytes of padding end it.
+const PADDED: u8 = 0x8;
+
 /// Set in HEADERS and CONTINUATION.
 const END_HEADERS: u8 = 0x4;
 
@@ -25,7 +28,7 @@ pub(super) struct Frame {
     pub(super) kind: u8,
     flags: u8,
     pub(super) stream: u32,
-    /// The length of its payload in bytes, padding included.
+    /// The length of its payload in bytes; of DATA, without padding.
     pub(super) len: usize,
 }
 
@@ -53,11 +56,13 @@ pub(super) struct FrameHeaders {
     skip: usize,
     header: [u8; HEADER],
     filled: usize,
+    /// A frame whose length of padding comes next.
+    padded: Option<Frame>,
 }
 
 impl Default for FrameHeaders {
     fn default() -> Self {
-        Self { skip: PREFACE, header: [0; HEADER], filled: 0 }
+        Self { skip: PREFACE, header: [0; HEADER], filled: 0, padded: None }
     }
 }
 
@@ -68,21 +73,32 @@ impl FrameHeaders {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
+            if let Some(frame) = self.padded.take_if(|_| !bytes.is_empty()) {
+                let padding = usize::from(bytes[0]);
+                (self.skip, bytes) = (frame.len - 1, &bytes[1..]);
+                found(Frame { len: (frame.len - 1).saturating_sub(padding), ..frame });
+                continue;
+            }
             let taken = (HEADER - self.filled).min(bytes.len());
             self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
             self.filled += taken;
             bytes = &bytes[taken..];
             if self.filled == HEADER {
                 let frame = Frame::new(&self.header);
-                (self.skip, self.filled) = (frame.len, 0);
-                found(frame);
+                self.filled = 0;
+                if frame.kind == kind::DATA && frame.flags & PADDED != 0 && frame.len > 0 {
+                    self.padded = Some(frame);
+                } else {
+                    self.skip = frame.len;
+                    found(frame);
+                }
             }
         }
     }
 
     /// Whether the last byte read lies within a frame or the preface.
     pub(super) fn is_within_frame(&self) -> bool {
-        self.skip > 0 || self.filled > 0
+        self.skip > 0 || self.filled > 0 || self.padded.is_some()
     }
 }
 
@@ -114,7 +130,12 @@ mod tests {
             for piece in encoded(&frames).chunks(size) {
                 headers.read(piece, |frame| found.push((frame.kind, frame.flags, frame.stream, frame.len)));
             }
-            prop_assert_eq!(found, frames);
+            let without_padding = |(kind, flags, stream, len): (u8, u8, u32, usize)| {
+                let padded = kind == kind::DATA && flags & PADDED != 0 && len > 0;
+                (kind, flags, stream, if padded { (len - 1).saturating_sub(0xff) } else { len })
+            };
+            let expected: Vec<_> = frames.into_iter().map(without_padding).collect();
+            prop_assert_eq!(found, expected);
             prop_assert!(!headers.is_within_frame());
         }
     }

@@ -101,6 +101,8 @@ pub(super) struct Metered<T> {
     inner: T,
     meter: Arc<Meter>,
     headers: FrameHeaders,
+    /// Whether the last frame that began is DATA.
+    is_data: bool,
     flood: Flood,
     /// When the connection is read from next, though it is paused.
     pause: Option<Pin<Box<Sleep>>>,
@@ -113,12 +115,20 @@ pub(super) struct Metered<T> {
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How many bytes are read from it then.
-const AT_ONCE: usize = 256 * 1024;
+const AT_ONCE: usize = 64 * 1024;
 
 impl<T> Metered<T> {
     pub(super) fn new(inner: T, meter: Arc<Meter>, max_streams: u32) -> Self {
         let flood = Flood::new(max_streams, meter.began);
-        Self { inner, meter, headers: FrameHeaders::default(), flood, pause: None, at_once: AT_ONCE }
+        Self {
+            inner,
+            meter,
+            headers: FrameHeaders::default(),
+            is_data: false,
+            flood,
+            pause: None,
+            at_once: AT_ONCE,
+        }
     }
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -129,10 +139,15 @@ impl<T> Metered<T> {
         if self.at_once > 0 {
             return Poll::Ready(());
         }
-        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
-        ready!(pause.as_mut().poll(cx));
-        (self.pause, self.at_once) = (None, AT_ONCE);
-        Poll::Ready(())
+        loop {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+            if !self.meter.unread.is_stopped() {
+                self.at_once = AT_ONCE;
+                return Poll::Ready(());
+            }
+        }
     }
 
     fn read(&mut self, bytes: &[u8]) {
@@ -142,7 +157,9 @@ impl<T> Metered<T> {
         meter.last_read.set(Some(since));
         let mut began = false;
         self.headers.read(bytes, |frame: Frame| {
-            began = true;
+            // The DATA of a slow caller may take its time; [`ConnectionUnread`] counts it.
+            began = frame.kind != kind::DATA;
+            self.is_data = !began;
             match frame.kind {
                 kind::DATA => meter.unread.arrived(frame.stream, frame.len),
                 kind::SETTINGS => meter.has_settings.store(true, Relaxed),
@@ -158,7 +175,7 @@ impl<T> Metered<T> {
                 meter.is_flooded.store(true, Relaxed);
             }
         });
-        if !self.headers.is_within_frame() {
+        if self.is_data || !self.headers.is_within_frame() {
             meter.frame_since.set(None);
         } else if began || meter.frame_since.get().is_none() {
             meter.frame_since.set(Some(since));

@@ -34,7 +34,6 @@ use self::{
 use super::ConnectionSettings;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
-use unread::FIRST_WINDOW;
 pub(in crate::server) use unread::Unread;
 
 /// The largest header list that HTTP/2 takes. Longer metadata than the services take has to get there to be refused with a
@@ -105,20 +104,21 @@ where
         let meter = Meter::new(self.unread.connection());
         let max_streams = self.settings.max_concurrent_streams;
         let stream = Metered::new(stream, Arc::clone(&meter), max_streams);
-        let handshake = builder(max_streams).handshake::<_, Bytes>(stream);
+        let window = meter.unread.window();
+        let handshake = builder(max_streams, window).handshake::<_, Bytes>(stream);
         let connection = match timeout_at(by, handshake).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return ended_by(&error),
             Err(_) => return Some(End::Handshake),
         };
-        Driver::new(self, connection, meter, peer).await
+        Driver::new(self, connection, meter, peer, window).await
     }
 }
 
-fn builder(max_streams: u32) -> h2::server::Builder {
+fn builder(max_streams: u32, window: u32) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
-        .initial_window_size(FIRST_WINDOW)
+        .initial_window_size(window)
         .initial_connection_window_size(WHOLE_WINDOW)
         .max_concurrent_streams(max_streams)
         // A caller may cancel all its calls at once.

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::tenants::MemoryBudget;
+use crate::api::CallFacts;
 
 /// How often a caller that has been idle for long is checked again for whether others wait for memory.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -23,8 +23,8 @@ pub(in crate::server) struct Stalled {
     pub(in crate::server) deadline: Option<Instant>,
     /// Cancelled when shutdown cuts the calls.
     pub(in crate::server) cut: CancellationToken,
-    /// For how long the caller may take nothing while others wait for memory.
-    pub(in crate::server) idle: Option<(MemoryBudget, Duration)>,
+    /// For how long the caller may take nothing while others wait for memory that the call could give back.
+    pub(in crate::server) idle: Option<(Arc<CallFacts>, Duration)>,
     /// Set where the call has to end: the layer's body ends with the status for it as soon as it is polled.
     pub(in crate::server) end: Arc<OnceLock<StalledEnd>>,
 }
@@ -61,12 +61,15 @@ impl Stalled {
                 () = self.cut.cancelled() => StalledEnd::Cut,
             };
             self.end.get_or_init(|| end);
+            if let (StalledEnd::Idle, Some((call, _))) = (end, &self.idle) {
+                call.count_idle_read();
+            }
             return None;
         }
     }
 
     fn is_in_the_way(&self) -> bool {
-        self.idle.as_ref().is_some_and(|(memory, _)| memory.is_contended())
+        self.idle.as_ref().is_some_and(|(call, _)| call.is_in_the_way())
     }
 
     async fn deadline(&self) {

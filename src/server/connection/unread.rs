@@ -31,7 +31,7 @@ const PROVEN: u64 = 2 * MIB;
 const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
 /// The window of the streams of a caller of whom nothing is known: a thousand of them may fill it at once.
-pub(super) const FIRST_WINDOW: u32 = 32 * 1024;
+const FIRST_WINDOW: u32 = 32 * 1024;
 
 /// Unread bytes of the whole process. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
@@ -44,15 +44,18 @@ struct Process {
     /// Calls whose requests have not ended.
     receiving: AtomicUsize,
     connections: AtomicUsize,
-    /// Connections that are not read from until bytes have been taken.
-    paused: Mutex<Vec<Waker>>,
+    /// Connections, by number, that are hardly read from until bytes have been taken.
+    paused: Mutex<HashMap<usize, Waker>>,
     paused_count: AtomicUsize,
+    /// The number of the next connection.
+    next: AtomicUsize,
 }
 
 /// Unread bytes of one connection, by stream.
 #[derive(Debug)]
 pub(super) struct ConnectionUnread {
     process: Unread,
+    number: usize,
     total: AtomicU64,
     receiving: AtomicUsize,
     received: AtomicU64,
@@ -64,7 +67,7 @@ struct Streams {
     /// Calls that read their requests.
     open: HashMap<u32, u64>,
     /// Streams whose call has not begun.
-    early: Vec<(u32, u64)>,
+    early: HashMap<u32, u64>,
     last_opened: u32,
 }
 
@@ -80,6 +83,7 @@ impl Unread {
             connections: AtomicUsize::new(0),
             paused: Mutex::default(),
             paused_count: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
         }))
     }
 
@@ -87,6 +91,7 @@ impl Unread {
         self.0.connections.fetch_add(1, Relaxed);
         Arc::new(ConnectionUnread {
             process: self.clone(),
+            number: self.0.next.fetch_add(1, Relaxed),
             total: AtomicU64::new(0),
             receiving: AtomicUsize::new(0),
             received: AtomicU64::new(0),
@@ -99,7 +104,7 @@ impl Unread {
         if self.0.paused_count.load(Relaxed) > 0 && left < self.0.limit / 8 * 7 {
             let paused = mem::take(&mut *self.0.paused.lock().unwrap_or_else(PoisonError::into_inner));
             self.0.paused_count.store(0, Relaxed);
-            paused.into_iter().for_each(Waker::wake);
+            paused.into_values().for_each(Waker::wake);
         }
     }
 }
@@ -113,10 +118,7 @@ impl ConnectionUnread {
             if let Some(unread) = streams.open.get_mut(&stream) {
                 *unread += len;
             } else if stream > streams.last_opened {
-                match streams.early.iter_mut().find(|(early, _)| *early == stream) {
-                    Some((_, unread)) => *unread += len,
-                    None => streams.early.push((stream, len)),
-                }
+                *streams.early.entry(stream).or_default() += len;
             } else {
                 // The call has ended: HTTP/2 drops the frame.
                 return;
@@ -127,25 +129,26 @@ impl ConnectionUnread {
         self.process.0.unread.fetch_add(len, Relaxed);
     }
 
-    /// A call on `stream` begins to read its request. Calls begin in the order of their streams: those before it that
-    /// have not begun never will.
+    /// A call on `stream` begins to read its request.
     pub(super) fn open(&self, stream: u32) {
         let mut streams = self.streams();
-        let (mut unread, mut dropped) = (0, 0);
-        streams.early.retain(|(early, bytes)| {
-            if *early == stream {
-                unread = *bytes;
-            } else if *early < stream {
-                dropped += *bytes;
-            }
-            *early > stream
-        });
+        let unread = streams.early.remove(&stream).unwrap_or_default();
         streams.last_opened = streams.last_opened.max(stream);
         streams.open.insert(stream, unread);
         drop(streams);
-        self.sub(dropped);
         self.receiving.fetch_add(1, Relaxed);
         self.process.0.receiving.fetch_add(1, Relaxed);
+    }
+
+    /// Every call whose head has arrived has begun: HTTP/2 drops the data of streams that have none.
+    pub(super) fn drop_early(&self) {
+        let mut streams = self.streams();
+        if streams.early.is_empty() {
+            return;
+        }
+        let dropped = mem::take(&mut streams.early).into_values().sum();
+        drop(streams);
+        self.sub(dropped);
     }
 
     /// A call has read a frame.
@@ -179,10 +182,16 @@ impl ConnectionUnread {
             return false;
         }
         let mut paused = process.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        paused.push(cx.waker().clone());
+        paused.insert(self.number, cx.waker().clone());
         process.paused_count.store(paused.len(), Relaxed);
         // Bytes may have been taken in between, by a call that saw no paused connection.
         process.unread.load(Relaxed) >= process.limit
+    }
+
+    /// Whether the process has so many unread bytes that a paused connection is not read from at all.
+    pub(super) fn is_stopped(&self) -> bool {
+        let process = &self.process.0;
+        process.unread.load(Relaxed) >= process.limit / 4 * 5
     }
 
     /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
@@ -222,6 +231,7 @@ impl Drop for ConnectionUnread {
         let receiving = self.receiving.load(Relaxed);
         self.process.0.receiving.fetch_sub(receiving, Relaxed);
         self.process.0.connections.fetch_sub(1, Relaxed);
+        self.process.0.paused.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
         self.process.sub(self.total.load(Relaxed));
     }
 }
@@ -260,17 +270,19 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_never_become_a_call_are_forgotten_with_the_next_one() {
+    fn streams_that_never_become_a_call_are_forgotten() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
         for stream in [1, 3, 5, 3] {
             connection.arrived(stream, KILO);
         }
         connection.open(3);
-        assert_eq!(bytes(&process), 3 * KIB);
-        connection.open(5);
+        assert_eq!(bytes(&process), 4 * KIB);
+        connection.drop_early();
+        assert_eq!(bytes(&process), 2 * KIB);
         connection.close(3);
-        assert_eq!(bytes(&process), KIB);
+        assert_eq!(bytes(&process), 0);
+        connection.arrived(9, KILO);
         drop(connection);
         assert_eq!(bytes(&process), 0);
     }

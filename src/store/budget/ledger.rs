@@ -80,12 +80,16 @@ impl Level {
         if free >= bytes {
             return Ok(bytes);
         }
-        let lack = (bytes / 4).min(SLACK);
+        // Larger budgets have room for more than two parts anyway.
+        let lack = if self.limit <= SMALL_LIMIT { (bytes / 4).min(SLACK) } else { 0 };
         let whole = [Class::Moving, Class::Trial, Class::Fresh, Class::Turn];
         let no_part = whole.into_iter().all(|class| without(class) == 0);
         if class.is_whole() && (no_part || free + lack >= bytes) { Ok(free) } else { Err(Short::Free) }
     }
 }
+
+/// Limits up to which parts may be charged less than they have.
+const SMALL_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// How many bytes of a part may be uncharged where almost enough is free.
 const SLACK: u64 = 2 * 1024 * 1024;
