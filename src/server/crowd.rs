@@ -7,8 +7,16 @@ use std::sync::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is left of the file descriptors for S3, the health listener, files and standard streams: one in so many.
-const RESERVED: u64 = 4;
+use crate::tenants::{limit_connections, open_connections};
+
+/// What callers leave of the file descriptors for connections to S3: one in so many.
+const FOR_S3: usize = 4;
+
+/// Descriptors of the process itself: standard streams, timers, files that are read.
+const OWN: usize = 32;
+
+/// Descriptors for the health listener's connections.
+const HEALTH: usize = 32;
 
 /// More connections than this need a setting.
 const MOST: usize = 100_000;
@@ -21,6 +29,8 @@ const FEW_FILES: u64 = 4_096;
 pub(super) struct Crowd {
     count: Arc<AtomicUsize>,
     most: usize,
+    /// What callers' connections and those to S3 may use together.
+    descriptors: usize,
 }
 
 /// One of them, until it is dropped.
@@ -31,7 +41,10 @@ impl Crowd {
     /// At most so many, or as many as the process has descriptors for.
     pub(super) fn new(max_connections: Option<u32>) -> Self {
         let files = raise_file_limit();
-        let room = usize::try_from(files - files / RESERVED).unwrap_or(usize::MAX);
+        let descriptors = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OWN + HEALTH).max(2);
+        let room = descriptors - descriptors.div_ceil(FOR_S3);
+        let count = Arc::<AtomicUsize>::default();
+        limit_connections(descriptors, Arc::clone(&count));
         let asked = max_connections.map_or(MOST.min(room), |most| most as usize);
         if asked > room {
             tracing::warn!(
@@ -40,13 +53,14 @@ impl Crowd {
                 "LONGSHORE_MAX_CONNECTIONS is more than the limit of open files allows: taking at most {room}"
             );
         }
-        Self { count: Arc::default(), most: asked.min(room) }
+        Self { count, most: asked.min(room), descriptors }
     }
 
     /// Counts one more, if there is room for it.
     pub(super) fn enter(&self) -> Option<Counted> {
         let counted = Counted(Arc::clone(&self.count));
-        (self.count.fetch_add(1, Relaxed) < self.most).then_some(counted)
+        let others = self.count.fetch_add(1, Relaxed);
+        (others < self.most && others + open_connections() < self.descriptors).then_some(counted)
     }
 
     /// Whether there is hardly any room left: idle connections then make room early.

@@ -37,6 +37,7 @@ pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
     ObjectId, ObjectMeta, ServiceDetails, Tags,
 };
+pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
 pub(crate) use chunk::{ChunkSum, check_chunk};
 pub use options::*;

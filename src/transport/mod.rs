@@ -5,6 +5,7 @@
 mod attempts;
 mod body;
 mod connector;
+mod descriptors;
 mod http_client;
 mod options;
 mod pool;
@@ -13,6 +14,7 @@ mod quota;
 pub use attempts::{Again, Attempts, RetryCost};
 pub(crate) use body::AT_ONCE;
 pub use body::{Payload, RequestBody, ResponseBody};
+pub use descriptors::{limit_connections, open_connections};
 pub use http_client::{HttpClient, TransportError, TransportErrorKind};
 pub use options::{Backoff, ClientOptions, RetryPolicy};
 pub use quota::RetryQuota;

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    mem,
+    io, mem,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -32,6 +32,7 @@ use super::{
     RequestBody, TransportError, TransportErrorKind,
     body::Sent,
     connector::Connector,
+    descriptors::Descriptor,
     options::{ClientOptions, after},
 };
 
@@ -79,6 +80,7 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     age: Arc<Age>,
     _task: AbortOnDropHandle<()>,
+    _descriptor: Descriptor,
 }
 
 /// Since when a connection is idle, for the task that it runs in.
@@ -170,6 +172,10 @@ impl Pool {
         let uri =
             Uri::builder().scheme(host.scheme.clone()).authority(host.authority.clone()).path_and_query("/");
         let uri = uri.build().map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
+        let descriptor = Descriptor::take().ok_or_else(|| {
+            TransportErrorKind::Connect
+                .because_of(&io::Error::other("the process has as many connections as its open files allow"))
+        })?;
         let mut connector = self.0.connector.clone();
         let stream =
             connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.because_of(&*error))?;
@@ -191,7 +197,8 @@ impl Pool {
             }
         };
         let (host, home) = (host.clone(), Handle::current().id());
-        Ok(Connection { host, kept: false, home, sender, age, _task: driven(driving) })
+        let _task = driven(driving);
+        Ok(Connection { host, kept: false, home, sender, age, _task, _descriptor: descriptor })
     }
 
     fn give_back(&self, mut connection: Connection) {

@@ -218,3 +218,19 @@ async fn a_caller_that_answers_no_goaway_does_not_hold_the_shutdown() {
     assert_eq!(raw.next_of(SETTINGS).await.unwrap().flags, 0);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn streams_of_health_and_reflection_do_not_hold_the_shutdown() {
+    const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let running =
+        Running::start(ServerSettings { shutdown_grace: Duration::from_hours(1), ..settings() }).await;
+    // No window for a response.
+    let mut raw = Raw::open(running.grpc, &[0, 4, 0, 0, 0, 0]).await;
+    raw.send(&call(1, WATCH)).await;
+    raw.send(&frame(HEADERS, END_HEADERS, 3, &head(REFLECTION))).await;
+    raw.send(&[frame(HEADERS, END_HEADERS, 5, &head(CHECK)), frame(DATA, 0, 5, &[0, 0, 0, 0, 9])].concat())
+        .await;
+    raw.send(&frame(PING, 0, 0, b"are here")).await;
+    while raw.next().await.unwrap().payload != b"are here" {}
+    running.stop().await;
+}

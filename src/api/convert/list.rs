@@ -18,11 +18,27 @@ pub(crate) fn page_size(asked: i32) -> Result<u16, Failure> {
     }
 }
 
+/// Rejects a text that no key can hold: S3's keys have at most 1,024 bytes.
+pub(crate) fn within_a_key(text: &str, field: &'static str) -> Result<(), Failure> {
+    const LONGEST: usize = 1_024;
+    if text.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(Failure::field(field, format!("has {} bytes, and a key has at most {LONGEST}", text.len())))
+}
+
 /// One page; where it begins is in the page token, which is read elsewhere.
 pub(crate) fn list_options(
     request: pb::ListRequest,
     continuation: Option<String>,
 ) -> Result<ListOptions, Failure> {
+    for (text, field) in [
+        (&request.prefix, "prefix"),
+        (&request.delimiter, "delimiter"),
+        (&request.start_after, "start_after"),
+    ] {
+        within_a_key(text, field)?;
+    }
     Ok(ListOptions {
         page_size: page_size(request.page_size)?,
         prefix: request.prefix,
@@ -34,6 +50,8 @@ pub(crate) fn list_options(
 
 /// Everything below a prefix.
 pub(crate) fn walk_options(request: pb::WalkRequest) -> Result<WalkOptions, Failure> {
+    within_a_key(&request.prefix, "prefix")?;
+    within_a_key(&request.start_after, "start_after")?;
     let limit = unsigned(request.limit, "limit")?;
     Ok(WalkOptions {
         prefix: request.prefix,
@@ -54,6 +72,23 @@ mod tests {
             assert_eq!(page_size(asked).unwrap(), given, "{asked}");
         }
         assert_eq!(field(page_size(-1)), "page_size");
+    }
+
+    #[test]
+    fn texts_longer_than_a_key_are_rejected() {
+        let (longest, long) = ("k".repeat(1_024), "k".repeat(1_025));
+        let list = |request| list_options(request, None);
+        assert!(list(pb::ListRequest { prefix: longest, ..Default::default() }).is_ok());
+        assert_eq!(field(list(pb::ListRequest { prefix: long.clone(), ..Default::default() })), "prefix");
+        assert_eq!(
+            field(list(pb::ListRequest { delimiter: long.clone(), ..Default::default() })),
+            "delimiter"
+        );
+        assert_eq!(
+            field(list(pb::ListRequest { start_after: long.clone(), ..Default::default() })),
+            "start_after"
+        );
+        assert_eq!(field(walk_options(pb::WalkRequest { prefix: long, ..Default::default() })), "prefix");
     }
 
     #[test]

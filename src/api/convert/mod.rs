@@ -7,7 +7,7 @@ mod read;
 mod settings;
 mod write;
 
-pub(crate) use list::{list_options, page_size, walk_options};
+pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
 pub(crate) use object::{
     attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas, timestamp,
 };

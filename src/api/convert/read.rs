@@ -29,6 +29,11 @@ pub(crate) fn key<'a>(key: &'a str, field: &str) -> Result<&'a str, Failure> {
 
 /// A version id: opaque, but it ends up in a query.
 pub(crate) fn version(version: String, field: &str) -> Result<Option<String>, Failure> {
+    const LONGEST: usize = 1_024;
+    if version.len() > LONGEST {
+        let message = format!("has {} bytes, and a version id has at most {LONGEST}", version.len());
+        return Err(Failure::field(field.to_owned(), message));
+    }
     header_text(version, field).map(non_empty)
 }
 

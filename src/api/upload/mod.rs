@@ -169,6 +169,7 @@ async fn list(
     let name = store_name(&message.store);
     let listing = Listing::new(&[call.tenant().name(), "uploads", name, &message.prefix]);
     let after = listing.continuation(&message.page_token)?.map(|text| after(&text));
+    convert::within_a_key(&message.prefix, "prefix")?;
     let page_size = convert::page_size(message.page_size)?;
     let store = call.open(Access::List, name, Scope::Prefix(&message.prefix))?;
     let UploadsPage { uploads, next } = store.list_uploads(&message.prefix, after, page_size).await?;

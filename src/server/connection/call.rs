@@ -11,6 +11,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::Body;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::stalled::Stalled;
@@ -23,11 +24,13 @@ const AT_ONCE: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// Serves one call to its end. Dropped before, it resets the stream.
+/// Serves one call to its end. Dropped before, it resets the stream. With `stop`, a response that its caller does not read ends
+/// when that is cancelled.
 pub(super) async fn serve<S, Q, B>(
     mut service: S,
     request: Request<Q>,
     mut respond: SendResponse<Bytes>,
+    stop: Option<CancellationToken>,
 ) -> Result<(), Gone>
 where
     S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
@@ -45,6 +48,9 @@ where
     let Ok(response) = response;
     let (head, body) = response.into_parts();
     let mut stalled = head.extensions.get::<Stalled>().cloned().unwrap_or_default();
+    if let Some(stop) = stop {
+        stalled.cut = stop;
+    }
     let head = Response::from_parts(head, ());
     let ended = body.is_end_stream();
     // It fails where the stream is not open any more.

@@ -31,6 +31,9 @@ use super::{
     timers::{Action, Timers},
 };
 
+/// Health and reflection. Their streams end when the shutdown begins, and do not use up the time that other calls have.
+const STANDARD_SERVICES: &str = "/grpc.";
+
 /// Resolves when the connection has ended, with the reason where that was a limit.
 pub(super) struct Driver<S, T> {
     shared: Connections<S>,
@@ -83,11 +86,13 @@ where
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let stream = respond.stream_id().as_u32();
+        let stop = request.uri().path().starts_with(STANDARD_SERVICES).then_some(&self.shared.stop);
         let mut request = request.map(|body| {
-            tonic::body::Body::new(RequestBody::new(body, stream, Arc::clone(&self.meter.unread)))
+            let body = RequestBody::new(body, stream, Arc::clone(&self.meter.unread));
+            tonic::body::Body::new(if let Some(stop) = stop { body.until(stop) } else { body })
         });
         request.extensions_mut().insert(Peer(self.peer));
-        let call = call::serve(self.shared.service.clone(), request, respond);
+        let call = call::serve(self.shared.service.clone(), request, respond, stop.cloned());
         self.calls.spawn(async {
             // The layers have logged a caller that is gone.
             let _ = call.await;

@@ -45,7 +45,7 @@ const HEADER_LIST: u32 = 512 * 1024;
 const LARGEST_FRAME: u32 = 256 * 1024;
 
 /// How much of each response HTTP/2 buffers for the socket.
-const SEND_BUFFER: usize = 400 * 1024;
+const SEND_BUFFER: usize = 256 * 1024;
 
 /// The largest window that there is (RFC 9113, section 6.9.1).
 const WHOLE_WINDOW: u32 = (1 << 31) - 1;

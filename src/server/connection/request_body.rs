@@ -1,6 +1,7 @@
 //! The body of a request, read from HTTP/2 when its call asks for it.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::unread::ConnectionUnread;
@@ -24,6 +26,8 @@ pub(super) struct RequestBody {
     /// The length of the frame that was taken last.
     taken: usize,
     ended: bool,
+    /// When the caller's messages are taken to end, though it has not said so.
+    until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl RequestBody {
@@ -33,7 +37,13 @@ impl RequestBody {
         if ended {
             unread.close(id);
         }
-        Self { stream, id, unread, taken: 0, ended }
+        Self { stream, id, unread, taken: 0, ended, until: None }
+    }
+
+    /// Ends the request when `stop` is cancelled: for calls that nobody misses, and that would hold up the shutdown.
+    pub(super) fn until(mut self, stop: &CancellationToken) -> Self {
+        self.until = Some(Box::pin(stop.child_token().cancelled_owned()));
+        self
     }
 
     fn give_back(&mut self) {
@@ -66,7 +76,15 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         }
         self.give_back();
-        match ready!(self.stream.poll_data(cx)) {
+        let polled = self.stream.poll_data(cx);
+        if polled.is_pending()
+            && let Some(until) = &mut self.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            self.end();
+            return Poll::Ready(None);
+        }
+        match ready!(polled) {
             Some(Ok(data)) => {
                 self.taken = data.len();
                 if self.stream.is_end_stream() {
