@@ -197,8 +197,8 @@ impl Pool {
             }
         };
         let (host, home) = (host.clone(), Handle::current().id());
-        let _task = driven(driving);
-        Ok(Connection { host, kept: false, home, sender, age, _task, _descriptor: descriptor })
+        let task = driven(driving);
+        Ok(Connection { host, kept: false, home, sender, age, _task: task, _descriptor: descriptor })
     }
 
     fn give_back(&self, mut connection: Connection) {
