@@ -79,7 +79,7 @@ async fn connection(
     let served = async {
         // Until then nothing tells HTTP/1.1 from HTTP/2, whose limits are not the same.
         if timeout(FIRST_BYTE, stream.readable()).await.is_ok() {
-            // A probe that breaks off is none of our business.
+            // A probe may close its connection at any time.
             let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
         }
     };

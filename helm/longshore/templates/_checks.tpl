@@ -6,7 +6,7 @@
 {{- $scaling := .Values.autoscaling | default dict -}}
 {{- $grpc := int64 ($ports.grpc | default 50051) -}}
 {{- if and (eq ($auth.mode | default "required") "none") (not $auth.allowInsecure) -}}
-{{- fail "auth.mode none lets anybody who reaches the port read and write every store: set auth.allowInsecure to true if that is meant" -}}
+{{- fail "auth.mode none lets every client that reaches the port read and write every store: set auth.allowInsecure to true to allow that" -}}
 {{- end -}}
 {{- if and $service.headless (ne ($service.type | default "ClusterIP") "ClusterIP") -}}
 {{- fail (printf "service.headless needs service.type ClusterIP: a Service of type %s has a cluster IP" $service.type) -}}

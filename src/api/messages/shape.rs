@@ -24,7 +24,7 @@ const LISTS: &[(&str, u32, usize)] = &[
 /// How many more times a field that is not repeated may be there: a later value replaces an earlier one.
 const REPLACED: u32 = 16;
 
-/// The deepest nesting of messages that is looked at. No request of ours is as deep.
+/// The deepest nesting of messages that is scanned. No request type is as deep.
 const DEEPEST: usize = 8;
 
 /// The request of one method.

@@ -20,7 +20,7 @@ use super::stalled::Stalled;
 /// stays here, so that the call can still end with a status.
 const AT_ONCE: usize = 256 * 1024;
 
-/// The caller reset the stream, or the connection is gone: nobody reads the response.
+/// The caller reset the stream or closed the connection: the response cannot be delivered.
 #[derive(Debug)]
 pub(super) struct Gone;
 

@@ -41,7 +41,7 @@ struct Moment(AtomicU64);
 
 impl Moment {
     fn set(&self, after: Option<Duration>) {
-        // Never 0, which is none.
+        // 0 stands for none.
         let nanos = after.map_or(0, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX).max(1));
         self.0.store(nanos, Relaxed);
     }

@@ -88,7 +88,7 @@ where
         let Some(tls) = &self.tls else { return self.http2(socket, peer, by).await };
         match timeout_at(by, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
             Ok(Ok(stream)) => self.http2(stream, peer, by).await,
-            // Port scans and probes: nothing that anybody could act on.
+            // Port scans and probes cause these: the operator cannot act on them.
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
                 None

@@ -40,7 +40,7 @@ impl RequestBody {
         Self { stream, id, unread, taken: 0, ended, until: None }
     }
 
-    /// Ends the request when `stop` is cancelled: for calls that nobody misses, and that would hold up the shutdown.
+    /// Ends the request when `stop` is cancelled: for streams that would otherwise hold up the shutdown.
     pub(super) fn until(mut self, stop: &CancellationToken) -> Self {
         self.until = Some(Box::pin(stop.child_token().cancelled_owned()));
         self

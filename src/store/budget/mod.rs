@@ -146,7 +146,7 @@ impl TenantBudget {
         Reservation::open(self.clone())
     }
 
-    /// Reserves memory for bytes that no caller has asked for yet, if it is free and nobody waits for it.
+    /// Reserves memory for bytes that no caller has asked for yet, if it is free and no call waits for it.
     pub(super) fn reserve_ahead(&self, bytes: u64) -> Option<Reservation> {
         let reservation = self.reservation();
         let ask = Ask { class: ledger::Class::Ahead, bytes };

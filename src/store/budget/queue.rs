@@ -129,7 +129,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether nobody waits.
+    /// Whether no call waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }

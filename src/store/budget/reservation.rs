@@ -99,12 +99,12 @@ impl Reservation {
         self.budget.shared.lock().claims(self.id, Instant::now())
     }
 
-    /// Takes what was asked for, if it fits and nobody waits.
+    /// Takes what was asked for, if it fits and no call waits.
     pub(super) fn set_at_once(&self, ask: Ask) -> bool {
         self.budget.shared.change(|queue| queue.is_empty() && queue.try_set(self.id, ask).is_ok())
     }
 
-    /// Takes what was asked for, if it fits, nobody waits, and no more than one of `parts` of all memory is then in use.
+    /// Takes what was asked for, if it fits, no call waits, and no more than one of `parts` of all memory is then in use.
     fn if_free(&self, parts: u64, ask: Ask) -> bool {
         self.budget.shared.change(|queue| {
             let more = ask.bytes.saturating_sub(queue.charge(self.id).bytes);
