@@ -69,11 +69,15 @@ impl Client {
             }
         }
         let answer = self.page(&request, deadline, room).await?;
-        page(&answer.body, usize::from(max_uploads))
+        page(&answer.body, after, usize::from(max_uploads))
     }
 }
 
-fn page(body: &str, max_uploads: usize) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
+fn page(
+    body: &str,
+    after: Option<&UploadMarker>,
+    max_uploads: usize,
+) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
     if xml::root(body).as_deref() != Some("ListMultipartUploadsResult") {
         return Err(not_s3("a listing of uploads is no ListMultipartUploadsResult"));
     }
@@ -101,9 +105,16 @@ fn page(body: &str, max_uploads: usize) -> Result<(Vec<ListedUpload>, Option<Upl
             initiated: listed.initiated.parse::<jiff::Timestamp>().ok().map(SystemTime::from),
         })
     };
-    let is_cut = result.upload.len() > max_uploads;
-    let uploads =
-        result.upload.into_iter().take(max_uploads).map(upload).collect::<Result<Vec<_>, Error>>()?;
+    let mut uploads = result.upload.into_iter().map(upload).collect::<Result<Vec<_>, Error>>()?;
+    // moto ignores markers, and repeats what came before this one.
+    let marker = |listed: &ListedUpload| {
+        after.is_some_and(|after| after.key == listed.key && after.upload_id == listed.id)
+    };
+    if let Some(at) = uploads.iter().position(marker) {
+        uploads.drain(..=at);
+    }
+    let is_cut = uploads.len() > max_uploads;
+    uploads.truncate(max_uploads);
     // The rest of a page that has more than was asked for comes on the next one.
     let last = |listed: &ListedUpload| UploadMarker { key: listed.key.clone(), upload_id: listed.id.clone() };
     let next = if is_cut { uploads.last().map(last) } else { next };
@@ -123,27 +134,30 @@ mod tests {
 
     #[test]
     fn a_page_is_read_with_its_odd_keys_and_where_the_next_begins() {
-        let (uploads, next) = page(PAGE, 1000).unwrap();
+        let (uploads, next) = page(PAGE, None, 1000).unwrap();
         assert_eq!((uploads[0].key.as_str(), uploads[0].id.as_str()), ("a b+c", "u/2"));
         let since = uploads[0].initiated.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(since.as_secs(), 1_767_323_045);
         assert_eq!(next, Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() }));
-        let last = page(&PAGE.replace("<IsTruncated>true", "<IsTruncated>false"), 1000).unwrap();
+        let last = page(&PAGE.replace("<IsTruncated>true", "<IsTruncated>false"), None, 1000).unwrap();
         assert_eq!(last.1, None);
     }
 
     #[test]
     fn an_answer_that_is_no_listing_of_uploads_is_told() {
         for body in ["<html/>", "", &PAGE.replace("NextKeyMarker", "Other")] {
-            assert!(page(body, 1000).is_err(), "{body}");
+            assert!(page(body, None, 1000).is_err(), "{body}");
         }
     }
 
     #[test]
     fn a_page_with_more_than_was_asked_for_is_cut_and_the_next_begins_after_it() {
         let upload = "<Upload><Key>b</Key><UploadId>u/3</UploadId></Upload></ListMultipartUploadsResult>";
-        let (uploads, next) = page(&PAGE.replace("</ListMultipartUploadsResult>", upload), 1).unwrap();
+        let (uploads, next) = page(&PAGE.replace("</ListMultipartUploadsResult>", upload), None, 1).unwrap();
         assert_eq!(uploads.len(), 1);
         assert_eq!(next, Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() }));
+        let repeated = PAGE.replace("</ListMultipartUploadsResult>", upload);
+        let (rest, _) = page(&repeated, next.as_ref(), 1).unwrap();
+        assert_eq!(rest[0].id, "u/3", "the server ignored the marker");
     }
 }
