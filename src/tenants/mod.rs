@@ -6,7 +6,7 @@ mod rejected;
 
 use std::collections::BTreeMap;
 
-pub use crate::store::{MemoryBudget, MemorySettings, limit_connections, open_connections};
+pub use crate::store::{MemorySettings, limit_connections, open_connections};
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Tenant};
 pub use rejected::RejectedTenants;

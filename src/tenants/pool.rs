@@ -14,10 +14,7 @@ use crate::{
 
 /// The tenants and their stores. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Pool {
-    tenants: Arc<BTreeMap<Arc<str>, Tenant>>,
-    memory: MemoryBudget,
-}
+pub struct Pool(Arc<BTreeMap<Arc<str>, Tenant>>);
 
 /// One tenant of the pool. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,23 +56,17 @@ impl Pool {
             let tenant = Tenant::new(settings, builder);
             (Arc::clone(&tenant.0.name), tenant)
         });
-        let tenants = Arc::new(tenants.collect());
-        Self { tenants, memory }
-    }
-
-    /// The memory that the tenants share.
-    pub fn memory(&self) -> &MemoryBudget {
-        &self.memory
+        Self(Arc::new(tenants.collect()))
     }
 
     /// The tenant of this name.
     pub fn tenant(&self, name: &str) -> Option<Tenant> {
-        self.tenants.get(name).cloned()
+        self.0.get(name).cloned()
     }
 
     /// Every tenant, by name.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
-        self.tenants.values()
+        self.0.values()
     }
 }
 
