@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{store::TenantBudget, telemetry::cut};
+use crate::{
+    store::{SpeedRecord, TenantBudget},
+    telemetry::cut,
+};
 
 /// One call, as the server's layers know it. They put it in the request's extensions; a call without one is
 /// served all the same, without a deadline.
@@ -18,6 +21,8 @@ pub struct CallContext {
     pub request_id: Arc<str>,
     /// When the caller stops waiting; it bounds every S3 request made for the call.
     pub deadline: Option<Instant>,
+    /// How fast earlier uploads on the same connection were.
+    pub record: SpeedRecord,
     /// What is found out about the call while it is served.
     pub facts: Arc<CallFacts>,
 }

@@ -20,7 +20,7 @@ use super::{
     connection::Peer,
     methods::Methods,
 };
-use crate::{api::CallContext, telemetry::Metrics};
+use crate::{api::CallContext, store::SpeedRecord, telemetry::Metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -74,10 +74,17 @@ where
             method = &*method,
             request_id = &*request_id
         );
+        let (peer, record) = match request.extensions().get::<Peer>() {
+            Some(peer) => (Some(peer.address), peer.record.clone()),
+            None => (None, SpeedRecord::default()),
+        };
         let facts = Arc::default();
-        let context =
-            CallContext { request_id: Arc::clone(&request_id), deadline: None, facts: Arc::clone(&facts) };
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let context = CallContext {
+            request_id: Arc::clone(&request_id),
+            deadline: None,
+            record,
+            facts: Arc::clone(&facts),
+        };
         request.extensions_mut().insert(context);
         let record =
             Record::begin(method, Arc::clone(&request_id), peer, facts, &layer.metrics, &layer.running);

@@ -14,6 +14,7 @@ use super::{
     pace::{INTERVAL, Pace},
     part_buffer::PartBuffer,
     part_sums::PartSums,
+    speed_record::SpeedRecord,
 };
 use crate::{s3::SummedPayload, transport::AT_ONCE};
 
@@ -37,6 +38,7 @@ pub(super) struct Filling {
     /// How many bytes the part needs in all, as far as is known.
     room: u64,
     speed: Speed,
+    record: SpeedRecord,
     pace: Pace,
     tick: Option<Pin<Box<Sleep>>>,
 }
@@ -57,7 +59,11 @@ pub(super) struct Full {
 }
 
 impl Filling {
-    pub(super) fn new(budget: TenantBudget, algorithm: Option<ChecksumAlgorithm>) -> Self {
+    pub(super) fn new(
+        budget: TenantBudget,
+        record: SpeedRecord,
+        algorithm: Option<ChecksumAlgorithm>,
+    ) -> Self {
         Self {
             buffer: PartBuffer::default(),
             algorithm,
@@ -69,6 +75,7 @@ impl Filling {
             covered: 0,
             room: 0,
             speed: Speed::Unknown,
+            record,
             pace: Pace::default(),
             tick: None,
         }
@@ -88,7 +95,7 @@ impl Filling {
     /// long; where that is not known they are summed up only then.
     pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) -> Result<(), Error> {
         self.pace.came(data.len() as u64, Instant::now());
-        self.make_room(self.len() + data.len() as u64, room).await?;
+        self.make_room(self.len() + data.len() as u64, room).await.inspect_err(|_| self.record.slow())?;
         if self.sums.is_none() && self.buffer.len() == 0 {
             self.sums = self.algorithm.map(PartSums::new);
         }
@@ -156,11 +163,11 @@ impl Filling {
         }
         let reservation = self.reservation.get_or_insert_with(|| self.budget.reservation());
         self.covered = match self.speed {
-            Speed::Fast => reservation.whole(room, true).await.map(|()| u64::MAX)?,
+            Speed::Fast => reservation.next_part(room).await.map(|()| u64::MAX)?,
             _ if len <= BEGINNING && self.covered == 0 && reservation.beginning(BEGINNING.min(room)) => {
                 BEGINNING
             }
-            Speed::Unknown => reservation.whole(room, false).await.map(|()| u64::MAX)?,
+            Speed::Unknown => reservation.first_part(room, self.record.is_slow()).await.map(|()| u64::MAX)?,
             Speed::Slow if reservation.whole_if_roomy(room) => u64::MAX,
             Speed::Slow => {
                 let some = len.saturating_add(self.pace.slack()).min(room);
@@ -191,7 +198,10 @@ impl Filling {
             return Some(Error::new(ErrorKind::UploadIdle, message));
         }
         if slow == Some(true) {
-            self.speed = Speed::Slow;
+            if self.speed != Speed::Slow {
+                self.speed = Speed::Slow;
+                self.record.slow();
+            }
             if !self.give_back() && self.covered == u64::MAX && self.is_claimed(now) {
                 self.budget.count_ended("too_slow");
                 let message = "the caller sends too slowly for the memory that is left: call again later";
@@ -221,7 +231,13 @@ impl Filling {
 
     fn end_part(&mut self, size: u64) -> Option<Reservation> {
         self.covered = 0;
-        self.speed = if self.pace.next_part(size) { Speed::Fast } else { Speed::Slow };
+        if self.pace.next_part(size) {
+            self.speed = Speed::Fast;
+            self.record.fast();
+        } else {
+            self.speed = Speed::Slow;
+            self.record.slow();
+        }
         let reservation = self.reservation.take();
         if let Some(reservation) = &reservation {
             reservation.moving(size);
@@ -262,7 +278,7 @@ mod tests {
             MemorySettings { budget: 1 << 20, ..MemorySettings::default() },
             Metrics::default(),
         );
-        Filling::new(budget.share(None), algorithm)
+        Filling::new(budget.share(None), SpeedRecord::default(), algorithm)
     }
 
     proptest! {

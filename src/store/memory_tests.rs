@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, ErrorKind, MemoryBudget, MemorySettings, TenantBudget, filling::Filling};
+use super::{Error, ErrorKind, MemoryBudget, MemorySettings, SpeedRecord, TenantBudget, filling::Filling};
 use crate::telemetry::{Metrics, Tasks};
 
 const KIB: u64 = 1024;
@@ -67,7 +67,17 @@ impl Server {
 
     /// One upload, with one part under way while the next one fills.
     async fn upload(&self, budget: TenantBudget, caller: Caller) -> Result<(), Error> {
-        let (mut filling, mut sent) = (Filling::new(budget, None), 0);
+        self.upload_on(&SpeedRecord::default(), budget, caller).await
+    }
+
+    /// The same, on a connection with this record.
+    async fn upload_on(
+        &self,
+        connection: &SpeedRecord,
+        budget: TenantBudget,
+        caller: Caller,
+    ) -> Result<(), Error> {
+        let (mut filling, mut sent) = (Filling::new(budget, connection.clone(), None), 0);
         let mut under_way: Option<AbortOnDropHandle<()>> = None;
         while sent < caller.size {
             let chunk =
@@ -108,34 +118,55 @@ fn budget(bytes: u64, wait: Duration, idle_timeout: Duration) -> MemoryBudget {
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How long 8 fast uploads of 256 MiB take from now on.
-async fn fast_uploads(server: &Server, budget: &MemoryBudget) -> Duration {
+/// How long 8 callers take from now on for `count` fast uploads each, one after the other, of 512 MiB in all.
+async fn fast_uploads(server: &Server, budget: &MemoryBudget, count: u64) -> Duration {
     let begun = Instant::now();
-    let uploads = (0..8).map(|_| server.upload(budget.share(None), Caller::fast(256 * MIB)));
-    for uploaded in join_all(uploads).await {
-        uploaded.unwrap();
-    }
+    let callers = (0..8).map(async |_| {
+        let connection = SpeedRecord::default();
+        for _ in 0..count {
+            let caller = Caller::fast(512 * MIB / count);
+            server.upload_on(&connection, budget.share(None), caller).await.unwrap();
+        }
+    });
+    join_all(callers).await;
     begun.elapsed()
+}
+
+/// A thousand callers with slow uploads; they begin again when they are refused.
+async fn slow_uploads(server: &Server, budget: &MemoryBudget, connections: usize) {
+    let connections: Vec<_> = std::iter::repeat_with(SpeedRecord::default).take(connections).collect();
+    let callers = (0..1000).map(async |number| {
+        loop {
+            let connection = &connections[number % connections.len()];
+            let ended = server.upload_on(connection, budget.share(None), Caller::slow()).await;
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::MemoryExhausted);
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    join_all(callers).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_slow_uploads_leave_fast_ones_their_speed() {
     let server = Server::new(8 * MIB);
-    for (bytes, wait) in [(256 * MIB, MINUTE / 2), (256 * MIB, 10 * MINUTE)] {
-        let alone = fast_uploads(&server, &budget(bytes, wait, MINUTE)).await;
+    let bytes = 256 * MIB;
+    for (wait, connections, count) in
+        [(MINUTE / 2, 20, 8), (MINUTE / 2, 1000, 8), (MINUTE / 2, 1000, 1), (10 * MINUTE, 20, 2)]
+    {
+        let alone = fast_uploads(&server, &budget(bytes, wait, MINUTE), count).await;
         let budget = budget(bytes, wait, MINUTE);
-        let slow = join_all((0..1000).map(|_| server.upload(budget.share(None), Caller::slow())));
         let fast = async {
-            sleep(Duration::from_secs(3)).await;
-            fast_uploads(&server, &budget).await
+            sleep(Duration::from_secs(15)).await;
+            fast_uploads(&server, &budget, count).await
         };
+        let slow = slow_uploads(&server, &budget, connections);
         let beside = tokio::select! {
             time = fast => time,
-            _ = slow => panic!("slow uploads have ended"),
+            () = slow => unreachable!("they never end"),
         };
         assert!(
             alone.as_secs_f64() >= 0.8 * beside.as_secs_f64(),
-            "{bytes}: {alone:?} alone, {beside:?} beside"
+            "{wait:?}, {connections}, {count}: {alone:?} alone, {beside:?} beside"
         );
     }
 }
@@ -171,7 +202,7 @@ async fn an_upload_that_falls_silent_ends_only_while_others_wait_for_memory() {
         let mut parts = Vec::new();
         loop {
             let mut part = budget.share(None).reservation();
-            part.whole(8 * MIB, true).await.unwrap();
+            part.next_part(8 * MIB).await.unwrap();
             parts.push(part);
         }
     };

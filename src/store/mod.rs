@@ -26,6 +26,7 @@ mod read_ahead;
 mod rename;
 mod resumable;
 mod settings;
+mod speed_record;
 mod upload;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -46,6 +47,7 @@ pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
 pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadWriter, UploadsPage};
 pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
+pub use speed_record::SpeedRecord;
 pub use upload::Upload;
 
 use crate::{
@@ -63,6 +65,7 @@ use crate::{
 pub struct S3Store {
     inner: Arc<Inner>,
     deadline: Option<Instant>,
+    record: SpeedRecord,
 }
 
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl S3Store {
             (AtomicBool::new(false), AtomicBool::new(false));
         let inner =
             Inner { settings, client, tasks, budget, puts_ignore_conditions, completes_ignore_conditions };
-        Ok(Self { inner: Arc::new(inner), deadline: None })
+        Ok(Self { inner: Arc::new(inner), deadline: None, record: SpeedRecord::default() })
     }
 
     /// What it was built from.
@@ -105,10 +108,11 @@ impl S3Store {
         &self.inner.settings
     }
 
-    /// The same store for a call that ends at `deadline`: no retry begins after it.
+    /// The same store for a call that ends at `deadline`: no retry begins after it. `record` is of the connection that the call
+    /// came on; without it, all calls on a store count as one connection's.
     #[must_use]
-    pub fn until(&self, deadline: Option<std::time::Instant>) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline: deadline.map(Instant::from_std) }
+    pub fn for_call(&self, deadline: Option<std::time::Instant>, record: SpeedRecord) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline: deadline.map(Instant::from_std), record }
     }
 
     fn client(&self) -> &Client {

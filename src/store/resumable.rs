@@ -125,7 +125,7 @@ impl S3Store {
             schedule: Schedule::of(upload),
             next: (number, persisted.size),
             persisted,
-            filling: Filling::new(self.inner.budget.clone(), upload.checksum_algorithm),
+            filling: Filling::new(self.inner.budget.clone(), self.record.clone(), upload.checksum_algorithm),
             parts: Parts::default(),
         })
     }

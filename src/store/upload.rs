@@ -42,6 +42,7 @@ impl S3Store {
             sizes,
             filling: Filling::new(
                 self.inner.budget.clone(),
+                self.record.clone(),
                 self.client().checksum_for(options.write.checksum_algorithm),
             ),
             options,

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -38,7 +37,7 @@ const STANDARD_SERVICES: &str = "/grpc.";
 pub(super) struct Driver<S, T> {
     shared: Connections<S>,
     connection: Connection<T, Bytes>,
-    peer: SocketAddr,
+    peer: Peer,
     meter: Arc<Meter>,
     timers: Timers,
     pings: Option<PingPong>,
@@ -62,7 +61,7 @@ where
         shared: Connections<S>,
         mut connection: Connection<T, Bytes>,
         meter: Arc<Meter>,
-        peer: SocketAddr,
+        peer: Peer,
         window: u32,
     ) -> Self {
         // A token of its own: waiting on it then takes no lock that other connections take.
@@ -91,7 +90,7 @@ where
             let body = RequestBody::new(body, stream, Arc::clone(&self.meter.unread));
             tonic::body::Body::new(if let Some(stop) = stop { body.until(stop) } else { body })
         });
-        request.extensions_mut().insert(Peer(self.peer));
+        request.extensions_mut().insert(self.peer.clone());
         let call = call::serve(self.shared.service.clone(), request, respond, stop.cloned());
         self.calls.spawn(async {
             // The layers have logged a caller that is gone.

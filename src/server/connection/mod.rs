@@ -32,6 +32,7 @@ use self::{
     metered::{Meter, Metered},
 };
 use super::ConnectionSettings;
+use crate::store::SpeedRecord;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
 pub(in crate::server) use unread::Unread;
@@ -53,9 +54,13 @@ const WHOLE_WINDOW: u32 = (1 << 31) - 1;
 /// What buffering many small frames may cost a connection beyond their bytes. [`unread`] counts it too, for the process.
 const SMALL_FRAMES: usize = 64 * 1024 * 1024;
 
-/// A caller's address, in the extensions of its requests.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// Whom a request came from, in its extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Of the uploads on this connection.
+    pub(super) record: SpeedRecord,
+}
 
 /// What every connection needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -111,6 +116,7 @@ where
             Ok(Err(error)) => return ended_by(&error),
             Err(_) => return Some(End::Handshake),
         };
+        let peer = Peer { address: peer, record: SpeedRecord::default() };
         Driver::new(self, connection, meter, peer, window).await
     }
 }

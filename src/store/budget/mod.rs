@@ -5,6 +5,7 @@ mod queue;
 mod reservation;
 #[cfg(test)]
 mod tests;
+mod waiters;
 
 use std::{
     sync::{

@@ -1,17 +1,17 @@
 //! Who has which memory, and who gets what becomes free.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::ledger::{Charge, Class, Ledger, Short};
+use super::{
+    ledger::{Charge, Class, Ledger, Short},
+    waiters::{Waiter, Waiters},
+};
 
 /// How long others wait before a slow part is taken from its caller.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -22,7 +22,7 @@ const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
 const FRESH: Duration = Duration::from_millis(250);
 
 /// Who waits, in the order in which they are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     /// A message or a page of a listing.
     Message,
@@ -32,17 +32,20 @@ pub(super) enum Kind {
     Small,
     /// The first part of an upload.
     New,
+    /// The same where the connection's latest uploads were slow or refused.
+    Demoted,
     /// An upload whose caller is slow.
     Slow,
 }
 
 /// The order of kinds after so many grants. Uploads that are fast go first, but not always: the others have to start some time.
-fn order(grants: u64) -> [Kind; 5] {
-    use Kind::{Message, New, Proven, Slow, Small};
+fn order(grants: u64) -> [Kind; 6] {
+    use Kind::{Demoted, Message, New, Proven, Slow, Small};
     match grants % 8 {
-        3 => [Message, Small, New, Proven, Slow],
-        7 => [Message, Slow, Proven, Small, New],
-        _ => [Message, Proven, Small, New, Slow],
+        3 => [Message, Small, New, Proven, Demoted, Slow],
+        5 => [Message, Demoted, Proven, Small, New, Slow],
+        7 => [Message, Slow, Proven, Small, New, Demoted],
+        _ => [Message, Proven, Small, New, Demoted, Slow],
     }
 }
 
@@ -56,22 +59,12 @@ pub(super) struct Ask {
 /// Where a waiting call stands.
 pub(super) type Place = (Kind, u64);
 
-#[derive(Debug)]
-struct Waiter {
-    reservation: u64,
-    asks: Vec<Ask>,
-    since: Instant,
-    short: Short,
-    granted: oneshot::Sender<usize>,
-    waiting: Arc<AtomicUsize>,
-}
-
 /// Reservations and those who wait. It is locked for moments only.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) ledger: Ledger,
     charges: HashMap<u64, Charge>,
-    waiters: BTreeMap<Place, Waiter>,
+    waiters: Waiters,
     next: u64,
     /// How many parts were granted to calls that waited.
     grants: u64,
@@ -85,7 +78,7 @@ impl Queue {
         Self {
             ledger: Ledger::new(limit),
             charges: HashMap::new(),
-            waiters: BTreeMap::new(),
+            waiters: Waiters::default(),
             next: 0,
             grants: 0,
             last_victim: None,
@@ -104,6 +97,7 @@ impl Queue {
     pub(super) fn close(&mut self, reservation: u64) {
         if let Some(charge) = self.charges.remove(&reservation) {
             self.ledger.replace(charge, Charge { bytes: 0, ..charge });
+            self.waiters.changed(charge.share);
         }
     }
 
@@ -119,6 +113,7 @@ impl Queue {
             let new = Charge { class, bytes, ..*charge };
             self.ledger.replace(*charge, new);
             *charge = new;
+            self.waiters.changed(new.share);
         }
     }
 
@@ -150,31 +145,29 @@ impl Queue {
         self.next += 1;
         let place = (kind, self.next);
         let (granted, receiver) = oneshot::channel();
-        waiting.fetch_add(1, Ordering::Relaxed);
-        let since = Instant::now();
-        let waiting = Arc::clone(waiting);
-        self.waiters.insert(place, Waiter { reservation, asks, since, short: Short::Free, granted, waiting });
+        let (since, short, waiting) = (Instant::now(), Short::Free, Arc::clone(waiting));
+        let share = self.charge(reservation).share;
+        self.waiters.add(place, Waiter { reservation, share, asks, since, short, granted, waiting });
         (place, receiver)
     }
 
     /// Leaves the queue; whether the call was still in it.
     pub(super) fn leave(&mut self, place: Place) -> bool {
-        let waiter = self.waiters.remove(&place);
-        waiter.map(|waiter| waiter.waiting.fetch_sub(1, Ordering::Relaxed)).is_some()
+        self.waiters.remove(place).is_some()
     }
 
     /// Hands out what is free. A call that lacks memory of the process keeps all behind it waiting, so that small ones do not
-    /// take for ever what a large one waits for; one that lacks anything else keeps back its own kind, or only itself.
+    /// take for ever what a large one waits for; one that lacks anything else keeps back its own kind, or that of its share.
     pub(super) fn pump(&mut self) {
         while self.pump_in_order(order(self.grants)) {}
     }
 
     /// Hands out what is free in this order; whether the order has changed meanwhile.
-    fn pump_in_order(&mut self, order: [Kind; 5]) -> bool {
+    fn pump_in_order(&mut self, order: [Kind; 6]) -> bool {
         self.process_is_short = false;
         for kind in order {
             let mut from = 0;
-            while let Some((&place, _)) = self.waiters.range((kind, from)..=(kind, u64::MAX)).next() {
+            while let Some(place) = self.waiters.next(kind, from) {
                 from = place.1 + 1;
                 match self.serve(place) {
                     Ok(()) if kind == Kind::Message => {}
@@ -191,7 +184,7 @@ impl Queue {
 
     /// Grants a call what it waits for, if that fits.
     fn serve(&mut self, place: Place) -> Result<(), Short> {
-        let Some(waiter) = self.waiters.get(&place) else { return Ok(()) };
+        let Some(waiter) = self.waiters.get(place) else { return Ok(()) };
         let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
         if waiter.since.elapsed() >= FRESH {
             asks.retain(|ask| ask.class != Class::Fresh);
@@ -203,9 +196,7 @@ impl Queue {
             }
             Err(short) => {
                 self.process_is_short |= short != Short::Share;
-                if let Some(waiter) = self.waiters.get_mut(&place) {
-                    waiter.short = short;
-                }
+                self.waiters.lacks(place, short);
                 Err(short)
             }
         }
@@ -213,15 +204,13 @@ impl Queue {
 
     /// Serves the newest upload of those that begin, which may still be fresh. Whether it got anything.
     fn serve_newest(&mut self) -> bool {
-        let newest = self.waiters.range((Kind::New, 0)..=(Kind::New, u64::MAX)).next_back();
-        let newest = newest.filter(|(_, waiter)| waiter.since.elapsed() < FRESH).map(|(place, _)| *place);
-        newest.is_some_and(|place| self.serve(place).is_ok())
+        let newest = self.waiters.newest(Kind::New).filter(|(_, waiter)| waiter.since.elapsed() < FRESH);
+        newest.map(|(place, _)| place).is_some_and(|place| self.serve(place).is_ok())
     }
 
     fn granted(&mut self, place: Place, ask: usize) {
         self.grants += u64::from(place.0 != Kind::Message);
-        if let Some(waiter) = self.waiters.remove(&place) {
-            waiter.waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Some(waiter) = self.waiters.remove(place) {
             // A call that left meanwhile drops its reservation.
             let _ = waiter.granted.send(ask);
         }
@@ -247,9 +236,9 @@ impl Queue {
         if self.last_victim.is_some_and(recent) {
             return false;
         }
-        let urgent = self.waiters.iter().any(|((kind, _), waiter)| {
-            let helped = waiter.short != Short::Share || self.charge(waiter.reservation).share == share;
-            *kind != Kind::Slow && helped && now.duration_since(waiter.since) >= PATIENCE
+        let urgent = self.waiters.oldest().any(|(kind, waiter)| {
+            let helped = waiter.short != Short::Share || waiter.share == share;
+            kind != Kind::Slow && helped && now.duration_since(waiter.since) >= PATIENCE
         });
         if urgent {
             self.last_victim = Some(now);

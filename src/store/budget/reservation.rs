@@ -48,16 +48,22 @@ impl Reservation {
         self.budget.shared.lock().charge(self.id).bytes
     }
 
-    /// Takes memory for a whole part of `bytes`, in its turn: an upload is `proven` if it filled its last part quickly.
-    pub(in crate::store) async fn whole(&mut self, bytes: u64, proven: bool) -> Result<(), Error> {
+    /// Takes memory for the first part of an upload, or all of it where it has fewer than a part's bytes; in its turn, which
+    /// comes later for a connection whose latest uploads were slow.
+    pub(in crate::store) async fn first_part(&mut self, bytes: u64, slow: bool) -> Result<(), Error> {
         const SMALL: u64 = 256 * 1024;
-        let (kind, classes): (_, &[_]) = match proven {
-            true => (Kind::Proven, &[Class::Moving]),
-            false if bytes <= SMALL => (Kind::Small, &[Class::Trial, Class::Fresh]),
-            false => (Kind::New, &[Class::Trial, Class::Fresh]),
+        let asks = [Ask { class: Class::Trial, bytes }, Ask { class: Class::Fresh, bytes }];
+        let (kind, asks) = match slow {
+            true => (Kind::Demoted, &asks[..1]),
+            false if bytes <= SMALL => (Kind::Small, &asks[..]),
+            false => (Kind::New, &asks[..]),
         };
-        let asks: Vec<_> = classes.iter().map(|&class| Ask { class, bytes }).collect();
-        self.acquire(kind, &asks).await.map(drop)
+        self.acquire(kind, asks).await.map(drop)
+    }
+
+    /// Takes memory for the next part of an upload that filled its last part quickly, in its turn.
+    pub(in crate::store) async fn next_part(&mut self, bytes: u64) -> Result<(), Error> {
+        self.acquire(Kind::Proven, &[Ask { class: Class::Moving, bytes }]).await.map(drop)
     }
 
     /// Takes memory for `some` bytes of a slow caller's part, or in its turn for the `whole` part.

@@ -13,10 +13,13 @@ fn reserved(budget: &MemoryBudget) -> u64 {
     budget.reserved()
 }
 
-/// A reservation for a whole part.
+/// A reservation for a whole part: of an upload that filled its last part quickly, or of one that begins.
 async fn part(tenant: &TenantBudget, bytes: u64, proven: bool) -> Reservation {
     let mut reservation = tenant.reservation();
-    reservation.whole(bytes, proven).await.unwrap();
+    match proven {
+        true => reservation.next_part(bytes).await.unwrap(),
+        false => reservation.first_part(bytes, false).await.unwrap(),
+    }
     reservation
 }
 
@@ -139,13 +142,14 @@ async fn fast_uploads_go_before_new_ones() {
 
 #[tokio::test]
 async fn new_and_slow_uploads_are_served_beside_fast_ones() {
-    for kind in [queue::Kind::New, queue::Kind::Slow] {
+    for kind in [queue::Kind::New, queue::Kind::Demoted, queue::Kind::Slow] {
         let tenant = budget(8 * MIB).share(None);
         let held = part(&tenant, 8 * MIB, true).await;
         let other = async {
             let mut reservation = tenant.reservation();
             match kind {
-                queue::Kind::New => reservation.whole(8 * MIB, false).await.unwrap(),
+                queue::Kind::New => reservation.first_part(8 * MIB, false).await.unwrap(),
+                queue::Kind::Demoted => reservation.first_part(8 * MIB, true).await.unwrap(),
                 _ => drop(reservation.slowly(7 * MIB, 8 * MIB).await.unwrap()),
             }
         };
