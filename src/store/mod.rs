@@ -25,8 +25,10 @@ mod read;
 mod read_ahead;
 mod rename;
 mod resumable;
+mod schedule;
 mod settings;
 mod upload;
+mod upload_writer;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -44,9 +46,10 @@ pub use options::*;
 pub use orphans::{OrphanSettings, Orphans};
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
-pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadWriter, UploadsPage};
+pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadsPage};
 pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
 pub use upload::Upload;
+pub use upload_writer::UploadWriter;
 
 use crate::{
     credentials::CredentialProvider,
