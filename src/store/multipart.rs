@@ -43,6 +43,12 @@ impl Multipart {
         Ok(Self { store, target, object, condition, parts: Parts::default(), ended: false })
     }
 
+    /// The same upload, completed on another condition than that of its mode.
+    pub(super) fn completed_on(mut self, condition: WriteCondition) -> Self {
+        self.condition = condition;
+        self
+    }
+
     /// What parts are to be sent to.
     pub(super) fn target(&self) -> &Target {
         &self.target

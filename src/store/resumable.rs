@@ -176,7 +176,7 @@ impl S3Store {
         })
     }
 
-    fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
+    pub(super) fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
         Ok(MultipartUpload {
             key: self.full_key(&upload.key, "upload_id")?,
             id: upload.s3_upload_id.clone(),
@@ -184,7 +184,7 @@ impl S3Store {
         })
     }
 
-    async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
+    pub(super) async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
         let mut memory = self.inner.budget.reservation();
         let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline, &mut memory).await?;
         Ok(Schedule::of(upload).persisted(listed))
