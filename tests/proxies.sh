@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A small call beside one that stalls, on the same connection: directly, behind nginx and behind haproxy.
 #   tests/proxies.sh [BINARY]     BINARY: target/release/longshore unless given
-# Takes two minutes. Installs Debian's nginx and haproxy, which needs root where they are missing.
+# Takes six minutes. Installs Debian's nginx and haproxy, which needs root where they are missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -57,13 +57,6 @@ pub(crate) enum Failure {
     },
     /// The server does not take messages in this encoding.
     EncodingUnknown(String),
-    /// The bytes of an upload do not go on where S3 has left off.
-    UploadOffset {
-        /// Where they were said to go on.
-        offset: u64,
-        /// Where they do.
-        persisted: u64,
-    },
     /// There are several replicas, and no key by which all of them can read an upload's id.
     UploadKeyRequired,
     /// tonic could not read the caller's next message, or the caller is gone.
@@ -112,7 +105,6 @@ impl Failure {
             }
             Self::MessageTimeout { .. } => (Code::Aborted, ErrorReason::MessageTimeout, Side::Caller),
             Self::EncodingUnknown(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Side::Caller),
-            Self::UploadOffset { .. } => (Code::OutOfRange, ErrorReason::UploadOffsetMismatch, Side::Caller),
             Self::UploadKeyRequired => {
                 (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Side::Operator)
             }
@@ -138,9 +130,6 @@ impl Failure {
             }
             Self::EncodingUnknown(encoding) => {
                 format!("messages in the encoding `{encoding}` are not supported: send them as {ENCODINGS}")
-            }
-            Self::UploadOffset { offset, persisted } => {
-                format!("`spec.offset` is {offset}, and S3 has {persisted} bytes: go on from there")
             }
             Self::UploadKeyRequired => "LONGSHORE_UPLOAD_KEY is not set, and with more than one replica no other could go on with an upload".to_owned(),
             Self::Stream(status) => status.message().to_owned(),
@@ -181,9 +170,6 @@ impl Failure {
             Self::Field { field, message } => builder.labels(labels).violation(&field, &message).build(),
             Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
                 builder.label("access", access.as_str()).label("store", store).labels(labels).build()
-            }
-            Self::UploadOffset { persisted, .. } => {
-                builder.label("persisted_size", persisted.to_string()).labels(labels).build()
             }
             Self::Refused(_)
             | Self::Malformed(_)

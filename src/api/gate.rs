@@ -244,7 +244,7 @@ impl Call {
     pub(crate) fn store(&self, name: &str) -> Result<S3Store, Failure> {
         let name = store_name(name);
         let store = self.tenant.store(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
-        Ok(store?.for_call(self.context.deadline, self.context.record.clone()))
+        Ok(store?.until(self.context.deadline).on_connection(self.context.record.clone()))
     }
 
     /// Remembers which conditions the request has, to tell which of them can have failed.

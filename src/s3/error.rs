@@ -45,6 +45,8 @@ pub enum ErrorKind {
     SizeMismatch,
     /// More parts than S3 takes.
     TooManyParts,
+    /// The bytes of an upload do not continue where S3 left off; [`Error::persisted_size`] says where they do.
+    UploadOffsetMismatch,
     /// Bytes were damaged on the way.
     ChecksumMismatch,
     /// Whether a conditional write took effect is not known.
@@ -139,6 +141,7 @@ struct Inner {
     quota_exhausted: bool,
     unclear: bool,
     left_behind: Option<Box<super::ObjectMeta>>,
+    persisted_size: Option<u64>,
 }
 
 impl Error {
@@ -156,6 +159,7 @@ impl Error {
             quota_exhausted: false,
             unclear: false,
             left_behind: None,
+            persisted_size: None,
         }))
     }
 
@@ -222,6 +226,13 @@ impl Error {
         self
     }
 
+    /// The same error; S3 has so many bytes of the upload.
+    #[must_use]
+    pub fn with_persisted_size(mut self, bytes: u64) -> Self {
+        self.0.persisted_size = Some(bytes);
+        self
+    }
+
     /// The same error as another kind with another sentence, details kept.
     #[must_use]
     pub fn recast(mut self, kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -278,6 +289,11 @@ impl Error {
     /// The object that a half-done operation left.
     pub fn left_behind(&self) -> Option<&super::ObjectMeta> {
         self.0.left_behind.as_deref()
+    }
+
+    /// How many bytes of an upload S3 has, from the first on.
+    pub fn persisted_size(&self) -> Option<u64> {
+        self.0.persisted_size
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{CheckStep, Error, ErrorKind, ListOptions, ObjectMeta, S3Store, multipart::Multipart};
+use super::{CheckStep, Error, ErrorKind, ListOptions, ObjectMeta, S3Store, WriteMode, multipart::Multipart};
 use crate::s3::{NewObject, SummedPayload, WriteCondition};
 
 impl S3Store {
@@ -65,11 +65,13 @@ impl S3Store {
 
     async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<ObjectMeta, Error> {
         let (object, key) = (NewObject::default(), full_key.to_owned());
-        let mut multipart = Multipart::begin(self, key, object, condition, None).await?;
-        let (store, upload) = (self.clone(), multipart.upload().clone());
+        let multipart = Multipart::begin(self, key, object, WriteMode::Overwrite, None)?;
+        // Not by the mode: it would be refused where a check before this one found conditions ignored.
+        let mut multipart = multipart.completed_on(condition);
+        let (store, target) = (self.clone(), multipart.target().clone());
         multipart.parts.start(1, async move {
             let payload = SummedPayload { bytes: Bytes::from_static(b"1").into(), checksum: None };
-            store.client().upload_part(&upload, 1, payload, store.deadline).await
+            store.client().upload_part(&target.await?, 1, payload, store.deadline).await
         });
         multipart.complete().await.map(|(meta, _)| meta)
     }

@@ -17,27 +17,45 @@ pub(super) enum Carrier {
 }
 
 impl S3Store {
-    /// The condition of a write in `mode`. A version is compared here and now, since S3 knows no condition on it.
+    /// The condition of a write in `mode`, once [`S3Store::require_version`] has succeeded.
     pub(super) async fn condition(
         &self,
         full_key: &str,
         mode: &WriteMode,
         carrier: Carrier,
     ) -> Result<WriteCondition, Error> {
-        if *mode == WriteMode::Overwrite {
-            return Ok(WriteCondition::None);
-        }
+        let condition = self.condition_for_s3(mode, carrier)?;
+        self.require_version(full_key, mode).await?;
+        Ok(condition)
+    }
+
+    /// The condition that S3 itself checks for a write in `mode`.
+    pub(super) fn condition_for_s3(
+        &self,
+        mode: &WriteMode,
+        carrier: Carrier,
+    ) -> Result<WriteCondition, Error> {
+        let condition = match mode {
+            WriteMode::Overwrite => return Ok(WriteCondition::None),
+            WriteMode::Create => WriteCondition::Absent,
+            WriteMode::Update { etag, .. } => WriteCondition::Unchanged(quoted(etag)),
+        };
         self.require_conditions(carrier)?;
-        match mode {
-            WriteMode::Overwrite => Ok(WriteCondition::None),
-            WriteMode::Create => Ok(WriteCondition::Absent),
-            WriteMode::Update { etag, version } => {
-                if let Some(version) = version {
-                    self.require_version(full_key, version).await?;
-                }
-                Ok(WriteCondition::Unchanged(quoted(etag)))
-            }
+        Ok(condition)
+    }
+
+    /// Compares the version that `mode` names with the object's: S3 knows no condition on versions.
+    pub(super) async fn require_version(&self, full_key: &str, mode: &WriteMode) -> Result<(), Error> {
+        let WriteMode::Update { version: Some(version), .. } = mode else { return Ok(()) };
+        let current = ReadOptions::default();
+        let found = self.client().head_object(current.selecting(full_key), self.deadline).await?;
+        if found.meta.version == *version {
+            return Ok(());
         }
+        Err(Error::new(
+            ErrorKind::PreconditionFailed,
+            "the object is no longer the version given in mode.update.version",
+        ))
     }
 
     fn require_conditions(&self, carrier: Carrier) -> Result<(), Error> {
@@ -58,21 +76,9 @@ impl S3Store {
         Ok(())
     }
 
-    async fn require_version(&self, full_key: &str, version: &str) -> Result<(), Error> {
-        let current = ReadOptions::default();
-        let found = self.client().head_object(current.selecting(full_key), self.deadline).await?;
-        if found.meta.version == version {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::PreconditionFailed,
-            "the object is no longer the version given in mode.update.version",
-        ))
-    }
-
     /// The id that a conditional write carries, unless the store says that it carries none.
-    pub(super) fn write_id_for(&self, condition: &WriteCondition) -> Option<String> {
-        if *condition == WriteCondition::None { None } else { self.new_write_id() }
+    pub(super) fn write_id_for(&self, mode: &WriteMode) -> Option<String> {
+        if *mode == WriteMode::Overwrite { None } else { self.new_write_id() }
     }
 
     /// An id that no other write carries, unless the store says that writes carry none.

@@ -107,7 +107,7 @@ impl S3Store {
             }
             _ => (CopyCondition::Standard(standard.clone()), 412),
         };
-        let write_id = self.write_id_for(&standard);
+        let write_id = self.write_id_for(&job.options.mode);
         let replaced = job.options.attributes.clone();
         // The write id is metadata, so a copy that carries one says all of its metadata.
         let attributes = replaced.or_else(|| write_id.is_some().then(|| job.head.attributes.clone()));
@@ -143,22 +143,21 @@ impl S3Store {
 
     /// A multipart upload of parts that S3 copies. S3 drops attributes and tags on this way, so they are said anew.
     async fn copy_by_parts(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
-        let condition = self.condition(job.destination, &job.options.mode, Carrier::Complete).await?;
+        let mode = job.options.mode.clone();
         let object = NewObject {
             tags: self.tags_of(&job).await?,
             attributes: job.options.attributes.unwrap_or(job.head.attributes),
-            write_id: self.write_id_for(&condition),
+            write_id: self.write_id_for(&mode),
         };
-        let mut multipart =
-            Multipart::begin(self, job.destination.to_owned(), object, condition, None).await?;
+        let mut multipart = Multipart::begin(self, job.destination.to_owned(), object, mode, None)?;
         for range in parts(job.head.meta.size) {
             while multipart.parts.under_way() >= self.settings().transfer.max_concurrency {
                 multipart.parts.one_done().await.transpose()?;
             }
-            let (store, upload, source) = (self.clone(), multipart.upload().clone(), job.pinned.clone());
+            let (store, target, source) = (self.clone(), multipart.target().clone(), job.pinned.clone());
             let number = multipart.next_number();
             multipart.parts.start(0, async move {
-                let client = store.client();
+                let (client, upload) = (store.client(), target.await?);
                 let copied = client.upload_part_copy(&upload, number, &source, range, store.deadline).await;
                 copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))
             });

@@ -25,9 +25,11 @@ mod read;
 mod read_ahead;
 mod rename;
 mod resumable;
+mod schedule;
 mod settings;
 mod speed_record;
 mod upload;
+mod upload_writer;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -45,10 +47,11 @@ pub use options::*;
 pub use orphans::{OrphanSettings, Orphans};
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
-pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadWriter, UploadsPage};
+pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadsPage};
 pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
 pub use speed_record::SpeedRecord;
 pub use upload::Upload;
+pub use upload_writer::UploadWriter;
 
 use crate::{
     credentials::CredentialProvider,
@@ -108,11 +111,17 @@ impl S3Store {
         &self.inner.settings
     }
 
-    /// The same store for a call that ends at `deadline`: no retry begins after it. `record` is of the connection that the call
-    /// came on; without it, all calls on a store count as one connection's.
+    /// The same store for a call that ends at `deadline`: no retry begins after it.
     #[must_use]
-    pub fn for_call(&self, deadline: Option<std::time::Instant>, record: SpeedRecord) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline: deadline.map(Instant::from_std), record }
+    pub fn until(&self, deadline: Option<std::time::Instant>) -> Self {
+        Self { deadline: deadline.map(Instant::from_std), ..self.clone() }
+    }
+
+    /// The same store for calls on the connection that `record` is of. Without it, all calls on a store count as one
+    /// connection's.
+    #[must_use]
+    pub fn on_connection(self, record: SpeedRecord) -> Self {
+        Self { record, ..self }
     }
 
     fn client(&self) -> &Client {

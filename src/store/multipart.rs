@@ -1,6 +1,12 @@
 //! A multipart upload under way, and its end in S3 whatever happens here.
 
-use super::{ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, parts::Parts};
+use futures::FutureExt as _;
+
+use super::{
+    ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, WriteMode,
+    conditional::Carrier,
+    parts::{Parts, Target},
+};
 use crate::{
     s3::{Checksum, ChecksumHasher, MultipartUpload, NewObject, Part, WriteCondition, expected_etag},
     telemetry::cut,
@@ -10,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Multipart {
     store: S3Store,
-    upload: MultipartUpload,
+    target: Target,
     object: NewObject,
     condition: WriteCondition,
     pub(super) parts: Parts,
@@ -18,30 +24,34 @@ pub(super) struct Multipart {
 }
 
 impl Multipart {
-    /// Creates the upload in S3. The request outlives a dropped future, because its upload would otherwise stay with
-    /// nobody who knows its id: made for nobody, it is aborted.
-    pub(super) async fn begin(
+    /// An upload that S3 creates while its first parts wait, if `mode` allows it. Dropped meanwhile, the request is
+    /// completed all the same: only its answer has the id that the abort needs.
+    pub(super) fn begin(
         store: &S3Store,
         full_key: String,
         object: NewObject,
-        condition: WriteCondition,
+        mode: WriteMode,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<Self, Error> {
-        let store = store.clone();
-        let tasks = store.inner.tasks.clone();
-        let creating = tasks.spawn(async move {
-            let upload =
-                store.client().create_multipart_upload(&full_key, &object, algorithm, store.deadline).await?;
-            Ok(Self { store, upload, object, condition, parts: Parts::default(), ended: false })
-        });
-        creating
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "creating an upload was stopped")))
+        let condition = store.condition_for_s3(&mode, Carrier::Complete)?;
+        let (creating, new) = (store.clone(), object.clone());
+        let target = async move {
+            creating.require_version(&full_key, &mode).await?;
+            creating.client().create_multipart_upload(&full_key, &new, algorithm, creating.deadline).await
+        };
+        let (store, target) = (store.clone(), target.boxed().shared());
+        Ok(Self { store, target, object, condition, parts: Parts::default(), ended: false })
     }
 
-    /// What S3 calls it.
-    pub(super) fn upload(&self) -> &MultipartUpload {
-        &self.upload
+    /// The same upload, completed on another condition than that of its mode.
+    pub(super) fn completed_on(mut self, condition: WriteCondition) -> Self {
+        self.condition = condition;
+        self
+    }
+
+    /// What parts are to be sent to.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The number of the next part.
@@ -52,15 +62,17 @@ impl Multipart {
     /// Waits for all parts and makes the object; gives its metadata without key and size, and its number of parts.
     pub(super) async fn complete(mut self) -> Result<(ObjectMeta, u32), Error> {
         let parts = self.parts.all_done().await?;
-        let meta = self.store.complete(&self.upload, &parts, &self.object, &self.condition).await?;
+        let upload = self.target.clone().await?;
+        let meta = self.store.complete(&upload, &parts, &self.object, &self.condition).await?;
         self.ended = true;
         Ok((meta, u32::try_from(parts.len()).unwrap_or(u32::MAX)))
     }
 
-    /// Leaves the upload in S3 to whoever goes on with it.
-    pub(super) fn leave(mut self) -> MultipartUpload {
+    /// Leaves the upload in S3, for other calls to resume.
+    pub(super) async fn leave(mut self) -> Result<MultipartUpload, Error> {
+        let upload = self.target.clone().await?;
         self.ended = true;
-        self.upload.clone()
+        Ok(upload)
     }
 }
 
@@ -117,11 +129,13 @@ impl Drop for Multipart {
         if self.ended {
             return;
         }
-        let (store, upload) = (self.store.clone(), self.upload.clone());
+        let (store, target) = (self.store.clone(), self.target.clone());
         let mut parts = std::mem::take(&mut self.parts);
         self.store.inner.tasks.spawn(async move {
             // A part that S3 takes after the abort would stay: none may be under way any more.
             parts.stop().await;
+            // Without an upload there is nothing to abort.
+            let Ok(upload) = target.await else { return };
             match store.client().abort_multipart_upload(&upload).await {
                 Ok(()) => tracing::debug!("a multipart upload was aborted"),
                 Err(error) if error.kind() == ErrorKind::UploadNotFound => {}

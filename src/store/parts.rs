@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
+use futures::future::{BoxFuture, Shared};
 use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 
@@ -11,6 +12,9 @@ use crate::s3::{MultipartUpload, Part};
 /// How long a full part waits for one that is under way before it goes beside it: S3 is then slower than the caller. Where it
 /// is not, two parts are all that an upload holds.
 const PATIENCE: Duration = Duration::from_millis(25);
+
+/// The upload that parts are sent to, as soon as S3 has it.
+pub(super) type Target = Shared<BoxFuture<'static, Result<MultipartUpload, Error>>>;
 
 /// Parts under way and parts that S3 has. Dropped, it drops the requests for parts under way.
 #[derive(Debug)]
@@ -39,11 +43,11 @@ impl Parts {
         self.under_way.len()
     }
 
-    /// Sends a part, once there is room beside those under way.
+    /// Sends a part, once there is room beside those under way. Parts that wait for their target are under way, too.
     pub(super) async fn send(
         &mut self,
         store: &S3Store,
-        upload: &MultipartUpload,
+        target: &Target,
         number: u32,
         part: Full,
         sizes: &PartSizes,
@@ -54,16 +58,20 @@ impl Parts {
             self.one_done().await.transpose()?;
         }
         while self.under_way() >= self.width.min(most) {
-            if self.width >= most {
+            if self.under_way() >= most {
                 self.one_done().await.transpose()?;
             } else if let Ok(done) = timeout(PATIENCE, self.one_done()).await {
                 done.transpose()?;
-            } else {
+            } else if target.peek().is_some() {
                 self.width = most;
+            } else {
+                // This says nothing about how fast S3 takes parts.
+                break;
             }
         }
-        let (store, upload, (payload, reservation)) = (store.clone(), upload.clone(), part.into_parts());
+        let (store, target, (payload, reservation)) = (store.clone(), target.clone(), part.into_parts());
         self.start(size, async move {
+            let upload = target.await?;
             let part = store.client().upload_part(&upload, number, payload, store.deadline).await;
             drop(reservation);
             part

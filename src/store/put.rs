@@ -27,7 +27,7 @@ impl S3Store {
         let object = NewObject {
             attributes: options.attributes,
             tags: options.tags,
-            write_id: self.write_id_for(&condition),
+            write_id: self.write_id_for(&options.mode),
         };
         let algorithm = self.client().checksum_for(options.checksum_algorithm);
         let payload = SummedPayload::new(algorithm, bytes).await;

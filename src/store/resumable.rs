@@ -8,12 +8,11 @@ use super::{
     ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim, UploadOptions,
     WriteMode,
     conditional::Carrier,
-    filling::Filling,
     multipart::{Multipart, whole_checksum},
     part_size::PartSizes,
-    parts::Parts,
+    schedule::{Persisted, Schedule},
 };
-use crate::s3::{MultipartUpload, NewObject, Part, SummedPayload, UploadMarker, WriteCondition};
+use crate::s3::{MultipartUpload, NewObject, Part, SummedPayload, UploadMarker};
 
 /// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
 /// it is not for callers' eyes.
@@ -66,19 +65,6 @@ pub struct UploadsPage {
     pub next: Option<(String, String)>,
 }
 
-/// A writer that goes on with an upload. Dropped, it drops the parts that are under way; the whole parts before them stay.
-#[derive(Debug)]
-pub struct UploadWriter {
-    store: S3Store,
-    upload: MultipartUpload,
-    schedule: Schedule,
-    persisted: Persisted,
-    filling: Filling,
-    /// The number of the part that fills, and where it begins.
-    next: (u32, u64),
-    parts: Parts,
-}
-
 impl S3Store {
     /// Begins an upload that any process can go on with. `options.write.mode` must be left at overwrite: it is the end of
     /// the upload that says what it may replace.
@@ -94,10 +80,10 @@ impl S3Store {
         };
         let write_id = object.write_id.clone().unwrap_or_default();
         let algorithm = self.client().checksum_for(options.write.checksum_algorithm);
-        let begun = Multipart::begin(self, full_key, object, WriteCondition::None, algorithm).await?;
+        let begun = Multipart::begin(self, full_key, object, WriteMode::Overwrite, algorithm)?;
         Ok(ResumableUpload {
             key: key.to_owned(),
-            s3_upload_id: begun.leave().id,
+            s3_upload_id: begun.leave().await?.id,
             checksum_algorithm: algorithm,
             size: options.size,
             part_size: sizes.base(),
@@ -113,21 +99,6 @@ impl S3Store {
             Ok(persisted) => Ok(UploadProgress::Persisted(persisted.size)),
             Err(error) => self.finished(upload, error).await.map(Box::new).map(UploadProgress::Finished),
         }
-    }
-
-    /// Goes on with an upload, after the whole parts that S3 has.
-    pub async fn resume_upload(&self, upload: &ResumableUpload) -> Result<UploadWriter, Error> {
-        let persisted = self.persisted(upload).await?;
-        let number = u32::try_from(persisted.parts.len() + 1).unwrap_or(u32::MAX);
-        Ok(UploadWriter {
-            store: self.clone(),
-            upload: self.known_to_s3(upload)?,
-            schedule: Schedule::of(upload),
-            next: (number, persisted.size),
-            persisted,
-            filling: Filling::new(self.inner.budget.clone(), self.record.clone(), upload.checksum_algorithm),
-            parts: Parts::default(),
-        })
     }
 
     /// Makes the object of what S3 has, if that is what `claim` and the upload's own size say. Repeated after it has
@@ -205,7 +176,7 @@ impl S3Store {
         })
     }
 
-    fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
+    pub(super) fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
         Ok(MultipartUpload {
             key: self.full_key(&upload.key, "upload_id")?,
             id: upload.s3_upload_id.clone(),
@@ -213,7 +184,7 @@ impl S3Store {
         })
     }
 
-    async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
+    pub(super) async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
         let mut memory = self.inner.budget.reservation();
         let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline, &mut memory).await?;
         Ok(Schedule::of(upload).persisted(listed))
@@ -236,127 +207,6 @@ impl S3Store {
             }),
             _ => Err(error),
         }
-    }
-}
-
-impl UploadWriter {
-    /// How many bytes S3 had when this began: where the next byte belongs.
-    pub fn offset(&self) -> u64 {
-        self.persisted.size
-    }
-
-    /// How many bytes complete the part that fills.
-    pub(crate) fn room(&self) -> Result<u64, Error> {
-        Ok(self.part_size()?.saturating_sub(self.filling.len()))
-    }
-
-    /// Takes the next bytes; waits while as many parts are under way as may be. After an error the writer is over.
-    pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
-        self.parts.note_done()?;
-        let end = self.next.1 + self.filling.len() + data.len() as u64;
-        if let Some(size) = self.persisted.total.filter(|size| end > *size) {
-            let message = format!("the object has {size} bytes, and this would make it {end}");
-            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
-        }
-        let part = self.part_size()?;
-        self.filling.push(data, part, Some(part)).await?;
-        loop {
-            let part = self.part_size()?;
-            if self.filling.len() < part || part == 0 {
-                return Ok(());
-            }
-            self.send(part).await?;
-        }
-    }
-
-    /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the
-    /// caller, and only then. Never ends while all is well; may be dropped without losing anything.
-    pub async fn failed(&mut self) -> Error {
-        tokio::select! {
-            biased;
-            error = self.parts.failed() => error,
-            error = self.filling.watch() => error,
-        }
-    }
-
-    /// The object ends here: what is left over becomes its last part.
-    pub async fn end(&mut self) -> Result<(), Error> {
-        let left = self.filling.len();
-        if left > 0 { self.send(left).await } else { Ok(()) }
-    }
-
-    /// Waits until S3 has all whole parts; gives how many bytes it has of the object, from the first on. What has come
-    /// beyond the last whole part is dropped.
-    pub async fn settle(mut self) -> Result<u64, Error> {
-        let mut parts = std::mem::take(&mut self.persisted.listed);
-        for (part, size) in self.parts.all_done().await? {
-            parts.retain(|(other, _)| other.number != part.number);
-            parts.push((part, size));
-        }
-        parts.sort_by_key(|(part, _)| part.number);
-        Ok(self.schedule.persisted(parts).size)
-    }
-
-    /// The size of the part that fills; 0 where no more bytes are to come.
-    fn part_size(&self) -> Result<u64, Error> {
-        let (number, start) = self.next;
-        let left = self.persisted.total.map_or(u64::MAX, |size| size.saturating_sub(start));
-        if left == 0 { Ok(0) } else { Ok(self.schedule.sizes.of(number)?.min(left)) }
-    }
-
-    async fn send(&mut self, size: u64) -> Result<(), Error> {
-        let (number, start) = self.next;
-        let part = self.filling.take(size).await;
-        self.parts.send(&self.store, &self.upload, number, part, &self.schedule.sizes).await?;
-        self.next = (number + 1, start + size);
-        Ok(())
-    }
-}
-
-/// What S3 has of an upload, as far as there is no gap.
-#[derive(Debug)]
-struct Persisted {
-    parts: Vec<(Part, u64)>,
-    size: u64,
-    /// The whole object's size, once it is known: said at the start, or by a last part that is shorter than it would be.
-    total: Option<u64>,
-    /// Every part, those beyond a gap too.
-    listed: Vec<(Part, u64)>,
-}
-
-/// Which bytes each part of an upload has: the same whoever writes it.
-#[derive(Debug, Clone, Copy)]
-struct Schedule {
-    sizes: PartSizes,
-    size: Option<u64>,
-}
-
-impl Schedule {
-    fn of(upload: &ResumableUpload) -> Self {
-        let sizes = PartSizes::scheduled(upload.part_size, upload.size.is_none(), upload.most_held);
-        Self { sizes, size: upload.size }
-    }
-
-    /// The parts from the first on, up to a gap, a part that is not as long as it has to be, or the last.
-    fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
-        let (mut parts, mut persisted, mut total) = (Vec::new(), 0, self.size);
-        for (number, (part, size)) in (1..).zip(&listed) {
-            let left = self.size.map_or(u64::MAX, |size| size - persisted);
-            let Ok(full) = self.sizes.of(number).map(|size| size.min(left)) else { break };
-            let is_last = self.size.is_none() && *size < full;
-            if part.number != number || !(*size == full || is_last) {
-                break;
-            }
-            persisted += size;
-            parts.push((part.clone(), *size));
-            if is_last {
-                total = Some(persisted);
-            }
-            if total == Some(persisted) {
-                break;
-            }
-        }
-        Persisted { parts, size: persisted, total, listed }
     }
 }
 
@@ -413,32 +263,6 @@ mod tests {
             write_id: String::new(),
             storage_class: String::new(),
         }
-    }
-
-    fn persisted(size: Option<u64>, listed: &[(u32, u64)]) -> (u64, usize, Option<u64>) {
-        let part = |(number, size): &(u32, u64)| {
-            (Part { number: *number, etag: String::new(), checksum: None }, *size)
-        };
-        let persisted = Schedule::of(&upload(size)).persisted(listed.iter().map(part).collect());
-        (persisted.size, persisted.parts.len(), persisted.total)
-    }
-
-    #[test]
-    fn only_whole_parts_without_a_gap_count() {
-        let five = 5 * MIB;
-        assert_eq!(persisted(None, &[]), (0, 0, None));
-        assert_eq!(persisted(None, &[(1, five), (2, five), (4, five)]), (2 * five, 2, None));
-        assert_eq!(persisted(None, &[(2, five)]), (0, 0, None));
-        assert_eq!(persisted(None, &[(1, five + 1), (2, five)]), (0, 0, None), "of another schedule");
-        assert_eq!(persisted(None, &[(1, five), (2, 7), (3, five)]), (five + 7, 2, Some(five + 7)));
-    }
-
-    #[test]
-    fn an_object_of_known_size_ends_where_it_ends() {
-        let (five, size) = (5 * MIB, Some(5 * MIB + 7));
-        assert_eq!(persisted(size, &[(1, five), (2, 6)]), (five, 1, size), "not all of the last part");
-        assert_eq!(persisted(size, &[(1, five), (2, 7), (3, 1)]), (five + 7, 2, size));
-        assert_eq!(persisted(Some(0), &[(1, 0)]), (0, 1, Some(0)));
     }
 
     #[test]

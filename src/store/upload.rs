@@ -7,7 +7,7 @@ use super::{
     Uploaded, chunk::compare, conditional::Carrier, filling::Filling, multipart::Multipart,
     part_size::PartSizes,
 };
-use crate::s3::{NewObject, StreamCrc32c, WriteCondition};
+use crate::s3::{NewObject, StreamCrc32c};
 
 /// An upload under way. Small objects become one put, larger ones a multipart upload. Dropping it before
 /// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
@@ -115,8 +115,9 @@ impl Upload {
         self.verify(claim)?;
         if !self.exceeds_one_put() {
             let (payload, _memory) = self.filling.take(u64::MAX).await.into_parts();
-            let (object, condition) = self.object(Carrier::Put).await?;
-            let meta = self.store.put_object(&self.full_key, payload, &object, &condition).await?;
+            let mode = &self.options.write.mode;
+            let condition = self.store.condition(&self.full_key, mode, Carrier::Put).await?;
+            let meta = self.store.put_object(&self.full_key, payload, &self.object(), &condition).await?;
             return Ok(Uploaded { meta: S3Store::named(meta, &self.key), parts: 0 });
         }
         while self.filling.len() > 0 {
@@ -170,30 +171,27 @@ impl Upload {
 
     async fn start_part(&mut self, size: u64) -> Result<(), Error> {
         if self.multipart.is_none() {
-            self.multipart = Some(self.begin().await?);
+            self.multipart = Some(self.begin()?);
         }
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
-        let (upload, number) = (multipart.upload().clone(), multipart.next_number());
+        let (target, number) = (multipart.target().clone(), multipart.next_number());
         let part = self.filling.take(size).await;
-        multipart.parts.send(&self.store, &upload, number, part, &self.sizes).await
+        multipart.parts.send(&self.store, &target, number, part, &self.sizes).await
     }
 
-    async fn begin(&mut self) -> Result<Multipart, Error> {
-        let (object, condition) = self.object(Carrier::Complete).await?;
-        let algorithm = self.filling.algorithm();
-        Multipart::begin(&self.store, self.full_key.clone(), object, condition, algorithm).await
+    fn begin(&self) -> Result<Multipart, Error> {
+        let (mode, algorithm) = (self.options.write.mode.clone(), self.filling.algorithm());
+        Multipart::begin(&self.store, self.full_key.clone(), self.object(), mode, algorithm)
     }
 
-    /// What is to be written besides the bytes, and on which condition.
-    async fn object(&self, carrier: Carrier) -> Result<(NewObject, WriteCondition), Error> {
+    /// What is to be written besides the bytes.
+    fn object(&self) -> NewObject {
         let write = &self.options.write;
-        let condition = self.store.condition(&self.full_key, &write.mode, carrier).await?;
-        let object = NewObject {
+        NewObject {
             attributes: write.attributes.clone(),
             tags: write.tags.clone(),
-            write_id: self.store.write_id_for(&condition),
-        };
-        Ok((object, condition))
+            write_id: self.store.write_id_for(&write.mode),
+        }
     }
 
     fn verify(&mut self, claim: UploadClaim) -> Result<(), Error> {

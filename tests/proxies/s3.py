@@ -1,4 +1,5 @@
-"""An S3 server with made-up objects and listings. It never reads from or answers requests to the bucket `silent`."""
+"""An S3 server with made-up objects and listings. It never reads from or answers requests to the bucket `silent`, and in the
+bucket `creating` only those that create uploads."""
 
 import threading
 import time
@@ -27,7 +28,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _any(self):
         path = urllib.parse.urlsplit(self.path)
-        if path.path.startswith("/silent"):
+        if path.path.startswith("/creating/") and self.command == "POST":
+            self._document("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+        elif path.path.startswith(("/silent", "/creating")):
             time.sleep(3600)
         elif self.command == "GET" and path.path.count("/") < 2 or path.path == "/bucket/":
             self._list(dict(urllib.parse.parse_qsl(path.query)))
@@ -55,7 +58,9 @@ class Handler(BaseHTTPRequestHandler):
             f"<Contents><Key>a-key-of-some-length-{key:09}</Key><LastModified>2026-11-24T10:00:00.000Z</LastModified>"
             f'<ETag>"{key:032x}"</ETag><Size>1</Size></Contents>' for key in range(first, end))
         more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{end}</NextContinuationToken>"
-        body = f"<ListBucketResult>{more if end < KEYS else '<IsTruncated>false</IsTruncated>'}{keys}</ListBucketResult>"
+        self._document(f"<ListBucketResult>{more if end < KEYS else '<IsTruncated>false</IsTruncated>'}{keys}</ListBucketResult>")
+
+    def _document(self, body):
         self._head(200, len(body), Content_Type="application/xml")
         self.wfile.write(body.encode())
 

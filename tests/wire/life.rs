@@ -46,32 +46,3 @@ async fn a_dropped_upload_ends_its_parts_and_is_aborted() {
     server.asked(|seen| seen.method == "DELETE").await;
     server.hung_up().await;
 }
-
-// The script blocks its thread while it waits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_upload_made_for_nobody_is_aborted() {
-    // The caller goes while the upload is being created: its id comes to nobody but the task that asked for it.
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let server = Scripted::start(move |_, seen| match seen.method.as_str() {
-        "POST" => {
-            // The tasks of this worker go on elsewhere meanwhile.
-            tokio::task::block_in_place(|| released.lock().unwrap().recv().unwrap());
-            reply(200, &[], CREATED)
-        }
-        _ => reply(204, &[], ""),
-    })
-    .await;
-    let store = server.store();
-    let writing = tokio::task::spawn(async move {
-        let mut upload = store.upload("k", UploadOptions::default()).unwrap();
-        upload.write(Bytes::from(vec![0; 9 << 20])).await
-    });
-    let seen = server.asked(|seen| seen.method == "POST");
-    seen.await;
-    writing.abort();
-    assert!(writing.await.unwrap_err().is_cancelled());
-    release.send(()).unwrap();
-    let aborted = server.asked(|seen| seen.method == "DELETE").await;
-    assert_eq!(aborted.target, "/b/k?uploadId=u");
-}

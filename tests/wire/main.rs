@@ -13,6 +13,7 @@ mod caller;
 mod proxy;
 mod scripted;
 
+mod beginning;
 mod caller_damage;
 mod checksums;
 mod connections;

@@ -52,6 +52,8 @@ pub(crate) enum Answer {
     Later(std::time::Duration, Vec<u8>),
     /// These bytes, some time after so many requests have come in all.
     Behind(usize, std::time::Duration, Vec<u8>),
+    /// These bytes, once this is true; the connection is kept.
+    Once(watch::Receiver<bool>, Vec<u8>),
     /// These bytes, a hundred at a time with a pause after each.
     Slowly(std::time::Duration, Vec<u8>),
     /// These bytes, then the connection is closed.
@@ -163,6 +165,13 @@ pub(crate) fn sharing(settings: StoreSettings, budget: TenantBudget) -> S3Store 
     S3Store::new(settings, Metrics::default(), Tasks::default(), budget).unwrap()
 }
 
+/// How many bytes of a budget with these metrics are reserved.
+pub(crate) fn reserved(metrics: &Metrics) -> u64 {
+    let text = metrics.render();
+    let line = text.lines().find(|line| line.starts_with("longshore_memory_reserved_bytes")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 async fn serve(
     mut stream: TcpStream,
     script: Arc<Script>,
@@ -188,6 +197,11 @@ async fn serve(
                 }
                 tokio::time::sleep(time).await;
                 stream.write_all(&bytes).await.unwrap_or_default();
+            }
+            Answer::Once(mut released, bytes) => {
+                if released.wait_for(|released| *released).await.is_ok() {
+                    stream.write_all(&bytes).await.unwrap_or_default();
+                }
             }
             Answer::Slowly(pause, bytes) => {
                 for piece in bytes.chunks(100) {

@@ -8,7 +8,7 @@ use longshore::{
     telemetry::Metrics,
 };
 
-use crate::scripted::{Answer, Scripted, Seen, error, reply, sharing, store};
+use crate::scripted::{Answer, Scripted, Seen, error, reply, reserved, sharing, store};
 
 const MIB: usize = 1024 * 1024;
 const CREATED: &str =
@@ -355,10 +355,4 @@ async fn uploads_that_need_more_memory_than_there_is_wait_for_each_other_and_all
     let uploads = futures::future::join_all((0..8).map(|_| upload(store.clone()))).await;
     assert!(uploads.iter().all(|uploaded| (uploaded.parts, uploaded.meta.size) == (3, 12 << 20)));
     assert_eq!(reserved(&metrics), 0);
-}
-
-fn reserved(metrics: &Metrics) -> u64 {
-    let text = metrics.render();
-    let line = text.lines().find(|line| line.starts_with("longshore_memory_reserved_bytes")).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
 }

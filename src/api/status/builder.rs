@@ -154,6 +154,9 @@ impl StatusBuilder {
         if let Some(meta) = error.left_behind() {
             builder = builder.attach("longshore.v1.ObjectMeta", &convert::object_meta(meta.clone()));
         }
+        if let Some(bytes) = error.persisted_size() {
+            builder = builder.label("persisted_size", bytes.to_string());
+        }
         builder
     }
 

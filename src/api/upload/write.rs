@@ -109,7 +109,5 @@ impl Unverified {
 async fn resume(call: &Call, ids: &UploadIds, spec: &pb::WriteUploadSpec) -> Result<UploadWriter, Failure> {
     let offset = convert::unsigned(spec.offset, "spec.offset")?;
     let (store, upload) = super::started(call, ids, &spec.upload_id, "spec.upload_id")?;
-    let writer = store.resume_upload(&upload).await?;
-    let persisted = writer.offset();
-    if offset == persisted { Ok(writer) } else { Err(Failure::UploadOffset { offset, persisted }) }
+    Ok(store.resume_upload(&upload, offset).await?)
 }

@@ -16,9 +16,10 @@ fn reserved(budget: &MemoryBudget) -> u64 {
 /// A reservation for a whole part: of an upload that filled its last part quickly, or of one that begins.
 async fn part(tenant: &TenantBudget, bytes: u64, proven: bool) -> Reservation {
     let mut reservation = tenant.reservation();
-    match proven {
-        true => reservation.next_part(bytes).await.unwrap(),
-        false => reservation.first_part(bytes, false).await.unwrap(),
+    if proven {
+        reservation.next_part(bytes).await.unwrap();
+    } else {
+        reservation.first_part(bytes, false).await.unwrap();
     }
     reservation
 }

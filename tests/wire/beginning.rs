@@ -1,0 +1,278 @@
+//! Uploads while S3 does not answer the request that they begin with: their parts fill and wait.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use longshore::{
+    store::{
+        ErrorKind, MemoryBudget, MemorySettings, ResumableUpload, S3Store, UploadClaim, UploadOptions,
+        WriteMode, WriteOptions,
+    },
+    telemetry::Metrics,
+};
+use tokio::{sync::watch, time::timeout};
+
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, reserved, sharing};
+
+const MIB: usize = 1024 * 1024;
+const PART: usize = 5 * MIB;
+
+/// Only a test that fails waits for so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+const COMPLETED: &str =
+    "<CompleteMultipartUploadResult><ETag>\"done-4\"</ETag></CompleteMultipartUploadResult>";
+const NO_PARTS: &str = "<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>";
+
+/// A server that answers the first request of an upload only when it is told to, and a store of it with parts of 5 MiB.
+struct Held {
+    server: Scripted,
+    store: S3Store,
+    metrics: Metrics,
+    release: watch::Sender<bool>,
+}
+
+impl Held {
+    async fn start(first: impl Fn(&Seen) -> bool + Send + Sync + 'static, answer: Vec<u8>) -> Self {
+        Self::with_room(first, answer, 3).await
+    }
+
+    /// `room`: how many parts may be under way.
+    async fn with_room(
+        first: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+        answer: Vec<u8>,
+        room: usize,
+    ) -> Self {
+        let (release, released) = watch::channel(false);
+        let server = Scripted::start(move |_, seen| match seen.method.as_str() {
+            _ if first(seen) => Answer::Once(released.clone(), answer.clone()),
+            "POST" if is_create(seen) => reply(200, &[], CREATED),
+            "POST" => reply(200, &[], COMPLETED),
+            "DELETE" => reply(204, &[], ""),
+            _ => reply(200, &[("etag", "\"p\"")], ""),
+        })
+        .await;
+        let mut settings = server.settings();
+        settings.transfer.part_size = PART as u64;
+        settings.transfer.multipart_threshold = 0;
+        settings.transfer.max_concurrency = room;
+        let metrics = Metrics::default();
+        let budget = MemoryBudget::new(MemorySettings::default(), metrics.clone());
+        let store = sharing(settings, budget.share(None));
+        Self { server, store, metrics, release }
+    }
+
+    /// Waits until no memory is reserved any more.
+    async fn all_is_given_back(&self) {
+        let empty = async {
+            while reserved(&self.metrics) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, empty).await.expect("memory is kept");
+    }
+
+    fn parts(&self) -> usize {
+        self.server.lines().iter().filter(|line| line.starts_with("PUT ")).count()
+    }
+}
+
+fn is_create(seen: &Seen) -> bool {
+    seen.method == "POST" && seen.target.ends_with("?uploads=")
+}
+
+fn is_listing(seen: &Seen) -> bool {
+    seen.method == "GET"
+}
+
+fn part() -> Bytes {
+    Bytes::from(vec![7; PART])
+}
+
+/// Three parts, and a little of the next.
+fn chunks() -> [Bytes; 4] {
+    [part(), part(), part(), Bytes::from_static(b"more")]
+}
+
+fn started() -> ResumableUpload {
+    ResumableUpload {
+        key: "k".to_owned(),
+        s3_upload_id: "u".to_owned(),
+        checksum_algorithm: None,
+        size: None,
+        part_size: PART as u64,
+        most_held: 128 * MIB as u64,
+        write_id: String::new(),
+        storage_class: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn parts_wait_for_their_upload_and_are_sent_once_it_is_created() {
+    let held = Held::start(is_create, bytes(200, &[], CREATED.as_bytes())).await;
+    let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
+    for chunk in chunks() {
+        timeout(PATIENCE, upload.write(chunk)).await.expect("nothing more is read").unwrap();
+    }
+    assert_eq!(held.server.asked(is_create).await.target, "/b/k?uploads=");
+    assert!(reserved(&held.metrics) >= 3 * PART as u64, "what waits counts");
+    assert_eq!(held.server.seen().len(), 1, "no part has an upload yet");
+    held.release.send(true).unwrap();
+    let uploaded = upload.finish(UploadClaim::default()).await.unwrap();
+    assert_eq!((uploaded.parts, uploaded.meta.size), (4, 3 * PART as u64 + 4));
+    let mut lines = held.server.lines();
+    lines[1..5].sort();
+    let sent = |number| format!("PUT /b/k?partNumber={number}&uploadId=u");
+    assert_eq!(lines[1..5], [sent(1), sent(2), sent(3), sent(4)]);
+    held.all_is_given_back().await;
+}
+
+#[tokio::test]
+async fn no_more_parts_wait_than_may_be_under_way() {
+    let held = Held::with_room(is_create, bytes(200, &[], CREATED.as_bytes()), 2).await;
+    let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&written);
+    let writing = tokio::spawn(async move {
+        for _ in 0..12 * PART / MIB {
+            upload.write(Bytes::from(vec![7; MIB])).await.unwrap();
+            count.fetch_add(MIB, SeqCst);
+        }
+        upload.finish(UploadClaim::default()).await
+    });
+    let filled = async {
+        while written.load(SeqCst) < 3 * PART - MIB {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, filled).await.expect("two parts wait, and the next one fills");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(written.load(SeqCst), 3 * PART - MIB, "the third part has no room beside them");
+    held.release.send(true).unwrap();
+    assert_eq!(writing.await.unwrap().unwrap().parts, 12);
+    held.all_is_given_back().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_created_ends_and_its_parts_are_dropped() {
+    let denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    for ends in ["while the caller is silent", "with the next bytes", "at its end"] {
+        let held = Held::start(is_create, bytes(403, &[], denied)).await;
+        let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
+        for chunk in chunks() {
+            upload.write(chunk).await.unwrap();
+        }
+        held.release.send(true).unwrap();
+        let error = match ends {
+            "while the caller is silent" => upload.failed().await,
+            "with the next bytes" => loop {
+                match upload.write(Bytes::from_static(b"x")).await {
+                    Ok(()) => tokio::task::yield_now().await,
+                    Err(error) => break error,
+                }
+            },
+            _ => upload.finish(UploadClaim::default()).await.unwrap_err(),
+        };
+        assert_eq!(error.kind(), ErrorKind::AccessDenied, "{ends}");
+        held.all_is_given_back().await;
+        assert_eq!(held.server.lines(), ["POST /b/k?uploads="], "there is nothing to abort");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_dropped_while_it_is_created_is_aborted_and_its_parts_are_not_sent() {
+    let held = Held::start(is_create, bytes(200, &[], CREATED.as_bytes())).await;
+    let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
+    for chunk in chunks() {
+        upload.write(chunk).await.unwrap();
+    }
+    held.server.asked(is_create).await;
+    drop(upload);
+    held.all_is_given_back().await;
+    assert_eq!(held.server.seen().len(), 1, "its id is not known yet");
+    held.release.send(true).unwrap();
+    let aborted = held.server.asked(|seen| seen.method == "DELETE").await;
+    assert_eq!(aborted.target, "/b/k?uploadId=u");
+    assert_eq!(held.parts(), 0);
+}
+
+#[tokio::test]
+async fn a_resumable_upload_whose_start_is_dropped_is_aborted() {
+    let held = Held::start(is_create, bytes(200, &[], CREATED.as_bytes())).await;
+    let store = held.store.clone();
+    let starting = tokio::spawn(async move { store.start_upload("k", UploadOptions::default()).await });
+    held.server.asked(is_create).await;
+    starting.abort();
+    assert!(starting.await.unwrap_err().is_cancelled());
+    held.release.send(true).unwrap();
+    let aborted = held.server.asked(|seen| seen.method == "DELETE").await;
+    assert_eq!(aborted.target, "/b/k?uploadId=u");
+}
+
+#[tokio::test]
+async fn parts_wait_while_the_version_that_they_are_to_replace_is_compared() {
+    let is_head = |seen: &Seen| seen.method == "HEAD";
+    let other = bytes(200, &[("etag", "\"e\""), ("x-amz-version-id", "2"), ("content-length", "4")], b"");
+    let held = Held::start(is_head, other).await;
+    let mode = WriteMode::Update { etag: "e".to_owned(), version: Some("1".to_owned()) };
+    let write = WriteOptions { mode, ..WriteOptions::default() };
+    let options = UploadOptions { write, ..UploadOptions::default() };
+    let mut upload = held.store.upload("k", options).unwrap();
+    for chunk in chunks() {
+        timeout(PATIENCE, upload.write(chunk)).await.expect("nothing more is read").unwrap();
+    }
+    held.release.send(true).unwrap();
+    assert_eq!(upload.failed().await.kind(), ErrorKind::PreconditionFailed);
+    drop(upload);
+    held.all_is_given_back().await;
+    assert_eq!(held.server.lines(), ["HEAD /b/k"], "no upload was created");
+}
+
+#[tokio::test]
+async fn parts_of_a_resumed_upload_wait_until_s3_says_what_it_has() {
+    let held = Held::start(is_listing, bytes(200, &[], NO_PARTS.as_bytes())).await;
+    let mut writer = held.store.resume_upload(&started(), 0).await.unwrap();
+    for chunk in chunks() {
+        timeout(PATIENCE, writer.write(chunk)).await.expect("nothing more is read").unwrap();
+    }
+    held.server.asked(is_listing).await;
+    assert_eq!(held.parts(), 0);
+    held.release.send(true).unwrap();
+    assert_eq!(writer.settle().await.unwrap(), 3 * PART as u64);
+    assert_eq!(held.parts(), 3);
+    held.all_is_given_back().await;
+}
+
+#[tokio::test]
+async fn a_resumed_upload_ends_where_s3_has_other_bytes_and_sends_no_part() {
+    for (offset, sends) in [(0, true), (PART, true), (PART, false), (7, false)] {
+        let listed = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5242880</Size></Part><Part><PartNumber>2</PartNumber><ETag>e</ETag><Size>5242880</Size></Part></ListPartsResult>";
+        let held = Held::start(is_listing, bytes(200, &[], listed.as_bytes())).await;
+        held.release.send(!sends).unwrap();
+        let failed = async {
+            let mut writer = held.store.resume_upload(&started(), offset as u64).await?;
+            if sends {
+                for chunk in chunks() {
+                    writer.write(chunk).await?;
+                }
+                held.release.send(true).unwrap();
+            }
+            Err::<(), _>(writer.failed().await)
+        };
+        let error = failed.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UploadOffsetMismatch);
+        assert_eq!(error.persisted_size(), Some(2 * PART as u64));
+        held.all_is_given_back().await;
+        assert_eq!(held.parts(), 0);
+    }
+    let gone = Scripted::start(|_, _| error(404, "NoSuchUpload")).await;
+    let mut writer = gone.store().resume_upload(&started(), 0).await.unwrap();
+    assert_eq!(writer.failed().await.kind(), ErrorKind::UploadNotFound);
+}
