@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What callers that mean harm, or that are many, cost a server and its other callers. Prints a table and a verdict.
-#   tests/hostile.sh [BINARY [CASE...]]     BINARY: target/release/longshore unless given; CASE: idle messages bombs floods log
-# Takes some four minutes. `idle` needs a hard limit of 20,000 open files.
+#   tests/hostile.sh [BINARY [CASE...]]     BINARY: target/release/longshore unless given; CASE: idle messages bombs floods readers
+#     log
+# Takes some five minutes. `idle` needs a hard limit of 20,000 open files.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -23,11 +23,13 @@ pub(super) struct Coalesce {
     gathered: BytesMut,
     /// A flush was asked for, and put off until the connection's next turn.
     put_off: bool,
+    /// The stream did not take all of what was gathered: until it does, no more is.
+    blocked: bool,
 }
 
 impl Coalesce {
     pub(super) fn new() -> Self {
-        Self { gathered: BytesMut::new(), put_off: false }
+        Self { gathered: BytesMut::new(), put_off: false, blocked: false }
     }
 
     /// As `AsyncWrite::poll_write_vectored` of `stream`.
@@ -41,7 +43,7 @@ impl Coalesce {
         if len >= LARGE {
             return self.write_through(stream, cx, pieces);
         }
-        if self.gathered.len() + len > GATHERED {
+        if self.blocked || self.gathered.len() + len > GATHERED {
             ready!(self.write_gathered(stream, cx))?;
         }
         self.gathered.reserve(len);
@@ -113,7 +115,9 @@ impl Coalesce {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.gathered))?;
+            let written = Pin::new(&mut *stream).poll_write(cx, &self.gathered);
+            self.blocked = written.is_pending();
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

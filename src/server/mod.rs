@@ -34,7 +34,7 @@ use tonic::service::Routes;
 
 use self::{
     access::RunningCalls,
-    connection::{Connections, Unread},
+    connection::{Connections, Unread, Unsent},
     crowd::Crowd,
     health::Health,
     layers::Around,
@@ -255,19 +255,21 @@ impl Server {
             cut_calls: CancellationToken::new(),
             cut_connections: CancellationToken::new(),
         };
+        let memory = &self.settings.memory;
         let around = Around {
             admission: self.admission,
             limits: self.settings.limits(),
             metrics: &self.metrics,
             running: &stages.running,
             cut: &stages.cut_calls,
-            idle_timeout: self.settings.memory.idle_timeout,
+            idle_timeout: memory.idle_timeout,
         };
         let connections = Connections {
             service: around.layered(self.routes),
             settings: self.settings.connections.clone(),
             tls: self.tls,
-            unread: Unread::new(self.settings.memory.budget, &self.metrics),
+            unread: Unread::new(memory.budget, &self.metrics),
+            unsent: Unsent::new(memory.budget, memory.idle_timeout, &self.metrics),
             crowd: Crowd::new(self.settings.connections.max_connections),
             stop: stages.stop.clone(),
         };

@@ -31,6 +31,7 @@ mod name {
     pub(super) const MEMORY_RESERVED: &str = "longshore.memory.reserved_bytes";
     pub(super) const MEMORY_WAITING: &str = "longshore.memory.waiting";
     pub(super) const MEMORY_UNREAD: &str = "longshore.memory.unread_bytes";
+    pub(super) const MEMORY_UNSENT: &str = "longshore.memory.unsent_bytes";
     pub(super) const CONNECTIONS: &str = "longshore.connections";
     pub(super) const CONNECTIONS_ENDED: &str = "longshore.connections.ended";
 
@@ -196,6 +197,16 @@ impl Metrics {
             .meter
             .u64_observable_gauge(name::MEMORY_UNREAD)
             .with_description("Bytes of requests that have arrived and that no call has read yet.")
+            .with_callback(move |gauge| gauge.observe(bytes.load(Ordering::Relaxed), &[]))
+            .build();
+    }
+
+    /// Shows `bytes` as what is buffered of responses.
+    pub fn unsent_bytes(&self, bytes: Arc<AtomicU64>) {
+        self.0
+            .meter
+            .u64_observable_gauge(name::MEMORY_UNSENT)
+            .with_description("Bytes of responses that are buffered until their callers read them.")
             .with_callback(move |gauge| gauge.observe(bytes.load(Ordering::Relaxed), &[]))
             .build();
     }

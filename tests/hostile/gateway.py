@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from support import process, server
+from support.client import Client, pieces
 
 MIB = 1024 * 1024
 TOKEN = "a-token-of-the-hostile-script"
@@ -92,6 +93,19 @@ class Gateway:
             return error.code
         except OSError:
             return None
+
+    def metric(self, name):
+        """The value of a metric that has no labels to tell apart; None if it is not reported."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self.health_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)), None)
+
+    def put(self, key, size):
+        """Stores an object of zeros."""
+        client = Client(self.address, token=TOKEN)
+        client.upload(key, pieces(bytes(size)))
+        client.close()
 
     def memory(self, what="VmRSS"):
         with open(f"/proc/{self.process.pid}/status") as status:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway import Backend, Gateway
 
-CASES = ("idle", "messages", "bombs", "floods", "log")
+CASES = ("idle", "messages", "bombs", "floods", "readers", "log")
 
 
 def raise_open_files():

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,11 +15,27 @@ use http_body::Body;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::stalled::Stalled;
+use super::{
+    stalled::Stalled,
+    unsent::{ConnectionUnsent, Piece},
+};
 
 /// How much of a response is handed to HTTP/2 at once, as far as the caller's window goes. What the caller cannot take yet
 /// stays here, so that the call can still end with a status.
 const AT_ONCE: usize = 256 * 1024;
+
+/// Where the response goes.
+pub(super) struct Respond {
+    pub(super) stream: SendResponse<Piece>,
+    pub(super) unsent: Arc<ConnectionUnsent>,
+}
+
+/// A response under way.
+struct Sending {
+    stream: SendStream<Piece>,
+    unsent: Arc<ConnectionUnsent>,
+    stalled: Stalled,
+}
 
 /// The caller reset the stream or closed the connection: the response cannot be delivered.
 #[derive(Debug)]
@@ -29,7 +46,7 @@ pub(super) struct Gone;
 pub(super) async fn serve<S, Q, B>(
     mut service: S,
     request: Request<Q>,
-    mut respond: SendResponse<Bytes>,
+    Respond { stream: mut respond, unsent }: Respond,
     stop: Option<CancellationToken>,
 ) -> Result<(), Gone>
 where
@@ -55,62 +72,71 @@ where
     let ended = body.is_end_stream();
     // It fails where the stream is not open any more.
     let stream = respond.send_response(head, ended).map_err(|_| Gone)?;
-    if ended { Ok(()) } else { send(body, stream, &mut stalled).await }
+    if ended { Ok(()) } else { Sending { stream, unsent, stalled }.send(body).await }
 }
 
-async fn send<B>(mut body: B, mut stream: SendStream<Bytes>, stalled: &mut Stalled) -> Result<(), Gone>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    loop {
-        let frame = poll_fn(|cx| match stream.poll_reset(cx) {
-            Poll::Ready(_) => Poll::Ready(Err(Gone)),
-            Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Ok),
-        });
-        let frame = match frame.await? {
-            Some(Ok(frame)) => frame,
-            Some(Err(_)) => {
-                stream.send_reset(Reason::INTERNAL_ERROR);
-                return Err(Gone);
-            }
-            None => return stream.send_data(Bytes::new(), true).map_err(|_| Gone),
-        };
-        match frame.into_data() {
-            Ok(data) => send_data(data, &mut stream, stalled).await?,
-            Err(frame) => {
-                let trailers = frame.into_trailers().unwrap_or_default();
-                return stream.send_trailers(trailers).map_err(|_| Gone);
+impl Sending {
+    async fn send<B>(mut self, mut body: B) -> Result<(), Gone>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        loop {
+            let frame = poll_fn(|cx| match self.stream.poll_reset(cx) {
+                Poll::Ready(_) => Poll::Ready(Err(Gone)),
+                Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Ok),
+            });
+            let frame = match frame.await? {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => {
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Err(Gone);
+                }
+                None => return self.stream.send_data(Piece::empty(), true).map_err(|_| Gone),
+            };
+            match frame.into_data() {
+                Ok(data) => self.send_data(data).await?,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return self.stream.send_trailers(trailers).map_err(|_| Gone);
+                }
             }
         }
     }
-}
 
-/// Sends `data` as fast as the caller takes it. Where the call has to end before the caller has taken it, the rest is
-/// dropped: the body then says how the call ends.
-async fn send_data(
-    mut data: Bytes,
-    stream: &mut SendStream<Bytes>,
-    stalled: &mut Stalled,
-) -> Result<(), Gone> {
-    while !data.is_empty() {
-        stream.reserve_capacity(data.len().min(AT_ONCE));
-        let capacity = match stream.capacity() {
-            0 => {
-                let waiting = poll_fn(|cx| poll_capacity(stream, cx));
-                match stalled.bound(waiting).await {
-                    Some(capacity) => capacity?,
+    /// Sends `data` as fast as the caller takes it. Where the call has to end before the caller has taken it, the rest is
+    /// dropped: the body then says how the call ends.
+    async fn send_data(&mut self, mut data: Bytes) -> Result<(), Gone> {
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len().min(AT_ONCE));
+            let most = match self.stream.capacity().min(self.unsent.room()) {
+                0 => match self.stalled.bound(wait(&mut self.stream, &self.unsent)).await {
+                    Some(most) => most?,
                     None => return Ok(()),
-                }
-            }
-            capacity => capacity,
-        };
-        let piece = data.split_to(capacity.min(data.len()));
-        stream.send_data(piece, false).map_err(|_| Gone)?;
+                },
+                most => most,
+            };
+            let piece = data.split_to(most.min(data.len()));
+            self.stream.send_data(self.unsent.piece(piece), false).map_err(|_| Gone)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn poll_capacity(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
+/// Waits until HTTP/2 takes some bytes, and says how many.
+async fn wait(stream: &mut SendStream<Piece>, unsent: &ConnectionUnsent) -> Result<usize, Gone> {
+    let capacity = match stream.capacity() {
+        0 => poll_fn(|cx| poll_capacity(stream, cx)).await?,
+        capacity => capacity,
+    };
+    let mut room = std::pin::pin!(unsent.wait_for_room());
+    let room = poll_fn(|cx| match stream.poll_reset(cx) {
+        Poll::Ready(_) => Poll::Ready(Err(Gone)),
+        Poll::Pending => room.as_mut().poll(cx).map(Ok),
+    });
+    Ok(capacity.min(room.await?))
+}
+
+fn poll_capacity(stream: &mut SendStream<Piece>, cx: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
     if stream.poll_reset(cx).is_ready() {
         return Poll::Ready(Err(Gone));
     }

@@ -24,10 +24,13 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::Service;
 
 use super::{
-    Connections, End, Peer, call, ended_by,
+    Connections, End, Peer,
+    call::{self, Respond},
+    ended_by,
     metered::Meter,
     request_body::RequestBody,
     timers::{Action, Timers},
+    unsent::Piece,
 };
 
 /// Health and reflection. Their streams end when the shutdown begins, and do not use up the time that other calls have.
@@ -36,7 +39,7 @@ const STANDARD_SERVICES: &str = "/grpc.";
 /// Resolves when the connection has ended, with the reason where that was a limit.
 pub(super) struct Driver<S, T> {
     shared: Connections<S>,
-    connection: Connection<T, Bytes>,
+    connection: Connection<T, Piece>,
     peer: Peer,
     meter: Arc<Meter>,
     timers: Timers,
@@ -59,7 +62,7 @@ where
 {
     pub(super) fn new(
         shared: Connections<S>,
-        mut connection: Connection<T, Bytes>,
+        mut connection: Connection<T, Piece>,
         meter: Arc<Meter>,
         peer: Peer,
         window: u32,
@@ -83,7 +86,7 @@ where
         }
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
         let stream = respond.stream_id().as_u32();
         let stop = request.uri().path().starts_with(STANDARD_SERVICES).then_some(&self.shared.stop);
         let mut request = request.map(|body| {
@@ -91,7 +94,9 @@ where
             tonic::body::Body::new(if let Some(stop) = stop { body.until(stop) } else { body })
         });
         request.extensions_mut().insert(self.peer.clone());
-        let call = call::serve(self.shared.service.clone(), request, respond, stop.cloned());
+        let respond = Respond { stream: respond, unsent: Arc::clone(&self.meter.unsent) };
+        // Boxed: what is spawned is moved several times.
+        let call = Box::pin(call::serve(self.shared.service.clone(), request, respond, stop.cloned()));
         self.calls.spawn(async {
             // The layers have logged a caller that is gone.
             let _ = call.await;

@@ -13,6 +13,8 @@ pub(in crate::server) enum End {
     Frame,
     /// The caller did not answer a PING.
     Keepalive,
+    /// The caller read nothing for too long, while the process had many bytes to send.
+    ReadIdle,
     /// It had no call for too long.
     Idle,
     /// It was too old.
@@ -36,6 +38,7 @@ impl End {
             Self::HeaderBlock => "header_block",
             Self::Frame => "frame",
             Self::Keepalive => "keepalive",
+            Self::ReadIdle => "read_idle",
             Self::Idle => "idle",
             Self::Age => "age",
             Self::AgeGrace => "age_grace",

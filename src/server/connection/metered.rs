@@ -21,6 +21,7 @@ use super::{
     flood::Flood,
     frames::{Frame, FrameHeaders, kind},
     unread::ConnectionUnread,
+    unsent::ConnectionUnsent,
 };
 
 /// What is known of a connection from its bytes. Written as they pass, and read by the connection's task.
@@ -28,9 +29,11 @@ use super::{
 pub(super) struct Meter {
     began: Instant,
     pub(super) unread: Arc<ConnectionUnread>,
+    pub(super) unsent: Arc<ConnectionUnsent>,
     last_read: Moment,
     block_since: Moment,
     frame_since: Moment,
+    blocked_since: Moment,
     has_settings: AtomicBool,
     is_flooded: AtomicBool,
 }
@@ -52,13 +55,15 @@ impl Moment {
 }
 
 impl Meter {
-    pub(super) fn new(unread: Arc<ConnectionUnread>) -> Arc<Self> {
+    pub(super) fn new(unread: Arc<ConnectionUnread>, unsent: Arc<ConnectionUnsent>) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             unread,
+            unsent,
             last_read: Moment::default(),
             block_since: Moment::default(),
             frame_since: Moment::default(),
+            blocked_since: Moment::default(),
             has_settings: AtomicBool::new(false),
             is_flooded: AtomicBool::new(false),
         })
@@ -82,6 +87,11 @@ impl Meter {
     /// Since when a frame has been incomplete.
     pub(super) fn frame_since(&self) -> Option<Instant> {
         self.frame_since.get().map(|after| self.began + after)
+    }
+
+    /// Since when the caller has read nothing of what is to be sent.
+    pub(super) fn blocked_since(&self) -> Option<Instant> {
+        self.blocked_since.get().map(|after| self.began + after)
     }
 
     /// Whether the caller has sent its first SETTINGS.
@@ -209,7 +219,15 @@ impl<T: AsyncWrite + Unpin> Metered<T> {
         if let Poll::Ready(Ok(bytes)) = &written {
             self.flood.sent(*bytes);
         }
+        self.note_blocked(written.is_pending());
         written
+    }
+
+    fn note_blocked(&self, blocked: bool) {
+        let since = &self.meter.blocked_since;
+        if blocked != since.get().is_some() {
+            since.set(blocked.then(|| self.meter.began.elapsed()));
+        }
     }
 }
 
@@ -233,7 +251,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.note_blocked(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,6 +2,7 @@
 //!
 //! The connection's window is as large as HTTP/2 allows, so a call that does not read its request holds up its own stream
 //! only. What streams may send in advance is bounded by their windows, for the process as a whole ([`unread`]).
+//! So is what is buffered of responses ([`unsent`]).
 
 mod call;
 mod driver;
@@ -13,6 +14,7 @@ mod request_body;
 mod stalled;
 mod timers;
 mod unread;
+mod unsent;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 
@@ -30,12 +32,14 @@ use tower::Service;
 use self::{
     driver::Driver,
     metered::{Meter, Metered},
+    unsent::Piece,
 };
 use super::ConnectionSettings;
 use crate::store::SpeedRecord;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
 pub(in crate::server) use unread::Unread;
+pub(in crate::server) use unsent::Unsent;
 
 /// The largest header list that HTTP/2 takes. Longer metadata than the services take has to get there to be refused with a
 /// gRPC status; without a bound it would cost memory. `http` takes a header map of 24,576 names at most, which a list of
@@ -45,7 +49,7 @@ const HEADER_LIST: u32 = 512 * 1024;
 /// At 16 KiB, HTTP/2's default, uploads cost up to half as much again; above 256 KiB nothing is gained.
 const LARGEST_FRAME: u32 = 256 * 1024;
 
-/// How much of each response HTTP/2 buffers for the socket.
+/// How much of each response HTTP/2 buffers for the socket, if the process has few such bytes ([`unsent`]).
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// The largest window that there is (RFC 9113, section 6.9.1).
@@ -69,6 +73,7 @@ pub(super) struct Connections<S> {
     pub(super) settings: ConnectionSettings,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) unread: Unread,
+    pub(super) unsent: Unsent,
     pub(super) crowd: super::crowd::Crowd,
     /// Asks callers to go elsewhere.
     pub(super) stop: CancellationToken,
@@ -106,11 +111,11 @@ where
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let meter = Meter::new(self.unread.connection());
+        let meter = Meter::new(self.unread.connection(), self.unsent.connection());
         let max_streams = self.settings.max_concurrent_streams;
         let stream = Metered::new(stream, Arc::clone(&meter), max_streams);
         let window = meter.unread.window();
-        let handshake = builder(max_streams, window).handshake::<_, Bytes>(stream);
+        let handshake = builder(max_streams, window).handshake::<_, Piece>(stream);
         let connection = match timeout_at(by, handshake).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return ended_by(&error),

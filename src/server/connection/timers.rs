@@ -13,6 +13,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long an idle connection is kept while there are nearly as many as allowed.
 const IDLE_IF_CROWDED: Duration = Duration::from_secs(10);
 
+/// How often a connection whose caller reads nothing is checked again for whether others need its memory.
+const RECHECK: Duration = Duration::from_secs(1);
+
 /// How much longer than a header block any other frame may take to arrive.
 const FRAME_FACTOR: u32 = 6;
 
@@ -118,6 +121,7 @@ impl Timers {
         sooner(meter.block_since().map(|since| since + handshake_timeout), Action::Close(End::HeaderBlock));
         let frame = meter.frame_since().map(|since| since + handshake_timeout * FRAME_FACTOR);
         sooner(frame, Action::Close(End::Frame));
+        sooner(Self::read_idle(meter), Action::Close(End::ReadIdle));
         if let Some((at, end)) = self.going_away {
             let over = max_age_grace.and_then(|grace| at.checked_add(grace));
             sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
@@ -129,6 +133,14 @@ impl Timers {
             sooner(self.idle_until(crowded), Action::GoAway(End::Idle));
         }
         next
+    }
+
+    fn read_idle(meter: &Meter) -> Option<Instant> {
+        let blocked = meter.blocked_since()?;
+        match meter.unsent.idle_timeout() {
+            Some(idle_timeout) => blocked.checked_add(idle_timeout),
+            None => Some(Instant::now() + RECHECK),
+        }
     }
 
     fn idle_until(&self, crowded: bool) -> Option<Instant> {
