@@ -8,10 +8,8 @@ use std::{
     time::Instant,
 };
 
-use crate::{
-    store::{SpeedRecord, TenantBudget},
-    telemetry::cut,
-};
+pub use crate::store::SpeedRecord;
+use crate::{store::TenantBudget, telemetry::cut};
 
 /// One call, as the server's layers know it. They put it in the request's extensions; a call without one is
 /// served all the same, without a deadline.

@@ -20,7 +20,10 @@ use super::{
     connection::Peer,
     methods::Methods,
 };
-use crate::{api::CallContext, store::SpeedRecord, telemetry::Metrics};
+use crate::{
+    api::{CallContext, SpeedRecord},
+    telemetry::Metrics,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

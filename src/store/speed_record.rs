@@ -14,9 +14,9 @@ pub struct SpeedRecord(Arc<AtomicI8>);
 const LENGTH: i8 = 4;
 
 impl SpeedRecord {
-    /// Whether more of the latest uploads were slow than fast.
+    /// Whether the latest uploads were slow rather than fast. A single slow part says little.
     pub(super) fn is_slow(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < 0
+        self.0.load(Ordering::Relaxed) < -1
     }
 
     /// A part filled quickly.
@@ -45,12 +45,14 @@ mod tests {
         let record = SpeedRecord::default();
         assert!(!record.is_slow(), "nothing is known");
         (0..100).for_each(|_| record.slow());
-        (0..3).for_each(|_| record.fast());
+        (0..2).for_each(|_| record.fast());
         assert!(record.is_slow());
         record.fast();
         assert!(!record.is_slow());
         (0..100).for_each(|_| record.fast());
         (0..5).for_each(|_| record.slow());
+        assert!(!record.is_slow());
+        record.slow();
         assert!(record.is_slow());
     }
 }

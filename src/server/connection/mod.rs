@@ -35,7 +35,7 @@ use self::{
     unsent::Piece,
 };
 use super::ConnectionSettings;
-use crate::store::SpeedRecord;
+use crate::api::SpeedRecord;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
 pub(in crate::server) use unread::Unread;

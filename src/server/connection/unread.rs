@@ -27,6 +27,9 @@ const FRAME: u64 = 256;
 /// A connection that has sent so many bytes may get larger windows.
 const PROVEN: u64 = 2 * MIB;
 
+/// The part of what is left that its streams may have together.
+const PROVEN_SHARE: u64 = 16;
+
 /// Stream windows, in bytes.
 const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
@@ -195,19 +198,18 @@ impl ConnectionUnread {
     }
 
     /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
-    /// what arrives before a change. It is large only on a connection that has sent much on few streams, while few bytes are
-    /// unread.
+    /// what arrives before a change, and at most [`FIRST_WINDOW`]. The streams of a connection that has sent much may have
+    /// more: together a part of what the process has left, so that many such connections do not use it up.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
-        let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
-        let proven =
-            self.received.load(Relaxed) >= PROVEN && process.unread.load(Relaxed) < process.limit / 4;
-        let most = match self.receiving.load(Relaxed) {
-            0..=8 if proven => LARGEST_WINDOW,
-            9..=32 if proven => 256 * KIB,
-            _ => FIRST_WINDOW.into(),
-        };
-        let window = equal.clamp(SMALLEST_WINDOW, most);
+        let most = process.limit / 8 * 7;
+        let equal = most / (process.receiving.load(Relaxed).max(1) as u64);
+        let mut window = equal.clamp(SMALLEST_WINDOW, FIRST_WINDOW.into());
+        if self.received.load(Relaxed) >= PROVEN {
+            let left = most.saturating_sub(process.unread.load(Relaxed));
+            let part = left / PROVEN_SHARE / (self.receiving.load(Relaxed).max(1) as u64);
+            window = window.max(part.min(LARGEST_WINDOW));
+        }
         // Few steps, so that it seldom changes.
         let step = 1 << window.ilog2();
         let window = if step + step / 2 <= window { step + step / 2 } else { step };
@@ -323,9 +325,9 @@ mod tests {
         connection.open(1);
         connection.arrived(1, 2 << 20);
         assert_eq!(connection.window(), 1 << 20);
-        connection.arrived(1, 16 << 20);
+        connection.arrived(1, 54 << 20);
         assert_eq!(connection.window(), 32 << 10, "many bytes are unread");
-        connection.taken(1, 16 << 20);
+        connection.taken(1, 54 << 20);
         for streams in [2_u32, 8, 9, 32, 33, 1_000, 2_000, 10_000] {
             let first = 2 * connection.receiving.load(Relaxed) + 1;
             (u32::try_from(first).unwrap()..2 * streams)
@@ -334,5 +336,20 @@ mod tests {
             assert_eq!(connection.receiving.load(Relaxed), streams as usize);
             assert!(u64::from(streams) * u64::from(connection.window()) <= LEAST, "{streams}");
         }
+    }
+
+    #[test]
+    fn connections_that_have_sent_much_stay_within_the_limit_together() {
+        let process = Unread::new(0, &Metrics::default());
+        let connections: Vec<_> = (0..400).map(|_| process.connection()).collect();
+        for connection in &connections {
+            connection.open(1);
+            connection.arrived(1, 2 << 20);
+            connection.taken(1, 2 << 20);
+        }
+        for connection in &connections {
+            connection.arrived(1, usize::try_from(connection.window()).unwrap());
+        }
+        assert!((LEAST / 2..LEAST).contains(&bytes(&process)), "{}", bytes(&process));
     }
 }
