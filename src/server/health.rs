@@ -17,8 +17,9 @@ use tonic_health::pb::{
     health_check_response::ServingStatus,
     health_server::{self, HealthServer},
 };
+use tower::Layer;
 
-use super::pulse::Pulse;
+use super::{protocol::ProtocolLayer, pulse::Pulse};
 use crate::telemetry::Metrics;
 
 /// The largest message on the health listener, in bytes. The name of a service is far shorter.
@@ -78,7 +79,10 @@ impl Health {
             .route("/livez", get(alive).with_state(self.clone()))
             .route("/readyz", get(ready).with_state(self.clone()))
             .route("/metrics", get(render).with_state(metrics))
-            .route_service(&grpc, self.service().max_decoding_message_size(LARGEST_MESSAGE))
+            .route_service(
+                &grpc,
+                ProtocolLayer.layer(self.service().max_decoding_message_size(LARGEST_MESSAGE)),
+            )
     }
 
     fn is_serving(&self) -> bool {

@@ -6,7 +6,7 @@ mod call;
 mod coalesce;
 mod complete_errors;
 mod connection;
-mod crowd;
+mod connection_limit;
 mod deadline;
 mod error;
 mod health;
@@ -20,6 +20,7 @@ mod pulse;
 mod reflection;
 mod rejected;
 mod shutdown;
+mod throttled;
 mod tls;
 mod workers;
 
@@ -35,7 +36,7 @@ use tonic::service::Routes;
 use self::{
     access::RunningCalls,
     connection::{Connections, Unread, Unsent},
-    crowd::Crowd,
+    connection_limit::ConnectionLimit,
     health::Health,
     layers::Around,
     listeners::Listener,
@@ -270,7 +271,7 @@ impl Server {
             tls: self.tls,
             unread: Unread::new(memory.budget, &self.metrics),
             unsent: Unsent::new(memory.budget, memory.idle_timeout, &self.metrics),
-            crowd: Crowd::new(self.settings.connections.max_connections),
+            limit: ConnectionLimit::new(self.settings.connections.max_connections),
             stop: stages.stop.clone(),
         };
         let (metrics, cut) = (self.metrics.clone(), stages.cut_connections.clone());

@@ -1,6 +1,6 @@
 //! The listener of probes and Prometheus: few connections, none of them for long, and always room for one more.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{
@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::listeners::Listener;
+use super::{connection::HEADER_LIST, listeners::Listener, throttled::Throttled};
 
 /// More connections than this close the oldest. A probe needs one for a moment, Prometheus one for each of its servers.
 const MOST: usize = 128;
@@ -29,8 +29,11 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// How much a connection may send in advance, in bytes.
 const WINDOW: u32 = 64 * 1024;
 
-/// How long the first byte may take.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// How long a connection may take to say which version of HTTP it is.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// What a connection over HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How often a silent connection over HTTP/2 gets a PING, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -66,6 +69,7 @@ fn builder() -> Builder<TokioExecutor> {
         .keep_alive_timeout(KEEPALIVE)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .max_header_list_size(HEADER_LIST)
         .max_concurrent_streams(16);
     builder
 }
@@ -78,9 +82,11 @@ async fn connection(
 ) {
     let served = async {
         // Until then nothing tells HTTP/1.1 from HTTP/2, whose limits are not the same.
-        if timeout(FIRST_BYTE, stream.readable()).await.is_ok() {
+        if let Ok(Ok(())) = timeout(OPENING, has_version(&stream)).await {
+            let (read, write) = stream.into_split();
+            let stream = TokioIo::new(tokio::io::join(Throttled::new(read), write));
             // A probe may close its connection at any time.
-            let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+            let _ = builder.serve_connection(stream, TowerToHyperService::new(router)).await;
         }
     };
     tokio::select! {
@@ -90,12 +96,32 @@ async fn connection(
     }
 }
 
+/// Waits until the first bytes tell HTTP/1.1 from HTTP/2, and leaves them where they are.
+async fn has_version(stream: &TcpStream) -> io::Result<()> {
+    /// Few connections send a preface in pieces: they are looked at again after this time.
+    const AGAIN: Duration = Duration::from_millis(50);
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let first = match stream.peek(&mut first).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => &first[..count],
+        };
+        if first.len() == PREFACE.len() || !PREFACE.starts_with(first) {
+            return Ok(());
+        }
+        sleep(AGAIN).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::Instant,
+    };
 
     use super::*;
     use crate::server::listeners::bind;
@@ -117,5 +143,21 @@ mod tests {
         probe.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
         assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0, "the oldest was closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_preface_that_does_not_go_on_ends_its_connection() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.address();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Router::new()));
+        for first in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
+            let begun = Instant::now();
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(first).await.unwrap();
+            // It is reset where the server has not read what was sent.
+            assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
+            assert!(begun.elapsed() < 2 * OPENING);
+        }
     }
 }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Connections, End},
-    crowd::{Counted, Crowd},
+    connection_limit::{ConnectionLimit, Counted},
     layers::Served,
     listeners::{Buffered, Listener},
     pulse::Pulse,
@@ -45,7 +45,7 @@ pub(super) struct Workers {
     desks: Vec<Desk>,
     ended: Vec<oneshot::Receiver<()>>,
     threads: Threads,
-    crowd: Crowd,
+    limit: ConnectionLimit,
     metrics: Metrics,
 }
 
@@ -98,9 +98,9 @@ impl Workers {
     pub(super) fn start(shared: &Shared) -> io::Result<Self> {
         let (running, threads_running) = std::sync::mpsc::channel();
         let threads_kept = Threads { kept: Vec::new(), running: threads_running };
-        let (crowd, metrics) = (shared.connections.crowd.clone(), shared.metrics.clone());
+        let (limit, metrics) = (shared.connections.limit.clone(), shared.metrics.clone());
         let mut workers =
-            Self { desks: Vec::new(), ended: Vec::new(), threads: threads_kept, crowd, metrics };
+            Self { desks: Vec::new(), ended: Vec::new(), threads: threads_kept, limit, metrics };
         for number in 0..threads() {
             let (connections, handed) = mpsc::unbounded_channel();
             let (tell, ended) = oneshot::channel();
@@ -126,14 +126,14 @@ impl Workers {
         listener: Listener,
         stop: CancellationToken,
     ) -> (impl Future<Output = Result<(), String>> + Send + 'static, Threads) {
-        let Self { desks, ended, threads, crowd, metrics } = self;
+        let Self { desks, ended, threads, limit, metrics } = self;
         let serving = async move {
             let mut ended =
                 try_join_all(ended.into_iter().map(|ended| ended.map_err(|_| "a thread ended".to_owned())));
             tokio::select! {
                 // Drops the listener, so that callers are refused at once.
                 () = stop.cancelled() => {}
-                never = hand_out(listener, desks, &crowd, &metrics) => match never {},
+                never = hand_out(listener, desks, &limit, &metrics) => match never {},
                 ended = &mut ended => return ended.map(drop),
             }
             ended.await.map(drop)
@@ -157,10 +157,15 @@ impl Drop for Threads {
     }
 }
 
-async fn hand_out(mut listener: Listener, desks: Vec<Desk>, crowd: &Crowd, metrics: &Metrics) -> Infallible {
+async fn hand_out(
+    mut listener: Listener,
+    desks: Vec<Desk>,
+    limit: &ConnectionLimit,
+    metrics: &Metrics,
+) -> Infallible {
     loop {
         let (stream, peer) = listener.next().await;
-        let Some(counted) = crowd.enter() else {
+        let Some(counted) = limit.try_acquire() else {
             metrics.connection_ended(End::Limit.name());
             continue;
         };
@@ -266,8 +271,8 @@ mod tests {
             .unzip();
         let mut handing = JoinSet::new();
         handing.spawn(async {
-            let (crowd, metrics) = (Crowd::new(None), Metrics::default());
-            hand_out(listener, desks, &crowd, &metrics).await
+            let (limit, metrics) = (ConnectionLimit::new(None), Metrics::default());
+            hand_out(listener, desks, &limit, &metrics).await
         });
 
         let mut callers = Vec::new();

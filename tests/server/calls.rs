@@ -91,20 +91,23 @@ impl Raw {
 #[tokio::test]
 async fn only_grpc_requests_are_served() {
     let running = Running::start(with_caller()).await;
-    let mut raw = Raw::connect(running.grpc).await;
-    for method in [Method::GET, Method::DELETE, Method::PUT] {
-        let answer = raw.call(post(PUT).method(method), framed(0, b""), true).await;
-        assert_eq!(answer.http, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(answer.headers["allow"], "POST");
+    for (listener, path) in [(running.grpc, PUT), (running.grpc, CHECK), (running.health, CHECK)] {
+        let mut raw = Raw::connect(listener).await;
+        for method in [Method::GET, Method::DELETE, Method::PUT] {
+            let answer = raw.call(post(path).method(method), framed(0, b""), true).await;
+            assert_eq!(answer.http, StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(answer.headers["allow"], "POST");
+        }
+        for content_type in ["application/json", "application/grpc-web+proto", "application/grpc+json", ""] {
+            let request =
+                Request::post(format!("http://localhost{path}")).header("content-type", content_type);
+            let answer = raw.call(request, framed(0, b""), true).await;
+            assert_eq!(answer.http, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type:?}");
+        }
+        let request = Request::post(format!("http://localhost{CHECK}"))
+            .header("content-type", "application/grpc+proto");
+        assert_eq!(raw.call(request, framed(0, b""), true).await.reason().0, Code::Ok);
     }
-    for content_type in ["application/json", "application/grpc-web+proto", "application/grpc+json", ""] {
-        let request = Request::post(format!("http://localhost{PUT}")).header("content-type", content_type);
-        let answer = raw.call(request, framed(0, b""), true).await;
-        assert_eq!(answer.http, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type:?}");
-    }
-    let request =
-        Request::post(format!("http://localhost{CHECK}")).header("content-type", "application/grpc+proto");
-    assert_eq!(raw.call(request, framed(0, b""), true).await.reason().0, Code::Ok);
     running.stop().await;
 }
 
@@ -114,6 +117,9 @@ async fn metadata_that_is_too_large_is_an_error_with_details_and_counted() {
     let mut raw = Raw::connect(running.grpc).await;
     let answer = raw.call(post(CHECK).header("x-blob", "b".repeat(15_000)), framed(0, b""), true).await;
     assert_eq!(answer.reason().0, Code::Ok);
+    let too_large = post(CHECK).header("x-blob", "b".repeat(17_000));
+    let answer = Raw::connect(running.health).await.call(too_large, framed(0, b""), true).await;
+    assert_eq!(answer.reason(), (Code::ResourceExhausted, "METADATA_TOO_LARGE".to_owned()));
     let answer = raw.call(post(PUT).header("x-blob", "b".repeat(17_000)), framed(0, b""), true).await;
     assert_eq!(answer.reason(), (Code::ResourceExhausted, "METADATA_TOO_LARGE".to_owned()));
     let info = answer.status.unwrap().get_details_error_info().unwrap();

@@ -137,7 +137,7 @@ where
             return Ok(true);
         }
         self.timers.has_calls(!self.calls.is_empty());
-        match self.timers.poll(cx, &self.meter, self.shared.crowd.is_crowded()) {
+        match self.timers.poll(cx, &self.meter, self.shared.limit.is_nearly_reached()) {
             Action::Wait => return Ok(false),
             Action::Ping => self.ping(),
             Action::GoAway(end) => {

@@ -44,7 +44,7 @@ pub(in crate::server) use unsent::Unsent;
 /// The largest header list that HTTP/2 takes. Longer metadata than the services take has to get there to be refused with a
 /// gRPC status; without a bound it would cost memory. `http` takes a header map of 24,576 names at most, which a list of
 /// this length cannot have.
-const HEADER_LIST: u32 = 512 * 1024;
+pub(super) const HEADER_LIST: u32 = 512 * 1024;
 
 /// At 16 KiB, HTTP/2's default, uploads cost up to half as much again; above 256 KiB nothing is gained.
 const LARGEST_FRAME: u32 = 256 * 1024;
@@ -74,7 +74,7 @@ pub(super) struct Connections<S> {
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) unread: Unread,
     pub(super) unsent: Unsent,
-    pub(super) crowd: super::crowd::Crowd,
+    pub(super) limit: super::connection_limit::ConnectionLimit,
     /// Asks callers to go elsewhere.
     pub(super) stop: CancellationToken,
 }

@@ -199,14 +199,13 @@ impl ConnectionUnread {
 
     /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
     /// what arrives before a change, and at most [`FIRST_WINDOW`]. The streams of a connection that has sent much may have
-    /// more: together a part of what the process has left, so that many such connections do not use it up.
+    /// more: together a part of what is left of three quarters, so that many such connections do not use up the rest.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
-        let most = process.limit / 8 * 7;
-        let equal = most / (process.receiving.load(Relaxed).max(1) as u64);
+        let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
         let mut window = equal.clamp(SMALLEST_WINDOW, FIRST_WINDOW.into());
         if self.received.load(Relaxed) >= PROVEN {
-            let left = most.saturating_sub(process.unread.load(Relaxed));
+            let left = (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed));
             let part = left / PROVEN_SHARE / (self.receiving.load(Relaxed).max(1) as u64);
             window = window.max(part.min(LARGEST_WINDOW));
         }

@@ -24,9 +24,9 @@ const MOST: usize = 100_000;
 /// Fewer descriptors than this are worth a warning.
 const FEW_FILES: u64 = 4_096;
 
-/// The callers' connections of a process. Cheap to clone; clones share them.
+/// How many connections callers may have to the process. Cheap to clone; clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct Crowd {
+pub(super) struct ConnectionLimit {
     count: Arc<AtomicUsize>,
     most: usize,
     /// What callers' connections and those to S3 may use together.
@@ -37,7 +37,7 @@ pub(super) struct Crowd {
 #[derive(Debug)]
 pub(super) struct Counted(Arc<AtomicUsize>);
 
-impl Crowd {
+impl ConnectionLimit {
     /// At most so many, or as many as the process has descriptors for.
     pub(super) fn new(max_connections: Option<u32>) -> Self {
         let files = raise_file_limit();
@@ -57,14 +57,14 @@ impl Crowd {
     }
 
     /// Counts one more, if there is room for it.
-    pub(super) fn enter(&self) -> Option<Counted> {
+    pub(super) fn try_acquire(&self) -> Option<Counted> {
         let counted = Counted(Arc::clone(&self.count));
         let others = self.count.fetch_add(1, Relaxed);
         (others < self.most && others + open_connections() < self.descriptors).then_some(counted)
     }
 
     /// Whether there is hardly any room left: idle connections then make room early.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(super) fn is_nearly_reached(&self) -> bool {
         self.count.load(Relaxed) >= self.most - self.most / 16
     }
 }
@@ -99,21 +99,21 @@ mod tests {
 
     #[test]
     fn connections_are_taken_up_to_the_limit() {
-        let crowd = Crowd::new(Some(32));
-        let mut entered: Vec<_> = (0..30).map(|_| crowd.enter().unwrap()).collect();
-        assert!(crowd.is_crowded());
-        entered.extend([crowd.enter().unwrap(), crowd.enter().unwrap()]);
-        assert!(crowd.enter().is_none());
-        entered.truncate(29);
-        assert!(!crowd.is_crowded());
-        assert!(crowd.enter().is_some());
+        let limit = ConnectionLimit::new(Some(32));
+        let mut acquired: Vec<_> = (0..30).map(|_| limit.try_acquire().unwrap()).collect();
+        assert!(limit.is_nearly_reached());
+        acquired.extend([limit.try_acquire().unwrap(), limit.try_acquire().unwrap()]);
+        assert!(limit.try_acquire().is_none());
+        acquired.truncate(29);
+        assert!(!limit.is_nearly_reached());
+        assert!(limit.try_acquire().is_some());
     }
 
     #[test]
     fn some_descriptors_are_left_for_others() {
         let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         for asked in [None, Some(u32::MAX)] {
-            assert!((Crowd::new(asked).most as u64) < files, "{asked:?}");
+            assert!((ConnectionLimit::new(asked).most as u64) < files, "{asked:?}");
         }
     }
 }
