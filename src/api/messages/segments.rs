@@ -119,33 +119,3 @@ impl Segments {
         joined.freeze()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn pieces_are_written_as_the_bytes_that_they_make(
-            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..5), 0..6),
-            steps in proptest::collection::vec(0_usize..7, 0..8),
-        ) {
-            let mut segments = Segments::default();
-            pieces.iter().for_each(|piece| segments.push(Bytes::copy_from_slice(piece)));
-            let mut bytes = Bytes::from(pieces.concat());
-            for step in steps {
-                let step = step.min(bytes.len());
-                segments.advance(step);
-                bytes.advance(step);
-                let mut slices = [IoSlice::new(&[]); 8];
-                let count = segments.chunks_vectored(&mut slices);
-                let written: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
-                prop_assert_eq!(&written, &bytes);
-                prop_assert_eq!(segments.remaining(), bytes.len());
-                prop_assert!(bytes.is_empty() || !segments.chunk().is_empty());
-            }
-        }
-    }
-}
