@@ -204,6 +204,7 @@ impl Filling {
             }
             if !self.give_back() && self.covered == u64::MAX && self.is_claimed(now) {
                 self.budget.count_ended("too_slow");
+                self.record.slow();
                 let message = "the caller sends too slowly for the memory that is left: call again later";
                 return Some(Error::new(ErrorKind::MemoryExhausted, message));
             }

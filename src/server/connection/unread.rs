@@ -8,7 +8,10 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Waker},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::telemetry::Metrics;
 
@@ -35,6 +38,10 @@ const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
 /// The window of the streams of a caller of whom nothing is known: a thousand of them may fill it at once.
 const FIRST_WINDOW: u32 = 32 * 1024;
+
+/// For how long at least the number of streams that a connection had counts: streams that end together may come back together,
+/// with the window that the connection then has.
+const STREAMS_COUNT: Duration = Duration::from_secs(15);
 
 /// Unread bytes of the whole process. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
@@ -63,6 +70,15 @@ pub(super) struct ConnectionUnread {
     receiving: AtomicUsize,
     received: AtomicU64,
     streams: Mutex<Streams>,
+    peak: Mutex<Peak>,
+}
+
+/// The most calls at once whose requests had not ended, since `since` and in the time before it.
+#[derive(Debug)]
+struct Peak {
+    since: Instant,
+    latest: usize,
+    earlier: usize,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +115,7 @@ impl Unread {
             receiving: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             streams: Mutex::default(),
+            peak: Mutex::new(Peak { since: Instant::now(), latest: 0, earlier: 0 }),
         })
     }
 
@@ -139,7 +156,8 @@ impl ConnectionUnread {
         streams.last_opened = streams.last_opened.max(stream);
         streams.open.insert(stream, unread);
         drop(streams);
-        self.receiving.fetch_add(1, Relaxed);
+        let receiving = self.receiving.fetch_add(1, Relaxed) + 1;
+        self.peak(receiving);
         self.process.0.receiving.fetch_add(1, Relaxed);
     }
 
@@ -199,20 +217,32 @@ impl ConnectionUnread {
 
     /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
     /// what arrives before a change, and at most [`FIRST_WINDOW`]. The streams of a connection that has sent much may have
-    /// more: together a part of what is left of three quarters, so that many such connections do not use up the rest.
+    /// more: together a part of what is left of three quarters, so that many such connections do not use up the rest. Streams
+    /// that have just ended count as well.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
         let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
         let mut window = equal.clamp(SMALLEST_WINDOW, FIRST_WINDOW.into());
         if self.received.load(Relaxed) >= PROVEN {
             let left = (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed));
-            let part = left / PROVEN_SHARE / (self.receiving.load(Relaxed).max(1) as u64);
+            let streams = self.peak(self.receiving.load(Relaxed));
+            let part = left / PROVEN_SHARE / (streams.max(1) as u64);
             window = window.max(part.min(LARGEST_WINDOW));
         }
         // Few steps, so that it seldom changes.
         let step = 1 << window.ilog2();
         let window = if step + step / 2 <= window { step + step / 2 } else { step };
         u32::try_from(window).unwrap_or(u32::MAX)
+    }
+
+    /// The most calls at once that received their requests lately, with `receiving` of them now.
+    fn peak(&self, receiving: usize) -> usize {
+        let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        if peak.since.elapsed() >= STREAMS_COUNT {
+            *peak = Peak { since: Instant::now(), latest: receiving, earlier: peak.latest };
+        }
+        peak.latest = peak.latest.max(receiving);
+        peak.latest.max(peak.earlier)
     }
 
     fn sub(&self, bytes: u64) {
@@ -335,6 +365,22 @@ mod tests {
             assert_eq!(connection.receiving.load(Relaxed), streams as usize);
             assert!(u64::from(streams) * u64::from(connection.window()) <= LEAST, "{streams}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_end_together_may_come_back_together() {
+        let process = Unread::new(0, &Metrics::default());
+        let connection = process.connection();
+        (1..100).step_by(2).for_each(|stream| connection.open(stream));
+        connection.arrived(1, 2 << 20);
+        let window = connection.window();
+        assert!(window < 128 << 10, "{window}");
+        (1..100).step_by(2).for_each(|stream| connection.close(stream));
+        connection.open(101);
+        tokio::time::advance(STREAMS_COUNT).await;
+        assert!(connection.window() < 128 << 10, "{}", connection.window());
+        tokio::time::advance(STREAMS_COUNT).await;
+        assert_eq!(connection.window(), 1 << 20);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
 
 /// How long a new upload counts as fresh.
-const FRESH: Duration = Duration::from_millis(250);
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Who waits, in the order in which they are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
