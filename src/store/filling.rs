@@ -39,6 +39,8 @@ pub(super) struct Filling {
     room: u64,
     speed: Speed,
     record: SpeedRecord,
+    /// Whether the part that fills has been recorded as slow.
+    recorded: bool,
     pace: Pace,
     tick: Option<Pin<Box<Sleep>>>,
 }
@@ -76,6 +78,7 @@ impl Filling {
             room: 0,
             speed: Speed::Unknown,
             record,
+            recorded: false,
             pace: Pace::default(),
             tick: None,
         }
@@ -198,15 +201,14 @@ impl Filling {
             return Some(Error::new(ErrorKind::UploadIdle, message));
         }
         if slow == Some(true) {
-            if self.speed != Speed::Slow {
-                self.speed = Speed::Slow;
-                self.record.slow();
-            }
-            if !self.give_back() && self.covered == u64::MAX && self.is_claimed(now) {
-                self.budget.count_ended("too_slow");
-                self.record.slow();
-                let message = "the caller sends too slowly for the memory that is left: call again later";
-                return Some(Error::new(ErrorKind::MemoryExhausted, message));
+            self.speed = Speed::Slow;
+            self.record_slow();
+            if !self.give_back() && self.covered == u64::MAX {
+                let part = self.pace.part(now);
+                let memory = self.reservation.as_ref();
+                return memory
+                    .and_then(|memory| memory.too_slow(part.bytes, self.room, part.waited))
+                    .inspect(|_| self.record.slow());
             }
         }
         None
@@ -224,22 +226,27 @@ impl Filling {
         given
     }
 
-    fn is_claimed(&self, now: Instant) -> bool {
-        let claimed = |reservation: &Reservation| reservation.is_claimed();
-        self.pace.is_too_slow(self.room, self.budget.settings().wait, now)
-            && self.reservation.as_ref().is_some_and(claimed)
+    /// Once for each part.
+    fn record_slow(&mut self) {
+        if !std::mem::replace(&mut self.recorded, true) {
+            self.record.slow();
+        }
     }
 
     fn end_part(&mut self, size: u64) -> Option<Reservation> {
         self.covered = 0;
+        let reservation = self.reservation.take();
         if self.pace.next_part(size) {
             self.speed = Speed::Fast;
-            self.record.fast();
+            // Small uploads say nothing of how large ones do.
+            if reservation.is_some() {
+                self.record.fast();
+            }
         } else {
             self.speed = Speed::Slow;
-            self.record.slow();
+            self.record_slow();
         }
-        let reservation = self.reservation.take();
+        self.recorded = false;
         if let Some(reservation) = &reservation {
             reservation.moving(size);
         }

@@ -116,16 +116,21 @@ fn budget(bytes: u64, wait: Duration, idle_timeout: Duration) -> MemoryBudget {
     MemoryBudget::new(MemorySettings { budget: bytes, wait, idle_timeout }, Metrics::default())
 }
 
+/// All of a budget, for one tenant.
+fn tenant(bytes: u64, wait: Duration, idle_timeout: Duration) -> TenantBudget {
+    budget(bytes, wait, idle_timeout).share(None)
+}
+
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// How long 8 callers take from now on for `count` fast uploads each, one after the other, of 512 MiB in all.
-async fn fast_uploads(server: &Server, budget: &MemoryBudget, count: u64) -> Duration {
+async fn fast_uploads(server: &Server, budget: &TenantBudget, count: u64) -> Duration {
     let begun = Instant::now();
     let callers = (0..8).map(async |_| {
         let connection = SpeedRecord::default();
         for _ in 0..count {
             let caller = Caller::fast(512 * MIB / count);
-            server.upload_on(&connection, budget.share(None), caller).await.unwrap();
+            server.upload_on(&connection, budget.clone(), caller).await.unwrap();
         }
     });
     join_all(callers).await;
@@ -133,12 +138,12 @@ async fn fast_uploads(server: &Server, budget: &MemoryBudget, count: u64) -> Dur
 }
 
 /// A thousand callers with slow uploads; they begin again when they are refused.
-async fn slow_uploads(server: &Server, budget: &MemoryBudget, connections: usize) {
+async fn slow_uploads(server: &Server, budget: &TenantBudget, connections: usize) {
     let connections: Vec<_> = std::iter::repeat_with(SpeedRecord::default).take(connections).collect();
     let callers = (0..1000).map(async |number| {
         loop {
             let connection = &connections[number % connections.len()];
-            let ended = server.upload_on(connection, budget.share(None), Caller::slow()).await;
+            let ended = server.upload_on(connection, budget.clone(), Caller::slow()).await;
             assert_eq!(ended.unwrap_err().kind(), ErrorKind::MemoryExhausted);
             sleep(Duration::from_secs(1)).await;
         }
@@ -149,12 +154,18 @@ async fn slow_uploads(server: &Server, budget: &MemoryBudget, connections: usize
 #[tokio::test(start_paused = true)]
 async fn a_thousand_slow_uploads_leave_fast_ones_their_speed() {
     let server = Server::new(8 * MIB);
-    let bytes = 256 * MIB;
-    for (wait, connections, count) in
-        [(MINUTE / 2, 20, 8), (MINUTE / 2, 1000, 8), (MINUTE / 2, 1000, 1), (10 * MINUTE, 20, 2)]
-    {
-        let alone = fast_uploads(&server, &budget(bytes, wait, MINUTE), count).await;
-        let budget = budget(bytes, wait, MINUTE);
+    for (wait, share, connections, count) in [
+        (MINUTE / 2, None, 20, 8),
+        (MINUTE / 2, None, 1000, 8),
+        (MINUTE / 2, None, 1000, 1),
+        (10 * MINUTE, None, 20, 2),
+        (MINUTE / 2, Some(256 * MIB), 20, 8),
+        (MINUTE / 2, Some(256 * MIB), 1000, 1),
+    ] {
+        let bytes = share.map_or(256 * MIB, |share| 2 * share);
+        let tenant = || budget(bytes, wait, MINUTE).share(share);
+        let alone = fast_uploads(&server, &tenant(), count).await;
+        let budget = tenant();
         let fast = async {
             sleep(Duration::from_secs(15)).await;
             fast_uploads(&server, &budget, count).await
@@ -166,7 +177,7 @@ async fn a_thousand_slow_uploads_leave_fast_ones_their_speed() {
         };
         assert!(
             alone.as_secs_f64() >= 0.8 * beside.as_secs_f64(),
-            "{wait:?}, {connections}, {count}: {alone:?} alone, {beside:?} beside"
+            "{wait:?}, {share:?}, {connections}, {count}: {alone:?} alone, {beside:?} beside"
         );
     }
 }
@@ -177,10 +188,10 @@ async fn a_thousand_uploads_at_once_finish_and_waste_little_time() {
     let server = Server { processor: Some(Arc::default()), s3, ..Server::new(8 * MIB) };
     let mut times = Vec::new();
     for bytes in [1 << 40, 256 * MIB, 16 * MIB] {
-        let budget = budget(bytes, 10 * MINUTE, MINUTE);
+        let budget = tenant(bytes, 10 * MINUTE, MINUTE);
         let begun = Instant::now();
         let uploads = (0..1000).map(|_| {
-            server.upload(budget.share(None), Caller { pause: Duration::ZERO, ..Caller::fast(12 * MIB) })
+            server.upload(budget.clone(), Caller { pause: Duration::ZERO, ..Caller::fast(12 * MIB) })
         });
         for uploaded in join_all(uploads).await {
             uploaded.unwrap();
@@ -193,15 +204,15 @@ async fn a_thousand_uploads_at_once_finish_and_waste_little_time() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_falls_silent_ends_only_while_others_wait_for_memory() {
     let server = Server::new(8 * MIB);
-    let budget = budget(16 * MIB, 10 * MINUTE, MINUTE);
+    let budget = tenant(16 * MIB, 10 * MINUTE, MINUTE);
     let silent = Caller { pause: 1000 * MINUTE, ..Caller::slow() };
-    let silent = join_all((0..3).map(|_| server.upload(budget.share(None), silent)));
+    let silent = join_all((0..3).map(|_| server.upload(budget.clone(), silent)));
     let mut silent = std::pin::pin!(silent);
     assert!(timeout(100 * MINUTE, &mut silent).await.is_err(), "no other call waited");
     let parts = async {
         let mut parts = Vec::new();
         loop {
-            let mut part = budget.share(None).reservation();
+            let mut part = budget.reservation();
             part.next_part(8 * MIB).await.unwrap();
             parts.push(part);
         }

@@ -1,5 +1,10 @@
 //! A multipart upload under way, and its end in S3 whatever happens here.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use futures::FutureExt as _;
 
 use super::{
@@ -20,6 +25,8 @@ pub(super) struct Multipart {
     object: NewObject,
     condition: WriteCondition,
     pub(super) parts: Parts,
+    /// Whether S3 was asked to create it.
+    requested: Arc<AtomicBool>,
     ended: bool,
 }
 
@@ -35,12 +42,15 @@ impl Multipart {
     ) -> Result<Self, Error> {
         let condition = store.condition_for_s3(&mode, Carrier::Complete)?;
         let (creating, new) = (store.clone(), object.clone());
+        let requested = Arc::<AtomicBool>::default();
+        let request = Arc::clone(&requested);
         let target = async move {
             creating.require_version(&full_key, &mode).await?;
+            request.store(true, Relaxed);
             creating.client().create_multipart_upload(&full_key, &new, algorithm, creating.deadline).await
         };
         let (store, target) = (store.clone(), target.boxed().shared());
-        Ok(Self { store, target, object, condition, parts: Parts::default(), ended: false })
+        Ok(Self { store, target, object, condition, parts: Parts::default(), requested, ended: false })
     }
 
     /// The same upload, completed on another condition than that of its mode.
@@ -129,11 +139,15 @@ impl Drop for Multipart {
         if self.ended {
             return;
         }
-        let (store, target) = (self.store.clone(), self.target.clone());
+        let (store, target, requested) =
+            (self.store.clone(), self.target.clone(), Arc::clone(&self.requested));
         let mut parts = std::mem::take(&mut self.parts);
         self.store.inner.tasks.spawn(async move {
             // A part that S3 takes after the abort would stay: none may be under way any more.
             parts.stop().await;
+            if !requested.load(Relaxed) {
+                return;
+            }
             // Without an upload there is nothing to abort.
             let Ok(upload) = target.await else { return };
             match store.client().abort_multipart_upload(&upload).await {

@@ -21,10 +21,11 @@ pub(super) struct Pace {
     last: u64,
 }
 
+/// Bytes that came, and how long they were waited for.
 #[derive(Debug, Default, Clone, Copy)]
-struct Measure {
-    waited: Duration,
-    bytes: u64,
+pub(super) struct Measure {
+    pub(super) waited: Duration,
+    pub(super) bytes: u64,
 }
 
 impl Measure {
@@ -32,6 +33,13 @@ impl Measure {
     fn time_for(self, bytes: u64) -> Duration {
         let nanos = self.waited.as_nanos().saturating_mul(bytes.into()) / u128::from(self.bytes.max(1));
         u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
+    }
+
+    /// Whether a caller is so slow that others may have the memory for its `size` bytes, where calls wait for memory for `wait` at
+    /// most: they would take a third of that, or, as can be said earlier, twice as long.
+    pub(super) fn is_too_slow(self, size: u64, wait: Duration) -> bool {
+        let rules = [(wait / 15, wait / 3), (wait / 60, wait.saturating_mul(2))];
+        rules.iter().any(|(after, most)| self.waited >= *after && self.time_for(size) > *most)
     }
 }
 
@@ -73,12 +81,9 @@ impl Pace {
         self.last.max(self.interval.bytes).saturating_mul(2).max(LEAST)
     }
 
-    /// Whether the caller is so slow that others may have the memory of its part of `size` bytes, where calls wait for memory for
-    /// `wait` at most: its part would take a third of that, or, as can be said earlier, twice as long.
-    pub(super) fn is_too_slow(&self, size: u64, wait: Duration, now: Instant) -> bool {
-        let part = Measure { waited: self.part.waited + self.silence(now), ..self.part };
-        let rules = [(wait / 15, wait / 3), (wait / 60, wait.saturating_mul(2))];
-        rules.iter().any(|(after, most)| part.waited >= *after && part.time_for(size) > *most)
+    /// What has come of the part that fills.
+    pub(super) fn part(&self, now: Instant) -> Measure {
+        Measure { waited: self.part.waited + self.silence(now), ..self.part }
     }
 
     /// A part of `size` bytes is full, and the next begins: whether it filled quickly.
@@ -106,13 +111,13 @@ mod tests {
         later().await;
         assert_eq!(pace.silence(Instant::now()), Duration::ZERO);
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), None, "the server did not read");
-        assert!(!pace.is_too_slow(8 * MIB, Duration::from_secs(30), Instant::now()));
+        assert!(!pace.part(Instant::now()).is_too_slow(8 * MIB, Duration::from_secs(30)));
         pace.waits(Instant::now());
         later().await;
         pace.waits(Instant::now());
         assert_eq!(pace.silence(Instant::now()), Duration::from_mins(1));
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
-        assert!(pace.is_too_slow(8 * MIB, Duration::from_secs(30), Instant::now()));
+        assert!(pace.part(Instant::now()).is_too_slow(8 * MIB, Duration::from_secs(30)));
         pace.came(7 * MIB, Instant::now());
         assert!(!pace.next_part(8 * MIB), "it took a minute");
     }

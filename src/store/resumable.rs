@@ -12,7 +12,7 @@ use super::{
     part_size::PartSizes,
     schedule::{Persisted, Schedule},
 };
-use crate::s3::{MultipartUpload, NewObject, Part, SummedPayload, UploadMarker};
+use crate::s3::{MultipartUpload, NewObject, Part, Room, SummedPayload, UploadMarker};
 
 /// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
 /// it is not for callers' eyes.
@@ -95,7 +95,7 @@ impl S3Store {
 
     /// How far an upload is. Fails with [`ErrorKind::UploadNotFound`] where S3 neither knows it nor has its object.
     pub async fn upload_progress(&self, upload: &ResumableUpload) -> Result<UploadProgress, Error> {
-        match self.persisted(upload).await {
+        match self.persisted(upload, &mut self.inner.budget.reservation()).await {
             Ok(persisted) => Ok(UploadProgress::Persisted(persisted.size)),
             Err(error) => self.finished(upload, error).await.map(Box::new).map(UploadProgress::Finished),
         }
@@ -109,7 +109,7 @@ impl S3Store {
         claim: UploadClaim,
         mode: &WriteMode,
     ) -> Result<ObjectMeta, Error> {
-        let mut persisted = match self.persisted(upload).await {
+        let mut persisted = match self.persisted(upload, &mut self.inner.budget.reservation()).await {
             Ok(persisted) => persisted,
             Err(error) => return self.finished(upload, error).await,
         };
@@ -184,9 +184,13 @@ impl S3Store {
         })
     }
 
-    pub(super) async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
-        let mut memory = self.inner.budget.reservation();
-        let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline, &mut memory).await?;
+    /// What S3 has of an upload; the listing takes its memory from `room`.
+    pub(super) async fn persisted(
+        &self,
+        upload: &ResumableUpload,
+        room: &mut impl Room,
+    ) -> Result<Persisted, Error> {
+        let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline, room).await?;
         Ok(Schedule::of(upload).persisted(listed))
     }
 

@@ -7,6 +7,8 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::{
     Error, ErrorKind, ResumableUpload, S3Store,
@@ -36,7 +38,14 @@ impl S3Store {
     /// parts fill: no part is sent before.
     pub async fn resume_upload(&self, upload: &ResumableUpload, offset: u64) -> Result<UploadWriter, Error> {
         let (store, resumed, known) = (self.clone(), upload.clone(), self.known_to_s3(upload)?);
-        let listing = async move { store.persisted(&resumed).await.map(Arc::new) }.boxed().shared();
+        let listing = async move {
+            let mut room = store.inner.budget.uncounted_listing();
+            store.persisted(&resumed, &mut room).await.map(Arc::new)
+        };
+        // A task, since nobody may ask for its outcome while the first part fills.
+        let listing = AbortOnDropHandle::new(self.inner.tasks.spawn(listing.in_current_span()));
+        let stopped = |_| Error::new(ErrorKind::Internal, "the listing of an upload's parts was stopped");
+        let listing = listing.map(move |joined| joined.map_err(stopped)?).boxed().shared();
         let target =
             listing.clone().map(move |persisted| continues_at(offset, persisted?.size).map(|()| known));
         let target = target.boxed().shared();

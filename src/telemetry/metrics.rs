@@ -170,6 +170,8 @@ impl Metrics {
     /// So many bytes of objects may wait in memory.
     pub fn memory_budget(&self, bytes: u64) {
         self.0.memory_budget.record(bytes, &[]);
+        // So that it is exported before the first call reserves anything.
+        self.0.memory_reserved.add(0, &[]);
     }
 
     /// The bytes reserved of the memory budget were `before`, and are `after`.

@@ -136,6 +136,27 @@ async fn a_connection_without_calls_is_asked_to_go_and_one_with_a_call_is_not() 
 }
 
 #[tokio::test]
+async fn a_health_watch_keeps_a_connection_only_while_there_is_room_for_others() {
+    let running = limited(|limits| {
+        limits.max_connections = Some(2);
+        limits.max_idle = Some(Duration::from_millis(100));
+        // How often it is looked whether there is room.
+        limits.keepalive_interval = Duration::from_millis(50);
+        limits.handshake_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut watching = Raw::open(running.grpc, &[]).await;
+    watching.send(&call(1, WATCH)).await;
+    for _ in 0..10 {
+        let ping = watching.next_of(PING).await.expect("it stays while there is room");
+        watching.send(&frame(PING, ACK, 0, &ping.payload)).await;
+    }
+    let _second = Raw::open(running.grpc, &[]).await;
+    assert_eq!(watching.goaway().await, Some(NO_ERROR));
+    is_counted(&running, "idle").await;
+}
+
+#[tokio::test]
 async fn a_connection_that_was_asked_to_go_is_closed_though_its_caller_stays() {
     let running = limited(|limits| {
         limits.max_idle = Some(Duration::from_millis(50));

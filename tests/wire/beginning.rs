@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use longshore::{
     store::{
-        ErrorKind, MemoryBudget, MemorySettings, ResumableUpload, S3Store, UploadClaim, UploadOptions,
-        WriteMode, WriteOptions,
+        ErrorKind, MemoryBudget, MemorySettings, ResumableUpload, S3Store, StoreSettings, UploadClaim,
+        UploadOptions, WriteMode, WriteOptions,
     },
     telemetry::Metrics,
 };
@@ -59,13 +59,9 @@ impl Held {
             _ => reply(200, &[("etag", "\"p\"")], ""),
         })
         .await;
-        let mut settings = server.settings();
-        settings.transfer.part_size = PART as u64;
-        settings.transfer.multipart_threshold = 0;
-        settings.transfer.max_concurrency = room;
         let metrics = Metrics::default();
         let budget = MemoryBudget::new(MemorySettings::default(), metrics.clone());
-        let store = sharing(settings, budget.share(None));
+        let store = sharing(settings(&server, room), budget.share(None));
         Self { server, store, metrics, release }
     }
 
@@ -82,6 +78,14 @@ impl Held {
     fn parts(&self) -> usize {
         self.server.lines().iter().filter(|line| line.starts_with("PUT ")).count()
     }
+}
+
+fn settings(server: &Scripted, room: usize) -> StoreSettings {
+    let mut settings = server.settings();
+    settings.transfer.part_size = PART as u64;
+    settings.transfer.multipart_threshold = 0;
+    settings.transfer.max_concurrency = room;
+    settings
 }
 
 fn is_create(seen: &Seen) -> bool {
@@ -236,6 +240,26 @@ async fn parts_wait_while_the_version_that_they_are_to_replace_is_compared() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_dropped_before_it_is_created_is_not_created() {
+    let is_head = |seen: &Seen| seen.method == "HEAD";
+    let same = bytes(200, &[("etag", "\"e\""), ("x-amz-version-id", "1"), ("content-length", "4")], b"");
+    let held = Held::start(is_head, same).await;
+    let mode = WriteMode::Update { etag: "e".to_owned(), version: Some("1".to_owned()) };
+    let write = WriteOptions { mode, ..WriteOptions::default() };
+    let options = UploadOptions { write, ..UploadOptions::default() };
+    let mut upload = held.store.upload("k", options).unwrap();
+    for chunk in chunks() {
+        upload.write(chunk).await.unwrap();
+    }
+    held.server.asked(is_head).await;
+    drop(upload);
+    held.all_is_given_back().await;
+    held.release.send(true).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(held.server.lines(), ["HEAD /b/k"]);
+}
+
+#[tokio::test]
 async fn parts_of_a_resumed_upload_wait_until_s3_says_what_it_has() {
     let held = Held::start(is_listing, bytes(200, &[], NO_PARTS.as_bytes())).await;
     let mut writer = held.store.resume_upload(&started(), 0).await.unwrap();
@@ -248,6 +272,41 @@ async fn parts_of_a_resumed_upload_wait_until_s3_says_what_it_has() {
     assert_eq!(writer.settle().await.unwrap(), 3 * PART as u64);
     assert_eq!(held.parts(), 3);
     held.all_is_given_back().await;
+}
+
+#[tokio::test]
+async fn resumed_uploads_go_on_though_their_parts_hold_all_memory() {
+    const UPLOADS: usize = 5;
+    let held = Held::start(is_listing, bytes(200, &[], NO_PARTS.as_bytes())).await;
+    let metrics = Metrics::default();
+    let wait = Duration::from_hours(1);
+    let memory = MemorySettings { budget: 16 * MIB as u64, wait, ..MemorySettings::default() };
+    let tenant = MemoryBudget::new(memory, metrics.clone()).share(None);
+    let store = sharing(settings(&held.server, 3), tenant);
+    let uploads = (0..UPLOADS).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut writer = store.resume_upload(&started(), 0).await.unwrap();
+            for _ in 0..2 * PART / MIB {
+                writer.write(Bytes::from(vec![7; MIB])).await.unwrap();
+            }
+            writer.settle().await.unwrap()
+        })
+    });
+    let uploads: Vec<_> = uploads.collect();
+    let full = async {
+        while reserved(&metrics) < 15 * MIB as u64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, full).await.expect("parts fill while S3 does not answer");
+    held.release.send(true).unwrap();
+    for upload in uploads {
+        assert_eq!(
+            timeout(PATIENCE, upload).await.expect("uploads wait for each other").unwrap(),
+            2 * PART as u64
+        );
+    }
 }
 
 #[tokio::test]

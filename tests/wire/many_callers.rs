@@ -1,6 +1,13 @@
 //! Calls that wait beside other calls on the same connection: for a slow S3, or for a caller that does not read.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream, client};
@@ -12,7 +19,12 @@ use longshore::{
     tenants::TenantSettings,
 };
 use prost::Message;
-use tokio::{net::TcpStream, sync::oneshot, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use crate::scripted::{Answer, Scripted, bytes};
 
@@ -24,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server with the stores `default`, whose objects have 8 MiB, and `deaf`, whose S3 answers no write.
 struct Beside {
     address: SocketAddr,
+    health: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     _stores: [Scripted; 2],
 }
@@ -47,21 +60,51 @@ impl Beside {
             ..settings
         });
         let server = server.await.unwrap();
-        let (address, (stop, stopped)) = (server.listen_addr(), oneshot::channel());
+        let (address, health, (stop, stopped)) =
+            (server.listen_addr(), server.health_addr(), oneshot::channel());
         tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, stop: Some(stop), _stores: [whole, deaf] }
+        Self { address, health, stop: Some(stop), _stores: [whole, deaf] }
     }
 
     /// A connection whose streams have windows of so many bytes.
     async fn connect(&self, window: u32) -> Connection {
-        let socket = TcpStream::connect(self.address).await.unwrap();
+        self.connect_by(TcpStream::connect(self.address).await.unwrap(), window).await
+    }
+
+    async fn connect_by<T>(&self, socket: T, window: u32) -> Connection
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut builder = client::Builder::new();
         builder.initial_window_size(window).initial_connection_window_size((1 << 31) - 1);
         let (calls, connection) = builder.handshake(socket).await.unwrap();
         tokio::spawn(connection);
         Connection(calls)
+    }
+}
+
+/// A socket that is written to and never read.
+struct Unread(TcpStream);
+
+impl AsyncRead for Unread {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Unread {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
@@ -119,6 +162,20 @@ impl Call {
 fn status(trailers: Option<HeaderMap>) -> String {
     let name = HeaderName::from_static("grpc-status");
     trailers.unwrap().get(name).unwrap().to_str().unwrap().to_owned()
+}
+
+/// What a call ends with that has a short response.
+async fn end(call: Call) -> String {
+    let response = timeout(PATIENCE, call.response).await.expect("no response").unwrap();
+    let (head, mut body) = response.into_parts();
+    if head.headers.contains_key("grpc-status") {
+        // A status without a message before it.
+        return status(Some(head.headers));
+    }
+    while let Some(data) = body.data().await {
+        data.unwrap();
+    }
+    status(body.trailers().await.unwrap())
 }
 
 /// What a call ends with whose caller reads what has come, and makes no room for more.
@@ -212,6 +269,67 @@ async fn a_read_that_nobody_takes_ends_when_others_wait_for_memory() {
         uploads.push(call);
     }
     assert_eq!(end_unread(alone).await, "10");
+}
+
+#[tokio::test]
+async fn unfinished_messages_give_way_to_those_that_wait_for_their_memory() {
+    let memory =
+        MemorySettings { budget: 16 << 20, wait: Duration::from_secs(6), ..MemorySettings::default() };
+    let beside = Beside::start(ServerSettings { memory, ..Default::default() }).await;
+    let mut connection = beside.connect(65_535).await;
+    let put = pb::PutRequest { key: "k".to_owned(), data: vec![7; 3 * MIB].into(), ..Default::default() };
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(put.encoded_len()).unwrap());
+    put.encode(&mut framed).unwrap();
+    let framed = framed.freeze();
+    let mut unfinished = Vec::new();
+    for _ in 0..10 {
+        let mut call = connection.call("Put", &[]).await;
+        call.request.send_data(framed.slice(..20_000), false).unwrap();
+        unfinished.push(call);
+    }
+    let mut whole = connection.call("Put", &[]).await;
+    whole.request.send_data(framed, true).unwrap();
+    assert_eq!(end(whole).await, "0");
+    let first = unfinished.swap_remove(0);
+    assert_eq!(end(first).await, "8");
+}
+
+#[tokio::test]
+async fn connections_that_nobody_reads_are_closed_while_many_bytes_are_unsent() {
+    let memory = MemorySettings { idle_timeout: Duration::from_millis(200), ..Default::default() };
+    let beside = Beside::start(ServerSettings { memory, ..Default::default() }).await;
+    let mut reading = beside.connect(65_535).await;
+    let mut unread = Vec::new();
+    for _ in 0..30 {
+        let socket = Unread(TcpStream::connect(beside.address).await.unwrap());
+        let mut connection = beside.connect_by(socket, (1 << 31) - 1).await;
+        for _ in 0..10 {
+            let mut call = connection.call("Get", &[]).await;
+            call.send(&pb::GetRequest { key: "k".to_owned(), ..Default::default() }, true);
+            unread.push(call);
+        }
+    }
+    let closed = async {
+        while ended_by_read_idle(beside.health).await == 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.expect("none is closed");
+    assert_eq!(timeout(PATIENCE, reading.head()).await.expect("Head waits for the reads"), "0");
+}
+
+/// How many connections the server has closed because their callers read nothing.
+async fn ended_by_read_idle(health: SocketAddr) -> u64 {
+    let mut stream = TcpStream::connect(health).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let line = answer.lines().find(|line| {
+        line.starts_with("longshore_connections_ended_total{") && line.contains(r#"reason="read_idle""#)
+    });
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 #[tokio::test]

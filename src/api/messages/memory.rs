@@ -8,9 +8,11 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
     api::failure::Failure,
@@ -26,6 +28,9 @@ const UNRESERVED: usize = 32 * 1024 * 1024;
 
 /// What a call reserves before it reads anything, where that many are: its first frame.
 const FIRST: usize = 64 * 1024;
+
+/// How often a caller is judged whose unfinished message has a reservation.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Bytes of unfinished messages without a reservation. Cheap to clone; clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +59,11 @@ impl Held {
     fn release(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+
+    fn too_slow(&self, arrived: usize, whole: usize, waited: Duration) -> Option<Error> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.first().and_then(|memory| memory.too_slow(arrived as u64, whole as u64, waited))
+    }
 }
 
 /// Reserves memory for the message that is being read.
@@ -62,6 +72,10 @@ pub(super) struct Memory {
     tenant: Option<Tenant>,
     held: Held,
     reserved: usize,
+    /// Since when.
+    since: Instant,
+    /// When its caller is judged next.
+    tick: Option<Pin<Box<Sleep>>>,
     unreserved: Unreserved,
     /// What this call adds to `unreserved`.
     charged: usize,
@@ -70,7 +84,8 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(tenant: Option<Tenant>, held: Held, unreserved: Unreserved) -> Self {
-        Self { tenant, held, reserved: 0, unreserved, charged: 0, waiting: None }
+        let since = Instant::now();
+        Self { tenant, held, reserved: 0, since, tick: None, unreserved, charged: 0, waiting: None }
     }
 
     /// Waits until a new message may be read.
@@ -128,8 +143,29 @@ impl Memory {
         let reservation = ready!(Pin::new(waiting).poll(cx));
         self.waiting = None;
         self.held.add(reservation?);
-        self.reserved = bytes;
+        (self.reserved, self.since, self.tick) = (bytes, Instant::now(), None);
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits until others need what is reserved for an unfinished message of `whole` bytes, of which `arrived` have arrived, and
+    /// its caller is too slow to keep it. Call it only while nothing more arrives.
+    pub(super) fn poll_claimed(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrived: usize,
+        whole: usize,
+    ) -> Poll<Failure> {
+        if self.reserved == 0 {
+            return Poll::Pending;
+        }
+        loop {
+            let tick = self.tick.get_or_insert_with(|| Box::pin(sleep(TICK)));
+            ready!(tick.as_mut().poll(cx));
+            self.tick = None;
+            if let Some(error) = self.held.too_slow(arrived, whole, self.since.elapsed()) {
+                return Poll::Ready(error.into());
+            }
+        }
     }
 
     /// The last message has been handled.

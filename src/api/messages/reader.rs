@@ -158,6 +158,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
             }
             if self.find_chunk.is_none()
                 && self.buffered.len() == 0
+                && !self.is_small_and_whole()
                 && let Err(failure) = ready!(self.memory.poll_first(cx))
             {
                 return Poll::Ready(Some(Err(failure)));
@@ -175,6 +176,13 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
                 Poll::Pending => return self.poll_idle(cx),
             }
         }
+    }
+
+    /// Whether the rest of the request has arrived and needs no reservation: reading it leaves no unfinished message behind.
+    /// A compressed one must be smaller, since it may have to wait for the memory to unpack it.
+    fn is_small_and_whole(&self) -> bool {
+        let small = if self.policy.gzip { SMALL / 16 } else { SMALL };
+        self.body.size_hint().upper().is_some_and(|rest| rest <= small as u64)
     }
 
     /// What has arrived, if it is enough.
@@ -299,8 +307,11 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
             self.clock.stop();
             return Poll::Pending;
         }
-        ready!(self.clock.poll_over(cx));
-        Poll::Ready(Some(Err(Failure::MessageTimeout { limit: self.policy.timeout })))
+        if self.clock.poll_over(cx).is_ready() {
+            return Poll::Ready(Some(Err(Failure::MessageTimeout { limit: self.policy.timeout })));
+        }
+        let whole = self.prefix.map_or(0, |prefix| PREFIX + prefix.len);
+        self.memory.poll_claimed(cx, self.buffered.len(), whole).map(|failure| Some(Err(failure)))
     }
 
     fn at_end(&mut self) -> Option<Failure> {

@@ -313,6 +313,43 @@ async fn unfinished_messages_count_against_the_budget_until_they_are_handled() {
     assert!(all(Messages::new(body(vec![Ok(small)]), counted())).await.is_ok(), "a small one needs none");
 }
 
+/// A body whose end has arrived: its frame is the last one.
+struct Arrived(Option<Bytes>);
+
+impl http_body::Body for Arrived {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Status>>> {
+        std::task::Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0.as_ref().map_or(0, Bytes::len) as u64)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_request_that_has_arrived_waits_for_no_unfinished_message() {
+    let tenant = tenant(100 * 1024);
+    let _held = exhausted(&tenant);
+    let read = |message: Bytes, gzip: bool| {
+        let (tenant, unreserved) = (Some(tenant.clone()), Unreserved::full());
+        let policy = Policy { tenant, unreserved, gzip, ..policy(PUT, 1 << 20) };
+        all(Messages::new(Arrived(Some(message)), policy)).now_or_never()
+    };
+    let put =
+        |data: usize| pb::PutRequest { data: vec![7; data].into(), ..Default::default() }.encode_to_vec();
+    assert_eq!(read(framed(0, &put(1)), false).unwrap().unwrap().len(), 1);
+    assert_eq!(read(framed(1, &pack(&put(1))), true).unwrap().unwrap().len(), 1);
+    assert_eq!(read(framed(0, &put(16_000)), false).unwrap().unwrap().len(), 1);
+    assert!(read(framed(0, &put(17_000)), false).is_none(), "it needs a reservation");
+    assert!(read(framed(0, &put(2_000)), true).is_none(), "it might need one to be unpacked");
+}
+
 /// Each unfinished message may be small, and many of them are not.
 #[tokio::test(start_paused = true)]
 async fn many_unfinished_messages_are_reserved_before_they_are_read() {

@@ -115,6 +115,9 @@ impl Sending {
                 },
                 most => most,
             };
+            if most == 0 {
+                continue;
+            }
             let piece = data.split_to(most.min(data.len()));
             self.stream.send_data(self.unsent.piece(piece), false).map_err(|_| Gone)?;
         }
@@ -122,28 +125,29 @@ impl Sending {
     }
 }
 
-/// Waits until HTTP/2 takes some bytes, and says how many.
+/// Waits until HTTP/2 takes some bytes, and says how many; none if that has changed meanwhile.
 async fn wait(stream: &mut SendStream<Piece>, unsent: &ConnectionUnsent) -> Result<usize, Gone> {
-    let capacity = match stream.capacity() {
-        0 => poll_fn(|cx| poll_capacity(stream, cx)).await?,
-        capacity => capacity,
-    };
+    if stream.capacity() == 0 {
+        poll_fn(|cx| poll_capacity(stream, cx)).await?;
+    }
     let mut room = std::pin::pin!(unsent.wait_for_room());
     let room = poll_fn(|cx| match stream.poll_reset(cx) {
         Poll::Ready(_) => Poll::Ready(Err(Gone)),
         Poll::Pending => room.as_mut().poll(cx).map(Ok),
     });
-    Ok(capacity.min(room.await?))
+    // Meanwhile the caller may have made its windows smaller.
+    let room = room.await?;
+    Ok(stream.capacity().min(room))
 }
 
-fn poll_capacity(stream: &mut SendStream<Piece>, cx: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
+fn poll_capacity(stream: &mut SendStream<Piece>, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
     if stream.poll_reset(cx).is_ready() {
         return Poll::Ready(Err(Gone));
     }
     loop {
         match stream.poll_capacity(cx) {
             Poll::Ready(Some(Ok(0))) => {}
-            Poll::Ready(Some(Ok(capacity))) => return Poll::Ready(Ok(capacity)),
+            Poll::Ready(Some(Ok(_))) => return Poll::Ready(Ok(())),
             Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Gone)),
             Poll::Pending => return Poll::Pending,
         }

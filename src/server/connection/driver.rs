@@ -49,6 +49,8 @@ pub(super) struct Driver<S, T> {
     window_asked: Instant,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     calls: JoinSet<()>,
+    /// Calls of the standard services. They need no token, so they do not keep a connection that others need.
+    standard_calls: JoinSet<()>,
 }
 
 impl<S, T, B> Driver<S, T>
@@ -70,9 +72,19 @@ where
         // A token of its own: waiting on it then takes no lock that other connections take.
         let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
         let timers = Timers::new(shared.settings.clone(), meter.began());
-        let (pings, calls) = (connection.ping_pong(), JoinSet::new());
-        let window_asked = Instant::now();
-        Self { shared, connection, peer, meter, timers, pings, window, window_asked, stop, calls }
+        Self {
+            pings: connection.ping_pong(),
+            shared,
+            connection,
+            peer,
+            meter,
+            timers,
+            window,
+            window_asked: Instant::now(),
+            stop,
+            calls: JoinSet::new(),
+            standard_calls: JoinSet::new(),
+        }
     }
 
     /// Takes what the caller sends. Ready when HTTP/2 has ended.
@@ -97,7 +109,8 @@ where
         let respond = Respond { stream: respond, unsent: Arc::clone(&self.meter.unsent) };
         // Boxed: what is spawned is moved several times.
         let call = Box::pin(call::serve(self.shared.service.clone(), request, respond, stop.cloned()));
-        self.calls.spawn(async {
+        let calls = if stop.is_some() { &mut self.standard_calls } else { &mut self.calls };
+        calls.spawn(async {
             // The layers have logged a caller that is gone.
             let _ = call.await;
         });
@@ -114,6 +127,10 @@ where
         if self.connection.set_initial_window_size(wanted).is_ok() {
             (self.window, self.window_asked) = (wanted, Instant::now());
             return true;
+        }
+        // Before it has read what was sent earlier, a caller cannot acknowledge anything.
+        if self.meter.blocked_since().is_some() {
+            self.window_asked = Instant::now();
         }
         // A caller that does not acknowledge its windows is not bound by them.
         let overdue = self.window_asked.elapsed() > self.shared.settings.handshake_timeout;
@@ -136,8 +153,9 @@ where
             self.timers.went_away(End::Shutdown);
             return Ok(true);
         }
-        self.timers.has_calls(!self.calls.is_empty());
-        match self.timers.poll(cx, &self.meter, self.shared.limit.is_nearly_reached()) {
+        let crowded = self.shared.limit.is_nearly_reached();
+        self.timers.has_calls(!self.calls.is_empty() || !(crowded || self.standard_calls.is_empty()));
+        match self.timers.poll(cx, &self.meter, crowded) {
             Action::Wait => return Ok(false),
             Action::Ping => self.ping(),
             Action::GoAway(end) => {
@@ -185,7 +203,9 @@ where
                 return Poll::Ready(end);
             }
             this.meter.unread.drop_early();
-            while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
+            for calls in [&mut this.calls, &mut this.standard_calls] {
+                while let Poll::Ready(Some(_)) = calls.poll_join_next(cx) {}
+            }
             if let Some(pings) = &mut this.pings {
                 let _ = pings.poll_pong(cx);
             }

@@ -22,6 +22,9 @@ const PADDED: u8 = 0x8;
 /// Set in HEADERS and CONTINUATION.
 const END_HEADERS: u8 = 0x4;
 
+/// Set in the last DATA or HEADERS of a stream.
+const END_STREAM: u8 = 0x1;
+
 /// A frame whose header has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -41,6 +44,11 @@ impl Frame {
             stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
             len: u32::from_be_bytes([0, a, b, c]) as usize,
         }
+    }
+
+    /// Whether it is the last DATA of its stream.
+    pub(super) fn ends_data(self) -> bool {
+        self.kind == kind::DATA && self.flags & END_STREAM != 0
     }
 
     /// Whether CONTINUATION frames must follow it; `None` where the frame is not part of a header block.
@@ -147,5 +155,14 @@ mod tests {
         assert_eq!(open(kind::HEADERS, END_HEADERS), Some(false));
         assert_eq!(open(kind::CONTINUATION, 0), Some(true));
         assert_eq!(open(kind::DATA, END_HEADERS), None);
+    }
+
+    #[test]
+    fn the_last_data_of_a_stream_says_so() {
+        let ends = |kind, flags| Frame { kind, flags, stream: 1, len: 0 }.ends_data();
+        assert!(ends(kind::DATA, END_STREAM | PADDED));
+        assert!(!ends(kind::DATA, PADDED));
+        // Of trailers that begin the end is known only once they have arrived.
+        assert!(!ends(kind::HEADERS, END_STREAM));
     }
 }

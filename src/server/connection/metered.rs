@@ -171,7 +171,7 @@ impl<T> Metered<T> {
             began = frame.kind != kind::DATA;
             self.is_data = !began;
             match frame.kind {
-                kind::DATA => meter.unread.arrived(frame.stream, frame.len),
+                kind::DATA => meter.unread.arrived(frame.stream, frame.len, frame.ends_data()),
                 kind::SETTINGS => meter.has_settings.store(true, Relaxed),
                 _ => {}
             }

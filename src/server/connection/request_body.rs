@@ -107,8 +107,12 @@ impl Body for RequestBody {
         self.ended
     }
 
+    /// Has an upper bound once the end of the request has arrived.
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        let mut hint = SizeHint::default();
+        let rest = if self.ended { Some(0) } else { self.unread.rest(self.id) };
+        rest.into_iter().for_each(|rest| hint.set_upper(rest));
+        hint
     }
 }
 

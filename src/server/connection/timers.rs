@@ -13,7 +13,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long an idle connection is kept while there are nearly as many as allowed.
 const IDLE_IF_CROWDED: Duration = Duration::from_secs(10);
 
-/// How often a connection whose caller reads nothing is checked again for whether others need its memory.
+/// How often it is checked whether the caller reads what is to be sent.
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// How much longer than a header block any other frame may take to arrive.
@@ -32,6 +32,37 @@ pub(super) enum Action {
     Close(End),
 }
 
+/// Whether the caller reads.
+#[derive(Debug)]
+struct Reading {
+    /// When it is checked next.
+    check: Instant,
+    /// What [`ConnectionUnsent::progress`](super::unsent::ConnectionUnsent::progress) was last, and since when.
+    seen: Option<u64>,
+    since: Instant,
+}
+
+impl Reading {
+    fn new(now: Instant) -> Self {
+        Self { check: now, seen: None, since: now }
+    }
+
+    /// When the caller has read nothing for too long, or is to be checked again.
+    fn due(&mut self, meter: &Meter) -> Option<Instant> {
+        let now = Instant::now();
+        if now >= self.check {
+            let seen = meter.unsent.progress();
+            if seen != self.seen {
+                (self.seen, self.since) = (seen, now);
+            }
+            self.check = now + RECHECK;
+        }
+        self.seen?;
+        let end = meter.unsent.idle_timeout().and_then(|idle| self.since.checked_add(idle));
+        Some(end.unwrap_or(self.check))
+    }
+}
+
 /// The clocks of one connection.
 #[derive(Debug)]
 pub(super) struct Timers {
@@ -43,6 +74,7 @@ pub(super) struct Timers {
     idle_since: Option<Instant>,
     /// When the PING that has not been answered was sent.
     pinged: Option<Instant>,
+    reading: Reading,
     going_away: Option<(Instant, End)>,
     /// When it is closed, whatever is left to send.
     closing: Option<(Instant, End)>,
@@ -53,7 +85,16 @@ impl Timers {
         let varied = |age: Duration| age.mul_f64(0.9 + 0.2 * fastrand::f64());
         let aged = settings.max_age.and_then(|age| began.checked_add(varied(age)));
         let sleep = Box::pin(sleep_until(began + settings.handshake_timeout));
-        Self { sleep, settings, aged, idle_since: Some(began), pinged: None, going_away: None, closing: None }
+        Self {
+            sleep,
+            settings,
+            aged,
+            idle_since: Some(began),
+            pinged: None,
+            reading: Reading::new(began),
+            going_away: None,
+            closing: None,
+        }
     }
 
     /// Notes whether the connection has calls.
@@ -104,11 +145,12 @@ impl Timers {
     }
 
     /// What is due first, and when.
-    fn next(&self, meter: &Meter, crowded: bool) -> (Instant, Action) {
+    fn next(&mut self, meter: &Meter, crowded: bool) -> (Instant, Action) {
         if let Some((at, end)) = self.closing {
             return (at, Action::Close(end));
         }
         let ConnectionSettings { handshake_timeout, max_age_grace, .. } = self.settings;
+        let read_idle = self.reading.due(meter);
         let mut next = self.keepalive(meter);
         let mut sooner = |at: Option<Instant>, action| {
             if let Some(at) = at.filter(|at| *at < next.0) {
@@ -121,7 +163,7 @@ impl Timers {
         sooner(meter.block_since().map(|since| since + handshake_timeout), Action::Close(End::HeaderBlock));
         let frame = meter.frame_since().map(|since| since + handshake_timeout * FRAME_FACTOR);
         sooner(frame, Action::Close(End::Frame));
-        sooner(Self::read_idle(meter), Action::Close(End::ReadIdle));
+        sooner(read_idle, Action::Close(End::ReadIdle));
         if let Some((at, end)) = self.going_away {
             let over = max_age_grace.and_then(|grace| at.checked_add(grace));
             sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
@@ -133,14 +175,6 @@ impl Timers {
             sooner(self.idle_until(crowded), Action::GoAway(End::Idle));
         }
         next
-    }
-
-    fn read_idle(meter: &Meter) -> Option<Instant> {
-        let blocked = meter.blocked_since()?;
-        match meter.unsent.idle_timeout() {
-            Some(idle_timeout) => blocked.checked_add(idle_timeout),
-            None => Some(Instant::now() + RECHECK),
-        }
     }
 
     fn idle_until(&self, crowded: bool) -> Option<Instant> {

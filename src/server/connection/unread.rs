@@ -51,6 +51,8 @@ pub(in crate::server) struct Unread(Arc<Process>);
 struct Process {
     limit: u64,
     unread: Arc<AtomicU64>,
+    /// What the streams with larger windows may send in advance, together.
+    granted: AtomicU64,
     /// Calls whose requests have not ended.
     receiving: AtomicUsize,
     connections: AtomicUsize,
@@ -69,6 +71,8 @@ pub(super) struct ConnectionUnread {
     total: AtomicU64,
     receiving: AtomicUsize,
     received: AtomicU64,
+    /// What the streams of this connection may send in advance, if their windows are larger than those of others.
+    granted: AtomicU64,
     streams: Mutex<Streams>,
     peak: Mutex<Peak>,
 }
@@ -84,10 +88,17 @@ struct Peak {
 #[derive(Debug, Default)]
 struct Streams {
     /// Calls that read their requests.
-    open: HashMap<u32, u64>,
+    open: HashMap<u32, Stream>,
     /// Streams whose call has not begun.
-    early: HashMap<u32, u64>,
+    early: HashMap<u32, Stream>,
     last_opened: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Stream {
+    unread: u64,
+    /// Whether nothing more will arrive. The last frame may still be incomplete.
+    whole: bool,
 }
 
 impl Unread {
@@ -98,6 +109,7 @@ impl Unread {
         Self(Arc::new(Process {
             limit: (memory_budget / BUDGET_SHARE).max(LEAST),
             unread,
+            granted: AtomicU64::new(0),
             receiving: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             paused: Mutex::default(),
@@ -114,6 +126,7 @@ impl Unread {
             total: AtomicU64::new(0),
             receiving: AtomicUsize::new(0),
             received: AtomicU64::new(0),
+            granted: AtomicU64::new(0),
             streams: Mutex::default(),
             peak: Mutex::new(Peak { since: Instant::now(), latest: 0, earlier: 0 }),
         })
@@ -130,19 +143,20 @@ impl Unread {
 }
 
 impl ConnectionUnread {
-    /// The header of a DATA frame arrived.
-    pub(super) fn arrived(&self, stream: u32, len: usize) {
+    /// The header of a DATA frame arrived, which is the `last` of its stream or not.
+    pub(super) fn arrived(&self, stream: u32, len: usize, last: bool) {
         let len = counted(len);
         {
             let mut streams = self.streams();
-            if let Some(unread) = streams.open.get_mut(&stream) {
-                *unread += len;
-            } else if stream > streams.last_opened {
-                *streams.early.entry(stream).or_default() += len;
-            } else {
+            let Streams { open, early, last_opened } = &mut *streams;
+            let stream = match open.get_mut(&stream) {
+                Some(open) => open,
+                None if stream > *last_opened => early.entry(stream).or_default(),
                 // The call has ended: HTTP/2 drops the frame.
-                return;
-            }
+                None => return,
+            };
+            stream.unread += len;
+            stream.whole |= last;
         }
         self.received.fetch_add(len, Relaxed);
         self.total.fetch_add(len, Relaxed);
@@ -152,9 +166,9 @@ impl ConnectionUnread {
     /// A call on `stream` begins to read its request.
     pub(super) fn open(&self, stream: u32) {
         let mut streams = self.streams();
-        let unread = streams.early.remove(&stream).unwrap_or_default();
+        let early = streams.early.remove(&stream).unwrap_or_default();
         streams.last_opened = streams.last_opened.max(stream);
-        streams.open.insert(stream, unread);
+        streams.open.insert(stream, early);
         drop(streams);
         let receiving = self.receiving.fetch_add(1, Relaxed) + 1;
         self.peak(receiving);
@@ -167,7 +181,7 @@ impl ConnectionUnread {
         if streams.early.is_empty() {
             return;
         }
-        let dropped = mem::take(&mut streams.early).into_values().sum();
+        let dropped = mem::take(&mut streams.early).into_values().map(|stream| stream.unread).sum();
         drop(streams);
         self.sub(dropped);
     }
@@ -176,17 +190,22 @@ impl ConnectionUnread {
     pub(super) fn taken(&self, stream: u32, len: usize) {
         let len = counted(len);
         let mut streams = self.streams();
-        let Some(unread) = streams.open.get_mut(&stream) else { return };
-        let taken = len.min(*unread);
-        *unread -= taken;
+        let Some(stream) = streams.open.get_mut(&stream) else { return };
+        let taken = len.min(stream.unread);
+        stream.unread -= taken;
         drop(streams);
         self.sub(taken);
+    }
+
+    /// The most bytes that a call can still read, if the end of its request has arrived.
+    pub(super) fn rest(&self, stream: u32) -> Option<u64> {
+        self.streams().open.get(&stream).filter(|stream| stream.whole).map(|stream| stream.unread)
     }
 
     /// A call has read its request to the end, or reads no more of it.
     pub(super) fn close(&self, stream: u32) {
         let Some(rest) = self.streams().open.remove(&stream) else { return };
-        self.sub(rest);
+        self.sub(rest.unread);
         self.receiving.fetch_sub(1, Relaxed);
         self.process.0.receiving.fetch_sub(1, Relaxed);
     }
@@ -217,22 +236,33 @@ impl ConnectionUnread {
 
     /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
     /// what arrives before a change, and at most [`FIRST_WINDOW`]. The streams of a connection that has sent much may have
-    /// more: together a part of what is left of three quarters, so that many such connections do not use up the rest. Streams
+    /// more: together a part of three quarters, less what is unread and what streams of other such connections may send. Streams
     /// that have just ended count as well.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
         let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
-        let mut window = equal.clamp(SMALLEST_WINDOW, FIRST_WINDOW.into());
-        if self.received.load(Relaxed) >= PROVEN {
-            let left = (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed));
-            let streams = self.peak(self.receiving.load(Relaxed));
-            let part = left / PROVEN_SHARE / (streams.max(1) as u64);
-            window = window.max(part.min(LARGEST_WINDOW));
-        }
-        // Few steps, so that it seldom changes.
-        let step = 1 << window.ilog2();
-        let window = if step + step / 2 <= window { step + step / 2 } else { step };
-        u32::try_from(window).unwrap_or(u32::MAX)
+        let equal = stepped(equal.clamp(SMALLEST_WINDOW, FIRST_WINDOW.into()));
+        let larger = if self.received.load(Relaxed) >= PROVEN { self.larger_window(equal) } else { equal };
+        u32::try_from(larger).unwrap_or(u32::MAX)
+    }
+
+    /// A window of more than `equal` bytes, if there is room for that.
+    fn larger_window(&self, equal: u64) -> u64 {
+        let process = &self.process.0;
+        let granted = self.granted.load(Relaxed);
+        let others = process.granted.load(Relaxed).saturating_sub(granted);
+        let left =
+            (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed).saturating_add(others));
+        let streams = self.peak(self.receiving.load(Relaxed)).max(1) as u64;
+        let window = stepped((left / PROVEN_SHARE / streams).clamp(equal, LARGEST_WINDOW));
+        self.grant(if window > equal { window * streams } else { 0 });
+        window
+    }
+
+    fn grant(&self, bytes: u64) {
+        let before = self.granted.swap(bytes, Relaxed);
+        // One sum, whatever another thread does in between.
+        self.process.0.granted.fetch_add(bytes.wrapping_sub(before), Relaxed);
     }
 
     /// The most calls at once that received their requests lately, with `receiving` of them now.
@@ -257,8 +287,15 @@ impl ConnectionUnread {
     }
 }
 
+/// Few steps, so that windows seldom change.
+fn stepped(window: u64) -> u64 {
+    let step = 1 << window.ilog2();
+    if step + step / 2 <= window { step + step / 2 } else { step }
+}
+
 impl Drop for ConnectionUnread {
     fn drop(&mut self) {
+        self.grant(0);
         let receiving = self.receiving.load(Relaxed);
         self.process.0.receiving.fetch_sub(receiving, Relaxed);
         self.process.0.connections.fetch_sub(1, Relaxed);
@@ -287,17 +324,32 @@ mod tests {
     fn bytes_are_unread_until_their_call_takes_them_or_ends() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
-        connection.arrived(1, 3 * KILO);
+        connection.arrived(1, 3 * KILO, false);
         connection.open(1);
-        connection.arrived(1, KILO);
-        connection.arrived(1, 1);
+        connection.arrived(1, KILO, false);
+        connection.arrived(1, 1, false);
         assert_eq!(bytes(&process), 4 * KIB + FRAME);
         connection.taken(1, 3 * KILO);
         connection.taken(1, KILO);
         assert_eq!(bytes(&process), FRAME);
         connection.close(1);
-        connection.arrived(1, KILO);
+        connection.arrived(1, KILO, false);
         assert_eq!(bytes(&process), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_a_request_is_known_once_its_end_has_arrived() {
+        let connection = Unread::new(0, &Metrics::default()).connection();
+        connection.arrived(1, 2 * KILO, true);
+        connection.open(1);
+        assert_eq!(connection.rest(1), Some(2 * KIB));
+        connection.taken(1, KILO);
+        assert_eq!(connection.rest(1), Some(KIB));
+        connection.open(3);
+        connection.arrived(3, KILO, false);
+        assert_eq!(connection.rest(3), None);
+        connection.arrived(3, 0, true);
+        assert_eq!(connection.rest(3), Some(KIB));
     }
 
     #[test]
@@ -305,7 +357,7 @@ mod tests {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
         for stream in [1, 3, 5, 3] {
-            connection.arrived(stream, KILO);
+            connection.arrived(stream, KILO, false);
         }
         connection.open(3);
         assert_eq!(bytes(&process), 4 * KIB);
@@ -313,7 +365,7 @@ mod tests {
         assert_eq!(bytes(&process), 2 * KIB);
         connection.close(3);
         assert_eq!(bytes(&process), 0);
-        connection.arrived(9, KILO);
+        connection.arrived(9, KILO, false);
         drop(connection);
         assert_eq!(bytes(&process), 0);
     }
@@ -334,9 +386,9 @@ mod tests {
         hog.open(1);
         other.open(1);
         let limit = usize::try_from(LEAST).unwrap();
-        hog.arrived(1, limit - KILO);
+        hog.arrived(1, limit - KILO, false);
         assert!(!hog.is_paused(&context));
-        other.arrived(1, KILO);
+        other.arrived(1, KILO, false);
         assert!(hog.is_paused(&context));
         assert!(!other.is_paused(&context));
         hog.taken(1, limit / 16);
@@ -352,9 +404,9 @@ mod tests {
         let connection = process.connection();
         assert_eq!(connection.window(), 32 << 10, "nothing is known of the caller");
         connection.open(1);
-        connection.arrived(1, 2 << 20);
+        connection.arrived(1, 2 << 20, false);
         assert_eq!(connection.window(), 1 << 20);
-        connection.arrived(1, 54 << 20);
+        connection.arrived(1, 54 << 20, false);
         assert_eq!(connection.window(), 32 << 10, "many bytes are unread");
         connection.taken(1, 54 << 20);
         for streams in [2_u32, 8, 9, 32, 33, 1_000, 2_000, 10_000] {
@@ -372,7 +424,7 @@ mod tests {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
         (1..100).step_by(2).for_each(|stream| connection.open(stream));
-        connection.arrived(1, 2 << 20);
+        connection.arrived(1, 2 << 20, false);
         let window = connection.window();
         assert!(window < 128 << 10, "{window}");
         (1..100).step_by(2).for_each(|stream| connection.close(stream));
@@ -389,11 +441,13 @@ mod tests {
         let connections: Vec<_> = (0..400).map(|_| process.connection()).collect();
         for connection in &connections {
             connection.open(1);
-            connection.arrived(1, 2 << 20);
+            connection.arrived(1, 2 << 20, false);
             connection.taken(1, 2 << 20);
         }
-        for connection in &connections {
-            connection.arrived(1, usize::try_from(connection.window()).unwrap());
+        let windows: Vec<_> = connections.iter().map(|connection| connection.window()).collect();
+        assert_eq!(windows[0], 1 << 20);
+        for (connection, window) in connections.iter().zip(windows) {
+            connection.arrived(1, usize::try_from(window).unwrap(), false);
         }
         assert!((LEAST / 2..LEAST).contains(&bytes(&process)), "{}", bytes(&process));
     }

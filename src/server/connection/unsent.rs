@@ -47,6 +47,8 @@ struct Process {
 pub(super) struct ConnectionUnsent {
     process: Unsent,
     bytes: AtomicU64,
+    /// How many pieces were sent or dropped.
+    dropped: AtomicU64,
     /// Calls that wait for room.
     waiting: AtomicUsize,
     fewer: Notify,
@@ -79,6 +81,7 @@ impl Unsent {
         Arc::new(ConnectionUnsent {
             process: self.clone(),
             bytes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             fewer: Notify::new(),
         })
@@ -114,6 +117,11 @@ impl ConnectionUnsent {
         Piece { data, _counted: Some(Counted { connection: Arc::clone(self), bytes }) }
     }
 
+    /// A number that changes while the caller reads; `None` if there is nothing to read.
+    pub(super) fn progress(&self) -> Option<u64> {
+        (self.bytes.load(Relaxed) > 0).then(|| self.dropped.load(Relaxed))
+    }
+
     /// For how long the caller may read nothing; `None` while the process has few unsent bytes.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let process = &self.process.0;
@@ -147,6 +155,7 @@ impl Drop for Waiting<'_> {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.connection.bytes.fetch_sub(self.bytes, Relaxed);
+        self.connection.dropped.fetch_add(1, Relaxed);
         self.connection.process.0.bytes.fetch_sub(self.bytes, Relaxed);
         self.connection.wake_one();
     }
@@ -209,6 +218,20 @@ mod tests {
         assert_eq!(bytes(&process), 1_256, "the memory is kept until all of it is sent");
         drop((large, small));
         assert_eq!(bytes(&process), 0);
+    }
+
+    #[test]
+    fn a_caller_that_reads_is_seen_to_do_so() {
+        let connection = process().connection();
+        assert_eq!(connection.progress(), None, "there is nothing to read");
+        let pieces = [connection.piece(Bytes::from_static(b"x")), connection.piece(Bytes::from_static(b"y"))];
+        let before = connection.progress();
+        assert_eq!(connection.progress(), before);
+        let [first, last] = pieces;
+        drop(first);
+        assert_ne!(connection.progress(), before);
+        drop(last);
+        assert_eq!(connection.progress(), None);
     }
 
     #[test]

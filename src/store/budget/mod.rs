@@ -1,6 +1,7 @@
 //! Memory for bytes that wait in the process: one budget for all, and a share of it for each tenant.
 
 mod ledger;
+mod listing;
 mod queue;
 mod reservation;
 #[cfg(test)]
@@ -15,6 +16,9 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
+pub(super) use self::listing::UncountedListing;
 use self::queue::{Ask, Queue};
 pub(super) use self::reservation::Given;
 pub use self::reservation::Reservation;
@@ -49,9 +53,13 @@ pub struct MemoryBudget(Arc<Shared>);
 #[derive(Debug, Clone)]
 pub struct TenantBudget {
     shared: Arc<Shared>,
+    /// Identifies the tenant among those that wait.
+    tenant: u64,
     share: Option<usize>,
-    /// How many calls of this share wait.
+    /// How many calls of this tenant wait.
     waiting: Arc<AtomicUsize>,
+    /// Turns for listings whose memory is not counted.
+    listings: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -93,8 +101,11 @@ impl MemoryBudget {
 
     /// Creates a share of at most `most` bytes; `None` shares all of the budget.
     pub fn share(&self, most: Option<u64>) -> TenantBudget {
-        let share = most.map(|most| self.0.lock().ledger.add_share(most.min(self.0.settings.budget)));
-        TenantBudget { shared: Arc::clone(&self.0), share, waiting: Arc::default() }
+        let mut queue = self.0.lock();
+        let share = most.map(|most| queue.ledger.add_share(most.min(self.0.settings.budget)));
+        let tenant = queue.number();
+        let listings = Arc::new(Semaphore::new(UncountedListing::AT_ONCE));
+        TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), listings }
     }
 
     /// How many bytes are reserved.
@@ -152,6 +163,11 @@ impl TenantBudget {
         let reservation = self.reservation();
         let ask = Ask { class: ledger::Class::Ahead, bytes };
         reservation.set_at_once(ask).then_some(reservation)
+    }
+
+    /// Memory for a listing that parts of an upload wait for.
+    pub(super) fn uncounted_listing(&self) -> UncountedListing {
+        UncountedListing::new(Arc::clone(&self.listings))
     }
 
     /// The uncounted first bytes of an upload, if the process has any left.

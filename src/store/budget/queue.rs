@@ -1,14 +1,11 @@
 //! Who has which memory, and who gets what becomes free.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    TenantBudget,
     ledger::{Charge, Class, Ledger, Short},
     waiters::{Waiter, Waiters},
 };
@@ -19,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
 
 /// How long a new upload counts as fresh.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_secs(3);
 
 /// Who waits, in the order in which they are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,8 +85,14 @@ impl Queue {
 
     /// Makes a reservation of no bytes.
     pub(super) fn open(&mut self, share: Option<usize>) -> u64 {
+        let reservation = self.number();
+        self.charges.insert(reservation, Charge { share, class: Class::Slow, bytes: 0 });
+        reservation
+    }
+
+    /// A number that was not used before.
+    pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
-        self.charges.insert(self.next, Charge { share, class: Class::Slow, bytes: 0 });
         self.next
     }
 
@@ -140,24 +143,23 @@ impl Queue {
         kind: Kind,
         reservation: u64,
         asks: Vec<Ask>,
-        waiting: &Arc<AtomicUsize>,
+        TenantBudget { tenant, share, waiting, .. }: &TenantBudget,
     ) -> (Place, oneshot::Receiver<usize>) {
-        self.next += 1;
-        let place = (kind, self.next);
+        let place = (kind, self.number());
         let (granted, receiver) = oneshot::channel();
         let (since, short, waiting) = (Instant::now(), Short::Free, Arc::clone(waiting));
-        let share = self.charge(reservation).share;
-        self.waiters.add(place, Waiter { reservation, share, asks, since, short, granted, waiting });
+        let (tenant, share) = (*tenant, *share);
+        self.waiters.add(place, Waiter { reservation, tenant, share, asks, since, short, granted, waiting });
         (place, receiver)
     }
 
     /// Leaves the queue; whether the call was still in it.
     pub(super) fn leave(&mut self, place: Place) -> bool {
-        self.waiters.remove(place).is_some()
+        self.waiters.leave(place).is_some()
     }
 
     /// Hands out what is free. A call that lacks memory of the process keeps all behind it waiting, so that small ones do not
-    /// take for ever what a large one waits for; one that lacks anything else keeps back its own kind, or that of its share.
+    /// take for ever what a large one waits for; one that lacks anything else keeps back its own kind, or that of its tenant.
     pub(super) fn pump(&mut self) {
         while self.pump_in_order(order(self.grants)) {}
     }
@@ -167,15 +169,19 @@ impl Queue {
         self.process_is_short = false;
         for kind in order {
             let mut from = 0;
-            while let Some(place) = self.waiters.next(kind, from) {
-                from = place.1 + 1;
+            while let Some((turn, place)) = self.waiters.next(kind, from) {
+                from = turn + 1;
                 match self.serve(place) {
                     Ok(()) if kind == Kind::Message => {}
                     Ok(()) => return true,
-                    Err(Short::Share) => {}
-                    Err(Short::Class) if kind == Kind::New && self.serve_newest() => return true,
-                    Err(Short::Class) => break,
                     Err(Short::Free) => return false,
+                    Err(Short::Share | Short::Class) if kind == Kind::New => match self.serve_newest(place) {
+                        Some(Ok(())) => return true,
+                        Some(Err(Short::Free)) => return false,
+                        Some(Err(Short::Share | Short::Class)) | None => {}
+                    },
+                    Err(Short::Share) => {}
+                    Err(Short::Class) => break,
                 }
             }
         }
@@ -202,15 +208,16 @@ impl Queue {
         }
     }
 
-    /// Serves the newest upload of those that begin, which may still be fresh. Whether it got anything.
-    fn serve_newest(&mut self) -> bool {
-        let newest = self.waiters.newest(Kind::New).filter(|(_, waiter)| waiter.since.elapsed() < FRESH);
-        newest.map(|(place, _)| place).is_some_and(|place| self.serve(place).is_ok())
+    /// Serves the newest upload in the line whose first is at `place`, if it is fresh.
+    fn serve_newest(&mut self, place: Place) -> Option<Result<(), Short>> {
+        let newest = self.waiters.last_beside(place)?;
+        let fresh = self.waiters.get(newest)?.since.elapsed() < FRESH;
+        fresh.then(|| self.serve(newest))
     }
 
     fn granted(&mut self, place: Place, ask: usize) {
         self.grants += u64::from(place.0 != Kind::Message);
-        if let Some(waiter) = self.waiters.remove(place) {
+        if let Some(waiter) = self.waiters.serve(place) {
             // A call that left meanwhile drops its reservation.
             let _ = waiter.granted.send(ask);
         }

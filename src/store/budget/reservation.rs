@@ -1,5 +1,7 @@
 //! Memory that a call holds.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     s3::Room,
-    store::{Error, ErrorKind},
+    store::{Error, ErrorKind, pace::Measure},
     telemetry::Waiting,
 };
 
@@ -46,6 +48,21 @@ impl Reservation {
     /// How many bytes it is charged for.
     pub fn bytes(&self) -> u64 {
         self.budget.shared.lock().charge(self.id).bytes
+    }
+
+    /// The error that ends a call whose caller fills this memory too slowly while others need it: of `whole` bytes, `arrived` came
+    /// in `waited`. It is given for one reservation at a time, so that what one frees is handed out before the next call ends.
+    pub fn too_slow(&self, arrived: u64, whole: u64, waited: Duration) -> Option<Error> {
+        let too_slow = Measure { waited, bytes: arrived }.is_too_slow(whole, self.budget.settings().wait);
+        if !self.budget.is_contended()
+            || !too_slow
+            || !self.budget.shared.lock().claims(self.id, Instant::now())
+        {
+            return None;
+        }
+        self.budget.count_ended("too_slow");
+        let message = "the caller sends too slowly for the memory that is left: call again later";
+        Some(Error::new(ErrorKind::MemoryExhausted, message))
     }
 
     /// Takes memory for the first part of an upload, or all of it where it has fewer than a part's bytes; in its turn, which
@@ -100,11 +117,6 @@ impl Reservation {
         });
     }
 
-    /// Whether the memory is needed elsewhere so much that its slow upload has to end.
-    pub(in crate::store) fn is_claimed(&self) -> bool {
-        self.budget.shared.lock().claims(self.id, Instant::now())
-    }
-
     /// Takes what was asked for, if it fits and no call waits.
     pub(super) fn set_at_once(&self, ask: Ask) -> bool {
         self.budget.shared.change(|queue| queue.is_empty() && queue.try_set(self.id, ask).is_ok())
@@ -128,7 +140,7 @@ impl Reservation {
         }
         let shared = &self.budget.shared;
         let (place, mut granted) =
-            shared.change(|queue| queue.enqueue(kind, self.id, asks.to_vec(), &self.budget.waiting));
+            shared.change(|queue| queue.enqueue(kind, self.id, asks.to_vec(), &self.budget));
         if let Ok(number) = granted.try_recv() {
             return Ok(number);
         }

@@ -142,6 +142,30 @@ async fn fast_uploads_go_before_new_ones() {
 }
 
 #[tokio::test]
+async fn a_tenant_with_many_calls_does_not_keep_back_one_with_few() {
+    let budget = budget(8 * MIB);
+    let (busy, quiet) = (budget.share(None), budget.share(Some(8 * MIB)));
+    let held = part(&busy, 8 * MIB, true).await;
+    let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let mut waiting: Vec<_> = [(1, &busy), (2, &busy), (3, &busy), (4, &quiet), (5, &quiet)]
+        .into_iter()
+        .map(|(number, tenant)| {
+            let order = std::rc::Rc::clone(&order);
+            Box::pin(async move {
+                let _held = part(tenant, 8 * MIB, true).await;
+                order.borrow_mut().push(number);
+            })
+        })
+        .collect();
+    // The first of a tenant leaves the queue.
+    assert!(waiting.iter_mut().all(|call| call.now_or_never().is_none()));
+    drop(waiting.remove(0));
+    drop(held);
+    futures::future::join_all(waiting).await;
+    assert_eq!(*order.borrow(), [2, 4, 3, 5]);
+}
+
+#[tokio::test]
 async fn new_and_slow_uploads_are_served_beside_fast_ones() {
     for kind in [queue::Kind::New, queue::Kind::Demoted, queue::Kind::Slow] {
         let tenant = budget(8 * MIB).share(None);

@@ -1,4 +1,4 @@
-//! Calls that wait for memory, in lines: one for each kind of call and each tenant's share.
+//! Calls that wait for memory, in lines: one for each kind of call and each tenant.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,25 +19,39 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) reservation: u64,
+    pub(super) tenant: u64,
     pub(super) share: Option<usize>,
     pub(super) asks: Vec<Ask>,
     pub(super) since: Instant,
     /// What was missing when it was last tried.
     pub(super) short: Short,
     pub(super) granted: oneshot::Sender<usize>,
-    /// How many calls of its share wait.
+    /// How many calls of its tenant wait.
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
-/// All that wait. Within a line, calls are served in the order in which they came, so only the first of each line is ever tried.
+/// All waiting calls. The lines of a kind take turns, so that a tenant with many calls does not keep back one with few. Within a
+/// line, calls are served in the order in which they came, so only the first of each line is ever tried.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    all: BTreeMap<Place, Waiter>,
-    lines: HashMap<(Kind, Option<usize>), BTreeSet<Place>>,
-    /// The first of each line, except those in `blocked`.
-    first: BTreeSet<Place>,
-    /// The first of lines whose share had no memory for it, until that share changes.
-    blocked: HashMap<usize, Vec<Place>>,
+    all: HashMap<Place, Waiter>,
+    lines: HashMap<Name, Line>,
+    /// The lines of each kind in the order of their turns, except those in `blocked`.
+    turns: BTreeMap<(Kind, u64), Name>,
+    /// Lines whose tenant's share had no memory for their first call, until that share changes.
+    blocked: HashMap<usize, Vec<Name>>,
+    last_turn: u64,
+}
+
+/// What a line's calls have in common: their kind and their tenant.
+type Name = (Kind, u64);
+
+#[derive(Debug)]
+struct Line {
+    /// The numbers of its calls.
+    calls: BTreeSet<u64>,
+    turn: u64,
+    blocked: bool,
 }
 
 impl Waiters {
@@ -56,65 +70,101 @@ impl Waiters {
     /// Adds a call. Its place comes after all others of its kind.
     pub(super) fn add(&mut self, place: Place, waiter: Waiter) {
         waiter.waiting.fetch_add(1, Ordering::Relaxed);
-        let line = self.lines.entry((place.0, waiter.share)).or_default();
-        if line.is_empty() {
-            self.first.insert(place);
+        let name = (place.0, waiter.tenant);
+        if !self.lines.contains_key(&name) {
+            let turn = self.take_turn(name);
+            self.lines.insert(name, Line { calls: BTreeSet::new(), turn, blocked: false });
         }
-        line.insert(place);
+        if let Some(line) = self.lines.get_mut(&name) {
+            line.calls.insert(place.1);
+        }
         self.all.insert(place, waiter);
     }
 
-    /// Removes a call; the next of its line may be tried.
-    pub(super) fn remove(&mut self, place: Place) -> Option<Waiter> {
-        let waiter = self.all.remove(&place)?;
-        waiter.waiting.fetch_sub(1, Ordering::Relaxed);
-        let key = (place.0, waiter.share);
-        let Some(line) = self.lines.get_mut(&key) else { return Some(waiter) };
-        let was_first = line.first() == Some(&place);
-        line.remove(&place);
-        if was_first {
-            self.first.remove(&place);
-            self.first.extend(line.first());
-        }
-        if line.is_empty() {
-            self.lines.remove(&key);
+    /// Removes a call that was served: the other lines of its kind come first now.
+    pub(super) fn serve(&mut self, place: Place) -> Option<Waiter> {
+        let waiter = self.leave(place)?;
+        let name = (place.0, waiter.tenant);
+        let turn = self.lines.get(&name).filter(|line| !line.blocked).map(|line| line.turn);
+        if let Some(turn) = turn {
+            self.turns.remove(&(name.0, turn));
+            let turn = self.take_turn(name);
+            self.lines.entry(name).and_modify(|line| line.turn = turn);
         }
         Some(waiter)
     }
 
-    /// The first call of a line of this kind, in the order of coming, whose number is `from` at least.
-    pub(super) fn next(&self, kind: Kind, from: u64) -> Option<Place> {
-        self.first.range((kind, from)..=(kind, u64::MAX)).next().copied()
+    /// Removes a call; the next of its line may be tried.
+    pub(super) fn leave(&mut self, place: Place) -> Option<Waiter> {
+        let waiter = self.all.remove(&place)?;
+        waiter.waiting.fetch_sub(1, Ordering::Relaxed);
+        let name = (place.0, waiter.tenant);
+        let Some(line) = self.lines.get_mut(&name) else { return Some(waiter) };
+        let was_first = line.calls.first() == Some(&place.1);
+        line.calls.remove(&place.1);
+        let turn = (name.0, line.turn);
+        if line.calls.is_empty() {
+            self.lines.remove(&name);
+            self.turns.remove(&turn);
+        } else if was_first && line.blocked {
+            line.blocked = false;
+            self.turns.insert(turn, name);
+        }
+        Some(waiter)
     }
 
-    /// The call of this kind that came last.
-    pub(super) fn newest(&self, kind: Kind) -> Option<(Place, &Waiter)> {
-        let newest = self.all.range((kind, 0)..=(kind, u64::MAX)).next_back();
-        newest.map(|(place, waiter)| (*place, waiter))
+    /// The first line of this kind whose turn is `from` or later: its turn, and the place of its first call.
+    pub(super) fn next(&self, kind: Kind, from: u64) -> Option<(u64, Place)> {
+        let ((_, turn), name) = self.turns.range((kind, from)..=(kind, u64::MAX)).next()?;
+        let first = self.lines.get(name)?.calls.first()?;
+        Some((*turn, (kind, *first)))
+    }
+
+    /// The call that came last in the line of the one at `place`.
+    pub(super) fn last_beside(&self, place: Place) -> Option<Place> {
+        let line = self.lines.get(&(place.0, self.get(place)?.tenant))?;
+        line.calls.last().map(|last| (place.0, *last))
     }
 
     /// The first of each line, and its kind.
     pub(super) fn oldest(&self) -> impl Iterator<Item = (Kind, &Waiter)> {
-        let first = self.lines.values().filter_map(BTreeSet::first);
-        first.filter_map(|place| self.all.get(place).map(|waiter| (place.0, waiter)))
+        self.lines.iter().filter_map(|((kind, _), line)| {
+            let first = *line.calls.first()?;
+            self.all.get(&(*kind, first)).map(|waiter| (*kind, waiter))
+        })
     }
 
     /// Notes what a call was tried for in vain.
     pub(super) fn lacks(&mut self, place: Place, short: Short) {
         let Some(waiter) = self.all.get_mut(&place) else { return };
         waiter.short = short;
+        let name = (place.0, waiter.tenant);
         if short == Short::Share
             && let Some(share) = waiter.share
-            && self.first.remove(&place)
+            && let Some(line) = self.lines.get_mut(&name)
+            && line.calls.first() == Some(&place.1)
+            && !line.blocked
         {
-            self.blocked.entry(share).or_default().push(place);
+            line.blocked = true;
+            self.turns.remove(&(name.0, line.turn));
+            self.blocked.entry(share).or_default().push(name);
         }
     }
 
-    /// Something of a share has changed: whoever lacked it may be tried again.
+    /// The memory of a share has changed: lines that wait for it may be tried again.
     pub(super) fn changed(&mut self, share: Option<usize>) {
-        let blocked = share.and_then(|share| self.blocked.remove(&share)).unwrap_or_default();
-        // Some have left meanwhile.
-        self.first.extend(blocked.into_iter().filter(|place| self.all.contains_key(place)));
+        for name in share.and_then(|share| self.blocked.remove(&share)).unwrap_or_default() {
+            // Some have gone meanwhile, or were tried again.
+            if let Some(line) = self.lines.get_mut(&name).filter(|line| line.blocked) {
+                line.blocked = false;
+                self.turns.insert((name.0, line.turn), name);
+            }
+        }
+    }
+
+    fn take_turn(&mut self, name: Name) -> u64 {
+        self.last_turn += 1;
+        self.turns.insert((name.0, self.last_turn), name);
+        self.last_turn
     }
 }

@@ -114,8 +114,9 @@ impl<W: Write> Sink<W> {
                 self.unreported += lines;
             }
         }
-        queue.done(batch.len());
+        // A flush that waits for this batch waits for the report, too.
         self.report_dropped();
+        queue.done(batch.len());
         if batch.capacity() <= KEPT {
             self.batch = batch;
         }

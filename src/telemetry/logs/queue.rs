@@ -41,6 +41,12 @@ struct State {
     done: u64,
 }
 
+impl State {
+    fn is_written(&self) -> bool {
+        self.done >= self.queued
+    }
+}
+
 impl Queue {
     /// A queue of at most `limit` bytes.
     pub(super) const fn new(limit: usize) -> Self {
@@ -112,18 +118,18 @@ impl Queue {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything queued before has been written or lost, for at most `limit`. Returns whether it has.
+    /// Waits until everything queued has been written or lost, for at most `limit`. Returns whether it has. What is queued
+    /// meanwhile counts too: it may be the line that reports dropped ones.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let mut state = self.lock();
-        let until = state.queued;
-        if state.done >= until {
+        if state.is_written() {
             return true;
         }
         state.urgent = true;
         self.filled.notify_one();
-        let waited = self.written.wait_timeout_while(state, limit, |state| state.done < until);
+        let waited = self.written.wait_timeout_while(state, limit, |state| !state.is_written());
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.done >= until
+        state.is_written()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
