@@ -28,12 +28,13 @@ mod resumable;
 mod schedule;
 mod settings;
 mod speed_record;
+mod uncounted_listing;
 mod upload;
 mod upload_writer;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
@@ -77,6 +78,8 @@ struct Inner {
     client: Client,
     tasks: Tasks,
     budget: TenantBudget,
+    /// Turns for listings whose memory is not counted.
+    uncounted_listings: Arc<Semaphore>,
     /// A check found that the server ignores conditions on PutObject.
     puts_ignore_conditions: AtomicBool,
     /// A check found that the server ignores conditions on CompleteMultipartUpload.
@@ -99,10 +102,15 @@ impl S3Store {
         let retry = settings.retry_config.clone();
         let hedge_after = settings.transfer.hedge_after;
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, hedge_after, metrics)?;
-        let (puts_ignore_conditions, completes_ignore_conditions) =
-            (AtomicBool::new(false), AtomicBool::new(false));
-        let inner =
-            Inner { settings, client, tasks, budget, puts_ignore_conditions, completes_ignore_conditions };
+        let inner = Inner {
+            settings,
+            client,
+            tasks,
+            budget,
+            uncounted_listings: Arc::new(Semaphore::new(uncounted_listing::AT_ONCE)),
+            puts_ignore_conditions: AtomicBool::new(false),
+            completes_ignore_conditions: AtomicBool::new(false),
+        };
         Ok(Self { inner: Arc::new(inner), deadline: None, record: SpeedRecord::default() })
     }
 

@@ -39,7 +39,7 @@ impl S3Store {
     pub async fn resume_upload(&self, upload: &ResumableUpload, offset: u64) -> Result<UploadWriter, Error> {
         let (store, resumed, known) = (self.clone(), upload.clone(), self.known_to_s3(upload)?);
         let listing = async move {
-            let mut room = store.inner.budget.uncounted_listing();
+            let mut room = store.uncounted_listing();
             store.persisted(&resumed, &mut room).await.map(Arc::new)
         };
         // A task, since nobody may ask for its outcome while the first part fills.

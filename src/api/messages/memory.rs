@@ -72,7 +72,7 @@ pub(super) struct Memory {
     tenant: Option<Tenant>,
     held: Held,
     reserved: usize,
-    /// Since when.
+    /// Since when its caller has been waited for: for the message, or for what ends the call.
     since: Instant,
     /// When its caller is judged next.
     tick: Option<Pin<Box<Sleep>>>,
@@ -147,17 +147,24 @@ impl Memory {
         Poll::Ready(Ok(()))
     }
 
+    /// A message has been read: from now on its caller is waited for anew.
+    pub(super) fn taken(&mut self) {
+        self.since = Instant::now();
+    }
+
     /// Waits until others need what is reserved for an unfinished message of `whole` bytes, of which `arrived` have arrived, and
     /// its caller is too slow to keep it. Call it only while nothing more arrives.
     pub(super) fn poll_claimed(
         &mut self,
         cx: &mut Context<'_>,
         arrived: usize,
-        whole: usize,
+        whole: Option<usize>,
     ) -> Poll<Failure> {
         if self.reserved == 0 {
             return Poll::Pending;
         }
+        // Where the length is not known, as much as was reserved.
+        let whole = whole.unwrap_or(self.reserved);
         loop {
             let tick = self.tick.get_or_insert_with(|| Box::pin(sleep(TICK)));
             ready!(tick.as_mut().poll(cx));

@@ -211,6 +211,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         let message = ready!(self.poll_message(cx, prefix));
         (self.prefix, self.count) = (None, self.count + 1);
         self.clock.stop();
+        self.memory.taken();
         Poll::Ready(Some(message.map(Read::Message)))
     }
 
@@ -310,7 +311,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         if self.clock.poll_over(cx).is_ready() {
             return Poll::Ready(Some(Err(Failure::MessageTimeout { limit: self.policy.timeout })));
         }
-        let whole = self.prefix.map_or(0, |prefix| PREFIX + prefix.len);
+        let whole = self.prefix.map(|prefix| PREFIX + prefix.len);
         self.memory.poll_claimed(cx, self.buffered.len(), whole).map(|failure| Some(Err(failure)))
     }
 

@@ -116,6 +116,8 @@ impl Sending {
                 most => most,
             };
             if most == 0 {
+                // Another call may use the room.
+                self.unsent.wake_one();
                 continue;
             }
             let piece = data.split_to(most.min(data.len()));

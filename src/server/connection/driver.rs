@@ -36,6 +36,9 @@ use super::{
 /// Health and reflection. Their streams end when the shutdown begins, and do not use up the time that other calls have.
 const STANDARD_SERVICES: &str = "/grpc.";
 
+/// How much longer a caller may take to acknowledge windows that wait behind bytes which it has not read.
+const UNREAD_FACTOR: u32 = 6;
+
 /// Resolves when the connection has ended, with the reason where that was a limit.
 pub(super) struct Driver<S, T> {
     shared: Connections<S>,
@@ -47,6 +50,8 @@ pub(super) struct Driver<S, T> {
     /// The window of each stream that was last asked for.
     window: u32,
     window_asked: Instant,
+    /// By when the caller has to acknowledge it.
+    window_due: Instant,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     calls: JoinSet<()>,
     /// Calls of the standard services. They need no token, so they do not keep a connection that others need.
@@ -81,6 +86,7 @@ where
             timers,
             window,
             window_asked: Instant::now(),
+            window_due: Instant::now(),
             stop,
             calls: JoinSet::new(),
             standard_calls: JoinSet::new(),
@@ -124,16 +130,20 @@ where
         if wanted >= self.window && wanted / 2 < self.window {
             return false;
         }
+        let patience = self.shared.settings.handshake_timeout;
         if self.connection.set_initial_window_size(wanted).is_ok() {
-            (self.window, self.window_asked) = (wanted, Instant::now());
+            self.window = wanted;
+            self.window_asked = Instant::now();
+            self.window_due = self.window_asked + patience;
             return true;
         }
         // Before it has read what was sent earlier, a caller cannot acknowledge anything.
-        if self.meter.blocked_since().is_some() {
-            self.window_asked = Instant::now();
+        let now = Instant::now();
+        if self.meter.blocked_since().is_some() && now < self.window_asked + patience * UNREAD_FACTOR {
+            self.window_due = now + patience;
         }
         // A caller that does not acknowledge its windows is not bound by them.
-        let overdue = self.window_asked.elapsed() > self.shared.settings.handshake_timeout;
+        let overdue = now > self.window_due;
         if overdue && wanted < self.window && self.timers.end() != Some(End::Handshake) {
             self.close(Reason::SETTINGS_TIMEOUT, End::Handshake);
             return true;

@@ -49,15 +49,14 @@ impl Reading {
 
     /// When the caller has read nothing for too long, or is to be checked again.
     fn due(&mut self, meter: &Meter) -> Option<Instant> {
-        let now = Instant::now();
+        let (now, seen) = (Instant::now(), meter.unsent.progress());
+        if seen != self.seen {
+            (self.seen, self.since) = (seen, now);
+        }
+        seen?;
         if now >= self.check {
-            let seen = meter.unsent.progress();
-            if seen != self.seen {
-                (self.seen, self.since) = (seen, now);
-            }
             self.check = now + RECHECK;
         }
-        self.seen?;
         let end = meter.unsent.idle_timeout().and_then(|idle| self.since.checked_add(idle));
         Some(end.unwrap_or(self.check))
     }

@@ -253,7 +253,12 @@ impl ConnectionUnread {
         let others = process.granted.load(Relaxed).saturating_sub(granted);
         let left =
             (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed).saturating_add(others));
-        let streams = self.peak(self.receiving.load(Relaxed)).max(1) as u64;
+        let streams = self.peak(self.receiving.load(Relaxed)) as u64;
+        if streams == 0 {
+            // What it does not use is for others; it comes back with the first streams.
+            self.grant(0);
+            return equal;
+        }
         let window = stepped((left / PROVEN_SHARE / streams).clamp(equal, LARGEST_WINDOW));
         self.grant(if window > equal { window * streams } else { 0 });
         window

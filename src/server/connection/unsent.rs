@@ -47,8 +47,8 @@ struct Process {
 pub(super) struct ConnectionUnsent {
     process: Unsent,
     bytes: AtomicU64,
-    /// How many pieces were sent or dropped.
-    dropped: AtomicU64,
+    /// How often some bytes were sent.
+    sent: AtomicU64,
     /// Calls that wait for room.
     waiting: AtomicUsize,
     fewer: Notify,
@@ -58,7 +58,7 @@ pub(super) struct ConnectionUnsent {
 #[derive(Debug)]
 pub(super) struct Piece {
     data: Bytes,
-    _counted: Option<Counted>,
+    counted: Option<Counted>,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Unsent {
         Arc::new(ConnectionUnsent {
             process: self.clone(),
             bytes: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             fewer: Notify::new(),
         })
@@ -114,12 +114,12 @@ impl ConnectionUnsent {
         self.bytes.fetch_add(bytes, Relaxed);
         self.process.0.bytes.fetch_add(bytes, Relaxed);
         self.wake_one();
-        Piece { data, _counted: Some(Counted { connection: Arc::clone(self), bytes }) }
+        Piece { data, counted: Some(Counted { connection: Arc::clone(self), bytes }) }
     }
 
     /// A number that changes while the caller reads; `None` if there is nothing to read.
     pub(super) fn progress(&self) -> Option<u64> {
-        (self.bytes.load(Relaxed) > 0).then(|| self.dropped.load(Relaxed))
+        (self.bytes.load(Relaxed) > 0).then(|| self.sent.load(Relaxed))
     }
 
     /// For how long the caller may read nothing; `None` while the process has few unsent bytes.
@@ -129,7 +129,7 @@ impl ConnectionUnsent {
     }
 
     /// One at a time: the call that is woken wakes the next one, if it leaves room.
-    fn wake_one(&self) {
+    pub(super) fn wake_one(&self) {
         if self.waiting.load(Relaxed) > 0 && self.room() > 0 {
             self.fewer.notify_one();
         }
@@ -155,7 +155,6 @@ impl Drop for Waiting<'_> {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.connection.bytes.fetch_sub(self.bytes, Relaxed);
-        self.connection.dropped.fetch_add(1, Relaxed);
         self.connection.process.0.bytes.fetch_sub(self.bytes, Relaxed);
         self.connection.wake_one();
     }
@@ -164,7 +163,7 @@ impl Drop for Counted {
 impl Piece {
     /// No bytes.
     pub(super) fn empty() -> Self {
-        Self { data: Bytes::new(), _counted: None }
+        Self { data: Bytes::new(), counted: None }
     }
 }
 
@@ -179,6 +178,9 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.data.advance(count);
+        if let Some(Counted { connection, .. }) = &self.counted {
+            connection.sent.fetch_add(1, Relaxed);
+        }
     }
 }
 
@@ -224,13 +226,14 @@ mod tests {
     fn a_caller_that_reads_is_seen_to_do_so() {
         let connection = process().connection();
         assert_eq!(connection.progress(), None, "there is nothing to read");
-        let pieces = [connection.piece(Bytes::from_static(b"x")), connection.piece(Bytes::from_static(b"y"))];
+        let (mut first, last) =
+            (connection.piece(Bytes::from_static(b"xyz")), connection.piece(Bytes::from_static(b"1")));
         let before = connection.progress();
-        assert_eq!(connection.progress(), before);
-        let [first, last] = pieces;
-        drop(first);
-        assert_ne!(connection.progress(), before);
         drop(last);
+        assert_eq!(connection.progress(), before, "a call was cancelled");
+        first.advance(1);
+        assert_ne!(connection.progress(), before);
+        drop(first);
         assert_eq!(connection.progress(), None);
     }
 

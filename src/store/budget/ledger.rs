@@ -38,6 +38,11 @@ impl Class {
         matches!(self, Self::Trial | Self::Message)
     }
 
+    /// Whether bytes of `other` may take what this class could have.
+    pub(super) fn is_capped_with(self, other: Self) -> bool {
+        self == other || self.is_whole() && other.is_whole()
+    }
+
     /// Whether it is a whole part: it needs no more memory before S3 takes it.
     pub(super) fn is_whole(self) -> bool {
         matches!(self, Self::Moving | Self::Trial | Self::Fresh | Self::Turn)

@@ -1,7 +1,6 @@
 //! Memory for bytes that wait in the process: one budget for all, and a share of it for each tenant.
 
 mod ledger;
-mod listing;
 mod queue;
 mod reservation;
 #[cfg(test)]
@@ -16,9 +15,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
-
-pub(super) use self::listing::UncountedListing;
 use self::queue::{Ask, Queue};
 pub(super) use self::reservation::Given;
 pub use self::reservation::Reservation;
@@ -58,8 +54,6 @@ pub struct TenantBudget {
     share: Option<usize>,
     /// How many calls of this tenant wait.
     waiting: Arc<AtomicUsize>,
-    /// Turns for listings whose memory is not counted.
-    listings: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -104,8 +98,7 @@ impl MemoryBudget {
         let mut queue = self.0.lock();
         let share = most.map(|most| queue.ledger.add_share(most.min(self.0.settings.budget)));
         let tenant = queue.number();
-        let listings = Arc::new(Semaphore::new(UncountedListing::AT_ONCE));
-        TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), listings }
+        TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default() }
     }
 
     /// How many bytes are reserved.
@@ -163,11 +156,6 @@ impl TenantBudget {
         let reservation = self.reservation();
         let ask = Ask { class: ledger::Class::Ahead, bytes };
         reservation.set_at_once(ask).then_some(reservation)
-    }
-
-    /// Memory for a listing that parts of an upload wait for.
-    pub(super) fn uncounted_listing(&self) -> UncountedListing {
-        UncountedListing::new(Arc::clone(&self.listings))
     }
 
     /// The uncounted first bytes of an upload, if the process has any left.

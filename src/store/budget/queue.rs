@@ -168,33 +168,50 @@ impl Queue {
     fn pump_in_order(&mut self, order: [Kind; 6]) -> bool {
         self.process_is_short = false;
         for kind in order {
-            let mut from = 0;
+            let (mut from, mut fresh_only) = (0, false);
             while let Some((turn, place)) = self.waiters.next(kind, from) {
                 from = turn + 1;
-                match self.serve(place) {
+                let served = if kind == Kind::New {
+                    let served = self.serve_new(place, fresh_only);
+                    // A small part must not take for ever what a large one waits for.
+                    fresh_only |= served == Err(Short::Class);
+                    served
+                } else {
+                    self.serve(place, |_| true)
+                };
+                match served {
                     Ok(()) if kind == Kind::Message => {}
                     Ok(()) => return true,
                     Err(Short::Free) => return false,
-                    Err(Short::Share | Short::Class) if kind == Kind::New => match self.serve_newest(place) {
-                        Some(Ok(())) => return true,
-                        Some(Err(Short::Free)) => return false,
-                        Some(Err(Short::Share | Short::Class)) | None => {}
-                    },
-                    Err(Short::Share) => {}
-                    Err(Short::Class) => break,
+                    Err(Short::Class) if kind != Kind::New => break,
+                    Err(Short::Share | Short::Class) => {}
                 }
             }
         }
         false
     }
 
-    /// Grants a call what it waits for, if that fits.
-    fn serve(&mut self, place: Place) -> Result<(), Short> {
+    /// Serves the first upload in a line of those that begin, or the newest, if that is fresh.
+    fn serve_new(&mut self, first: Place, fresh_only: bool) -> Result<(), Short> {
+        let is_fresh = |class: Class| class == Class::Fresh;
+        let served = self.serve(first, |class| !fresh_only || is_fresh(class));
+        match (served, self.waiters.last_beside(first)) {
+            (Err(Short::Share | Short::Class), Some(newest)) if newest != first => {
+                match self.serve(newest, is_fresh) {
+                    Err(Short::Share | Short::Class) => served,
+                    other => other,
+                }
+            }
+            _ => served,
+        }
+    }
+
+    /// Grants a call what it waits for, if that fits and its class may be had.
+    fn serve(&mut self, place: Place, allowed: impl Fn(Class) -> bool) -> Result<(), Short> {
         let Some(waiter) = self.waiters.get(place) else { return Ok(()) };
         let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
-        if waiter.since.elapsed() >= FRESH {
-            asks.retain(|ask| ask.class != Class::Fresh);
-        }
+        let is_fresh = waiter.since.elapsed() < FRESH;
+        asks.retain(|ask| allowed(ask.class) && (is_fresh || ask.class != Class::Fresh));
         match self.grant(reservation, &asks) {
             Ok(ask) => {
                 self.granted(place, ask);
@@ -206,13 +223,6 @@ impl Queue {
                 Err(short)
             }
         }
-    }
-
-    /// Serves the newest upload in the line whose first is at `place`, if it is fresh.
-    fn serve_newest(&mut self, place: Place) -> Option<Result<(), Short>> {
-        let newest = self.waiters.last_beside(place)?;
-        let fresh = self.waiters.get(newest)?.since.elapsed() < FRESH;
-        fresh.then(|| self.serve(newest))
     }
 
     fn granted(&mut self, place: Place, ask: usize) {
@@ -238,13 +248,17 @@ impl Queue {
     /// Whether the memory of a slow part is needed elsewhere so much that its upload has to end. The answer is yes for one
     /// caller at a time.
     pub(super) fn claims(&mut self, reservation: u64, now: Instant) -> bool {
-        let share = self.charge(reservation).share;
+        let Charge { share, class, .. } = self.charge(reservation);
         let recent = |then: Instant| now.duration_since(then) < BETWEEN_VICTIMS;
         if self.last_victim.is_some_and(recent) {
             return false;
         }
         let urgent = self.waiters.oldest().any(|(kind, waiter)| {
-            let helped = waiter.short != Short::Share || waiter.share == share;
+            let helped = match waiter.short {
+                Short::Share => waiter.share == share,
+                Short::Class => waiter.asks.iter().any(|ask| ask.class.is_capped_with(class)),
+                Short::Free => true,
+            };
             kind != Kind::Slow && helped && now.duration_since(waiter.since) >= PATIENCE
         });
         if urgent {

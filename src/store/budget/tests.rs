@@ -165,6 +165,47 @@ async fn a_tenant_with_many_calls_does_not_keep_back_one_with_few() {
     assert_eq!(*order.borrow(), [2, 4, 3, 5]);
 }
 
+/// Tenants whose shares are short are tried for what is kept for those that have just begun, whatever waits before.
+#[tokio::test(start_paused = true)]
+async fn the_newest_upload_of_a_tenant_begins_though_its_older_ones_wait() {
+    let budget = budget(64 * MIB);
+    let tenant = budget.share(Some(32 * MIB));
+    let _other = part(&budget.share(Some(32 * MIB)), 32 * MIB, true).await;
+    let mut held: Vec<_> = std::iter::from_fn(|| part(&tenant, 4 * MIB, false).now_or_never()).collect();
+    let mut old = Box::pin(part(&tenant, 4 * MIB, false));
+    assert!((&mut old).now_or_never().is_none());
+    tokio::time::advance(Duration::from_secs(10)).await;
+    // The last one got what is kept for those that have just begun, which is not for the old one.
+    drop(held.pop());
+    assert!((&mut old).now_or_never().is_none());
+    assert!(part(&tenant, 4 * MIB, false).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_large_part_gets_its_turn_though_small_ones_of_other_tenants_would_fit() {
+    let budget = budget(64 * MIB);
+    let (large, small) = (budget.share(None), budget.share(None));
+    let moving = part(&budget.share(None), 40 * MIB, true).await;
+    let mut held: Vec<_> = std::iter::from_fn(|| part(&small, MIB, false).now_or_never()).collect();
+    assert!(held.len() >= 8);
+    let mut waiting = Box::pin(part(&large, 6 * MIB, false));
+    assert!((&mut waiting).now_or_never().is_none());
+    let mut begun = false;
+    for _ in 0..held.len() {
+        drop(held.remove(0));
+        begun |= (&mut waiting).now_or_never().is_some();
+        if begun {
+            break;
+        }
+        // A small one comes for each that goes.
+        if let Some(another) = part(&small, MIB, false).now_or_never() {
+            held.push(another);
+        }
+    }
+    assert!(begun);
+    drop(moving);
+}
+
 #[tokio::test]
 async fn new_and_slow_uploads_are_served_beside_fast_ones() {
     for kind in [queue::Kind::New, queue::Kind::Demoted, queue::Kind::Slow] {

@@ -38,7 +38,7 @@ pub(super) struct Waiters {
     lines: HashMap<Name, Line>,
     /// The lines of each kind in the order of their turns, except those in `blocked`.
     turns: BTreeMap<(Kind, u64), Name>,
-    /// Lines whose tenant's share had no memory for their first call, until that share changes.
+    /// Lines whose tenant's share had no memory for their first call, until that share changes. None of [`Kind::New`].
     blocked: HashMap<usize, Vec<Name>>,
     last_turn: u64,
 }
@@ -139,7 +139,9 @@ impl Waiters {
         let Some(waiter) = self.all.get_mut(&place) else { return };
         waiter.short = short;
         let name = (place.0, waiter.tenant);
+        // The newest of those that begin may get what the first does not.
         if short == Short::Share
+            && place.0 != Kind::New
             && let Some(share) = waiter.share
             && let Some(line) = self.lines.get_mut(&name)
             && line.calls.first() == Some(&place.1)

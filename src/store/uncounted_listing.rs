@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Error;
+use super::{Error, S3Store};
 use crate::s3::Room;
 
 /// Memory that the budget does not count: if a listing waited for memory that parts hold which wait for the listing, neither would
-/// go on. A tenant has [`UncountedListing::AT_ONCE`] such listings at once, and a page has a limit of its own.
+/// go on. A store has [`AT_ONCE`] such listings at once, and a page has a limit of its own.
 ///
 /// Drive the request for the listing whatever its caller does: it keeps its turn from the first bytes of the answer on.
 #[derive(Debug)]
-pub(in crate::store) struct UncountedListing {
+pub(super) struct UncountedListing {
     turns: Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
 }
 
-impl UncountedListing {
-    pub(super) const AT_ONCE: usize = 2;
+/// How many a store has at once.
+pub(super) const AT_ONCE: usize = 2;
 
-    pub(super) fn new(turns: Arc<Semaphore>) -> Self {
-        Self { turns, turn: None }
+impl S3Store {
+    /// Memory for a listing that parts of an upload wait for.
+    pub(super) fn uncounted_listing(&self) -> UncountedListing {
+        UncountedListing { turns: Arc::clone(&self.inner.uncounted_listings), turn: None }
     }
 }
 
