@@ -338,7 +338,7 @@ async fn a_small_request_that_has_arrived_waits_for_no_unfinished_message() {
     let _held = exhausted(&tenant);
     let read = |message: Bytes, gzip: bool| {
         let (tenant, unreserved) = (Some(tenant.clone()), Unreserved::full());
-        let policy = Policy { tenant, unreserved, gzip, ..policy(PUT, 1 << 20) };
+        let policy = Policy { gzip, tenant, unreserved, ..policy(PUT, 1 << 20) };
         all(Messages::new(Arrived(Some(message)), policy)).now_or_never()
     };
     let put =

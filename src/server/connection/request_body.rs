@@ -111,7 +111,9 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::default();
         let rest = if self.ended { Some(0) } else { self.unread.rest(self.id) };
-        rest.into_iter().for_each(|rest| hint.set_upper(rest));
+        if let Some(rest) = rest {
+            hint.set_upper(rest);
+        }
         hint
     }
 }
