@@ -3,11 +3,11 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header::ETAG};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, ChecksumAlgorithm, ChecksumType};
+use super::{Checksum, ChecksumAlgorithm, ChecksumType, xml::Element};
 use crate::transport::Payload;
 
 const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
@@ -49,6 +49,17 @@ impl ChecksumAlgorithm {
         }
     }
 
+    /// A value in base64; `None` if it has not the length that the algorithm's values have.
+    fn decode(self, text: &str) -> Option<Vec<u8>> {
+        let length = match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        };
+        STANDARD.decode(text).ok().filter(|value| value.len() == length)
+    }
+
     fn crc(self) -> Option<CrcAlgorithm> {
         match self {
             Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
@@ -80,8 +91,8 @@ impl ChecksumType {
 impl Checksum {
     /// The checksum of a part, as XML carries it; `None` if it is none.
     pub(super) fn of_part(algorithm: ChecksumAlgorithm, text: &str) -> Option<Self> {
-        let value = STANDARD.decode(text).ok()?;
-        Some(Self { algorithm, value, kind: ChecksumType::FullObject })
+        let value = algorithm.decode(text)?;
+        Some(Self { algorithm, value, kind: Some(ChecksumType::FullObject) })
     }
 
     /// The header's value.
@@ -141,7 +152,7 @@ impl ChecksumHasher {
             let part = part.filter(|part| part.algorithm == algorithm)?;
             whole = crc_fast::checksum_combine(crc, whole, number(&part.value), len);
         }
-        Some(Checksum { algorithm, value: crc_value(algorithm, whole), kind: ChecksumType::FullObject })
+        Some(Checksum { algorithm, value: crc_value(algorithm, whole), kind: Some(ChecksumType::FullObject) })
     }
 
     /// Takes the next bytes.
@@ -160,7 +171,7 @@ impl ChecksumHasher {
             State::Sha1(digest) => digest.finalize().to_vec(),
             State::Sha256(digest) => digest.finalize().to_vec(),
         };
-        Checksum { algorithm: self.algorithm, value, kind: ChecksumType::FullObject }
+        Checksum { algorithm: self.algorithm, value, kind: Some(ChecksumType::FullObject) }
     }
 }
 
@@ -175,18 +186,46 @@ fn number(value: &[u8]) -> u64 {
     value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The checksums that an answer's headers carry. A composite one reads `value-parts`; servers that do not say
-/// the type are told by that.
+/// The checksums that an answer's headers carry.
 pub(super) fn from_headers(headers: &HeaderMap) -> Vec<Checksum> {
-    let said = headers.get(CHECKSUM_TYPE).map(|value| value.as_bytes() == b"COMPOSITE");
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let one_put = text(ETAG).is_some_and(|etag| !is_of_parts(etag));
+    said(text(CHECKSUM_TYPE), one_put, |algorithm| text(algorithm.header()))
+}
+
+/// The checksums that an answer in XML carries.
+pub(super) fn from_element(result: &Element) -> Vec<Checksum> {
+    said(result.text("ChecksumType"), false, |algorithm| result.text(algorithm.element()))
+}
+
+/// The checksums in an answer, and of what they are: where it does not say that, those of objects written by `one_put` and CRC-64s are
+/// of all bytes, and one that reads `value-parts` is composite. What is no checksum is left out.
+fn said<'a>(
+    kind: Option<&str>,
+    one_put: bool,
+    text: impl Fn(ChecksumAlgorithm) -> Option<&'a str>,
+) -> Vec<Checksum> {
     let read = |algorithm: ChecksumAlgorithm| {
-        let text = headers.get(algorithm.header())?.to_str().ok()?;
-        let (digest, parts) = text.split_once('-').map_or((text, false), |(digest, _)| (digest, true));
-        let value = STANDARD.decode(digest).ok()?;
-        let kind = if said.unwrap_or(parts) { ChecksumType::Composite } else { ChecksumType::FullObject };
-        Some(Checksum { algorithm, value, kind })
+        let text = text(algorithm)?.trim();
+        let (digest, of_parts) = text.split_once('-').map_or((text, false), |(digest, _)| (digest, true));
+        let kind = match kind.map(str::trim) {
+            _ if of_parts => Some(ChecksumType::Composite),
+            Some("COMPOSITE") => Some(ChecksumType::Composite),
+            Some("FULL_OBJECT") => Some(ChecksumType::FullObject),
+            Some(_) => None,
+            None => {
+                (one_put || algorithm == ChecksumAlgorithm::Crc64Nvme).then_some(ChecksumType::FullObject)
+            }
+        };
+        Some(Checksum { algorithm, value: algorithm.decode(digest)?, kind })
     };
     ChecksumAlgorithm::ALL.into_iter().filter_map(read).collect()
+}
+
+/// Whether an ETag is one of S3's for objects of many parts: `…-N`.
+fn is_of_parts(etag: &str) -> bool {
+    let parts = etag.trim_end_matches('"').rsplit_once('-').map(|(_, parts)| parts);
+    parts.is_some_and(|parts| !parts.is_empty() && parts.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -237,9 +276,21 @@ mod tests {
     fn a_composite_checksum_is_told_by_its_dash_or_its_type() {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg==-3"));
-        assert_eq!(from_headers(&headers)[0].kind, ChecksumType::Composite);
+        assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::Composite));
         headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg=="));
-        assert_eq!(from_headers(&headers)[0].kind, ChecksumType::FullObject);
+        assert_eq!(from_headers(&headers)[0].kind, None, "the server does not say");
+        headers.insert("x-amz-checksum-type", HeaderValue::from_static("ANOTHER"));
+        assert_eq!(from_headers(&headers)[0].kind, None);
+        headers.insert("x-amz-checksum-type", HeaderValue::from_static("COMPOSITE"));
+        assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::Composite));
+        headers.remove("x-amz-checksum-type");
+        headers.insert("etag", HeaderValue::from_static("\"e-2\""));
+        assert_eq!(from_headers(&headers)[0].kind, None, "of several parts");
+        headers.insert("etag", HeaderValue::from_static("\"e\""));
+        assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::FullObject), "of one put");
+        headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5"));
+        assert_eq!(from_headers(&headers), [], "too short");
+        headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg=="));
         assert_eq!(hex::encode(&from_headers(&headers)[0].value), "cbf43926");
     }
 }

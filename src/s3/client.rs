@@ -4,12 +4,15 @@ use std::{
     pin::pin,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::HOST};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT_ENCODING, HOST},
+};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -17,7 +20,6 @@ use super::{
     BucketSettings, ChecksumAlgorithm, Error, ErrorKind,
     endpoint::{self, Endpoint},
     failure::{self, Correction, Failure, Subject},
-    headers::not_s3,
     hedge,
     page::{Page, Room},
     request::Request,
@@ -51,6 +53,8 @@ pub struct Client {
     place: Mutex<Place>,
     /// How far S3's clock is ahead of ours, in seconds.
     clock_offset: AtomicI64,
+    /// Whether the server has shown that the bucket exists.
+    bucket_seen: AtomicBool,
     keys: SigningKeys,
     metrics: Metrics,
 }
@@ -131,7 +135,7 @@ fn document(
     body: Vec<u8>,
     subject: Subject,
 ) -> Result<Document, Failure> {
-    let body = into_text(body).map_err(failure::fatal)?;
+    let body = xml::into_text(body);
     if xml::root(&body).as_deref() == Some("Error") {
         return Err(failure::of_answer(status, &headers, &body, subject));
     }
@@ -158,6 +162,7 @@ impl Client {
             quota: RetryQuota::default(),
             hedge_after,
             clock_offset: AtomicI64::new(0),
+            bucket_seen: AtomicBool::new(false),
             keys: SigningKeys::default(),
             metrics,
         })
@@ -168,6 +173,16 @@ impl Client {
     pub fn checksum_for(&self, asked: Option<ChecksumAlgorithm>) -> Option<ChecksumAlgorithm> {
         let default = || endpoint::is_amazon(&self.settings).then_some(ChecksumAlgorithm::Crc64Nvme);
         asked.or(self.settings.checksum_algorithm).or_else(default)
+    }
+
+    /// Whether the endpoint is Amazon's.
+    pub(crate) fn is_amazon(&self) -> bool {
+        endpoint::is_amazon(&self.settings)
+    }
+
+    /// Where its requests are counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether credentials can be had; the error says where they were looked for.
@@ -199,6 +214,17 @@ impl Client {
         self.send(request, deadline, Page::new(room)).await
     }
 
+    /// Whether the answer to a HEAD request, which has no body, left open why it failed: a body would name one of several
+    /// reasons.
+    pub(super) fn says_too_little(&self, error: &Error) -> bool {
+        let Some(service) = error.service().filter(|service| service.code.is_empty()) else { return false };
+        match service.http_status {
+            400 | 401 | 403 | 405 => true,
+            404 => !self.bucket_seen.load(Ordering::Relaxed),
+            _ => false,
+        }
+    }
+
     async fn send<R: ReadAnswer>(
         &self,
         request: &Request,
@@ -218,10 +244,14 @@ impl Client {
             let failure = match outcome {
                 Ok(answer) => {
                     attempts.succeeded();
+                    self.bucket_seen.store(true, Ordering::Relaxed);
                     return Ok(answer);
                 }
                 Err(failure) => failure,
             };
+            if failure.error.code() == Some("NoSuchKey") {
+                self.bucket_seen.store(true, Ordering::Relaxed);
+            }
             unclear |= failure.error.unclear();
             if !attempts.again(self.correct(&failure, &place, &mut corrected)).await {
                 let error =
@@ -308,6 +338,10 @@ impl Client {
         if let Some(credentials) = credentials {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
             self.keys.sign(&target, &mut headers, &credentials, &place.region, self.now())?;
+        }
+        // Not signed: proxies rewrite it.
+        if request.identity {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = request.method.clone();
@@ -397,8 +431,4 @@ fn seconds_between(ours: SystemTime, theirs: SystemTime) -> i64 {
 
 fn unavailable(error: &crate::credentials::CredentialsError) -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "the store has no credentials").because(&error.to_string())
-}
-
-fn into_text(body: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(body).map_err(|_| not_s3("a document is not UTF-8"))
 }

@@ -2,15 +2,17 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    Attributes, Client, Error, ObjectMeta, Tags, encode,
-    headers::{self, visible},
+    Client, Error, Properties, Tags,
+    attributes::REDIRECT,
+    encode,
+    headers::{self, STORAGE_CLASS, visible},
+    multipart::written,
     request::Request,
     write_object::{NewObject, WriteCondition, add_encryption},
-    xml,
+    xml::Element,
 };
 
 /// An object to copy from, pinned to what was seen of it.
@@ -19,8 +21,8 @@ pub(crate) struct CopySource {
     pub(crate) bucket: String,
     pub(crate) key: String,
     pub(crate) version: Option<String>,
-    /// Empty where the server gives none.
-    pub(crate) etag: String,
+    /// A strong one; `None` where the server gives none.
+    pub(crate) etag: Option<String>,
 }
 
 impl CopySource {
@@ -30,20 +32,21 @@ impl CopySource {
             source.push_str("?versionId=");
             source.push_str(&encode::query(version));
         }
-        headers.insert("x-amz-copy-source", visible(&source, "source")?);
-        if !self.etag.is_empty() {
-            headers.insert("x-amz-copy-source-if-match", visible(&self.etag, "source")?);
+        headers.insert("x-amz-copy-source", visible(&source, "source.key")?);
+        if let Some(etag) = &self.etag {
+            headers.insert("x-amz-copy-source-if-match", visible(etag, "source.key")?);
         }
         Ok(())
     }
 }
 
-/// What a copy gets instead of what its source has. S3 always drops the storage class, so that is said in any case.
+/// What a copy gets instead of what its source has. S3 always drops the storage class and the redirect, so they are said in any case.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replacement {
-    /// All attributes and the write id; `None` keeps the source's.
-    pub(crate) object: Option<(Attributes, Option<String>)>,
-    pub(crate) storage_class: String,
+    /// Everything that describes the object, and the write id; `None` keeps what describes the source.
+    pub(crate) object: Option<(HeaderMap, Option<String>)>,
+    pub(crate) storage_class: Option<String>,
+    pub(crate) redirect: Option<HeaderValue>,
     pub(crate) tags: Option<Tags>,
 }
 
@@ -54,15 +57,8 @@ pub(crate) enum CopyCondition {
     Header { name: String, value: String },
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Copied {
-    #[serde(rename = "ETag")]
-    etag: String,
-}
-
 impl Client {
-    /// `CopyObject` onto `key`. The answer's metadata has neither key nor size.
+    /// `CopyObject` onto `key`; gives what S3 says of the copy.
     pub(crate) async fn copy_object(
         &self,
         source: &CopySource,
@@ -70,7 +66,7 @@ impl Client {
         replacement: &Replacement,
         condition: &CopyCondition,
         deadline: Option<Instant>,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<Properties, Error> {
         let mut request = Request::object("CopyObject", Method::PUT, key).works_long();
         let headers = &mut request.headers;
         source.add(headers)?;
@@ -85,25 +81,23 @@ impl Client {
             }
         }
         let answer = self.document(&request, deadline).await?;
-        let copied: Copied = xml::read(&answer.body, "the answer to CopyObject")?;
-        Ok(ObjectMeta {
-            etag: copied.etag,
-            version: headers::version(&answer.headers),
-            storage_class: replacement.storage_class.clone(),
-            ..ObjectMeta::default()
-        })
+        let copied = Element::read(&answer.body, "CopyObjectResult", "the answer to CopyObject")?;
+        Ok(written(&copied, &answer.headers))
     }
 }
 
 impl Replacement {
     fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
-        if let Some((attributes, write_id)) = &self.object {
+        if let Some((described, write_id)) = &self.object {
             headers.insert("x-amz-metadata-directive", HeaderValue::from_static("REPLACE"));
-            headers::add_attributes(headers, attributes)?;
+            headers.extend(described.clone());
             NewObject::add_write_id(headers, write_id.as_deref())?;
         }
-        if !self.storage_class.is_empty() {
-            headers.insert("x-amz-storage-class", visible(&self.storage_class, "attributes.storage_class")?);
+        if let Some(redirect) = &self.redirect {
+            headers.insert(REDIRECT, redirect.clone());
+        }
+        if let Some(storage_class) = &self.storage_class {
+            headers.insert(STORAGE_CLASS, visible(storage_class, "attributes.storage_class")?);
         }
         if let Some(tags) = &self.tags {
             headers.insert("x-amz-tagging-directive", HeaderValue::from_static("REPLACE"));

@@ -8,14 +8,15 @@ use super::{
     Client, Error,
     headers::{self, visible},
     request::Request,
+    xml,
 };
 
 /// What a delete did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deleted {
-    /// The version deleted, or of the delete marker made; empty without versions.
-    pub version: String,
-    /// Whether a delete marker was made or deleted.
+    /// The version deleted, or of the delete marker made; `None` without versions.
+    pub version: Option<String>,
+    /// Whether a delete marker was made or deleted, as far as the server says.
     pub delete_marker: bool,
 }
 
@@ -30,7 +31,7 @@ impl Client {
     ) -> Result<Deleted, Error> {
         let mut request = Request::object("DeleteObject", Method::DELETE, key).version(version);
         if let Some(etag) = etag {
-            request.headers.insert(IF_MATCH, visible(etag, "source")?);
+            request.headers.insert(IF_MATCH, visible(etag, "source.key")?);
         }
         let answer = self.document(&request, deadline).await?;
         Ok(deleted(&answer.headers))
@@ -39,7 +40,9 @@ impl Client {
 
 fn deleted(headers: &HeaderMap) -> Deleted {
     Deleted {
-        version: headers::version(headers),
-        delete_marker: headers::text(headers, &HeaderName::from_static("x-amz-delete-marker")) == "true",
+        version: headers::properties(headers).version,
+        delete_marker: headers::text(headers, &HeaderName::from_static("x-amz-delete-marker"))
+            .and_then(|marker| xml::flag(&marker))
+            .unwrap_or_default(),
     }
 }

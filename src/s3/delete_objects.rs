@@ -1,16 +1,23 @@
 //! `DeleteObjects`: up to 1,000 keys by one request.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Method;
 use md5::{Digest, Md5};
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Deleted, Error, ServiceDetails, failure, request::Request, sentences, xml};
+use super::{
+    Client, Deleted, Error, ServiceDetails, failure,
+    request::Request,
+    sentences,
+    xml::{self, Element},
+};
 
 /// A key, and one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,33 +26,6 @@ pub struct ObjectId {
     pub key: String,
     /// A version id; `None` deletes the current one (in a bucket with versions: hides it behind a marker).
     pub version: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct DeleteResult {
-    #[serde(rename = "Deleted")]
-    deleted: Vec<DeletedEntry>,
-    #[serde(rename = "Error")]
-    errors: Vec<ErrorEntry>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct DeletedEntry {
-    key: String,
-    version_id: Option<String>,
-    delete_marker: bool,
-    delete_marker_version_id: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ErrorEntry {
-    key: String,
-    version_id: Option<String>,
-    code: String,
-    message: String,
 }
 
 /// What came of each key of a request. One that the answer does not name has none.
@@ -67,8 +47,8 @@ impl Client {
             .text_header("content-md5", &md5, "objects")?
             .payload(Bytes::from(body).into());
         let answer = self.document(&request, deadline).await?;
-        let result: DeleteResult = xml::read(&answer.body, "the answer to DeleteObjects")?;
-        Ok(outcomes(result))
+        let result = Element::read(&answer.body, "DeleteResult", "the answer to DeleteObjects")?;
+        Ok(outcomes(objects, &result))
     }
 }
 
@@ -90,23 +70,30 @@ fn document(objects: &[ObjectId]) -> String {
     text
 }
 
-fn outcomes(result: DeleteResult) -> Outcomes {
-    let known = |version: Option<String>| version.filter(|version| !version.is_empty());
+/// The outcome of each object that the answer names. Some servers name a version where none was asked for.
+fn outcomes(objects: &[ObjectId], result: &Element) -> Outcomes {
+    let objects: HashSet<_> = objects.iter().collect();
     let mut outcomes = Outcomes::new();
-    for entry in result.deleted {
-        let version = entry.delete_marker_version_id.or_else(|| entry.version_id.clone()).unwrap_or_default();
-        let deleted = Deleted {
-            version: if version == "null" { String::new() } else { version },
-            delete_marker: entry.delete_marker,
-        };
-        outcomes.insert(ObjectId { key: entry.key, version: known(entry.version_id) }, Ok(deleted));
+    let mut note = |entry: &Element, outcome: Result<Deleted, Error>| {
+        let (Some(key), version) = (entry.text("Key"), entry.text("VersionId")) else { return };
+        let asked =
+            |version: Option<&str>| ObjectId { key: key.to_owned(), version: version.map(str::to_owned) };
+        let found = [asked(version), asked(None)].into_iter().find(|id| objects.contains(id));
+        if let Some(id) = found {
+            outcomes.insert(id, outcome);
+        }
+    };
+    for entry in result.all("Deleted") {
+        let version = entry.text("DeleteMarkerVersionId").or_else(|| entry.text("VersionId"));
+        let delete_marker = entry.flag("DeleteMarker").unwrap_or_default();
+        note(entry, Ok(Deleted { version: version.map(str::to_owned), delete_marker }));
     }
-    for entry in result.errors {
+    for entry in result.all("Error") {
         // A code that means nothing here leaves the key without an outcome: a request of its own tells more.
-        let Some(kind) = failure::by_code(&entry.code) else { continue };
-        let service = ServiceDetails { code: entry.code, ..ServiceDetails::default() };
-        let error = sentences::error(kind, service, &entry.message);
-        outcomes.insert(ObjectId { key: entry.key, version: known(entry.version_id) }, Err(error));
+        let code = entry.text("Code").unwrap_or_default().trim();
+        let Some(kind) = failure::by_code(code) else { continue };
+        let service = ServiceDetails { code: code.to_owned(), ..ServiceDetails::default() };
+        note(entry, Err(sentences::error(kind, service, entry.text("Message").unwrap_or_default())));
     }
     outcomes
 }
@@ -129,19 +116,24 @@ mod tests {
 
     #[test]
     fn outcomes_go_by_key_in_whatever_order() {
-        let result: DeleteResult = xml::read(
+        let result = Element::read(
             "<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error>\
              <Deleted><Key>a</Key></Deleted><Error><Key>c</Key><Code>InternalError</Code></Error>\
-             <Deleted><Key> d </Key><DeleteMarker>true</DeleteMarker>\
-             <DeleteMarkerVersionId>m</DeleteMarkerVersionId></Deleted></DeleteResult>",
+             <Deleted><Key> d </Key><DeleteMarker>True</DeleteMarker><VersionId>m</VersionId>\
+             <DeleteMarkerVersionId>m</DeleteMarkerVersionId></Deleted><Deleted><Key>e&#0;</Key></Deleted>\
+             <Deleted><Key>v</Key><VersionId>null</VersionId></Deleted></DeleteResult>",
+            "DeleteResult",
             "test",
         )
         .unwrap();
-        let outcomes = outcomes(result);
+        let asked = [id("a", None), id("b", None), id("c", None), id(" d ", None), id("v", Some("null"))];
+        let outcomes = outcomes(&asked, &result);
+        assert_eq!(outcomes.len(), asked.len());
+        assert_eq!(outcomes[&id("v", Some("null"))].as_ref().unwrap().version.as_deref(), Some("null"));
         assert!(outcomes[&id("a", None)].is_ok());
         assert_eq!(outcomes[&id("b", None)].as_ref().unwrap_err().kind(), ErrorKind::AccessDenied);
         assert_eq!(outcomes[&id("c", None)].as_ref().unwrap_err().kind(), ErrorKind::BackendUnavailable);
         let marker = outcomes[&id(" d ", None)].as_ref().unwrap();
-        assert_eq!((marker.version.as_str(), marker.delete_marker), ("m", true));
+        assert_eq!((marker.version.as_deref(), marker.delete_marker), (Some("m"), true));
     }
 }

@@ -176,6 +176,11 @@ impl Error {
         self
     }
 
+    /// S3's code for it, if S3 gave one.
+    pub(super) fn code(&self) -> Option<&str> {
+        self.0.service.as_ref().map(|service| service.code.as_str())
+    }
+
     /// The same error, about this field of the request.
     #[must_use]
     pub fn with_field(mut self, field: &'static str) -> Self {

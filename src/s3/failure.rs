@@ -2,7 +2,10 @@
 //! may have taken effect unseen.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
-use std::time::{Duration, SystemTime};
+use std::{
+    ops::Range,
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderMap, HeaderName, StatusCode,
@@ -40,6 +43,9 @@ pub(super) struct Subject {
     pub(super) retries_conflict: bool,
 }
 
+/// The years 2000 to 2200, in seconds after 1970. A clock that says another time is broken, and requests signed by it would fail.
+const PLAUSIBLE: Range<u64> = 946_684_800..7_258_118_400;
+
 /// The longest region that is believed.
 const MAX_REGION: usize = 64;
 
@@ -49,14 +55,15 @@ const LATER_AFTER_TIMEOUT: Again = Again::Later { cost: RetryCost::Timeout, wait
 /// The judgement of an error answer, or of an error inside an answer of 200.
 pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, subject: Subject) -> Failure {
     let said = xml::error(body).unwrap_or_default();
-    let or_header = |value: String, name: &'static str| {
-        if value.is_empty() { text(headers, &HeaderName::from_static(name)) } else { value }
-    };
+    let header = |name: &'static str| text(headers, &HeaderName::from_static(name));
+    // An answer to HEAD has no body. MinIO says in headers what the body would (https://github.com/minio/minio/pull/17283).
+    let code = said.code.or_else(|| header("x-minio-error-code")).unwrap_or_default();
+    let message = said.message.or_else(|| header("x-minio-error-desc")).unwrap_or_default();
     let details = ServiceDetails {
-        request_id: or_header(said.request_id, "x-amz-request-id"),
-        host_id: or_header(said.host_id, "x-amz-id-2"),
+        request_id: said.request_id.or_else(|| header("x-amz-request-id")).unwrap_or_default(),
+        host_id: said.host_id.or_else(|| header("x-amz-id-2")).unwrap_or_default(),
         http_status: status.as_u16(),
-        code: said.code,
+        code,
     }
     .cut();
     let kind = kind(status, &details.code, headers, subject);
@@ -66,12 +73,12 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &str, sub
             kind,
             ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout | ErrorKind::BackendProtocol
         );
-    let region =
-        said.region.unwrap_or_else(|| text(headers, &HeaderName::from_static("x-amz-bucket-region")));
-    let error = sentences::error(kind, details, &said.message)
+    let region = said.region.or_else(|| header("x-amz-bucket-region"));
+    let correction = correction(kind, status, &details.code, region, headers);
+    let error = sentences::error(kind, details, &message)
         .with_retry_after(retry_after(headers))
         .with_unclear(unclear);
-    Failure { error, again, correction: correction(kind, status, region, headers) }
+    Failure { error, again, correction }
 }
 
 /// The judgement of an attempt without a whole answer.
@@ -128,13 +135,17 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
             ErrorKind::WrongRegion
         }
         "PreconditionFailed" => ErrorKind::PreconditionFailed,
-        "InvalidObjectState" => ErrorKind::ObjectArchived,
+        // CopyObject has a word of its own.
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => ErrorKind::ObjectArchived,
         "ConditionalRequestConflict" | "OperationAborted" => ErrorKind::Conflict,
         "InvalidRange" => ErrorKind::RangeNotSatisfiable,
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => ErrorKind::AccessDenied,
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => ErrorKind::CredentialsExpired,
-        "RequestTimeTooSkewed" => ErrorKind::ClockSkewed,
+        "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired" | "SecurityTokenExpired" => {
+            ErrorKind::CredentialsExpired
+        }
+        "RequestTimeTooSkewed" | "RequestExpired" => ErrorKind::ClockSkewed,
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" | "AuthorizationHeaderMalformed"
+        | "InvalidSecurity"
         // versitygw's word for an unknown access key, with status 404
         | "XAdminUserNotFound" => ErrorKind::CredentialsRejected,
         "SlowDown"
@@ -151,6 +162,7 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         | "PriorRequestNotComplete"
         | "SlowDownRead"
         | "SlowDownWrite" => ErrorKind::Throttled,
+        "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" | "XMinioStorageFull" | "InvalidDigest" => ErrorKind::InvalidRequest,
         "InternalError" | "ServiceUnavailable" | "Busy" | "IncompleteBody" => ErrorKind::BackendUnavailable,
         "RequestTimeout" | "RequestTimeoutException" => ErrorKind::BackendTimeout,
         "InvalidArgument" | "InvalidRequest" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "EntityTooLarge"
@@ -198,33 +210,39 @@ fn again(kind: ErrorKind, subject: Subject) -> Again {
 fn correction(
     kind: ErrorKind,
     status: StatusCode,
-    region: String,
+    code: &str,
+    region: Option<String>,
     headers: &HeaderMap,
 ) -> Option<Correction> {
+    let region = region.filter(|region| region.len() <= MAX_REGION);
     match kind {
-        ErrorKind::ClockSkewed => {
-            let date = httpdate::parse_http_date(&text(headers, &DATE)).ok()?;
-            Some(Correction::Clock(date))
-        }
+        // The answer to HEAD has no body: a refusal may be about the clock.
+        ErrorKind::ClockSkewed => server_clock(headers).map(Correction::Clock),
+        ErrorKind::AccessDenied if code.is_empty() => server_clock(headers).map(Correction::Clock),
         ErrorKind::ChecksumMismatch => Some(Correction::Replay),
-        _ if region.len() > MAX_REGION => None,
-        ErrorKind::WrongRegion | ErrorKind::CredentialsRejected if !region.is_empty() => {
-            Some(Correction::Region(region))
-        }
-        // The answer to HEAD has no body: only its headers tell a wrong region from a bad request.
-        _ if status == StatusCode::BAD_REQUEST && headers.contains_key("x-amz-bucket-region") => {
-            Some(Correction::Region(region))
+        ErrorKind::WrongRegion | ErrorKind::CredentialsRejected => region.map(Correction::Region),
+        // For the same reason only headers tell a wrong region from a bad request.
+        _ if status == StatusCode::BAD_REQUEST => {
+            region.filter(|_| headers.contains_key("x-amz-bucket-region")).map(Correction::Region)
         }
         _ => None,
     }
 }
 
+/// What the server's clock says, if that is plausible.
+fn server_clock(headers: &HeaderMap) -> Option<SystemTime> {
+    let date = httpdate::parse_http_date(&text(headers, &DATE)?).ok()?;
+    let seconds = date.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    PLAUSIBLE.contains(&seconds).then_some(date)
+}
+
 /// `x-amz-retry-after` in milliseconds, or `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    if let Ok(milliseconds) = text(headers, &HeaderName::from_static("x-amz-retry-after")).parse() {
+    let milliseconds = text(headers, &HeaderName::from_static("x-amz-retry-after"));
+    if let Some(milliseconds) = milliseconds.and_then(|text| text.parse().ok()) {
         return Some(Duration::from_millis(milliseconds));
     }
-    let value = text(headers, &RETRY_AFTER);
+    let value = text(headers, &RETRY_AFTER)?;
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -4,10 +4,9 @@
 use std::time::SystemTime;
 
 use http::Method;
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Error, encode, headers::not_s3, page::Room, request::Request, xml};
+use super::{Client, Error, encode, headers::not_s3, page::Room, request::Request, xml::Element};
 
 /// Where a page of uploads begins: after this upload of this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,27 +25,18 @@ pub(crate) struct ListedUpload {
     pub(crate) initiated: Option<SystemTime>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ListMultipartUploadsResult {
-    encoding_type: Option<String>,
-    is_truncated: bool,
-    next_key_marker: Option<String>,
-    next_upload_id_marker: Option<String>,
-    upload: Vec<Listed>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Listed {
-    key: String,
-    upload_id: String,
-    initiated: String,
+/// A page of uploads.
+#[derive(Debug, Default)]
+pub(crate) struct UploadPage {
+    pub(crate) uploads: Vec<ListedUpload>,
+    /// How many were left out, because they have no key that can be read, or no id.
+    pub(crate) unreadable: usize,
+    /// Where the next page begins; `None` at the end.
+    pub(crate) next: Option<UploadMarker>,
 }
 
 impl Client {
-    /// `ListMultipartUploads`, one page of at most `max_uploads` in the order of the keys: the uploads whose keys begin with `prefix`, and where the
-    /// next page begins.
+    /// `ListMultipartUploads`, one page of at most `max_uploads` in the order of the keys: the uploads whose keys begin with `prefix`.
     pub(crate) async fn list_multipart_uploads(
         &self,
         prefix: &str,
@@ -54,7 +44,7 @@ impl Client {
         max_uploads: u16,
         deadline: Option<Instant>,
         room: &mut impl Room,
-    ) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
+    ) -> Result<UploadPage, Error> {
         let mut request = Request::bucket("ListMultipartUploads", Method::GET)
             .query("uploads", "")
             .query("encoding-type", "url")
@@ -73,39 +63,38 @@ impl Client {
     }
 }
 
-fn page(
-    body: &str,
-    after: Option<&UploadMarker>,
-    max_uploads: usize,
-) -> Result<(Vec<ListedUpload>, Option<UploadMarker>), Error> {
-    if xml::root(body).as_deref() != Some("ListMultipartUploadsResult") {
-        return Err(not_s3("a listing of uploads is no ListMultipartUploadsResult"));
-    }
-    let result: ListMultipartUploadsResult = xml::read(body, "a listing of uploads")?;
-    let encoded = result.encoding_type.as_deref() == Some("url");
-    let name = |text: String| {
-        if encoded {
-            encode::decode_listed(text).map_err(|_| not_s3("a listed key is not UTF-8"))
-        } else {
-            Ok(text)
-        }
+fn page(body: &str, after: Option<&UploadMarker>, max_uploads: usize) -> Result<UploadPage, Error> {
+    let result = Element::read(body, "ListMultipartUploadsResult", "a listing of uploads")?;
+    let encoded = result.text("EncodingType") == Some("url");
+    let name = |text: &str| {
+        if encoded { encode::decode_listed(text.to_owned()).ok() } else { Some(text.to_owned()) }
     };
-    let next = match (result.is_truncated, result.next_key_marker) {
-        (false, _) => None,
-        (true, Some(key)) if !key.is_empty() => Some(UploadMarker {
-            key: name(key)?,
-            upload_id: result.next_upload_id_marker.unwrap_or_default(),
-        }),
-        (true, _) => return Err(not_s3("a listing of uploads goes on without saying where")),
-    };
-    let upload = |listed: Listed| {
-        Ok(ListedUpload {
-            key: name(listed.key)?,
-            id: listed.upload_id,
-            initiated: listed.initiated.parse::<jiff::Timestamp>().ok().map(SystemTime::from),
+    let upload = |listed: &Element| {
+        let initiated = listed.text("Initiated").and_then(|date| date.trim().parse::<jiff::Timestamp>().ok());
+        Some(ListedUpload {
+            key: name(listed.text("Key")?)?,
+            id: listed.text("UploadId")?.to_owned(),
+            initiated: initiated.map(SystemTime::from),
         })
     };
-    let mut uploads = result.upload.into_iter().map(upload).collect::<Result<Vec<_>, Error>>()?;
+    let listed = result.all("Upload").count();
+    let mut uploads: Vec<_> = result.all("Upload").filter_map(upload).collect();
+    let unreadable = listed - uploads.len();
+    let last = |uploads: &[ListedUpload]| {
+        uploads.last().map(|last| UploadMarker { key: last.key.clone(), upload_id: last.id.clone() })
+    };
+    let next = match (result.flag("IsTruncated"), result.text("NextKeyMarker").and_then(name)) {
+        (Some(false), _) | (None, None) => None,
+        (_, Some(key)) => {
+            // Some servers leave the second marker out: the rest of the key's uploads would never be seen.
+            let listed = || uploads.iter().rfind(|upload| upload.key == key).map(|upload| upload.id.clone());
+            let upload_id = result.text("NextUploadIdMarker").map(str::to_owned).or_else(listed);
+            Some(UploadMarker { key, upload_id: upload_id.unwrap_or_default() })
+        }
+        (Some(true), None) => {
+            Some(last(&uploads).ok_or_else(|| not_s3("a listing of uploads goes on without saying where"))?)
+        }
+    };
     // moto ignores markers, and repeats what came before this one.
     let marker = |listed: &ListedUpload| {
         after.is_some_and(|after| after.key == listed.key && after.upload_id == listed.id)
@@ -116,9 +105,8 @@ fn page(
     let is_cut = uploads.len() > max_uploads;
     uploads.truncate(max_uploads);
     // The rest of a page that has more than was asked for comes on the next one.
-    let last = |listed: &ListedUpload| UploadMarker { key: listed.key.clone(), upload_id: listed.id.clone() };
-    let next = if is_cut { uploads.last().map(last) } else { next };
-    Ok((uploads, next))
+    let next = if is_cut { last(&uploads) } else { next };
+    Ok(UploadPage { uploads, unreadable, next })
 }
 
 #[cfg(test)]
@@ -134,18 +122,46 @@ mod tests {
 
     #[test]
     fn a_page_is_read_with_its_odd_keys_and_where_the_next_begins() {
-        let (uploads, next) = page(PAGE, None, 1000).unwrap();
+        let UploadPage { uploads, next, .. } = page(PAGE, None, 1000).unwrap();
         assert_eq!((uploads[0].key.as_str(), uploads[0].id.as_str()), ("a b+c", "u/2"));
         let since = uploads[0].initiated.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(since.as_secs(), 1_767_323_045);
         assert_eq!(next, Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() }));
         let last = page(&PAGE.replace("<IsTruncated>true", "<IsTruncated>false"), None, 1000).unwrap();
-        assert_eq!(last.1, None);
+        assert_eq!(last.next, None);
+    }
+
+    #[test]
+    fn an_upload_without_a_key_or_an_id_is_left_out() {
+        for (old, new) in [
+            ("<UploadId>u/2</UploadId>", "<UploadId/>"),
+            ("<UploadId>u/2</UploadId>", ""),
+            ("<Key>a+b%2Bc</Key>", "<Key>%FF</Key>"),
+        ] {
+            let page = page(&PAGE.replace(old, new), None, 1000).unwrap();
+            assert_eq!((page.uploads.len(), page.unreadable), (0, 1), "{new}");
+        }
+    }
+
+    #[test]
+    fn markers_that_the_server_leaves_out_are_those_of_its_last_upload() {
+        let expected = Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() });
+        for without in ["NextUploadIdMarker", "NextKeyMarker"] {
+            assert_eq!(
+                page(&PAGE.replace(without, "Other"), None, 1000).unwrap().next,
+                expected,
+                "{without}"
+            );
+        }
     }
 
     #[test]
     fn an_answer_that_is_no_listing_of_uploads_is_told() {
-        for body in ["<html/>", "", &PAGE.replace("NextKeyMarker", "Other")] {
+        let lost = PAGE
+            .replace("NextKeyMarker", "Other")
+            .replace("<Upload>", "<Other>")
+            .replace("</Upload>", "</Other>");
+        for body in ["<html/>", "", &lost] {
             assert!(page(body, None, 1000).is_err(), "{body}");
         }
     }
@@ -153,11 +169,12 @@ mod tests {
     #[test]
     fn a_page_with_more_than_was_asked_for_is_cut_and_the_next_begins_after_it() {
         let upload = "<Upload><Key>b</Key><UploadId>u/3</UploadId></Upload></ListMultipartUploadsResult>";
-        let (uploads, next) = page(&PAGE.replace("</ListMultipartUploadsResult>", upload), None, 1).unwrap();
+        let UploadPage { uploads, next, .. } =
+            page(&PAGE.replace("</ListMultipartUploadsResult>", upload), None, 1).unwrap();
         assert_eq!(uploads.len(), 1);
         assert_eq!(next, Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() }));
         let repeated = PAGE.replace("</ListMultipartUploadsResult>", upload);
-        let (rest, _) = page(&repeated, next.as_ref(), 1).unwrap();
+        let rest = page(&repeated, next.as_ref(), 1).unwrap().uploads;
         assert_eq!(rest[0].id, "u/3", "the server ignored the marker");
     }
 }

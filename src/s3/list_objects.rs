@@ -7,12 +7,15 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::{
-    Client, Error, ObjectMeta, encode,
+    Client, Error, ObjectMeta, Properties, encode,
     headers::not_s3,
     list_page::{self, Contents},
     page::Room,
     request::Request,
 };
+
+/// The longest token that is taken. S3's have some hundred characters.
+const MAX_TOKEN: usize = 8 * 1024;
 
 /// What to list.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,8 @@ pub(crate) enum Continuation {
 pub(crate) struct Listed {
     pub(crate) objects: Vec<ObjectMeta>,
     pub(crate) common_prefixes: Vec<String>,
+    /// How many entries were left out, because they have no key that can be read, or no size.
+    pub(crate) unreadable: usize,
     pub(crate) continuation: Option<Continuation>,
 }
 
@@ -79,33 +84,38 @@ pub(super) fn page(body: &str, max_keys: usize) -> Result<Listed, Error> {
     let page = list_page::read(body)?;
     let encoded = page.encoding_type == "url";
     let name = |text: String| {
-        if encoded {
-            encode::decode_listed(text).map_err(|_| not_s3("a listed key is not UTF-8"))
-        } else {
-            Ok(text)
-        }
+        let decoded = if encoded { encode::decode_listed(text).ok()? } else { text };
+        Some(decoded).filter(|name| !name.is_empty())
     };
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
     let object = |entry: Contents| {
-        Ok(ObjectMeta {
-            key: name(entry.key)?,
-            size: entry.size,
-            last_modified: entry.last_modified.parse::<jiff::Timestamp>().ok().map(SystemTime::from),
-            etag: entry.etag,
-            storage_class: entry.storage_class,
-            ..ObjectMeta::default()
-        })
+        let properties = Properties {
+            last_modified: entry.last_modified.trim().parse::<jiff::Timestamp>().ok().map(SystemTime::from),
+            etag: said(entry.etag),
+            storage_class: said(entry.storage_class),
+            ..Properties::default()
+        };
+        Some(ObjectMeta { key: name(entry.key)?, size: entry.size?, properties })
     };
-    let continuation = Some(page.next_continuation_token).filter(|token| !token.is_empty());
-    if page.is_truncated && continuation.is_none() {
-        return Err(not_s3("a listing goes on without saying where"));
-    }
-    let mut listed = Listed {
-        objects: page.contents.into_iter().map(object).collect::<Result<_, Error>>()?,
-        common_prefixes: page.common_prefixes.into_iter().map(name).collect::<Result<_, _>>()?,
-        continuation: continuation.filter(|_| page.is_truncated).map(Continuation::Token),
-    };
+    let entries = page.contents.len() + page.common_prefixes.len();
+    let objects: Vec<_> = page.contents.into_iter().filter_map(object).collect();
+    let common_prefixes: Vec<_> = page.common_prefixes.into_iter().filter_map(name).collect();
+    let unreadable = entries - objects.len() - common_prefixes.len();
+    let continuation = next(page.is_truncated, page.next_continuation_token)?.map(Continuation::Token);
+    let mut listed = Listed { objects, common_prefixes, unreadable, continuation };
     listed.cut(max_keys);
     Ok(listed)
+}
+
+/// Where a listing goes on. A server that gives a token without saying whether there is more may have more.
+fn next(is_truncated: Option<bool>, token: String) -> Result<Option<String>, Error> {
+    match (is_truncated, token) {
+        (Some(false), _) => Ok(None),
+        (_, token) if token.len() > MAX_TOKEN => Err(not_s3("a listing's token is longer than any of S3's")),
+        (_, token) if !token.is_empty() => Ok(Some(token)),
+        (Some(true), _) => Err(not_s3("a listing goes on without saying where")),
+        (None, _) => Ok(None),
+    }
 }
 
 impl Listed {
@@ -143,8 +153,9 @@ mod tests {
     fn a_page_is_read_with_its_odd_keys() {
         let page = page(PAGE, 1000).unwrap();
         assert_eq!(page.objects[0].key, "a b+c\r\u{1}");
-        assert_eq!((page.objects[0].size, page.objects[0].etag.as_str()), (5, "\"e\""));
-        let seconds = page.objects[0].last_modified.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let first = &page.objects[0].properties;
+        assert_eq!((page.objects[0].size, first.etag.as_deref()), (5, Some("\"e\"")));
+        let seconds = first.last_modified.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(seconds.as_millis(), 1_767_323_045_678);
         assert_eq!(page.objects[1].key, "SlowDown.txt");
         assert_eq!(page.common_prefixes, ["d/"]);
@@ -155,6 +166,33 @@ mod tests {
     fn keys_are_taken_as_they_are_where_the_server_does_not_encode() {
         let plain = PAGE.replace("<EncodingType>url</EncodingType>", "").replace("a+b%2Bc%0D%01", " a+b%2B ");
         assert_eq!(page(&plain, 1000).unwrap().objects[0].key, " a+b%2B ");
+    }
+
+    #[test]
+    fn entries_that_cannot_be_read_are_left_out_and_counted() {
+        let without = |old: &str, new: &str| page(&PAGE.replace(old, new), 1000).unwrap();
+        for (old, new) in [
+            ("a+b%2Bc%0D%01", "k%FF"),
+            ("a+b%2Bc%0D%01", ""),
+            ("<Size>5</Size>", "<Size/>"),
+            ("<Size>5</Size>", ""),
+        ] {
+            let page = without(old, new);
+            assert_eq!((page.unreadable, page.objects.len(), page.common_prefixes.len()), (1, 1, 1), "{new}");
+            assert_eq!(page.objects[0].key, "SlowDown.txt");
+        }
+        assert_eq!(without("d%2F", "%FF").unreadable, 1);
+    }
+
+    #[test]
+    fn a_listing_with_a_token_goes_on_unless_the_server_says_otherwise() {
+        let truncated = |text: &str| {
+            let page = PAGE.replace("<IsTruncated>true</IsTruncated>", text);
+            super::page(&page, 1000).unwrap().continuation.is_some()
+        };
+        assert!(truncated("") && truncated("<IsTruncated>True</IsTruncated>"));
+        assert!(!truncated("<IsTruncated>false</IsTruncated>"));
+        assert!(page(&PAGE.replace("t/1=", &"t".repeat(10_000)), 1000).is_err());
     }
 
     #[test]

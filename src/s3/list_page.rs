@@ -3,27 +3,31 @@
 
 use std::mem::take;
 
-use quick_xml::{Reader, escape::resolve_predefined_entity, events::Event};
+use quick_xml::{Reader, events::Event};
 
-use super::{Error, headers::not_s3};
+use super::{
+    Error,
+    headers::not_s3,
+    xml::{self, UNREADABLE},
+};
 
 /// A page as it is written: keys may be URL-encoded.
 #[derive(Debug, Default)]
 pub(super) struct ListPage {
     pub(super) encoding_type: String,
-    pub(super) is_truncated: bool,
+    pub(super) is_truncated: Option<bool>,
     pub(super) next_continuation_token: String,
     pub(super) contents: Vec<Contents>,
     pub(super) common_prefixes: Vec<String>,
 }
 
-/// An object of a page.
+/// An object of a page. What is missing or cannot be read is empty.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) key: String,
     pub(super) last_modified: String,
     pub(super) etag: String,
-    pub(super) size: u64,
+    pub(super) size: Option<u64>,
     pub(super) storage_class: String,
 }
 
@@ -37,7 +41,7 @@ enum Place {
     Other,
 }
 
-/// Reads a page. What is missing is empty.
+/// Reads a page. Elements that are missing or cannot be read are empty.
 pub(super) fn read(body: &str) -> Result<ListPage, Error> {
     let mut reader = Reader::from_str(body);
     reader.config_mut().expand_empty_elements = true;
@@ -54,19 +58,14 @@ pub(super) fn read(body: &str) -> Result<ListPage, Error> {
             }
             Event::End(element) => {
                 places.pop();
-                page.leave(places.last().copied(), element.local_name().as_ref(), &mut text)?;
+                if text.contains(UNREADABLE) {
+                    text.clear();
+                }
+                page.leave(places.last().copied(), element.local_name().as_ref(), &mut text);
             }
-            Event::Text(more) => text.push_str(&more.xml10_content()),
-            Event::CData(more) => text.push_str(&more.xml10_content()),
-            Event::GeneralRef(name) => match name.resolve_char_ref() {
-                Ok(Some(character)) => text.push(character),
-                _ => text.push_str(
-                    resolve_predefined_entity(&name).ok_or_else(|| unreadable("an unknown entity"))?,
-                ),
-            },
             Event::Eof if begun && places.is_empty() => return Ok(page),
             Event::Eof => return Err(unreadable("it ends too early")),
-            _ => {}
+            event => text.push_str(&xml::text_of(&event).unwrap_or_default()),
         }
     }
 }
@@ -86,11 +85,11 @@ impl ListPage {
     }
 
     /// Takes the text of an element that ends within `place`.
-    fn leave(&mut self, place: Option<Place>, name: &str, text: &mut String) -> Result<(), Error> {
+    fn leave(&mut self, place: Option<Place>, name: &str, text: &mut String) {
         match (place, self.contents.last_mut()) {
             (Some(Place::Page), _) => match name {
                 "EncodingType" => self.encoding_type = take(text),
-                "IsTruncated" => self.is_truncated = matches!(text.trim(), "true" | "1"),
+                "IsTruncated" => self.is_truncated = xml::flag(text),
                 "NextContinuationToken" => self.next_continuation_token = take(text),
                 _ => {}
             },
@@ -98,19 +97,14 @@ impl ListPage {
                 "Key" => contents.key = take(text),
                 "LastModified" => contents.last_modified = take(text),
                 "ETag" => contents.etag = take(text),
-                "Size" => contents.size = size(text)?,
+                "Size" => contents.size = text.trim().parse().ok(),
                 "StorageClass" => contents.storage_class = take(text),
                 _ => {}
             },
             (Some(Place::CommonPrefixes), _) if name == "Prefix" => self.common_prefixes.push(take(text)),
             _ => {}
         }
-        Ok(())
     }
-}
-
-fn size(text: &str) -> Result<u64, Error> {
-    text.trim().parse().map_err(|_| unreadable("a size is no number"))
 }
 
 fn unreadable(why: &str) -> Error {
@@ -132,8 +126,8 @@ mod tests {
              <s:Name><s:EncodingType>url</s:EncodingType></s:Name><s:IsTruncated>1</s:IsTruncated></s:ListBucketResult>",
         )
         .unwrap();
-        assert_eq!((page.contents[0].key.as_str(), page.contents[0].size), ("<Key>A", 7));
-        assert_eq!((page.encoding_type.as_str(), page.is_truncated), ("", true));
+        assert_eq!((page.contents[0].key.as_str(), page.contents[0].size), ("<Key>A", Some(7)));
+        assert_eq!((page.encoding_type.as_str(), page.is_truncated), ("", Some(true)));
     }
 
     #[test]
@@ -148,10 +142,26 @@ mod tests {
             "<Error><Code>SlowDown</Code></Error>",
             "<ListBucketResult>",
             "<ListBucketResult></Contents>",
-            "<ListBucketResult><Contents><Size>-1</Size></Contents></ListBucketResult>",
-            "<ListBucketResult><Contents><Key>&unknown;</Key></Contents></ListBucketResult>",
         ] {
             assert!(read(body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_an_entry_leaves_the_rest_of_the_page() {
+        for (key, size) in [("k&unknown;", "1"), ("k&#0;", "1"), ("k&#xD800;", "1"), ("k\u{ffff}", "1")] {
+            let body = format!(
+                "<ListBucketResult><Contents><Key>{key}</Key><Size>{size}</Size></Contents><Contents><Key>z</Key></Contents></ListBucketResult>"
+            );
+            let page = read(&body).unwrap();
+            let keys: Vec<_> = page.contents.iter().map(|entry| entry.key.as_str()).collect();
+            assert_eq!(keys, ["", "z"], "{key}");
+        }
+        for size in ["", "-1", "many", "99999999999999999999"] {
+            let body = format!(
+                "<ListBucketResult><Contents><Key>k</Key><Size>{size}</Size></Contents></ListBucketResult>"
+            );
+            assert_eq!(read(&body).unwrap().contents[0].size, None, "{size}");
         }
     }
 

@@ -2,7 +2,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
 
 use http::Method;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
@@ -11,51 +10,11 @@ use super::{
     multipart::{MultipartUpload, Part},
     page::Room,
     request::Request,
-    xml,
+    xml::{self, Element},
 };
 
 /// The most parts of an upload (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
-const MAX_PARTS: usize = 10_000;
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ListPartsResult {
-    is_truncated: bool,
-    next_part_number_marker: Option<u32>,
-    part: Vec<ListedPart>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ListedPart {
-    part_number: u32,
-    #[serde(rename = "ETag")]
-    etag: String,
-    size: u64,
-    #[serde(rename = "ChecksumCRC32")]
-    crc32: Option<String>,
-    #[serde(rename = "ChecksumCRC32C")]
-    crc32c: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumSHA1")]
-    sha1: Option<String>,
-    #[serde(rename = "ChecksumSHA256")]
-    sha256: Option<String>,
-}
-
-impl ListedPart {
-    fn checksum(&self, algorithm: ChecksumAlgorithm) -> Option<Checksum> {
-        let text = match algorithm {
-            ChecksumAlgorithm::Crc32 => &self.crc32,
-            ChecksumAlgorithm::Crc32c => &self.crc32c,
-            ChecksumAlgorithm::Crc64Nvme => &self.crc64nvme,
-            ChecksumAlgorithm::Sha1 => &self.sha1,
-            ChecksumAlgorithm::Sha256 => &self.sha256,
-        };
-        Checksum::of_part(algorithm, text.as_deref()?)
-    }
-}
+const MAX_PARTS: u32 = 10_000;
 
 impl Client {
     /// `ListParts`, every page: the parts that S3 has, by number, each with its size in bytes.
@@ -69,19 +28,20 @@ impl Client {
         let mut marker = 0;
         loop {
             let mut request = Request::object("ListParts", Method::GET, &upload.key)
-                .query("uploadId", upload.id.as_str())
+                .query("uploadId", upload.known_id()?)
                 .query("max-parts", "1000");
             if marker > 0 {
                 request = request.query("part-number-marker", marker.to_string());
             }
             let answer = self.page(&request, deadline, room).await?;
             let next = page(&answer.body, upload.algorithm, &mut parts)?;
-            if parts.len() > MAX_PARTS {
+            if parts.len() > MAX_PARTS as usize {
                 return Err(not_s3("an upload has more than 10,000 parts"));
             }
             match next {
                 None => break,
-                Some(next) if next > marker => marker = next,
+                // Numbers end at 10,000, and so do pages that bring none.
+                Some(next) if next > marker && next <= MAX_PARTS => marker = next,
                 Some(_) => return Err(not_s3("a listing of parts goes round in a circle")),
             }
         }
@@ -90,25 +50,31 @@ impl Client {
     }
 }
 
-/// Adds a page's parts; gives where the next page begins.
+/// Adds a page's parts; gives where the next page begins. Each part needs a number, an ETag and a size: an object is made of them.
 fn page(
     body: &str,
     algorithm: Option<ChecksumAlgorithm>,
     parts: &mut Vec<(Part, u64)>,
 ) -> Result<Option<u32>, Error> {
     // S3's documents say ListPartsResult; moto says ListPartsResponse.
-    if !xml::root(body).is_some_and(|root| root.starts_with("ListParts")) {
-        return Err(not_s3("a listing of parts is no ListPartsResult"));
+    let root = xml::root(body).filter(|root| root.starts_with("ListParts"));
+    let result = Element::read(body, root.as_deref().unwrap_or("ListPartsResult"), "a listing of parts")?;
+    let number =
+        |text: Option<u64>| text.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0);
+    let part = |part: &Element| {
+        let text = |algorithm: ChecksumAlgorithm| part.text(algorithm.element());
+        let checksum = algorithm.and_then(|algorithm| Checksum::of_part(algorithm, text(algorithm)?));
+        let (number, etag) = (number(part.number("PartNumber"))?, part.text("ETag")?.to_owned());
+        Some((Part { number, etag, checksum }, part.number("Size")?))
+    };
+    for listed in result.all("Part") {
+        parts.push(part(listed).ok_or_else(|| not_s3("a listed part without a number, an ETag or a size"))?);
     }
-    let result: ListPartsResult = xml::read(body, "a listing of parts")?;
-    parts.extend(result.part.into_iter().map(|part| {
-        let checksum = algorithm.and_then(|algorithm| part.checksum(algorithm));
-        (Part { number: part.part_number, etag: part.etag, checksum }, part.size)
-    }));
-    match (result.is_truncated, result.next_part_number_marker) {
-        (false, _) => Ok(None),
-        (true, Some(next)) => Ok(Some(next)),
-        (true, None) => Err(not_s3("a listing of parts goes on without saying where")),
+    match (result.flag("IsTruncated"), number(result.number("NextPartNumberMarker"))) {
+        (Some(false), _) => Ok(None),
+        (Some(true), None) => Err(not_s3("a listing of parts goes on without saying where")),
+        (None, Some(next)) if parts.last().is_none_or(|(last, _)| last.number >= next) => Ok(None),
+        (_, next) => Ok(next),
     }
 }
 
@@ -137,7 +103,16 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_listing_of_parts_is_told() {
-        let pages = ["<html/>".to_owned(), String::new(), PAGE.replace("NextPartNumberMarker", "Other")];
+        let without = |old: &str| PAGE.replace(old, "");
+        let pages = [
+            "<html/>".to_owned(),
+            String::new(),
+            PAGE.replace("NextPartNumberMarker", "Other"),
+            without("<Size>5242880</Size>"),
+            without("<ETag>\"f\"</ETag>"),
+            without("<PartNumber>1</PartNumber>"),
+            PAGE.replace("<PartNumber>1<", "<PartNumber>0<"),
+        ];
         for body in pages {
             assert!(page(&body, None, &mut Vec::new()).is_err(), "{body}");
         }

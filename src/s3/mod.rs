@@ -1,5 +1,6 @@
 //! S3's wire: one request, addressed, signed, sent, and its answer read. One file per operation.
 
+mod attributes;
 mod checksum;
 mod client;
 mod copy_object;
@@ -37,18 +38,21 @@ pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;
 pub use error::{Error, ErrorKind, ServiceDetails};
 pub use object::{
-    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Tags,
+    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Properties,
+    Tags,
 };
 pub use settings::{BucketSettings, ServerSideEncryption};
 
+pub(crate) use attributes::{REDIRECT, is_writable_class};
 pub(crate) use checksum::ChecksumHasher;
 pub(crate) use copy_object::{CopyCondition, CopySource, Replacement};
 pub(crate) use delete_objects::can_be_listed;
-pub(crate) use list_multipart_uploads::UploadMarker;
+pub(crate) use headers::STORAGE_CLASS;
+pub(crate) use list_multipart_uploads::{UploadMarker, UploadPage};
 pub(crate) use list_objects::{Continuation, Listing};
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use page::Room;
-pub(crate) use read_object::{GetAnswer, Selection};
+pub(crate) use read_object::{GetAnswer, HeadAnswer, Selection};
 pub(crate) use stream_crc32c::{StreamCrc32c, sum_of};
 pub(crate) use summed_payload::SummedPayload;
 pub(crate) use write_object::{NewObject, WriteCondition};

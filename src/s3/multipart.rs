@@ -1,20 +1,19 @@
 //! Multipart uploads: create, upload a part or copy one, complete, abort.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>
 
-use std::fmt::Write;
+use std::{fmt::Write, time::SystemTime};
 
-use http::{Method, header::ETAG};
+use http::{HeaderMap, Method, header::ETAG};
 use md5::{Digest, Md5};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    Checksum, ChecksumAlgorithm, ChecksumType, Client, Error, ObjectMeta, SummedPayload,
+    Checksum, ChecksumAlgorithm, ChecksumType, Client, Error, ErrorKind, Properties, SummedPayload, checksum,
     copy_object::CopySource,
     headers::{self, not_s3},
     request::Request,
     write_object::{NewObject, WriteCondition, add_checksum},
-    xml,
+    xml::{self, Element},
 };
 
 /// An upload that S3 knows.
@@ -32,26 +31,6 @@ pub(crate) struct Part {
     pub(crate) number: u32,
     pub(crate) etag: String,
     pub(crate) checksum: Option<Checksum>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Created {
-    upload_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Copied {
-    #[serde(rename = "ETag")]
-    etag: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Completed {
-    #[serde(rename = "ETag", default)]
-    etag: String,
 }
 
 impl Client {
@@ -72,8 +51,12 @@ impl Client {
                 .header("x-amz-checksum-type", algorithm.multipart_type().name());
         }
         let answer = self.document(&request, deadline).await?;
-        let created: Created = xml::read(&answer.body, "the answer to CreateMultipartUpload")?;
-        Ok(MultipartUpload { key: key.to_owned(), id: created.upload_id, algorithm })
+        let what = "the answer to CreateMultipartUpload";
+        let created = Element::read(&answer.body, "InitiateMultipartUploadResult", what)?;
+        // Without an id, requests about the upload would be requests about the object.
+        let id =
+            created.text("UploadId").ok_or_else(|| not_s3("a multipart upload without an id"))?.to_owned();
+        Ok(MultipartUpload { key: key.to_owned(), id, algorithm })
     }
 
     /// `UploadPart`; numbers begin at 1.
@@ -84,13 +67,15 @@ impl Client {
         payload: SummedPayload,
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
-        let mut request = part("UploadPart", upload, number);
+        let mut request = part("UploadPart", upload, number)?;
         let SummedPayload { bytes, checksum } = payload;
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }
         let answer = self.document(&request.payload(bytes), deadline).await?;
-        Ok(Part { number, etag: headers::text(&answer.headers, &ETAG), checksum })
+        // S3 makes no object of a part without one.
+        let etag = headers::text(&answer.headers, &ETAG).ok_or_else(|| not_s3("a part without an ETag"))?;
+        Ok(Part { number, etag, checksum })
     }
 
     /// `UploadPartCopy` of bytes `start..end` of an object; `None` is all of it, also where it is smaller than the
@@ -103,15 +88,16 @@ impl Client {
         range: Option<std::ops::Range<u64>>,
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
-        let mut request = part("UploadPartCopy", upload, number).works_long();
+        let mut request = part("UploadPartCopy", upload, number)?.works_long();
         if let Some(range) = range {
             let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
             request = request.text_header("x-amz-copy-source-range", &bytes, "source")?;
         }
         source.add(&mut request.headers)?;
         let answer = self.document(&request, deadline).await?;
-        let copied: Copied = xml::read(&answer.body, "the answer to UploadPartCopy")?;
-        Ok(Part { number, etag: copied.etag, checksum: None })
+        let copied = Element::read(&answer.body, "CopyPartResult", "the answer to UploadPartCopy")?;
+        let etag = copied.text("ETag").ok_or_else(|| not_s3("a copied part without an ETag"))?.to_owned();
+        Ok(Part { number, etag, checksum: None })
     }
 
     /// `CompleteMultipartUpload`, with the full object's checksum where the upload's algorithm has one.
@@ -122,9 +108,9 @@ impl Client {
         whole: Option<&Checksum>,
         condition: &WriteCondition,
         deadline: Option<Instant>,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<Properties, Error> {
         let mut request = Request::object("CompleteMultipartUpload", Method::POST, &upload.key)
-            .query("uploadId", upload.id.as_str())
+            .query("uploadId", upload.known_id()?)
             .payload(bytes::Bytes::from(completion(parts)).into())
             .works_long();
         // After a conflict S3 wants the whole upload made anew.
@@ -135,30 +121,46 @@ impl Client {
             request = request.header("x-amz-checksum-type", ChecksumType::FullObject.name());
         }
         let answer = self.document(&request, deadline).await?;
-        if xml::root(&answer.body).is_none() {
-            return Err(not_s3("CompleteMultipartUpload ended without saying how"));
-        }
-        let completed: Completed = xml::read(&answer.body, "the answer to CompleteMultipartUpload")?;
-        Ok(ObjectMeta {
-            etag: completed.etag,
-            version: headers::version(&answer.headers),
-            checksums: whole.cloned().into_iter().collect(),
-            ..ObjectMeta::default()
-        })
+        // Without a result the upload has not become an object, whatever the status says.
+        let what = "the answer to CompleteMultipartUpload";
+        let completed = Element::read(&answer.body, "CompleteMultipartUploadResult", what)?;
+        Ok(written(&completed, &answer.headers))
     }
 
     /// `AbortMultipartUpload`.
     pub(crate) async fn abort_multipart_upload(&self, upload: &MultipartUpload) -> Result<(), Error> {
         let request = Request::object("AbortMultipartUpload", Method::DELETE, &upload.key)
-            .query("uploadId", upload.id.as_str());
+            .query("uploadId", upload.known_id()?);
         self.document(&request, None).await.map(drop)
     }
 }
 
-fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Request {
-    Request::object(operation, Method::PUT, &upload.key)
+impl MultipartUpload {
+    /// Its id. Without one a request would be about the object itself: some servers delete it then, or overwrite it.
+    pub(super) fn known_id(&self) -> Result<&str, Error> {
+        match self.id.as_str() {
+            "" => Err(Error::new(ErrorKind::Internal, "a multipart upload has no id")),
+            id => Ok(id),
+        }
+    }
+}
+
+fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Result<Request, Error> {
+    Ok(Request::object(operation, Method::PUT, &upload.key)
         .query("partNumber", number.to_string())
-        .query("uploadId", upload.id.as_str())
+        .query("uploadId", upload.known_id()?))
+}
+
+/// What an answer in XML says of the object that was written.
+pub(super) fn written(result: &Element, headers: &HeaderMap) -> Properties {
+    let said = headers::properties(headers);
+    let date = result.text("LastModified").and_then(|date| date.trim().parse::<jiff::Timestamp>().ok());
+    Properties {
+        last_modified: date.map(SystemTime::from).or(said.last_modified),
+        etag: result.text("ETag").map(str::to_owned).or(said.etag),
+        checksums: checksum::from_element(result),
+        ..said
+    }
 }
 
 fn completion(parts: &[Part]) -> String {
@@ -205,7 +207,7 @@ mod tests {
         let checksum = Checksum {
             algorithm: ChecksumAlgorithm::Crc32,
             value: vec![0xcb, 0xf4, 0x39, 0x26],
-            kind: ChecksumType::FullObject,
+            kind: Some(ChecksumType::FullObject),
         };
         let parts = [part(1, "\"a\""), Part { checksum: Some(checksum), ..part(2, "b") }];
         assert_eq!(

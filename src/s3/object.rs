@@ -2,23 +2,39 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-/// What S3 knows of an object without reading it.
+/// An object without its bytes. What the server does not say of it is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObjectMeta {
     /// The key, relative to the store's prefix.
     pub key: String,
     /// The whole object's size in bytes.
     pub size: u64,
-    /// When it was written; absent in answers to writes, which do not say it.
+    /// Everything else.
+    pub properties: Properties,
+}
+
+/// What an answer says of an object besides its size. What it leaves out is `None`, and never an empty text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Properties {
+    /// When it was written; answers to most writes do not say it.
     pub last_modified: Option<SystemTime>,
-    /// The entity tag as S3 gives it, quotes included; empty if the server gave none.
-    pub etag: String,
-    /// The version id; empty in a bucket without versions.
-    pub version: String,
-    /// The storage class; empty where S3 leaves it out (STANDARD).
-    pub storage_class: String,
+    /// The entity tag as the server gives it, quotes included.
+    pub etag: Option<String>,
+    /// The version id; `null` is the version of an object that was written without one.
+    pub version: Option<String>,
+    /// The storage class. S3 does not name STANDARD.
+    pub storage_class: Option<String>,
     /// Checksums of the whole object that the server keeps.
     pub checksums: Vec<Checksum>,
+}
+
+impl Properties {
+    /// The ETag, if a request can be bound to it: weak ones never match (RFC 9110, section 13.1.1).
+    pub(crate) fn strong_etag(&self) -> Option<&str> {
+        let is_strong =
+            |etag: &&str| !etag.starts_with("W/") && etag.bytes().all(|byte| byte.is_ascii_graphic());
+        self.etag.as_deref().filter(is_strong)
+    }
 }
 
 /// What a writer says about an object, and a reader gets back. An empty text is an attribute not set.
@@ -34,6 +50,8 @@ pub struct Attributes {
     pub content_disposition: String,
     /// `Cache-Control`.
     pub cache_control: String,
+    /// `Expires`: a date by HTTP's rules, or any text that another writer gave it.
+    pub expires: String,
     /// `x-amz-storage-class`.
     pub storage_class: String,
     /// User metadata, `x-amz-meta-*`: names lower-case, values any text.
@@ -74,8 +92,8 @@ pub struct Checksum {
     pub algorithm: ChecksumAlgorithm,
     /// The raw digest, big-endian.
     pub value: Vec<u8>,
-    /// Of what.
-    pub kind: ChecksumType,
+    /// Of what; `None` where the server does not say it.
+    pub kind: Option<ChecksumType>,
 }
 
 /// A part of an object, as a caller asks for it.

@@ -2,29 +2,9 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>
 
 use http::Method;
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Client, Error, Tags, request::Request, xml};
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Tagging {
-    tag_set: TagSet,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct TagSet {
-    tag: Vec<Tag>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Tag {
-    key: String,
-    value: String,
-}
+use super::{Client, Error, Tags, headers::not_s3, request::Request, xml::Element};
 
 impl Client {
     /// `GetObjectTagging`.
@@ -43,8 +23,20 @@ impl Client {
 }
 
 fn tags(body: &str) -> Result<Tags, Error> {
-    let tagging: Tagging = xml::read(body, "the answer to GetObjectTagging")?;
-    Ok(tagging.tag_set.tag.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    let tagging = Element::read(body, "Tagging", "the answer to GetObjectTagging")?;
+    let set =
+        tagging.last("TagSet").ok_or_else(|| not_s3("an answer to GetObjectTagging without a TagSet"))?;
+    // MinIO once said "no tags" by an empty one (https://github.com/minio/minio/issues/9509).
+    let tags = set.all("Tag").filter(|tag| !tag.is_leaf());
+    let tag = |tag: &Element| {
+        let key = tag.text("Key").ok_or_else(|| not_s3("a tag without a key"))?;
+        let value = match tag.last("Value").filter(|value| !value.is_empty()) {
+            Some(_) => tag.text("Value").ok_or_else(|| not_s3("a tag whose value cannot be read"))?,
+            None => "",
+        };
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    tags.map(tag).collect()
 }
 
 #[cfg(test)]
@@ -58,5 +50,20 @@ mod tests {
         let expected = [("a".to_owned(), "1 & 2".to_owned()), ("b".to_owned(), String::new())];
         assert_eq!(tags(body).unwrap(), Tags::from(expected));
         assert!(tags("<Tagging><TagSet></TagSet></Tagging>").unwrap().is_empty());
+        assert!(tags("<Tagging><TagSet><Tag></Tag></TagSet></Tagging>").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_which_tags_there_are_does_not_mean_none() {
+        for body in [
+            "",
+            "<html/>",
+            "<Tagging/>",
+            "<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>",
+            "<Tagging><TagSet><Tag><Key>k&#0;</Key><Value>v</Value></Tag></TagSet></Tagging>",
+            "<Tagging><TagSet><Tag><Key>k</Key><Value>v&#0;</Value></Tag></TagSet></Tagging>",
+        ] {
+            assert!(tags(body).is_err(), "{body}");
+        }
     }
 }

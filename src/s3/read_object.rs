@@ -1,15 +1,13 @@
 //! `HeadObject` and `GetObject`.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 
-use http::{
-    HeaderMap, Method, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
-};
+use http::{HeaderMap, Method, StatusCode, header::RANGE};
 use tokio::time::Instant;
 
 use super::{
-    Attributes, ByteRange, Client, Conditions, Error, ErrorKind, ObjectMeta,
-    headers::{self, not_s3, visible},
+    Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
+    client::Answer,
+    headers::{self, ContentRange, content_length, content_range, not_s3, visible},
     request::Request,
 };
 use crate::transport::ResponseBody;
@@ -23,34 +21,66 @@ pub(crate) struct Selection<'a> {
 }
 
 /// An object without its bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HeadAnswer {
-    pub(crate) meta: ObjectMeta,
+    pub(crate) size: u64,
+    pub(crate) properties: Properties,
     pub(crate) attributes: Attributes,
     pub(crate) write_id: Option<String>,
+    /// What describes the object, for a write that makes another such object.
+    pub(crate) carried: HeaderMap,
+    /// Whether it has metadata that the answer does not show.
+    pub(crate) hides_metadata: bool,
+    /// The MD5 of its bytes, if the ETag is one.
+    pub(crate) md5: Option<[u8; 16]>,
 }
 
 /// The head of an object or a range of it, and its bytes `start..end` to come.
 #[derive(Debug)]
 pub(crate) struct GetAnswer {
-    pub(crate) meta: ObjectMeta,
+    pub(crate) size: u64,
+    pub(crate) properties: Properties,
     pub(crate) attributes: Attributes,
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) body: ResponseBody,
 }
 
+impl HeadAnswer {
+    fn of(headers: &HeaderMap, size: u64) -> Self {
+        let (attributes, write_id) = attributes::read(headers);
+        let properties = headers::properties(headers);
+        let md5 = properties.etag.as_deref().filter(|_| !hides_md5(headers)).and_then(md5);
+        let (carried, hides_metadata) = (attributes::carried(headers), attributes::hides_metadata(headers));
+        Self { size, properties, attributes, write_id, carried, hides_metadata, md5 }
+    }
+}
+
 impl Client {
-    /// `HeadObject`.
+    /// `HeadObject`. What the answer to HEAD does not say is asked for by a read of one byte: the size, and why it failed.
     pub(crate) async fn head_object(
         &self,
         selection: Selection<'_>,
         deadline: Option<Instant>,
     ) -> Result<HeadAnswer, Error> {
         let request = reading("HeadObject", Method::HEAD, selection)?;
-        let answer = self.stream(&request, deadline).await?;
-        let (attributes, write_id) = headers::attributes(&answer.headers);
-        Ok(HeadAnswer { meta: headers::object_meta(&answer.headers), attributes, write_id })
+        match self.stream(&request, deadline).await {
+            Ok(Answer { headers, .. }) => {
+                let size = match content_length(&headers) {
+                    Some(size) => size,
+                    None => self.size(selection, &headers::properties(&headers), deadline).await?,
+                };
+                Ok(HeadAnswer::of(&headers, size))
+            }
+            Err(error) if self.says_too_little(&error) => match self.first_byte(selection, deadline).await {
+                Ok((headers, Some(size))) => Ok(HeadAnswer::of(&headers, size)),
+                Ok((_, None)) => Err(error),
+                // An empty object has no first byte: this tells nothing about the failure.
+                Err(empty) if empty.kind() == ErrorKind::RangeNotSatisfiable => Err(error),
+                Err(told) => Err(told),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// `GetObject`. A server that does not know ranges answers with the whole object: `start..end` says so.
@@ -64,24 +94,79 @@ impl Client {
         if let Some(range) = range {
             request.headers.insert(RANGE, visible(&header(range), "range")?);
         }
-        let answer = self.stream(&request, deadline).await?;
-        let (start, end) = extent(answer.status, &answer.headers)?;
-        let (attributes, _) = headers::attributes(&answer.headers);
-        Ok(GetAnswer {
-            meta: headers::object_meta(&answer.headers),
-            attributes,
-            start,
-            end,
-            body: answer.body,
-        })
+        let Answer { status, headers, body } = self.stream(&request, deadline).await?;
+        let extent = extent(status, &headers, range)?;
+        let properties = headers::properties(&headers);
+        let size = match extent.size {
+            Some(size) => size,
+            None => self.size(selection, &properties, deadline).await?,
+        };
+        let (attributes, _) = attributes::read(&headers);
+        let (start, end) = extent.bytes.unwrap_or((0, size));
+        Ok(GetAnswer { size, properties, attributes, start, end, body })
     }
+
+    /// The size of an object whose answer does not say it (RFC 9110, section 8.6, allows that). Fails if it is another object by
+    /// now, or the server does not tell.
+    async fn size(
+        &self,
+        selection: Selection<'_>,
+        properties: &Properties,
+        deadline: Option<Instant>,
+    ) -> Result<u64, Error> {
+        let if_match = properties.strong_etag().map(str::to_owned);
+        let pinned = Conditions { if_match, ..Conditions::default() };
+        let selection = Selection { conditions: &pinned, ..selection };
+        match self.first_byte(selection, deadline).await {
+            Ok((headers, Some(size))) if headers::properties(&headers).etag == properties.etag => Ok(size),
+            Ok((_, Some(_))) => Err(replaced()),
+            Ok((_, None)) => {
+                Err(Error::new(ErrorKind::BackendProtocol, "the server does not say how large the object is"))
+            }
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => Err(replaced()),
+            // Only an empty object has no first byte.
+            Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the first byte, for the headers of the answer; with the object's size, if they say it.
+    async fn first_byte(
+        &self,
+        selection: Selection<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<(HeaderMap, Option<u64>), Error> {
+        let mut request = reading("GetObject", Method::GET, selection)?;
+        let range = ByteRange::Bounded { start: 0, end: 1 };
+        request.headers.insert(RANGE, visible(&header(range), "range")?);
+        let Answer { status, headers, .. } = self.stream(&request, deadline).await?;
+        let size = extent(status, &headers, Some(range))?.size;
+        Ok((headers, size))
+    }
+}
+
+fn replaced() -> Error {
+    Error::new(ErrorKind::ObjectChanged, "the object was replaced while it was looked up: call again")
+}
+
+/// Whether the ETag is no MD5 though it looks like one: with keys of KMS or of the caller
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+fn hides_md5(headers: &HeaderMap) -> bool {
+    let encryption = headers.get("x-amz-server-side-encryption").map(http::HeaderValue::as_bytes);
+    encryption.is_some_and(|name| name.starts_with(b"aws:kms"))
+        || headers.contains_key("x-amz-server-side-encryption-customer-algorithm")
+}
+
+fn md5(etag: &str) -> Option<[u8; 16]> {
+    hex::decode(etag.trim_matches('"')).ok()?.try_into().ok()
 }
 
 fn reading(operation: &'static str, method: Method, selection: Selection<'_>) -> Result<Request, Error> {
     let mut request = Request::object(operation, method, selection.key)
         .version(selection.version)
         .header("x-amz-checksum-mode", "ENABLED")
-        .hedgeable();
+        .hedgeable()
+        .identity();
     headers::add_conditions(&mut request.headers, selection.conditions)?;
     Ok(request)
 }
@@ -95,26 +180,45 @@ fn header(range: ByteRange) -> String {
     }
 }
 
-fn extent(status: StatusCode, headers: &HeaderMap) -> Result<(u64, u64), Error> {
-    let length = headers::text(headers, &CONTENT_LENGTH);
-    // Garage answers so to a suffix of an empty object.
-    let empty = length == "0" && !headers.contains_key(CONTENT_RANGE);
-    if status == StatusCode::PARTIAL_CONTENT && !empty {
-        let range = headers::content_range(headers).ok_or_else(|| not_s3("a range without Content-Range"))?;
-        if range.start >= range.end || range.end > range.total {
-            return Err(not_s3("a Content-Range that is none"));
+/// What an answer says of the bytes that follow, and of the object's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    /// `None`: the whole object.
+    bytes: Option<(u64, u64)>,
+    size: Option<u64>,
+}
+
+fn extent(status: StatusCode, headers: &HeaderMap, range: Option<ByteRange>) -> Result<Extent, Error> {
+    let length = content_length(headers);
+    match status {
+        // Garage answers so to a suffix of an empty object.
+        StatusCode::PARTIAL_CONTENT
+            if length == Some(0)
+                && matches!(range, Some(ByteRange::Suffix(_)))
+                && content_range(headers).is_none() =>
+        {
+            Ok(Extent { bytes: Some((0, 0)), size: Some(0) })
         }
-        return Ok((range.start, range.end));
+        StatusCode::PARTIAL_CONTENT => {
+            let Some(ContentRange { bytes: Some((start, end)), total }) = content_range(headers) else {
+                return Err(not_s3("a range without a Content-Range that says which"));
+            };
+            if length.is_some_and(|length| length != end - start) {
+                return Err(not_s3("a range whose Content-Range and Content-Length differ"));
+            }
+            Ok(Extent { bytes: Some((start, end)), size: total })
+        }
+        StatusCode::OK => Ok(Extent { bytes: None, size: length }),
+        other => Err(not_s3(&format!("status {other} in the answer to a read"))),
     }
-    let length = length
-        .parse()
-        .map_err(|_| Error::new(ErrorKind::BackendProtocol, "S3 did not say the object's size"))?;
-    Ok((0, length))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{
+        HeaderValue,
+        header::{CONTENT_LENGTH, CONTENT_RANGE},
+    };
 
     use super::*;
 
@@ -127,13 +231,40 @@ mod tests {
 
     #[test]
     fn the_extent_is_what_the_answer_says() {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
-        assert_eq!(extent(StatusCode::OK, &headers).unwrap(), (0, 3));
-        assert!(extent(StatusCode::PARTIAL_CONTENT, &headers).is_err());
-        headers.insert("content-range", HeaderValue::from_static("bytes 2-4/10"));
-        assert_eq!(extent(StatusCode::PARTIAL_CONTENT, &headers).unwrap(), (2, 5));
-        headers.insert("content-range", HeaderValue::from_static("bytes 2-10/10"));
-        assert!(extent(StatusCode::PARTIAL_CONTENT, &headers).is_err());
+        let (ok, partial) = (StatusCode::OK, StatusCode::PARTIAL_CONTENT);
+        let headers = |length: &'static str, range: &'static str| {
+            let values = [(CONTENT_LENGTH, length), (CONTENT_RANGE, range)];
+            let said = values.into_iter().filter(|(_, value)| !value.is_empty());
+            said.map(|(name, value)| (name, HeaderValue::from_static(value))).collect::<HeaderMap>()
+        };
+        let found = |bytes, size| Extent { bytes, size };
+        let bounded = Some(ByteRange::Bounded { start: 2, end: 5 });
+        let extent = |status, length, range| super::extent(status, &headers(length, range), bounded);
+        assert_eq!(extent(ok, "3", "").unwrap(), found(None, Some(3)));
+        assert_eq!(extent(ok, "", "").unwrap(), found(None, None), "not 0");
+        assert_eq!(
+            extent(ok, "3", "bytes 2-4/10").unwrap(),
+            found(None, Some(3)),
+            "it has meaning with 206 only"
+        );
+        assert_eq!(extent(partial, "3", "bytes 2-4/10").unwrap(), found(Some((2, 5)), Some(10)));
+        assert_eq!(extent(partial, "", "bytes 2-4/*").unwrap(), found(Some((2, 5)), None));
+        for (length, range) in [("3", ""), ("0", ""), ("4", "bytes 2-4/10"), ("3", "bytes 2-10/10")] {
+            assert!(extent(partial, length, range).is_err(), "{length} {range}");
+        }
+        assert!(extent(StatusCode::NO_CONTENT, "", "").is_err());
+        let suffix = super::extent(partial, &headers("0", ""), Some(ByteRange::Suffix(3)));
+        assert_eq!(suffix.unwrap(), found(Some((0, 0)), Some(0)));
+    }
+
+    #[test]
+    fn an_etag_is_an_md5_only_where_it_can_be() {
+        let md5 = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+        assert!(super::md5(md5).is_some());
+        assert!(super::md5("\"d41d8cd98f00b204e9800998ecf8427e-2\"").is_none());
+        let mut headers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static(md5))]);
+        assert!(HeadAnswer::of(&headers, 0).md5.is_some());
+        headers.insert("x-amz-server-side-encryption", HeaderValue::from_static("aws:kms:dsse"));
+        assert!(HeadAnswer::of(&headers, 0).md5.is_none());
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Request {
     pub(super) works_long: bool,
     /// It may be asked for a second time before it has been answered.
     pub(super) hedgeable: bool,
+    /// Its answer's body must not be encoded on the way.
+    pub(super) identity: bool,
 }
 
 impl Request {
@@ -42,6 +44,7 @@ impl Request {
             retries_conflict: true,
             works_long: false,
             hedgeable: false,
+            identity: false,
         }
     }
 
@@ -85,6 +88,12 @@ impl Request {
     /// As one that changes nothing, and whose caller waits for the beginning of the answer.
     pub(super) fn hedgeable(mut self) -> Self {
         self.hedgeable = true;
+        self
+    }
+
+    /// As one whose answer comes as the server has it: a proxy that compresses would leave out its length.
+    pub(super) fn identity(mut self) -> Self {
+        self.identity = true;
         self
     }
 

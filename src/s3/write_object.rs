@@ -8,9 +8,11 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    Attributes, BucketSettings, Checksum, Client, Error, ObjectMeta, SummedPayload, Tags, checksum,
-    headers::{self, WRITE_ID_HEADER, visible},
+    BucketSettings, Checksum, Client, Error, Properties, SummedPayload, Tags,
+    attributes::WRITE_ID_HEADER,
+    headers::{self, not_s3, visible},
     request::Request,
+    xml,
 };
 
 /// What has to be true of the key for a write to take effect.
@@ -42,7 +44,8 @@ impl WriteCondition {
 /// What a new object is to have besides its bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NewObject {
-    pub(crate) attributes: Attributes,
+    /// The headers that describe it, and its storage class.
+    pub(crate) headers: HeaderMap,
     pub(crate) tags: Tags,
     /// Tells whose effect a conditional write is.
     pub(crate) write_id: Option<String>,
@@ -50,7 +53,7 @@ pub(crate) struct NewObject {
 
 impl NewObject {
     pub(super) fn add(&self, headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
-        headers::add_attributes(headers, &self.attributes)?;
+        headers.extend(self.headers.clone());
         headers::add_tags(headers, &self.tags)?;
         Self::add_write_id(headers, self.write_id.as_deref())?;
         add_encryption(headers, settings)
@@ -86,7 +89,7 @@ pub(super) fn add_checksum(headers: &mut HeaderMap, checksum: &Checksum) -> Resu
 }
 
 impl Client {
-    /// `PutObject`. The answer's metadata has no key and no date.
+    /// `PutObject`; gives what S3 says of the object.
     pub(crate) async fn put_object(
         &self,
         key: &str,
@@ -94,25 +97,20 @@ impl Client {
         object: &NewObject,
         condition: &WriteCondition,
         deadline: Option<Instant>,
-    ) -> Result<ObjectMeta, Error> {
-        let SummedPayload { bytes, checksum: sent } = payload;
-        let size = bytes.len();
+    ) -> Result<Properties, Error> {
+        let SummedPayload { bytes, checksum } = payload;
         let mut request = Request::object("PutObject", Method::PUT, key);
         object.add(&mut request.headers, &self.settings)?;
         condition.add(&mut request.headers)?;
-        if let Some(checksum) = &sent {
+        if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }
         let answer = self.document(&request.payload(bytes), deadline).await?;
-        let mut checksums = checksum::from_headers(&answer.headers);
-        if checksums.is_empty() {
-            checksums.extend(sent);
+        let properties = headers::properties(&answer.headers);
+        // A page of a proxy's, such as one to log in to, comes with status 200, too. S3 answers with an ETag and no body.
+        if properties.etag.is_none() && xml::root(&answer.body).is_some() {
+            return Err(not_s3("the answer to PutObject is a document"));
         }
-        Ok(ObjectMeta {
-            size,
-            checksums,
-            storage_class: object.attributes.storage_class.clone(),
-            ..headers::object_meta(&answer.headers)
-        })
+        Ok(properties)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{CheckStep, Error, ErrorKind, ListOptions, ObjectMeta, S3Store, WriteMode, multipart::Multipart};
+use super::{CheckStep, Error, ErrorKind, ListOptions, Properties, S3Store, WriteMode, multipart::Multipart};
 use crate::s3::{NewObject, SummedPayload, WriteCondition};
 
 impl S3Store {
@@ -57,13 +57,13 @@ impl S3Store {
         run(steps, "delete", deleted).await;
     }
 
-    async fn probe_put(&self, full_key: &str, condition: &WriteCondition) -> Result<ObjectMeta, Error> {
+    async fn probe_put(&self, full_key: &str, condition: &WriteCondition) -> Result<Properties, Error> {
         let (client, object) = (self.client(), NewObject::default());
         let payload = SummedPayload::new(client.checksum_for(None), Bytes::from_static(b"1").into()).await;
         client.put_object(full_key, payload, &object, condition, self.deadline).await
     }
 
-    async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<ObjectMeta, Error> {
+    async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<Properties, Error> {
         let (object, key) = (NewObject::default(), full_key.to_owned());
         let multipart = Multipart::begin(self, key, object, WriteMode::Overwrite, None)?;
         // Not by the mode: it would be refused where a check before this one found conditions ignored.
@@ -92,7 +92,7 @@ fn remember(steps: &[CheckStep], ignored: &AtomicBool) {
 }
 
 /// What should have been refused, and was or was not.
-async fn refused(write: impl Future<Output = Result<ObjectMeta, Error>>) -> Result<String, Error> {
+async fn refused(write: impl Future<Output = Result<Properties, Error>>) -> Result<String, Error> {
     match write.await {
         Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists) => {
             Ok("a condition that does not hold was refused".to_owned())

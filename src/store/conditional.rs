@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ConditionalPut, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, WriteMode};
+use super::{ConditionalPut, Error, ErrorKind, Properties, ReadOptions, S3Store, WriteMode};
 use crate::s3::{NewObject, WriteCondition};
 
 /// The request that carries a condition: a server may know conditions on one and ignore them on another.
@@ -49,7 +49,7 @@ impl S3Store {
         let WriteMode::Update { version: Some(version), .. } = mode else { return Ok(()) };
         let current = ReadOptions::default();
         let found = self.client().head_object(current.selecting(full_key), self.deadline).await?;
-        if found.meta.version == *version {
+        if found.properties.version.as_ref() == Some(version) {
             return Ok(());
         }
         Err(Error::new(
@@ -93,8 +93,8 @@ impl S3Store {
         full_key: &str,
         object: &NewObject,
         condition: &WriteCondition,
-        outcome: Result<ObjectMeta, Error>,
-    ) -> Result<ObjectMeta, Error> {
+        outcome: Result<Properties, Error>,
+    ) -> Result<Properties, Error> {
         let error = match outcome {
             Err(error) if *condition != WriteCondition::None => error,
             other => return other,
@@ -109,7 +109,7 @@ impl S3Store {
         };
         let current = ReadOptions::default();
         match self.client().head_object(current.selecting(full_key), self.deadline).await {
-            Ok(found) if found.write_id.as_ref() == Some(ours) => Ok(found.meta),
+            Ok(found) if found.write_id.as_ref() == Some(ours) => Ok(found.properties),
             Ok(_) => Err(told(error, condition)),
             Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => Err(told(error, condition)),
             Err(_) => {

@@ -3,16 +3,18 @@
 
 use std::ops::Range;
 
+use http::HeaderMap;
+
 use super::{
-    Attributes, ByteRange, Conditions, CopyIfNotExists, CopyOptions, Error, ErrorKind, Head, ObjectMeta,
+    ByteRange, Conditions, Copied, CopyIfNotExists, CopyOptions, Error, ErrorKind, ObjectMeta, Properties,
     ReadOptions, S3Store, StoreSettings, Tags, UploadClaim, UploadOptions, WriteMode, WriteOptions,
     conditional::Carrier,
     multipart::Multipart,
     part_size::{MAX_PART, MAX_PARTS},
 };
-use crate::{
-    s3::{CopyCondition, CopySource, NewObject, Replacement, WriteCondition},
-    transport::Payload,
+use crate::s3::{
+    CopyCondition, CopySource, HeadAnswer, NewObject, REDIRECT, Replacement, STORAGE_CLASS, WriteCondition,
+    is_writable_class,
 };
 
 /// Large copies go in parts of at least this many bytes: no byte of them passes through Longshore, so only the
@@ -24,14 +26,15 @@ struct Job<'a> {
     source: &'a S3Store,
     source_key: &'a str,
     pinned: CopySource,
-    head: Head,
+    head: HeadAnswer,
     destination: &'a str,
+    storage_class: Option<String>,
     options: CopyOptions,
 }
 
 impl S3Store {
-    /// Copies `key` of `source` to `destination` in this store; attributes and tags are kept unless new ones are
-    /// given. The storage class is kept within one S3, since another need not have it. If the future is dropped, the
+    /// Copies `key` of `source` to `destination` in this store; what describes the object and its tags are kept as they are unless
+    /// new ones are given. The storage class is kept where the destination can have it. If the future is dropped, the
     /// destination may or may not have been written, but never in part.
     pub async fn copy_from(
         &self,
@@ -39,58 +42,94 @@ impl S3Store {
         key: &str,
         destination: &str,
         options: CopyOptions,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<Copied, Error> {
         self.copy_pinned(source, key, destination, options).await.map(|(copied, _)| copied)
     }
 
-    /// The copy's metadata and its source's, as it was when it was copied.
+    /// The copy, and its source as it was when it was copied.
     pub(super) async fn copy_pinned(
         &self,
         source: &S3Store,
         key: &str,
         destination: &str,
         options: CopyOptions,
-    ) -> Result<(ObjectMeta, ObjectMeta), Error> {
+    ) -> Result<(Copied, HeadAnswer), Error> {
         let source_key = source.full_key(key, "source.key")?;
         let full_destination = self.full_key(destination, "destination.key")?;
         if let Some(tags) = &options.tags {
             self.require_tagging(tags)?;
         }
-        let head = source.head(key, &options.source).await.map_err(|error| match error.kind() {
+        let selected = options.source.selecting(&source_key);
+        let head = source.client().head_object(selected, self.deadline).await;
+        let head = head.map_err(|error| match error.kind() {
             ErrorKind::NotModified => error.recast(
                 ErrorKind::PreconditionFailed,
                 "source_conditions do not hold: the source has not changed",
             ),
             _ => error,
         })?;
-        let found = head.meta.clone();
+        let found = head.clone();
         let pinned = CopySource {
             bucket: source.settings().bucket.bucket.clone(),
             key: source_key,
             version: options.source.version.clone(),
-            etag: found.etag.clone(),
+            etag: found.properties.strong_etag().map(str::to_owned),
         };
-        let job = Job { source, source_key: key, pinned, head, destination: &full_destination, options };
-        let copied = self.run_copy(job).await?;
-        Ok((ObjectMeta { key: destination.to_owned(), size: found.size, ..copied }, found))
+        let (storage_class, dropped_storage_class) = self.storage_class(source, &options, &found);
+        let job = Job {
+            source,
+            source_key: key,
+            pinned,
+            head,
+            destination: &full_destination,
+            storage_class,
+            options,
+        };
+        let properties = self.run_copy(job).await?;
+        let meta = ObjectMeta { key: destination.to_owned(), size: found.size, properties };
+        Ok((Copied { meta, dropped_storage_class }, found))
     }
 
-    async fn run_copy(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
+    async fn run_copy(&self, job: Job<'_>) -> Result<Properties, Error> {
         if !same_s3(self.settings(), job.source.settings()) {
             return self.relay(job).await;
         }
         let conditional = job.options.mode != WriteMode::Overwrite;
         let by_multipart = conditional && self.settings().copy_if_not_exists == CopyIfNotExists::Multipart;
-        match job.head.meta.size {
-            0 if by_multipart => self.rewrite_empty(job).await,
+        match job.head.size {
+            // It has no part to copy. Some servers answer HEAD with a length of 0 for objects that have bytes: a read tells.
+            0 if by_multipart => self.relay(job).await,
             MAX_PART.. => self.copy_by_parts(job).await,
             _ if by_multipart => self.copy_by_parts(job).await,
             _ => self.copy_by_s3(job).await,
         }
     }
 
+    /// The storage class that a copy asks for, and the source's where that cannot be asked for: an archive's, one of the server's
+    /// own, or of another server.
+    fn storage_class(
+        &self,
+        source: &S3Store,
+        options: &CopyOptions,
+        found: &HeadAnswer,
+    ) -> (Option<String>, Option<String>) {
+        let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+        if let Some(attributes) = &options.attributes {
+            return (named(&attributes.storage_class), None);
+        }
+        let Some(name) = found.properties.storage_class.clone() else { return (None, None) };
+        let both_amazon = self.client().is_amazon() && source.client().is_amazon();
+        let has_it = same_s3(self.settings(), source.settings()) || both_amazon;
+        match name.as_str() {
+            name if has_it && is_writable_class(name) => (Some(name.to_owned()), None),
+            // Every server's default is what it calls so.
+            "STANDARD" => (None, None),
+            _ => (None, Some(name)),
+        }
+    }
+
     /// `CopyObject`.
-    async fn copy_by_s3(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
+    async fn copy_by_s3(&self, job: Job<'_>) -> Result<Properties, Error> {
         let by_header = matches!(self.settings().copy_if_not_exists, CopyIfNotExists::Header { .. });
         // A header of the server's own stands for itself: `conditional_put` is about the standard ones.
         let standard = match job.options.mode {
@@ -108,12 +147,16 @@ impl S3Store {
             _ => (CopyCondition::Standard(standard.clone()), 412),
         };
         let write_id = self.write_id_for(&job.options.mode);
-        let replaced = job.options.attributes.clone();
-        // The write id is metadata, so a copy that carries one says all of its metadata.
-        let attributes = replaced.or_else(|| write_id.is_some().then(|| job.head.attributes.clone()));
-        let storage_class = attributes.as_ref().unwrap_or(&job.head.attributes).storage_class.clone();
-        let object = attributes.map(|attributes| (attributes, write_id.clone()));
-        let replacement = Replacement { object, storage_class, tags: job.options.tags.clone() };
+        // The write id is metadata, so a copy that carries one says all that describes it.
+        let described = job.options.attributes.is_some() || write_id.is_some();
+        let object = if described { Some((job.description()?, write_id.clone())) } else { None };
+        let kept = job.options.attributes.is_none();
+        let replacement = Replacement {
+            object,
+            storage_class: job.storage_class.clone(),
+            redirect: job.head.carried.get(REDIRECT).filter(|_| kept).cloned(),
+            tags: job.options.tags.clone(),
+        };
         let outcome = self
             .client()
             .copy_object(&job.pinned, job.destination, &replacement, &condition, self.deadline)
@@ -133,7 +176,9 @@ impl S3Store {
     async fn whose_condition(&self, job: &Job<'_>, error: Error) -> Error {
         let current = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
         match job.source.client().head_object(current.selecting(&job.pinned.key), self.deadline).await {
-            Ok(found) if found.meta.etag != job.pinned.etag => source_changed(error, &WriteMode::Overwrite),
+            Ok(found) if found.properties.etag != job.head.properties.etag => {
+                source_changed(error, &WriteMode::Overwrite)
+            }
             Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => {
                 source_changed(error, &WriteMode::Overwrite)
             }
@@ -141,16 +186,16 @@ impl S3Store {
         }
     }
 
-    /// A multipart upload of parts that S3 copies. S3 drops attributes and tags on this way, so they are said anew.
-    async fn copy_by_parts(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
+    /// A multipart upload of parts that S3 copies. S3 drops what describes the object on this way, so that is said anew.
+    async fn copy_by_parts(&self, job: Job<'_>) -> Result<Properties, Error> {
         let mode = job.options.mode.clone();
         let object = NewObject {
             tags: self.tags_of(&job).await?,
-            attributes: job.options.attributes.unwrap_or(job.head.attributes),
+            headers: job.description()?,
             write_id: self.write_id_for(&mode),
         };
         let mut multipart = Multipart::begin(self, job.destination.to_owned(), object, mode, None)?;
-        for range in parts(job.head.meta.size) {
+        for range in parts(job.head.size) {
             while multipart.parts.under_way() >= self.settings().transfer.max_concurrency {
                 multipart.parts.one_done().await.transpose()?;
             }
@@ -162,27 +207,14 @@ impl S3Store {
                 copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))
             });
         }
-        multipart.complete().await.map(|(meta, _)| meta)
-    }
-
-    /// An empty object has no part to copy: it is put anew.
-    async fn rewrite_empty(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
-        let tags = self.tags_of(&job).await?;
-        let attributes = job.options.attributes.unwrap_or(job.head.attributes);
-        let options = WriteOptions { attributes, tags, mode: job.options.mode, checksum_algorithm: None };
-        self.put_payload(job.destination, Payload::default(), options).await
+        multipart.complete().await.map(|(properties, _)| properties)
     }
 
     /// Reads from one S3 and writes to another, both at the slower one's pace.
-    async fn relay(&self, job: Job<'_>) -> Result<ObjectMeta, Error> {
+    async fn relay(&self, job: Job<'_>) -> Result<Properties, Error> {
         let tags = self.tags_of(&job).await?;
-        let attributes = job
-            .options
-            .attributes
-            .clone()
-            .unwrap_or_else(|| Attributes { storage_class: String::new(), ..job.head.attributes.clone() });
-        let etag = Some(job.pinned.etag.clone()).filter(|etag| !etag.is_empty());
-        let conditions = Conditions { if_match: etag, ..Conditions::default() };
+        let headers = job.description()?;
+        let conditions = Conditions { if_match: job.pinned.etag.clone(), ..Conditions::default() };
         let read = ReadOptions { version: job.pinned.version.clone(), conditions };
         let whole: Option<ByteRange> = None;
         let mut reader = job
@@ -190,14 +222,16 @@ impl S3Store {
             .get(job.source_key, whole, &read)
             .await
             .map_err(|error| source_changed(error, &WriteMode::Overwrite))?;
+        job.require_same(&reader.info().meta, &reader.info().attributes.content_encoding)?;
         let size = Some(reader.info().meta.size);
-        let write = WriteOptions { attributes, tags, mode: job.options.mode, checksum_algorithm: None };
-        let relative = self.relative(job.destination)?;
-        let mut upload = self.upload(&relative, UploadOptions { write, size, part_size: None })?;
+        let write = WriteOptions { tags, mode: job.options.mode, ..WriteOptions::default() };
+        let relative = self.relative(job.destination).unwrap_or_default();
+        let options = UploadOptions { write, size, part_size: None };
+        let mut upload = self.upload_described(&relative, headers, options)?;
         while let Some(bytes) = reader.next().await.transpose()? {
             upload.write(bytes).await?;
         }
-        upload.finish(UploadClaim::default()).await.map(|uploaded| uploaded.meta)
+        upload.finish(UploadClaim::default()).await.map(|uploaded| uploaded.meta.properties)
     }
 
     /// The tags that a copy is to have where S3 does not copy them itself. A server that has no tags has none to keep.
@@ -217,6 +251,47 @@ impl S3Store {
             }
             other => other,
         }
+    }
+}
+
+impl Job<'_> {
+    /// The headers of a write that describes the copy.
+    fn description(&self) -> Result<HeaderMap, Error> {
+        if let Some(attributes) = &self.options.attributes {
+            return attributes.headers();
+        }
+        if self.head.hides_metadata {
+            let message = "the source has metadata that its S3 server does not show, so a copy of this kind would lose it: give attributes, or use overwrite within one S3 server";
+            return Err(Error::invalid_field("attributes", message));
+        }
+        let mut headers = self.head.carried.clone();
+        // The name is one that an answer had.
+        if let Some(class) = self.storage_class.as_deref().and_then(|class| class.parse().ok()) {
+            headers.insert(STORAGE_CLASS, class);
+        }
+        Ok(headers)
+    }
+
+    /// What is read must be what the answer to HEAD has described: otherwise another object's bytes, or the same in another encoding, would be
+    /// written under its name.
+    fn require_same(&self, read: &ObjectMeta, encoding: &str) -> Result<(), Error> {
+        let head = &self.head;
+        let etags = (&head.properties.etag, &read.properties.etag);
+        if let (Some(ours), Some(theirs)) = etags
+            && ours != theirs
+        {
+            return Err(Error::new(
+                ErrorKind::ObjectChanged,
+                "the source was replaced while it was copied: copy it anew",
+            ));
+        }
+        // A length of 0 is what some servers say of every object.
+        let same_size = head.size == read.size || head.size == 0;
+        if same_size && head.attributes.content_encoding == encoding {
+            return Ok(());
+        }
+        let message = "the server gives other bytes of the source, or another encoding, than it says that the object has";
+        Err(Error::new(ErrorKind::BackendProtocol, message))
     }
 }
 

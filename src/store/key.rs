@@ -1,6 +1,6 @@
 //! From a caller's keys to the bucket's and back.
 
-use super::{Error, ErrorKind, ObjectMeta, S3Store};
+use super::{Error, ErrorKind, S3Store};
 
 /// S3's limit of a key, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
@@ -28,19 +28,14 @@ impl S3Store {
         format!("{}{prefix}", self.settings().prefix)
     }
 
-    /// The caller's key for the bucket's. A server that lists what was not asked for is not to be trusted.
-    pub(super) fn relative(&self, key: &str) -> Result<String, Error> {
-        match key.strip_prefix(self.settings().prefix.as_str()) {
-            Some(key) => Ok(key.to_owned()),
-            None => Err(Error::new(
-                ErrorKind::BackendProtocol,
-                "the server listed a key outside the store's prefix",
-            )),
-        }
+    /// The caller's key for the bucket's; `None` for one outside of the store's prefix, which is another store's.
+    pub(super) fn relative(&self, key: &str) -> Option<String> {
+        key.strip_prefix(self.settings().prefix.as_str()).map(str::to_owned)
     }
 
-    /// Metadata as the caller of this store is to see it.
-    pub(super) fn named(meta: ObjectMeta, key: &str) -> ObjectMeta {
-        ObjectMeta { key: key.to_owned(), ..meta }
+    /// The caller's key for that at which a listing goes on.
+    pub(super) fn relative_marker(&self, key: &str) -> Result<String, Error> {
+        let outside = "the server continues a listing outside of the store's prefix";
+        self.relative(key).ok_or_else(|| Error::new(ErrorKind::BackendProtocol, outside))
     }
 }

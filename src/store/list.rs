@@ -3,7 +3,7 @@
 use futures::stream::{self, Stream};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, ListOptions, ListPage, ObjectMeta, S3Store, WalkOptions};
+use super::{Error, ListOptions, ListPage, ObjectMeta, S3Store, WalkOptions, WalkPage, progress::Progress};
 use crate::s3::{Continuation, Listing};
 
 /// The most that S3 puts on a page.
@@ -17,7 +17,7 @@ impl S3Store {
             "" => String::new(),
             key => self.full_prefix(key),
         };
-        let continuation = options.continuation.as_deref().map(|text| self.continuation(text));
+        let (mut progress, continuation) = self.continuation(options.continuation.as_deref())?;
         let listing = Listing {
             prefix: &prefix,
             delimiter: &options.delimiter,
@@ -27,41 +27,54 @@ impl S3Store {
         };
         let mut memory = self.inner.budget.reservation();
         let listed = self.client().list_objects(listing, self.deadline, &mut memory).await?;
-        let relative = |meta: ObjectMeta| {
-            let key = self.relative(&meta.key)?;
-            Ok(ObjectMeta { key, ..meta })
-        };
-        Ok(ListPage {
-            objects: listed.objects.into_iter().map(relative).collect::<Result<_, Error>>()?,
-            common_prefixes: listed
-                .common_prefixes
-                .iter()
-                .map(|prefix| self.relative(prefix))
-                .collect::<Result<_, _>>()?,
-            continuation: listed.continuation.map(|next| self.continuation_text(next)).transpose()?,
-        })
+        let entries = listed.objects.len() + listed.common_prefixes.len();
+        let relative = |meta: ObjectMeta| Some(ObjectMeta { key: self.relative(&meta.key)?, ..meta });
+        let objects: Vec<_> = listed.objects.into_iter().filter_map(relative).collect();
+        let prefixes = listed.common_prefixes.iter();
+        let common_prefixes: Vec<_> = prefixes.filter_map(|prefix| self.relative(prefix)).collect();
+        let skipped = listed.unreadable + entries - objects.len() - common_prefixes.len();
+        self.report_unreadable("ListObjectsV2", skipped);
+        let next = listed.continuation.map(|next| self.marker(next)).transpose()?;
+        let names = objects.iter().map(|object| object.key.as_str());
+        progress.page(next.as_deref(), names.chain(common_prefixes.iter().map(String::as_str)))?;
+        let continuation = next.map(|next| progress.with(&next));
+        Ok(ListPage { objects, common_prefixes, skipped, continuation })
     }
 
-    /// The text of a continuation. A token of S3 is visible text, so a key is told from it by the NUL before it.
-    fn continuation_text(&self, continuation: Continuation) -> Result<String, Error> {
+    /// Counts entries of a page that were left out, and tells the operator.
+    pub(super) fn report_unreadable(&self, operation: &'static str, entries: usize) {
+        if entries > 0 {
+            self.client().metrics().entries_skipped(operation, entries as u64);
+            let bucket = &*self.settings().bucket.bucket;
+            tracing::warn!(
+                operation,
+                entries,
+                bucket,
+                "entries of a listing were left out: they cannot be read, or lie outside of the store's prefix"
+            );
+        }
+    }
+
+    /// A continuation as text. A token of S3 is visible text, so a key is told from it by the NUL before it.
+    fn marker(&self, continuation: Continuation) -> Result<String, Error> {
         match continuation {
             Continuation::Token(token) => Ok(token),
-            Continuation::After(key) => Ok(format!("\0{}", self.relative(&key)?)),
+            Continuation::After(key) => Ok(format!("\0{}", self.relative_marker(&key)?)),
         }
     }
 
-    fn continuation(&self, text: &str) -> Continuation {
-        match text.strip_prefix('\0') {
+    fn continuation(&self, text: Option<&str>) -> Result<(Progress, Option<Continuation>), Error> {
+        let Some(text) = text else { return Ok((Progress::default(), None)) };
+        let (progress, marker) = Progress::parse(text).ok_or_else(not_ours)?;
+        let continuation = match marker.strip_prefix('\0') {
             Some(key) => Continuation::After(self.full_prefix(key)),
-            None => Continuation::Token(text.to_owned()),
-        }
+            None => Continuation::Token(marker.to_owned()),
+        };
+        Ok((progress, Some(continuation)))
     }
 
     /// Every object below a prefix, page by page; the next page is fetched while the last is used, and no other.
-    pub fn walk(
-        &self,
-        options: WalkOptions,
-    ) -> impl Stream<Item = Result<Vec<ObjectMeta>, Error>> + Send + 'static {
+    pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
         let first = ListOptions {
             prefix: options.prefix,
             start_after: options.start_after,
@@ -86,6 +99,11 @@ impl S3Store {
     }
 }
 
+/// A page token was not made by [`S3Store::list`].
+pub(super) fn not_ours() -> Error {
+    Error::invalid_field("page_token", "is not a token of this server")
+}
+
 type Fetching = AbortOnDropHandle<Result<ListPage, Error>>;
 
 struct Walk {
@@ -96,12 +114,12 @@ struct Walk {
 }
 
 impl Walk {
-    async fn page(mut self) -> Result<Option<(Vec<ObjectMeta>, Self)>, Error> {
+    async fn page(mut self) -> Result<Option<(WalkPage, Self)>, Error> {
         while let Some(fetching) = self.next.take() {
             let page = fetching
                 .await
                 .map_err(|_| Error::new(super::ErrorKind::Internal, "a listing was stopped"))??;
-            let mut objects = page.objects;
+            let (mut objects, skipped) = (page.objects, page.skipped);
             if let Some(limit) = &mut self.limit {
                 objects.truncate(usize::try_from(*limit).unwrap_or(usize::MAX));
                 *limit -= objects.len() as u64;
@@ -110,8 +128,8 @@ impl Walk {
                 self.options.continuation = page.continuation;
                 self.next = Some(self.store.fetch(self.options.clone()));
             }
-            if !objects.is_empty() {
-                return Ok(Some((objects, self)));
+            if !objects.is_empty() || skipped > 0 {
+                return Ok(Some((WalkPage { objects, skipped }, self)));
             }
         }
         Ok(None)

@@ -19,12 +19,14 @@ mod part_buffer;
 mod part_size;
 mod part_sums;
 mod parts;
+mod progress;
 mod put;
 mod ranges;
 mod read;
 mod read_ahead;
 mod rename;
 mod resumable;
+mod resume;
 mod schedule;
 mod settings;
 mod speed_record;
@@ -39,7 +41,7 @@ use tokio::{sync::Semaphore, time::Instant};
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    ObjectId, ObjectMeta, ServiceDetails, Tags,
+    ObjectId, ObjectMeta, Properties, ServiceDetails, Tags,
 };
 pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};

@@ -8,12 +8,14 @@ use std::sync::{
 use futures::FutureExt as _;
 
 use super::{
-    ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, WriteMode,
+    ChecksumAlgorithm, Error, ErrorKind, Properties, ReadOptions, S3Store, WriteMode,
     conditional::Carrier,
     parts::{Parts, Target},
 };
 use crate::{
-    s3::{Checksum, ChecksumHasher, MultipartUpload, NewObject, Part, WriteCondition, expected_etag},
+    s3::{
+        Checksum, ChecksumHasher, HeadAnswer, MultipartUpload, NewObject, Part, WriteCondition, expected_etag,
+    },
     telemetry::cut,
 };
 
@@ -69,13 +71,18 @@ impl Multipart {
         u32::try_from(self.parts.count() + 1).unwrap_or(u32::MAX)
     }
 
-    /// Waits for all parts and makes the object; gives its metadata without key and size, and its number of parts.
-    pub(super) async fn complete(mut self) -> Result<(ObjectMeta, u32), Error> {
+    /// Waits for all parts and makes the object; gives what S3 says of it, and its number of parts. Dropped while S3 makes the
+    /// object, or if what came of that is not known, it is not aborted: Ceph, SeaweedFS and others have lost finished objects by an
+    /// abort that came during or after a slow completion (<https://github.com/ceph/ceph/pull/60771>).
+    pub(super) async fn complete(mut self) -> Result<(Properties, u32), Error> {
         let parts = self.parts.all_done().await?;
         let upload = self.target.clone().await?;
-        let meta = self.store.complete(&upload, &parts, &self.object, &self.condition).await?;
         self.ended = true;
-        Ok((meta, u32::try_from(parts.len()).unwrap_or(u32::MAX)))
+        let outcome = self.store.complete(&upload, &parts, &self.object, &self.condition).await;
+        if let Err(error) = &outcome {
+            self.ended = error.unclear();
+        }
+        Ok((outcome?, u32::try_from(parts.len()).unwrap_or(u32::MAX)))
     }
 
     /// Leaves the upload in S3, for other calls to resume.
@@ -87,14 +94,14 @@ impl Multipart {
 }
 
 impl S3Store {
-    /// Makes the object of `parts`, each with its size in bytes; gives its metadata without key and size.
+    /// Makes the object of `parts`, each with its size in bytes; gives what S3 says of it.
     pub(super) async fn complete(
         &self,
         upload: &MultipartUpload,
         parts: &[(Part, u64)],
         object: &NewObject,
         condition: &WriteCondition,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<Properties, Error> {
         // The parts have been summed up when they were sent: their bytes need not be looked at again.
         let whole = whole_checksum(parts);
         let whole = whole.as_ref();
@@ -117,15 +124,15 @@ impl S3Store {
         parts: &[Part],
         whole: Option<&Checksum>,
         error: Error,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<Properties, Error> {
         let current = ReadOptions::default();
         let found = self.client().head_object(current.selecting(&upload.key), self.deadline).await;
-        let Ok(found) = found else { return Err(error) };
-        let expected = expected_etag(parts);
-        let same_etag =
-            expected.is_some_and(|etag| etag.trim_matches('"') == found.meta.etag.trim_matches('"'));
-        let same_bytes = whole.is_some_and(|checksum| found.meta.checksums.contains(checksum));
-        if same_etag || same_bytes { Ok(found.meta) } else { Err(error) }
+        let Ok(HeadAnswer { properties, .. }) = found else { return Err(error) };
+        let unquoted = |etag: &str| etag.trim_matches('"').to_owned();
+        let same_etag = expected_etag(parts)
+            .is_some_and(|expected| properties.etag.as_deref().map(unquoted) == Some(unquoted(&expected)));
+        let same_bytes = whole.is_some_and(|checksum| properties.checksums.contains(checksum));
+        if same_etag || same_bytes { Ok(properties) } else { Err(error) }
     }
 }
 

@@ -127,8 +127,19 @@ pub struct ListPage {
     pub objects: Vec<ObjectMeta>,
     /// The common prefixes, in order, relative to the store's prefix.
     pub common_prefixes: Vec<String>,
+    /// How many entries the server listed that are left out, because they cannot be read.
+    pub skipped: usize,
     /// Where the next page begins; `None` at the end.
     pub continuation: Option<String>,
+}
+
+/// A copy that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// The object at the destination.
+    pub meta: ObjectMeta,
+    /// The source's storage class, where the copy has the destination's default instead.
+    pub dropped_storage_class: Option<String>,
 }
 
 /// A walk below a prefix.
@@ -140,6 +151,15 @@ pub struct WalkOptions {
     pub start_after: String,
     /// How many objects at most; `None` is all.
     pub limit: Option<u64>,
+}
+
+/// The next objects of a walk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WalkPage {
+    /// In key order; none if all entries of the page are left out.
+    pub objects: Vec<ObjectMeta>,
+    /// How many entries are left out, because they cannot be read.
+    pub skipped: usize,
 }
 
 /// How an object is copied.

@@ -34,9 +34,9 @@ impl S3Store {
     /// does not keep the others from it; the next search meets it again.
     pub async fn search_orphans(&self, settings: OrphanSettings, now: SystemTime) -> Result<Orphans, Error> {
         let mut orphans = Orphans::default();
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
-            let page = self.list_uploads("", after, PAGE).await?;
+            let page = self.list_uploads("", after.as_deref(), PAGE).await?;
             for upload in page.uploads {
                 let age = upload.started.and_then(|started| now.duration_since(started).ok());
                 if age.is_some_and(|age| age >= settings.age) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     ByteRange, Conditions, Error, ErrorKind, ObjectReader, RangesOptions, ReadInfo, ReadOptions, S3Store,
+    resume::Pin,
 };
 
 /// A piece of one of several ranges.
@@ -57,8 +58,7 @@ impl S3Store {
         let resolved = ranges.iter().enumerate().map(|(index, range)| resolve(*range, size, index));
         let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
         let (start, end) = resolved.first().map_or((0, 0), |range| (range.start, range.end));
-        let version = read.version.or_else(|| Some(head.meta.version.clone()).filter(|v| !v.is_empty()));
-        let if_match = Some(head.meta.etag.clone()).filter(|etag| !etag.is_empty());
+        let Pin { version, if_match } = Pin::of(&read, &head.meta.properties);
         Ok(RangesReader {
             store: self.clone(),
             key: key.to_owned(),
@@ -106,6 +106,13 @@ impl RangesReader {
                 ),
                 _ => error,
             })?;
+        let found = &reader.info().meta;
+        if found.size != self.info.meta.size || found.properties.etag != self.info.meta.properties.etag {
+            return Err(Error::new(
+                ErrorKind::ObjectChanged,
+                "the object was replaced while its ranges were read: read them anew",
+            ));
+        }
         if reader.info().end != fetch.bytes.end {
             return Err(Error::new(
                 ErrorKind::ObjectChanged,

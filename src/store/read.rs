@@ -6,11 +6,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ReadInfo, ReadOptions, S3Store,
+    ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ObjectMeta, ReadInfo, ReadOptions, S3Store,
     read_ahead::{Pace, ReadAhead, bounded, changed},
+    resume::{MOST_SKIPPED, Pin, Resumed},
 };
 use crate::{
-    s3::{Checksum, ChecksumHasher, GetAnswer, Selection},
+    s3::{Checksum, ChecksumHasher, GetAnswer, HeadAnswer, Selection},
     transport::{Again, Attempts, ResponseBody, RetryCost, RetryQuota, TransportError},
 };
 
@@ -27,8 +28,9 @@ impl S3Store {
     /// An object's metadata and attributes.
     pub async fn head(&self, key: &str, options: &ReadOptions) -> Result<Head, Error> {
         let full = self.full_key(key, "key")?;
-        let answer = self.client().head_object(options.selecting(&full), self.deadline).await?;
-        Ok(Head { meta: Self::named(answer.meta, key), attributes: answer.attributes })
+        let HeadAnswer { size, properties, attributes, .. } =
+            self.client().head_object(options.selecting(&full), self.deadline).await?;
+        Ok(Head { meta: ObjectMeta { key: key.to_owned(), size, properties }, attributes })
     }
 
     /// Reads an object or one range of it. An empty range is answered without data; a suffix longer than the object is
@@ -95,6 +97,7 @@ pub struct ObjectReader {
     /// Bytes of the answer before the first that is wanted, from a server that does not know ranges.
     skip: u64,
     verifier: Option<Verifier>,
+    resumed: Resumed,
 }
 
 /// Holds the bytes of a whole object against the checksum that S3 keeps of it.
@@ -144,17 +147,16 @@ impl ObjectReader {
         options: &ReadOptions,
         answer: GetAnswer,
     ) -> Result<Self, Error> {
-        let meta = S3Store::named(answer.meta, key);
+        let meta = ObjectMeta { key: key.to_owned(), size: answer.size, properties: answer.properties };
         let (start, end) = wanted(range, answer.start, answer.end, meta.size)?;
         let whole = start == 0 && end == meta.size;
-        let verifier = if whole { Verifier::of(&meta.checksums) } else { None };
-        let version =
-            options.version.clone().or_else(|| Some(meta.version.clone()).filter(|v| !v.is_empty()));
-        let if_match = Some(meta.etag.clone()).filter(|etag| !etag.is_empty());
+        let verifier = if whole { Verifier::of(&meta.properties.checksums) } else { None };
+        let Pin { version, if_match } = Pin::of(options, &meta.properties);
         // Another connection is asked for the rest of this very object, so it must be known by its ETag.
         let transfer = store.settings().transfer;
         let many = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
-        let pace = (many && if_match.is_some()).then(Pace::default);
+        let is_pinned = version.is_some() || if_match.is_some();
+        let pace = (many && is_pinned).then(Pace::default);
         let options = ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } };
         Ok(Self {
             store,
@@ -169,6 +171,7 @@ impl ObjectReader {
             rest: Bytes::new(),
             skip: start - answer.start,
             verifier,
+            resumed: Resumed::default(),
         })
     }
 
@@ -188,6 +191,7 @@ impl ObjectReader {
             rest: Bytes::new(),
             skip: 0,
             verifier: None,
+            resumed: Resumed::default(),
         }
     }
 
@@ -199,10 +203,11 @@ impl ObjectReader {
         range: Range<u64>,
     ) -> Result<Self, Error> {
         let selection = options.selecting(&full_key);
-        let range = bounded(range);
-        let answer = store.client().get_object(selection, Some(range), store.deadline).await;
-        let mut reader = Self::new(store, full_key, "", Some(range), &options, answer.map_err(changed)?)?;
-        if reader.options.conditions.if_match != options.conditions.if_match {
+        let answer = store.client().get_object(selection, Some(bounded(range.clone())), store.deadline).await;
+        let asked = Some(bounded(range.clone()));
+        let mut reader = Self::new(store, full_key, "", asked, &options, answer.map_err(changed)?)?;
+        // A shorter part would shift all that comes behind it.
+        if reader.options != options || reader.info.start != range.start || reader.info.end != range.end {
             return Err(replaced());
         }
         reader.pace = None;
@@ -261,7 +266,8 @@ impl ObjectReader {
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.deadline);
         loop {
-            let cannot_go_on = self.options.conditions.if_match.is_none();
+            let is_pinned = self.options.version.is_some() || self.options.conditions.if_match.is_some();
+            let cannot_go_on = !is_pinned || self.resumed.is_hopeless(self.position, policy.max_retries);
             let again = Again::Later { cost: RetryCost::Failure, wait: None };
             if cannot_go_on || !attempts.again(again).await {
                 return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
@@ -312,10 +318,16 @@ impl ObjectReader {
         let selection = self.options.selecting(&self.full_key);
         let answer = self.store.client().get_object(selection, range, self.store.deadline).await;
         let answer = answer.map_err(changed)?;
-        if answer.meta.etag != self.info.meta.etag || answer.start > self.position {
+        if answer.properties.etag != self.info.meta.properties.etag
+            || answer.size != self.info.meta.size
+            || answer.start > self.position
+        {
             return Err(replaced());
         }
         self.skip = self.position - answer.start;
+        if self.skip > MOST_SKIPPED {
+            return Err(broken("the server knows no ranges, and would send it again from the beginning"));
+        }
         self.body = Some(answer.body);
         Ok(())
     }
@@ -333,7 +345,8 @@ impl ObjectReader {
 
 impl Verifier {
     fn of(checksums: &[Checksum]) -> Option<Self> {
-        let expected = checksums.iter().find(|checksum| checksum.kind == ChecksumType::FullObject)?.clone();
+        let is_whole = |checksum: &&Checksum| checksum.kind == Some(ChecksumType::FullObject);
+        let expected = checksums.iter().find(is_whole)?.clone();
         Some(Self { hasher: ChecksumHasher::new(expected.algorithm), expected })
     }
 }
@@ -346,7 +359,8 @@ fn wanted(range: Option<ByteRange>, start: u64, end: u64, size: u64) -> Result<(
         Some(ByteRange::Offset(start)) => (start, size),
         Some(ByteRange::Suffix(length)) => (size.saturating_sub(length), size),
     };
-    if range.is_some() && first >= size && size > 0 {
+    let suffix_of_empty = size == 0 && matches!(range, Some(ByteRange::Suffix(1..)));
+    if range.is_some() && first >= size && !suffix_of_empty {
         let message = format!("the range begins at {first}, and the object has {size} bytes");
         return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
     }

@@ -164,11 +164,13 @@ fn read(
 /// A failure to go on with an object that had been there.
 pub(super) fn changed(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound => error
-            .recast(
-                ErrorKind::ObjectChanged,
-                "the object was replaced or deleted while it was read: read it anew",
-            ),
+        ErrorKind::PreconditionFailed
+        | ErrorKind::ObjectNotFound
+        | ErrorKind::VersionNotFound
+        | ErrorKind::RangeNotSatisfiable => error.recast(
+            ErrorKind::ObjectChanged,
+            "the object was replaced or deleted while it was read: read it anew",
+        ),
         _ => error,
     }
 }

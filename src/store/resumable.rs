@@ -8,11 +8,15 @@ use super::{
     ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim, UploadOptions,
     WriteMode,
     conditional::Carrier,
+    list::not_ours,
     multipart::{Multipart, whole_checksum},
     part_size::PartSizes,
+    progress::Progress,
     schedule::{Persisted, Schedule},
 };
-use crate::s3::{MultipartUpload, NewObject, Part, Room, SummedPayload, UploadMarker};
+use crate::s3::{
+    HeadAnswer, MultipartUpload, NewObject, Part, Room, SummedPayload, UploadMarker, UploadPage,
+};
 
 /// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
 /// it is not for callers' eyes.
@@ -32,8 +36,6 @@ pub struct ResumableUpload {
     pub most_held: u64,
     /// By which the object is known to be this upload's; empty where the store marks none.
     pub write_id: String,
-    /// The object's storage class as it was asked for; empty for S3's own choice.
-    pub storage_class: String,
 }
 
 /// How far an upload is.
@@ -61,8 +63,10 @@ pub struct UnfinishedUpload {
 pub struct UploadsPage {
     /// In the order of their keys.
     pub uploads: Vec<UnfinishedUpload>,
-    /// Key and S3's id of the upload that the next page comes after; `None` at the end.
-    pub next: Option<(String, String)>,
+    /// How many entries the server listed that are left out, because they cannot be read.
+    pub skipped: usize,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
 }
 
 impl S3Store {
@@ -72,9 +76,8 @@ impl S3Store {
         let full_key = self.full_key(key, "key")?;
         self.require_tagging(&options.write.tags)?;
         let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
-        let storage_class = options.write.attributes.storage_class.clone();
         let object = NewObject {
-            attributes: options.write.attributes,
+            headers: options.write.attributes.headers()?,
             tags: options.write.tags,
             write_id: self.new_write_id(),
         };
@@ -89,7 +92,6 @@ impl S3Store {
             part_size: sizes.base(),
             most_held: sizes.most_held(),
             write_id,
-            storage_class,
         })
     }
 
@@ -125,13 +127,7 @@ impl S3Store {
         let write_id = Some(upload.write_id.clone()).filter(|id| !id.is_empty());
         let object = NewObject { write_id, ..NewObject::default() };
         match self.complete(&known, &persisted.parts, &object, &condition).await {
-            Ok(meta) => Ok(ObjectMeta {
-                key: upload.key.clone(),
-                size: persisted.size,
-                storage_class: upload.storage_class.clone(),
-                last_modified: None,
-                ..meta
-            }),
+            Ok(properties) => Ok(ObjectMeta { key: upload.key.clone(), size: persisted.size, properties }),
             // Another call has finished it meanwhile.
             Err(error) => self.finished(upload, error).await,
         }
@@ -152,28 +148,44 @@ impl S3Store {
     pub async fn list_uploads(
         &self,
         prefix: &str,
-        after: Option<(String, String)>,
+        after: Option<&str>,
         page_size: u16,
     ) -> Result<UploadsPage, Error> {
-        let after = after.map(|(key, upload_id)| UploadMarker { key: self.full_prefix(&key), upload_id });
+        let (mut progress, after) = match after {
+            None => (Progress::default(), None),
+            Some(text) => {
+                let (progress, marker) = Progress::parse(text).ok_or_else(not_ours)?;
+                let (upload_id, key) = marker.split_once('\0').ok_or_else(not_ours)?;
+                let marker = UploadMarker { key: self.full_prefix(key), upload_id: upload_id.to_owned() };
+                (progress, Some(marker))
+            }
+        };
         let prefix = self.full_prefix(prefix);
         let mut memory = self.inner.budget.reservation();
         let listed = self
             .client()
             .list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline, &mut memory)
             .await?;
-        let (uploads, next) = listed;
-        let uploads = uploads.into_iter().map(|listed| {
-            Ok(UnfinishedUpload {
+        let UploadPage { uploads, unreadable, next } = listed;
+        let count = uploads.len();
+        let uploads = uploads.into_iter().filter_map(|listed| {
+            Some(UnfinishedUpload {
                 key: self.relative(&listed.key)?,
                 s3_upload_id: listed.id,
                 started: listed.initiated,
             })
         });
-        Ok(UploadsPage {
-            uploads: uploads.collect::<Result<_, Error>>()?,
-            next: next.map(|next| Ok::<_, Error>((self.relative(&next.key)?, next.upload_id))).transpose()?,
-        })
+        let uploads: Vec<_> = uploads.collect();
+        let skipped = unreadable + count - uploads.len();
+        self.report_unreadable("ListMultipartUploads", skipped);
+        // Ids are visible text; a key may hold anything.
+        let marker = |next: UploadMarker| {
+            Ok::<_, Error>(format!("{}\0{}", next.upload_id, self.relative_marker(&next.key)?))
+        };
+        let next = next.map(marker).transpose()?;
+        progress.page(next.as_deref(), uploads.iter().map(|upload| upload.s3_upload_id.as_str()))?;
+        let next = next.map(|next| progress.with(&next));
+        Ok(UploadsPage { uploads, skipped, next })
     }
 
     pub(super) fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
@@ -203,12 +215,11 @@ impl S3Store {
         let full_key = self.full_key(&upload.key, "upload_id")?;
         let current = ReadOptions::default();
         match self.client().head_object(current.selecting(&full_key), self.deadline).await {
-            Ok(found) if found.write_id.as_ref() == Some(&upload.write_id) => Ok(ObjectMeta {
-                key: upload.key.clone(),
-                storage_class: upload.storage_class.clone(),
-                last_modified: None,
-                ..found.meta
-            }),
+            Ok(HeadAnswer { write_id, size, properties, .. })
+                if write_id.as_ref() == Some(&upload.write_id) =>
+            {
+                Ok(ObjectMeta { key: upload.key.clone(), size, properties })
+            }
             _ => Err(error),
         }
     }
@@ -265,7 +276,6 @@ mod tests {
             part_size: 5 * MIB,
             most_held: 128 * MIB,
             write_id: String::new(),
-            storage_class: String::new(),
         }
     }
 

@@ -76,7 +76,6 @@ mod tests {
             part_size: 5 * MIB,
             most_held: 128 * MIB,
             write_id: String::new(),
-            storage_class: String::new(),
         }
     }
 

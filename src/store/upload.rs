@@ -1,10 +1,11 @@
 //! Writing an object whose bytes come one after another, of any and also of unknown size.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::{
-    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, S3Store, UploadClaim, UploadOptions,
-    Uploaded, chunk::compare, conditional::Carrier, filling::Filling, multipart::Multipart,
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, Properties, S3Store, UploadClaim,
+    UploadOptions, Uploaded, chunk::compare, conditional::Carrier, filling::Filling, multipart::Multipart,
     part_size::PartSizes,
 };
 use crate::s3::{NewObject, StreamCrc32c};
@@ -20,6 +21,8 @@ pub struct Upload {
     store: S3Store,
     key: String,
     full_key: String,
+    /// What describes the object.
+    headers: HeaderMap,
     options: UploadOptions,
     sizes: PartSizes,
     filling: Filling,
@@ -31,6 +34,17 @@ pub struct Upload {
 impl S3Store {
     /// Begins an upload; nothing is sent before there are more bytes than `multipart_threshold`.
     pub fn upload(&self, key: &str, options: UploadOptions) -> Result<Upload, Error> {
+        let headers = options.write.attributes.headers().map_err(in_the_spec)?;
+        self.upload_described(key, headers, options)
+    }
+
+    /// As [`S3Store::upload`], of an object that is described by `headers` instead of `options`.
+    pub(super) fn upload_described(
+        &self,
+        key: &str,
+        headers: HeaderMap,
+        options: UploadOptions,
+    ) -> Result<Upload, Error> {
         let full_key = self.full_key(key, "spec.key")?;
         self.require_tagging(&options.write.tags)?;
         let sizes =
@@ -39,6 +53,7 @@ impl S3Store {
             store: self.clone(),
             key: key.to_owned(),
             full_key,
+            headers,
             sizes,
             filling: Filling::new(
                 self.inner.budget.clone(),
@@ -117,8 +132,9 @@ impl Upload {
             let (payload, _memory) = self.filling.take(u64::MAX).await.into_parts();
             let mode = &self.options.write.mode;
             let condition = self.store.condition(&self.full_key, mode, Carrier::Put).await?;
-            let meta = self.store.put_object(&self.full_key, payload, &self.object(), &condition).await?;
-            return Ok(Uploaded { meta: S3Store::named(meta, &self.key), parts: 0 });
+            let properties =
+                self.store.put_object(&self.full_key, payload, &self.object(), &condition).await?;
+            return Ok(self.uploaded(properties, 0));
         }
         while self.filling.len() > 0 {
             let size = self.next_size()?.min(self.filling.len());
@@ -127,10 +143,12 @@ impl Upload {
         let Some(multipart) = self.multipart.take() else {
             return Err(Error::new(ErrorKind::Internal, "an upload of many parts has none"));
         };
-        let (meta, parts) = multipart.complete().await?;
-        let storage_class = std::mem::take(&mut self.options.write.attributes.storage_class);
-        let meta = ObjectMeta { key: self.key, size: self.received, storage_class, ..meta };
-        Ok(Uploaded { meta, parts })
+        let (properties, parts) = multipart.complete().await?;
+        Ok(self.uploaded(properties, parts))
+    }
+
+    fn uploaded(self, properties: Properties, parts: u32) -> Uploaded {
+        Uploaded { meta: ObjectMeta { key: self.key, size: self.received, properties }, parts }
     }
 
     fn exceeds_one_put(&self) -> bool {
@@ -188,7 +206,7 @@ impl Upload {
     fn object(&self) -> NewObject {
         let write = &self.options.write;
         NewObject {
-            attributes: write.attributes.clone(),
+            headers: self.headers.clone(),
             tags: write.tags.clone(),
             write_id: self.store.write_id_for(&write.mode),
         }

@@ -24,6 +24,7 @@ mod name {
     pub(super) const CALLS_IN_FLIGHT: &str = "longshore.calls.in_flight";
     pub(super) const S3_ATTEMPTS: &str = "longshore.s3.attempts";
     pub(super) const S3_RETRIES: &str = "longshore.s3.retries";
+    pub(super) const ENTRIES_SKIPPED: &str = "longshore.s3.listed.entries.skipped";
     pub(super) const S3_HEDGES: &str = "longshore.s3.hedges";
     pub(super) const OBJECT_BYTES: &str = "longshore.object.bytes";
     pub(super) const ORPHANS_ABORTED: &str = "longshore.orphans.aborted";
@@ -91,6 +92,7 @@ struct Instruments {
     s3_attempts: Counter<u64>,
     s3_retries: Counter<u64>,
     s3_hedges: Counter<u64>,
+    entries_skipped: Counter<u64>,
     object_bytes: Counter<u64>,
     orphans_aborted: Counter<u64>,
     memory_budget: Gauge<u64>,
@@ -155,6 +157,11 @@ impl Metrics {
     /// An S3 `operation` is tried again.
     pub fn s3_retry(&self, operation: &'static str) {
         self.0.s3_retries.add(1, &[KeyValue::new(name::OPERATION, operation)]);
+    }
+
+    /// So many entries of a listing were left out.
+    pub fn entries_skipped(&self, operation: &'static str, entries: u64) {
+        self.0.entries_skipped.add(entries, &[KeyValue::new(name::OPERATION, operation)]);
     }
 
     /// An S3 `operation` is asked for once more, since its answer has not begun.
@@ -281,6 +288,10 @@ impl Instruments {
             s3_retries: meter
                 .u64_counter(name::S3_RETRIES)
                 .with_description("Requests to S3 that were tried again.")
+                .build(),
+            entries_skipped: meter
+                .u64_counter(name::ENTRIES_SKIPPED)
+                .with_description("Entries of S3's listings that were left out, because they cannot be read.")
                 .build(),
             s3_hedges: meter
                 .u64_counter(name::S3_HEDGES)

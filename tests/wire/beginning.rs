@@ -114,7 +114,6 @@ fn started() -> ResumableUpload {
         part_size: PART as u64,
         most_held: 128 * MIB as u64,
         write_id: String::new(),
-        storage_class: String::new(),
     }
 }
 

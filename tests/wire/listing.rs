@@ -51,7 +51,7 @@ async fn a_walk_gets_every_key_once() {
     let server = listing_everything().await;
     let walk = prefixed(&server).walk(WalkOptions { limit: Some(3), ..WalkOptions::default() });
     let pages: Vec<_> = walk.try_collect().await.unwrap();
-    let keys: Vec<_> = pages.concat().into_iter().map(|object| object.key).collect();
+    let keys: Vec<_> = pages.into_iter().flat_map(|page| page.objects).map(|object| object.key).collect();
     assert_eq!(keys, ["a", "b", "c"]);
 }
 

@@ -67,19 +67,37 @@ async fn a_read_that_breaks_again_and_again_ends_with_the_number_of_its_attempts
 }
 
 #[tokio::test]
-async fn attempts_at_a_body_begin_anew_with_each_byte_and_are_not_those_of_requests() {
-    let server = Scripted::start(|number, _| {
-        let (status, left) = (if number == 0 { 200 } else { 206 }, 10 - number);
-        let (range, length) = (format!("bytes {number}-9/10"), left.to_string());
-        let headers = [("etag", "\"e\""), ("content-range", range.as_str()), ("content-length", &length)];
-        Answer::Cut(bytes(status, &headers, number.to_string().as_bytes()))
-    })
-    .await;
+async fn attempts_at_a_body_begin_anew_with_progress_and_are_not_those_of_requests() {
+    const PIECE: usize = 64 * 1024;
+    let server = piecemeal(PIECE).await;
     let mut settings = server.settings();
     (settings.transfer.download_attempts, settings.retry_config.max_retries) = (2, 0);
     let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
-    assert_eq!(all(reader).await.unwrap(), b"0123456789");
+    let expected: Vec<_> = (0..10).flat_map(|number| vec![number; PIECE]).collect();
+    assert!(all(reader).await.unwrap() == expected);
     assert_eq!(server.seen().len(), 10);
+}
+
+#[tokio::test]
+async fn a_read_that_gains_next_to_nothing_from_each_connection_ends() {
+    let server = piecemeal(1).await;
+    let mut settings = server.settings();
+    settings.transfer.download_attempts = 3;
+    let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap_err().kind(), ErrorKind::ConnectionLost);
+    assert_eq!(server.seen().len(), 4);
+}
+
+/// An object of ten pieces; each connection brings one and breaks.
+async fn piecemeal(piece: usize) -> Scripted {
+    Scripted::start(move |number, _| {
+        let (start, total) = (number * piece, 10 * piece);
+        let status = if number == 0 { 200 } else { 206 };
+        let (range, length) = (format!("bytes {start}-{}/{total}", total - 1), (total - start).to_string());
+        let headers = [("etag", "\"e\""), ("content-range", range.as_str()), ("content-length", &length)];
+        Answer::Cut(bytes(status, &headers, &vec![u8::try_from(number).unwrap(); piece]))
+    })
+    .await
 }
 
 #[tokio::test]

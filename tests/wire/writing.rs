@@ -55,8 +55,8 @@ async fn an_upload_in_parts_is_three_kinds_of_request() {
     let uploaded = upload(&server, write).await.unwrap();
     let meta = &uploaded.meta;
     assert_eq!(
-        (uploaded.parts, meta.size, meta.etag.as_str(), meta.version.as_str()),
-        (2, 9 * MIB as u64, "\"done-2\"", "v")
+        (uploaded.parts, meta.size, meta.properties.etag.as_deref(), meta.properties.version.as_deref()),
+        (2, 9 * MIB as u64, Some("\"done-2\""), Some("v"))
     );
     let mut lines = server.lines();
     lines[1..3].sort();
@@ -91,7 +91,7 @@ async fn a_completion_whose_answer_was_lost_is_recognised_by_its_etag() {
     })
     .await;
     let uploaded = upload(&server, WriteOptions::default()).await.unwrap();
-    assert_eq!(uploaded.meta.etag, TWO_PARTS);
+    assert_eq!(uploaded.meta.properties.etag.as_deref(), Some(TWO_PARTS));
     assert_eq!(server.seen().iter().filter(|seen| is_complete(seen)).count(), 4);
 }
 
@@ -106,7 +106,10 @@ async fn a_completion_that_is_repeated_after_it_succeeded_succeeds() {
         _ => error(404, "NoSuchUpload"),
     })
     .await;
-    assert_eq!(upload(&server, WriteOptions::default()).await.unwrap().meta.etag, TWO_PARTS);
+    assert_eq!(
+        upload(&server, WriteOptions::default()).await.unwrap().meta.properties.etag.as_deref(),
+        Some(TWO_PARTS)
+    );
 }
 
 #[tokio::test]
@@ -171,7 +174,10 @@ async fn an_object_over_5_gib_is_copied_by_parts_with_all_it_has() {
     let server = with_source("6442450945").await;
     let store = server.store();
     let copied = store.copy_from(&store, "from ?", "to", CopyOptions::default()).await.unwrap();
-    assert_eq!((copied.size, copied.etag.as_str()), (6_442_450_945, "\"done-2\""));
+    assert_eq!(
+        (copied.meta.size, copied.meta.properties.etag.as_deref()),
+        (6_442_450_945, Some("\"done-2\""))
+    );
     let seen = server.seen();
     let create = seen.iter().find(|seen| is_create(seen)).unwrap();
     assert_eq!(create.header("content-type"), Some("a/b"));
@@ -262,7 +268,7 @@ async fn a_rename_onto_itself_is_seen_through_two_spellings_of_a_server() {
     settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
     let failed = store(settings).rename_from(&one, "k", "k", WriteMode::Overwrite).await.unwrap_err();
     assert_eq!(failed.field(), Some("destination.key"));
-    assert_eq!(server.lines(), ["HEAD /b/k", "HEAD /b/k"]);
+    assert_eq!(server.lines(), ["HEAD /b/k", "HEAD /b/k", "HEAD /b/k"]);
 }
 
 #[tokio::test]
@@ -328,7 +334,10 @@ async fn a_server_that_puts_parts_together_for_long_is_not_asked_again() {
     settings.client_options.read_timeout = std::time::Duration::from_millis(200);
     let mut upload = store(settings).upload("k", UploadOptions::default()).unwrap();
     upload.write(Bytes::from(vec![7; 9 * MIB])).await.unwrap();
-    assert_eq!(upload.finish(UploadClaim::default()).await.unwrap().meta.etag, "\"done-2\"");
+    assert_eq!(
+        upload.finish(UploadClaim::default()).await.unwrap().meta.properties.etag.as_deref(),
+        Some("\"done-2\"")
+    );
     assert_eq!(server.seen().iter().filter(|seen| is_complete(seen)).count(), 1);
 }
 

@@ -38,6 +38,6 @@ pub(super) fn pieces(
 pub(super) fn walk(store: &AmazonS3) -> impl Stream<Item = Result<pb::WalkResponse, Status>> + Send + use<> {
     store.list(None).chunks(PAGE).map(|page| {
         let objects = page.into_iter().map(|object| object.map(convert::meta).map_err(convert::status));
-        Ok(pb::WalkResponse { objects: objects.collect::<Result<_, _>>()? })
+        Ok(pb::WalkResponse { objects: objects.collect::<Result<_, _>>()?, skipped: 0 })
     })
 }

@@ -29,6 +29,11 @@ pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// How many entries of a page there are; a page has 1,000 at most.
+pub(crate) fn count(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
 /// An empty text stands for none.
 fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)

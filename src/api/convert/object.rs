@@ -13,14 +13,15 @@ use crate::{
 
 /// An object's metadata.
 pub(crate) fn object_meta(meta: ObjectMeta) -> pb::ObjectMeta {
+    let ObjectMeta { key, size, properties } = meta;
     pb::ObjectMeta {
-        key: meta.key,
-        size: signed(meta.size),
-        last_modified: meta.last_modified.map(timestamp),
-        etag: meta.etag,
-        version: meta.version,
-        storage_class: meta.storage_class,
-        checksums: meta.checksums.into_iter().map(checksum).collect(),
+        key,
+        size: signed(size),
+        last_modified: properties.last_modified.map(timestamp),
+        etag: properties.etag.unwrap_or_default(),
+        version: properties.version.unwrap_or_default(),
+        storage_class: properties.storage_class.unwrap_or_default(),
+        checksums: properties.checksums.into_iter().map(checksum).collect(),
     }
 }
 
@@ -37,6 +38,7 @@ pub(crate) fn attributes_message(attributes: Attributes) -> pb::Attributes {
         content_language: attributes.content_language,
         content_disposition: attributes.content_disposition,
         cache_control: attributes.cache_control,
+        expires: attributes.expires,
         storage_class: attributes.storage_class,
         metadata: attributes.metadata.into_iter().collect(),
     }
@@ -77,8 +79,9 @@ fn checksum(checksum: Checksum) -> pb::Checksum {
         ChecksumAlgorithm::Sha256 => pb::ChecksumAlgorithm::Sha256,
     };
     let kind = match checksum.kind {
-        ChecksumType::FullObject => pb::ChecksumType::FullObject,
-        ChecksumType::Composite => pb::ChecksumType::Composite,
+        Some(ChecksumType::FullObject) => pb::ChecksumType::FullObject,
+        Some(ChecksumType::Composite) => pb::ChecksumType::Composite,
+        None => pb::ChecksumType::Unspecified,
     };
     pb::Checksum { algorithm: algorithm.into(), value: checksum.value.into(), r#type: kind.into() }
 }
@@ -86,25 +89,28 @@ fn checksum(checksum: Checksum) -> pb::Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Properties;
 
     #[test]
     fn metadata_goes_over_whole() {
         let meta = ObjectMeta {
             key: "a//b/../c".to_owned(),
             size: 5 << 40,
-            last_modified: Some(UNIX_EPOCH + Duration::new(1_700_000_000, 5)),
-            etag: "\"e\"".to_owned(),
-            version: "v".to_owned(),
-            storage_class: "STANDARD_IA".to_owned(),
-            checksums: vec![Checksum {
-                algorithm: ChecksumAlgorithm::Crc64Nvme,
-                value: vec![1; 8],
-                kind: ChecksumType::Composite,
-            }],
+            properties: Properties {
+                last_modified: Some(UNIX_EPOCH + Duration::new(1_700_000_000, 5)),
+                etag: Some("\"e\"".to_owned()),
+                version: Some("null".to_owned()),
+                storage_class: Some("STANDARD_IA".to_owned()),
+                checksums: vec![Checksum {
+                    algorithm: ChecksumAlgorithm::Crc64Nvme,
+                    value: vec![1; 8],
+                    kind: Some(ChecksumType::Composite),
+                }],
+            },
         };
         let message = object_meta(meta);
         assert_eq!(message.key, "a//b/../c");
-        assert_eq!(message.size, 5 << 40);
+        assert_eq!((message.size, message.version.as_str()), (5 << 40, "null"));
         assert_eq!(message.last_modified, Some(Timestamp { seconds: 1_700_000_000, nanos: 5 }));
         assert_eq!(message.checksums[0].algorithm(), pb::ChecksumAlgorithm::Crc64nvme);
         assert_eq!(message.checksums[0].r#type(), pb::ChecksumType::Composite);

@@ -63,6 +63,7 @@ pub(crate) fn attributes(message: pb::Attributes) -> Result<Attributes, Failure>
         content_language: header_text(message.content_language, "attributes.content_language")?,
         content_disposition: header_text(message.content_disposition, "attributes.content_disposition")?,
         cache_control: header_text(message.cache_control, "attributes.cache_control")?,
+        expires: header_text(message.expires, "attributes.expires")?,
         storage_class: header_text(message.storage_class, "attributes.storage_class")?,
         metadata: metadata(message.metadata)?,
     })

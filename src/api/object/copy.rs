@@ -4,7 +4,7 @@ use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
     pb,
-    store::{CopyOptions, ReadOptions},
+    store::{Copied, CopyOptions, ReadOptions},
 };
 
 /// Dropped before its end, it drops the requests to S3 and aborts an open multipart upload; whether the
@@ -29,8 +29,11 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
     );
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read], &source.store, source_key)?;
-    let meta = to.copy_from(&from, source_key, key, options).await?;
-    Ok(pb::CopyResponse { meta: Some(convert::object_meta(meta)) })
+    let Copied { meta, dropped_storage_class } = to.copy_from(&from, source_key, key, options).await?;
+    Ok(pb::CopyResponse {
+        meta: Some(convert::object_meta(meta)),
+        dropped_storage_class: dropped_storage_class.unwrap_or_default(),
+    })
 }
 
 /// Dropped before its end, it stops between or within its two steps: the source, the destination or both are
@@ -43,8 +46,11 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     call.conditions(convert::mode_name(&mode));
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read, Access::Delete], &source.store, source_key)?;
-    let meta = to.rename_from(&from, source_key, key, mode).await?;
-    Ok(pb::RenameResponse { meta: Some(convert::object_meta(meta)) })
+    let Copied { meta, dropped_storage_class } = to.rename_from(&from, source_key, key, mode).await?;
+    Ok(pb::RenameResponse {
+        meta: Some(convert::object_meta(meta)),
+        dropped_storage_class: dropped_storage_class.unwrap_or_default(),
+    })
 }
 
 fn ends<A, B>(source: Option<A>, destination: Option<B>) -> Result<(A, B), Failure> {

@@ -13,5 +13,8 @@ pub(super) async fn delete(call: &Call, request: pb::DeleteRequest) -> Result<pb
     let store = call.open(Access::Delete, &request.store, Scope::Key(&request.key))?;
     let version = convert::version(request.version, "version")?;
     let deleted = store.delete(&ObjectId { key: request.key, version }).await?;
-    Ok(pb::DeleteResponse { version: deleted.version, delete_marker: deleted.delete_marker })
+    Ok(pb::DeleteResponse {
+        version: deleted.version.unwrap_or_default(),
+        delete_marker: deleted.delete_marker,
+    })
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     auth::{Access, Scope},
     pb,
-    store::{Error, ObjectMeta},
+    store::{Error, WalkPage},
 };
 
 pub(super) async fn list(call: &Call, mut request: pb::ListRequest) -> Result<pb::ListResponse, Failure> {
@@ -33,6 +33,7 @@ pub(super) async fn list(call: &Call, mut request: pb::ListRequest) -> Result<pb
     Ok(pb::ListResponse {
         objects: convert::object_metas(page.objects),
         common_prefixes: page.common_prefixes,
+        skipped: convert::count(page.skipped),
         next_page_token: listing.token(page.continuation.as_deref()),
     })
 }
@@ -41,7 +42,7 @@ pub(super) async fn list(call: &Call, mut request: pb::ListRequest) -> Result<pb
 pub(super) fn walk(
     call: &Call,
     mut request: pb::WalkRequest,
-) -> Result<impl Stream<Item = Result<Vec<ObjectMeta>, Error>> + Send + use<>, Failure> {
+) -> Result<impl Stream<Item = Result<WalkPage, Error>> + Send + use<>, Failure> {
     let name = std::mem::take(&mut request.store);
     let options = convert::walk_options(request)?;
     let store = call.open(Access::List, &name, Scope::Prefix(&options.prefix))?;
@@ -57,11 +58,14 @@ pub(super) fn walk(
 /// The messages of a walk, one a page.
 pub(super) fn messages(
     call: Call,
-    pages: impl Stream<Item = Result<Vec<ObjectMeta>, Error>> + Send + 'static,
+    pages: impl Stream<Item = Result<WalkPage, Error>> + Send + 'static,
 ) -> Messages<pb::WalkResponse> {
     pages
         .map(move |page| match page {
-            Ok(page) => Ok(pb::WalkResponse { objects: convert::object_metas(page) }),
+            Ok(WalkPage { objects, skipped }) => Ok(pb::WalkResponse {
+                objects: convert::object_metas(objects),
+                skipped: convert::count(skipped),
+            }),
             Err(error) => Err(call.fail(error)),
         })
         .boxed()

@@ -282,7 +282,7 @@ mod tests {
     use crate::{
         api::failure::Failure,
         pb,
-        store::{ObjectMeta, ServiceDetails},
+        store::{ObjectMeta, Properties, ServiceDetails},
     };
 
     const LABELS: Labels<'_> = Labels {
@@ -390,7 +390,11 @@ mod tests {
                 ErrorKind::RenameSourceRemains,
                 ErrorKind::Throttled,
             ] {
-                let meta = ObjectMeta { key: key.clone(), etag: text.clone(), ..ObjectMeta::default() };
+                let meta = ObjectMeta {
+                    key: key.clone(),
+                    properties: Properties { etag: Some(text.clone()), ..Properties::default() },
+                    ..ObjectMeta::default()
+                };
                 let error = Error::new(kind, text)
                     .with_service(service.clone())
                     .with_field("key")

@@ -59,10 +59,9 @@ struct Started {
     part_size: u64,
     #[prost(uint64, tag = "4")]
     most_held: u64,
+    // Tag 6 was the storage class.
     #[prost(string, tag = "5")]
     write_id: String,
-    #[prost(string, tag = "6")]
-    storage_class: String,
 }
 
 impl UploadIds {
@@ -89,7 +88,6 @@ impl UploadIds {
             part_size: upload.part_size,
             most_held: upload.most_held,
             write_id: upload.write_id,
-            storage_class: upload.storage_class,
         };
         self.seal(call.tenant().name(), store, upload.key, upload.s3_upload_id, Some(started))
     }
@@ -156,7 +154,6 @@ fn named(content: Content) -> Option<Named> {
                 part_size: started.part_size,
                 most_held: started.most_held,
                 write_id: started.write_id,
-                storage_class: started.storage_class,
             })
         }
     };
@@ -176,7 +173,6 @@ mod tests {
             part_size: 5 << 20,
             most_held: 128 << 20,
             write_id: "w".to_owned(),
-            storage_class: "STANDARD_IA".to_owned(),
         }
     }
 
@@ -190,7 +186,6 @@ mod tests {
                 part_size: 5 << 20,
                 most_held: 128 << 20,
                 write_id: "w".to_owned(),
-                storage_class: "STANDARD_IA".to_owned(),
             };
             let ids = UploadIds::new(None, 1);
             let id = ids.seal("acme", "", "a/b".to_owned(), "u/1".to_owned(), Some(started)).unwrap();

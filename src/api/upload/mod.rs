@@ -168,11 +168,12 @@ async fn list(
     ids.check()?;
     let name = store_name(&message.store);
     let listing = Listing::new(&[call.tenant().name(), "uploads", name, &message.prefix]);
-    let after = listing.continuation(&message.page_token)?.map(|text| after(&text));
+    let after = listing.continuation(&message.page_token)?;
     convert::within_a_key(&message.prefix, "prefix")?;
     let page_size = convert::page_size(message.page_size)?;
     let store = call.open(Access::List, name, Scope::Prefix(&message.prefix))?;
-    let UploadsPage { uploads, next } = store.list_uploads(&message.prefix, after, page_size).await?;
+    let UploadsPage { uploads, skipped, next } =
+        store.list_uploads(&message.prefix, after.as_deref(), page_size).await?;
     let uploads = uploads.into_iter().map(|upload| {
         Ok(pb::UnfinishedUpload {
             upload_id: ids.found(call, name, upload.key.clone(), upload.s3_upload_id)?,
@@ -182,14 +183,9 @@ async fn list(
     });
     Ok(pb::ListUploadsResponse {
         uploads: uploads.collect::<Result<_, Failure>>()?,
-        next_page_token: listing.token(next.map(|(key, id)| format!("{id}\0{key}")).as_deref()),
+        next_page_token: listing.token(next.as_deref()),
+        skipped: convert::count(skipped),
     })
-}
-
-/// Where a page begins. S3's ids are visible text; a key may hold anything.
-fn after(text: &str) -> (String, String) {
-    let (id, key) = text.split_once('\0').unwrap_or(("", text));
-    (key.to_owned(), id.to_owned())
 }
 
 /// The upload that `id` names, and its store for writing.
