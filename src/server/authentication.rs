@@ -11,6 +11,7 @@ use http_body::Body;
 use tower::{Layer, Service};
 
 use super::{
+    connection::CallMark,
     methods::Methods,
     rejected::{OptionalBody, RejectedOr},
 };
@@ -64,8 +65,14 @@ where
         let needed = methods.label(head.uri.path()).starts_with(OURS);
         if needed || head.headers.contains_key(AUTHORIZATION) {
             let settled = admission.settle(&head.headers, &mut head.extensions);
-            if needed && let Err(status) = settled {
-                return RejectedOr::rejected(status.into_http());
+            match settled {
+                Err(status) if needed => return RejectedOr::rejected(status.into_http()),
+                Err(_) => {}
+                Ok(()) => {
+                    if let Some(mark) = head.extensions.get::<CallMark>() {
+                        mark.admit();
+                    }
+                }
             }
         }
         RejectedOr::Passed(self.inner.call(Request::from_parts(head, body)))

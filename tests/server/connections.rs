@@ -157,6 +157,27 @@ async fn a_health_watch_keeps_a_connection_only_while_there_is_room_for_others()
 }
 
 #[tokio::test]
+async fn calls_that_are_refused_do_not_keep_a_connection_that_others_need() {
+    let running = limited(|limits| {
+        limits.max_connections = Some(1);
+        limits.max_idle = Some(Duration::from_millis(200));
+        limits.handshake_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut refused = Raw::open(running.grpc, &[]).await;
+    for number in 0..100 {
+        // There is no such tenant.
+        refused.send(&call(2 * number + 1, "/longshore.v1.ObjectService/Head")).await;
+        sleep(Duration::from_millis(20)).await;
+        if ended(&running, "idle").await > 0 {
+            break;
+        }
+    }
+    assert_eq!(refused.goaway().await, Some(NO_ERROR));
+    is_counted(&running, "idle").await;
+}
+
+#[tokio::test]
 async fn a_connection_that_was_asked_to_go_is_closed_though_its_caller_stays() {
     let running = limited(|limits| {
         limits.max_idle = Some(Duration::from_millis(50));

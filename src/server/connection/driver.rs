@@ -25,6 +25,7 @@ use tower::Service;
 
 use super::{
     Connections, End, Peer,
+    admitted::AdmittedCalls,
     call::{self, Respond},
     ended_by,
     metered::Meter,
@@ -54,8 +55,8 @@ pub(super) struct Driver<S, T> {
     window_due: Instant,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     calls: JoinSet<()>,
-    /// Calls of the standard services. They need no token, so they do not keep a connection that others need.
-    standard_calls: JoinSet<()>,
+    /// Those of them that were admitted: others do not keep a connection that is needed elsewhere.
+    admitted: AdmittedCalls,
 }
 
 impl<S, T, B> Driver<S, T>
@@ -89,7 +90,7 @@ where
             window_due: Instant::now(),
             stop,
             calls: JoinSet::new(),
-            standard_calls: JoinSet::new(),
+            admitted: AdmittedCalls::default(),
         }
     }
 
@@ -111,14 +112,16 @@ where
             let body = RequestBody::new(body, stream, Arc::clone(&self.meter.unread));
             tonic::body::Body::new(if let Some(stop) = stop { body.until(stop) } else { body })
         });
+        let mark = self.admitted.call();
+        request.extensions_mut().insert(mark.clone());
         request.extensions_mut().insert(self.peer.clone());
         let respond = Respond { stream: respond, unsent: Arc::clone(&self.meter.unsent) };
         // Boxed: what is spawned is moved several times.
         let call = Box::pin(call::serve(self.shared.service.clone(), request, respond, stop.cloned()));
-        let calls = if stop.is_some() { &mut self.standard_calls } else { &mut self.calls };
-        calls.spawn(async {
+        self.calls.spawn(async move {
             // The layers have logged a caller that is gone.
             let _ = call.await;
+            drop(mark);
         });
     }
 
@@ -164,7 +167,7 @@ where
             return Ok(true);
         }
         let crowded = self.shared.limit.is_nearly_reached();
-        self.timers.has_calls(!self.calls.is_empty() || !(crowded || self.standard_calls.is_empty()));
+        self.timers.has_calls(if crowded { self.admitted.count() > 0 } else { !self.calls.is_empty() });
         match self.timers.poll(cx, &self.meter, crowded) {
             Action::Wait => return Ok(false),
             Action::Ping => self.ping(),
@@ -213,9 +216,7 @@ where
                 return Poll::Ready(end);
             }
             this.meter.unread.drop_early();
-            for calls in [&mut this.calls, &mut this.standard_calls] {
-                while let Poll::Ready(Some(_)) = calls.poll_join_next(cx) {}
-            }
+            while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
             if let Some(pings) = &mut this.pings {
                 let _ = pings.poll_pong(cx);
             }

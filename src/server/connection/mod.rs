@@ -4,6 +4,7 @@
 //! only. What streams may send in advance is bounded by their windows, for the process as a whole ([`unread`]).
 //! So is what is buffered of responses ([`unsent`]).
 
+mod admitted;
 mod call;
 mod driver;
 mod end;
@@ -36,6 +37,7 @@ use self::{
 };
 use super::ConnectionSettings;
 use crate::api::SpeedRecord;
+pub(in crate::server) use admitted::CallMark;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
 pub(in crate::server) use unread::Unread;
