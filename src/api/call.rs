@@ -9,7 +9,10 @@ use std::{
 };
 
 pub use crate::store::SpeedRecord;
-use crate::{store::TenantBudget, telemetry::cut};
+use crate::{
+    store::{PageMemory, TenantBudget},
+    telemetry::cut,
+};
 
 /// One call, as the server's layers know it. They put it in the request's extensions; a call without one is
 /// served all the same, without a deadline.
@@ -23,6 +26,18 @@ pub struct CallContext {
     pub record: SpeedRecord,
     /// What is found out about the call while it is served.
     pub facts: Arc<CallFacts>,
+}
+
+/// Memory of the tenant's budget that a response takes until its caller has it. It stands in the response's extensions, which the
+/// connection keeps until then.
+#[derive(Clone, Debug)]
+pub struct ResponseMemory(#[allow(dead_code, reason = "it is kept, and not looked at")] Arc<PageMemory>);
+
+impl ResponseMemory {
+    /// For a response that holds a page.
+    pub(crate) fn new(memory: PageMemory) -> Self {
+        Self(Arc::new(memory))
+    }
 }
 
 /// The most bytes of a name of a tenant, a store or a caller. Valid names are shorter.

@@ -15,7 +15,7 @@ pub mod status;
 mod stores;
 mod upload;
 
-pub use call::{CallContext, CallFacts, CallFailure, Severity, SpeedRecord};
+pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};
 pub use gate::Admission;
 pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is_known_encoding};
 #[cfg(feature = "microbench")]

@@ -102,6 +102,13 @@ pub(super) fn of_transport(error: &TransportError) -> Failure {
     }
 }
 
+/// An answer that did not come to its end in time.
+pub(super) fn too_slow(what: &str) -> Failure {
+    let error =
+        Error::new(ErrorKind::BackendTimeout, "S3 did not answer in time").because(what).with_unclear(true);
+    Failure { error, again: LATER_AFTER_TIMEOUT, correction: None }
+}
+
 /// An attempt that could not be made, or an answer that cannot be used.
 pub(super) fn fatal(error: Error) -> Failure {
     Failure { error, again: Again::No, correction: None }

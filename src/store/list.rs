@@ -3,7 +3,10 @@
 use futures::stream::{self, Stream};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, ListOptions, ListPage, ObjectMeta, S3Store, WalkOptions, WalkPage, progress::Progress};
+use super::{
+    Error, ErrorKind, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
+    progress::Progress,
+};
 use crate::s3::{Continuation, Listing};
 
 /// The most that S3 puts on a page.
@@ -12,6 +15,10 @@ const PAGE: u16 = 1000;
 impl S3Store {
     /// One page of keys, in UTF-8 byte order. Beginning anew costs nothing: a page holds no state in S3.
     pub async fn list(&self, options: &ListOptions) -> Result<ListPage, Error> {
+        self.list_in(options, self.page_memory()).await
+    }
+
+    async fn list_in(&self, options: &ListOptions, mut memory: PageMemory) -> Result<ListPage, Error> {
         let prefix = self.full_prefix(&options.prefix);
         let start_after = match options.start_after.as_str() {
             "" => String::new(),
@@ -25,7 +32,6 @@ impl S3Store {
             max_keys: options.page_size,
             continuation: continuation.as_ref(),
         };
-        let mut memory = self.inner.budget.reservation();
         let listed = self.client().list_objects(listing, self.deadline, &mut memory).await?;
         let entries = listed.objects.len() + listed.common_prefixes.len();
         let relative = |meta: ObjectMeta| Some(ObjectMeta { key: self.relative(&meta.key)?, ..meta });
@@ -38,7 +44,7 @@ impl S3Store {
         let names = objects.iter().map(|object| object.key.as_str());
         progress.page(next.as_deref(), names.chain(common_prefixes.iter().map(String::as_str)))?;
         let continuation = next.map(|next| progress.with(&next));
-        Ok(ListPage { objects, common_prefixes, skipped, continuation })
+        Ok(ListPage { objects, common_prefixes, skipped, continuation, memory })
     }
 
     /// Counts entries of a page that were left out, and tells the operator.
@@ -73,7 +79,8 @@ impl S3Store {
         Ok((progress, Some(continuation)))
     }
 
-    /// Every object below a prefix, page by page; the next page is fetched while the last is used, and no other.
+    /// Every object below a prefix, page by page; the next page is fetched while the last is used, if there is memory for
+    /// it, and no other. Drop a page before you ask for the next: it holds memory.
     pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
         let first = ListOptions {
             prefix: options.prefix,
@@ -84,18 +91,17 @@ impl S3Store {
                 .map_or(PAGE, |limit| limit.clamp(1, PAGE)),
             ..ListOptions::default()
         };
-        let walk = Walk {
-            next: Some(self.fetch(first.clone())),
-            store: self.clone(),
-            options: first,
-            limit: options.limit,
-        };
+        let walk = Walk { next: Some(Next::Now), store: self.clone(), options: first, limit: options.limit };
         stream::try_unfold(walk, Walk::page)
     }
 
-    fn fetch(&self, options: ListOptions) -> Fetching {
+    /// Fetches a page that no caller has asked for yet, if there is memory for it.
+    fn fetch_ahead(&self, options: ListOptions) -> Fetching {
         let store = self.clone();
-        AbortOnDropHandle::new(self.inner.tasks.spawn(async move { store.list(&options).await }))
+        AbortOnDropHandle::new(self.inner.tasks.spawn(async move {
+            let memory = store.page_memory_ahead();
+            store.list_in(&options, memory).await
+        }))
     }
 }
 
@@ -106,32 +112,50 @@ pub(super) fn not_ours() -> Error {
 
 type Fetching = AbortOnDropHandle<Result<ListPage, Error>>;
 
+/// The page to come.
+enum Next {
+    /// It has been asked for already.
+    Ahead(Fetching),
+    /// It is asked for when the caller wants it.
+    Now,
+}
+
 struct Walk {
     store: S3Store,
     options: ListOptions,
     limit: Option<u64>,
-    next: Option<Fetching>,
+    next: Option<Next>,
 }
 
 impl Walk {
     async fn page(mut self) -> Result<Option<(WalkPage, Self)>, Error> {
-        while let Some(fetching) = self.next.take() {
-            let page = fetching
-                .await
-                .map_err(|_| Error::new(super::ErrorKind::Internal, "a listing was stopped"))??;
-            let (mut objects, skipped) = (page.objects, page.skipped);
+        while let Some(next) = self.next.take() {
+            let page = self.fetched(next).await?;
+            let ListPage { mut objects, skipped, continuation, memory, .. } = page;
             if let Some(limit) = &mut self.limit {
                 objects.truncate(usize::try_from(*limit).unwrap_or(usize::MAX));
                 *limit -= objects.len() as u64;
             }
-            if page.continuation.is_some() && self.limit != Some(0) {
-                self.options.continuation = page.continuation;
-                self.next = Some(self.store.fetch(self.options.clone()));
+            if continuation.is_some() && self.limit != Some(0) {
+                self.options.continuation = continuation;
+                self.next = Some(Next::Ahead(self.store.fetch_ahead(self.options.clone())));
             }
             if !objects.is_empty() || skipped > 0 {
-                return Ok(Some((WalkPage { objects, skipped }, self)));
+                return Ok(Some((WalkPage { objects, skipped, memory }, self)));
             }
         }
         Ok(None)
+    }
+
+    async fn fetched(&self, next: Next) -> Result<ListPage, Error> {
+        if let Next::Ahead(fetching) = next {
+            let fetched = fetching.await;
+            match fetched.map_err(|_| Error::new(ErrorKind::Internal, "a listing was stopped"))? {
+                // There was no memory to read ahead, and now the page is wanted.
+                Err(error) if error.kind() == ErrorKind::MemoryExhausted => {}
+                page => return page,
+            }
+        }
+        self.store.list(&self.options).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::PageMemory;
 use crate::s3::{Attributes, ByteRange, ChecksumAlgorithm, Conditions, Error, ObjectMeta, Tags};
 
 /// Which object to read, and on what conditions.
@@ -121,7 +122,7 @@ pub struct ListOptions {
 }
 
 /// A page of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug)]
 pub struct ListPage {
     /// The objects, in key order.
     pub objects: Vec<ObjectMeta>,
@@ -131,6 +132,8 @@ pub struct ListPage {
     pub skipped: usize,
     /// Where the next page begins; `None` at the end.
     pub continuation: Option<String>,
+    /// What the page takes of the tenant's memory budget.
+    pub memory: PageMemory,
 }
 
 /// A copy that was made.
@@ -154,12 +157,14 @@ pub struct WalkOptions {
 }
 
 /// The next objects of a walk.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug)]
 pub struct WalkPage {
     /// In key order; none if all entries of the page are left out.
     pub objects: Vec<ObjectMeta>,
     /// How many entries are left out, because they cannot be read.
     pub skipped: usize,
+    /// What the page takes of the tenant's memory budget.
+    pub memory: PageMemory,
 }
 
 /// How an object is copied.

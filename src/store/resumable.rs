@@ -97,7 +97,7 @@ impl S3Store {
 
     /// How far an upload is. Fails with [`ErrorKind::UploadNotFound`] where S3 neither knows it nor has its object.
     pub async fn upload_progress(&self, upload: &ResumableUpload) -> Result<UploadProgress, Error> {
-        match self.persisted(upload, &mut self.inner.budget.reservation()).await {
+        match self.persisted(upload, &mut self.page_memory()).await {
             Ok(persisted) => Ok(UploadProgress::Persisted(persisted.size)),
             Err(error) => self.finished(upload, error).await.map(Box::new).map(UploadProgress::Finished),
         }
@@ -111,7 +111,7 @@ impl S3Store {
         claim: UploadClaim,
         mode: &WriteMode,
     ) -> Result<ObjectMeta, Error> {
-        let mut persisted = match self.persisted(upload, &mut self.inner.budget.reservation()).await {
+        let mut persisted = match self.persisted(upload, &mut self.page_memory()).await {
             Ok(persisted) => persisted,
             Err(error) => return self.finished(upload, error).await,
         };
@@ -161,7 +161,7 @@ impl S3Store {
             }
         };
         let prefix = self.full_prefix(prefix);
-        let mut memory = self.inner.budget.reservation();
+        let mut memory = self.page_memory();
         let listed = self
             .client()
             .list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline, &mut memory)

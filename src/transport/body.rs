@@ -169,6 +169,11 @@ impl ResponseBody {
         Self { incoming, connection, read_timeout, deadline }
     }
 
+    /// How many bytes are left, where the server has said it.
+    pub fn length(&self) -> Option<u64> {
+        self.incoming.size_hint().exact()
+    }
+
     /// The next bytes; `None` at the end. The clock of the read timeout runs only while this is awaited, so
     /// a slow reader is never taken for a stalled server.
     pub async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {

@@ -43,7 +43,9 @@ struct Beside {
 
 impl Beside {
     async fn start(settings: ServerSettings) -> Self {
-        let object = |seen: &crate::scripted::Seen| match seen.method.as_str() {
+        let page = page();
+        let object = move |seen: &crate::scripted::Seen| match seen.method.as_str() {
+            "GET" if seen.target.contains("list-type") => Answer::Reply(bytes(200, &[], page.as_bytes())),
             "HEAD" => Answer::Reply(b"HTTP/1.1 200 x\r\ncontent-length: 4\r\netag: \"e\"\r\n\r\n".to_vec()),
             _ => Answer::Reply(bytes(200, &[("etag", "\"e\"")], &vec![7; 8 * MIB])),
         };
@@ -83,6 +85,17 @@ impl Beside {
         tokio::spawn(connection);
         Connection(calls)
     }
+}
+
+/// A page of 1,000 keys, with more to come.
+fn page() -> String {
+    let entries = (0..1_000).map(|number| {
+        format!("<Contents><Key>{number:04}{}</Key><Size>1</Size></Contents>", "k".repeat(900))
+    });
+    format!(
+        "<ListBucketResult><IsTruncated>false</IsTruncated>{}</ListBucketResult>",
+        entries.collect::<String>()
+    )
 }
 
 /// A socket that is written to and never read.
@@ -326,15 +339,41 @@ async fn connections_that_nobody_reads_are_closed_while_many_bytes_are_unsent() 
     assert_eq!(timeout(PATIENCE, reading.head()).await.expect("Head waits for the reads"), "0");
 }
 
+#[tokio::test]
+async fn pages_that_nobody_reads_count_until_they_are_gone() {
+    const PAGE: u64 = 900_000;
+    let beside = Beside::start(ServerSettings::default()).await;
+    let mut connection = beside.connect(1_000).await;
+    let mut unread = Vec::new();
+    for method in ["List", "Walk"].into_iter().cycle().take(20) {
+        let mut call = connection.call(method, &[]).await;
+        call.send(&pb::ListRequest::default(), true);
+        unread.push(call.response().await);
+    }
+    let reserved = async || metric(beside.health, "longshore_memory_reserved_bytes", "").await;
+    assert!(reserved().await >= 20 * PAGE, "{}", reserved().await);
+    assert_eq!(timeout(PATIENCE, connection.head()).await.expect("Head waits for the pages"), "0");
+    drop((unread, connection));
+    let gone = async {
+        while reserved().await > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("memory is kept");
+}
+
 /// How many connections the server has closed because their callers read nothing.
 async fn ended_by_read_idle(health: SocketAddr) -> u64 {
+    metric(health, "longshore_connections_ended_total", r#"reason="read_idle""#).await
+}
+
+/// What the server counts; 0 where it has not counted anything yet.
+async fn metric(health: SocketAddr, name: &str, label: &str) -> u64 {
     let mut stream = TcpStream::connect(health).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    let line = answer.lines().find(|line| {
-        line.starts_with("longshore_connections_ended_total{") && line.contains(r#"reason="read_idle""#)
-    });
+    let line = answer.lines().find(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
     line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 

@@ -1,8 +1,8 @@
 //! `List` and `Walk`.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
-use futures::stream::{Stream, StreamExt as _};
+use futures::stream::{self, Stream, StreamExt};
 
 use super::Messages;
 use crate::{
@@ -14,10 +14,14 @@ use crate::{
     },
     auth::{Access, Scope},
     pb,
-    store::{Error, WalkPage},
+    store::{Error, PageMemory, WalkPage},
 };
 
-pub(super) async fn list(call: &Call, mut request: pb::ListRequest) -> Result<pb::ListResponse, Failure> {
+/// A page, and the memory that it takes until its caller has it.
+pub(super) async fn list(
+    call: &Call,
+    mut request: pb::ListRequest,
+) -> Result<(pb::ListResponse, PageMemory), Failure> {
     let name = std::mem::take(&mut request.store);
     let listing = Listing::new(&[
         call.tenant().name(),
@@ -30,12 +34,13 @@ pub(super) async fn list(call: &Call, mut request: pb::ListRequest) -> Result<pb
     let options = convert::list_options(request, continuation)?;
     let store = call.open(Access::List, &name, Scope::Prefix(&options.prefix))?;
     let page = store.list(&options).await?;
-    Ok(pb::ListResponse {
+    let response = pb::ListResponse {
         objects: convert::object_metas(page.objects),
         common_prefixes: page.common_prefixes,
         skipped: convert::count(page.skipped),
         next_page_token: listing.token(page.continuation.as_deref()),
-    })
+    };
+    Ok((response, page.memory))
 }
 
 /// The pages of a walk; nothing is sent to S3 before the first is asked for.
@@ -55,18 +60,21 @@ pub(super) fn walk(
     })
 }
 
-/// The messages of a walk, one a page.
+/// The messages of a walk, one a page. Each page's memory counts until its message has been taken.
 pub(super) fn messages(
     call: Call,
     pages: impl Stream<Item = Result<WalkPage, Error>> + Send + 'static,
 ) -> Messages<pb::WalkResponse> {
-    pages
-        .map(move |page| match page {
-            Ok(WalkPage { objects, skipped }) => Ok(pb::WalkResponse {
-                objects: convert::object_metas(objects),
-                skipped: convert::count(skipped),
-            }),
-            Err(error) => Err(call.fail(error)),
-        })
-        .boxed()
+    let next = |(call, mut pages, taken): (Call, Pin<Box<_>>, Option<PageMemory>)| async move {
+        drop(taken);
+        let (message, memory) = match StreamExt::next(&mut pages).await? {
+            Ok(WalkPage { objects, skipped, memory }) => {
+                let (objects, skipped) = (convert::object_metas(objects), convert::count(skipped));
+                (Ok(pb::WalkResponse { objects, skipped }), Some(memory))
+            }
+            Err(error) => (Err(call.fail(error)), None),
+        };
+        Some((message, (call, pages, memory)))
+    };
+    stream::unfold((call, Box::pin(pages), None), next).boxed()
 }

@@ -16,7 +16,10 @@ pub(crate) use read::GetMessage;
 pub(crate) use upload::{Pieces, UploadMessage};
 
 use super::{failure::Failure, gate::Gate};
-use crate::pb::{self, object_service_server::ObjectService};
+use crate::{
+    api::ResponseMemory,
+    pb::{self, object_service_server::ObjectService},
+};
 
 /// The service.
 #[derive(Debug)]
@@ -97,7 +100,10 @@ impl ObjectService for Objects {
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Answer<pb::ListResponse> {
         let (call, message) = self.gate.admit(request)?;
-        call.answer(list::list(&call, message).await)
+        let (page, memory) = list::list(&call, message).await.map_err(|failure| call.fail(failure))?;
+        let mut answer = call.answer(Ok(page))?;
+        answer.extensions_mut().insert(ResponseMemory::new(memory));
+        Ok(answer)
     }
 
     async fn walk(&self, request: Request<pb::WalkRequest>) -> Answer<Self::WalkStream> {

@@ -63,11 +63,13 @@ where
         .await?
     };
     let Ok(response) = response;
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     let mut stalled = head.extensions.get::<Stalled>().cloned().unwrap_or_default();
     if let Some(stop) = stop {
         stalled.cut = stop;
     }
+    // They hold memory that counts until the caller has the response.
+    let _extensions = std::mem::take(&mut head.extensions);
     let head = Response::from_parts(head, ());
     let ended = body.is_end_stream();
     // It fails where the stream is not open any more.

@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use self::queue::{Ask, Queue};
 pub(super) use self::reservation::Given;
 pub use self::reservation::Reservation;
@@ -22,6 +24,9 @@ use super::Error;
 use crate::telemetry::Metrics;
 
 const MIB: u64 = 1024 * 1024;
+
+/// How many pages of listings at once may exceed the budget. Each has 10 MiB at most, and hardly any more than one.
+const LARGE_PAGES: usize = 4;
 
 /// The memory budget, and how long calls wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,8 @@ struct Shared {
     process_is_short: AtomicBool,
     /// How many uncounted bytes are left.
     uncounted: AtomicU64,
+    /// Turns for pages that need more memory than there is.
+    large_pages: Arc<Semaphore>,
 }
 
 /// The first bytes of an upload, which are not counted: a small upload then takes no part in waiting for memory.
@@ -89,6 +96,7 @@ impl MemoryBudget {
             queue: Mutex::new(Queue::new(settings.budget)),
             waiting: AtomicUsize::new(0),
             process_is_short: AtomicBool::new(false),
+            large_pages: Arc::new(Semaphore::new(LARGE_PAGES)),
             uncounted: AtomicU64::new(FirstBytes::MOST.min(settings.budget / 4)),
         }))
     }

@@ -1,8 +1,11 @@
 //! Memory that a call holds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     Ask, TenantBudget,
@@ -10,7 +13,6 @@ use super::{
     queue::{Kind, Place},
 };
 use crate::{
-    s3::Room,
     store::{Error, ErrorKind, pace::Measure},
     telemetry::Waiting,
 };
@@ -43,6 +45,28 @@ impl Reservation {
     pub async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
         let bytes = self.bytes().saturating_add(bytes);
         self.acquire(Kind::Message, &[Ask { class: Class::Message, bytes }]).await.map(drop)
+    }
+
+    /// Adds `bytes` if they are free. What holds some already goes before those that wait, so that it ends soon.
+    pub(in crate::store) fn extend(&self, bytes: u64) -> bool {
+        self.budget.shared.change(|queue| {
+            let held = queue.charge(self.id).bytes;
+            let ask = Ask { class: Class::Message, bytes: held.saturating_add(bytes) };
+            (held > 0 || queue.is_empty()) && queue.try_set(self.id, ask).is_ok()
+        })
+    }
+
+    /// Turns for pages that need more than there is, and how long they may be waited for.
+    pub(in crate::store) fn large_pages(&self) -> (Arc<Semaphore>, Duration) {
+        (Arc::clone(&self.budget.shared.large_pages), self.budget.settings().wait)
+    }
+
+    /// No memory became free in time.
+    pub(in crate::store) fn exhausted(&self) -> Error {
+        self.budget.count_ended("wait");
+        let wait = self.budget.settings().wait;
+        let message = format!("no memory became free within {wait:?}: call again later");
+        Error::new(ErrorKind::MemoryExhausted, message)
     }
 
     /// How many bytes it is charged for.
@@ -151,17 +175,7 @@ impl Reservation {
         }
         drop(queued);
         // The grant may have come in the last moment.
-        granted.try_recv().map_err(|_| {
-            self.budget.count_ended("wait");
-            let message = format!("no memory became free within {wait:?}: call again later");
-            Error::new(ErrorKind::MemoryExhausted, message)
-        })
-    }
-}
-
-impl Room for Reservation {
-    async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
-        self.grow(bytes).await
+        granted.try_recv().map_err(|_| self.exhausted())
     }
 }
 
