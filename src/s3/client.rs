@@ -271,7 +271,7 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Answer, Failure> {
         let mut first = pin!(self.attempt(request, payload_hash, place));
-        let Some(wait) = self.hedge_after.filter(|_| request.hedgeable) else { return first.await };
+        let Some(wait) = self.hedge_after.filter(|_| request.reads_object) else { return first.await };
         if let Ok(outcome) = tokio::time::timeout(wait, first.as_mut()).await {
             return outcome;
         }
@@ -340,7 +340,7 @@ impl Client {
             self.keys.sign(&target, &mut headers, &credentials, &place.region, self.now())?;
         }
         // Not signed: proxies rewrite it.
-        if request.identity {
+        if request.reads_object {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let (mut head, ()) = http::Request::new(()).into_parts();

@@ -169,11 +169,10 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         | "PriorRequestNotComplete"
         | "SlowDownRead"
         | "SlowDownWrite" => ErrorKind::Throttled,
-        "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" | "XMinioStorageFull" | "InvalidDigest" => ErrorKind::InvalidRequest,
         "InternalError" | "ServiceUnavailable" | "Busy" | "IncompleteBody" => ErrorKind::BackendUnavailable,
         "RequestTimeout" | "RequestTimeoutException" => ErrorKind::BackendTimeout,
         "InvalidArgument" | "InvalidRequest" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "EntityTooLarge"
-        | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag" | "InvalidStorageClass" | "MalformedXML" => ErrorKind::InvalidRequest,
+        | "InvalidDigest" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" | "XMinioStorageFull" | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag" | "InvalidStorageClass" | "MalformedXML" => ErrorKind::InvalidRequest,
         "NotImplemented" => ErrorKind::OperationNotSupported,
         "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
             ErrorKind::ChecksumMismatch

@@ -145,27 +145,27 @@ pub(super) fn not_s3(what: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn with(name: HeaderName, values: &[&str]) -> HeaderMap {
+    fn with(name: &HeaderName, values: &[&str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
     }
 
     #[test]
     fn a_length_that_is_not_one_number_is_unknown() {
-        let length = |values: &[&str]| content_length(&with(CONTENT_LENGTH, values));
+        let length = |values: &[&str]| content_length(&with(&CONTENT_LENGTH, values));
         assert_eq!(length(&["5"]), Some(5));
         assert_eq!(length(&["5, 5"]), Some(5));
         assert_eq!(length(&["0"]), Some(0));
         for values in [&[][..], &[""], &["five"], &["+5"], &["-1"], &["5, 6"], &["99999999999999999999"]] {
             assert_eq!(length(values), None, "{values:?}");
         }
-        let mut twice = with(CONTENT_LENGTH, &["5"]);
+        let mut twice = with(&CONTENT_LENGTH, &["5"]);
         twice.append(CONTENT_LENGTH, HeaderValue::from_static("6"));
         assert_eq!(content_length(&twice), None);
     }
 
     #[test]
     fn a_range_is_read_as_far_as_it_is_one() {
-        let range = |value: &str| content_range(&with(CONTENT_RANGE, &[value]));
+        let range = |value: &str| content_range(&with(&CONTENT_RANGE, &[value]));
         let found = |bytes, total| Some(ContentRange { bytes, total });
         assert_eq!(range("bytes 2-4/10"), found(Some((2, 5)), Some(10)));
         assert_eq!(range("Bytes 2-4/*"), found(Some((2, 5)), None));
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn what_is_left_out_is_unknown_and_so_is_what_is_empty() {
         assert_eq!(properties(&HeaderMap::new()), Properties::default());
-        assert_eq!(properties(&with(ETAG, &[""])), Properties::default());
-        let version = properties(&with(VERSION_ID, &["null"])).version;
+        assert_eq!(properties(&with(&ETAG, &[""])), Properties::default());
+        let version = properties(&with(&VERSION_ID, &["null"])).version;
         assert_eq!(version.as_deref(), Some("null"));
     }
 

@@ -68,17 +68,19 @@ impl Client {
             Ok(Answer { headers, .. }) => {
                 let size = match content_length(&headers) {
                     Some(size) => size,
-                    None => self.size(selection, &headers::properties(&headers), deadline).await?,
+                    None => Box::pin(self.size(selection, &headers::properties(&headers), deadline)).await?,
                 };
                 Ok(HeadAnswer::of(&headers, size))
             }
-            Err(error) if self.says_too_little(&error) => match self.first_byte(selection, deadline).await {
-                Ok((headers, Some(size))) => Ok(HeadAnswer::of(&headers, size)),
-                Ok((_, None)) => Err(error),
-                // An empty object has no first byte: this tells nothing about the failure.
-                Err(empty) if empty.kind() == ErrorKind::RangeNotSatisfiable => Err(error),
-                Err(told) => Err(told),
-            },
+            Err(error) if self.says_too_little(&error) => {
+                match Box::pin(self.first_byte(selection, deadline)).await {
+                    Ok((headers, Some(size))) => Ok(HeadAnswer::of(&headers, size)),
+                    Ok((_, None)) => Err(error),
+                    // An empty object has no first byte: this tells nothing about the failure.
+                    Err(empty) if empty.kind() == ErrorKind::RangeNotSatisfiable => Err(error),
+                    Err(told) => Err(told),
+                }
+            }
             Err(error) => Err(error),
         }
     }
@@ -99,7 +101,7 @@ impl Client {
         let properties = headers::properties(&headers);
         let size = match extent.size {
             Some(size) => size,
-            None => self.size(selection, &properties, deadline).await?,
+            None => Box::pin(self.size(selection, &properties, deadline)).await?,
         };
         let (attributes, _) = attributes::read(&headers);
         let (start, end) = extent.bytes.unwrap_or((0, size));
@@ -165,8 +167,7 @@ fn reading(operation: &'static str, method: Method, selection: Selection<'_>) ->
     let mut request = Request::object(operation, method, selection.key)
         .version(selection.version)
         .header("x-amz-checksum-mode", "ENABLED")
-        .hedgeable()
-        .identity();
+        .reads_object();
     headers::add_conditions(&mut request.headers, selection.conditions)?;
     Ok(request)
 }

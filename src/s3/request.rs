@@ -20,10 +20,9 @@ pub(super) struct Request {
     /// The server has work of its own to do before it answers: it puts parts together or copies an object, which takes
     /// minutes for a large one.
     pub(super) works_long: bool,
-    /// It may be asked for a second time before it has been answered.
-    pub(super) hedgeable: bool,
-    /// Its answer's body must not be encoded on the way.
-    pub(super) identity: bool,
+    /// It reads an object: it may be asked for a second time before it has been answered, and its answer's body must not be encoded on
+    /// the way, since a proxy that compresses leaves out the length.
+    pub(super) reads_object: bool,
 }
 
 impl Request {
@@ -43,8 +42,7 @@ impl Request {
             payload: Payload::default(),
             retries_conflict: true,
             works_long: false,
-            hedgeable: false,
-            identity: false,
+            reads_object: false,
         }
     }
 
@@ -85,15 +83,9 @@ impl Request {
         self
     }
 
-    /// As one that changes nothing, and whose caller waits for the beginning of the answer.
-    pub(super) fn hedgeable(mut self) -> Self {
-        self.hedgeable = true;
-        self
-    }
-
-    /// As one whose answer comes as the server has it: a proxy that compresses would leave out its length.
-    pub(super) fn identity(mut self) -> Self {
-        self.identity = true;
+    /// As one that reads an object.
+    pub(super) fn reads_object(mut self) -> Self {
+        self.reads_object = true;
         self
     }
 

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(given_up(pages(|_| String::new())), Some(PAGES_IN_VAIN as usize - 1));
         assert_eq!(given_up(pages(|_| "same".to_owned())), Some(PAGES_IN_VAIN as usize));
         assert_eq!(given_up(pages(|page| page.to_string())), None);
-        let sometimes = |page: u64| if page % 900 == 0 { page.to_string() } else { String::new() };
+        let sometimes = |page: u64| if page.is_multiple_of(900) { page.to_string() } else { String::new() };
         assert_eq!(given_up(pages(sometimes)), None);
         // In no order.
         assert_eq!(given_up(pages(|page| (page * 7_919 % 10_007).to_string())), None);

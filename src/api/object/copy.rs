@@ -29,7 +29,8 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
     );
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read], &source.store, source_key)?;
-    let Copied { meta, dropped_storage_class } = to.copy_from(&from, source_key, key, options).await?;
+    let Copied { meta, dropped_storage_class } =
+        Box::pin(to.copy_from(&from, source_key, key, options)).await?;
     Ok(pb::CopyResponse {
         meta: Some(convert::object_meta(meta)),
         dropped_storage_class: dropped_storage_class.unwrap_or_default(),
@@ -46,7 +47,8 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     call.conditions(convert::mode_name(&mode));
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read, Access::Delete], &source.store, source_key)?;
-    let Copied { meta, dropped_storage_class } = to.rename_from(&from, source_key, key, mode).await?;
+    let Copied { meta, dropped_storage_class } =
+        Box::pin(to.rename_from(&from, source_key, key, mode)).await?;
     Ok(pb::RenameResponse {
         meta: Some(convert::object_meta(meta)),
         dropped_storage_class: dropped_storage_class.unwrap_or_default(),
