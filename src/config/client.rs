@@ -58,6 +58,7 @@ sparse! {
         download_attempts: Number<1, 100>,
         hedge_after: HedgeAfter,
         use_threads: Flag,
+        equal_parts: Flag,
         orphan_age: OrphanAge,
         abort_orphans: Flag,
     }
@@ -167,6 +168,7 @@ impl Transfer {
                 .get()
                 .map_or(default.download_attempts, |number| number.0),
             hedge_after: self.hedge_after.get().map(|wait| wait.0).or(default.hedge_after),
+            equal_parts: self.equal_parts.get().map_or(default.equal_parts, |flag| flag.0),
             orphans: self.orphan_age.get().map(|age| OrphanSettings {
                 age: age.0,
                 abort: self.abort_orphans.get().is_some_and(|flag| flag.0),

@@ -8,6 +8,7 @@ use super::{
     credentials::{Choice, Provider},
     field::{Field, Layer, sparse},
     from_env,
+    path::quoted,
     problem::{Notes, Spot},
     url::{self, Location, UrlEndpoint},
     values::{Flag, Scalar, Text, scalars},
@@ -69,7 +70,9 @@ impl Store {
         let client = layers.client_options.into_value().unwrap_or_default().over(&env_client);
         let client_options = client.settle();
         let retry_config = layers.retry_config.into_value().unwrap_or_default().settle(notes);
-        let transfer = layers.transfer.into_value().unwrap_or_default().settle(&client, notes);
+        let transfer = layers.transfer.into_value().unwrap_or_default();
+        let says_equal_parts = transfer.equal_parts.is_given();
+        let mut transfer = transfer.settle(&client, notes);
         let provider = Choice {
             provider: &self.credential_provider,
             config: &sources.own,
@@ -90,6 +93,16 @@ impl Store {
             skip_signature: provider == ProviderSettings::Anonymous,
             ..sources.addressing(bucket?)
         };
+        if !says_equal_parts {
+            transfer.equal_parts = bucket.endpoint.as_deref().is_some_and(url::is_r2);
+        }
+        if bucket.virtual_hosted_style
+            && let Err(why) = url::check_bucket_in_host(&bucket.bucket)
+        {
+            let name = quoted(&bucket.bucket);
+            notes.problem(spot, format!("has the bucket {name} in its host, which {why}: set config.virtual_hosted_style_request to false"));
+            return None;
+        }
         let store = StoreSettings {
             prefix: prefix?,
             client_options,

@@ -108,13 +108,34 @@ pub(super) fn endpoint(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// Whether the endpoint is Cloudflare R2's.
+pub(super) fn is_r2(endpoint: &str) -> bool {
+    let host = endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
+    host.is_some_and(|host| host.ends_with(".r2.cloudflarestorage.com"))
+}
+
 /// Whether requests to this endpoint go in the open.
 pub(super) fn is_plain_http(endpoint: &str) -> bool {
     endpoint.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"))
 }
 
-/// A bucket's name by S3's rules: "Bucket naming rules" in the S3 User Guide.
+/// A bucket's name in a path. Servers have other rules than S3's (capitals, underscores, `tenant:bucket`), as S3 had itself, so they judge it;
+/// refused is what would make another path of it.
 pub(super) fn check_bucket(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > 255 {
+        return Err("should have 1 to 255 bytes");
+    }
+    if name.contains(|c: char| c == '/' || c.is_control() || c.is_whitespace()) {
+        return Err("should have no slashes, spaces or control characters");
+    }
+    if matches!(name, "." | "..") {
+        return Err("should be no part of a path that is resolved");
+    }
+    Ok(())
+}
+
+/// A bucket's name in a host, by S3's rules: "Bucket naming rules" in the S3 User Guide.
+pub(super) fn check_bucket_in_host(name: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !(3..=63).contains(&name.len()) || !name.chars().all(|c| plain(c) || matches!(c, '-' | '.')) {
         return Err("should be 3 to 63 of a-z, 0-9, - and .");
@@ -237,10 +258,15 @@ mod tests {
     #[test]
     fn bucket_names_and_prefixes() {
         for good in ["abc", "my-bucket.v2", "0a0"] {
-            assert_eq!(check_bucket(good), Ok(()));
+            assert_eq!((check_bucket(good), check_bucket_in_host(good)), (Ok(()), Ok(())));
         }
-        for bad in ["", "ab", "Abc", "a_b", "-abc", "abc-", "a..b", "10.0.0.1", "ä-ö-ü", &"a".repeat(64)] {
-            assert!(check_bucket(bad).is_err(), "{bad}");
+        for other in ["ab", "Abc", "a_b", "-abc", "abc-", "a..b", "10.0.0.1", "ä-ö-ü", "t:b", &"a".repeat(64)]
+        {
+            assert_eq!(check_bucket(other), Ok(()));
+            assert!(check_bucket_in_host(other).is_err(), "{other}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "a\n", &"a".repeat(256)] {
+            assert!(check_bucket(bad).is_err() && check_bucket_in_host(bad).is_err(), "{bad}");
         }
         for (given, expected) in [("", ""), ("a", "a/"), ("a/b/", "a/b/"), ("a//b", "a//b/")] {
             assert_eq!(prefix(given).as_deref(), Ok(expected));

@@ -81,7 +81,8 @@ impl Client {
             }
         }
         let answer = self.document(&request, deadline).await?;
-        let copied = Element::read(&answer.body, "CopyObjectResult", "the answer to CopyObject")?;
+        let copied =
+            Element::read_result(&answer.body, "CopyObjectResult", "ETag", "the answer to CopyObject")?;
         Ok(written(&copied, &answer.headers))
     }
 }

@@ -47,7 +47,7 @@ pub enum ErrorKind {
     TooManyParts,
     /// The bytes of an upload do not continue where S3 left off; [`Error::persisted_size`] says where they do.
     UploadOffsetMismatch,
-    /// Bytes were damaged on the way.
+    /// The caller's bytes do not have the checksum that the caller gave for them.
     ChecksumMismatch,
     /// Whether a conditional write took effect is not known.
     WriteUnclear,
@@ -89,11 +89,24 @@ pub enum ErrorKind {
     ConnectionLost,
     /// The answer is not S3's.
     BackendProtocol,
+    /// Bytes were damaged in S3, or between S3 and here.
+    BytesDamaged,
     // Longshore
     /// No memory of the budget became free in time.
     MemoryExhausted,
     /// A defect.
     Internal,
+}
+
+/// Which of a request's conditions does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmet {
+    /// That of the mode, on the destination.
+    Mode,
+    /// `if_match` or `if_unmodified_since`, on what is read.
+    Same,
+    /// `if_none_match` or `if_modified_since`, on what is read.
+    Other,
 }
 
 /// What S3's answer said.
@@ -142,6 +155,7 @@ struct Inner {
     unclear: bool,
     left_behind: Option<Box<super::ObjectMeta>>,
     persisted_size: Option<u64>,
+    unmet: Option<Unmet>,
 }
 
 impl Error {
@@ -160,6 +174,7 @@ impl Error {
             unclear: false,
             left_behind: None,
             persisted_size: None,
+            unmet: None,
         }))
     }
 
@@ -179,6 +194,24 @@ impl Error {
     /// S3's code for it, if S3 gave one.
     pub(super) fn code(&self) -> Option<&str> {
         self.0.service.as_ref().map(|service| service.code.as_str())
+    }
+
+    /// The same error, with the condition that does not hold.
+    #[must_use]
+    pub(crate) fn with_unmet(mut self, unmet: Unmet) -> Self {
+        self.0.unmet = Some(unmet);
+        self
+    }
+
+    /// Which condition does not hold, of an error that says so.
+    pub fn unmet(&self) -> Option<Unmet> {
+        let default = match self.0.kind {
+            ErrorKind::AlreadyExists => Some(Unmet::Mode),
+            ErrorKind::NotModified => Some(Unmet::Other),
+            ErrorKind::PreconditionFailed => Some(Unmet::Same),
+            _ => None,
+        };
+        self.0.unmet.or(default)
     }
 
     /// The same error, about this field of the request.

@@ -174,9 +174,7 @@ pub(super) fn by_code(code: &str) -> Option<ErrorKind> {
         "InvalidArgument" | "InvalidRequest" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "EntityTooLarge"
         | "InvalidDigest" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" | "XMinioStorageFull" | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag" | "InvalidStorageClass" | "MalformedXML" => ErrorKind::InvalidRequest,
         "NotImplemented" => ErrorKind::OperationNotSupported,
-        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
-            ErrorKind::ChecksumMismatch
-        }
+        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => ErrorKind::BytesDamaged,
         "InvalidBucketName" => ErrorKind::StoreMisconfigured,
         code if code.starts_with("KMS.") => ErrorKind::StoreMisconfigured,
         _ => return None,
@@ -225,7 +223,7 @@ fn correction(
         // The answer to HEAD has no body: a refusal may be about the clock.
         ErrorKind::ClockSkewed => server_clock(headers).map(Correction::Clock),
         ErrorKind::AccessDenied if code.is_empty() => server_clock(headers).map(Correction::Clock),
-        ErrorKind::ChecksumMismatch => Some(Correction::Replay),
+        ErrorKind::BytesDamaged => Some(Correction::Replay),
         ErrorKind::WrongRegion | ErrorKind::CredentialsRejected => region.map(Correction::Region),
         // For the same reason only headers tell a wrong region from a bad request.
         _ if status == StatusCode::BAD_REQUEST => {
@@ -293,7 +291,7 @@ mod tests {
             (400, "EntityTooSmall", K::InvalidRequest, Again::No),
             (200, "InvalidPart", K::InvalidRequest, Again::No),
             (403, "InvalidObjectState", K::ObjectArchived, Again::No),
-            (400, "BadDigest", K::ChecksumMismatch, Again::No),
+            (400, "BadDigest", K::BytesDamaged, Again::No),
             (200, "InternalError", K::BackendUnavailable, LATER),
             (200, "SlowDown", K::Throttled, LATER),
         ];

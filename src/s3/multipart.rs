@@ -52,7 +52,7 @@ impl Client {
         }
         let answer = self.document(&request, deadline).await?;
         let what = "the answer to CreateMultipartUpload";
-        let created = Element::read(&answer.body, "InitiateMultipartUploadResult", what)?;
+        let created = Element::read_result(&answer.body, "InitiateMultipartUploadResult", "UploadId", what)?;
         // Without an id, requests about the upload would be requests about the object.
         let id =
             created.text("UploadId").ok_or_else(|| not_s3("a multipart upload without an id"))?.to_owned();
@@ -95,7 +95,8 @@ impl Client {
         }
         source.add(&mut request.headers)?;
         let answer = self.document(&request, deadline).await?;
-        let copied = Element::read(&answer.body, "CopyPartResult", "the answer to UploadPartCopy")?;
+        let copied =
+            Element::read_result(&answer.body, "CopyPartResult", "ETag", "the answer to UploadPartCopy")?;
         let etag = copied.text("ETag").ok_or_else(|| not_s3("a copied part without an ETag"))?.to_owned();
         Ok(Part { number, etag, checksum: None })
     }
@@ -123,7 +124,7 @@ impl Client {
         let answer = self.document(&request, deadline).await?;
         // Without a result the upload has not become an object, whatever the status says.
         let what = "the answer to CompleteMultipartUpload";
-        let completed = Element::read(&answer.body, "CompleteMultipartUploadResult", what)?;
+        let completed = Element::read_result(&answer.body, "CompleteMultipartUploadResult", "ETag", what)?;
         Ok(written(&completed, &answer.headers))
     }
 

@@ -12,6 +12,12 @@ pub(super) fn error(kind: ErrorKind, details: ServiceDetails, text: &str) -> Err
     let text = cut(text, MAX_TEXT);
     let said = match details.code.as_str() {
         "" => format!("S3 answered with status {}", details.http_status),
+        // Cloudflare R2 (https://developers.cloudflare.com/r2/objects/multipart-objects/).
+        "InvalidPart" if text.contains("same length") => {
+            format!(
+                "S3 answered InvalidPart: {text} Set transfer.equal_parts in the store's settings, or give the upload's size at its start"
+            )
+        }
         code if kind == ErrorKind::InvalidRequest && !text.is_empty() => {
             format!("S3 answered {code}: {text}")
         }
@@ -50,7 +56,7 @@ fn plainly(kind: ErrorKind) -> &'static str {
         ErrorKind::BackendUnavailable => "S3 failed",
         ErrorKind::BackendTimeout => "S3 did not get the request in time",
         ErrorKind::OperationNotSupported => "the S3 server does not have this operation",
-        ErrorKind::ChecksumMismatch => "S3 got other bytes than were sent",
+        ErrorKind::BytesDamaged => "S3 got other bytes than were sent",
         ErrorKind::StoreMisconfigured => "the store's settings cannot work",
         _ => "",
     }

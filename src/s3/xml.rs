@@ -35,6 +35,15 @@ impl Element {
         }
     }
 
+    /// Reads the result of a write, which says something by the element `said`. Servers call its root differently; what has neither the right
+    /// name nor that element is another document, such as a page of a proxy's, and says nothing of the write.
+    pub(super) fn read_result(body: &str, root: &str, said: &str, what: &str) -> Result<Self, Error> {
+        match document(body) {
+            Ok(Some(element)) if element.name == root || element.text(said).is_some() => Ok(element),
+            _ => Self::read(body, root, what),
+        }
+    }
+
     /// The elements of this name, in order.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
@@ -251,6 +260,18 @@ mod tests {
         }
         assert!(read(&format!("<Result>{}</Result>", "<a/>".repeat(MAX_ELEMENTS))).is_err());
         assert!(read(&"<Result>".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn the_result_of_a_write_is_told_by_its_root_or_by_what_it_says() {
+        let read = |body: &str| Element::read_result(body, "CopyResult", "ETag", "a test");
+        assert!(read("<CopyResult/>").unwrap().text("ETag").is_none());
+        assert_eq!(read("<Copied><ETag>e</ETag></Copied>").unwrap().text("ETag"), Some("e"));
+        for body in
+            ["<html><body>ETag</body></html>", "<Copied><ETag/></Copied>", "", "<Copied><ETag>e</ETag>"]
+        {
+            assert!(read(body).is_err(), "{body}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ConditionalPut, Error, ErrorKind, Properties, ReadOptions, S3Store, WriteMode};
+use super::{ConditionalPut, Error, ErrorKind, Properties, ReadOptions, S3Store, Unmet, WriteMode};
 use crate::s3::{NewObject, WriteCondition};
 
 /// The request that carries a condition: a server may know conditions on one and ignore them on another.
@@ -55,7 +55,8 @@ impl S3Store {
         Err(Error::new(
             ErrorKind::PreconditionFailed,
             "the object is no longer the version given in mode.update.version",
-        ))
+        )
+        .with_unmet(Unmet::Mode))
     }
 
     fn require_conditions(&self, carrier: Carrier) -> Result<(), Error> {
@@ -122,6 +123,10 @@ impl S3Store {
 
 /// A failed condition in the words of the write's mode.
 fn told(error: Error, condition: &WriteCondition) -> Error {
+    let error = match error.kind() {
+        ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound => error.with_unmet(Unmet::Mode),
+        _ => error,
+    };
     match (error.kind(), condition) {
         (ErrorKind::PreconditionFailed, WriteCondition::Absent) => {
             error.recast(ErrorKind::AlreadyExists, "there is an object with this key already")

@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::{
     ByteRange, Conditions, Copied, CopyIfNotExists, CopyOptions, Error, ErrorKind, ObjectMeta, Properties,
-    ReadOptions, S3Store, StoreSettings, Tags, UploadClaim, UploadOptions, WriteMode, WriteOptions,
+    ReadOptions, S3Store, StoreSettings, Tags, Unmet, UploadClaim, UploadOptions, WriteMode, WriteOptions,
     conditional::Carrier,
     multipart::Multipart,
     part_size::{MAX_PART, MAX_PARTS},
@@ -62,10 +62,12 @@ impl S3Store {
         let selected = options.source.selecting(&source_key);
         let head = source.client().head_object(selected, self.deadline).await;
         let head = head.map_err(|error| match error.kind() {
-            ErrorKind::NotModified => error.recast(
-                ErrorKind::PreconditionFailed,
-                "source_conditions do not hold: the source has not changed",
-            ),
+            ErrorKind::NotModified => error
+                .recast(
+                    ErrorKind::PreconditionFailed,
+                    "source_conditions do not hold: the source has not changed",
+                )
+                .with_unmet(Unmet::Other),
             _ => error,
         })?;
         let found = head.clone();

@@ -27,7 +27,7 @@ pub(super) struct PartSizes {
 
 impl PartSizes {
     /// Sizes for an object of `size` bytes, where that is known: all equal, large enough for 10,000 parts to hold it.
-    /// Otherwise they begin with `asked`, or the store's part size, and double every 2,000 parts.
+    /// Otherwise they begin with `asked`, or the store's part size, and double every 2,000 parts, unless the store wants equal ones.
     pub(super) fn new(
         size: Option<u64>,
         asked: Option<u64>,
@@ -41,7 +41,7 @@ impl PartSizes {
             let message = format!("part_size is {base} bytes, and must be 5 MiB to {most} MiB in this store");
             return Err(Error::invalid_field("part_size", message));
         }
-        let Some(size) = size else { return Ok(Self { base, grows: true, most_held }) };
+        let Some(size) = size else { return Ok(Self { base, grows: !transfer.equal_parts, most_held }) };
         let needed = size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(MIB);
         if needed > most_held {
             let message = format!(
@@ -59,6 +59,11 @@ impl PartSizes {
         Self { base, grows, most_held }
     }
 
+    /// Whether later parts are larger than the first.
+    pub(super) fn grows(&self) -> bool {
+        self.grows
+    }
+
     /// The size of the first part.
     pub(super) fn base(&self) -> u64 {
         self.base
@@ -67,7 +72,7 @@ impl PartSizes {
     /// The size of part `number`, counted from 1.
     pub(super) fn of(&self, number: u32) -> Result<u64, Error> {
         if number > MAX_PARTS {
-            let message = "the object has more bytes than 10,000 parts hold: give its size at the start, so that parts can be larger";
+            let message = "the object has more bytes than 10,000 parts hold: give `size` or a larger `part_size` at the start, or raise the store's transfer.part_size";
             return Err(Error::new(ErrorKind::TooManyParts, message));
         }
         let doublings = if self.grows { number.saturating_sub(1) / STEP } else { 0 };
@@ -103,6 +108,18 @@ mod tests {
         let of = |number| sizes.of(number).unwrap() / MIB;
         assert_eq!([of(1), of(2_000), of(2_001), of(4_001), of(10_000)], [8, 8, 16, 32, 128]);
         assert_eq!(sizes.of(10_001).unwrap_err().kind(), ErrorKind::TooManyParts);
+    }
+
+    #[test]
+    fn parts_are_equal_where_the_store_wants_that() {
+        let equal = TransferSettings { equal_parts: true, ..TransferSettings::default() };
+        let sizes = PartSizes::new(None, None, equal).unwrap();
+        assert_eq!((sizes.of(1).unwrap(), sizes.of(10_000).unwrap()), (8 * MIB, 8 * MIB));
+        let message = sizes.of(10_001).unwrap_err().message().to_owned();
+        assert!(
+            ["`size`", "`part_size`", "transfer.part_size"].iter().all(|name| message.contains(name)),
+            "{message}"
+        );
     }
 
     #[test]

@@ -339,7 +339,7 @@ impl ObjectReader {
         }
         let message =
             format!("the bytes read do not have the object's {}", verifier.expected.algorithm.name());
-        Err(Error::new(ErrorKind::ChecksumMismatch, message))
+        Err(Error::new(ErrorKind::BytesDamaged, message))
     }
 }
 

@@ -30,8 +30,10 @@ pub struct ResumableUpload {
     pub checksum_algorithm: Option<ChecksumAlgorithm>,
     /// The object's size in bytes, if it is known.
     pub size: Option<u64>,
-    /// The size of the first part in bytes; with `size` and `most_held` it gives every other's.
+    /// The size of the first part in bytes; with `parts_grow` and `most_held` it gives every other's.
     pub part_size: u64,
+    /// Whether parts double every 2,000.
+    pub parts_grow: bool,
     /// The largest part, and how many bytes of parts may be under way, in bytes.
     pub most_held: u64,
     /// By which the object is known to be this upload's; empty where the store marks none.
@@ -90,6 +92,7 @@ impl S3Store {
             checksum_algorithm: algorithm,
             size: options.size,
             part_size: sizes.base(),
+            parts_grow: sizes.grows(),
             most_held: sizes.most_held(),
             write_id,
         })
@@ -273,6 +276,7 @@ mod tests {
             s3_upload_id: "u".to_owned(),
             checksum_algorithm: None,
             size,
+            parts_grow: size.is_none(),
             part_size: 5 * MIB,
             most_held: 128 * MIB,
             write_id: String::new(),

@@ -21,7 +21,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn of(upload: &ResumableUpload) -> Self {
-        let sizes = PartSizes::scheduled(upload.part_size, upload.size.is_none(), upload.most_held);
+        let sizes = PartSizes::scheduled(upload.part_size, upload.parts_grow, upload.most_held);
         Self { sizes, size: upload.size }
     }
 
@@ -73,6 +73,7 @@ mod tests {
             s3_upload_id: "u".to_owned(),
             checksum_algorithm: None,
             size,
+            parts_grow: size.is_none(),
             part_size: 5 * MIB,
             most_held: 128 * MIB,
             write_id: String::new(),

@@ -107,6 +107,9 @@ pub struct TransferSettings {
     /// for small objects
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
     pub hedge_after: Option<Duration>,
+    /// Whether all parts of an upload but the last have one size, as Cloudflare R2 wants it. An upload whose size is not known then cannot be
+    /// larger than 10,000 parts of `part_size`. Default: false, and true for endpoints of R2.
+    pub equal_parts: bool,
     /// When unfinished uploads below the store's prefix are taken for orphans; `None`, the default: never.
     pub orphans: Option<OrphanSettings>,
 }
@@ -119,6 +122,7 @@ impl Default for TransferSettings {
             max_concurrency: 10,
             download_attempts: 5,
             hedge_after: None,
+            equal_parts: false,
             orphans: None,
         }
     }

@@ -112,6 +112,7 @@ fn started() -> ResumableUpload {
         checksum_algorithm: None,
         size: None,
         part_size: PART as u64,
+        parts_grow: true,
         most_held: 128 * MIB as u64,
         write_id: String::new(),
     }

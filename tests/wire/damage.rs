@@ -77,11 +77,11 @@ async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed() {
     line.put(&data).await.unwrap();
     for bit in 0..data.len() * 8 {
         line.flips.down.store(bit, Ordering::SeqCst);
-        assert_eq!(line.read().await, Err(ErrorKind::ChecksumMismatch), "bit {bit} down");
+        assert_eq!(line.read().await, Err(ErrorKind::BytesDamaged), "bit {bit} down");
         line.flips.down.store(NONE, Ordering::SeqCst);
 
         line.flips.up.store(bit, Ordering::SeqCst);
-        assert_eq!(line.put(&other).await, Err(ErrorKind::ChecksumMismatch), "bit {bit} up");
+        assert_eq!(line.put(&other).await, Err(ErrorKind::BytesDamaged), "bit {bit} up");
         line.flips.up.store(NONE, Ordering::SeqCst);
     }
     assert_eq!(line.read().await.unwrap(), data, "nothing damaged was written");
@@ -95,11 +95,11 @@ async fn no_bit_of_the_data_of_a_part_changes_unnoticed() {
     for byte in [0, 7, 64 * 1024, 5 * MIB + 1, 8 * MIB - 1] {
         let bit = byte * 8 + byte % 8;
         line.flips.down.store(bit, Ordering::SeqCst);
-        assert_eq!(line.read().await, Err(ErrorKind::ChecksumMismatch), "bit {bit} down");
+        assert_eq!(line.read().await, Err(ErrorKind::BytesDamaged), "bit {bit} down");
         line.flips.down.store(NONE, Ordering::SeqCst);
 
         line.flips.up.store(bit, Ordering::SeqCst);
-        assert_eq!(line.upload(&payload(10 * MIB)).await, Err(ErrorKind::ChecksumMismatch), "bit {bit} up");
+        assert_eq!(line.upload(&payload(10 * MIB)).await, Err(ErrorKind::BytesDamaged), "bit {bit} up");
         line.flips.up.store(NONE, Ordering::SeqCst);
     }
     assert!(line.read().await.unwrap() == data, "nothing damaged was written");

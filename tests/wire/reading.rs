@@ -130,7 +130,7 @@ async fn damaged_bytes_are_told_at_the_end() {
         all(reader).await
     };
     assert_eq!(read("right").await.unwrap(), b"123456789");
-    assert_eq!(read("wrong").await.unwrap_err().kind(), ErrorKind::ChecksumMismatch);
+    assert_eq!(read("wrong").await.unwrap_err().kind(), ErrorKind::BytesDamaged);
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ async fn a_damaged_transfer_is_replayed_once() {
     let stubborn = Scripted::start(|_, _| error(400, "BadDigest")).await;
     let failed =
         stubborn.store().put("k", Bytes::from_static(b"x"), WriteOptions::default()).await.unwrap_err();
-    assert_eq!((failed.kind(), stubborn.seen().len()), (ErrorKind::ChecksumMismatch, 2));
+    assert_eq!((failed.kind(), stubborn.seen().len()), (ErrorKind::BytesDamaged, 2));
 }
 
 #[tokio::test]

@@ -135,6 +135,7 @@ fn transfer(transfer: &TransferSettings) -> pb::TransferConfig {
         max_concurrency: i32::try_from(transfer.max_concurrency).unwrap_or(i32::MAX),
         download_attempts: i32::try_from(transfer.download_attempts).unwrap_or(i32::MAX),
         hedge_after: transfer.hedge_after.map(duration),
+        equal_parts: transfer.equal_parts,
     }
 }
 

@@ -106,9 +106,13 @@ pub(crate) fn mode(message: Option<pb::WriteMode>) -> Result<WriteMode, Failure>
     }
 }
 
-/// The mode's field, if it is a condition that can fail as one.
+/// The mode's field, if it is a condition.
 pub(crate) fn mode_name(mode: &WriteMode) -> Option<&'static str> {
-    matches!(mode, WriteMode::Update { .. }).then_some("mode.update")
+    match mode {
+        WriteMode::Overwrite => None,
+        WriteMode::Create => Some("mode.create"),
+        WriteMode::Update { .. } => Some("mode.update"),
+    }
 }
 
 fn algorithm(value: i32) -> Result<Option<ChecksumAlgorithm>, Failure> {

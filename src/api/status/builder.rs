@@ -14,7 +14,7 @@ use super::size;
 use crate::{
     api::convert,
     pb::ErrorReason,
-    store::{Error, ErrorKind},
+    store::{Error, ErrorKind, Unmet},
     telemetry::{cut, truncate},
 };
 
@@ -141,12 +141,11 @@ impl StatusBuilder {
                 builder.resource("longshore.v1.Object", key)
             }
             ErrorKind::AlreadyExists => builder.resource("longshore.v1.Object", labels.key),
-            ErrorKind::PreconditionFailed => {
-                builder.unmet(labels, &["if_match", "if_unmodified_since", "mode.update"])
-            }
-            ErrorKind::NotModified => builder.unmet(labels, &["if_none_match", "if_modified_since"]),
             _ => builder,
         };
+        if let Some(unmet) = error.unmet() {
+            builder = builder.unmet(labels, unmet);
+        }
         let temporary = matches!(error.kind(), ErrorKind::Throttled | ErrorKind::MemoryExhausted);
         if let Some(delay) = error.retry_after().or(temporary.then_some(DEFAULT_RETRY_DELAY)) {
             builder = builder.retry_after(delay);
@@ -228,9 +227,16 @@ impl StatusBuilder {
             .label("http_status", http_status)
     }
 
-    /// Adds which of the request's conditions can have failed in this way.
-    fn unmet(self, labels: &Labels<'_>, candidates: &[&str]) -> Self {
-        let subject = if labels.source_key.is_empty() { labels.key } else { labels.source_key };
+    /// Adds which of the request's conditions has failed, and on which object: of a copy, the mode is about the destination and all others
+    /// about the source.
+    fn unmet(self, labels: &Labels<'_>, unmet: Unmet) -> Self {
+        let (candidates, on_source): (&[&str], _) = match unmet {
+            Unmet::Mode => (&["mode.create", "mode.update"], false),
+            Unmet::Same => (&["if_match", "if_unmodified_since"], true),
+            Unmet::Other => (&["if_none_match", "if_modified_since"], true),
+        };
+        let is_source = on_source && !labels.source_key.is_empty();
+        let subject = if is_source { labels.source_key } else { labels.key };
         let violation = |condition: &&str| rpc::precondition_failure::Violation {
             r#type: (*condition).to_owned(),
             subject: truncate(subject, MAX_NAME).into_owned(),
@@ -239,7 +245,7 @@ impl StatusBuilder {
         let violations: Vec<_> = labels
             .conditions
             .iter()
-            .filter(|condition| candidates.iter().any(|candidate| condition.ends_with(candidate)))
+            .filter(|condition| candidates.contains(condition))
             .map(violation)
             .collect();
         if violations.is_empty() {

@@ -58,6 +58,7 @@ pub(crate) fn verdict(kind: ErrorKind) -> (Code, ErrorReason, Side) {
         Kind::ConnectionFailed => (Code::Unavailable, Reason::ConnectionFailed, Backend),
         Kind::ConnectionLost => (Code::Unavailable, Reason::ConnectionLost, Backend),
         Kind::BackendProtocol => (Code::Unavailable, Reason::BackendProtocol, Backend),
+        Kind::BytesDamaged => (Code::DataLoss, Reason::BytesDamaged, Backend),
         Kind::MemoryExhausted => (Code::ResourceExhausted, Reason::MemoryExhausted, Side::Longshore),
         Kind::Internal => (Code::Internal, Reason::Internal, Side::Longshore),
     }
@@ -103,6 +104,7 @@ mod tests {
         ErrorKind::ConnectionFailed,
         ErrorKind::ConnectionLost,
         ErrorKind::BackendProtocol,
+        ErrorKind::BytesDamaged,
         ErrorKind::MemoryExhausted,
         ErrorKind::Internal,
     ];

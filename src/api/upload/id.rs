@@ -62,6 +62,9 @@ struct Started {
     // Tag 6 was the storage class.
     #[prost(string, tag = "5")]
     write_id: String,
+    /// All parts but the last have one size, also where `size` is not known.
+    #[prost(bool, tag = "7")]
+    equal_parts: bool,
 }
 
 impl UploadIds {
@@ -88,6 +91,7 @@ impl UploadIds {
             part_size: upload.part_size,
             most_held: upload.most_held,
             write_id: upload.write_id,
+            equal_parts: !upload.parts_grow,
         };
         self.seal(call.tenant().name(), store, upload.key, upload.s3_upload_id, Some(started))
     }
@@ -154,6 +158,8 @@ fn named(content: Content) -> Option<Named> {
                 part_size: started.part_size,
                 most_held: started.most_held,
                 write_id: started.write_id,
+                // Ids of earlier versions do not say it.
+                parts_grow: started.size.is_none() && !started.equal_parts,
             })
         }
     };
@@ -170,6 +176,7 @@ mod tests {
             s3_upload_id: "u/1".to_owned(),
             checksum_algorithm: algorithm,
             size,
+            parts_grow: size.is_none(),
             part_size: 5 << 20,
             most_held: 128 << 20,
             write_id: "w".to_owned(),
@@ -185,6 +192,7 @@ mod tests {
                 size,
                 part_size: 5 << 20,
                 most_held: 128 << 20,
+                equal_parts: true,
                 write_id: "w".to_owned(),
             };
             let ids = UploadIds::new(None, 1);
