@@ -28,6 +28,7 @@ mod opening;
 mod orphans;
 mod reading;
 mod reading_ahead;
+mod renaming;
 mod requests;
 mod retrying;
 mod writing;

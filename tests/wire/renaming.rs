@@ -1,0 +1,377 @@
+//! Renames and copies on servers that leave things out of their answers: whatever they leave out, no byte is lost.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+};
+
+use longshore::store::{CopyOptions, S3Store, WriteMode};
+use proptest::prelude::*;
+
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, store};
+
+const DATA: &[u8] = b"the only copy";
+
+/// What a server does not do as S3 does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    /// Answers to HEAD and GET leave a header out.
+    Without(&'static str),
+    /// HEAD says that every object is empty.
+    HeadSaysEmpty,
+    /// `Content-Range` does not say the whole size.
+    RangeOfUnknown,
+    /// Conditions are ignored.
+    NoConditions,
+    /// Ranges are ignored.
+    NoRanges,
+    /// Results of writes have no ETag.
+    ResultsWithoutEtag,
+    /// Results of writes are empty documents of another kin.
+    ResultsAreHtml,
+    /// Writes are answered as if they were done, by a page of a proxy's, and are not done.
+    WritesAreLost,
+    /// Uploads have an empty id.
+    EmptyUploadId,
+    /// The answer to GetObjectTagging is empty.
+    NoTagSet,
+    /// Names are folded: slashes at the beginning do not count, nor does the case.
+    FoldsNames,
+    /// Each request but those that read fails once with this status after it took effect.
+    FailsAfterwards(u16),
+}
+
+const HABITS: [Habit; 17] = [
+    Habit::Without("content-length"),
+    Habit::Without("etag"),
+    Habit::Without("last-modified"),
+    Habit::Without("x-amz-version-id"),
+    Habit::Without("content-type"),
+    Habit::HeadSaysEmpty,
+    Habit::RangeOfUnknown,
+    Habit::NoConditions,
+    Habit::NoRanges,
+    Habit::ResultsWithoutEtag,
+    Habit::ResultsAreHtml,
+    Habit::WritesAreLost,
+    Habit::EmptyUploadId,
+    Habit::NoTagSet,
+    Habit::FoldsNames,
+    Habit::FailsAfterwards(500),
+    Habit::FailsAfterwards(403),
+];
+
+#[derive(Debug, Clone, Default)]
+struct Object {
+    data: Vec<u8>,
+    etag: String,
+    headers: Vec<(String, String)>,
+}
+
+/// What a server has.
+#[derive(Debug, Default)]
+struct World {
+    habits: Vec<Habit>,
+    objects: HashMap<String, Object>,
+    uploads: HashMap<String, Object>,
+    writes: usize,
+    failed: usize,
+}
+
+impl World {
+    fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+
+    fn name(&self, path: &str) -> String {
+        let path = path.trim_start_matches("/b/");
+        if self.has(Habit::FoldsNames) {
+            path.trim_start_matches('/').to_lowercase()
+        } else {
+            path.to_owned()
+        }
+    }
+
+    fn object(&self, key: &str) -> Option<&Object> {
+        self.objects.get(&self.name(key))
+    }
+
+    fn written(&mut self, data: Vec<u8>, seen: &Seen) -> Object {
+        self.writes += 1;
+        let kept = |name: &str| name == "content-type" || name.starts_with("x-amz-meta-");
+        let headers = seen.headers.iter().filter(|(name, _)| kept(name)).cloned().collect();
+        Object { data, etag: format!("\"e{}\"", self.writes), headers }
+    }
+
+    fn answer(&mut self, seen: &Seen) -> Answer {
+        let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+        let name = self.name(path);
+        let reads = matches!(seen.method.as_str(), "GET" | "HEAD");
+        if !reads && self.has(Habit::WritesAreLost) {
+            return reply(200, &[], "<html><body>Please log in</body></html>");
+        }
+        let answer = match seen.method.as_str() {
+            "GET" if query.starts_with("tagging") => self.tags(),
+            "GET" | "HEAD" => self.read(&name, seen),
+            "DELETE" => self.delete(&name, query, seen),
+            "POST" if query.starts_with("uploads") => {
+                let started = self.written(Vec::new(), seen);
+                let id =
+                    if self.has(Habit::EmptyUploadId) { String::new() } else { format!("u{}", self.writes) };
+                self.uploads.insert(id.clone(), started);
+                result("InitiateMultipartUploadResult", &format!("<UploadId>{id}</UploadId>"))
+            }
+            "POST" => self.complete(&name, query, seen),
+            _ => self.put(&name, query, seen),
+        };
+        for habit in self.habits.clone() {
+            if let Habit::FailsAfterwards(status) = habit
+                && !reads
+                && self.failed == 0
+            {
+                self.failed += 1;
+                return error(status, if status == 403 { "AccessDenied" } else { "InternalError" });
+            }
+        }
+        answer
+    }
+
+    fn tags(&self) -> Answer {
+        if self.has(Habit::NoTagSet) {
+            reply(200, &[], "<Tagging/>")
+        } else {
+            reply(200, &[], "<Tagging><TagSet/></Tagging>")
+        }
+    }
+
+    fn read(&self, name: &str, seen: &Seen) -> Answer {
+        let Some(object) = self.objects.get(name) else { return error(404, "NoSuchKey") };
+        let matches = seen.header("if-match").is_none_or(|etag| etag == object.etag);
+        if !matches && !self.has(Habit::NoConditions) {
+            return error(412, "PreconditionFailed");
+        }
+        let size = object.data.len();
+        let range = seen.header("range").filter(|_| !self.has(Habit::NoRanges)).map(|range| {
+            let (start, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+            (start.parse::<usize>().unwrap(), last.parse::<usize>().map_or(size, |last| size.min(last + 1)))
+        });
+        if range.is_some_and(|(start, _)| start >= size) {
+            return error(416, "InvalidRange");
+        }
+        let (start, end) = range.unwrap_or((0, size));
+        let total = if self.has(Habit::RangeOfUnknown) { "*".to_owned() } else { size.to_string() };
+        let head = seen.method == "HEAD";
+        let length = if head && self.has(Habit::HeadSaysEmpty) { 0 } else { end - start };
+        let mut headers = vec![
+            ("content-length".to_owned(), length.to_string()),
+            ("etag".to_owned(), object.etag.clone()),
+            ("last-modified".to_owned(), "Mon, 01 Jan 2024 00:00:00 GMT".to_owned()),
+            ("x-amz-version-id".to_owned(), "null".to_owned()),
+        ];
+        if range.is_some() {
+            headers.push(("content-range".to_owned(), format!("bytes {start}-{}/{total}", end - 1)));
+        }
+        headers.extend(object.headers.clone());
+        // A body needs its length.
+        let left_out = |name: &str| {
+            self.habits.iter().any(|habit| matches!(habit, Habit::Without(header) if *header == name))
+                && (head || name != "content-length")
+        };
+        headers.retain(|(name, _)| !left_out(name));
+        let mut text = format!("HTTP/1.1 {} x\r\n", if range.is_some() { 206 } else { 200 });
+        for (name, value) in headers {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        let body = if head { &[][..] } else { &object.data[start..end] };
+        Answer::Reply([text.as_bytes(), b"\r\n", body].concat())
+    }
+
+    fn delete(&mut self, name: &str, query: &str, seen: &Seen) -> Answer {
+        let id = query.strip_prefix("uploadId=");
+        if let Some(id) = id.filter(|id| !id.is_empty()) {
+            self.uploads.remove(id);
+            return reply(204, &[], "");
+        }
+        // An empty id is none to some servers, and the request one about the object.
+        let current = self.objects.get(name).map(|object| object.etag.clone());
+        let asked = seen.header("if-match").map(str::to_owned);
+        if asked.is_some() && asked != current && !self.has(Habit::NoConditions) {
+            return error(412, "PreconditionFailed");
+        }
+        self.objects.remove(name);
+        reply(204, &[], "")
+    }
+
+    fn put(&mut self, name: &str, query: &str, seen: &Seen) -> Answer {
+        let id =
+            query.split('&').find_map(|pair| pair.strip_prefix("uploadId=")).unwrap_or_default().to_owned();
+        let is_part = query.contains("partNumber") && !id.is_empty();
+        let source = seen.header("x-amz-copy-source").map(|source| self.name(source));
+        let data = match &source {
+            None => seen.body.clone(),
+            Some(source) => match self.objects.get(source) {
+                Some(object) => object.data.clone(),
+                None => return error(404, "NoSuchKey"),
+            },
+        };
+        if is_part {
+            let Some(upload) = self.uploads.get_mut(&id) else { return error(404, "NoSuchUpload") };
+            upload.data.extend(data);
+            return match source {
+                Some(_) => result("CopyPartResult", "<ETag>\"p\"</ETag>"),
+                None => reply(200, &[("etag", "\"p\"")], ""),
+            };
+        }
+        if let Some(refused) = self.refused(name, seen) {
+            return refused;
+        }
+        let mut written = self.written(data, seen);
+        if let Some(source) = &source
+            && seen.header("x-amz-metadata-directive").is_none()
+        {
+            written.headers = self.objects[source].headers.clone();
+        }
+        let etag = written.etag.clone();
+        self.objects.insert(name.to_owned(), written);
+        match source {
+            Some(_) => self.written_result("CopyObjectResult", &etag),
+            None if self.has(Habit::ResultsWithoutEtag) => reply(200, &[], ""),
+            None => reply(200, &[("etag", &etag)], ""),
+        }
+    }
+
+    fn complete(&mut self, name: &str, query: &str, seen: &Seen) -> Answer {
+        if let Some(refused) = self.refused(name, seen) {
+            return refused;
+        }
+        let id = query.strip_prefix("uploadId=").unwrap_or_default();
+        let Some(upload) = self.uploads.remove(id) else { return error(404, "NoSuchUpload") };
+        self.writes += 1;
+        let etag = format!("\"e{}\"", self.writes);
+        self.objects.insert(name.to_owned(), Object { etag: etag.clone(), ..upload });
+        self.written_result("CompleteMultipartUploadResult", &etag)
+    }
+
+    fn refused(&self, name: &str, seen: &Seen) -> Option<Answer> {
+        let taken = seen.header("if-none-match") == Some("*") && self.objects.contains_key(name);
+        (taken && !self.has(Habit::NoConditions)).then(|| error(412, "PreconditionFailed"))
+    }
+
+    fn written_result(&self, root: &str, etag: &str) -> Answer {
+        if self.has(Habit::ResultsAreHtml) {
+            return reply(200, &[], "<html/>");
+        }
+        if self.has(Habit::ResultsWithoutEtag) {
+            result(root, "")
+        } else {
+            result(root, &format!("<ETag>{etag}</ETag>"))
+        }
+    }
+}
+
+fn result(root: &str, content: &str) -> Answer {
+    Answer::Reply(bytes(200, &[], format!("<{root}>{content}</{root}>").as_bytes()))
+}
+
+/// A server with these habits, and an object under `from`.
+async fn server(habits: &[Habit], from: &str, data: &[u8]) -> (Scripted, Arc<Mutex<World>>) {
+    let mut world = World { habits: habits.to_vec(), ..World::default() };
+    let headers =
+        vec![("content-type".to_owned(), "a/b".to_owned()), ("x-amz-meta-m".to_owned(), "1".to_owned())];
+    let name = world.name(from);
+    world.objects.insert(name, Object { data: data.to_vec(), etag: "\"e0\"".to_owned(), headers });
+    let world = Arc::new(Mutex::new(world));
+    let shared = Arc::clone(&world);
+    (Scripted::start(move |_, seen| shared.lock().unwrap().answer(seen)).await, world)
+}
+
+/// A store on the server, by another of its names.
+fn elsewhere(server: &Scripted) -> S3Store {
+    let mut settings = server.settings();
+    settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
+    settings.retry_config.max_retries = 1;
+    store(settings)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Within one store.
+    Within,
+    /// Between two names of one server: its bytes are relayed.
+    Between,
+}
+
+async fn attempt(
+    habits: &[Habit],
+    (from, to): (&str, &str),
+    way: Way,
+    mode: WriteMode,
+    data: &[u8],
+    rename: bool,
+) {
+    let (server, world) = server(habits, from, data).await;
+    let mut settings = server.settings();
+    settings.retry_config.max_retries = 1;
+    let source = store(settings);
+    let destination = match way {
+        Way::Within => source.clone(),
+        Way::Between => elsewhere(&server),
+    };
+    let outcome = if rename {
+        destination.rename_from(&source, from, to, mode).await
+    } else {
+        destination.copy_from(&source, from, to, CopyOptions { mode, ..CopyOptions::default() }).await
+    };
+    let world = world.lock().unwrap();
+    let has = |key: &str| world.object(key).is_some_and(|object| object.data == data);
+    assert!(has(from) || rename && has(to), "the bytes are gone: {outcome:?} {world:?}");
+    let lost = world.has(Habit::WritesAreLost) || world.has(Habit::ResultsAreHtml);
+    if outcome.is_ok() && !lost {
+        let copied = world.object(to).unwrap();
+        assert_eq!(copied.data, data);
+        assert_eq!(copied.headers.iter().find(|(name, _)| name == "x-amz-meta-m").unwrap().1, "1");
+    }
+    if rename && outcome.is_err() {
+        // Not knowing is no reason to delete.
+        assert!(has(from) || has(to));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// `PROPTEST_CASES` runs more of them.
+    #[test]
+    fn renames_and_copies_lose_no_byte_whatever_a_server_leaves_out(
+        habits in proptest::sample::subsequence(HABITS.to_vec(), 0..4),
+        keys in prop_oneof![Just(("from", "to")), Just(("k", "k")), Just(("/k", "k")), Just(("Logo", "logo"))],
+        way in prop_oneof![Just(Way::Within), Just(Way::Between)],
+        create in any::<bool>(),
+        empty in any::<bool>(),
+        rename in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mode = if create { WriteMode::Create } else { WriteMode::Overwrite };
+        let data = if empty { &[][..] } else { DATA };
+        runtime.block_on(attempt(&habits, keys, way, mode, data, rename));
+    }
+}
+
+#[tokio::test]
+async fn a_rename_without_any_habit_moves_everything() {
+    for way in [Way::Within, Way::Between] {
+        for mode in [WriteMode::Overwrite, WriteMode::Create] {
+            let (server, world) = server(&[], "from", DATA).await;
+            let source = server.store();
+            let destination = if matches!(way, Way::Within) { source.clone() } else { elsewhere(&server) };
+            let renamed = destination.rename_from(&source, "from", "to", mode).await.unwrap();
+            assert_eq!((renamed.meta.key.as_str(), renamed.meta.size), ("to", DATA.len() as u64));
+            let world = world.lock().unwrap();
+            assert!(world.object("from").is_none());
+            let moved = world.object("to").unwrap();
+            assert_eq!(moved.data, DATA);
+            assert!(moved.headers.contains(&("content-type".to_owned(), "a/b".to_owned())));
+        }
+    }
+}
