@@ -21,6 +21,7 @@ mod damage;
 mod deleting;
 mod gathering;
 mod hedging;
+mod imitators;
 mod life;
 mod listing;
 mod many_callers;

@@ -34,6 +34,11 @@ impl Seen {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// A header's bytes.
+    pub(crate) fn raw(&self, name: &str) -> Vec<u8> {
+        self.header(name).unwrap().chars().map(|c| u8::try_from(c).unwrap()).collect()
+    }
+
     /// Method and target on one line.
     pub(crate) fn line(&self) -> String {
         format!("{} {}", self.method, self.target)
@@ -234,7 +239,8 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
             return None;
         }
     };
-    let head = String::from_utf8(buffer.drain(..end).collect()).unwrap();
+    // Byte by byte: other clients' headers need not be UTF-8.
+    let head: String = buffer.drain(..end).map(char::from).collect();
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
     let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
