@@ -108,9 +108,14 @@ class Client:
     def walk(self, **fields):
         return [found for page in self.objects.Walk(object_service_pb2.WalkRequest(**fields)) for found in page.objects]
 
-    def copy(self, source, destination, store="", **fields):
+    def copied(self, source, destination, store="", destination_store=None, **fields):
+        """The whole answer to Copy."""
+        to = store if destination_store is None else destination_store
         return self.objects.Copy(object_service_pb2.CopyRequest(
-            source={"store": store, "key": source}, destination={"store": store, "key": destination}, **fields)).meta
+            source={"store": store, "key": source}, destination={"store": to, "key": destination}, **fields))
+
+    def copy(self, source, destination, **fields):
+        return self.copied(source, destination, **fields).meta
 
     def rename(self, source, destination, **fields):
         return self.objects.Rename(object_service_pb2.RenameRequest(
