@@ -115,7 +115,10 @@ impl Failure {
     /// One plain sentence.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Store(error) => error.message().to_owned(),
+            Self::Store(error) => match error.field().filter(|_| error.kind() == ErrorKind::InvalidField) {
+                Some(field) => format!("`{field}`: {}", error.message()),
+                None => error.message().to_owned(),
+            },
             Self::Field { field, message } => format!("`{field}`: {message}"),
             Self::Refused(refusal) => refusal.to_string(),
             Self::StoreNotFound(store) => format!("the tenant has no store `{store}`"),

@@ -47,9 +47,7 @@ pub(super) fn visible(text: &str, field: &'static str) -> Result<HeaderValue, Er
     let carries = text.chars().all(|c| !c.is_control() && c.is_ascii());
     match HeaderValue::from_str(text) {
         Ok(value) if carries => Ok(value),
-        _ => {
-            Err(Error::invalid_field(field, format!("{field} must be ASCII text without control characters")))
-        }
+        _ => Err(Error::invalid_field(field, "must be ASCII text without control characters")),
     }
 }
 
@@ -57,10 +55,10 @@ fn date(instant: SystemTime, field: &'static str) -> Result<HeaderValue, Error> 
     // httpdate panics beyond the year 9999.
     let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
     if instant < SystemTime::UNIX_EPOCH || instant > last {
-        return Err(Error::invalid_field(field, format!("{field} must lie between 1970 and 9999")));
+        return Err(Error::invalid_field(field, "must lie between 1970 and 9999"));
     }
     HeaderValue::from_str(&httpdate::fmt_http_date(instant))
-        .map_err(|_| Error::invalid_field(field, format!("{field} is not a date")))
+        .map_err(|_| Error::invalid_field(field, "is not a date"))
 }
 
 /// What an answer says of its object.

@@ -263,7 +263,7 @@ impl Job<'_> {
             return attributes.headers();
         }
         if self.head.hides_metadata {
-            let message = "the source has metadata that its S3 server does not show, so a copy of this kind would lose it: give attributes, or use overwrite within one S3 server";
+            let message = "is required, or overwrite within one S3 server: the source has metadata that its server does not show, so a copy of this kind would lose it";
             return Err(Error::invalid_field("attributes", message));
         }
         let mut headers = self.head.carried.clone();

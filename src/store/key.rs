@@ -11,12 +11,11 @@ impl S3Store {
     pub(super) fn full_key(&self, key: &str, field: &'static str) -> Result<String, Error> {
         let prefix = &self.settings().prefix;
         if key.is_empty() {
-            return Err(Error::invalid_field(field, format!("{field} is empty: give 1 to {MAX_KEY} bytes")));
+            return Err(Error::invalid_field(field, format!("is empty: give 1 to {MAX_KEY} bytes")));
         }
         let length = prefix.len() + key.len();
         if length > MAX_KEY {
-            let message =
-                format!("{field} has {length} bytes with the store's prefix, and S3 takes {MAX_KEY}");
+            let message = format!("has {length} bytes with the store's prefix, and S3 takes {MAX_KEY}");
             return Err(Error::invalid_field(field, message));
         }
         Ok(format!("{prefix}{key}"))

@@ -38,14 +38,14 @@ impl PartSizes {
         let base = asked.unwrap_or(transfer.part_size);
         if !(MIN_PART..=most_held).contains(&base) {
             let most = most_held / MIB;
-            let message = format!("part_size is {base} bytes, and must be 5 MiB to {most} MiB in this store");
+            let message = format!("is {base} bytes, and must be 5 MiB to {most} MiB in this store");
             return Err(Error::invalid_field("part_size", message));
         }
         let Some(size) = size else { return Ok(Self { base, grows: !transfer.equal_parts, most_held }) };
         let needed = size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(MIB);
         if needed > most_held {
             let message = format!(
-                "size is {size} bytes, which needs parts of {} MiB, and the store's transfer.part_size allows {} MiB",
+                "is {size} bytes, which needs parts of {} MiB, and the store's transfer.part_size allows {} MiB",
                 needed / MIB,
                 most_held / MIB
             );

@@ -116,7 +116,7 @@ impl S3Store {
         if !same_name && is_known_to_be(&after, &before) && differ(&destination, &before) {
             return Ok(());
         }
-        let message = "destination.key is the source itself, or cannot be told from it: give another key";
+        let message = "is the source itself, or cannot be told from it: give another key";
         Err(Error::invalid_field("destination.key", message))
     }
 }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{
-    ChecksumAlgorithm, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim, UploadOptions,
-    WriteMode,
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim,
+    UploadOptions, WriteMode,
     conditional::Carrier,
     list::not_ours,
     multipart::{Multipart, whole_checksum},
@@ -15,7 +15,7 @@ use super::{
     schedule::{Persisted, Schedule},
 };
 use crate::s3::{
-    HeadAnswer, MultipartUpload, NewObject, Part, Room, SummedPayload, UploadMarker, UploadPage,
+    Checksum, HeadAnswer, MultipartUpload, NewObject, Part, Room, SummedPayload, UploadMarker, UploadPage,
 };
 
 /// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
@@ -116,11 +116,15 @@ impl S3Store {
     ) -> Result<ObjectMeta, Error> {
         let mut persisted = match self.persisted(upload, &mut self.page_memory()).await {
             Ok(persisted) => persisted,
-            Err(error) => return self.finished(upload, error).await,
+            Err(error) => {
+                let meta = self.finished(upload, error).await?;
+                verify_finished(upload, claim, &meta)?;
+                return Ok(meta);
+            }
         };
         verify(upload, claim, &persisted)?;
         let known = self.known_to_s3(upload)?;
-        if persisted.parts.is_empty() {
+        if persisted.listed.is_empty() {
             // S3 makes no object of no parts, and an empty one of an empty part.
             let nothing = SummedPayload::new(known.algorithm, Bytes::new().into()).await;
             let part = self.client().upload_part(&known, 1, nothing, self.deadline).await?;
@@ -231,7 +235,7 @@ impl S3Store {
 /// Holds what S3 has against what the object is to be.
 fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -> Result<(), Error> {
     let Some(size) = claim.size.or(upload.size) else {
-        let message = "size is required, since the upload was started without one";
+        let message = "is required, since the upload was started without one";
         return Err(Error::invalid_field("size", message));
     };
     if upload.size.is_some_and(|announced| announced != size) {
@@ -243,9 +247,34 @@ fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -
         let message = format!("the object is to have {size} bytes, and S3 has {} of it", persisted.size);
         return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
     }
+    if persisted.listed.len() > persisted.parts.len() {
+        let message = format!(
+            "S3 has parts that do not continue at byte {}: write what is missing there, or cancel the upload",
+            persisted.size
+        );
+        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
+    }
+    verify_crc32c(claim, size, crc32c(&persisted.parts))
+}
+
+/// Compares the object of an upload that was finished already with what the caller says of it.
+fn verify_finished(upload: &ResumableUpload, claim: UploadClaim, meta: &ObjectMeta) -> Result<(), Error> {
+    if let Some(size) = claim.size.or(upload.size)
+        && size != meta.size
+    {
+        let message = format!("the object has {} bytes, and not {size}", meta.size);
+        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
+    }
+    let is_crc32c = |checksum: &&Checksum| {
+        checksum.algorithm == ChecksumAlgorithm::Crc32c && checksum.kind == Some(ChecksumType::FullObject)
+    };
+    let found = meta.properties.checksums.iter().find(is_crc32c);
+    verify_crc32c(claim, meta.size, found.map(|checksum| checksum.value.clone()))
+}
+
+fn verify_crc32c(claim: UploadClaim, size: u64, found: Option<Vec<u8>>) -> Result<(), Error> {
     let Some(claimed) = claim.crc32c else { return Ok(()) };
-    let found = if size == 0 { Some(0_u32.to_be_bytes().to_vec()) } else { crc32c(&persisted.parts) };
-    match found {
+    match if size == 0 { Some(0_u32.to_be_bytes().to_vec()) } else { found } {
         Some(found) if found == claimed.to_be_bytes() => Ok(()),
         Some(_) => {
             let message =
@@ -253,7 +282,7 @@ fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -
             Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("crc32c"))
         }
         None => {
-            let message = "crc32c cannot be held against what S3 has: start the upload with checksum_algorithm CRC32C, in a store whose S3 server lists the checksums of parts";
+            let message = "cannot be held against what S3 has: start the upload with checksum_algorithm CRC32C, in a store whose S3 server lists the checksums of parts";
             Err(Error::invalid_field("crc32c", message))
         }
     }
@@ -267,6 +296,7 @@ fn crc32c(parts: &[(Part, u64)]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::Properties;
 
     const MIB: u64 = 1024 * 1024;
 
@@ -281,6 +311,36 @@ mod tests {
             most_held: 128 * MIB,
             write_id: String::new(),
         }
+    }
+
+    #[test]
+    fn parts_beyond_a_gap_are_not_dropped_in_silence() {
+        let part = |number| (Part { number, etag: "e".to_owned(), checksum: None }, 5 * MIB);
+        let upload = upload(None);
+        let persisted = Schedule::of(&upload).persisted(vec![part(1), part(3)]);
+        let claim = UploadClaim { size: Some(5 * MIB), crc32c: None };
+        let failed = verify(&upload, claim, &persisted).unwrap_err();
+        assert_eq!((failed.kind(), failed.field()), (ErrorKind::SizeMismatch, Some("size")));
+    }
+
+    #[test]
+    fn a_repeated_finish_is_compared_with_the_object() {
+        let upload = upload(None);
+        let checksum = Checksum {
+            algorithm: ChecksumAlgorithm::Crc32c,
+            value: vec![0, 0, 0, 7],
+            kind: Some(ChecksumType::FullObject),
+        };
+        let properties = Properties { checksums: vec![checksum], ..Properties::default() };
+        let known = ObjectMeta { key: "k".to_owned(), size: 5, properties };
+        let unknown = ObjectMeta { properties: Properties::default(), ..known.clone() };
+        let outcome = |meta, size, crc32c| {
+            verify_finished(&upload, UploadClaim { size, crc32c }, meta).map_err(|error| error.kind())
+        };
+        assert_eq!(outcome(&known, Some(5), Some(7)), Ok(()));
+        assert_eq!(outcome(&known, Some(6), None), Err(ErrorKind::SizeMismatch));
+        assert_eq!(outcome(&known, Some(5), Some(8)), Err(ErrorKind::ChecksumMismatch));
+        assert_eq!(outcome(&unknown, Some(5), Some(7)), Err(ErrorKind::InvalidField));
     }
 
     #[test]

@@ -233,6 +233,14 @@ fn in_the_spec(error: Error) -> Error {
     match error.field() {
         Some("size") => error.with_field("spec.size"),
         Some("part_size") => error.with_field("spec.part_size"),
+        Some("attributes.content_type") => error.with_field("spec.attributes.content_type"),
+        Some("attributes.content_encoding") => error.with_field("spec.attributes.content_encoding"),
+        Some("attributes.content_language") => error.with_field("spec.attributes.content_language"),
+        Some("attributes.content_disposition") => error.with_field("spec.attributes.content_disposition"),
+        Some("attributes.cache_control") => error.with_field("spec.attributes.cache_control"),
+        Some("attributes.expires") => error.with_field("spec.attributes.expires"),
+        Some("attributes.storage_class") => error.with_field("spec.attributes.storage_class"),
+        Some("attributes.metadata") => error.with_field("spec.attributes.metadata"),
         _ => error,
     }
 }
