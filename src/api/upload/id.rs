@@ -192,7 +192,7 @@ mod tests {
                 size,
                 part_size: 5 << 20,
                 most_held: 128 << 20,
-                equal_parts: true,
+                equal_parts: false,
                 write_id: "w".to_owned(),
             };
             let ids = UploadIds::new(None, 1);
