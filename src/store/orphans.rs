@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Error, S3Store, UnfinishedUpload};
-use crate::telemetry::cut;
+use super::{Error, ErrorKind, S3Store, UnfinishedUpload};
+use crate::{s3::MultipartUpload, telemetry::cut};
 
 /// The most that S3 puts on a page.
 const PAGE: u16 = 1000;
@@ -53,9 +53,15 @@ impl S3Store {
         }
     }
 
+    /// Whether it was aborted, and not by another search.
     async fn abort_orphan(&self, upload: &UnfinishedUpload) -> bool {
-        match self.cancel_upload(&upload.key, &upload.s3_upload_id).await {
+        let aborted = async {
+            let (key, id) = (self.full_key(&upload.key, "upload_id")?, upload.s3_upload_id.clone());
+            self.client().abort_multipart_upload(&MultipartUpload { key, id, algorithm: None }).await
+        };
+        match aborted.await {
             Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::UploadNotFound => false,
             Err(error) => {
                 tracing::warn!(%error, key = &*cut(&upload.key, 256), "an orphaned upload could not be aborted");
                 false

@@ -2,15 +2,20 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::timeout;
+
 use super::Pool;
 use crate::{
-    store::{Error, Orphans, S3Store},
+    store::{Error, ErrorKind, Orphans, S3Store},
     telemetry::Metrics,
 };
 
 /// How long after the start, and from one search to the next. Ages are days: nothing is gained by looking more often.
 const FIRST: Duration = Duration::from_mins(1);
 const EVERY: Duration = Duration::from_hours(1);
+
+/// How long the search of one store may take: a server that sends page after page must not keep it from the other stores.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// Searches for ever, a store at a time. Replicas each search, at other moments; what one has aborted the others do not
 /// find. Dropped, it stops where it is.
@@ -34,7 +39,9 @@ async fn search(pool: &Pool, metrics: &Metrics, now: SystemTime) {
                 }
                 None => continue,
             };
-            match S3Store::search_orphans(&store, orphans, now).await {
+            let searched = timeout(LONGEST, S3Store::search_orphans(&store, orphans, now)).await;
+            match searched.unwrap_or_else(|_| Err(Error::new(ErrorKind::BackendTimeout, "it took too long")))
+            {
                 Ok(found) => {
                     metrics.orphans_aborted(found.aborted);
                     tell(tenant.name(), name, orphans.abort, &found);
