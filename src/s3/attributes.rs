@@ -89,7 +89,7 @@ pub(super) fn read(headers: &HeaderMap) -> (Attributes, Option<String>) {
         content_language: all(CONTENT_LANGUAGE),
         content_disposition: one(CONTENT_DISPOSITION),
         cache_control: all(CACHE_CONTROL),
-        expires: one(EXPIRES),
+        expires: if is_googles(headers) { String::new() } else { one(EXPIRES) },
         storage_class: one(STORAGE_CLASS),
         metadata,
     };
@@ -103,7 +103,8 @@ pub(super) fn carried(headers: &HeaderMap) -> HeaderMap {
         SYSTEM.contains(name) || (name.as_str().starts_with(META) && name.as_str() != WRITE_ID_HEADER)
     };
     let mut carried = HeaderMap::new();
-    for (name, value) in headers.iter().filter(|(name, _)| describes(name)) {
+    let kept = |name: &HeaderName| describes(name) && !(*name == EXPIRES && is_googles(headers));
+    for (name, value) in headers.iter().filter(|(name, _)| kept(name)) {
         if *name != CONTENT_ENCODING {
             carried.append(name, value.clone());
             continue;
@@ -118,6 +119,12 @@ pub(super) fn carried(headers: &HeaderMap) -> HeaderMap {
         }
     }
     carried
+}
+
+/// Whether Google Cloud Storage answered, which makes up an `Expires` for each answer and keeps none
+/// (<https://cloud.google.com/storage/docs/metadata>).
+fn is_googles(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("x-goog-"))
 }
 
 /// Whether the object has user metadata that the answer does not show.
@@ -261,6 +268,9 @@ mod tests {
         }
         let mut expected = headers.clone();
         expected.insert("content-encoding", HeaderValue::from_static("gzip,br"));
+        let mut googles = headers.clone();
+        googles.insert("x-goog-generation", HeaderValue::from_static("1"));
+        assert!(!carried(&googles).contains_key("expires") && read(&googles).0.expires.is_empty());
         headers.insert("x-amz-storage-class", HeaderValue::from_static("GLACIER"));
         headers.insert("etag", HeaderValue::from_static("e"));
         assert_eq!(carried(&headers), expected);

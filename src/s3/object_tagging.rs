@@ -17,8 +17,14 @@ impl Client {
         let request = Request::object("GetObjectTagging", Method::GET, key)
             .query("tagging", String::new())
             .version(version);
-        let answer = self.document(&request, deadline).await?;
-        tags(&answer.body)
+        match self.document(&request, deadline).await {
+            Ok(answer) => tags(&answer.body),
+            // Wasabi's word for an object without tags, and that of older versions of versitygw.
+            Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => {
+                Ok(Tags::new())
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -108,6 +108,16 @@ impl Client {
         Ok(GetAnswer { size, properties, attributes, start, end, body })
     }
 
+    /// The size of an object by a read of its first byte, where the answer to HEAD is not to be relied on.
+    pub(crate) async fn object_size(
+        &self,
+        selection: Selection<'_>,
+        found: &HeadAnswer,
+        deadline: Option<Instant>,
+    ) -> Result<u64, Error> {
+        Box::pin(self.size(selection, &found.properties, deadline)).await
+    }
+
     /// The size of an object whose answer does not say it (RFC 9110, section 8.6, allows that). Fails if it is another object by
     /// now, or the server does not tell.
     async fn size(

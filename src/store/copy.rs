@@ -11,6 +11,7 @@ use super::{
     conditional::Carrier,
     multipart::Multipart,
     part_size::{MAX_PART, MAX_PARTS},
+    resume::Pin,
 };
 use crate::s3::{
     CopyCondition, CopySource, HeadAnswer, NewObject, REDIRECT, Replacement, STORAGE_CLASS, WriteCondition,
@@ -70,13 +71,10 @@ impl S3Store {
                 .with_unmet(Unmet::Other),
             _ => error,
         })?;
-        let found = head.clone();
-        let pinned = CopySource {
-            bucket: source.settings().bucket.bucket.clone(),
-            key: source_key,
-            version: options.source.version.clone(),
-            etag: found.properties.strong_etag().map(str::to_owned),
-        };
+        let mut found = head.clone();
+        let Pin { version, if_match: etag } = Pin::of(&options.source, &found.properties);
+        let bucket = source.settings().bucket.bucket.clone();
+        let pinned = CopySource { bucket, key: source_key, version, etag };
         let (storage_class, dropped_storage_class) = self.storage_class(source, &options, &found);
         let job = Job {
             source,
@@ -87,24 +85,34 @@ impl S3Store {
             storage_class,
             options,
         };
-        let properties = self.run_copy(job).await?;
-        let meta = ObjectMeta { key: destination.to_owned(), size: found.size, properties };
+        let (properties, size) = self.run_copy(job).await?;
+        found.size = size;
+        let meta = ObjectMeta { key: destination.to_owned(), size, properties };
         Ok((Copied { meta, dropped_storage_class }, found))
     }
 
-    async fn run_copy(&self, job: Job<'_>) -> Result<Properties, Error> {
+    /// What S3 says of the copy, and how many bytes it has.
+    async fn run_copy(&self, mut job: Job<'_>) -> Result<(Properties, u64), Error> {
         if !same_s3(self.settings(), job.source.settings()) {
             return self.relay(job).await;
         }
         let conditional = job.options.mode != WriteMode::Overwrite;
         let by_multipart = conditional && self.settings().copy_if_not_exists == CopyIfNotExists::Multipart;
-        match job.head.size {
-            // It has no part to copy. Some servers answer HEAD with a length of 0 for objects that have bytes: a read tells.
-            0 if by_multipart => self.relay(job).await,
-            MAX_PART.. => self.copy_by_parts(job).await,
-            _ if by_multipart => self.copy_by_parts(job).await,
-            _ => self.copy_by_s3(job).await,
+        if job.head.size == 0 {
+            // Some servers answer HEAD with a length of 0 for objects that have bytes: a read tells.
+            let pinned = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
+            let selected = pinned.selecting(&job.pinned.key);
+            job.head.size = job.source.client().object_size(selected, &job.head, self.deadline).await?;
         }
+        let size = job.head.size;
+        let properties = match size {
+            // It has no part to copy.
+            0 if by_multipart => return self.relay(job).await,
+            MAX_PART.. => self.copy_by_parts(job).await?,
+            _ if by_multipart => self.copy_by_parts(job).await?,
+            _ => self.copy_by_s3(job).await?,
+        };
+        Ok((properties, size))
     }
 
     /// The storage class that a copy asks for, and the source's where that cannot be asked for: an archive's, one of the server's
@@ -196,8 +204,13 @@ impl S3Store {
             headers: job.description()?,
             write_id: self.write_id_for(&mode),
         };
+        let ranges = parts(job.head.size);
+        if ranges.len() > 1 && job.pinned.etag.is_none() && job.pinned.version.is_none() {
+            let message = "the server gives the source neither an ETag nor a version, so parts of two objects could be mixed";
+            return Err(Error::new(ErrorKind::BackendProtocol, message));
+        }
         let mut multipart = Multipart::begin(self, job.destination.to_owned(), object, mode, None)?;
-        for range in parts(job.head.size) {
+        for range in ranges {
             while multipart.parts.under_way() >= self.settings().transfer.max_concurrency {
                 multipart.parts.one_done().await.transpose()?;
             }
@@ -213,7 +226,7 @@ impl S3Store {
     }
 
     /// Reads from one S3 and writes to another, both at the slower one's pace.
-    async fn relay(&self, job: Job<'_>) -> Result<Properties, Error> {
+    async fn relay(&self, job: Job<'_>) -> Result<(Properties, u64), Error> {
         let tags = self.tags_of(&job).await?;
         let headers = job.description()?;
         let conditions = Conditions { if_match: job.pinned.etag.clone(), ..Conditions::default() };
@@ -233,7 +246,10 @@ impl S3Store {
         while let Some(bytes) = reader.next().await.transpose()? {
             upload.write(bytes).await?;
         }
-        upload.finish(UploadClaim::default()).await.map(|uploaded| uploaded.meta.properties)
+        upload
+            .finish(UploadClaim::default())
+            .await
+            .map(|uploaded| (uploaded.meta.properties, uploaded.meta.size))
     }
 
     /// The tags that a copy is to have where S3 does not copy them itself. A server that has no tags has none to keep.
@@ -241,7 +257,7 @@ impl S3Store {
         if let Some(tags) = &job.options.tags {
             return Ok(tags.clone());
         }
-        if self.settings().disable_tagging || job.source.settings().disable_tagging {
+        if job.source.settings().disable_tagging {
             return Ok(Tags::new());
         }
         let version = job.pinned.version.as_deref();
@@ -251,6 +267,7 @@ impl S3Store {
                 let message = "the source's tags cannot be read with its store's credentials: allow s3:GetObjectTagging, or give tags";
                 Err(error.recast(ErrorKind::AccessDenied, message))
             }
+            Ok(tags) => self.require_tagging(&tags).map(|()| tags),
             other => other,
         }
     }

@@ -1,6 +1,6 @@
 //! Memory for a page of a listing, from its first bytes until its caller has it.
 
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Error, Reservation, S3Store};
 use crate::s3::Room;
@@ -12,7 +12,7 @@ pub struct PageMemory {
     reservation: Reservation,
     waits: bool,
     /// The turn of a page that is larger than there is memory for.
-    turn: Option<OwnedSemaphorePermit>,
+    turn: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl S3Store {
@@ -38,9 +38,7 @@ impl Room for PageMemory {
         if self.reservation.bytes() == 0 {
             return self.reservation.grow(bytes).await;
         }
-        let (turns, wait) = self.reservation.large_pages();
-        let turn = timeout(wait, turns.acquire_owned()).await;
-        self.turn = Some(turn.ok().and_then(Result::ok).ok_or_else(|| self.reservation.exhausted())?);
+        self.turn = Some(self.reservation.large_page().await?);
         Ok(())
     }
 }

@@ -16,7 +16,8 @@ impl S3Store {
     ) -> Result<Copied, Error> {
         let from = source.full_key(key, "source.key")?;
         let to = self.full_key(destination, "destination.key")?;
-        if may_be_one(&from, &to) {
+        let buckets = [source, self].map(|store| &*store.settings().bucket.bucket);
+        if may_be_one_bucket(buckets) && may_be_one(&from, &to) {
             self.require_another_object(source, &from, &to).await?;
         }
         let options = CopyOptions { mode, ..CopyOptions::default() };
@@ -40,19 +41,30 @@ impl S3Store {
         let written =
             ReadOptions { version: copied.meta.properties.version.clone(), ..ReadOptions::default() };
         let found = match self.client().head_object(written.selecting(destination), self.deadline).await {
-            // A permission of its own is needed to name a version.
-            Err(error) if error.kind() == ErrorKind::AccessDenied && written.version.is_some() => {
+            // A permission of its own is needed to name a version, and some servers name versions that they do not know.
+            Err(_) if written.version.is_some() => {
                 let current = ReadOptions::default();
                 self.client().head_object(current.selecting(destination), self.deadline).await
             }
             found => found,
         };
-        let found = found?;
+        let mut found = found?;
         let unlike = |what: &str| {
             let message = format!("the object at the destination has not the source's {what}");
             Err(Error::new(ErrorKind::ObjectChanged, message))
         };
-        if found.size != original.size {
+        let unquoted = |etag: &Option<String>| etag.as_deref().map(|etag| etag.trim_matches('"').to_owned());
+        let (said, seen) = (unquoted(&copied.meta.properties.etag), unquoted(&found.properties.etag));
+        if said.is_some() && seen.is_some() && said != seen {
+            let message = "the object at the destination is not the one that S3 has answered with";
+            return Err(Error::new(ErrorKind::ObjectChanged, message));
+        }
+        if found.size == 0 {
+            // What some servers say of every object.
+            found.size =
+                self.client().object_size(written.selecting(destination), &found, self.deadline).await?;
+        }
+        if found.size != copied.meta.size {
             return unlike("size");
         }
         if let (Some(theirs), Some(ours)) = (found.md5, original.md5)
@@ -121,10 +133,21 @@ impl S3Store {
     }
 }
 
-/// Whether some server takes both for names of one object, or they are the same name in buckets that may be one.
+/// Whether two names of buckets may be of one: some servers take a name with or without a tenant before it, and in any case.
+fn may_be_one_bucket(buckets: [&str; 2]) -> bool {
+    let [one, other] = buckets.map(|bucket| bucket.rsplit(':').next().unwrap_or(bucket).to_lowercase());
+    one == other
+}
+
+/// Whether some server takes both for names of one object, or they are the same name.
 fn may_be_one(from: &str, to: &str) -> bool {
+    // Some servers resolve these as in a path.
+    let resolved = |key: &str| key.split('/').any(|segment| matches!(segment, "." | ".."));
+    if resolved(from) || resolved(to) {
+        return true;
+    }
     let folded = |key: &str| {
-        let segments = key.split('/').filter(|segment| !matches!(*segment, "" | "." | ".."));
+        let segments = key.split('/').filter(|segment| !segment.is_empty());
         segments.collect::<Vec<_>>().join("/").to_lowercase()
     };
     // Of names beyond ASCII some servers fold more than the case.
@@ -132,11 +155,12 @@ fn may_be_one(from: &str, to: &str) -> bool {
         || (!from.is_ascii() && !to.is_ascii() && from.chars().count() != to.chars().count())
 }
 
-/// Whether `found` is the object that was seen as `original`. Something has to identify it: its ETag, its version, or when it was written.
+/// Whether `found` is the object that was seen as `original`. Something has to identify it: its ETag, or a version of its own. The time of
+/// a write does not, since two writes may come in one second.
 fn is_known_to_be(found: &HeadAnswer, original: &HeadAnswer) -> bool {
     let (found, original) = ((&found.properties, found.size), (&original.properties, original.size));
-    let identified =
-        original.0.etag.is_some() || original.0.version.is_some() || original.0.last_modified.is_some();
+    let has_version = original.0.version.as_deref().is_some_and(|version| version != "null");
+    let identified = original.0.etag.is_some() || has_version;
     let same = found.0.etag == original.0.etag
         && found.0.version == original.0.version
         && found.0.last_modified == original.0.last_modified;
@@ -161,14 +185,21 @@ mod tests {
 
     #[test]
     fn keys_that_some_server_takes_for_one_are_looked_at_twice() {
-        for (from, to) in
-            [("a", "a"), ("/a", "a"), ("a//b", "a/b"), ("a/./b/", "a/b"), ("logo.png", "Logo.PNG")]
-        {
+        for (from, to) in [
+            ("a", "a"),
+            ("/a", "a"),
+            ("a//b", "a/b"),
+            ("a/./b/", "a/b"),
+            ("d/x/../k", "d/k"),
+            ("logo.png", "Logo.PNG"),
+        ] {
             assert!(may_be_one(from, to), "{from} {to}");
         }
         assert!(may_be_one("caf\u{e9}", "cafe\u{301}"));
         for (from, to) in [("a", "b"), ("a/b", "ab"), ("é", "è")] {
             assert!(!may_be_one(from, to), "{from} {to}");
         }
+        assert!(may_be_one_bucket(["tenant:Bucket", "bucket"]));
+        assert!(!may_be_one_bucket(["tenant:bucket", "tenant:other"]));
     }
 }

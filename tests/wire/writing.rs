@@ -151,6 +151,7 @@ async fn a_conditional_upload_says_so_at_its_completion() {
 /// A source of `size` bytes with attributes and a tag; copies succeed.
 async fn with_source(size: &'static str) -> Scripted {
     Scripted::start(move |_, seen| match seen.method.as_str() {
+        "HEAD" if seen.target == "/b/to" => reply(200, &[("etag", "\"c\""), ("content-length", size)], ""),
         "HEAD" => reply(
             200,
             &[("etag", "\"s\""), ("content-length", size), ("content-type", "a/b"), ("x-amz-meta-m", "1")],
@@ -250,6 +251,7 @@ async fn a_rename_deletes_only_what_it_copied() {
     let deletion = server.seen().pop().unwrap();
     assert_eq!((deletion.line().as_str(), deletion.header("if-match")), ("DELETE /b/from", Some("\"s\"")));
     let changed = Scripted::start(|_, seen| match seen.method.as_str() {
+        "HEAD" if seen.target == "/b/to" => reply(200, &[("etag", "\"c\""), ("content-length", "5")], ""),
         "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "5")], ""),
         "DELETE" => error(412, "PreconditionFailed"),
         _ => reply(200, &[], "<CopyObjectResult><ETag>\"c\"</ETag></CopyObjectResult>"),
@@ -259,6 +261,23 @@ async fn a_rename_deletes_only_what_it_copied() {
     let failed = store.rename_from(&store, "from", "to", WriteMode::Overwrite).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::RenameSourceRemains);
     assert_eq!(failed.left_behind().unwrap().key, "to");
+    assert_eq!(changed.seen().pop().unwrap().method, "DELETE");
+}
+
+#[tokio::test]
+async fn a_rename_keeps_its_source_if_the_copy_is_not_seen_to_be_one() {
+    for (etag, size) in [("\"c\"", "4"), ("\"other\"", "5")] {
+        let server = Scripted::start(move |_, seen| match seen.method.as_str() {
+            "HEAD" if seen.target == "/b/to" => reply(200, &[("etag", etag), ("content-length", size)], ""),
+            "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "5")], ""),
+            _ => reply(200, &[], "<CopyObjectResult><ETag>\"c\"</ETag></CopyObjectResult>"),
+        })
+        .await;
+        let store = server.store();
+        let failed = store.rename_from(&store, "from", "to", WriteMode::Overwrite).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::RenameSourceRemains);
+        assert!(server.seen().iter().all(|seen| seen.method != "DELETE"));
+    }
 }
 
 #[tokio::test]

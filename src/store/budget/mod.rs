@@ -28,6 +28,9 @@ const MIB: u64 = 1024 * 1024;
 /// How many pages of listings at once may exceed the budget. Each has 10 MiB at most, and hardly any more than one.
 const LARGE_PAGES: usize = 4;
 
+/// How many of them may be of one tenant: they last until their callers have read them.
+const LARGE_PAGES_OF_TENANT: usize = 2;
+
 /// The memory budget, and how long calls wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySettings {
@@ -59,6 +62,8 @@ pub struct TenantBudget {
     share: Option<usize>,
     /// How many calls of this tenant wait.
     waiting: Arc<AtomicUsize>,
+    /// Turns of this tenant for pages that need more memory than there is.
+    large_pages: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -106,7 +111,8 @@ impl MemoryBudget {
         let mut queue = self.0.lock();
         let share = most.map(|most| queue.ledger.add_share(most.min(self.0.settings.budget)));
         let tenant = queue.number();
-        TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default() }
+        let large_pages = Arc::new(Semaphore::new(LARGE_PAGES_OF_TENANT));
+        TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), large_pages }
     }
 
     /// How many bytes are reserved.

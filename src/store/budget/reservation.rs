@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Semaphore,
+    sync::{AcquireError, OwnedSemaphorePermit},
     time::{Instant, timeout},
 };
 
@@ -56,9 +56,12 @@ impl Reservation {
         })
     }
 
-    /// Turns for pages that need more than there is, and how long they may be waited for.
-    pub(in crate::store) fn large_pages(&self) -> (Arc<Semaphore>, Duration) {
-        (Arc::clone(&self.budget.shared.large_pages), self.budget.settings().wait)
+    /// A turn for a page that needs more than there is, once the tenant and the process have one.
+    pub(in crate::store) async fn large_page(&self) -> Result<[OwnedSemaphorePermit; 2], Error> {
+        let [own, all] = [&self.budget.large_pages, &self.budget.shared.large_pages].map(Arc::clone);
+        let both = async { Ok::<_, AcquireError>([own.acquire_owned().await?, all.acquire_owned().await?]) };
+        let turn = timeout(self.budget.settings().wait, both).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| self.exhausted())
     }
 
     /// No memory became free in time.
