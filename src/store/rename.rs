@@ -72,17 +72,24 @@ impl S3Store {
         {
             return unlike("MD5");
         }
-        let mut pairs = original.properties.checksums.iter().filter_map(|ours| {
+        let pairs = original.properties.checksums.iter().filter_map(|ours| {
             let same_kind = |theirs: &&Checksum| {
                 let whole = Some(ChecksumType::FullObject);
                 theirs.algorithm == ours.algorithm && theirs.kind == whole && ours.kind == whole
             };
             Some((ours, found.properties.checksums.iter().find(same_kind)?))
         });
-        if pairs.any(|(ours, theirs)| ours.value != theirs.value) {
+        let pairs: Vec<_> = pairs.collect();
+        if pairs.iter().any(|(ours, theirs)| ours.value != theirs.value) {
             return unlike("checksum");
         }
-        Ok(())
+        let is_the_one_written = said.is_some() && seen.is_some();
+        if is_the_one_written || (found.md5.is_some() && original.md5.is_some()) || !pairs.is_empty() {
+            return Ok(());
+        }
+        // It may be the object that was there before.
+        let message = "nothing but its size says that the object at the destination is the copy";
+        Err(Error::new(ErrorKind::ObjectChanged, message))
     }
 
     /// Deletes an object if it is still `original`. It is looked at first, since some servers ignore the condition of a delete; that leaves

@@ -30,7 +30,11 @@ pub(crate) enum Ability {
 const LIMITS: &[(&str, Ability, &str)] = &[
     ("moto", Ability::LineFeedInKey, "moto's router takes a line feed for the path's end"),
     ("moto", Ability::UpdateByMultipart, "moto ignores If-Match on CompleteMultipartUpload"),
-    ("moto", Ability::ChecksumsOfPuts, "moto keeps a checksum only where x-amz-sdk-checksum-algorithm names it"),
+    (
+        "moto",
+        Ability::ChecksumsOfPuts,
+        "moto keeps a checksum only where x-amz-sdk-checksum-algorithm names it",
+    ),
     ("moto", Ability::PartChecksums, "moto's ListParts has no checksums"),
     ("versitygw", Ability::OddKeys, "versitygw keeps objects as files named by their keys"),
     ("versitygw", Ability::LeadingSlash, "versitygw drops the slash"),
