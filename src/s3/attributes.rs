@@ -121,8 +121,8 @@ pub(super) fn carried(headers: &HeaderMap) -> HeaderMap {
     carried
 }
 
-/// Whether Google Cloud Storage answered, which makes up an `Expires` for each answer and keeps none
-/// (<https://cloud.google.com/storage/docs/metadata>).
+/// Whether Google Cloud Storage answered, which computes an `Expires` for each answer and keeps none
+/// (<https://github.com/GoogleCloudPlatform/gsutil/issues/21>).
 fn is_googles(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with("x-goog-"))
 }

@@ -19,7 +19,8 @@ impl Client {
             .version(version);
         match self.document(&request, deadline).await {
             Ok(answer) => tags(&answer.body),
-            // Wasabi's word for an object without tags, and that of older versions of versitygw.
+            // What Huawei's OBS and older versions of versitygw say of an object without tags
+            // (https://github.com/versity/versitygw/issues/1686).
             Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => {
                 Ok(Tags::new())
             }

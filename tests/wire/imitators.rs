@@ -318,6 +318,48 @@ async fn expires_and_redirects_are_carried() {
     }
 }
 
+/// Google Cloud Storage computes an `Expires` for each answer and keeps none (<https://github.com/GoogleCloudPlatform/gsutil/issues/21>).
+#[tokio::test]
+async fn computed_expires() {
+    const GOOGLES: &[(&str, &[u8])] = &[
+        ("expires", b"Sat, 10 Jul 2010 09:12:24 GMT"),
+        ("x-goog-generation", b"1"),
+        ("cache-control", b"no-cache"),
+    ];
+    for between in [false, true] {
+        let written = copied_headers(GOOGLES, between).await;
+        let sent: Vec<_> = written.iter().filter(|seen| seen.header("x-amz-copy-source").is_none()).collect();
+        assert!(sent.len() >= 2);
+        for seen in sent {
+            assert_eq!((seen.header("expires"), seen.header("cache-control")), (None, Some("no-cache")));
+        }
+    }
+}
+
+/// Huawei OBS, and versitygw before 1.1 (<https://github.com/versity/versitygw/issues/1686>).
+#[tokio::test]
+async fn no_such_tag_set() {
+    for (code, copied) in [("NoSuchTagSet", true), ("NoSuchTagSetError", true), ("NoSuchKey", false)] {
+        let server = Scripted::start(move |_, seen| match seen.method.as_str() {
+            "HEAD" => reply(200, &[("etag", "\"e\""), ("content-length", "7")], ""),
+            "GET" => error(404, code),
+            "POST" if seen.target.contains("uploads") => reply(200, &[], CREATED),
+            "POST" => {
+                let text =
+                    "<CompleteMultipartUploadResult><ETag>\"c\"</ETag></CompleteMultipartUploadResult>";
+                reply(200, &[], text)
+            }
+            _ => reply(200, &[], "<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>"),
+        })
+        .await;
+        let store = server.store();
+        assert_eq!(store.copy_from(&store, "from", "to", create()).await.is_ok(), copied, "{code}");
+        let begun =
+            server.seen().into_iter().find(|seen| seen.method == "POST" && seen.target.contains("uploads"));
+        assert_eq!(begun.map(|seen| seen.header("x-amz-tagging").map(str::to_owned)), copied.then_some(None));
+    }
+}
+
 #[tokio::test]
 async fn foreign_headers() {
     const CASES: &[&[(&str, &[u8])]] = &[
