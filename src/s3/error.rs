@@ -45,7 +45,7 @@ pub enum ErrorKind {
     SizeMismatch,
     /// More parts than S3 takes.
     TooManyParts,
-    /// The bytes of an upload do not continue where S3 left off; [`Error::persisted_size`] says where they do.
+    /// No part of the upload begins at the offset given; [`Error::upload_offsets`] says where some do.
     UploadOffsetMismatch,
     /// The caller's bytes do not have the checksum that the caller gave for them.
     ChecksumMismatch,
@@ -109,6 +109,17 @@ pub enum Unmet {
     Other,
 }
 
+/// Where an upload can be resumed, in bytes from the object's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadOffsets {
+    /// How many bytes S3 has without a gap from the first on.
+    pub persisted_size: u64,
+    /// The beginning of the part that the offset given is in; where it is in none, the end of the last part.
+    pub before: u64,
+    /// The beginning of the part after that.
+    pub after: Option<u64>,
+}
+
 /// What S3's answer said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceDetails {
@@ -154,7 +165,7 @@ struct Inner {
     quota_exhausted: bool,
     unclear: bool,
     left_behind: Option<Box<super::ObjectMeta>>,
-    persisted_size: Option<u64>,
+    upload_offsets: Option<UploadOffsets>,
     unmet: Option<Unmet>,
 }
 
@@ -173,7 +184,7 @@ impl Error {
             quota_exhausted: false,
             unclear: false,
             left_behind: None,
-            persisted_size: None,
+            upload_offsets: None,
             unmet: None,
         }))
     }
@@ -264,10 +275,10 @@ impl Error {
         self
     }
 
-    /// The same error; S3 has so many bytes of the upload.
+    /// The same error; these are offsets at which the upload can be resumed.
     #[must_use]
-    pub fn with_persisted_size(mut self, bytes: u64) -> Self {
-        self.0.persisted_size = Some(bytes);
+    pub fn with_upload_offsets(mut self, offsets: UploadOffsets) -> Self {
+        self.0.upload_offsets = Some(offsets);
         self
     }
 
@@ -329,9 +340,9 @@ impl Error {
         self.0.left_behind.as_deref()
     }
 
-    /// How many bytes of an upload S3 has, from the first on.
-    pub fn persisted_size(&self) -> Option<u64> {
-        self.0.persisted_size
+    /// Where the upload can be resumed instead.
+    pub fn upload_offsets(&self) -> Option<UploadOffsets> {
+        self.0.upload_offsets
     }
 }
 

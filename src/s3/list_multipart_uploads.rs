@@ -70,11 +70,10 @@ fn page(body: &str, after: Option<&UploadMarker>, max_uploads: usize) -> Result<
         if encoded { encode::decode_listed(text.to_owned()).ok() } else { Some(text.to_owned()) }
     };
     let upload = |listed: &Element| {
-        let initiated = listed.text("Initiated").and_then(|date| date.trim().parse::<jiff::Timestamp>().ok());
         Some(ListedUpload {
             key: name(listed.text("Key")?)?,
             id: listed.text("UploadId")?.to_owned(),
-            initiated: initiated.map(SystemTime::from),
+            initiated: listed.time("Initiated"),
         })
     };
     let listed = result.all("Upload").count();

@@ -1,6 +1,8 @@
 //! `ListParts`.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
 
+use std::time::SystemTime;
+
 use http::Method;
 use tokio::time::Instant;
 
@@ -16,15 +18,24 @@ use super::{
 /// The most parts of an upload (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const MAX_PARTS: u32 = 10_000;
 
+/// The parts that S3 has of an upload.
+#[derive(Debug, Default)]
+pub(crate) struct ListedParts {
+    /// In the order of their numbers, each with its size in bytes.
+    pub(crate) parts: Vec<(Part, u64)>,
+    /// When the newest was written; `None` without parts, or if S3 does not give the time of each.
+    pub(crate) newest: Option<SystemTime>,
+}
+
 impl Client {
-    /// `ListParts`, every page: the parts that S3 has, by number, each with its size in bytes.
+    /// `ListParts`, every page.
     pub(crate) async fn list_parts(
         &self,
         upload: &MultipartUpload,
         deadline: Option<Instant>,
         room: &mut impl Room,
-    ) -> Result<Vec<(Part, u64)>, Error> {
-        let mut parts = Vec::new();
+    ) -> Result<ListedParts, Error> {
+        let mut listed = Vec::new();
         let mut marker = 0;
         loop {
             let mut request = Request::object("ListParts", Method::GET, &upload.key)
@@ -34,8 +45,8 @@ impl Client {
                 request = request.query("part-number-marker", marker.to_string());
             }
             let answer = self.page(&request, deadline, room).await?;
-            let next = page(&answer.body, upload.algorithm, &mut parts)?;
-            if parts.len() > MAX_PARTS as usize {
+            let next = page(&answer.body, upload.algorithm, &mut listed)?;
+            if listed.len() > MAX_PARTS as usize {
                 return Err(not_s3("an upload has more than 10,000 parts"));
             }
             match next {
@@ -45,16 +56,31 @@ impl Client {
                 Some(_) => return Err(not_s3("a listing of parts goes round in a circle")),
             }
         }
-        parts.sort_by_key(|(part, _)| part.number);
-        Ok(parts)
+        listed.sort_by_key(|listed| listed.part.number);
+        if listed.windows(2).any(|pair| matches!(pair, [one, other] if one.part.number == other.part.number))
+        {
+            return Err(not_s3("a listing of parts has one part more than once"));
+        }
+        let times: Option<Vec<_>> = listed.iter().map(|listed| listed.written).collect();
+        let newest = times.and_then(|times| times.into_iter().max());
+        Ok(ListedParts {
+            parts: listed.into_iter().map(|Listed { part, size, .. }| (part, size)).collect(),
+            newest,
+        })
     }
+}
+
+struct Listed {
+    part: Part,
+    size: u64,
+    written: Option<SystemTime>,
 }
 
 /// Adds a page's parts; gives where the next page begins. Each part needs a number, an ETag and a size: an object is made of them.
 fn page(
     body: &str,
     algorithm: Option<ChecksumAlgorithm>,
-    parts: &mut Vec<(Part, u64)>,
+    parts: &mut Vec<Listed>,
 ) -> Result<Option<u32>, Error> {
     // S3's documents say ListPartsResult; moto says ListPartsResponse.
     let root = xml::root(body).filter(|root| root.starts_with("ListParts"));
@@ -65,7 +91,8 @@ fn page(
         let text = |algorithm: ChecksumAlgorithm| part.text(algorithm.element());
         let checksum = algorithm.and_then(|algorithm| Checksum::of_part(algorithm, text(algorithm)?));
         let (number, etag) = (number(part.number("PartNumber"))?, part.text("ETag")?.to_owned());
-        Some((Part { number, etag, checksum }, part.number("Size")?))
+        let (size, written) = (part.number("Size")?, part.time("LastModified"));
+        Some(Listed { part: Part { number, etag, checksum }, size, written })
     };
     for listed in result.all("Part") {
         parts.push(part(listed).ok_or_else(|| not_s3("a listed part without a number, an ETag or a size"))?);
@@ -73,7 +100,7 @@ fn page(
     match (result.flag("IsTruncated"), number(result.number("NextPartNumberMarker"))) {
         (Some(false), _) => Ok(None),
         (Some(true), None) => Err(not_s3("a listing of parts goes on without saying where")),
-        (None, Some(next)) if parts.last().is_none_or(|(last, _)| last.number >= next) => Ok(None),
+        (None, Some(next)) if parts.last().is_none_or(|last| last.part.number >= next) => Ok(None),
         (_, next) => Ok(next),
     }
 }
@@ -94,11 +121,15 @@ mod tests {
     fn parts_are_read_with_the_checksums_that_there_are() {
         let mut parts = Vec::new();
         assert_eq!(page(PAGE, Some(ChecksumAlgorithm::Crc32c), &mut parts).unwrap(), Some(2));
-        let (first, size) = &parts[0];
+        let Listed { part: first, size, written } = &parts[0];
         assert_eq!((first.number, first.etag.as_str(), *size), (1, "\"e\"", 5 << 20));
         assert_eq!(hex::encode(&first.checksum.as_ref().unwrap().value), "e3069283");
-        let (second, size) = &parts[1];
-        assert_eq!((second.number, second.checksum.as_ref(), *size), (2, None, 0));
+        assert_eq!(
+            humantime::format_rfc3339_millis(written.unwrap()).to_string(),
+            "2026-01-02T03:04:05.678Z"
+        );
+        let Listed { part: second, size, written } = &parts[1];
+        assert_eq!((second.number, second.checksum.as_ref(), *size, *written), (2, None, 0, None));
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod xml;
 pub use client::Client;
 pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;
-pub use error::{Error, ErrorKind, ServiceDetails, Unmet};
+pub use error::{Error, ErrorKind, ServiceDetails, Unmet, UploadOffsets};
 pub use object::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Properties,
     Tags,

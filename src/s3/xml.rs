@@ -1,5 +1,7 @@
 //! The XML of S3's answers and requests.
 
+use std::time::SystemTime;
+
 use quick_xml::{
     Reader,
     escape::{escape, resolve_predefined_entity},
@@ -62,6 +64,11 @@ impl Element {
     /// A number.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.text(name)?.trim().parse().ok()
+    }
+
+    /// A time as in RFC 3339.
+    pub(super) fn time(&self, name: &str) -> Option<SystemTime> {
+        self.text(name)?.trim().parse::<jiff::Timestamp>().ok().map(SystemTime::from)
     }
 
     /// Yes or no, however it is spelt.

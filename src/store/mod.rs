@@ -31,18 +31,17 @@ mod resume;
 mod schedule;
 mod settings;
 mod speed_record;
-mod uncounted_listing;
 mod upload;
 mod upload_writer;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, Unmet,
+    ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, Unmet, UploadOffsets,
 };
 pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
@@ -52,7 +51,8 @@ pub use orphans::{OrphanSettings, Orphans};
 pub use page_memory::PageMemory;
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
-pub use resumable::{ResumableUpload, UnfinishedUpload, UploadProgress, UploadsPage};
+pub use resumable::{PersistedBytes, ResumableUpload, UnfinishedUpload, UploadProgress, UploadsPage};
+pub use schedule::PartRun;
 pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
 pub use speed_record::SpeedRecord;
 pub use upload::Upload;
@@ -82,8 +82,6 @@ struct Inner {
     client: Client,
     tasks: Tasks,
     budget: TenantBudget,
-    /// Turns for listings whose memory is not counted.
-    uncounted_listings: Arc<Semaphore>,
     /// A check found that the server ignores conditions on PutObject.
     puts_ignore_conditions: AtomicBool,
     /// A check found that the server ignores conditions on CompleteMultipartUpload.
@@ -111,7 +109,6 @@ impl S3Store {
             client,
             tasks,
             budget,
-            uncounted_listings: Arc::new(Semaphore::new(uncounted_listing::AT_ONCE)),
             puts_ignore_conditions: AtomicBool::new(false),
             completes_ignore_conditions: AtomicBool::new(false),
         };

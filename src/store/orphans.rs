@@ -11,7 +11,7 @@ const PAGE: u16 = 1000;
 /// When an unfinished upload is taken for one that nobody will finish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrphanSettings {
-    /// How long ago it was started, at least.
+    /// How long ago it was started, and its last part written, at least.
     pub age: Duration,
     /// Whether it is aborted. Otherwise it is only told of: in a bucket that others write to as well, it may be theirs.
     pub abort: bool,
@@ -29,17 +29,18 @@ pub struct Orphans {
 }
 
 impl S3Store {
-    /// Looks for uploads below the store's prefix that were started at least `settings.age` before `now`, and aborts them
-    /// if that is wanted. Uploads whose beginning the server does not tell are left alone. One that cannot be aborted
+    /// Looks for uploads below the store's prefix that were started at least `settings.age` before `now` and received no part since,
+    /// and aborts them if that is wanted. Uploads whose times the server does not tell are left alone. One that cannot be aborted
     /// does not keep the others from it; the next search meets it again.
     pub async fn search_orphans(&self, settings: OrphanSettings, now: SystemTime) -> Result<Orphans, Error> {
         let mut orphans = Orphans::default();
         let mut after: Option<String> = None;
         loop {
             let page = self.list_uploads("", after.as_deref(), PAGE).await?;
+            let now = self.client().to_server_clock(now);
+            let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age >= settings.age);
             for upload in page.uploads {
-                let age = upload.started.and_then(|started| now.duration_since(started).ok());
-                if age.is_some_and(|age| age >= settings.age) {
+                if upload.started.is_some_and(is_old) && self.received_no_part_since(&upload, is_old).await {
                     orphans.note(&upload);
                     if settings.abort {
                         orphans.aborted += u64::from(self.abort_orphan(&upload).await);
@@ -53,12 +54,34 @@ impl S3Store {
         }
     }
 
+    /// Whether all parts of the upload are old; `false` if that is not known.
+    async fn received_no_part_since(
+        &self,
+        upload: &UnfinishedUpload,
+        is_old: impl Fn(SystemTime) -> bool,
+    ) -> bool {
+        let listed = async {
+            let mut memory = self.page_memory();
+            self.client().list_parts(&self.found(upload)?, self.deadline, &mut memory).await
+        };
+        match listed.await {
+            Ok(listed) => listed.parts.is_empty() || listed.newest.is_some_and(is_old),
+            Err(error) if error.kind() == ErrorKind::UploadNotFound => false,
+            Err(error) => {
+                tracing::warn!(%error, key = &*cut(&upload.key, 256), "the parts of an old upload could not be listed");
+                false
+            }
+        }
+    }
+
+    fn found(&self, upload: &UnfinishedUpload) -> Result<MultipartUpload, Error> {
+        let key = self.full_key(&upload.key, "upload_id")?;
+        Ok(MultipartUpload { key, id: upload.s3_upload_id.clone(), algorithm: None })
+    }
+
     /// Whether it was aborted, and not by another search.
     async fn abort_orphan(&self, upload: &UnfinishedUpload) -> bool {
-        let aborted = async {
-            let (key, id) = (self.full_key(&upload.key, "upload_id")?, upload.s3_upload_id.clone());
-            self.client().abort_multipart_upload(&MultipartUpload { key, id, algorithm: None }).await
-        };
+        let aborted = async { self.client().abort_multipart_upload(&self.found(upload)?).await };
         match aborted.await {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::UploadNotFound => false,

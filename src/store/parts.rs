@@ -1,9 +1,9 @@
 //! Parts of a multipart upload: those under way, and those that S3 has.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures::future::{BoxFuture, Shared};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::Instrument;
 
 use super::{Error, ErrorKind, S3Store, filling::Full, part_size::PartSizes};
@@ -24,15 +24,33 @@ pub(super) struct Parts {
     under_way: JoinSet<Result<(Part, u64), Error>>,
     bytes_under_way: u64,
     done: Vec<(Part, u64)>,
+    report: Option<Report>,
+}
+
+/// Where the parts end that S3 has without a gap.
+#[derive(Debug)]
+struct Report {
+    /// The number of the first part that is not done.
+    next: u32,
+    /// Where that part begins.
+    end: u64,
+    /// The sizes of later parts that are done, by number.
+    ahead: BTreeMap<u32, u64>,
+    listener: watch::Sender<u64>,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { width: 1, under_way: JoinSet::new(), bytes_under_way: 0, done: Vec::new() }
+        Self { width: 1, under_way: JoinSet::new(), bytes_under_way: 0, done: Vec::new(), report: None }
     }
 }
 
 impl Parts {
+    /// Reports from now on where the parts end that S3 has without a gap. The next part has the number `next` and begins at `end`.
+    pub(super) fn report_to(&mut self, listener: watch::Sender<u64>, next: u32, end: u64) {
+        self.report = Some(Report { next, end, ahead: BTreeMap::new(), listener });
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.done.len() + self.under_way.len()
@@ -135,7 +153,23 @@ impl Parts {
         let stopped = |_| Error::new(ErrorKind::Internal, "the upload of a part was stopped");
         let (part, size) = joined.map_err(stopped)??;
         self.bytes_under_way -= size;
+        if let Some(report) = &mut self.report {
+            report.add(part.number, size);
+        }
         self.done.push((part, size));
         Ok(())
+    }
+}
+
+impl Report {
+    fn add(&mut self, number: u32, size: u64) {
+        self.ahead.insert(number, size);
+        let before = self.next;
+        while let Some(size) = self.ahead.remove(&self.next) {
+            (self.next, self.end) = (self.next + 1, self.end + size);
+        }
+        if self.next > before {
+            self.listener.send_replace(self.end);
+        }
     }
 }

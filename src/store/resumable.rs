@@ -1,6 +1,6 @@
 //! Uploads that outlive the call, and the process, that began them: whatever S3 has of one is what counts.
 
-use std::time::SystemTime;
+use std::{ops::Range, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -12,10 +12,10 @@ use super::{
     multipart::{Multipart, whole_checksum},
     part_size::PartSizes,
     progress::Progress,
-    schedule::{Persisted, Schedule},
+    schedule::{PartRun, Persisted, Schedule},
 };
 use crate::s3::{
-    Checksum, HeadAnswer, MultipartUpload, NewObject, Part, Room, SummedPayload, UploadMarker, UploadPage,
+    Checksum, HeadAnswer, MultipartUpload, NewObject, Part, SummedPayload, UploadMarker, UploadPage,
 };
 
 /// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
@@ -40,11 +40,27 @@ pub struct ResumableUpload {
     pub write_id: String,
 }
 
+impl ResumableUpload {
+    /// The sizes of its parts, in order. Where the object's size is known the last one may be shorter.
+    pub fn schedule(&self) -> Vec<PartRun> {
+        Schedule::of(self).runs()
+    }
+}
+
+/// Which bytes of an upload S3 has, in whole parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PersistedBytes {
+    /// How many without a gap, from the first on.
+    pub size: u64,
+    /// Those beyond the first gap, in order; ranges neither touch nor overlap.
+    pub ranges: Vec<Range<u64>>,
+}
+
 /// How far an upload is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadProgress {
-    /// S3 has so many bytes, from the first on, in whole parts.
-    Persisted(u64),
+    /// S3 has these bytes.
+    Persisted(PersistedBytes),
     /// The object is there.
     Finished(Box<ObjectMeta>),
 }
@@ -100,8 +116,8 @@ impl S3Store {
 
     /// How far an upload is. Fails with [`ErrorKind::UploadNotFound`] where S3 neither knows it nor has its object.
     pub async fn upload_progress(&self, upload: &ResumableUpload) -> Result<UploadProgress, Error> {
-        match self.persisted(upload, &mut self.page_memory()).await {
-            Ok(persisted) => Ok(UploadProgress::Persisted(persisted.size)),
+        match self.persisted(upload).await {
+            Ok(persisted) => Ok(UploadProgress::Persisted(persisted.bytes)),
             Err(error) => self.finished(upload, error).await.map(Box::new).map(UploadProgress::Finished),
         }
     }
@@ -114,7 +130,7 @@ impl S3Store {
         claim: UploadClaim,
         mode: &WriteMode,
     ) -> Result<ObjectMeta, Error> {
-        let mut persisted = match self.persisted(upload, &mut self.page_memory()).await {
+        let mut persisted = match self.persisted(upload).await {
             Ok(persisted) => persisted,
             Err(error) => {
                 let meta = self.finished(upload, error).await?;
@@ -124,7 +140,7 @@ impl S3Store {
         };
         verify(upload, claim, &persisted)?;
         let known = self.known_to_s3(upload)?;
-        if persisted.listed.is_empty() {
+        if persisted.listed == 0 {
             // S3 makes no object of no parts, and an empty one of an empty part.
             let nothing = SummedPayload::new(known.algorithm, Bytes::new().into()).await;
             let part = self.client().upload_part(&known, 1, nothing, self.deadline).await?;
@@ -134,7 +150,9 @@ impl S3Store {
         let write_id = Some(upload.write_id.clone()).filter(|id| !id.is_empty());
         let object = NewObject { write_id, ..NewObject::default() };
         match self.complete(&known, &persisted.parts, &object, &condition).await {
-            Ok(properties) => Ok(ObjectMeta { key: upload.key.clone(), size: persisted.size, properties }),
+            Ok(properties) => {
+                Ok(ObjectMeta { key: upload.key.clone(), size: persisted.bytes.size, properties })
+            }
             // Another call has finished it meanwhile.
             Err(error) => self.finished(upload, error).await,
         }
@@ -203,14 +221,11 @@ impl S3Store {
         })
     }
 
-    /// What S3 has of an upload; the listing takes its memory from `room`.
-    pub(super) async fn persisted(
-        &self,
-        upload: &ResumableUpload,
-        room: &mut impl Room,
-    ) -> Result<Persisted, Error> {
-        let listed = self.client().list_parts(&self.known_to_s3(upload)?, self.deadline, room).await?;
-        Ok(Schedule::of(upload).persisted(listed))
+    /// What S3 has of an upload.
+    pub(super) async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
+        let (known, mut memory) = (self.known_to_s3(upload)?, self.page_memory());
+        let listed = self.client().list_parts(&known, self.deadline, &mut memory).await?;
+        Ok(Schedule::of(upload).persisted(listed.parts))
     }
 
     /// The object of an upload that S3 does not know any more, if that is because it was finished. The object's write id
@@ -243,18 +258,18 @@ fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -
         let message = format!("size is {size} bytes, and the upload was started with {announced}");
         return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
     }
-    if persisted.size != size {
-        let message = format!("the object is to have {size} bytes, and S3 has {} of it", persisted.size);
-        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
-    }
-    if persisted.listed.len() > persisted.parts.len() {
-        let message = format!(
-            "S3 has parts that do not continue at byte {}: write what is missing there, or cancel the upload",
-            persisted.size
-        );
-        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
-    }
-    verify_crc32c(claim, size, crc32c(&persisted.parts))
+    let PersistedBytes { size: found, ranges } = &persisted.bytes;
+    let message = match ranges.first() {
+        Some(range) => {
+            format!("S3 does not have bytes {found} to {} of the object: write them first", range.start)
+        }
+        None if *found != size => format!("size is {size} bytes, and S3 has {found} bytes of the object"),
+        None if persisted.listed > persisted.parts.len() => {
+            "S3 has parts of the upload whose sizes are not those of its schedule: cancel it and start another".to_owned()
+        }
+        None => return verify_crc32c(claim, size, crc32c(&persisted.parts)),
+    };
+    Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"))
 }
 
 /// Compares the object of an upload that was finished already with what the caller says of it.
@@ -324,6 +339,7 @@ mod tests {
         let claim = UploadClaim { size: Some(5 * MIB), crc32c: None };
         let failed = verify(&upload, claim, &persisted).unwrap_err();
         assert_eq!((failed.kind(), failed.field()), (ErrorKind::SizeMismatch, Some("size")));
+        assert!(failed.message().contains("5242880 to 10485760"), "{}", failed.message());
     }
 
     #[test]

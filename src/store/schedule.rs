@@ -1,15 +1,30 @@
-//! Which bytes each part of a resumable upload has, and how far S3's parts go.
+//! Which bytes each part of a resumable upload has, and which parts S3 has.
 
-use super::{Error, ResumableUpload, part_size::PartSizes};
+use std::ops::Range;
+
+use super::{
+    Error, PersistedBytes, ResumableUpload,
+    part_size::{MAX_PARTS, PartSizes},
+};
 use crate::s3::Part;
 
-/// What S3 has of an upload, as far as there is no gap.
+/// Parts of one size, in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartRun {
+    /// How many parts.
+    pub parts: u32,
+    /// The size of each in bytes.
+    pub part_size: u64,
+}
+
+/// The parts of an upload that S3 lists.
 #[derive(Debug)]
 pub(super) struct Persisted {
+    /// The parts from the first on, without a gap, each with its size in bytes.
     pub(super) parts: Vec<(Part, u64)>,
-    pub(super) size: u64,
-    /// Every part, those beyond a gap too.
-    pub(super) listed: Vec<(Part, u64)>,
+    pub(super) bytes: PersistedBytes,
+    /// How many parts S3 lists in all, including those beyond a gap and those of a wrong size.
+    pub(super) listed: usize,
 }
 
 /// Which bytes each part of an upload has: the same whoever writes it.
@@ -42,22 +57,58 @@ impl Schedule {
         (number, start)
     }
 
-    /// The parts from the first on, up to a gap, a part that is not as long as it has to be, or the last.
-    pub(super) fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
-        let (mut parts, mut persisted) = (Vec::new(), 0);
-        for (number, (part, size)) in (1..).zip(&listed) {
-            let Ok(full) = self.part_size(number, persisted) else { break };
-            let is_last = self.size.is_none() && *size < full;
-            if part.number != number || !(*size == full || is_last) {
+    /// All parts, in runs of one size. Where the object's size is known its last part may be shorter.
+    pub(super) fn runs(&self) -> Vec<PartRun> {
+        let (mut runs, mut start) = (Vec::<PartRun>::new(), 0);
+        for number in 1..=MAX_PARTS {
+            let (Ok(1..), Ok(part_size)) = (self.part_size(number, start), self.sizes.of(number)) else {
                 break;
+            };
+            match runs.last_mut() {
+                Some(run) if run.part_size == part_size => run.parts += 1,
+                _ => runs.push(PartRun { parts: 1, part_size }),
             }
-            persisted += size;
-            parts.push((part.clone(), *size));
-            if is_last || self.size == Some(persisted) {
-                break;
+            start += part_size;
+        }
+        runs
+    }
+
+    /// Which bytes are in the parts that S3 lists, in the order of their numbers. A part counts if it has the size that the
+    /// schedule gives it; where the object's size is unknown, the last part listed may be shorter.
+    pub(super) fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
+        let (mut number, mut start) = (1, 0);
+        let mut persisted =
+            Persisted { parts: Vec::new(), bytes: PersistedBytes::default(), listed: listed.len() };
+        let last = listed.last().map_or(0, |(part, _)| part.number);
+        for (part, size) in listed {
+            while number < part.number
+                && let Ok(before @ 1..) = self.part_size(number, start)
+            {
+                (number, start) = (number + 1, start + before);
+            }
+            let Ok(full) = self.part_size(number, start) else { break };
+            let beyond_the_end = full == 0 && number > 1;
+            let is_short_last = self.size.is_none() && part.number == last && size < full;
+            if part.number != number || beyond_the_end || !(size == full || is_short_last) {
+                continue;
+            }
+            let bytes = start..start + size;
+            if start == persisted.bytes.size && persisted.parts.len() + 1 == number as usize {
+                persisted.bytes.size = bytes.end;
+                persisted.parts.push((part, size));
+            } else {
+                add(&mut persisted.bytes.ranges, bytes);
             }
         }
-        Persisted { parts, size: persisted, listed }
+        persisted
+    }
+}
+
+/// Adds a range that begins at the end of the last one, or behind it.
+fn add(ranges: &mut Vec<Range<u64>>, more: Range<u64>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == more.start => last.end = more.end,
+        _ => ranges.push(more),
     }
 }
 
@@ -80,12 +131,16 @@ mod tests {
         }
     }
 
-    fn persisted(size: Option<u64>, listed: &[(u32, u64)]) -> (u64, usize) {
+    fn listed(size: Option<u64>, parts: &[(u32, u64)]) -> Persisted {
         let part = |(number, size): &(u32, u64)| {
             (Part { number: *number, etag: String::new(), checksum: None }, *size)
         };
-        let persisted = Schedule::of(&upload(size)).persisted(listed.iter().map(part).collect());
-        (persisted.size, persisted.parts.len())
+        Schedule::of(&upload(size)).persisted(parts.iter().map(part).collect())
+    }
+
+    fn persisted(size: Option<u64>, parts: &[(u32, u64)]) -> (u64, usize) {
+        let persisted = listed(size, parts);
+        (persisted.bytes.size, persisted.parts.len())
     }
 
     #[test]
@@ -95,7 +150,45 @@ mod tests {
         assert_eq!(persisted(None, &[(1, five), (2, five), (4, five)]), (2 * five, 2));
         assert_eq!(persisted(None, &[(2, five)]), (0, 0));
         assert_eq!(persisted(None, &[(1, five + 1), (2, five)]), (0, 0), "of another schedule");
-        assert_eq!(persisted(None, &[(1, five), (2, 7), (3, five)]), (five + 7, 2));
+        assert_eq!(persisted(None, &[(1, five), (2, 7)]), (five + 7, 2), "the last part may be short");
+        assert_eq!(persisted(None, &[(1, five), (2, 7), (3, five)]), (five, 1), "part 2 is not the last");
+    }
+
+    #[test]
+    fn ranges_are_the_whole_parts_beyond_a_gap() {
+        let five = 5 * MIB;
+        let ranges = |size, parts: &[(u32, u64)]| {
+            let ranges = listed(size, parts).bytes.ranges;
+            ranges.into_iter().map(|range| (range.start, range.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(ranges(None, &[(1, five), (2, five)]), []);
+        assert_eq!(
+            ranges(None, &[(1, five), (3, five), (4, five), (6, 7)]),
+            [(2 * five, 4 * five), (5 * five, 5 * five + 7)]
+        );
+        assert_eq!(
+            ranges(None, &[(2, 7), (3, five), (5, 7), (6, five)]),
+            [(2 * five, 3 * five), (5 * five, 6 * five)]
+        );
+        assert_eq!(ranges(None, &[(2_001, 2 * five)]), [(2_000 * five, 2_002 * five)], "parts have doubled");
+        let size = Some(2 * five + 7);
+        assert_eq!(
+            ranges(size, &[(2, five), (3, 7), (4, 0), (5, five), (10_001, 1)]),
+            [(five, 2 * five + 7)]
+        );
+        assert_eq!(ranges(size, &[(3, 6)]), [], "not all of the last part");
+    }
+
+    #[test]
+    fn the_runs_of_a_schedule_hold_all_its_parts() {
+        let runs = |size| Schedule::of(&upload(size)).runs();
+        let run = |parts, mib| PartRun { parts, part_size: mib * MIB };
+        assert_eq!(runs(Some(0)), []);
+        assert_eq!(runs(Some(10 * MIB)), [run(2, 5)]);
+        assert_eq!(runs(Some(10 * MIB + 1)), [run(3, 5)]);
+        assert_eq!(runs(None), [5, 10, 20, 40, 80].map(|mib| run(2_000, mib)));
+        let equal = ResumableUpload { parts_grow: false, ..upload(None) };
+        assert_eq!(Schedule::of(&equal).runs(), [run(10_000, 5)]);
     }
 
     #[test]

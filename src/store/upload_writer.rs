@@ -1,27 +1,21 @@
-//! Resuming an upload: parts from where another call left off.
-
-use std::sync::Arc;
+//! Resuming an upload: parts from any part boundary on.
 
 use bytes::Bytes;
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument as _;
+use futures::{FutureExt as _, future};
+use tokio::sync::watch;
 
 use super::{
-    Error, ErrorKind, ResumableUpload, S3Store,
+    Error, ErrorKind, PersistedBytes, ResumableUpload, S3Store, UploadOffsets,
     filling::Filling,
     parts::{Parts, Target},
-    schedule::{Persisted, Schedule},
+    schedule::Schedule,
 };
 
-/// A writer that goes on with an upload. Dropped, it drops the parts that are under way; the whole parts before them stay.
+/// Writes consecutive parts of a resumable upload. Dropped, it drops the parts that are under way; those that S3 has stay.
 #[derive(Debug)]
 pub struct UploadWriter {
     store: S3Store,
-    listing: Listing,
+    upload: ResumableUpload,
     target: Target,
     schedule: Schedule,
     filling: Filling,
@@ -30,35 +24,25 @@ pub struct UploadWriter {
     parts: Parts,
 }
 
-/// What S3 has of an upload, once it has answered.
-type Listing = Shared<BoxFuture<'static, Result<Arc<Persisted>, Error>>>;
-
 impl S3Store {
-    /// Resumes an upload at `offset`, where the whole parts that S3 has must end. Whether they do becomes known while the next
-    /// parts fill: no part is sent before.
+    /// Writes to an upload from `offset` on, where one of its parts must begin. The bytes that S3 has from the first on may end
+    /// inside of a part only where that is the last one; then nothing can follow them.
     pub async fn resume_upload(&self, upload: &ResumableUpload, offset: u64) -> Result<UploadWriter, Error> {
-        let (store, resumed, known) = (self.clone(), upload.clone(), self.known_to_s3(upload)?);
-        let listing = async move {
-            let mut room = store.uncounted_listing();
-            store.persisted(&resumed, &mut room).await.map(Arc::new)
-        };
-        // A task, since nobody may ask for its outcome while the first part fills.
-        let listing = AbortOnDropHandle::new(self.inner.tasks.spawn(listing.in_current_span()));
-        let stopped = |_| Error::new(ErrorKind::Internal, "the listing of an upload's parts was stopped");
-        let listing = listing.map(move |joined| joined.map_err(stopped)?).boxed().shared();
-        let target =
-            listing.clone().map(move |persisted| continues_at(offset, persisted?.size).map(|()| known));
-        let target = target.boxed().shared();
         let mut schedule = Schedule::of(upload);
         let (number, start) = schedule.part_at(offset);
         if start < offset {
-            // Only a last part, which is shorter than it would be, can end here.
-            target.clone().await?;
+            let persisted_size = self.persisted(upload).await?.bytes.size;
+            if offset != persisted_size {
+                return Err(not_a_boundary(offset, persisted_size, schedule, (number, start)));
+            }
             schedule.size = Some(offset);
         }
+        let target: Target = future::ready(Ok(self.known_to_s3(upload)?)).boxed().shared();
+        // Known from now on, and not only when the first part asks.
+        let _ = target.clone().now_or_never();
         Ok(UploadWriter {
             store: self.clone(),
-            listing,
+            upload: upload.clone(),
             target,
             schedule,
             next: (number, offset),
@@ -93,14 +77,18 @@ impl UploadWriter {
         }
     }
 
-    /// Waits until a part has failed, S3 turns out not to have the bytes before it, or the caller is too slow for the memory that
-    /// it holds. Poll it while waiting for the caller, and only then. Never ends while all is well; may be dropped without losing
-    /// anything.
+    /// Reports to `listener`, whenever S3 has taken more of the bytes written from now on, where those end that it has without a gap,
+    /// in bytes from the object's first.
+    pub fn report_to(&mut self, listener: watch::Sender<u64>) {
+        let (number, start) = self.next;
+        self.parts.report_to(listener, number, start);
+    }
+
+    /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the caller,
+    /// and only then. Never ends while all is well; may be dropped without losing anything.
     pub async fn failed(&mut self) -> Error {
-        let target = self.target.clone();
         tokio::select! {
             biased;
-            Err(error) = target, if self.target.peek().is_none() => error,
             error = self.parts.failed() => error,
             error = self.filling.watch() => error,
         }
@@ -112,17 +100,14 @@ impl UploadWriter {
         if left > 0 { self.send(left).await } else { Ok(()) }
     }
 
-    /// Waits until S3 has all whole parts; gives how many bytes it has of the object, from the first on. What has come
-    /// beyond the last whole part is dropped.
-    pub async fn settle(mut self) -> Result<u64, Error> {
-        self.target.await?;
-        let mut parts = self.listing.await?.listed.clone();
-        for (part, size) in self.parts.all_done().await? {
-            parts.retain(|(other, _)| other.number != part.number);
-            parts.push((part, size));
-        }
-        parts.sort_by_key(|(part, _)| part.number);
-        Ok(self.schedule.persisted(parts).size)
+    /// Waits until S3 has all whole parts, and asks it which bytes of the object it has by then, whoever wrote them. Bytes beyond
+    /// the last whole part are dropped.
+    pub async fn settle(self) -> Result<PersistedBytes, Error> {
+        let Self { store, upload, filling, mut parts, .. } = self;
+        // The listing waits for memory, and must not wait for what this call holds.
+        drop(filling);
+        parts.all_done().await?;
+        Ok(store.persisted(&upload).await?.bytes)
     }
 
     /// The size of the part that fills; 0 where no more bytes are to come.
@@ -140,11 +125,17 @@ impl UploadWriter {
     }
 }
 
-/// Whether an upload of which S3 has `persisted` bytes continues at `offset`.
-fn continues_at(offset: u64, persisted: u64) -> Result<(), Error> {
-    if offset == persisted {
-        return Ok(());
-    }
-    let message = format!("`spec.offset` is {offset}, and S3 has {persisted} bytes: go on from there");
-    Err(Error::new(ErrorKind::UploadOffsetMismatch, message).with_persisted_size(persisted))
+fn not_a_boundary(offset: u64, persisted_size: u64, schedule: Schedule, part: (u32, u64)) -> Error {
+    let (number, before) = part;
+    // Behind the end of the object, or behind its last possible part, no other begins.
+    let after = schedule.part_size(number, before).ok().filter(|size| *size > 0).map(|size| before + size);
+    let nearest = match after {
+        Some(after) => format!("parts begin at {before} and {after}"),
+        None => format!("the last part ends at {before}"),
+    };
+    let message = format!(
+        "`spec.offset` is {offset}, where no part begins: {nearest}, and S3 has the first {persisted_size} bytes"
+    );
+    let offsets = UploadOffsets { persisted_size, before, after };
+    Error::new(ErrorKind::UploadOffsetMismatch, message).with_upload_offsets(offsets)
 }

@@ -94,6 +94,11 @@ impl Tenant {
         &self.0.builder.budget
     }
 
+    /// What starts tasks for its calls.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.builder.tasks
+    }
+
     /// Who may act for it.
     pub fn callers(&self) -> &[CallerSettings] {
         &self.0.callers

@@ -1,8 +1,11 @@
 use bytes::Bytes;
 use longshore::pb::{
-    Attributes, CancelUploadRequest, ChecksumAlgorithm, Chunk, FinishUploadRequest, ListUploadsRequest,
-    ObjectMeta, QueryUploadRequest, StartUploadRequest, UnfinishedUpload, WriteUploadEnd, WriteUploadRequest,
-    WriteUploadSpec, query_upload_response::Progress, write_upload_request::Message,
+    Attributes, CancelUploadRequest, ChecksumAlgorithm, Chunk, ContentRange, FinishUploadRequest,
+    ListUploadsRequest, ObjectMeta, PartRun, QueryUploadRequest, StartUploadRequest, UnfinishedUpload,
+    WriteUploadEnd, WriteUploadRequest, WriteUploadResponse, WriteUploadSpec, WriteUploadWithProgressRequest,
+    query_upload_response::Progress, write_upload_request::Message,
+    write_upload_with_progress_request as with_progress,
+    write_upload_with_progress_response::Message as Told,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -48,11 +51,20 @@ impl House {
         offset: usize,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<i64, Status> {
+        Ok(self.write_part_of(upload_id, offset, messages).await?.persisted_size)
+    }
+
+    async fn write_part_of(
+        &self,
+        upload_id: &str,
+        offset: usize,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<WriteUploadResponse, Status> {
         let spec = WriteUploadSpec { upload_id: upload_id.to_owned(), offset: size(offset) };
         let messages: Vec<_> = std::iter::once(Message::Spec(spec)).chain(messages).collect();
         let messages = messages.into_iter().map(|message| WriteUploadRequest { message: Some(message) });
         let stream = futures::stream::iter(messages.collect::<Vec<_>>());
-        Ok(self.uploads.clone().write_upload(stream).await?.into_inner().persisted_size)
+        Ok(self.uploads.clone().write_upload(stream).await?.into_inner())
     }
 
     async fn query(&self, upload_id: &str) -> Result<Progress, Status> {
@@ -100,7 +112,11 @@ async fn an_upload_goes_on_from_its_whole_parts() {
     assert_eq!(house.write(&id, 0, chunks(&data.slice(..7 * MIB))).await.unwrap(), size(PART));
     assert_eq!(house.query(&id).await.unwrap(), Progress::PersistedSize(size(PART)));
     let wrong = house.write(&id, 7 * MIB, chunks(&data.slice(7 * MIB..))).await.unwrap_err();
-    assert_eq!(wrong.get_details_error_info().unwrap().metadata["persisted_size"], PART.to_string());
+    let metadata = wrong.get_details_error_info().unwrap().metadata;
+    for (label, offset) in [("persisted_size", PART), ("boundary_before", PART), ("boundary_after", 2 * PART)]
+    {
+        assert_eq!(metadata[label], offset.to_string());
+    }
     assert_eq!(told(Err::<(), _>(wrong)), (Code::OutOfRange, "UPLOAD_OFFSET_MISMATCH".to_owned()));
     let tail = data.slice(PART..);
     let rest = chunks(&tail).chain([Message::End(WriteUploadEnd {})]);
@@ -111,6 +127,82 @@ async fn an_upload_goes_on_from_its_whole_parts() {
     assert!(read.data == data);
     assert_eq!(read.info.attributes.unwrap().content_type, "text/plain");
     assert!(house.unfinished("").await.is_empty());
+    house.close().await;
+}
+
+fn range(start: usize, end: usize) -> ContentRange {
+    ContentRange { start: size(start), end: size(end) }
+}
+
+#[tokio::test]
+async fn several_writers_fill_an_upload_from_any_of_its_parts_on() {
+    let house = House::open().await;
+    let data = noise(4 * PART + 7);
+    let request = StartUploadRequest { size: Some(size(data.len())), ..start() };
+    let started = house.uploads.clone().start_upload(request).await.unwrap().into_inner();
+    let id = started.upload_id;
+    assert_eq!(started.schedule, [PartRun { parts: 5, part_size: size(PART) }]);
+    let write = |from: usize, to: usize| {
+        house.write_part_of(&id, from, chunks(&data.slice(from..to)).collect::<Vec<_>>())
+    };
+    // The bytes up to 3 MiB behind the second part fill none.
+    let (middle, tail) = tokio::join!(write(PART, 2 * PART + 3 * MIB), write(3 * PART, data.len()));
+    assert_eq!((middle.unwrap().persisted_size, tail.unwrap().persisted_size), (0, 0));
+    let request = QueryUploadRequest { upload_id: id.clone() };
+    let query = house.uploads.clone().query_upload(request).await.unwrap().into_inner();
+    assert_eq!(query.progress, Some(Progress::PersistedSize(0)));
+    assert_eq!(query.persisted_ranges, [range(PART, 2 * PART), range(3 * PART, data.len())]);
+    let gaps = house.finish(of(&id, data.len())).await.unwrap_err();
+    assert!(gaps.message().contains("bytes 0 to 5242880"), "{}", gaps.message());
+    assert_eq!(told(Err::<(), _>(gaps)), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
+    let head = write(0, PART).await.unwrap();
+    assert_eq!(head.persisted_size, size(2 * PART));
+    assert_eq!(head.persisted_ranges, [range(3 * PART, data.len())]);
+    // Nobody takes a gap for the object's end.
+    assert_eq!(
+        told(house.finish(of(&id, 2 * PART)).await),
+        (Code::InvalidArgument, "SIZE_MISMATCH".to_owned())
+    );
+    let last = write(2 * PART, 3 * PART).await.unwrap();
+    assert_eq!((last.persisted_size, last.persisted_ranges), (size(data.len()), Vec::new()));
+    house.finish(of(&id, data.len())).await.unwrap();
+    assert!(house.get("k").await.unwrap().data == data);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_for_progress_before_it_goes_on_sees_it() {
+    let house = House::open().await;
+    let data = noise(2 * PART + 7);
+    let id = house.start(StartUploadRequest { size: Some(size(data.len())), ..start() }).await;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let send = |message| sender.send(WriteUploadWithProgressRequest { message: Some(message) }).unwrap();
+    let send_bytes = |from: usize, to: usize| {
+        for chunk in chunks(&data.slice(from..to)) {
+            let Message::Chunk(chunk) = chunk else { continue };
+            send(with_progress::Message::Chunk(chunk));
+        }
+    };
+    send(with_progress::Message::Spec(WriteUploadSpec { upload_id: id.clone(), offset: 0 }));
+    let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
+    let mut told = house.uploads.clone().write_upload_with_progress(stream).await.unwrap().into_inner();
+    for part in 0..2 {
+        send_bytes(part * PART, (part + 1) * PART);
+        let Some(Told::Progress(progress)) = told.message().await.unwrap().unwrap().message else {
+            panic!("no progress")
+        };
+        assert_eq!(progress.persisted_end, size((part + 1) * PART));
+    }
+    send_bytes(2 * PART, data.len());
+    drop(sender);
+    let mut last = None;
+    while let Some(message) = told.message().await.unwrap() {
+        last = message.message;
+    }
+    let whole = WriteUploadResponse { persisted_size: size(data.len()), persisted_ranges: Vec::new() };
+    assert_eq!(last, Some(Told::Result(whole)));
+    house.finish(of(&id, data.len())).await.unwrap();
+    assert!(house.get("k").await.unwrap().data == data);
     house.close().await;
 }
 

@@ -16,7 +16,8 @@ OWN = ("CANCELLED", "DEADLINE_EXCEEDED")
 UNSAID = {"MESSAGE_TOO_LARGE": {"tenant", "store"}}
 # Node.js ends the body of a request before it resets the stream: what comes first is an upload of another size than was told,
 # or a write of what has come.
-CLOSED_FIRST = {("js", "Upload"): ("INVALID_ARGUMENT", "OK"), ("js", "WriteUpload"): ("OK",)}
+CLOSED_FIRST = {("js", "Upload"): ("INVALID_ARGUMENT", "OK"), ("js", "WriteUpload"): ("OK",),
+                ("js", "WriteUploadWithProgress"): ("OK",)}
 
 
 def every(cases):

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use longshore::{
     store::{
         ErrorKind, MemoryBudget, MemorySettings, ResumableUpload, S3Store, StoreSettings, UploadClaim,
-        UploadOptions, WriteMode, WriteOptions,
+        UploadOffsets, UploadOptions, WriteMode, WriteOptions,
     },
     telemetry::Metrics,
 };
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
 const COMPLETED: &str =
     "<CompleteMultipartUploadResult><ETag>\"done-4\"</ETag></CompleteMultipartUploadResult>";
-const NO_PARTS: &str = "<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>";
+const TWO_PARTS: &str = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5242880</Size></Part><Part><PartNumber>2</PartNumber><ETag>e</ETag><Size>5242880</Size></Part></ListPartsResult>";
 
 /// A server that answers the first request of an upload only when it is told to, and a store of it with parts of 5 MiB.
 struct Held {
@@ -260,78 +260,127 @@ async fn an_upload_that_is_dropped_before_it_is_created_is_not_created() {
 }
 
 #[tokio::test]
-async fn parts_of_a_resumed_upload_wait_until_s3_says_what_it_has() {
-    let held = Held::start(is_listing, bytes(200, &[], NO_PARTS.as_bytes())).await;
+async fn parts_of_a_resumed_upload_are_sent_at_once_and_listed_when_they_are_done() {
+    let held = Held::start(is_listing, bytes(200, &[], TWO_PARTS.as_bytes())).await;
     let mut writer = held.store.resume_upload(&started(), 0).await.unwrap();
     for chunk in chunks() {
-        timeout(PATIENCE, writer.write(chunk)).await.expect("nothing more is read").unwrap();
+        writer.write(chunk).await.unwrap();
     }
+    let settled = tokio::spawn(writer.settle());
     held.server.asked(is_listing).await;
-    assert_eq!(held.parts(), 0);
-    held.release.send(true).unwrap();
-    assert_eq!(writer.settle().await.unwrap(), 3 * PART as u64);
     assert_eq!(held.parts(), 3);
+    assert!(held.server.lines().last().unwrap().starts_with("GET "), "{:?}", held.server.lines());
+    held.release.send(true).unwrap();
+    let persisted = settled.await.unwrap().unwrap();
+    assert_eq!(
+        (persisted.size, persisted.ranges),
+        (2 * PART as u64, Vec::new()),
+        "what S3 says, and nothing else"
+    );
     held.all_is_given_back().await;
 }
 
 #[tokio::test]
-async fn resumed_uploads_go_on_though_their_parts_hold_all_memory() {
-    const UPLOADS: usize = 5;
-    let held = Held::start(is_listing, bytes(200, &[], NO_PARTS.as_bytes())).await;
+async fn listings_at_the_end_of_resumed_uploads_do_not_wait_for_what_these_hold() {
+    const UPLOADS: usize = 8;
+    let held = Held::start(is_listing, bytes(200, &[], TWO_PARTS.as_bytes())).await;
+    held.release.send(true).unwrap();
     let metrics = Metrics::default();
     let wait = Duration::from_hours(1);
     let memory = MemorySettings { budget: 16 * MIB as u64, wait, ..MemorySettings::default() };
-    let tenant = MemoryBudget::new(memory, metrics.clone()).share(None);
-    let store = sharing(settings(&held.server, 3), tenant);
+    let store = sharing(settings(&held.server, 3), MemoryBudget::new(memory, metrics.clone()).share(None));
     let uploads = (0..UPLOADS).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
             let mut writer = store.resume_upload(&started(), 0).await.unwrap();
-            for _ in 0..2 * PART / MIB {
+            // The last MiB fills no part, and its memory is held until the listing.
+            for _ in 0..PART / MIB + 1 {
                 writer.write(Bytes::from(vec![7; MIB])).await.unwrap();
             }
-            writer.settle().await.unwrap()
+            writer.settle().await.unwrap().size
         })
     });
-    let uploads: Vec<_> = uploads.collect();
-    let full = async {
-        while reserved(&metrics) < 15 * MIB as u64 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, full).await.expect("parts fill while S3 does not answer");
-    held.release.send(true).unwrap();
-    for upload in uploads {
-        assert_eq!(
-            timeout(PATIENCE, upload).await.expect("uploads wait for each other").unwrap(),
-            2 * PART as u64
-        );
+    for upload in uploads.collect::<Vec<_>>() {
+        let size = timeout(PATIENCE, upload).await.expect("uploads wait for each other").unwrap();
+        assert_eq!(size, 2 * PART as u64);
     }
+    assert_eq!(reserved(&metrics), 0);
 }
 
 #[tokio::test]
-async fn a_resumed_upload_ends_where_s3_has_other_bytes_and_sends_no_part() {
-    for (offset, sends) in [(0, true), (PART, true), (PART, false), (7, false)] {
-        let listed = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5242880</Size></Part><Part><PartNumber>2</PartNumber><ETag>e</ETag><Size>5242880</Size></Part></ListPartsResult>";
-        let held = Held::start(is_listing, bytes(200, &[], listed.as_bytes())).await;
-        held.release.send(!sends).unwrap();
-        let failed = async {
-            let mut writer = held.store.resume_upload(&started(), offset as u64).await?;
-            if sends {
-                for chunk in chunks() {
-                    writer.write(chunk).await?;
-                }
-                held.release.send(true).unwrap();
-            }
-            Err::<(), _>(writer.failed().await)
-        };
-        let error = failed.await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::UploadOffsetMismatch);
-        assert_eq!(error.persisted_size(), Some(2 * PART as u64));
-        held.all_is_given_back().await;
-        assert_eq!(held.parts(), 0);
+async fn an_upload_can_be_resumed_where_a_part_begins_and_nowhere_else() {
+    let held = Held::start(is_listing, bytes(200, &[], TWO_PARTS.as_bytes())).await;
+    held.release.send(true).unwrap();
+    let part = PART as u64;
+    for offset in [0, part, 2 * part, 5 * part] {
+        held.store.resume_upload(&started(), offset).await.unwrap();
     }
+    assert_eq!(held.server.lines(), [""; 0], "nothing has to be known for it");
+    let sized = ResumableUpload { size: Some(part + 3), parts_grow: false, ..started() };
+    let cases = [
+        (started(), 7, 0, Some(part)),
+        (started(), 2 * part + 7, 2 * part, Some(3 * part)),
+        (sized.clone(), part + 1, part, Some(part + 3)),
+        (sized, part + 4, part + 3, None),
+    ];
+    for (upload, offset, before, after) in cases {
+        let error = held.store.resume_upload(&upload, offset).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UploadOffsetMismatch);
+        let persisted_size = if upload.size.is_some() { part } else { 2 * part };
+        let expected = UploadOffsets { persisted_size, before, after };
+        assert_eq!(error.upload_offsets(), Some(expected), "{}", error.message());
+    }
+    assert_eq!(held.parts(), 0);
+}
+
+#[tokio::test]
+async fn bytes_behind_a_short_last_part_are_refused() {
+    let short = TWO_PARTS.replace(
+        "<PartNumber>2</PartNumber><ETag>e</ETag><Size>5242880<",
+        "<PartNumber>2</PartNumber><ETag>e</ETag><Size>7<",
+    );
+    let held = Held::start(is_listing, bytes(200, &[], short.as_bytes())).await;
+    held.release.send(true).unwrap();
+    let end = PART as u64 + 7;
+    let mut writer = held.store.resume_upload(&started(), end).await.unwrap();
+    writer.end().await.unwrap();
+    assert_eq!(writer.settle().await.unwrap().size, end);
+    let mut writer = held.store.resume_upload(&started(), end).await.unwrap();
+    let more = writer.write(Bytes::from_static(b"x")).await.unwrap_err();
+    assert_eq!(more.kind(), ErrorKind::SizeMismatch);
+    assert_eq!(held.parts(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_gone_fails_with_its_first_part_or_at_its_end() {
     let gone = Scripted::start(|_, _| error(404, "NoSuchUpload")).await;
     let mut writer = gone.store().resume_upload(&started(), 0).await.unwrap();
+    writer.write(part()).await.unwrap();
     assert_eq!(writer.failed().await.kind(), ErrorKind::UploadNotFound);
+    let writer = gone.store().resume_upload(&started(), 0).await.unwrap();
+    assert_eq!(writer.settle().await.unwrap_err().kind(), ErrorKind::UploadNotFound);
+}
+
+#[tokio::test]
+async fn progress_is_reported_up_to_the_first_part_that_s3_has_not_taken() {
+    let is_part_3 = |seen: &Seen| seen.method == "PUT" && seen.target.contains("partNumber=3&");
+    let held = Held::start(is_part_3, bytes(200, &[("etag", "\"p\"")], b"")).await;
+    let part_size = PART as u64;
+    let mut writer = held.store.resume_upload(&started(), 2 * part_size).await.unwrap();
+    let (listener, mut persisted_end) = watch::channel(0);
+    writer.report_to(listener);
+    for chunk in chunks() {
+        writer.write(chunk).await.unwrap();
+    }
+    while held.parts() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Parts 4 and 5 are there, and nobody can say so before part 3 is.
+    assert!(timeout(Duration::from_millis(200), writer.failed()).await.is_err());
+    assert!(!persisted_end.has_changed().unwrap());
+    held.release.send(true).unwrap();
+    tokio::select! {
+        error = writer.failed() => panic!("{error}"),
+        ended = timeout(PATIENCE, persisted_end.wait_for(|end| *end == 5 * part_size)) => drop(ended.unwrap().unwrap()),
+    }
 }

@@ -31,9 +31,28 @@ async fn search(server: &Scripted, abort: bool) -> Orphans {
     store(settings).search_orphans(orphans, now).await.unwrap()
 }
 
-/// Two pages: an old upload, one too young and one of unknown age, then two old ones.
+fn part(written: &str) -> String {
+    format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5242880</Size>{written}</Part>")
+}
+
+fn parts(upload_id: &str) -> String {
+    let parts = match upload_id {
+        "u1" => part("<LastModified>2026-01-03T00:00:00.000Z</LastModified>"),
+        // Begun long ago, and still written to.
+        "u6" => part("<LastModified>2026-01-09T23:00:00.000Z</LastModified>"),
+        "u7" => part(""),
+        _ => String::new(),
+    };
+    format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>")
+}
+
+/// Two pages: an old upload, one too young and one of unknown age, then four old ones, of which one still receives parts and one may.
 async fn server() -> Scripted {
     Scripted::start(|_, seen| match (seen.method.as_str(), seen.target.contains("key-marker=p%2Fc")) {
+        ("GET", _) if seen.target.contains("uploadId=") => {
+            let (_, id) = seen.target.split_once("uploadId=").unwrap();
+            reply(200, &[], &parts(id.split('&').next().unwrap()))
+        }
         ("DELETE", _) if seen.target.contains("u4") => error(403, "AccessDenied"),
         ("DELETE", _) => reply(204, &[], ""),
         (_, false) => {
@@ -45,7 +64,12 @@ async fn server() -> Scripted {
             reply(200, &[], &page(&uploads, Some(("c", "u3"))))
         }
         (_, true) => {
-            let uploads = [("d", "u4", "2026-01-01T00:00:00.000Z"), ("e", "u5", "2026-01-02T00:00:00.000Z")];
+            let uploads = [
+                ("d", "u4", "2026-01-01T00:00:00.000Z"),
+                ("e", "u5", "2026-01-02T00:00:00.000Z"),
+                ("f", "u6", "2026-01-02T00:00:00.000Z"),
+                ("g", "u7", "2026-01-02T00:00:00.000Z"),
+            ];
             reply(200, &[], &page(&uploads, None))
         }
     })
@@ -60,6 +84,8 @@ async fn a_dry_run_finds_what_is_old_enough_and_touches_nothing() {
     let oldest = orphans.oldest.unwrap();
     assert_eq!((oldest.key.as_str(), oldest.s3_upload_id.as_str()), ("d", "u4"));
     let lines = server.lines();
+    assert!(lines.iter().all(|line| line.starts_with("GET ")), "{lines:?}");
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.contains("uploadId=")).collect();
     assert!(
         lines.iter().all(|line| line.starts_with("GET /b?") && line.contains("prefix=p%2F")),
         "{lines:?}"

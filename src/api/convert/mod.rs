@@ -5,6 +5,7 @@ mod list;
 mod object;
 mod read;
 mod settings;
+mod upload;
 mod write;
 
 pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
@@ -13,6 +14,7 @@ pub(crate) use object::{
 };
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
+pub(crate) use upload::{content_ranges, part_run};
 pub(crate) use write::{
     attributes, claim, mode, mode_name, start_options, tags, upload_options, write_options,
 };

@@ -63,6 +63,14 @@ impl Framed for pb::UploadResponse {
     }
 }
 
+impl Framed for pb::WriteUploadWithProgressResponse {
+    type Message = Self;
+
+    fn take_apart(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+        (self, None, Vec::new())
+    }
+}
+
 impl Framed for pb::WriteUploadResponse {
     type Message = Self;
 

@@ -1,7 +1,7 @@
 //! The calls that carry objects' bytes, with the bytes passed on as they are.
 //!
 //! tonic copies every message into one buffer before it sends it, and every message that it receives out of one.
-//! For `Get`, `GetRanges`, `Upload` and `WriteUpload` this room stands beside tonic's generated services and does
+//! For `Get`, `GetRanges`, `Upload`, `WriteUpload` and `WriteUploadWithProgress` this room stands beside tonic's generated services and does
 //! neither: what the services say and how they fail is the same for any caller.
 
 mod answer;

@@ -87,7 +87,10 @@ impl Service<Request<Body>> for PayloadService {
 /// Whether the method at this path reads its request's messages here, and not out of the body that the layers made.
 pub(crate) fn reads_messages(path: &str) -> bool {
     matches!(method(path, PayloadService::NAME), "Get" | "GetRanges" | "Upload")
-        || method(path, upload_service_server::SERVICE_NAME) == "WriteUpload"
+        || matches!(
+            method(path, upload_service_server::SERVICE_NAME),
+            "WriteUpload" | "WriteUploadWithProgress"
+        )
 }
 
 /// The method's name in `/package.Service/Method`; empty where the path is not one of `service`.

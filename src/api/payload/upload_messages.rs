@@ -1,4 +1,4 @@
-//! The messages of an `Upload` or a `WriteUpload`, their data in the pieces in which it arrives.
+//! The messages of an `Upload`, a `WriteUpload` or a `WriteUploadWithProgress`, their data in the pieces in which it arrives.
 
 use std::{
     marker::PhantomData,
@@ -48,11 +48,12 @@ impl ChunkMessage for WriteMessage {
     }
 
     fn decode(bytes: Bytes) -> Result<Self, Failure> {
+        // `WriteUploadWithProgressRequest` has the same fields with the same numbers.
         pb::WriteUploadRequest::decode(bytes).map_err(|error| Failure::undecodable(&error))?.try_into()
     }
 }
 
-/// The number of `chunk` in `UploadRequest` and `WriteUploadRequest`.
+/// The number of `chunk` in the requests of all three.
 const CHUNK: u32 = 2;
 
 /// Reads messages from a request's body.

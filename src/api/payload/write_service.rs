@@ -17,7 +17,7 @@ use crate::{
     pb::upload_service_server::UploadServiceServer,
 };
 
-/// Answers `WriteUpload`, and passes everything else on.
+/// Answers `WriteUpload` and `WriteUploadWithProgress`, and passes everything else on.
 #[derive(Debug, Clone)]
 pub(crate) struct WritePayloadService {
     uploads: Arc<Uploads>,
@@ -51,6 +51,9 @@ impl Service<Request<Body>> for WritePayloadService {
             "WriteUpload" => Box::pin(async move {
                 let answer = uploads.write_messages(chunks(request, limits)).await;
                 Ok(streaming(one(answer)))
+            }),
+            "WriteUploadWithProgress" => Box::pin(async move {
+                Ok(streaming(uploads.write_messages_with_progress(chunks(request, limits))))
             }),
             _ => self.inner.call(request),
         }

@@ -14,7 +14,7 @@ use super::size;
 use crate::{
     api::convert,
     pb::ErrorReason,
-    store::{Error, ErrorKind, Unmet},
+    store::{Error, ErrorKind, Unmet, UploadOffsets},
     telemetry::{cut, truncate},
 };
 
@@ -153,8 +153,12 @@ impl StatusBuilder {
         if let Some(meta) = error.left_behind() {
             builder = builder.attach("longshore.v1.ObjectMeta", &convert::object_meta(meta.clone()));
         }
-        if let Some(bytes) = error.persisted_size() {
-            builder = builder.label("persisted_size", bytes.to_string());
+        if let Some(UploadOffsets { persisted_size, before, after }) = error.upload_offsets() {
+            builder = builder.label("persisted_size", persisted_size.to_string());
+            builder = builder.label("boundary_before", before.to_string());
+            if let Some(after) = after {
+                builder = builder.label("boundary_after", after.to_string());
+            }
         }
         builder
     }

@@ -1,10 +1,11 @@
 //! `UploadService`: uploads whose state is S3's and the caller's, and none of ours.
 
 mod id;
+mod progress;
 mod seal;
 mod write;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use seal::UploadKeys;
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     auth::{Access, Scope},
     pb::{self, query_upload_response::Progress, upload_service_server::UploadService},
-    store::{ResumableUpload, S3Store, UploadClaim, UploadProgress, UploadsPage},
+    store::{PersistedBytes, ResumableUpload, S3Store, UploadClaim, UploadProgress, UploadsPage},
 };
 
 /// The service.
@@ -31,6 +32,9 @@ pub(crate) struct Uploads {
 }
 
 type Answer<T> = Result<Response<T>, Status>;
+
+/// The responses of a `WriteUploadWithProgress`.
+pub(crate) type ProgressStream = BoxStream<'static, Result<pb::WriteUploadWithProgressResponse, Status>>;
 
 impl Uploads {
     /// The service with ids by `keys`, as one of so many replicas.
@@ -44,7 +48,16 @@ impl Uploads {
         request: Request<impl Stream<Item = Result<WriteMessage, Failure>> + Unpin>,
     ) -> Answer<pb::WriteUploadResponse> {
         let (call, messages) = self.gate.admit(request)?;
-        call.answer(write::write(&call, &self.ids, messages).await)
+        call.answer(write::write(&call, &self.ids, messages, None).await)
+    }
+
+    /// `WriteUploadWithProgress`, whoever reads its messages.
+    pub(crate) fn write_messages_with_progress(
+        &self,
+        request: Request<impl Stream<Item = Result<WriteMessage, Failure>> + Send + Unpin + 'static>,
+    ) -> Answer<ProgressStream> {
+        let (call, messages) = self.gate.admit(request)?;
+        Ok(Response::new(progress::write_with_progress(call, self.ids.clone(), messages).boxed()))
     }
 }
 
@@ -66,6 +79,17 @@ impl UploadService for Uploads {
             messages.map(|message| message.map_err(Failure::stream).and_then(WriteMessage::try_from))
         }))
         .await
+    }
+
+    type WriteUploadWithProgressStream = ProgressStream;
+
+    async fn write_upload_with_progress(
+        &self,
+        request: Request<Streaming<pb::WriteUploadWithProgressRequest>>,
+    ) -> Answer<ProgressStream> {
+        self.write_messages_with_progress(request.map(|messages| {
+            messages.map(|message| message.map_err(Failure::stream).and_then(WriteMessage::try_from))
+        }))
     }
 
     async fn query_upload(
@@ -114,7 +138,8 @@ async fn start(
     let store = call.open(Access::Write, &name, Scope::Key(&key))?;
     let upload = store.start_upload(&key, options).await?;
     let part_size = convert::signed(upload.part_size);
-    Ok(pb::StartUploadResponse { upload_id: ids.started(call, &name, upload)?, part_size })
+    let schedule = upload.schedule().into_iter().map(convert::part_run).collect();
+    Ok(pb::StartUploadResponse { upload_id: ids.started(call, &name, upload)?, part_size, schedule })
 }
 
 async fn query(
@@ -123,11 +148,14 @@ async fn query(
     message: &pb::QueryUploadRequest,
 ) -> Result<pb::QueryUploadResponse, Failure> {
     let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
-    let progress = match store.upload_progress(&upload).await? {
-        UploadProgress::Persisted(size) => Progress::PersistedSize(convert::signed(size)),
-        UploadProgress::Finished(meta) => Progress::Meta(convert::object_meta(*meta)),
+    let (progress, ranges) = match store.upload_progress(&upload).await? {
+        UploadProgress::Persisted(PersistedBytes { size, ranges }) => {
+            (Progress::PersistedSize(convert::signed(size)), ranges)
+        }
+        UploadProgress::Finished(meta) => (Progress::Meta(convert::object_meta(*meta)), Vec::new()),
     };
-    Ok(pb::QueryUploadResponse { progress: Some(progress) })
+    let persisted_ranges = convert::content_ranges(ranges);
+    Ok(pb::QueryUploadResponse { progress: Some(progress), persisted_ranges })
 }
 
 /// Dropped before its end, it leaves open whether the object was made.

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+use tokio::sync::watch;
 
 use super::id::UploadIds;
 use crate::{
     api::{convert, failure::Failure, gate::Call, object::Pieces},
     pb,
-    store::{ChunkSum, Error, UploadWriter},
+    store::{ChunkSum, Error, PersistedBytes, UploadWriter},
 };
 
 /// One message of a `WriteUpload`.
@@ -21,6 +22,20 @@ pub(crate) enum WriteMessage {
     Chunk(Pieces),
     /// The object ends here.
     End,
+}
+
+impl TryFrom<pb::WriteUploadWithProgressRequest> for WriteMessage {
+    type Error = Failure;
+
+    fn try_from(request: pb::WriteUploadWithProgressRequest) -> Result<Self, Failure> {
+        use pb::{write_upload_request as plain, write_upload_with_progress_request::Message};
+        let message = request.message.map(|message| match message {
+            Message::Spec(spec) => plain::Message::Spec(spec),
+            Message::Chunk(chunk) => plain::Message::Chunk(chunk),
+            Message::End(end) => plain::Message::End(end),
+        });
+        pb::WriteUploadRequest { message }.try_into()
+    }
 }
 
 impl TryFrom<pb::WriteUploadRequest> for WriteMessage {
@@ -37,17 +52,21 @@ impl TryFrom<pb::WriteUploadRequest> for WriteMessage {
     }
 }
 
-/// Dropped before its end it drops the parts under way. The whole parts that S3 has stay: they are what the caller goes
-/// on from.
+/// Dropped before its end it drops the parts under way. The whole parts that S3 has stay, for the caller to resume from.
+/// Meanwhile it reports where they end without a gap.
 pub(super) async fn write(
     call: &Call,
     ids: &UploadIds,
     mut messages: impl Stream<Item = Result<WriteMessage, Failure>> + Unpin,
+    persisted_end: Option<watch::Sender<u64>>,
 ) -> Result<pb::WriteUploadResponse, Failure> {
     let mut writer = match messages.next().await.transpose()? {
         Some(WriteMessage::Spec(spec)) => resume(call, ids, &spec).await?,
         _ => return Err(Failure::field("spec", "must be the first message")),
     };
+    if let Some(listener) = persisted_end {
+        writer.report_to(listener);
+    }
     let mut ended = false;
     let mut unverified = Unverified::default();
     loop {
@@ -74,7 +93,11 @@ pub(super) async fn write(
         // Only now: until the caller has closed its side it may still break off.
         writer.end().await?;
     }
-    Ok(pb::WriteUploadResponse { persisted_size: convert::signed(writer.settle().await?) })
+    let PersistedBytes { size, ranges } = writer.settle().await?;
+    Ok(pb::WriteUploadResponse {
+        persisted_size: convert::signed(size),
+        persisted_ranges: convert::content_ranges(ranges),
+    })
 }
 
 /// Bytes of a chunk whose checksum cannot be verified before the rest of the chunk has arrived.

@@ -54,7 +54,7 @@ class Case:
 
     @property
     def writes(self):
-        return self.call in ("Upload", "WriteUpload")
+        return self.call in ("Upload", "WriteUpload", "WriteUploadWithProgress")
 
 
 def failing(code, reason):
@@ -101,6 +101,11 @@ def upload(name, chunks, expect=None, call="Upload", **more):
 
 def write(name, chunks, expect=None, **more):
     return upload(name, chunks, expect, call="WriteUpload", **more)
+
+
+def write_with_progress(name, chunks, expect=None, **more):
+    """What is seen of the progress must grow, and end with what was written. Go sends everything before it reads."""
+    return upload(name, chunks, expect, call="WriteUploadWithProgress", **more)
 
 
 def messages(size, each):
@@ -206,7 +211,22 @@ WRITES = [
     write("a deadline", messages(LITTLE, 16 * KIB), ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE, logged=LATE),
 ]
 
-SINGLES = READS + UPLOADS + WRITES
+WRITES_WITH_PROGRESS = [
+    write_with_progress("no chunk", []),
+    write_with_progress("messages of 16 KiB", messages(SOME, 16 * KIB)),
+    write_with_progress("several parts", messages(2 * MUCH, MIB)),
+    write_with_progress("a message that is too large", [LARGEST_MESSAGE + 1], expect=TOO_LARGE),
+    write_with_progress("a damaged last chunk", messages(MUCH, MIB), damaged=8, expect=DAMAGED),
+    write_with_progress("another offset", messages(LITTLE, 16 * KIB), offset=1,
+                        expect=failing("OUT_OF_RANGE", "UPLOAD_OFFSET_MISMATCH")),
+    write_with_progress("no token", messages(LITTLE, 16 * KIB), expect=NO_TOKEN, **NOBODY),
+    write_with_progress("cancelled", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED,
+                        logged=("CANCELLED",)),
+    write_with_progress("a deadline", messages(LITTLE, 16 * KIB), ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE,
+                        logged=LATE),
+]
+
+SINGLES = READS + UPLOADS + WRITES + WRITES_WITH_PROGRESS
 COMPRESSED = ", compressed"
 
 

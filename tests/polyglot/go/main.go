@@ -113,6 +113,8 @@ func run(each options, data []byte, channel *grpc.ClientConn) (seen, error) {
 		return c.upload()
 	case "WriteUpload":
 		return c.writeUpload()
+	case "WriteUploadWithProgress":
+		return c.writeUploadWithProgress()
 	}
 	return nil, fmt.Errorf("no such call: %s", each.Call)
 }
@@ -246,11 +248,62 @@ func (c *caller) writeUpload() (seen, error) {
 	}
 	answer := &pb.WriteUploadResponse{}
 	saw, err := c.end(stream, answer)
+	return c.finish(started.UploadId, answer, saw, err)
+}
+
+// writeUploadWithProgress sends everything before it reads.
+func (c *caller) writeUploadWithProgress() (seen, error) {
+	started, err := c.uploads.StartUpload(c.context, &pb.StartUploadRequest{Store: c.Store, Key: c.Key})
+	if err != nil {
+		return nil, err
+	}
+	stream, err := c.uploads.WriteUploadWithProgress(c.context, c.call...)
+	if err != nil {
+		return nil, err
+	}
+	send := func(message *pb.WriteUploadWithProgressRequest) error { return stream.Send(message) }
+	spec := &pb.WriteUploadSpec{UploadId: started.UploadId, Offset: c.Offset}
+	failed := send(&pb.WriteUploadWithProgressRequest{Message: &pb.WriteUploadWithProgressRequest_Spec{Spec: spec}})
+	for chunk := range c.chunks() {
+		if failed == nil {
+			failed = send(&pb.WriteUploadWithProgressRequest{Message: &pb.WriteUploadWithProgressRequest_Chunk{Chunk: chunk}})
+		}
+	}
+	if failed == nil && c.Ending == "close" {
+		end := &pb.WriteUploadWithProgressRequest_End{End: &pb.WriteUploadEnd{}}
+		failed = send(&pb.WriteUploadWithProgressRequest{Message: end})
+	}
+	if failed != nil && failed != io.EOF {
+		return nil, failed
+	}
+	var persisted int64
+	message, answer := &pb.WriteUploadWithProgressResponse{}, &pb.WriteUploadResponse{}
+	saw, err := c.end(stream, message)
+	for err == nil && message.Message != nil {
+		if progress := message.GetProgress(); progress != nil {
+			if progress.PersistedEnd <= persisted {
+				return nil, fmt.Errorf("progress does not grow: %d after %d", progress.PersistedEnd, persisted)
+			}
+			persisted = progress.PersistedEnd
+		} else {
+			answer = message.GetResult()
+		}
+		message = &pb.WriteUploadWithProgressResponse{}
+		saw, err = outcome(stream, stream.RecvMsg(message))
+	}
+	if err == nil && saw["code"] == codes.OK && persisted != answer.PersistedSize {
+		return nil, fmt.Errorf("the last progress was %d, and %d bytes were written", persisted, answer.PersistedSize)
+	}
+	return c.finish(started.UploadId, answer, saw, err)
+}
+
+// finish makes the object, if the call that wrote it succeeded.
+func (c *caller) finish(id string, answer *pb.WriteUploadResponse, saw seen, err error) (seen, error) {
 	if err != nil || saw["code"] != codes.OK {
 		return saw, err
 	}
 	finished, err := c.uploads.FinishUpload(c.context, &pb.FinishUploadRequest{
-		UploadId: started.UploadId, Size: c.Finish.Size, Crc32C: c.Finish.CRC32C})
+		UploadId: id, Size: c.Finish.Size, Crc32C: c.Finish.CRC32C})
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ import com.longshore.v1.WriteUploadEnd;
 import com.longshore.v1.WriteUploadRequest;
 import com.longshore.v1.WriteUploadResponse;
 import com.longshore.v1.WriteUploadSpec;
+import com.longshore.v1.WriteUploadWithProgressRequest;
+import com.longshore.v1.WriteUploadWithProgressResponse;
 import io.grpc.Channel;
 import io.grpc.ClientInterceptors;
 import io.grpc.Context;
@@ -42,6 +44,7 @@ import io.grpc.stub.ClientResponseObserver;
 import io.grpc.stub.StreamObserver;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
@@ -124,6 +127,7 @@ final class Client {
             case "GetRanges" -> getRanges();
             case "Upload" -> upload();
             case "WriteUpload" -> writeUpload();
+            case "WriteUploadWithProgress" -> writeUploadWithProgress();
             default -> throw new IllegalArgumentException(told.call);
         }
     }
@@ -213,10 +217,10 @@ final class Client {
             finish.setCrc32C(told.finish.crc32c.intValue());
         }
         var objects = observed(ObjectServiceGrpc.newStub(channel));
-        UploadResponse answer = stream(
+        UploadResponse answer = last(stream(
             objects::upload, UploadRequest.newBuilder().setSpec(spec).build(),
             chunk -> UploadRequest.newBuilder().setChunk(chunk).build(),
-            UploadRequest.newBuilder().setFinish(finish).build());
+            UploadRequest.newBuilder().setFinish(finish).build()));
         if (answer != null) {
             seen.put("key", answer.getMeta().getKey());
             seen.put("size", answer.getMeta().getSize());
@@ -230,11 +234,39 @@ final class Client {
             StartUploadRequest.newBuilder().setStore(told.store).setKey(told.key).build()).getUploadId();
         WriteUploadSpec spec = WriteUploadSpec.newBuilder().setUploadId(id).setOffset(told.offset).build();
         var uploads = observed(UploadServiceGrpc.newStub(channel));
-        WriteUploadResponse answer = stream(
+        finish(id, last(stream(
             uploads::writeUpload, WriteUploadRequest.newBuilder().setSpec(spec).build(),
             chunk -> WriteUploadRequest.newBuilder().setChunk(chunk).build(),
-            WriteUploadRequest.newBuilder().setEnd(WriteUploadEnd.getDefaultInstance()).build());
+            WriteUploadRequest.newBuilder().setEnd(WriteUploadEnd.getDefaultInstance()).build())));
+    }
+
+    private void writeUploadWithProgress() throws Exception {
+        String id = UploadServiceGrpc.newBlockingStub(channel).startUpload(
+            StartUploadRequest.newBuilder().setStore(told.store).setKey(told.key).build()).getUploadId();
+        WriteUploadSpec spec = WriteUploadSpec.newBuilder().setUploadId(id).setOffset(told.offset).build();
+        var uploads = observed(UploadServiceGrpc.newStub(channel));
+        WriteUploadResponse answer = null;
+        long end = 0;
+        for (WriteUploadWithProgressResponse message : stream(
+                uploads::writeUploadWithProgress, WriteUploadWithProgressRequest.newBuilder().setSpec(spec).build(),
+                chunk -> WriteUploadWithProgressRequest.newBuilder().setChunk(chunk).build(),
+                WriteUploadWithProgressRequest.newBuilder().setEnd(WriteUploadEnd.getDefaultInstance()).build())) {
+            check(answer == null, "something comes after the result");
+            if (message.hasProgress()) {
+                check(message.getProgress().getPersistedEnd() > end, "progress does not grow");
+                end = message.getProgress().getPersistedEnd();
+            } else {
+                answer = message.getResult();
+            }
+        }
+        check(answer == null || end == answer.getPersistedSize(), "the last progress is not all that was written");
+        finish(id, answer);
+    }
+
+    /** Makes the object, if the call that wrote it succeeded. */
+    private void finish(String id, WriteUploadResponse answer) {
         if (answer != null) {
+            var unary = UploadServiceGrpc.newBlockingStub(channel);
             long size = unary.finishUpload(FinishUploadRequest.newBuilder().setUploadId(id).setSize(told.finish.size).build())
                 .getMeta().getSize();
             check(size == answer.getPersistedSize(), "the object is not what was written");
@@ -242,8 +274,12 @@ final class Client {
         }
     }
 
-    /** Sends the messages of an upload; returns the answer if there is one. */
-    private <Q, A> A stream(Function<StreamObserver<A>, StreamObserver<Q>> method, Q spec, Function<Chunk, Q> message, Q last)
+    private static <A> A last(List<A> answers) {
+        return answers.isEmpty() ? null : answers.get(answers.size() - 1);
+    }
+
+    /** Sends the messages of an upload; returns the answers. */
+    private <Q, A> List<A> stream(Function<StreamObserver<A>, StreamObserver<Q>> method, Q spec, Function<Chunk, Q> message, Q last)
             throws Exception {
         Answer<Q, A> answer = new Answer<>();
         method.apply(answer);
@@ -261,7 +297,7 @@ final class Client {
             default -> { }
         }
         outcome(answer.failure.get());
-        return answer.message;
+        return answer.messages;
     }
 
     /** Takes the answer to a stream of messages, which are sent as fast as the other side takes them. */
@@ -269,7 +305,7 @@ final class Client {
         private final CompletableFuture<Throwable> failure = new CompletableFuture<>();
         private final Semaphore ready = new Semaphore(0);
         private ClientCallStreamObserver<Q> sink;
-        private A message;
+        private final List<A> messages = new ArrayList<>();
 
         @Override
         public void beforeStart(ClientCallStreamObserver<Q> sink) {
@@ -294,7 +330,7 @@ final class Client {
 
         @Override
         public void onNext(A message) {
-            this.message = message;
+            messages.add(message);
         }
 
         @Override

@@ -85,10 +85,28 @@ class Caller {
     return answer ? { ...seen, key: answer.meta.key, size: answer.meta.size ?? 0, parts: answer.parts ?? 0 } : seen;
   }
 
-  async writeUpload() {
+  writeUpload() {
+    return this.written((spec, last) => this.stream(this.uploads, "WriteUpload", spec, last));
+  }
+
+  writeUploadWithProgress() {
+    return this.written(async (spec, last) => {
+      let [end, answer] = [0, null];
+      const { seen } = await this.stream(this.uploads, "WriteUploadWithProgress", spec, last, (message) => {
+        assert(answer === null, "something comes after the result");
+        if (message.result) return (answer = message.result);
+        assert(message.progress.persisted_end > end, "progress does not grow");
+        end = message.progress.persisted_end;
+      });
+      if (answer) assert.strictEqual(end, answer.persisted_size ?? 0, "the last progress is not all that was written");
+      return { seen, answer };
+    });
+  }
+
+  async written(write) {
     const started = await this.unary("StartUpload", { store: this.store, key: this.key });
     const spec = { upload_id: started.upload_id, offset: this.offset };
-    const { seen, answer } = await this.stream(this.uploads, "WriteUpload", spec, { end: {} });
+    const { seen, answer } = await write(spec, { end: {} });
     if (answer) {
       const finished = await this.unary("FinishUpload", { upload_id: started.upload_id, ...this.finish });
       seen.size = answer.persisted_size ?? 0;
@@ -116,11 +134,23 @@ class Caller {
     return outcome(status, told);
   }
 
-  // Sends the messages of an upload; tells what was seen, and the answer if there is one.
-  async stream(client, method, spec, last) {
-    let [answer, over] = [null, false];
-    const call = client[method](this.headers, this.options, (error, message) => (answer = error ? null : message));
+  // Sends the messages of an upload; tells what was seen, and the answer if there is one. `take` gets each of several answers.
+  async stream(client, method, spec, last, take) {
+    let [answer, over, wrong] = [null, false, null];
+    const call = take
+      ? client[method](this.headers, this.options)
+      : client[method](this.headers, this.options, (error, message) => (answer = error ? null : message));
     const told = listen(call);
+    if (take) {
+      call.on("data", (message) => {
+        try {
+          take(message);
+        } catch (error) {
+          wrong ??= error;
+        }
+      });
+      call.on("error", () => {});
+    }
     const status = new Promise((resolve) => call.on("status", resolve)).finally(() => (over = true));
     const send = (message) => over || Promise.race([status, new Promise((sent) => call.write(message, sent))]);
     await send({ spec });
@@ -132,7 +162,9 @@ class Caller {
       await timers.setTimeout(SETTLING);
       call.cancel();
     }
-    return { seen: outcome(await status, told), answer };
+    const seen = outcome(await status, told);
+    if (wrong) throw wrong;
+    return { seen, answer };
   }
 
   *parts() {
@@ -188,7 +220,8 @@ function outcome(status, told) {
 async function main() {
   const cases = JSON.parse(fs.readFileSync(CASES));
   const clients = {};
-  const calls = { Get: "get", GetRanges: "getRanges", Upload: "upload", WriteUpload: "writeUpload" };
+  const calls = { Get: "get", GetRanges: "getRanges", Upload: "upload", WriteUpload: "writeUpload",
+    WriteUploadWithProgress: "writeUploadWithProgress" };
   for (const each of cases) {
     // grpc-js compresses by channel, and not by call. A proxy of whoever runs the tests has no business here.
     const options = { "grpc.enable_http_proxy": 0 };

@@ -76,15 +76,21 @@ class Caller:
             store=self.case["store"], key=self.case["key"], size=self.case["size"])
         finish = object_service_pb2.UploadFinish(**self.case["finish"])
         seen, answer = self.stream(
-            self.objects.Upload, object_service_pb2.UploadRequest, spec, {"finish": finish})
+            self.objects.Upload.future, object_service_pb2.UploadRequest, spec, {"finish": finish}, only_answer)
         return {**seen, **({"key": answer.meta.key, "size": answer.meta.size, "parts": answer.parts} if answer else {})}
 
     def write_upload(self):
+        return self.written(self.uploads.WriteUpload.future, upload_service_pb2.WriteUploadRequest, only_answer)
+
+    def write_upload_with_progress(self):
+        request = upload_service_pb2.WriteUploadWithProgressRequest
+        return self.written(self.uploads.WriteUploadWithProgress, request, answer_after_progress)
+
+    def written(self, method, request, read):
         started = self.uploads.StartUpload(upload_service_pb2.StartUploadRequest(
             store=self.case["store"], key=self.case["key"]), metadata=self.metadata)
         spec = upload_service_pb2.WriteUploadSpec(upload_id=started.upload_id, offset=self.case["offset"])
-        seen, answer = self.stream(
-            self.uploads.WriteUpload, upload_service_pb2.WriteUploadRequest, spec, {"end": upload_service_pb2.WriteUploadEnd()})
+        seen, answer = self.stream(method, request, spec, {"end": upload_service_pb2.WriteUploadEnd()}, read)
         if answer:
             finished = self.uploads.FinishUpload(upload_service_pb2.FinishUploadRequest(
                 upload_id=started.upload_id, **self.case["finish"]), metadata=self.metadata)
@@ -92,7 +98,7 @@ class Caller:
             seen["size"] = answer.persisted_size
         return seen
 
-    def stream(self, method, request, spec, last):
+    def stream(self, method, request, spec, last, read):
         """Sends the messages; returns what was seen, and the answer if there is one."""
         sent, over = threading.Event(), threading.Event()
 
@@ -106,14 +112,14 @@ class Caller:
             sent.set()
             over.wait()
 
-        call = method.future(messages(), **self.options)
+        call = method(messages(), **self.options)
         try:
             if self.case["ending"] == "cancel":
                 check(sent.wait(self.options["timeout"]), "everything could be sent")
                 time.sleep(SETTLING)
                 call.cancel()
                 return outcome(call), None
-            answer = None if call.exception() else call.result()
+            answer = read(call)
         finally:
             over.set()
         return outcome(call), answer
@@ -132,6 +138,26 @@ class Caller:
         return len(chunk.data)
 
 
+def only_answer(call):
+    return None if call.exception() else call.result()
+
+
+def answer_after_progress(call):
+    end, answer = 0, None
+    try:
+        for message in call:
+            check(answer is None, "nothing comes after the result")
+            if message.HasField("progress"):
+                check(message.progress.persisted_end > end, "progress grows")
+                end = message.progress.persisted_end
+            else:
+                answer = message.result
+    except grpc.RpcError:
+        return None
+    check(end == answer.persisted_size, "the last progress is all that was written")
+    return answer
+
+
 def outcome(call):
     """Status, details and metadata of a call."""
     seen = {"code": call.code().value[0], "message": call.details() or ""}
@@ -148,7 +174,8 @@ def outcome(call):
     return seen
 
 
-CALLS = {"Get": Caller.get, "GetRanges": Caller.get_ranges, "Upload": Caller.upload, "WriteUpload": Caller.write_upload}
+CALLS = {"Get": Caller.get, "GetRanges": Caller.get_ranges, "Upload": Caller.upload, "WriteUpload": Caller.write_upload,
+         "WriteUploadWithProgress": Caller.write_upload_with_progress}
 
 
 def connect(address, gzip):
