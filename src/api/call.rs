@@ -99,9 +99,10 @@ impl CallFacts {
         self.memory.get_or_init(|| memory.clone());
     }
 
-    /// Whether others wait for memory that the call could give back.
+    /// Whether other calls wait for memory that this one holds because its caller does not read. A call that sends an object is
+    /// judged by how it sends instead.
     pub fn is_in_the_way(&self) -> bool {
-        self.memory.get().is_some_and(TenantBudget::is_contended)
+        self.bytes_in() == 0 && self.memory.get().is_some_and(TenantBudget::is_contended)
     }
 
     /// Counts the call as ended because its caller did not read while others waited for memory.

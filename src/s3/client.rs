@@ -414,14 +414,10 @@ impl Client {
     }
 
     fn now(&self) -> SystemTime {
-        self.to_server_clock(SystemTime::now())
-    }
-
-    /// What the server's clock shows at `instant` of ours, as far as the server has said that ours is wrong.
-    pub(crate) fn to_server_clock(&self, instant: SystemTime) -> SystemTime {
         let offset = self.clock_offset.load(Ordering::Relaxed);
         let amount = Duration::from_secs(offset.unsigned_abs());
-        if offset < 0 { instant - amount } else { instant + amount }
+        let ours = SystemTime::now();
+        if offset < 0 { ours - amount } else { ours + amount }
     }
 }
 

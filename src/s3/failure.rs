@@ -234,7 +234,7 @@ fn correction(
 }
 
 /// What the server's clock says, if that is plausible.
-fn server_clock(headers: &HeaderMap) -> Option<SystemTime> {
+pub(super) fn server_clock(headers: &HeaderMap) -> Option<SystemTime> {
     let date = httpdate::parse_http_date(&text(headers, &DATE)?).ok()?;
     let seconds = date.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     PLAUSIBLE.contains(&seconds).then_some(date)

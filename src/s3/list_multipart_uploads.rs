@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Client, Error, encode, headers::not_s3, page::Room, request::Request, xml::Element};
+use super::{
+    Client, Error, encode, failure::server_clock, headers::not_s3, page::Room, request::Request, xml::Element,
+};
 
 /// Where a page of uploads begins: after this upload of this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) struct UploadPage {
     pub(crate) uploads: Vec<ListedUpload>,
     /// How many were left out, because they have no key that can be read, or no id.
     pub(crate) unreadable: usize,
+    /// What the server's clock said; `None` where it did not say, or nothing plausible.
+    pub(crate) now: Option<SystemTime>,
     /// Where the next page begins; `None` at the end.
     pub(crate) next: Option<UploadMarker>,
 }
@@ -59,7 +63,8 @@ impl Client {
             }
         }
         let answer = self.page(&request, deadline, room).await?;
-        page(&answer.body, after, usize::from(max_uploads))
+        let page = page(&answer.body, after, usize::from(max_uploads))?;
+        Ok(UploadPage { now: server_clock(&answer.headers), ..page })
     }
 }
 
@@ -105,7 +110,7 @@ fn page(body: &str, after: Option<&UploadMarker>, max_uploads: usize) -> Result<
     uploads.truncate(max_uploads);
     // The rest of a page that has more than was asked for comes on the next one.
     let next = if is_cut { last(&uploads) } else { next };
-    Ok(UploadPage { uploads, unreadable, next })
+    Ok(UploadPage { uploads, unreadable, next, now: None })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Checksum, ChecksumAlgorithm, Client, Error,
+    failure::server_clock,
     headers::not_s3,
     multipart::{MultipartUpload, Part},
     page::Room,
@@ -25,6 +26,8 @@ pub(crate) struct ListedParts {
     pub(crate) parts: Vec<(Part, u64)>,
     /// When the newest was written; `None` without parts, or if S3 does not give the time of each.
     pub(crate) newest: Option<SystemTime>,
+    /// What the server's clock said when it listed them; `None` where it did not say, or nothing plausible.
+    pub(crate) now: Option<SystemTime>,
 }
 
 impl Client {
@@ -36,7 +39,7 @@ impl Client {
         room: &mut impl Room,
     ) -> Result<ListedParts, Error> {
         let mut listed = Vec::new();
-        let mut marker = 0;
+        let (mut marker, mut now) = (0, None);
         loop {
             let mut request = Request::object("ListParts", Method::GET, &upload.key)
                 .query("uploadId", upload.known_id()?)
@@ -45,6 +48,7 @@ impl Client {
                 request = request.query("part-number-marker", marker.to_string());
             }
             let answer = self.page(&request, deadline, room).await?;
+            now = now.max(server_clock(&answer.headers));
             let next = page(&answer.body, upload.algorithm, &mut listed)?;
             if listed.len() > MAX_PARTS as usize {
                 return Err(not_s3("an upload has more than 10,000 parts"));
@@ -66,7 +70,45 @@ impl Client {
         Ok(ListedParts {
             parts: listed.into_iter().map(|Listed { part, size, .. }| (part, size)).collect(),
             newest,
+            now,
         })
+    }
+
+    /// `ListParts`, the first two of the parts from `number` on, if S3 has any, each with its size in bytes.
+    pub(crate) async fn list_parts_from(
+        &self,
+        upload: &MultipartUpload,
+        number: u32,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<(Part, u64)>, Error> {
+        let mut request = Request::object("ListParts", Method::GET, &upload.key)
+            .query("uploadId", upload.known_id()?)
+            .query("max-parts", "2");
+        if number > 1 {
+            request = request.query("part-number-marker", (number - 1).to_string());
+        }
+        let answer = self.page(&request, deadline, &mut TwoParts { left: MAX_TWO_PARTS }).await?;
+        let mut listed = Vec::new();
+        page(&answer.body, upload.algorithm, &mut listed)?;
+        // Some servers begin before the marker.
+        listed.retain(|listed| listed.part.number >= number);
+        Ok(listed.into_iter().map(|Listed { part, size, .. }| (part, size)).collect())
+    }
+}
+
+/// The most memory asked for a listing of two parts, in bytes: what is asked for where the server does not say its length.
+const MAX_TWO_PARTS: u64 = 512 * 1024;
+
+/// Room for a listing that is too small to count.
+struct TwoParts {
+    left: u64,
+}
+
+impl Room for TwoParts {
+    async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        self.left =
+            self.left.checked_sub(bytes).ok_or_else(|| not_s3("a listing of two parts is far too large"))?;
+        Ok(())
     }
 }
 

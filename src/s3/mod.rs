@@ -50,6 +50,7 @@ pub(crate) use delete_objects::can_be_listed;
 pub(crate) use headers::STORAGE_CLASS;
 pub(crate) use list_multipart_uploads::{UploadMarker, UploadPage};
 pub(crate) use list_objects::{Continuation, Listing};
+pub(crate) use list_parts::ListedParts;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use page::Room;
 pub(crate) use read_object::{GetAnswer, HeadAnswer, Selection};

@@ -51,6 +51,11 @@ impl Parts {
         self.report = Some(Report { next, end, ahead: BTreeMap::new(), listener });
     }
 
+    /// Whether somebody is told of parts that S3 has taken.
+    pub(super) fn is_reporting(&self) -> bool {
+        self.report.is_some()
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.done.len() + self.under_way.len()

@@ -83,6 +83,8 @@ pub struct UploadsPage {
     pub uploads: Vec<UnfinishedUpload>,
     /// How many entries the server listed that are left out, because they cannot be read.
     pub skipped: usize,
+    /// What the server's clock said when it listed them, if it did.
+    pub now: Option<SystemTime>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<String>,
 }
@@ -130,7 +132,7 @@ impl S3Store {
         claim: UploadClaim,
         mode: &WriteMode,
     ) -> Result<ObjectMeta, Error> {
-        let mut persisted = match self.persisted(upload).await {
+        let persisted = match self.persisted(upload).await {
             Ok(persisted) => persisted,
             Err(error) => {
                 let meta = self.finished(upload, error).await?;
@@ -139,6 +141,34 @@ impl S3Store {
             }
         };
         verify(upload, claim, &persisted)?;
+        let etags =
+            |parts: &[(Part, u64)]| parts.iter().map(|(part, _)| part.etag.clone()).collect::<Vec<_>>();
+        let verified = etags(&persisted.parts);
+        let error = match self.make_object(upload, persisted, mode).await {
+            Err(error) if names_a_part(&error) => error,
+            outcome => return outcome,
+        };
+        // A part may have been written again since it was listed: its bytes are verified, too, before the object is made of them.
+        let persisted = self.persisted(upload).await?;
+        if etags(&persisted.parts) == verified {
+            return Err(error);
+        }
+        verify(upload, claim, &persisted)?;
+        match self.make_object(upload, persisted, mode).await {
+            Err(error) if names_a_part(&error) => {
+                let message = "another call writes to the upload while it is being finished: wait for its end, and repeat";
+                Err(Error::new(ErrorKind::Conflict, message))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn make_object(
+        &self,
+        upload: &ResumableUpload,
+        mut persisted: Persisted,
+        mode: &WriteMode,
+    ) -> Result<ObjectMeta, Error> {
         let known = self.known_to_s3(upload)?;
         if persisted.listed == 0 {
             // S3 makes no object of no parts, and an empty one of an empty part.
@@ -191,7 +221,7 @@ impl S3Store {
             .client()
             .list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline, &mut memory)
             .await?;
-        let UploadPage { uploads, unreadable, next } = listed;
+        let UploadPage { uploads, unreadable, now, next } = listed;
         let count = uploads.len();
         let uploads = uploads.into_iter().filter_map(|listed| {
             Some(UnfinishedUpload {
@@ -210,7 +240,7 @@ impl S3Store {
         let next = next.map(marker).transpose()?;
         progress.page(next.as_deref(), uploads.iter().map(|upload| upload.s3_upload_id.as_str()))?;
         let next = next.map(|next| progress.with(&next));
-        Ok(UploadsPage { uploads, skipped, next })
+        Ok(UploadsPage { uploads, skipped, now, next })
     }
 
     pub(super) fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
@@ -259,15 +289,21 @@ fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -
         return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
     }
     let PersistedBytes { size: found, ranges } = &persisted.bytes;
-    let message = match ranges.first() {
-        Some(range) => {
-            format!("S3 does not have bytes {found} to {} of the object: write them first", range.start)
+    let message = match (ranges.first(), ranges.last()) {
+        (_, Some(last)) if last.end > size => {
+            format!(
+                "size is {size} bytes, and S3 has bytes of the object up to {}: cancel the upload and start another",
+                last.end
+            )
         }
-        None if *found != size => format!("size is {size} bytes, and S3 has {found} bytes of the object"),
-        None if persisted.listed > persisted.parts.len() => {
+        (Some(first), _) => {
+            format!("S3 does not have bytes {found} to {} of the object: write them first", first.start)
+        }
+        (None, _) if *found != size => format!("size is {size} bytes, and S3 has {found} bytes of the object"),
+        (None, _) if persisted.listed > persisted.parts.len() => {
             "S3 has parts of the upload whose sizes are not those of its schedule: cancel it and start another".to_owned()
         }
-        None => return verify_crc32c(claim, size, crc32c(&persisted.parts)),
+        (None, _) => return verify_crc32c(claim, size, crc32c(&persisted.parts)),
     };
     Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"))
 }
@@ -306,6 +342,11 @@ fn verify_crc32c(claim: UploadClaim, size: u64, found: Option<Vec<u8>>) -> Resul
     }
 }
 
+/// Whether S3 did not find a part with the ETag that it had been given.
+fn names_a_part(error: &Error) -> bool {
+    error.service().is_some_and(|service| service.code == "InvalidPart")
+}
+
 fn crc32c(parts: &[(Part, u64)]) -> Option<Vec<u8>> {
     let whole = whole_checksum(parts)?;
     (whole.algorithm == ChecksumAlgorithm::Crc32c).then_some(whole.value)
@@ -336,10 +377,12 @@ mod tests {
         let part = |number| (Part { number, etag: "e".to_owned(), checksum: None }, 5 * MIB);
         let upload = upload(None);
         let persisted = Schedule::of(&upload).persisted(vec![part(1), part(3)]);
-        let claim = UploadClaim { size: Some(5 * MIB), crc32c: None };
-        let failed = verify(&upload, claim, &persisted).unwrap_err();
-        assert_eq!((failed.kind(), failed.field()), (ErrorKind::SizeMismatch, Some("size")));
-        assert!(failed.message().contains("5242880 to 10485760"), "{}", failed.message());
+        for (size, says) in [(5 * MIB, "cancel the upload"), (15 * MIB, "5242880 to 10485760")] {
+            let claim = UploadClaim { size: Some(size), crc32c: None };
+            let failed = verify(&upload, claim, &persisted).unwrap_err();
+            assert_eq!((failed.kind(), failed.field()), (ErrorKind::SizeMismatch, Some("size")));
+            assert!(failed.message().contains(says), "{}", failed.message());
+        }
     }
 
     #[test]

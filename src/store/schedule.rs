@@ -96,7 +96,7 @@ impl Schedule {
             if start == persisted.bytes.size && persisted.parts.len() + 1 == number as usize {
                 persisted.bytes.size = bytes.end;
                 persisted.parts.push((part, size));
-            } else {
+            } else if !bytes.is_empty() {
                 add(&mut persisted.bytes.ranges, bytes);
             }
         }

@@ -1,5 +1,7 @@
 //! Resuming an upload: parts from any part boundary on.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use futures::{FutureExt as _, future};
 use tokio::sync::watch;
@@ -10,6 +12,7 @@ use super::{
     parts::{Parts, Target},
     schedule::Schedule,
 };
+use crate::s3::Part;
 
 /// Writes consecutive parts of a resumable upload. Dropped, it drops the parts that are under way; those that S3 has stay.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl UploadWriter {
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
         }
         let part = self.part_size()?;
-        self.filling.push(data, part, Some(part)).await?;
+        self.fill(data, part).await?;
         loop {
             let part = self.part_size()?;
             if self.filling.len() < part || part == 0 {
@@ -87,6 +90,12 @@ impl UploadWriter {
     /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the caller,
     /// and only then. Never ends while all is well; may be dropped without losing anything.
     pub async fn failed(&mut self) -> Error {
+        // A caller that is told of its progress may wait for S3: its time does not count while parts are being sent.
+        while self.parts.is_reporting() && self.parts.under_way() > 0 {
+            if let Some(Err(error)) = self.parts.one_done().await {
+                return error;
+            }
+        }
         tokio::select! {
             biased;
             error = self.parts.failed() => error,
@@ -94,10 +103,51 @@ impl UploadWriter {
         }
     }
 
-    /// The object ends here: what is left over becomes its last part.
+    /// The object ends here: what is left over becomes its last part. Refused where the object is known to end elsewhere, so that no
+    /// part of another writer is overwritten by less.
     pub async fn end(&mut self) -> Result<(), Error> {
-        let left = self.filling.len();
+        let (left, end) = (self.filling.len(), self.next.1 + self.filling.len());
+        if let Some(size) = self.schedule.size.filter(|size| *size != end) {
+            let message = format!("the object has {size} bytes, and `end` came after {end}");
+            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("end"));
+        }
+        if self.schedule.size.is_none() {
+            self.expect_nothing_beyond(left).await?;
+        }
         if left > 0 { self.send(left).await } else { Ok(()) }
+    }
+
+    /// Fails where S3 has bytes beyond the `left` that are to become the last part.
+    async fn expect_nothing_beyond(&self, left: u64) -> Result<(), Error> {
+        let upload = self.store.known_to_s3(&self.upload)?;
+        let number = self.next.0;
+        let found = self.store.client().list_parts_from(&upload, number, self.store.deadline).await?;
+        let beyond =
+            |(part, size): &&(Part, u64)| part.number > number || (part.number == number && *size > left);
+        match found.iter().find(beyond) {
+            None => Ok(()),
+            Some((part, _)) => {
+                let end = self.next.1 + left;
+                let message = format!(
+                    "`end` came after {end} bytes, and S3 has more of the object: part {}",
+                    part.number
+                );
+                Err(Error::new(ErrorKind::SizeMismatch, message).with_field("end"))
+            }
+        }
+    }
+
+    /// Takes bytes into the part that fills. Parts may end while these wait for memory.
+    async fn fill(&mut self, data: Bytes, part: u64) -> Result<(), Error> {
+        let Self { filling, parts, .. } = self;
+        let mut filled = pin!(filling.push(data, part, Some(part)));
+        loop {
+            tokio::select! {
+                biased;
+                filled = &mut filled => return filled,
+                Some(done) = parts.one_done() => done?,
+            }
+        }
     }
 
     /// Waits until S3 has all whole parts, and asks it which bytes of the object it has by then, whoever wrote them. Bytes beyond
@@ -130,6 +180,9 @@ fn not_a_boundary(offset: u64, persisted_size: u64, schedule: Schedule, part: (u
     // Behind the end of the object, or behind its last possible part, no other begins.
     let after = schedule.part_size(number, before).ok().filter(|size| *size > 0).map(|size| before + size);
     let nearest = match after {
+        Some(after) if schedule.size == Some(after) => {
+            format!("the last part begins at {before}, and ends at {after}")
+        }
         Some(after) => format!("parts begin at {before} and {after}"),
         None => format!("the last part ends at {before}"),
     };

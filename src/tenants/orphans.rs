@@ -1,12 +1,12 @@
 //! The search for orphaned uploads in every store that has an `orphan_age`.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::Pool;
 use crate::{
-    store::{Error, ErrorKind, Orphans, S3Store},
+    store::{Error, ErrorKind, Orphans},
     telemetry::Metrics,
 };
 
@@ -22,12 +22,12 @@ const LONGEST: Duration = Duration::from_mins(10);
 pub async fn search_for_orphans(pool: Pool, metrics: Metrics) {
     tokio::time::sleep(jittered(FIRST)).await;
     loop {
-        search(&pool, &metrics, SystemTime::now()).await;
+        search(&pool, &metrics).await;
         tokio::time::sleep(jittered(EVERY)).await;
     }
 }
 
-async fn search(pool: &Pool, metrics: &Metrics, now: SystemTime) {
+async fn search(pool: &Pool, metrics: &Metrics) {
     for tenant in pool.tenants() {
         for (name, settings) in tenant.stores() {
             let Some(orphans) = settings.transfer.orphans else { continue };
@@ -39,22 +39,29 @@ async fn search(pool: &Pool, metrics: &Metrics, now: SystemTime) {
                 }
                 None => continue,
             };
-            let searched = timeout(LONGEST, S3Store::search_orphans(&store, orphans, now)).await;
-            match searched.unwrap_or_else(|_| Err(Error::new(ErrorKind::BackendTimeout, "it took too long")))
-            {
-                Ok(found) => {
-                    metrics.orphans_aborted(found.aborted);
-                    tell(tenant.name(), name, orphans.abort, &found);
-                }
-                Err(error) => tell_failure(tenant.name(), name, &error),
+            let mut found = Orphans::default();
+            let searched = timeout(LONGEST, store.search_orphans(orphans, &mut found)).await;
+            metrics.orphans_aborted(found.aborted);
+            tell(tenant.name(), name, orphans.abort, &found);
+            let too_long = |_| Err(Error::new(ErrorKind::BackendTimeout, "it took too long"));
+            if let Err(error) = searched.unwrap_or_else(too_long) {
+                tell_failure(tenant.name(), name, &error);
             }
         }
     }
 }
 
 fn tell(tenant: &str, store: &str, abort: bool, orphans: &Orphans) {
+    let Orphans { found, aborted, unknown, .. } = orphans;
+    if *unknown > 0 {
+        tracing::warn!(
+            tenant,
+            store,
+            unknown,
+            "old uploads were left alone: S3 did not list their parts (this needs s3:ListMultipartUploadParts), or gave no times"
+        );
+    }
     let Some(oldest) = &orphans.oldest else { return };
-    let Orphans { found, aborted, .. } = orphans;
     let (key, upload_id) = (&oldest.key, &oldest.s3_upload_id);
     let started = oldest.started.map(humantime::format_rfc3339_seconds).map(|time| time.to_string());
     if abort {

@@ -18,7 +18,7 @@ use longshore::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, reserved, sharing};
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, reserved, sharing, store};
 
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
@@ -383,4 +383,126 @@ async fn progress_is_reported_up_to_the_first_part_that_s3_has_not_taken() {
         error = writer.failed() => panic!("{error}"),
         ended = timeout(PATIENCE, persisted_end.wait_for(|end| *end == 5 * part_size)) => drop(ended.unwrap().unwrap()),
     }
+}
+
+/// A store whose server lists `parts`, each with its number and its size in bytes.
+async fn listing(parts: &[(u32, usize)]) -> (Scripted, S3Store) {
+    let part = |(number, size): &(u32, usize)| {
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>e</ETag><Size>{size}</Size></Part>")
+    };
+    let parts: String = parts.iter().map(part).collect();
+    let listed = format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>");
+    let server = Scripted::start(move |_, seen| match seen.method.as_str() {
+        "GET" => reply(200, &[], &listed),
+        _ => reply(200, &[("etag", "\"p\"")], ""),
+    })
+    .await;
+    let store = store(settings(&server, 3));
+    (server, store)
+}
+
+fn has_put(server: &Scripted) -> bool {
+    server.lines().iter().any(|line| line.starts_with("PUT"))
+}
+
+#[tokio::test]
+async fn an_end_elsewhere_than_the_objects_overwrites_no_part() {
+    let part = PART as u64;
+    let sized = ResumableUpload { size: Some(3 * part), parts_grow: false, ..started() };
+    let whole = [(1, PART), (2, PART)];
+    let cases = [
+        // The size is known: only its last byte may be followed by the end.
+        (&sized, &[][..], part, 1),
+        (&sized, &[], part, 0),
+        (&sized, &[], 2 * part, PART - 1),
+        // The part is there, and larger; later ones are there.
+        (&started(), &whole[..], part, 1),
+        (&started(), &[(1, PART), (3, 7)], part, 1),
+        (&started(), &whole, part, 0),
+    ];
+    for (upload, listed, offset, len) in cases {
+        let (server, store) = listing(listed).await;
+        let mut writer = store.resume_upload(upload, offset).await.unwrap();
+        writer.write(vec![7; len].into()).await.unwrap();
+        let error = writer.end().await.unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::SizeMismatch, Some("end")), "{offset} {len}");
+        drop(writer);
+        assert!(!has_put(&server), "{:?}", server.lines());
+    }
+    // The same end again, a later one, and ends where nothing is.
+    let cases: [(&[(u32, usize)], usize); 4] =
+        [(&[(1, PART), (2, 7)], 7), (&[(1, PART), (2, 7)], 8), (&[(1, PART)], 3), (&[(1, PART)], 0)];
+    for (listed, len) in cases {
+        let (server, store) = listing(listed).await;
+        let mut writer = store.resume_upload(&started(), part).await.unwrap();
+        writer.write(vec![7; len].into()).await.unwrap();
+        writer.end().await.unwrap();
+        writer.settle().await.unwrap();
+        assert_eq!(has_put(&server), len > 0);
+    }
+}
+
+/// A server whose listings of one part have these ETags, one after the other, and that does not find the part a few times.
+async fn replacing(etags: [&'static str; 2], failures: usize) -> Scripted {
+    let (listings, completions) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Scripted::start(move |_, seen| match seen.method.as_str() {
+        "GET" => {
+            let etag = etags[listings.fetch_add(1, SeqCst)];
+            let size = if etag == "short" { 3 } else { PART };
+            let part = format!("<PartNumber>1</PartNumber><ETag>{etag}</ETag><Size>{size}</Size>");
+            let listed = "<ListPartsResult><IsTruncated>false</IsTruncated><Part>";
+            reply(200, &[], &format!("{listed}{part}</Part></ListPartsResult>"))
+        }
+        _ if completions.fetch_add(1, SeqCst) < failures => error(400, "InvalidPart"),
+        _ => reply(200, &[], COMPLETED),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_part_that_is_replaced_while_its_upload_is_finished_is_verified_before_the_object_is_made() {
+    let cases = [
+        (["e", "f"], 1, Ok(())),
+        (["e", "e"], 1, Err(ErrorKind::InvalidRequest)),
+        (["e", "f"], 2, Err(ErrorKind::Conflict)),
+        (["e", "short"], 1, Err(ErrorKind::SizeMismatch)),
+    ];
+    for (etags, failures, expected) in cases {
+        let server = replacing(etags, failures).await;
+        let claim = UploadClaim { size: Some(PART as u64), crc32c: None };
+        let store = store(settings(&server, 3));
+        let finished = store.finish_upload(&started(), claim, &WriteMode::Overwrite).await;
+        assert_eq!(finished.map(|_| ()).map_err(|error| error.kind()), expected, "{:?}", server.lines());
+    }
+}
+
+#[tokio::test]
+async fn parts_that_are_taken_while_bytes_wait_for_memory_are_reported() {
+    let is_other = |seen: &Seen| seen.method == "PUT" && seen.target.starts_with("/b/other");
+    let held = Held::start(is_other, bytes(200, &[("etag", "\"p\"")], b"")).await;
+    let wait = Duration::from_hours(1);
+    let memory = MemorySettings { budget: 16 * MIB as u64, wait, ..MemorySettings::default() };
+    let tenant = MemoryBudget::new(memory, Metrics::default()).share(None);
+    let store = sharing(settings(&held.server, 3), tenant);
+    let mut writer = store.resume_upload(&started(), 0).await.unwrap();
+    let (listener, mut persisted_end) = watch::channel(0);
+    writer.report_to(listener);
+    writer.write(part()).await.unwrap();
+    held.server.asked(|seen| seen.method == "PUT").await;
+    let mut other =
+        store.resume_upload(&ResumableUpload { key: "other".to_owned(), ..started() }, 0).await.unwrap();
+    for _ in 0..3 {
+        other.write(part()).await.unwrap();
+    }
+    tokio::select! {
+        written = writer.write(part()) => panic!("there is no memory for it: {written:?}"),
+        ended = timeout(PATIENCE, persisted_end.wait_for(|end| *end == PART as u64)) => drop(ended.unwrap().unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn a_listing_of_parts_that_has_one_twice_is_not_believed() {
+    let (_server, store) = listing(&[(1, PART), (1, 7)]).await;
+    let error = store.upload_progress(&started()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendProtocol);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -10,8 +10,8 @@ use futures::StreamExt as _;
 use longshore::{
     s3::{ByteRange, ObjectId},
     store::{
-        CopyOptions, ErrorKind, ListOptions, OrphanSettings, ReadOptions, UploadClaim, UploadOptions,
-        WalkOptions, WriteMode, WriteOptions,
+        CopyOptions, ErrorKind, ListOptions, OrphanSettings, Orphans, ReadOptions, UploadClaim,
+        UploadOptions, WalkOptions, WriteMode, WriteOptions,
     },
 };
 
@@ -140,7 +140,7 @@ async fn orphans_in_circles() {
     })
     .await;
     let settings = OrphanSettings { age: Duration::from_hours(1), abort: false };
-    let failed = server.store().search_orphans(settings, SystemTime::now()).await.unwrap_err();
+    let failed = server.store().search_orphans(settings, &mut Orphans::default()).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::BackendProtocol);
 }
 

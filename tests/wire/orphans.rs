@@ -1,14 +1,14 @@
 //! Uploads that nobody will finish.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use longshore::store::{OrphanSettings, Orphans};
 
 use crate::scripted::{Scripted, error, reply, store};
 
 const DAY: Duration = Duration::from_hours(24);
-/// 2026-01-10T00:00:00Z.
-const NOW: u64 = 1_768_003_200;
+/// The server's clock, which is far from this machine's.
+const NOW: (&str, &str) = ("date", "Sat, 10 Jan 2026 00:00:00 GMT");
 
 fn page(uploads: &[(&str, &str, &str)], next: Option<(&str, &str)>) -> String {
     let uploads: String = uploads
@@ -27,8 +27,9 @@ async fn search(server: &Scripted, abort: bool) -> Orphans {
     let mut settings = server.settings();
     settings.prefix = "p/".to_owned();
     let orphans = OrphanSettings { age: 7 * DAY, abort };
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
-    store(settings).search_orphans(orphans, now).await.unwrap()
+    let mut found = Orphans::default();
+    store(settings).search_orphans(orphans, &mut found).await.unwrap();
+    found
 }
 
 fn part(written: &str) -> String {
@@ -46,12 +47,13 @@ fn parts(upload_id: &str) -> String {
     format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>")
 }
 
-/// Two pages: an old upload, one too young and one of unknown age, then four old ones, of which one still receives parts and one may.
-async fn server() -> Scripted {
-    Scripted::start(|_, seen| match (seen.method.as_str(), seen.target.contains("key-marker=p%2Fc")) {
+/// Two pages: an old upload, one too young and one of unknown age, then five old ones, of which one still receives parts and two may.
+async fn server(clock: &'static [(&str, &str)]) -> Scripted {
+    Scripted::start(move |_, seen| match (seen.method.as_str(), seen.target.contains("key-marker=p%2Fc")) {
+        ("GET", _) if seen.target.contains("uploadId=u8") => error(403, "AccessDenied"),
         ("GET", _) if seen.target.contains("uploadId=") => {
             let (_, id) = seen.target.split_once("uploadId=").unwrap();
-            reply(200, &[], &parts(id.split('&').next().unwrap()))
+            reply(200, clock, &parts(id.split('&').next().unwrap()))
         }
         ("DELETE", _) if seen.target.contains("u4") => error(403, "AccessDenied"),
         ("DELETE", _) => reply(204, &[], ""),
@@ -61,7 +63,7 @@ async fn server() -> Scripted {
                 ("b", "u2", "2026-01-03T00:00:01.000Z"),
                 ("c", "u3", "no date"),
             ];
-            reply(200, &[], &page(&uploads, Some(("c", "u3"))))
+            reply(200, clock, &page(&uploads, Some(("c", "u3"))))
         }
         (_, true) => {
             let uploads = [
@@ -69,8 +71,9 @@ async fn server() -> Scripted {
                 ("e", "u5", "2026-01-02T00:00:00.000Z"),
                 ("f", "u6", "2026-01-02T00:00:00.000Z"),
                 ("g", "u7", "2026-01-02T00:00:00.000Z"),
+                ("h", "u8", "2026-01-02T00:00:00.000Z"),
             ];
-            reply(200, &[], &page(&uploads, None))
+            reply(200, clock, &page(&uploads, None))
         }
     })
     .await
@@ -78,9 +81,9 @@ async fn server() -> Scripted {
 
 #[tokio::test]
 async fn a_dry_run_finds_what_is_old_enough_and_touches_nothing() {
-    let server = server().await;
+    let server = server(&[NOW]).await;
     let orphans = search(&server, false).await;
-    assert_eq!((orphans.found, orphans.aborted), (3, 0));
+    assert_eq!((orphans.found, orphans.aborted, orphans.unknown), (3, 0, 2));
     let oldest = orphans.oldest.unwrap();
     assert_eq!((oldest.key.as_str(), oldest.s3_upload_id.as_str()), ("d", "u4"));
     let lines = server.lines();
@@ -95,11 +98,42 @@ async fn a_dry_run_finds_what_is_old_enough_and_touches_nothing() {
 
 #[tokio::test]
 async fn one_that_cannot_be_aborted_does_not_keep_the_others() {
-    let server = server().await;
+    let server = server(&[NOW]).await;
     let orphans = search(&server, true).await;
     assert_eq!((orphans.found, orphans.aborted), (3, 2));
     let mut aborted: Vec<_> = server.lines().into_iter().filter(|line| line.starts_with("DELETE")).collect();
     aborted.sort();
     let of = |key: &str, id: &str| format!("DELETE /b/p/{key}?uploadId={id}");
     assert_eq!(aborted, [of("a", "u1"), of("d", "u4"), of("e", "u5")]);
+}
+
+#[tokio::test]
+async fn ages_are_told_by_the_servers_clock_and_by_no_other() {
+    // By this machine's clock all of them are old.
+    let clocks: [(&[(&str, &str)], u64); 3] = [
+        (&[("date", "Fri, 09 Jan 2026 00:00:00 GMT")], 2),
+        (&[("date", "Thu, 01 Jan 1970 00:00:00 GMT")], 0),
+        (&[], 0),
+    ];
+    for (clock, found) in clocks {
+        let server = server(clock).await;
+        assert_eq!(search(&server, true).await.found, found, "{clock:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_is_kept_where_the_search_fails() {
+    let server = Scripted::start(|_, seen| match seen.target.contains("key-marker") {
+        _ if seen.method == "DELETE" => reply(204, &[], ""),
+        _ if seen.target.contains("uploadId=") => reply(200, &[NOW], &parts("u1")),
+        false => reply(200, &[NOW], &page(&[("a", "u1", "2026-01-01T00:00:00.000Z")], Some(("a", "u1")))),
+        true => error(403, "AccessDenied"),
+    })
+    .await;
+    let mut found = Orphans::default();
+    let mut settings = server.settings();
+    settings.prefix = "p/".to_owned();
+    let orphans = OrphanSettings { age: 7 * DAY, abort: true };
+    store(settings).search_orphans(orphans, &mut found).await.unwrap_err();
+    assert_eq!((found.found, found.aborted), (1, 1));
 }

@@ -200,7 +200,7 @@ async fn list(
     convert::within_a_key(&message.prefix, "prefix")?;
     let page_size = convert::page_size(message.page_size)?;
     let store = call.open(Access::List, name, Scope::Prefix(&message.prefix))?;
-    let UploadsPage { uploads, skipped, next } =
+    let UploadsPage { uploads, skipped, next, .. } =
         store.list_uploads(&message.prefix, after.as_deref(), page_size).await?;
     let uploads = uploads.into_iter().map(|upload| {
         Ok(pb::UnfinishedUpload {

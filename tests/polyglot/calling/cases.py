@@ -219,7 +219,6 @@ WRITES_WITH_PROGRESS = [
     write_with_progress("a damaged last chunk", messages(MUCH, MIB), damaged=8, expect=DAMAGED),
     write_with_progress("another offset", messages(LITTLE, 16 * KIB), offset=1,
                         expect=failing("OUT_OF_RANGE", "UPLOAD_OFFSET_MISMATCH")),
-    write_with_progress("no token", messages(LITTLE, 16 * KIB), expect=NO_TOKEN, **NOBODY),
     write_with_progress("cancelled", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED,
                         logged=("CANCELLED",)),
     write_with_progress("a deadline", messages(LITTLE, 16 * KIB), ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE,
