@@ -295,7 +295,8 @@ async fn what_is_given_up_is_gone_and_can_be_found_before() {
     for id in [&found[0].upload_id, &ids[0], &ids[1]] {
         house.cancel(id).await.unwrap();
     }
-    let gone = house.write(&ids[0], PART, chunks(&noise(PART))).await;
+    // Less than a part: moto answers UploadPart for an upload that is gone with 500.
+    let gone = house.write(&ids[0], 0, chunks(&noise(10))).await;
     assert_eq!(told(gone), (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned()));
     let left: Vec<_> = house.unfinished("").await.into_iter().map(|upload| upload.key).collect();
     assert_eq!(left, ["a/3", "b"]);
