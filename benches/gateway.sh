@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The gateway's bench with the peers that need other languages: grpc-go with aws-sdk-go-v2, Python's grpcio with boto3,
-# and grpcio as a caller.
-#   benches/gateway.sh [ARGUMENT...]     ARGUMENTs go to the bench; GATEWAY_PEERS="go" leaves out those of Python
-# Needs Python 3, and Go 1.26 for Go's. Brings its own packages (tests/tools/install.sh, Go modules).
+# Runs the gateway benchmark with the peers written in other languages (grpc-go with aws-sdk-go-v2, Python's grpcio
+# with boto3) and with grpcio as a caller.
+#   benches/gateway.sh [ARGUMENT...]     passes ARGUMENTs to the benchmark; GATEWAY_PEERS="go" skips the Python peers
+# Needs Python 3, and Go 1.26 for the Go peer. Installs the packages that it needs (tests/tools/install.sh, Go modules).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ root=$(dirname "$here")
 built=${CARGO_TARGET_DIR:-$root/target}/gateway/peers
 peers=" ${GATEWAY_PEERS:-go python} "
 
-# The versions are pinned: another plugin generates other code.
+# Pinned, because other versions generate different code.
 PROTOC_GEN_GO=v1.36.12
 PROTOC_GEN_GO_GRPC=v1.6.2
 

@@ -1,8 +1,8 @@
-//! The pieces that every call goes through, each by itself: framing, signing, XML, checksums.
+//! Micro-benchmarks of the code that every call runs: framing, signing, XML parsing, checksums.
 //!
-//! `cargo bench --locked --features microbench --bench micro` measures them; `docs/BENCHMARKS.md` has the method.
+//! Run them with `cargo bench --locked --features microbench --bench micro`. `docs/BENCHMARKS.md` describes the method.
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
+#![allow(clippy::unwrap_used, reason = "a failed benchmark may panic")]
 
 use std::{
     fmt::Write as _,
@@ -29,7 +29,7 @@ use longshore::{
 };
 use prost::Message as _;
 
-/// As Longshore has it.
+/// The allocator that Longshore uses.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -39,7 +39,7 @@ const URL: &str = "https://bucket.s3.eu-west-1.amazonaws.com/a/key.bin";
 const AKID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const REGION: &str = "eu-west-1";
-/// SHA-256 of nothing.
+/// The SHA-256 of an empty payload.
 const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn main() {
@@ -61,7 +61,7 @@ fn framing(criterion: &mut Criterion) {
         group.bench_function(format!("{} KiB", size / KIB), |bench| {
             bench.iter(|| messages.next().map(framed));
         });
-        // What a generated service can do at best: everything copied into one buffer, once.
+        // The best case for a generated service: it copies everything into one buffer, once.
         group.bench_function(format!("{} KiB, prost into one buffer", size / KIB), |bench| {
             bench.iter(|| {
                 let mut buffer = BytesMut::with_capacity(size + 64);
@@ -72,8 +72,9 @@ fn framing(criterion: &mut Criterion) {
     }
 }
 
-/// Messages whose data begin everywhere in a page of memory, as what is read from S3 does. Some processors copy many times
-/// more slowly to a place that is a few bytes further on in its page than the source, and one source alone may be such a one.
+/// Messages whose data starts at various offsets within a memory page, as data read from S3 does. Some processors copy
+/// many times more slowly if the destination's page offset is a few bytes above the source's. With a single source,
+/// every copy could be such a case.
 fn get_messages(size: usize) -> Vec<pb::GetResponse> {
     let all = bytes(size + 4 * KIB);
     let data = (0..4 * KIB).step_by(67).map(|at| all.slice(at..at + size));
@@ -82,7 +83,7 @@ fn get_messages(size: usize) -> Vec<pb::GetResponse> {
 }
 
 fn taking_apart(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("take an upload message apart");
+    let mut group = criterion.benchmark_group("parse an upload message");
     for (size, segments) in [(16 * KIB, 1), (KIB * KIB, 4)] {
         let frames = upload_frames(size, segments);
         let chunk = first_chunk(frames.iter().cloned());
@@ -94,7 +95,7 @@ fn taking_apart(criterion: &mut Criterion) {
     }
 }
 
-/// One chunk of an upload with its length before it, as a caller sends it, in so many DATA frames.
+/// One length-prefixed chunk of an upload as a caller sends it, split into `segments` DATA frames.
 fn upload_frames(size: usize, segments: usize) -> Vec<Bytes> {
     let chunk = pb::Chunk { crc32c: Some(1), data: bytes(size) };
     let message = pb::UploadRequest { message: Some(pb::upload_request::Message::Chunk(chunk)) };
@@ -105,7 +106,7 @@ fn upload_frames(size: usize, segments: usize) -> Vec<Bytes> {
     (0..segments).map(|at| all.slice(at * len..all.len().min((at + 1) * len))).collect()
 }
 
-/// Both sign the same headers of the same request, and put theirs into it.
+/// Both implementations sign the same headers of the same request and add their own headers to it.
 fn signing(criterion: &mut Criterion) {
     let mut request = Request::get(URL).body(()).unwrap();
     request.headers_mut().insert("host", "bucket.s3.eu-west-1.amazonaws.com".parse().unwrap());
@@ -129,7 +130,7 @@ fn signing(criterion: &mut Criterion) {
     assert_eq!(signature(request.clone(), ours), signature(request.clone(), theirs));
 
     let mut group = criterion.benchmark_group("sign a GetObject");
-    group.bench_function("with a kept key", |bench| {
+    group.bench_function("with a cached signing key", |bench| {
         bench.iter_batched_ref(|| request.clone(), ours, BatchSize::SmallInput);
     });
     group.bench_function("aws-sigv4's sign()", |bench| {
@@ -137,7 +138,7 @@ fn signing(criterion: &mut Criterion) {
     });
 }
 
-/// How S3 wants it: keys as they are, and the hash of the payload in a header.
+/// The settings that S3 requires: paths are encoded once and not normalised, and a header carries the payload hash.
 fn aws_settings() -> SigningSettings {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -146,7 +147,7 @@ fn aws_settings() -> SigningSettings {
     settings
 }
 
-/// The signature that `sign` makes.
+/// Returns the signature that `sign` adds to the request.
 fn signature(mut request: Request<()>, sign: impl Fn(&mut Request<()>)) -> String {
     sign(&mut request);
     let header = request.headers()["authorization"].to_str().unwrap();
@@ -162,7 +163,7 @@ fn listing(criterion: &mut Criterion) {
     group.bench_function("1,000 keys", |bench| bench.iter(|| listed(black_box(&page))));
 }
 
-/// A page as Amazon S3 writes it.
+/// Returns a page in the form that Amazon S3 sends.
 fn page(keys: usize) -> String {
     let mut page = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -196,7 +197,7 @@ fn summing(criterion: &mut Criterion) {
     group.bench_function("64 chunks of 16 KiB and the whole", |bench| {
         bench.iter(|| stream_sums(black_box(&chunks)));
     });
-    group.bench_function("64 chunks of 16 KiB and the whole, each byte twice", |bench| {
+    group.bench_function("64 chunks of 16 KiB and the whole, each byte hashed twice", |bench| {
         bench.iter(|| apart(black_box(&chunks)));
     });
 }

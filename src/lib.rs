@@ -1,8 +1,9 @@
-//! Longshore: a gRPC storage microservice over a pool of per-tenant S3 stores.
+//! Longshore: a gRPC storage microservice in front of a pool of per-tenant S3 stores.
 //!
-//! A call flows one way: gRPC frame → [`api`] → [`auth`] → [`tenants`] → [`store`] (which requests) →
-//! [`s3`] (one request, signed) → [`transport`] (attempts) → S3, and an object's bytes flow back the
-//! same way. Rooms import downwards only; `tests/house` holds them to it.
+//! A call passes through the modules in one direction: gRPC frame → [`api`] → [`auth`] → [`tenants`] → [`store`]
+//! (decides which S3 requests to send) → [`s3`] (signs one request) → [`transport`] (sends it, with retries) → S3.
+//! The bytes of an object return the same way. A module imports only modules further down this path, which
+//! `tests/layering` verifies.
 
 pub mod api;
 pub mod auth;
@@ -18,5 +19,5 @@ pub mod telemetry;
 pub mod tenants;
 pub mod transport;
 
-/// The version in `Cargo.toml`, as `--version` and the `User-Agent` header give it.
+/// The version in `Cargo.toml`, which `--version` prints and the `User-Agent` header contains.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,15 +1,15 @@
-//! The program: an allocator, a runtime, a command. Everything else is in the library.
+//! The `longshore` program: sets up the allocator and the runtime, and runs a command. The library does the rest.
 
 use std::{process::ExitCode, time::Duration};
 
 use longshore::{cli, telemetry};
 
-/// Costs less CPU per byte moved than the system's allocator, for some memory.
+/// Uses less CPU per byte transferred than the system's allocator, and somewhat more memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long blocking work (looking up names, writing files) may hold up the process's end.
-const LAST_WORK: Duration = Duration::from_millis(500);
+/// How long blocking work, such as DNS lookups and file writes, may delay the exit of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Err(error) => return cli::cannot_start(&error),
     };
     let code = runtime.block_on(cli::run(command));
-    runtime.shutdown_timeout(LAST_WORK);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     telemetry::flush_logs();
     code
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the conformance suite on real S3 servers, one after another.
-#   SERVERS="moto versitygw garage" tests/conformance.sh      the first two by default
-# Tools first: tests/tools/install.sh python and the servers that are no Python.
+# Runs the conformance suite against real S3 servers, one after another.
+#   SERVERS="moto versitygw garage" tests/conformance.sh      default: moto versitygw
+# First install the tools: tests/tools/install.sh python, and versitygw and garage if they are among SERVERS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs h2spec, a conformance suite for HTTP/2, against the gRPC port of `longshore demo`.
-#   tests/h2spec.sh [BINARY]     BINARY: target/release/longshore unless given
-# Takes a minute. Fails on a case that fails and is not in tests/h2spec/expected.txt; docs/TESTING.md explains those.
+#   tests/h2spec.sh [BINARY]     BINARY: default target/release/longshore
+# Takes a minute. Fails if a case fails that is not listed in tests/h2spec/expected.txt. docs/TESTING.md explains the
+# listed cases.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What callers that mean harm, or that are many, cost a server and its other callers. Prints a table and a verdict.
-#   tests/hostile.sh [BINARY [CASE...]]     BINARY: target/release/longshore unless given; CASE: idle messages bombs floods readers
-#     log
-# Takes some five minutes. `idle` needs a hard limit of 20,000 open files.
+# Measures what malicious callers, and large numbers of callers, cost the server and its other callers. Prints a table and
+# a verdict.
+#   tests/hostile.sh [BINARY [CASE...]]     BINARY: default target/release/longshore
+#                                           CASE: idle messages bombs floods readers log; default: all of them
+# Takes about five minutes. `idle` needs a hard limit of 20,000 open files.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

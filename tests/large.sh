@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The round trip of a large object: up by Upload, back by Get, with the server's peak memory in view.
-#   tests/large.sh [BINARY [GIB]]     BINARY: target/release/longshore unless given; GIB: 5, more than one PUT may have
-# Takes minutes, and up to three times the object's size in TMPDIR.
+# Uploads a large object with Upload, reads it back with Get, and measures the server's peak memory.
+#   tests/large.sh [BINARY [GIB]]     BINARY: default target/release/longshore; GIB: default 5, the maximum of one PUT
+# Takes several minutes, and up to three times the object's size in TMPDIR.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

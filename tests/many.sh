@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# A folder of many objects: how long `longshore demo` takes to serve it, and how much memory Walk takes over all of them.
-#   tests/many.sh [BINARY [COUNT]]     BINARY: target/release/longshore unless given; COUNT: 100000
-# Takes some minutes, most of them for putting the objects there.
+# Measures how long `longshore demo` takes to start with a folder of many objects, and how much memory a Walk over all of
+# them uses.
+#   tests/many.sh [BINARY [COUNT]]     BINARY: default target/release/longshore; COUNT: default 100000
+# Takes several minutes, most of them to write the objects.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures Longshore's parts beside their peers, and writes the figures into docs/BENCHMARKS.md.
-#   tests/peers.sh [BINARY [ARGUMENT...]]     BINARY: target/release/longshore unless given; ARGUMENTs go to the bench
-# Wants a quiet machine for a quarter of an hour. Brings versitygw (tests/tools/install.sh).
+# Benchmarks Longshore's embedded S3 server against similar servers, and writes the results into docs/BENCHMARKS.md.
+#   tests/peers.sh [BINARY [ARGUMENT...]]     BINARY: default target/release/longshore; ARGUMENTs: for the benchmark
+# Needs an otherwise idle machine for a quarter of an hour. Installs versitygw (tests/tools/install.sh).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

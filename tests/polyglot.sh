@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Calls the server by clients of four languages: Python's grpcio, grpc-go, grpc-java and @grpc/grpc-js.
-#   tests/polyglot.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: target/release/longshore unless given; -k go: that language only
-# Brings its own packages (tests/tools/install.sh); needs Python 3, a JDK of 17 or later, Maven, Node.js and npm.
+# Calls the server with clients in four languages: Python's grpcio, grpc-go, grpc-java and @grpc/grpc-js.
+#   tests/polyglot.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: default target/release/longshore; `-k go` tests only Go
+# Installs its own packages (tests/tools/install.sh); needs Python 3, a JDK from version 17 on, Maven, Node.js and npm.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,7 +38,7 @@ build_java() {
     "$here/polyglot/java/Client.java" "$built"/java/generated/com/longshore/v1/*.java
 }
 
-# Anew each time: what Go has compiled it keeps itself, and Java takes seconds.
+# Both are rebuilt every time: Go has its own build cache, and Java takes only seconds.
 rm -rf "$built"
 mkdir -p "$built"
 build_go

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A small call beside one that stalls, on the same connection: directly, behind nginx and behind haproxy.
-#   tests/proxies.sh [BINARY]     BINARY: target/release/longshore unless given
-# Takes six minutes. Installs Debian's nginx and haproxy, which needs root where they are missing.
+# Measures a small call beside a stalled call on the same connection: directly, behind nginx, and behind haproxy.
+#   tests/proxies.sh [BINARY]     BINARY: default target/release/longshore
+# Takes six minutes. Installs Debian's nginx and haproxy if they are missing, which needs root.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Tests the server by generated Python clients, with boto3 as the witness of what is in S3.
-#   tests/python.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: target/release/longshore unless given
-# Brings its own tools (tests/tools/install.sh) and S3 servers; needs no network once the tools are there.
+# Tests the server with generated Python clients. boto3 checks what is in S3.
+#   tests/python.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: default target/release/longshore
+# Installs its own tools (tests/tools/install.sh) and starts its own S3 servers. Needs no network once the tools are
+# installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Asks the embedded S3 server of `longshore demo` and real S3 servers the same by boto3, the AWS CLI and plain HTTP, and
-# compares the answers.
-#   tests/s3.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: target/release/longshore unless given
-#   SERVERS="moto versitygw" tests/s3.sh          without the embedded one: whether differences.py is true
-# Brings its own tools (tests/tools/install.sh) and S3 servers; needs no network once the tools are there.
+# Sends the same requests to the embedded S3 server of `longshore demo` and to real S3 servers, with boto3, the AWS CLI and
+# plain HTTP, and compares the responses.
+#   tests/s3.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: default target/release/longshore
+#   SERVERS="moto versitygw" tests/s3.sh          without the embedded server: checks that differences.py is accurate
+# Installs its own tools (tests/tools/install.sh) and starts its own S3 servers. Needs no network once the tools are
+# installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,4 +1,4 @@
-//! The command line: that of the driver, and those of the roles that it starts.
+//! The command lines of the driver and of the roles that it starts.
 
 use std::path::PathBuf;
 
@@ -10,64 +10,64 @@ use crate::{
     naive, proxy,
 };
 
-/// Longshore as a gateway beside its peers: CPU, memory and latency of one process each, against the targets.
+/// Compares Longshore with other gateways: CPU, memory and latency per process, checked against targets.
 #[derive(Debug, Clone, Parser)]
 pub(crate) struct Arguments {
-    /// How often each peer does each job; the figures are medians
+    /// How many times each peer runs each job; the figures are medians
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only rows whose names contain this, in any case
+    /// Only run rows whose names contain this text; case-insensitive
     #[arg(long, default_value = "")]
     only: String,
-    /// Small sizes and one round: whether it runs, not how fast
+    /// Use small sizes and one round, to check that everything runs; the figures mean little
     #[arg(long)]
     pub(crate) quick: bool,
-    /// TLS on both sides
+    /// Use TLS on both sides
     #[arg(long)]
     pub(crate) tls: bool,
-    /// Another build of Longshore than the one that cargo made
+    /// Measure this Longshore binary instead of the one that cargo built
     #[arg(long)]
     longshore: Option<PathBuf>,
-    /// Bytes of an object of the row of slow callers; they read 1 MiB/s
+    /// Object size for the row with slow callers, in bytes; each caller reads 1 MiB/s
     #[arg(long)]
     slow_size: Option<u64>,
-    /// How many slow callers
+    /// Number of slow callers
     #[arg(long)]
     slow_callers: Option<u64>,
-    /// Bytes a second of each connection to the backend that throttles
+    /// Rate of each connection to the throttled backend, in bytes per second
     #[arg(long, default_value_t = 32 * 1024 * 1024)]
     pub(crate) throttle: u64,
-    /// Another gateway, as NAME=COMMAND; LISTEN and ENDPOINT tell it where it is and where the backend is
+    /// Another gateway to measure; the command gets its listen address in LISTEN and the backend's URL in ENDPOINT
     #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = named)]
     peers: Vec<(String, String)>,
-    /// The caller of the row "from grpcio"; takes the arguments of this program's role `caller`
+    /// Caller for the row "from grpcio"; it must accept the arguments of this program's `caller` role
     #[arg(long, value_name = "COMMAND")]
     pub(crate) grpcio_caller: Option<String>,
-    /// Markdown file whose part between the marks of this bench is replaced
+    /// Markdown file to write the tables to, between the markers of this benchmark
     #[arg(long)]
     pub(crate) markdown: Option<PathBuf>,
-    /// Folder for the figures as JSON and the plot
+    /// Folder for the JSON file and the plot
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What a process that the driver starts is for.
+/// The role of a process that the driver starts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
-    /// An S3 server that makes up bytes and throws them away
+    /// An S3 server that generates the bytes it serves and discards the bytes it receives
     Backend(backend::Settings),
     /// A plain TCP proxy
     Proxy(proxy::Settings),
     /// A gateway made of tonic and object_store
     Naive(naive::Settings),
-    /// Does a job
+    /// A caller that runs one job
     Caller(caller::Settings),
 }
 
-/// A process of the bench.
+/// The command line of a process that the driver starts.
 #[derive(Debug, Parser)]
 pub(crate) struct RoleArguments {
     #[command(subcommand)]
@@ -75,7 +75,7 @@ pub(crate) struct RoleArguments {
 }
 
 fn named(text: &str) -> Result<(String, String), String> {
-    let (name, command) = text.split_once('=').ok_or("it has the form NAME=COMMAND")?;
+    let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND")?;
     Ok((name.to_owned(), command.to_owned()))
 }
 
@@ -88,12 +88,12 @@ impl Arguments {
         row.to_lowercase().contains(&self.only.to_lowercase())
     }
 
-    /// Of a large object, in bytes.
+    /// The size of a large object, in bytes.
     pub(crate) fn large(&self) -> u64 {
         if self.quick { 64 * MIB } else { GIB }
     }
 
-    /// How many small requests one round has: enough for two seconds of the slower peer's processor.
+    /// The number of small requests in a round: enough for two seconds of the slower peer's CPU time.
     pub(crate) fn requests(&self) -> u64 {
         if self.quick { 2_000 } else { 40_000 }
     }
@@ -110,7 +110,7 @@ impl Arguments {
         self.slow_callers.unwrap_or(if self.quick { 100 } else { 1_000 })
     }
 
-    /// How many uploads a crowd has.
+    /// The number of concurrent uploads in the rows with many callers.
     pub(crate) fn crowd(&self) -> u64 {
         if self.quick { 100 } else { 1_000 }
     }

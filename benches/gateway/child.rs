@@ -1,4 +1,4 @@
-//! Processes that the driver starts.
+//! The processes that the driver starts.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Outcome, role};
 
-/// A server that listens. Dropped, it ends.
+/// A server process that is listening. It is killed on drop.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: process::Child,
@@ -16,21 +16,21 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// This program in a role, once it says where it listens.
+    /// Starts this program in a role and waits until it announces its address.
     pub(crate) fn role(name: &str, arguments: &[String]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(name).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn()?;
         let mut line = String::new();
-        BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        BufReader::new(process.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
         let address = line.trim().strip_prefix(role::READY).and_then(|address| address.parse().ok());
-        // Made first, so that the process ends whatever it said.
+        // Created before the address is checked, so that an error also kills the process.
         let mut child = Self { process, address: (Ipv4Addr::LOCALHOST, 0).into() };
-        child.address = address.ok_or_else(|| format!("{name} did not start"))?;
+        child.address = address.ok_or_else(|| format!("the role {name} did not announce its address"))?;
         Ok(child)
     }
 
-    /// Another program, which was told to listen there.
+    /// Starts another program, which has been configured to listen on `address`.
     pub(crate) fn other(command: &mut Command, address: SocketAddr) -> Outcome<Self> {
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let process =
@@ -42,11 +42,11 @@ impl Child {
         self.process.id()
     }
 
-    /// Why it is of no use any more, if it has ended.
+    /// Fails if the process has exited.
     pub(crate) fn check(&mut self) -> Outcome<()> {
         match self.process.try_wait()? {
             None => Ok(()),
-            Some(status) => Err(format!("the process has ended with {status}").into()),
+            Some(status) => Err(format!("the process exited: {status}").into()),
         }
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Child {
     }
 }
 
-/// A process without an address. Dropped, it ends.
+/// A process without an address. It is killed on drop.
 #[derive(Debug)]
 pub(crate) struct Background(process::Child);
 
@@ -68,7 +68,7 @@ impl Background {
         Ok(Self(command.spawn()?))
     }
 
-    /// Fails if the process has ended, with its standard error.
+    /// Fails if the process has exited. The error includes its standard error.
     pub(crate) fn check(&mut self) -> Outcome<()> {
         if self.0.try_wait()?.is_none() {
             return Ok(());
@@ -77,7 +77,7 @@ impl Background {
         if let Some(stderr) = &mut self.0.stderr {
             stderr.read_to_string(&mut said)?;
         }
-        Err(format!("a caller in the background has ended: {}", said.trim()).into())
+        Err(format!("a background caller exited: {}", said.trim()).into())
     }
 }
 
@@ -88,7 +88,7 @@ impl Drop for Background {
     }
 }
 
-/// Addresses on which nobody listens at the moment.
+/// Returns addresses whose ports are currently free.
 pub(crate) fn free_addresses<const N: usize>() -> Outcome<[SocketAddr; N]> {
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     let mut held = Vec::new();

@@ -1,11 +1,11 @@
-//! What objects consist of: one block of bytes over and over, so that nothing is kept and every process has it.
+//! The content of objects: one block of bytes, repeated. Every process can generate it, so nothing has to be stored.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
-/// Bytes of a block.
+/// The size of a block, in bytes.
 pub(crate) const BLOCK: usize = 1024 * 1024;
 
 static BYTES: LazyLock<Bytes> = LazyLock::new(|| {
@@ -14,7 +14,7 @@ static BYTES: LazyLock<Bytes> = LazyLock::new(|| {
     bytes.into()
 });
 
-/// A range of an object, piece by piece. Pieces share the block.
+/// Yields a range of an object piece by piece. The pieces share the memory of the block.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     next: u64,
@@ -30,12 +30,12 @@ impl Content {
         Self { next: start, end }
     }
 
-    /// How many bytes are to come.
+    /// The number of bytes that remain.
     pub(crate) fn left(&self) -> u64 {
         self.end - self.next
     }
 
-    /// The next bytes, at most so many; they end where a block does.
+    /// Returns the next bytes, at most `most`. A piece does not cross the end of a block.
     pub(crate) fn piece(&mut self, most: usize) -> Option<Bytes> {
         if self.left() == 0 {
             return None;
@@ -71,7 +71,7 @@ fn crc(algorithm: CrcAlgorithm, mut content: Content) -> u64 {
     digest.finalize()
 }
 
-/// crc-fast gives every checksum as 64 bits.
+/// crc-fast returns every checksum as a `u64`.
 fn narrow(crc: u64) -> u32 {
     u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
 }

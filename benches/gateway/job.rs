@@ -1,4 +1,4 @@
-//! What a caller does.
+//! Jobs: what a caller does, against which target, and what it reports.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,7 +10,7 @@ pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
 pub(crate) const GIB: u64 = 1024 * MIB;
 
-/// The kind of request.
+/// The kind of request that a job makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Work {
     Get,
@@ -20,10 +20,10 @@ pub(crate) enum Work {
     Head,
 }
 
-/// Calls that a caller has on each of its connections while it does its job.
+/// Calls that a caller makes on each of its connections while it runs its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Beside {
-    /// One Head after another, with pauses. Their latencies are reported.
+    /// One Head after another, with pauses. The caller reports their latencies.
     Heads,
     /// Uploads to a store whose S3 server never reads.
     SilentUploads,
@@ -33,47 +33,47 @@ pub(crate) enum Beside {
     UnreadWalk,
 }
 
-/// An upload that begins fast and continues slowly.
+/// An upload that starts fast and continues slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trickle {
     /// Bytes sent at once.
     pub(crate) first: u64,
-    /// Bytes sent in each second after that, as one message.
+    /// Bytes sent in each later second, as one message.
     pub(crate) rate: u64,
 }
 
-/// The same requests over and over.
+/// A number of identical requests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) work: Work,
-    /// The store, for those that have several.
+    /// The store, for gateways with several stores.
     pub(crate) store: String,
-    /// Of an object, in bytes; for a walk, the number of keys.
+    /// The object's size in bytes; for a Walk, the number of keys.
     pub(crate) size: u64,
-    /// Of a message of an upload, in bytes.
+    /// The size of each message of an upload, in bytes.
     pub(crate) message: u64,
-    /// Whether uploads carry checksums.
+    /// Whether the caller sends checksums with uploads.
     pub(crate) checksums: bool,
-    /// In all.
+    /// The total number of requests.
     pub(crate) requests: u64,
     pub(crate) in_flight: u64,
-    /// gRPC connections; callers over plain HTTP have one for each request in flight.
+    /// The number of gRPC connections. Plain HTTP callers use one connection per request in flight.
     pub(crate) connections: u64,
-    /// How many bytes a second each Get reads.
+    /// The rate at which each Get is read, in bytes per second.
     pub(crate) pace: Option<u64>,
-    /// How an upload slows down.
+    /// The point at which an upload slows down, and its rate from then on.
     pub(crate) trickle: Option<Trickle>,
     pub(crate) beside: Option<Beside>,
     /// The caller's token.
     pub(crate) token: String,
-    /// Seconds after which the job fails.
+    /// The time limit of the job, in seconds.
     pub(crate) patience: Option<u64>,
-    /// Initial windows of HTTP/2: of a stream, of a connection.
+    /// The initial HTTP/2 windows of a stream and of the connection.
     pub(crate) windows: (u32, u32),
 }
 
 impl Job {
-    /// One request at a time, by a caller that takes what comes.
+    /// One request at a time, from a caller that reads as fast as it can.
     pub(crate) fn new(work: Work, size: u64, requests: u64) -> Self {
         Self {
             work,
@@ -93,52 +93,52 @@ impl Job {
         }
     }
 
-    /// So many at once.
+    /// Sets the number of requests in flight and of connections.
     pub(crate) fn at_once(mut self, in_flight: u64, connections: u64) -> Self {
         (self.in_flight, self.connections) = (in_flight, connections);
         self
     }
 
-    /// In another store.
+    /// Selects another store.
     pub(crate) fn store(mut self, store: &str) -> Self {
         store.clone_into(&mut self.store);
         self
     }
 
-    /// With these calls on the same connections.
+    /// Adds these calls on the same connections.
     pub(crate) fn beside(mut self, beside: Beside) -> Self {
         self.beside = Some(beside);
         self
     }
 
-    /// Fails after so many seconds.
+    /// Sets the time limit of the job.
     pub(crate) fn within(mut self, seconds: u64) -> Self {
         self.patience = Some(seconds);
         self
     }
 
-    /// Bytes of objects in all.
+    /// The total size of all objects, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         if matches!(self.work, Work::Walk | Work::Head) { 0 } else { self.size * self.requests }
     }
 
-    /// The key: backends tell the size from it.
+    /// The key. The backend parses the object's size from it.
     pub(crate) fn key(&self) -> String {
         format!("data/{}", self.size)
     }
 }
 
-/// Whom a caller asks.
+/// The server that a caller connects to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// gRPC, or plain HTTP as S3 has it.
+    /// Whether to speak gRPC. Otherwise, the caller speaks S3's HTTP API.
     pub(crate) grpc: bool,
-    /// What is trusted; without it there is no TLS.
+    /// The certificate authority to trust. `None`: plaintext.
     pub(crate) authority: Option<PathBuf>,
 }
 
-/// What a caller has seen.
+/// What a caller reports after its job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) seconds: f64,

@@ -1,10 +1,10 @@
-//! Longshore as a gateway beside its peers: what it costs to put it between callers and S3.
+//! Measures the cost of Longshore as a gateway between callers and S3, compared with its peers.
 //!
-//! `cargo bench --locked --bench gateway` builds and runs everything. This program starts itself in several roles,
-//! each a process of its own, so that processor time and memory belong to one of them: the backend, the peers and
-//! the callers. Longshore is the release binary. `docs/BENCHMARKS.md` has the method and the last run.
+//! `cargo bench --locked --bench gateway` builds and runs everything. This program starts itself in several roles (the
+//! backend, the peers, the callers). Each role is a separate process, so that CPU time and memory can be measured per
+//! role. Longshore runs as its release binary. `docs/BENCHMARKS.md` describes the method and has the last results.
 
-#![allow(clippy::cast_precision_loss, reason = "figures for people")]
+#![allow(clippy::cast_precision_loss, reason = "the figures are only displayed")]
 
 mod arguments;
 mod backend;
@@ -13,14 +13,14 @@ mod child;
 mod content;
 mod job;
 mod naive;
-mod pace;
 mod process;
 mod proxy;
+mod rate_limit;
 mod report;
 mod role;
 mod rows;
+mod setup;
 mod shipped;
-mod stage;
 mod tls;
 
 use std::{
@@ -34,17 +34,17 @@ use clap::Parser;
 use self::{
     arguments::{Arguments, Role, RoleArguments},
     report::Report,
-    stage::Stage,
+    setup::Setup,
 };
 
-/// What can go wrong ends the run, with a sentence.
+/// An error ends the run and is printed as one sentence.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// As Longshore has it, so that allocators are not what is compared.
+/// The allocator that Longshore uses, so that the comparison does not measure allocators.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What the driver passes first to a process of its own.
+/// The roles. The driver passes one as the first argument to each process that it starts.
 const ROLES: [&str; 4] = ["backend", "proxy", "naive", "caller"];
 
 fn main() -> ExitCode {
@@ -77,11 +77,11 @@ fn play(role: Role) -> Outcome<()> {
 
 fn drive(arguments: Arguments) -> Outcome<()> {
     let load = process::load();
-    let stage = Stage::prepare(arguments)?;
-    let results = rows::measure(&stage);
-    let report = Report::new(&stage, load, results);
+    let setup = Setup::prepare(arguments)?;
+    let results = rows::measure(&setup);
+    let report = Report::new(&setup, load, results);
     write!(io::stdout(), "{}", report.markdown())?;
-    report.save(&stage.arguments)?;
+    report.save(&setup.arguments)?;
     let failures = report.failures();
     if failures == 0 { Ok(()) } else { Err(format!("{failures} rows could not be measured").into()) }
 }

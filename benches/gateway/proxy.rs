@@ -1,4 +1,4 @@
-//! A plain TCP proxy: what any hop through user space costs at least.
+//! A plain TCP proxy: the least that any hop through user space can cost.
 
 use std::net::SocketAddr;
 
@@ -11,18 +11,18 @@ use tokio::{
 
 use crate::{Outcome, role};
 
-/// As large as a frame of the gateways.
+/// The size of the gateways' frames.
 const BUFFER: usize = 256 * 1024;
 
-/// What the proxy is told.
+/// The proxy's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Where it connects to
+    /// The address that it forwards to
     #[arg(long)]
     backend: SocketAddr,
 }
 
-/// Serves until the driver ends.
+/// Serves until the driver exits.
 pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     role::ready(listener.local_addr()?)?;

@@ -1,4 +1,4 @@
-//! How a process that was started by the driver talks with it: it says where it listens, and ends with the driver.
+//! How a role's process communicates with the driver: it prints its address, and exits when the driver does.
 
 use std::{
     io::{self, Read, Write},
@@ -7,10 +7,10 @@ use std::{
 
 use crate::Outcome;
 
-/// What the line begins with that says where a role listens.
+/// The prefix of the line that announces a role's listen address.
 pub(crate) const READY: &str = "ready ";
 
-/// Says that the role listens there. From here on the process ends when its standard input does.
+/// Announces the listen address. From then on, the process exits when its standard input is closed.
 pub(crate) fn ready(address: SocketAddr) -> Outcome<()> {
     writeln!(io::stdout(), "{READY}{address}")?;
     std::thread::spawn(|| {

@@ -1,4 +1,4 @@
-//! Longshore as it is shipped: its own release binary, and what a platform team would switch on.
+//! Longshore as it is shipped: the release binary, with the features that an operator would enable.
 
 use std::{
     fmt::Write as _,
@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 use crate::{Outcome, child::Child, tls::Files};
 
 pub(crate) const TOKEN: &str = "a-token-of-the-gateway-bench";
-/// The token of a second tenant.
+/// The token of the second tenant, `quiet`.
 pub(crate) const QUIET_TOKEN: &str = "a-token-of-a-quiet-tenant";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-/// The stores, each with its bucket and what differs in it.
+/// The stores: name, bucket, and what differs in `config` and in `transfer`.
 const STORES: &[(&str, &str, &str, &str)] = &[
     ("default", "bench", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
     ("signed", "bench", "unsigned_payload: false, checksum_algorithm: crc64nvme", ""),
@@ -39,7 +39,7 @@ const STORES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// How it is started.
+/// The binary and the settings to start it with.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipped {
     pub(crate) binary: PathBuf,
@@ -47,12 +47,12 @@ pub(crate) struct Shipped {
     access_log: PathBuf,
     tenants: String,
     tls: Option<Files>,
-    /// Settings of a single row.
+    /// Extra settings of a single row.
     extra: Vec<(&'static str, String)>,
 }
 
 impl Shipped {
-    /// Writes the tenants file.
+    /// Writes the tenants file to `folder`.
     pub(crate) fn prepare(binary: &Path, folder: &Path, backend: &str, tls: Option<&Files>) -> Outcome<Self> {
         let tenants = tenants(backend);
         let tenants_file = folder.join("tenants.yaml");
@@ -67,14 +67,14 @@ impl Shipped {
         })
     }
 
-    /// With further settings. An older build that does not know one of them runs without it.
+    /// Adds settings. An older build that does not know one of them runs without it.
     pub(crate) fn with(&self, settings: &[(&'static str, &str)]) -> Outcome<Self> {
         let mut with = self.clone();
         for (name, value) in settings {
             if self.knows(name, value)? {
                 with.extra.push((name, (*value).to_owned()));
             } else {
-                eprintln!("  this build has no {name}");
+                eprintln!("  skipped {name}: this build does not have this setting");
             }
         }
         Ok(with)
@@ -88,7 +88,7 @@ impl Shipped {
         Ok(!said.contains(&format!("{name}: unknown variable")))
     }
 
-    /// Starts it: gRPC on the first address, health and metrics on the second.
+    /// Starts the server with gRPC on the first address, and health and metrics on the second.
     pub(crate) fn start(&self, [grpc, health]: [SocketAddr; 2]) -> Outcome<Child> {
         let mut command = Command::new(&self.binary);
         command.arg("serve").env_clear().stderr(File::create(&self.access_log)?);
@@ -99,7 +99,7 @@ impl Shipped {
         Child::other(&mut command, grpc)
     }
 
-    /// All that it is told, without secrets.
+    /// All settings of the server, without secrets.
     pub(crate) fn settings(&self) -> String {
         let mut text = String::new();
         for (name, value) in self.environment("127.0.0.1:PORT", "127.0.0.1:PORT") {
@@ -130,7 +130,7 @@ impl Shipped {
     }
 }
 
-/// The tenants file: `bench` with all stores, and `quiet` with one.
+/// The tenants file: the tenant `bench` with all stores and the tenant `quiet` with one.
 fn tenants(backend: &str) -> String {
     let mut text = String::from("tenants:\n");
     tenant(&mut text, "bench", TOKEN, backend, STORES);

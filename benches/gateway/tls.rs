@@ -1,4 +1,4 @@
-//! Certificates of a run, and TLS of the backend and of callers that speak plain HTTP.
+//! The certificates of a run, and TLS for the backend and for callers that speak HTTP without gRPC.
 
 use std::{
     fs,
@@ -17,18 +17,18 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::Outcome;
 
-/// Of a server: both or none.
+/// A server's certificate and key: either both or neither.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ServerFiles {
-    /// Certificate, PEM
+    /// Certificate file, PEM
     #[arg(long)]
     pub(crate) cert: Option<PathBuf>,
-    /// Its private key, PEM
+    /// Private key file, PEM
     #[arg(long)]
     pub(crate) key: Option<PathBuf>,
 }
 
-/// An authority, and a certificate by it for this machine's loopback addresses.
+/// A certificate authority, and a certificate that it issued for `localhost` and 127.0.0.1.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub(crate) authority: PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Makes them in a folder.
+    /// Generates the files in a folder.
     pub(crate) fn make(folder: &Path) -> Outcome<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -58,7 +58,7 @@ impl Files {
     }
 }
 
-/// `None` without a certificate.
+/// Returns `None` if there is no certificate or no key.
 pub(crate) fn acceptor(files: &ServerFiles) -> Outcome<Option<TlsAcceptor>> {
     let (Some(cert), Some(key)) = (&files.cert, &files.key) else { return Ok(None) };
     let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
@@ -70,7 +70,7 @@ pub(crate) fn acceptor(files: &ServerFiles) -> Outcome<Option<TlsAcceptor>> {
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// Trusts this authority alone.
+/// Returns a connector that trusts only this authority.
 pub(crate) fn connector(authority: &Path) -> Outcome<TlsConnector> {
     let mut roots = RootCertStore::empty();
     for cert in CertificateDer::pem_file_iter(authority)? {

@@ -1,4 +1,4 @@
-//! What a call brings along from the server's layers, and what it tells them when it is over.
+//! The context that the server's layers give to a call, and the facts that the call reports back for the access log.
 
 use std::{
     sync::{
@@ -14,73 +14,74 @@ use crate::{
     telemetry::cut,
 };
 
-/// One call, as the server's layers know it. They put it in the request's extensions; a call without one is
-/// served all the same, without a deadline.
+/// The context of one call. The server's layers put it into the request's extensions. A call without a context is
+/// served too, without a deadline.
 #[derive(Clone, Debug, Default)]
 pub struct CallContext {
-    /// `x-request-id`, or what was made up in its place.
+    /// The `x-request-id`, or the id that the server generated if the caller sent none.
     pub request_id: Arc<str>,
-    /// When the caller stops waiting; it bounds every S3 request made for the call.
+    /// When the caller stops waiting. It bounds every S3 request made for the call.
     pub deadline: Option<Instant>,
-    /// How fast earlier uploads on the same connection were.
+    /// The speed of earlier uploads on the same connection.
     pub record: SpeedRecord,
-    /// What is found out about the call while it is served.
+    /// Facts that are collected while the call is served.
     pub facts: Arc<CallFacts>,
 }
 
-/// Memory of the tenant's budget that a response takes until its caller has it. It stands in the response's extensions, which the
-/// connection keeps until then.
+/// Memory of the tenant's budget that a response uses until it has been sent to the caller. It is stored in the
+/// response's extensions, which the connection keeps until then.
 #[derive(Clone, Debug)]
-pub struct ResponseMemory(#[allow(dead_code, reason = "it is kept, and not looked at")] Arc<PageMemory>);
+pub struct ResponseMemory(#[allow(dead_code, reason = "held only for its Drop")] Arc<PageMemory>);
 
 impl ResponseMemory {
-    /// For a response that holds a page.
+    /// The memory of a response that holds one page of a listing.
     pub(crate) fn new(memory: PageMemory) -> Self {
         Self(Arc::new(memory))
     }
 }
 
-/// The most bytes of a name of a tenant, a store or a caller. Valid names are shorter.
+/// The maximum length of a tenant's, a store's or a caller's name, in bytes. Valid names are shorter.
 const MAX_NAME: usize = 96;
 
-/// The most bytes of an error.
+/// The maximum length of an error, in bytes.
 const MAX_ERROR: usize = 1024;
 
-/// The most bytes of a key.
+/// The maximum length of a key, in bytes.
 const MAX_KEY: usize = 256;
 
-/// Why a call failed, for its line in the access log.
+/// Why a call failed, for the access log.
 #[derive(Debug, Clone)]
 pub struct CallFailure {
-    /// As in `google.rpc.ErrorInfo`.
+    /// The reason as in `google.rpc.ErrorInfo`.
     pub reason: &'static str,
-    /// How much the operator has to care.
+    /// How important the failure is to the operator.
     pub severity: Severity,
-    /// S3's error code; empty where the failure was not S3's answer.
+    /// S3's error code. Empty if the failure did not come from S3.
     pub s3_code: String,
-    /// A sentence, with what callers are not told.
+    /// A sentence, including details that callers do not get.
     pub error: String,
 }
 
 impl CallFailure {
-    /// A failure that was not S3's answer; `error` is cut.
+    /// A failure that did not come from S3. `error` is cut to its maximum length.
     pub fn new(reason: &'static str, severity: Severity, error: &str) -> Self {
         Self { reason, severity, s3_code: String::new(), error: cut(error, MAX_ERROR).into_owned() }
     }
 }
 
-/// How much the operator has to care about a failed call.
+/// How important a failed call is to the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// The caller failed, or nothing is wrong.
+    /// The caller caused the failure, or nothing is wrong.
     Info,
-    /// S3, the settings or a limit of the server failed the call.
+    /// S3, the settings or a limit of the server caused the failure.
     Warning,
-    /// A defect of Longshore.
+    /// A bug in Longshore.
     Error,
 }
 
-/// What the access log has about a call beside its status. Each name is kept as it was first set, and cut.
+/// The facts about a call that the access log shows in addition to its status. Each name keeps the first value that is
+/// set, cut to its maximum length.
 #[derive(Debug, Default)]
 pub struct CallFacts {
     tenant: OnceLock<Box<str>>,
@@ -94,92 +95,92 @@ pub struct CallFacts {
 }
 
 impl CallFacts {
-    /// The memory that the call uses.
+    /// Sets the memory budget that the call uses.
     pub fn set_memory(&self, memory: &TenantBudget) {
         self.memory.get_or_init(|| memory.clone());
     }
 
-    /// Whether other calls wait for memory that this one holds because its caller does not read. A call that sends an object is
-    /// judged by how it sends instead.
-    pub fn is_in_the_way(&self) -> bool {
+    /// Whether other calls wait for memory that this call holds because its caller does not read. A call that sends an
+    /// object is judged by how fast it sends.
+    pub fn blocks_others(&self) -> bool {
         self.bytes_in() == 0 && self.memory.get().is_some_and(TenantBudget::is_contended)
     }
 
-    /// Counts the call as ended because its caller did not read while others waited for memory.
+    /// Counts the call as ended because its caller did not read while other calls waited for memory.
     pub fn count_idle_read(&self) {
         if let Some(memory) = self.memory.get() {
             memory.count_ended("read_idle");
         }
     }
 
-    /// The tenant that the call is for.
+    /// Sets the tenant that the call is for.
     pub fn set_tenant(&self, name: &str) {
         self.tenant.get_or_init(|| cut(name, MAX_NAME).into());
     }
 
-    /// The store that the call is about; of a copy, the destination's.
+    /// Sets the store that the call uses. For a copy, the destination's store.
     pub fn set_store(&self, name: &str) {
         self.store.get_or_init(|| cut(name, MAX_NAME).into());
     }
 
-    /// The caller's name in the tenants file.
+    /// Sets the caller's name from the tenants file.
     pub fn set_caller(&self, name: &str) {
         self.caller.get_or_init(|| cut(name, MAX_NAME).into());
     }
 
-    /// The key that a failed call was about; of a copy, the destination's. An empty key is none.
+    /// Sets the key of a failed call. For a copy, the destination's key. An empty key is ignored.
     pub fn set_key(&self, key: &str) {
         if !key.is_empty() {
             self.key.get_or_init(|| cut(key, MAX_KEY).into());
         }
     }
 
-    /// Why the call fails. The first failure is kept.
+    /// Sets why the call failed. The first failure is kept.
     pub fn fail(&self, failure: CallFailure) {
         self.failure.get_or_init(|| failure);
     }
 
-    /// Counts bytes of objects that came from the caller.
+    /// Counts object bytes received from the caller.
     pub fn add_bytes_in(&self, count: u64) {
         self.bytes_in.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts bytes of objects that went to the caller.
+    /// Counts object bytes sent to the caller.
     pub fn add_bytes_out(&self, count: u64) {
         self.bytes_out.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The tenant, once it is known.
+    /// The tenant, if it is known.
     pub fn tenant(&self) -> Option<&str> {
         self.tenant.get().map(AsRef::as_ref)
     }
 
-    /// The store, once it is known.
+    /// The store, if it is known.
     pub fn store(&self) -> Option<&str> {
         self.store.get().map(AsRef::as_ref)
     }
 
-    /// The caller, once it is known.
+    /// The caller, if it is known.
     pub fn caller(&self) -> Option<&str> {
         self.caller.get().map(AsRef::as_ref)
     }
 
-    /// The key, if the call failed after it was known.
+    /// The key, if the call failed after the key was known.
     pub fn key(&self) -> Option<&str> {
         self.key.get().map(AsRef::as_ref)
     }
 
-    /// Why the call failed, if it has.
+    /// Why the call failed, if it did.
     pub fn failure(&self) -> Option<&CallFailure> {
         self.failure.get()
     }
 
-    /// Bytes of objects from the caller so far.
+    /// Object bytes received from the caller so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Ordering::Relaxed)
     }
 
-    /// Bytes of objects to the caller so far.
+    /// Object bytes sent to the caller so far.
     pub fn bytes_out(&self) -> u64 {
         self.bytes_out.load(Ordering::Relaxed)
     }

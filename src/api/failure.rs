@@ -1,4 +1,4 @@
-//! Everything that a handler can fail with, before it is a status.
+//! The failures of a handler, before they become a status.
 
 use std::{borrow::Cow, error::Error as StdError, time::Duration};
 
@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use super::{
     call::{CallFailure, Severity},
     messages::ENCODINGS,
-    status::{self, Labels, Side},
+    status::{self, ErrorContext, Fault},
 };
 use crate::{
     auth::Refusal,
@@ -15,104 +15,104 @@ use crate::{
     store::{Error, ErrorKind},
 };
 
-/// A caller's stream that was not closed but broken off.
+/// The caller's stream broke before the caller closed it.
 #[derive(Debug, thiserror::Error)]
-#[error("the caller's stream broke off")]
+#[error("the caller's stream ended before the request was complete")]
 pub(crate) struct BrokenOff;
 
-/// Why a call, or one key of it, fails.
+/// Why a call, or one key of a call, failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The store says so.
+    /// The store returned an error.
     Store(Error),
-    /// A field of the request, by its path in the proto.
+    /// A field of the request is invalid.
     Field {
-        /// The path, such as `range.bounded.end`.
+        /// The field's path in the proto, such as `range.bounded.end`.
         field: Cow<'static, str>,
-        /// What would be right.
+        /// What a valid value looks like, such as `must not be empty`.
         message: String,
     },
-    /// The caller may not.
+    /// The caller is not authenticated or not authorized.
     Refused(Refusal),
-    /// The tenant has no such store.
+    /// The tenant has no store with this name.
     StoreNotFound(String),
-    /// A method that this release does not have yet.
+    /// This release does not implement the method.
     NotImplemented(&'static str),
-    /// A message is none, for this reason.
+    /// The message could not be decoded; the text gives the reason.
     Malformed(Cow<'static, str>),
-    /// A message is larger than so many bytes.
+    /// The message is larger than the limit.
     MessageTooLarge {
-        /// The largest message taken, in bytes.
+        /// The largest message that the server accepts, in bytes.
         limit: usize,
     },
-    /// The call's metadata is larger than so many bytes.
+    /// The call's metadata is larger than the limit.
     MetadataTooLarge {
-        /// The largest metadata taken, in bytes.
+        /// The largest metadata that the server accepts, in bytes.
         limit: usize,
     },
-    /// A message did not arrive completely in this time.
+    /// A message did not arrive completely within the limit.
     MessageTimeout {
-        /// How long a message may take.
+        /// How long a message may take to arrive.
         limit: Duration,
     },
-    /// The server does not take messages in this encoding.
+    /// The server does not support this message encoding.
     EncodingUnknown(String),
-    /// There are several replicas, and no key by which all of them can read an upload's id.
+    /// The server runs with several replicas but has no key with which all of them can read upload ids.
     UploadKeyRequired,
-    /// tonic could not read the caller's next message, or the caller is gone.
+    /// tonic could not read the caller's next message, or the caller disconnected.
     Stream(Status),
 }
 
 impl Failure {
-    /// A field that is wrong; `message` says what would be right.
+    /// A field with an invalid value. `message` says what a valid value looks like.
     pub(crate) fn field(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::Field { field: field.into(), message: message.into() }
     }
 
-    /// A message that is not in protobuf's encoding, or of other types than its fields.
+    /// A message that is not valid protobuf, or whose fields have the wrong types.
     pub(crate) fn undecodable(error: &prost::DecodeError) -> Self {
         Self::Malformed(error.to_string().into())
     }
 
-    /// What the caller's stream of messages, read by tonic, ended with.
+    /// The failure for the status that ended the caller's message stream in tonic.
     pub(crate) fn stream(status: Status) -> Self {
         let broken_off = status.source().is_some_and(<dyn StdError>::is::<BrokenOff>);
         Self::Stream(if broken_off { Status::cancelled(BrokenOff.to_string()) } else { status })
     }
 
-    /// A defect.
+    /// A bug in Longshore.
     pub(crate) fn internal(message: &str) -> Self {
         Self::Store(Error::new(ErrorKind::Internal, message))
     }
 
-    /// Code, reason and side.
-    pub(crate) fn verdict(&self) -> (Code, ErrorReason, Side) {
+    /// The status code, the reason, and the side at fault.
+    pub(crate) fn classify(&self) -> (Code, ErrorReason, Fault) {
         match self {
-            Self::Store(error) => status::verdict(error.kind()),
-            Self::Field { .. } => (Code::InvalidArgument, ErrorReason::InvalidField, Side::Caller),
+            Self::Store(error) => status::classify(error.kind()),
+            Self::Field { .. } => (Code::InvalidArgument, ErrorReason::InvalidField, Fault::Caller),
             Self::Refused(refusal) => {
                 let (code, reason) = refused(refusal);
-                (code, reason, Side::Caller)
+                (code, reason, Fault::Caller)
             }
-            Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Side::Caller),
-            Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Side::Longshore),
-            Self::Malformed(_) => (Code::InvalidArgument, ErrorReason::MalformedMessage, Side::Caller),
+            Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Fault::Caller),
+            Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Longshore),
+            Self::Malformed(_) => (Code::InvalidArgument, ErrorReason::MalformedMessage, Fault::Caller),
             Self::MessageTooLarge { .. } => {
-                (Code::ResourceExhausted, ErrorReason::MessageTooLarge, Side::Caller)
+                (Code::ResourceExhausted, ErrorReason::MessageTooLarge, Fault::Caller)
             }
             Self::MetadataTooLarge { .. } => {
-                (Code::ResourceExhausted, ErrorReason::MetadataTooLarge, Side::Caller)
+                (Code::ResourceExhausted, ErrorReason::MetadataTooLarge, Fault::Caller)
             }
-            Self::MessageTimeout { .. } => (Code::Aborted, ErrorReason::MessageTimeout, Side::Caller),
-            Self::EncodingUnknown(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Side::Caller),
+            Self::MessageTimeout { .. } => (Code::Aborted, ErrorReason::MessageTimeout, Fault::Caller),
+            Self::EncodingUnknown(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Caller),
             Self::UploadKeyRequired => {
-                (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Side::Operator)
+                (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Fault::Operator)
             }
-            Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Side::Caller),
+            Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Fault::Caller),
         }
     }
 
-    /// One plain sentence.
+    /// A sentence that describes the failure to the caller.
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Store(error) => match error.field().filter(|_| error.kind() == ErrorKind::InvalidField) {
@@ -121,27 +121,32 @@ impl Failure {
             },
             Self::Field { field, message } => format!("`{field}`: {message}"),
             Self::Refused(refusal) => refusal.to_string(),
-            Self::StoreNotFound(store) => format!("the tenant has no store `{store}`"),
-            Self::NotImplemented(method) => format!("this release does not have {method} yet"),
-            Self::Malformed(why) => format!("the message cannot be read: {why}"),
+            Self::StoreNotFound(store) => {
+                format!("the tenant has no store `{store}`: call ListStores for the names")
+            }
+            Self::NotImplemented(method) => format!("this release does not implement {method}"),
+            Self::Malformed(why) => format!("the message is malformed: {why}"),
             Self::MessageTooLarge { limit } => status::message_too_large(&limit.to_string()),
             Self::MetadataTooLarge { limit } => {
-                format!("the metadata of the call is larger than {limit} bytes, counted as HTTP/2 does: name, value and 32 bytes for each entry")
+                format!("the call's metadata is larger than {limit} bytes (each entry counts its name, its value and 32 bytes, as in HTTP/2): send less metadata")
             }
             Self::MessageTimeout { limit } => {
-                format!("the message did not arrive completely within {}", humantime::format_duration(*limit))
+                format!(
+                    "the message did not arrive completely within {}: retry the call",
+                    humantime::format_duration(*limit)
+                )
             }
             Self::EncodingUnknown(encoding) => {
-                format!("messages in the encoding `{encoding}` are not supported: send them as {ENCODINGS}")
+                format!("the message encoding `{encoding}` is not supported: use one of {ENCODINGS}")
             }
-            Self::UploadKeyRequired => "LONGSHORE_UPLOAD_KEY is not set, and with more than one replica no other could go on with an upload".to_owned(),
+            Self::UploadKeyRequired => "UploadService needs LONGSHORE_UPLOAD_KEY if LONGSHORE_REPLICAS is more than 1: set the same key on every replica".to_owned(),
             Self::Stream(status) => status.message().to_owned(),
         }
     }
 
-    /// The failure as the access log has it. `expired`: the caller gets DEADLINE_EXCEEDED in its place.
+    /// The failure for the access log. `expired`: the caller gets DEADLINE_EXCEEDED instead of this failure.
     pub(crate) fn for_log(&self, expired: bool) -> CallFailure {
-        let (_, reason, side) = self.verdict();
+        let (_, reason, side) = self.classify();
         let severity = severity(side, reason);
         let reason = if expired { ErrorReason::DeadlineExceeded } else { reason };
         let reason = status::reason_name(reason);
@@ -150,13 +155,13 @@ impl Failure {
                 s3_code: self.s3_code().to_owned(),
                 ..CallFailure::new(reason, severity, &error.to_string())
             },
-            // The caller's messages ended it, whatever tonic calls that.
+            // The caller's messages ended the call, even if tonic's status says otherwise.
             Self::Stream(status) => CallFailure { severity, ..status::for_log(status) },
             _ => CallFailure::new(reason, severity, &self.message()),
         }
     }
 
-    /// The error code that S3 gave; empty where the failure was not S3's answer.
+    /// The error code that S3 returned. Empty if the failure did not come from S3.
     pub(crate) fn s3_code(&self) -> &str {
         match self {
             Self::Store(error) => error.service().map_or("", |service| &service.code),
@@ -164,49 +169,49 @@ impl Failure {
         }
     }
 
-    /// What the caller gets.
-    pub(crate) fn into_status(self, labels: &Labels<'_>) -> Status {
-        let (code, reason, _) = self.verdict();
+    /// The status that the caller gets.
+    pub(crate) fn into_status(self, context: &ErrorContext<'_>) -> Status {
+        let (code, reason, _) = self.classify();
         let builder = status::StatusBuilder::new(code, reason, self.message());
         match self {
-            Self::Store(error) => builder.labels(labels).error(&error, labels).build(),
-            Self::Field { field, message } => builder.labels(labels).violation(&field, &message).build(),
+            Self::Store(error) => builder.context(context).error(&error, context).build(),
+            Self::Field { field, message } => builder.context(context).violation(&field, &message).build(),
             Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
-                builder.label("access", access.as_str()).label("store", store).labels(labels).build()
+                builder.label("access", access.as_str()).label("store", store).context(context).build()
             }
             Self::Refused(_)
             | Self::Malformed(_)
             | Self::MessageTimeout { .. }
             | Self::EncodingUnknown(_)
-            | Self::UploadKeyRequired => builder.labels(labels).build(),
+            | Self::UploadKeyRequired => builder.context(context).build(),
             Self::StoreNotFound(store) => {
                 let builder = builder.resource("longshore.v1.Store", &store);
-                builder.label("store", store).labels(labels).build()
+                builder.label("store", store).context(context).build()
             }
-            Self::NotImplemented(method) => builder.label("method", method).labels(labels).build(),
+            Self::NotImplemented(method) => builder.label("method", method).context(context).build(),
             Self::MessageTooLarge { limit } | Self::MetadataTooLarge { limit } => {
-                builder.label("limit_bytes", limit.to_string()).labels(labels).build()
+                builder.label("limit_bytes", limit.to_string()).context(context).build()
             }
-            Self::Stream(status) => status::complete(status, labels.request_id),
+            Self::Stream(status) => status::complete(status, context.request_id),
         }
     }
 
-    /// What the caller gets if its deadline has passed meanwhile: the store gave up because there was no time
-    /// left, and not because S3 is to blame.
+    /// The status that the caller gets if its deadline has passed: the store gave up because no time was left, so S3 is
+    /// not to blame.
     pub(crate) fn into_deadline_exceeded(self) -> Status {
-        let message = format!("the deadline of the call passed; before that: {}", self.message());
+        let message = format!("the call's deadline passed; the last error was: {}", self.message());
         status::StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).build()
     }
 }
 
-fn severity(side: Side, reason: ErrorReason) -> Severity {
+fn severity(side: Fault, reason: ErrorReason) -> Severity {
     use ErrorReason::{Internal, LimitExceeded, MemoryExhausted};
     match (side, reason) {
-        (Side::Longshore, Internal) => Severity::Error,
-        (Side::Longshore, MemoryExhausted | LimitExceeded) | (Side::Operator | Side::Backend, _) => {
+        (Fault::Longshore, Internal) => Severity::Error,
+        (Fault::Longshore, MemoryExhausted | LimitExceeded) | (Fault::Operator | Fault::Backend, _) => {
             Severity::Warning
         }
-        (Side::Caller | Side::Longshore, _) => Severity::Info,
+        (Fault::Caller | Fault::Longshore, _) => Severity::Info,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one way in for every call: who calls, for which tenant, in which store, by which grant.
+//! Admission of calls: authenticates the caller, selects the tenant and the store, and checks the grant.
 
 use std::{sync::OnceLock, time::Instant};
 
@@ -8,7 +8,7 @@ use tonic::{Extensions, Request, Response, Status};
 use super::{
     call::CallContext,
     failure::Failure,
-    status::{Labels, Side},
+    status::{ErrorContext, Fault},
 };
 use crate::{
     auth::{Access, Actor, Authenticator, Refusal, Scope},
@@ -17,19 +17,19 @@ use crate::{
     tenants::{Pool, Tenant},
 };
 
-/// The name of the store that an empty name means.
+/// The store that an empty name means.
 const DEFAULT_STORE: &str = "default";
 
-/// The metadata that names the tenant.
+/// The metadata key for the tenant.
 const TENANT: &str = "x-longshore-tenant";
 
-/// The longest name of a tenant or a store; a longer text is not repeated to whoever sent it.
+/// The maximum length of a tenant's or a store's name, in bytes. Longer texts are not repeated to the caller.
 const MAX_NAME: usize = 64;
 
-/// The most bytes of a key in a line of the log.
+/// The maximum length of a key in a log line, in bytes.
 const MAX_LOGGED_KEY: usize = 256;
 
-/// Lets calls in. Cheap to clone.
+/// Admits calls. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pool: Pool,
@@ -37,8 +37,8 @@ pub(crate) struct Gate {
     metrics: Metrics,
 }
 
-/// Whom a call is from and for, as its metadata says. The server's layers put it into the request's extensions before a byte
-/// of the message is read.
+/// The caller and the tenant of a call, by its metadata. The server's layers put it into the request's extensions
+/// before they read the first byte of the message.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     actor: Actor,
@@ -52,7 +52,7 @@ impl Admitted {
     }
 }
 
-/// Settles callers before their calls reach a service. Cheap to clone.
+/// Authenticates callers before their calls reach a service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Admission(Gate);
 
@@ -61,14 +61,14 @@ impl Admission {
         Self(gate)
     }
 
-    /// Settles who calls and for which tenant by the call's metadata, for the services to find in `extensions`; or the status
-    /// that the call ends with.
+    /// Determines the caller and the tenant from the call's metadata and stores both in `extensions` for the services.
+    /// On failure it returns the status that the call ends with.
     pub fn settle(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
         self.0.settle(headers, extensions)
     }
 }
 
-/// A call that was let in: who acts for which tenant, and what is known of the call by now.
+/// An admitted call: the caller, the tenant, and what is known about the call so far.
 #[derive(Debug)]
 pub(crate) struct Call {
     context: CallContext,
@@ -80,7 +80,7 @@ pub(crate) struct Call {
     conditions: OnceLock<Vec<&'static str>>,
 }
 
-/// A store's name with the empty one spelled out.
+/// The store's name, with `default` in place of an empty name.
 pub(crate) fn store_name(name: &str) -> &str {
     if name.is_empty() { DEFAULT_STORE } else { name }
 }
@@ -90,15 +90,15 @@ impl Gate {
         Self { pool, authenticator, metrics }
     }
 
-    /// Settles who calls and for which tenant, and remembers both in the request's extensions.
+    /// Determines the caller and the tenant and stores both in the request's extensions.
     pub(crate) fn settle(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
         let admitted = self.admitted(headers, extensions)?;
         extensions.insert(admitted);
         Ok(())
     }
 
-    /// Lets a call in. Its caller and tenant are those that [`Gate::settle`] found; a call that did not come through the
-    /// server's layers is settled here.
+    /// Admits a call for the caller and the tenant that [`Gate::settle`] found. If the call did not pass through the
+    /// server's layers, both are determined here.
     pub(crate) fn admit<T>(&self, request: Request<T>) -> Result<(Call, T), Status> {
         let (metadata, mut extensions, message) = request.into_parts();
         let Admitted { actor, tenant } = match extensions.remove::<Admitted>() {
@@ -120,28 +120,25 @@ impl Gate {
     fn admitted(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Status> {
         let context = extensions.get::<CallContext>();
         self.acting(headers, context).map_err(|failure| {
-            let labels = Labels {
-                request_id: context.map_or("", |context| &context.request_id),
-                tenant: refused_tenant(&failure, headers),
-                ..Labels::default()
-            };
             if let Some(context) = context {
                 context.facts.fail(failure.for_log(false));
             }
-            failure.into_status(&labels)
+            let tenant = refused_tenant(&failure, headers);
+            let request_id = context.map_or("", |context| &context.request_id);
+            failure.into_status(&ErrorContext { request_id, tenant, ..ErrorContext::default() })
         })
     }
 
     fn acting(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {
         let facts = context.map(|context| &context.facts);
-        let principal = match only(headers, "authorization")? {
-            // What is not visible ASCII is no token (RFC 6750, section 2.1).
+        let principal = match single_value(headers, "authorization")? {
+            // A value that is not visible ASCII is not a token (RFC 6750, section 2.1).
             Some(Err(())) => self.authenticator.authenticate(Some("Bearer \u{fffd}"))?,
             Some(Ok(text)) => self.authenticator.authenticate(Some(text))?,
             None => self.authenticator.authenticate(None)?,
         };
-        let named = match only(headers, TENANT)? {
-            Some(Err(())) => return Err(Failure::field(TENANT, "is not ASCII text")),
+        let named = match single_value(headers, TENANT)? {
+            Some(Err(())) => return Err(Failure::field(TENANT, "must be ASCII text")),
             Some(Ok(name)) => Some(name),
             None => None,
         };
@@ -162,18 +159,21 @@ impl Gate {
     }
 }
 
-/// The value of a metadata key that may be there once; `Err(())` for one that is not text. Two values would be
-/// a question of who reads which: a proxy that checked the first, and Longshore that went by the last.
-fn only<'a>(headers: &'a HeaderMap, key: &'static str) -> Result<Option<Result<&'a str, ()>>, Failure> {
+/// The value of a metadata key that may occur only once; `Err(())` if it is not text. Two values would be ambiguous: a
+/// proxy might check the first and Longshore use the last.
+fn single_value<'a>(
+    headers: &'a HeaderMap,
+    key: &'static str,
+) -> Result<Option<Result<&'a str, ()>>, Failure> {
     let mut values = headers.get_all(key).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => Ok(Some(value.to_str().map_err(|_| ()))),
-        (Some(_), Some(_)) => Err(Failure::field(key, "is in the metadata more than once")),
+        (Some(_), Some(_)) => Err(Failure::field(key, "must occur only once in the metadata")),
     }
 }
 
-/// The tenant that was refused, as the caller named it: whether it exists or not.
+/// The name of the rejected tenant, as the caller sent it, whether or not the tenant exists.
 fn refused_tenant<'a>(failure: &Failure, headers: &'a HeaderMap) -> &'a str {
     let named = || headers.get(TENANT)?.to_str().ok().filter(|name| name.len() <= MAX_NAME);
     match failure {
@@ -182,7 +182,7 @@ fn refused_tenant<'a>(failure: &Failure, headers: &'a HeaderMap) -> &'a str {
     }
 }
 
-/// The status of a call whose message cannot be read.
+/// The status of a call whose message was rejected.
 pub(crate) fn refused(extensions: &Extensions, failure: Failure) -> Status {
     let facts = extensions.get::<CallContext>().map(|context| &context.facts);
     if let Some(facts) = facts {
@@ -190,7 +190,7 @@ pub(crate) fn refused(extensions: &Extensions, failure: Failure) -> Status {
     }
     let request_id = extensions.get::<CallContext>().map_or("", |context| &context.request_id);
     let tenant = extensions.get::<Admitted>().map_or("", |admitted| admitted.tenant.name());
-    failure.into_status(&Labels { request_id, tenant, ..Labels::default() })
+    failure.into_status(&ErrorContext { request_id, tenant, ..ErrorContext::default() })
 }
 
 impl Call {
@@ -199,13 +199,13 @@ impl Call {
         &self.tenant
     }
 
-    /// Who calls.
+    /// The caller.
     pub(crate) fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// The store `name` for `access` to `scope`, bounded by the call's deadline. The grant is asked before the
-    /// store is looked for: whoever may not use a store does not learn whether it is there.
+    /// Returns the store `name` for `access` to `scope`, bounded by the call's deadline. The grant is checked before
+    /// the store is looked up, so that a caller without a grant does not learn whether the store exists.
     pub(crate) fn open(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<S3Store, Failure> {
         self.context.facts.set_store(store_name(name));
         if let Scope::Key(key) = scope {
@@ -215,7 +215,7 @@ impl Call {
         self.store(name)
     }
 
-    /// The store `name` to read `key` of it for a copy. The call stays one about the copy's destination.
+    /// Returns the store `name` to read the source `key` of a copy. The call's facts keep the copy's destination.
     pub(crate) fn open_source(&self, access: &[Access], name: &str, key: &str) -> Result<S3Store, Failure> {
         self.source_key.get_or_init(|| key.to_owned());
         for access in access {
@@ -224,54 +224,52 @@ impl Call {
         self.store(name)
     }
 
-    /// Asks the grant for `access` to `scope` of the store `name`.
+    /// Checks that the caller's grant allows `access` to `scope` of the store `name`.
     pub(crate) fn permit(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<(), Failure> {
         if name.len() > MAX_NAME {
-            return Err(Failure::field(
-                "store",
-                format!("is longer than {MAX_NAME} characters: no store is called so"),
-            ));
+            return Err(Failure::field("store", format!("must have at most {MAX_NAME} characters")));
         }
         Ok(self.actor.authorize(access, store_name(name), scope)?)
     }
 
-    /// Says that the call is about the store `name`.
+    /// Records that the call uses the store `name`.
     pub(crate) fn about(&self, name: &str) {
         self.context.facts.set_store(store_name(name));
     }
 
-    /// The store `name`, which the caller has been allowed.
+    /// Returns the store `name`. The caller must have been authorized.
     pub(crate) fn store(&self, name: &str) -> Result<S3Store, Failure> {
         let name = store_name(name);
         let store = self.tenant.store(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
         Ok(store?.until(self.context.deadline).on_connection(self.context.record.clone()))
     }
 
-    /// Remembers which conditions the request has, to tell which of them can have failed.
+    /// Records which conditions the request sets, to report which of them failed.
     pub(crate) fn conditions(&self, names: impl IntoIterator<Item = &'static str>) {
         self.conditions.get_or_init(|| names.into_iter().collect());
     }
 
-    /// Counts bytes of an object that came from the caller.
+    /// Counts object bytes received from the caller.
     pub(crate) fn received(&self, count: usize) {
         let count = count as u64;
         self.metrics.bytes(Direction::Upload, count);
         self.context.facts.add_bytes_in(count);
     }
 
-    /// Counts bytes of an object that go to the caller.
+    /// Counts object bytes sent to the caller.
     pub(crate) fn sent(&self, count: usize) {
         let count = count as u64;
         self.metrics.bytes(Direction::Download, count);
         self.context.facts.add_bytes_out(count);
     }
 
-    /// What a handler answers.
+    /// The response for the outcome of a handler.
     pub(crate) fn answer<T>(&self, outcome: Result<T, Failure>) -> Result<Response<T>, Status> {
         outcome.map(Response::new).map_err(|failure| self.fail(failure))
     }
 
-    /// Logs that `failed` parts of the call failed though the call goes on; `error` is the first, about `key`.
+    /// Logs that `failed` parts of the call failed although the call continues. `error` is the first of these failures,
+    /// and `key` is its key.
     pub(crate) fn log_partial_failure(&self, key: &str, error: &Error, failed: usize) {
         let failure = Failure::from(error.clone());
         let failure = failure.for_log(false);
@@ -285,16 +283,16 @@ impl Call {
             reason = failure.reason,
             s3_code = failure.s3_code,
             error = failure.error,
-            "a part of a call failed"
+            "part of a call failed"
         );
     }
 
-    /// What the caller gets for a failure.
+    /// The status that the caller gets for a failure. Also records the failure for the access log.
     pub(crate) fn fail(&self, failure: impl Into<Failure>) -> Status {
         let failure = failure.into();
-        let (_, _, side) = failure.verdict();
+        let (_, _, side) = failure.classify();
         let facts = &self.context.facts;
-        let labels = Labels {
+        let context = ErrorContext {
             request_id: &self.context.request_id,
             tenant: self.tenant.name(),
             store: facts.store().unwrap_or_default(),
@@ -302,10 +300,10 @@ impl Call {
             source_key: self.source_key.get().map_or("", String::as_str),
             conditions: self.conditions.get().map_or(&[], Vec::as_slice),
         };
-        let expired =
-            side == Side::Backend && self.context.deadline.is_some_and(|deadline| deadline <= Instant::now());
-        facts.set_key(labels.key);
+        let expired = side == Fault::Backend
+            && self.context.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        facts.set_key(context.key);
         facts.fail(failure.for_log(expired));
-        if expired { failure.into_deadline_exceeded() } else { failure.into_status(&labels) }
+        if expired { failure.into_deadline_exceeded() } else { failure.into_status(&context) }
     }
 }

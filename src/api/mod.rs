@@ -1,6 +1,6 @@
-//! The gRPC services: requests checked, callers let in, stores asked, answers put into messages.
+//! The gRPC services: they authorize callers, validate requests, call the stores and build the responses.
 //!
-//! tonic and the generated messages stay in this room; the rooms below know their own types only.
+//! tonic and the generated messages are used only in this module; the modules below it use their own types.
 
 mod call;
 mod convert;
@@ -13,7 +13,7 @@ mod payload;
 mod rejections;
 pub mod status;
 mod stores;
-mod upload;
+mod uploads;
 
 pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};
 pub use gate::Admission;
@@ -22,7 +22,7 @@ pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is
 #[doc(hidden)]
 pub use payload::microbench;
 pub use rejections::{encoding_unknown, metadata_too_large};
-pub use upload::UploadKeys;
+pub use uploads::UploadKeys;
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ use self::{
     object::Objects,
     payload::{PayloadService, WritePayloadService},
     stores::Stores,
-    upload::Uploads,
+    uploads::Uploads,
 };
 use crate::{
     auth::{AuthMode, Authenticator},
@@ -46,28 +46,29 @@ use crate::{
     tenants::{Pool, Tenant},
 };
 
-/// The full names of the services that [`Services::routes`] serves, for health.
+/// The full names of the services that [`Services::routes`] serves, for the health service.
 pub const SERVICE_NAMES: &[&str] = &[
     object_service_server::SERVICE_NAME,
     store_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
 ];
 
-/// What bounds a call.
+/// Limits on a call's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message taken from a caller, in bytes.
+    /// The largest message that the server accepts from a caller, in bytes.
     pub max_message_bytes: usize,
-    /// How long an unfinished message may take.
+    /// How long a message may take to arrive.
     pub message_timeout: Duration,
 }
 
-/// What seals upload ids, and who else has to read them.
+/// The keys that seal upload ids, and the number of replicas that must read them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UploadSettings {
-    /// The keys; `None` is one of this process's own.
+    /// The keys. `None` means a random key of this process.
     pub keys: Option<UploadKeys>,
-    /// How many processes serve the same callers. Default: 1. With more, there is no UploadService without keys.
+    /// The number of processes that serve the same callers. Default: 1. With more than one, UploadService is disabled
+    /// unless keys are set.
     pub replicas: u32,
 }
 
@@ -86,7 +87,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// The services over the stores of `pool`, for the callers that its tenants declare.
+    /// The services for the stores of `pool`, for the callers that its tenants declare.
     pub fn new(
         pool: Pool,
         auth: AuthMode,
@@ -99,13 +100,13 @@ impl Services {
         Self { gate: Gate::new(pool, authenticator, metrics), uploads, limits }
     }
 
-    /// What settles the callers of these services.
+    /// Authenticates the callers of these services.
     pub fn admission(&self) -> Admission {
         Admission::new(self.gate.clone())
     }
 
-    /// The services, each at its path. [`MessagesLayer`] belongs around them: it unpacks compressed requests. Answers are not
-    /// compressed: most objects are already, and it would cost far more than passing them on.
+    /// The services, each at its path. Wrap them in [`MessagesLayer`], which decompresses requests. Responses are not
+    /// compressed: most objects already are, and compression would cost far more than passing the bytes on.
     pub fn routes(self) -> Routes {
         let limits = self.limits;
         let limit = limits.max_message_bytes;

@@ -1,10 +1,10 @@
-//! Statuses of calls that the server's layers reject.
+//! Statuses for calls that the server's layers reject.
 
 use tonic::{Extensions, Status, metadata::MetadataValue};
 
 use super::{ENCODINGS, failure::Failure, gate};
 
-/// The longest name of an encoding that is repeated to the caller.
+/// The maximum length of an encoding's name that is repeated to the caller.
 const LONGEST_NAME: usize = 32;
 
 /// The call's metadata is larger than `limit` bytes.
@@ -12,7 +12,7 @@ pub fn metadata_too_large(extensions: &Extensions, limit: usize) -> Status {
     gate::refused(extensions, Failure::MetadataTooLarge { limit })
 }
 
-/// The call's messages are in an encoding that the server does not take.
+/// The call's messages use an encoding that the server does not support.
 pub fn encoding_unknown(extensions: &Extensions, encoding: &[u8]) -> Status {
     let shown = encoding.iter().take(LONGEST_NAME).filter(|byte| byte.is_ascii_graphic());
     let name = shown.map(|byte| char::from(*byte)).collect();

@@ -1,4 +1,4 @@
-//! `StoreService`: which stores there are, how they are set, and whether they work.
+//! `StoreService`: lists a tenant's stores, shows their settings and checks them.
 
 use tonic::{Request, Response, Status};
 
@@ -6,10 +6,10 @@ use super::{
     convert,
     failure::Failure,
     gate::{Call, Gate, store_name},
-    page_token::Listing,
+    page_token::ListingDigest,
 };
 use crate::{
-    auth::{Access, Missing, Refusal, Scope},
+    auth::{Access, MissingGrant, Refusal, Scope},
     pb::{self, store_service_server::StoreService},
     store::{CheckStep, Error},
 };
@@ -48,7 +48,7 @@ impl StoreService for Stores {
 
 fn list(call: &Call, request: &pb::ListStoresRequest) -> Result<pb::ListStoresResponse, Failure> {
     let tenant = call.tenant();
-    let listing = Listing::new(&[tenant.name(), "stores"]);
+    let listing = ListingDigest::new(&[tenant.name(), "stores"]);
     let after = listing.continuation(&request.page_token)?;
     let page_size = usize::from(convert::page_size(request.page_size)?);
     let mut visible = tenant
@@ -72,11 +72,11 @@ fn get(call: &Call, request: &pb::GetStoreRequest) -> Result<pb::GetStoreRespons
     Ok(pb::GetStoreResponse { store: Some(convert::store_message(tenant.name(), name, settings)) })
 }
 
-/// Dropped before its end, it drops the request to S3; a scratch key can stay behind.
+/// If this future is dropped, the S3 request is cancelled. A scratch key may remain in the bucket.
 async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::CheckStoreResponse, Failure> {
     let name = visible(call, &request.store)?;
     if request.probe_writes {
-        // The scratch key is anywhere in the store.
+        // The scratch key can be anywhere in the store.
         call.permit(Access::Write, name, Scope::Prefix(""))?;
         call.permit(Access::Delete, name, Scope::Prefix(""))?;
     }
@@ -85,7 +85,7 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
             let steps = Box::pin(store.check(request.probe_writes)).await;
             steps.into_iter().map(|found| step(call, found)).collect()
         }
-        // A store that cannot be built does not work either, and that is what was asked.
+        // A store that cannot be built does not work either, so the check reports that as its result.
         Err(Failure::Store(error)) => {
             call.log_partial_failure("", &error, 1);
             vec![unbuilt(&error)]
@@ -95,19 +95,19 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
     Ok(pb::CheckStoreResponse { steps })
 }
 
-/// The store's name, if any grant of the caller is about it.
+/// The store's name, if any of the caller's grants covers the store.
 fn visible<'a>(call: &Call, name: &'a str) -> Result<&'a str, Failure> {
     let name = store_name(name);
     call.about(name);
     if call.actor().sees(name) {
         return Ok(name);
     }
-    // Any access would do; reading is what most callers have.
+    // Any access is sufficient. The error names read, which most callers have.
     let (access, store) = (Access::Read, name.to_owned());
-    Err(Refusal::AccessNotGranted { access, store, missing: Missing::Store }.into())
+    Err(Refusal::AccessNotGranted { access, store, missing: MissingGrant::Store }.into())
 }
 
-/// What a step of a check found. The log has what callers are not told of a failure.
+/// The message for a step of a check. If the step failed, the log has the details that callers do not get.
 fn step(call: &Call, step: CheckStep) -> pb::CheckStep {
     let (ok, message) = match step.outcome {
         Ok(message) => (true, message),

@@ -1,4 +1,4 @@
-//! From a token to the caller that it stands for.
+//! Authenticates callers by their tokens.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{AuthMode, CallerSettings, Principal, Refusal};
 
-/// Knows every caller of every tenant by the digest of its token. Cheap to clone.
+/// Finds the caller of a token, among the callers of all tenants, by the token's digest. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authenticator(Arc<Inner>);
 
@@ -18,7 +18,7 @@ pub struct Authenticator(Arc<Inner>);
 enum Inner {
     /// Authentication is off.
     Anyone(Arc<Principal>),
-    /// Callers by the first bytes of their token's digest; see [`Authenticator::authenticate`].
+    /// Callers by the first bytes of their token's digest. See [`Authenticator::authenticate`].
     Known(HashMap<[u8; 8], Vec<Known>>),
 }
 
@@ -29,7 +29,8 @@ struct Known {
 }
 
 impl Authenticator {
-    /// Learns the callers of these tenants. Tenants may declare the same token: its caller then acts for each.
+    /// An authenticator for the callers of these tenants. If several tenants declare the same token, its caller may act
+    /// for each of them.
     pub fn new<'a>(
         mode: AuthMode,
         tenants: impl IntoIterator<Item = (&'a str, &'a [CallerSettings])>,
@@ -44,13 +45,13 @@ impl Authenticator {
         Self(Arc::new(inner))
     }
 
-    /// Who calls, by the value of the `authorization` metadata (RFC 6750, section 2.1).
+    /// Authenticates a caller by the value of the `authorization` metadata (RFC 6750, section 2.1).
     ///
-    /// Looking the token up by its SHA-256 is safe though a hash map is not constant in time: how long it takes
-    /// tells something of the digest of what was sent, which the sender knows anyway. To come nearer to a token
-    /// that is not known one would have to choose digests, and whoever can find inputs to given SHA-256 digests
-    /// has no need of a clock. The map goes by the digest's beginning only, and all of it is compared in
-    /// constant time, so that not even a digest leaks.
+    /// A lookup by the token's SHA-256 is safe although a hash map does not run in constant time. Its timing reveals
+    /// something about the digest of the token that was sent, which the sender knows anyway. To get closer to an
+    /// unknown token an attacker would have to choose digests, and an attacker who can find inputs for given SHA-256
+    /// digests does not need timing. The map uses only the beginning of the digest as its key. The whole digest is
+    /// compared in constant time, so that not even a digest leaks.
     pub fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Principal>, Refusal> {
         let known = match &*self.0 {
             Inner::Anyone(principal) => return Ok(Arc::clone(principal)),
@@ -94,7 +95,7 @@ fn beginning(digest: &[u8; 32]) -> [u8; 8] {
     beginning
 }
 
-/// The token of a `Bearer` value; the scheme's name has no case (RFC 9110, section 11.1).
+/// The token of a `Bearer` value. The name of the scheme is case-insensitive (RFC 9110, section 11.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
     let token = token.trim_start();
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authorization_value_is_read_as_rfc_6750_says() {
+    fn the_authorization_value_is_parsed_as_in_rfc_6750() {
         let cases: &[(Option<&str>, Result<&str, Refusal>)] = &[
             (Some("Bearer token-a"), Ok("billing")),
             (Some("bearer token-a"), Ok("billing")),
@@ -145,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_itself_is_no_token() {
+    fn a_digest_is_not_accepted_as_a_token() {
         let digest = hex::encode(Sha256::digest("token-a"));
         let refusal = authenticator().authenticate(Some(&format!("Bearer {digest}"))).unwrap_err();
         assert_eq!(refusal, Refusal::TokenUnknown);
     }
 
     #[test]
-    fn a_token_of_two_tenants_acts_for_each_by_that_tenants_grant() {
+    fn a_token_of_two_tenants_has_the_grant_of_each_tenant() {
         let principal = authenticator().authenticate(Some("Bearer token-s")).unwrap();
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
         let acme = principal.acting_for(Some("acme")).unwrap();
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_of_others_and_one_that_is_not_there_are_refused_alike() {
+    fn other_tenants_and_missing_tenants_are_rejected_alike() {
         let principal = authenticator().authenticate(Some("Bearer token-a")).unwrap();
         let theirs = principal.acting_for(Some("zeta")).unwrap_err();
         let nobodys = principal.acting_for(Some("nobody")).unwrap_err();
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn with_authentication_off_anyone_acts_for_any_tenant_that_there_is() {
+    fn without_authentication_every_caller_acts_for_every_existing_tenant() {
         let off = |tenants: &[&'static str]| {
             let tenants = tenants.iter().map(|tenant| (*tenant, [].as_slice()));
             Authenticator::new(AuthMode::None, tenants)

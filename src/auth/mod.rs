@@ -1,4 +1,4 @@
-//! Who is calling, and what they may do.
+//! Authentication and authorization of callers.
 
 mod authenticator;
 mod principal;
@@ -6,18 +6,19 @@ mod refusal;
 
 pub use authenticator::Authenticator;
 pub use principal::{Actor, Principal, Scope};
-pub use refusal::{Missing, Refusal};
+pub use refusal::{MissingGrant, Refusal};
 
-/// One thing that a caller may be granted.
+/// A kind of access that a caller can be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
     /// Head, Get, GetRanges, GetTags, and the source of Copy and Rename.
     Read,
-    /// Put, Upload, PutTags, DeleteTags, and the destination of Copy and Rename.
+    /// Put, Upload, PutTags, DeleteTags, all of UploadService except ListUploads, and the destination of Copy and
+    /// Rename.
     Write,
     /// Delete, DeleteMany, and the source of Rename.
     Delete,
-    /// List and Walk.
+    /// List, Walk and ListUploads.
     List,
     /// Sign.
     Sign,
@@ -26,7 +27,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Its name, as `access` in the tenants file has it.
+    /// The name in the `access` setting of the tenants file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -39,27 +40,27 @@ impl Access {
     }
 }
 
-/// A caller of one tenant, as the tenants file describes it.
+/// A caller of a tenant, as configured in the tenants file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerSettings {
-    /// A name for logs.
+    /// The caller's name, for logs.
     pub name: String,
-    /// The SHA-256 of its API token.
+    /// The SHA-256 of the caller's API token.
     pub token_sha256: [u8; 32],
-    /// What it may do.
+    /// The access that the caller is granted.
     pub access: Vec<Access>,
-    /// In which stores; `None` is all of the tenant's.
+    /// The stores that the grant covers. `None` means all of the tenant's stores.
     pub stores: Option<Vec<String>>,
-    /// Below which key prefixes; `None` is everywhere.
+    /// The key prefixes that the grant covers. `None` means all keys.
     pub prefixes: Option<Vec<String>>,
 }
 
-/// Whether callers must say who they are.
+/// Whether callers must authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Every call carries a bearer token. The default.
+    /// Every call must carry a bearer token. The default.
     Required,
-    /// Anyone may do anything: for a loopback address or a trusted network. A token that is sent all the same
-    /// is not looked at, not even to refuse an unknown one.
+    /// Every caller may do everything: for a loopback address or a trusted network. Tokens are ignored; even an unknown
+    /// token is not rejected.
     None,
 }

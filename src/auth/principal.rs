@@ -1,19 +1,19 @@
-//! A known caller, and what it may do for each tenant.
+//! Callers and their grants for each tenant.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Access, CallerSettings, Missing, Refusal};
+use super::{Access, CallerSettings, MissingGrant, Refusal};
 
-/// A caller that has said who it is.
+/// An authenticated caller.
 #[derive(Debug, Clone)]
 pub struct Principal {
     name: Arc<str>,
     tenants: BTreeMap<Arc<str>, Actor>,
-    /// With authentication off there is nobody to hide from which tenants exist.
+    /// Whether authentication is off. Then the existence of tenants is not hidden.
     trusted: bool,
 }
 
-/// A caller acting for one tenant. Cheap to clone.
+/// A caller that acts for one tenant. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Actor {
     name: Arc<str>,
@@ -21,28 +21,28 @@ pub struct Actor {
     grants: Arc<[Grant]>,
 }
 
-/// What a grant must cover within a store.
+/// The part of a store that a grant must cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// One key.
     Key(&'a str),
-    /// Every key that begins with this.
+    /// Every key with this prefix.
     Prefix(&'a str),
-    /// Some keys of the store; each is still to be checked when it is known.
+    /// Some keys of the store. Each key must be checked when it is known.
     Store,
 }
 
-/// One entry of a tenant's callers, without who it is for.
+/// One grant from a tenant's callers, without the caller.
 #[derive(Debug, Clone)]
 struct Grant {
-    /// `None` is every access.
+    /// `None` means every kind of access.
     access: Option<Vec<Access>>,
     stores: Option<Vec<String>>,
     prefixes: Option<Vec<String>>,
 }
 
 impl Principal {
-    /// Whoever calls while authentication is off: may do anything for any of the tenants.
+    /// The caller while authentication is off. It may do everything for every tenant.
     pub(super) fn anyone<'a>(tenants: impl IntoIterator<Item = &'a str>) -> Self {
         let name: Arc<str> = "anonymous".into();
         let grants: Arc<[Grant]> = [Grant { access: None, stores: None, prefixes: None }].into();
@@ -55,13 +55,13 @@ impl Principal {
         Self { tenants: actors.collect(), name, trusted: true }
     }
 
-    /// A caller that nothing has been granted yet.
+    /// A caller without any grants.
     pub(super) fn named(name: &str) -> Self {
         Self { name: name.into(), tenants: BTreeMap::new(), trusted: false }
     }
 
-    /// Adds what `caller` may do for `tenant`. A tenant may declare the same token twice, with other access
-    /// below other prefixes: then what either of them allows is allowed.
+    /// Adds the grant of `caller` for `tenant`. A tenant may declare the same token twice, with different access under
+    /// different prefixes. The caller may then do what either grant allows.
     pub(super) fn grant(&mut self, tenant: &str, caller: &CallerSettings) {
         let grant = Grant {
             access: Some(caller.access.clone()),
@@ -82,7 +82,7 @@ impl Principal {
         &self.name
     }
 
-    /// The caller acting for the tenant that it names, or for its only tenant if it names none.
+    /// The caller acting for the named tenant, or for its only tenant if none is named.
     pub fn acting_for(&self, tenant: Option<&str>) -> Result<&Actor, Refusal> {
         let Some(name) = tenant else {
             let mut actors = self.tenants.values();
@@ -100,24 +100,24 @@ impl Principal {
 }
 
 impl Actor {
-    /// The caller's name, for logs, as the tenant has it.
+    /// The caller's name in this tenant, for logs.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The tenant that it acts for.
+    /// The tenant that the caller acts for.
     pub fn tenant(&self) -> &str {
         &self.tenant
     }
 
-    /// Whether any grant is about this store.
+    /// Whether any grant covers this store.
     pub fn sees(&self, store: &str) -> bool {
         self.grants.iter().any(|grant| grant.covers_store(store))
     }
 
-    /// Lets the caller use `access` on `scope` of `store`, or says what its grants lack.
+    /// Checks that the caller has `access` to `scope` of `store`. The error says what its grants lack.
     pub fn authorize(&self, access: Access, store: &str, scope: Scope<'_>) -> Result<(), Refusal> {
-        let mut nearest = Missing::Access;
+        let mut nearest = MissingGrant::Access;
         for grant in self.grants.iter() {
             match grant.missing(access, store, scope) {
                 None => return Ok(()),
@@ -129,13 +129,13 @@ impl Actor {
 }
 
 impl Grant {
-    fn missing(&self, access: Access, store: &str, scope: Scope<'_>) -> Option<Missing> {
+    fn missing(&self, access: Access, store: &str, scope: Scope<'_>) -> Option<MissingGrant> {
         if self.access.as_ref().is_some_and(|granted| !granted.contains(&access)) {
-            Some(Missing::Access)
+            Some(MissingGrant::Access)
         } else if !self.covers_store(store) {
-            Some(Missing::Store)
+            Some(MissingGrant::Store)
         } else if !self.covers(scope) {
-            Some(Missing::Prefix)
+            Some(MissingGrant::Prefix)
         } else {
             None
         }
@@ -145,9 +145,8 @@ impl Grant {
         self.stores.as_ref().is_none_or(|stores| stores.iter().any(|granted| granted == store))
     }
 
-    /// By characters and nothing else: keys are never normalised, so `public/../private` is a key below
-    /// `public/`. A listing may look only where every key that it could show is covered, so the prefix asked
-    /// for has to lie below a granted one.
+    /// Compares characters only: keys are never normalised, so `public/../private` is a key under `public/`. A listing
+    /// must be covered completely, so its prefix must begin with a granted prefix.
     fn covers(&self, scope: Scope<'_>) -> bool {
         let (Scope::Key(text) | Scope::Prefix(text)) = scope else {
             return true;
@@ -180,8 +179,8 @@ mod tests {
     }
 
     #[test]
-    fn grants_are_held_against_access_store_and_prefix() {
-        use {Access::*, Missing as Lacks};
+    fn grants_are_checked_for_access_store_and_prefix() {
+        use {Access::*, MissingGrant as Lacks};
         let narrow = actor(&[caller(&[Read, List], Some(&["default"]), Some(&["public/"]))]);
         let cases: &[(Access, &str, Scope<'_>, Option<Lacks>)] = &[
             (Read, "default", Scope::Key("public/a"), None),
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stores_and_no_prefixes_in_a_grant_mean_all_of_them() {
+    fn absent_stores_and_prefixes_in_a_grant_mean_all() {
         let wide = actor(&[caller(&[Access::Write], None, None)]);
         assert_eq!(wide.authorize(Access::Write, "any", Scope::Key("k")), Ok(()));
         assert!(wide.authorize(Access::Read, "any", Scope::Key("k")).is_err());
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn two_grants_of_one_token_add_up_without_mixing() {
+    fn two_grants_of_one_token_are_checked_separately() {
         let both = actor(&[
             caller(&[Access::Read], None, None),
             caller(&[Access::Write], Some(&["default"]), Some(&["in/"])),
@@ -232,12 +231,13 @@ mod tests {
         assert_eq!(both.authorize(Access::Read, "archive", Scope::Key("x")), Ok(()));
         assert_eq!(both.authorize(Access::Write, "default", Scope::Key("in/x")), Ok(()));
         let refusal = both.authorize(Access::Write, "default", Scope::Key("out/x")).unwrap_err();
-        assert!(refusal.to_string().contains("`write` in the store `default` only below other key prefixes"));
+        let expected = "`write` access to the store `default` for other key prefixes only";
+        assert!(refusal.to_string().contains(expected));
         assert!(both.authorize(Access::Write, "archive", Scope::Key("in/x")).is_err());
     }
 
     #[test]
-    fn a_tenant_is_named_or_the_only_one() {
+    fn the_tenant_may_be_omitted_if_there_is_only_one() {
         let mut principal = Principal::named("billing");
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
         principal.grant("acme", &caller(&[Access::Read], None, None));

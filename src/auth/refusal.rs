@@ -1,42 +1,42 @@
-//! Why a call is not let in.
+//! Reasons to reject a call.
 
 use super::Access;
 
-/// Why a caller may not do what it asks.
+/// Why a call is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No bearer token.
-    #[error("the call carries no token: send the metadata `authorization: Bearer <token>`")]
+    /// The call has no bearer token.
+    #[error("the call has no bearer token: send the metadata `authorization: Bearer <token>`")]
     TokenMissing,
-    /// A token that no tenant declares.
-    #[error("the token is not known")]
+    /// No tenant declares the token.
+    #[error("the server does not know the bearer token: check the metadata `authorization`")]
     TokenUnknown,
-    /// Several tenants, or none, and none named.
+    /// The call names no tenant, and the caller may act for several or for none.
     #[error("the caller may act for several tenants: name one in the metadata `x-longshore-tenant`")]
     TenantRequired,
-    /// Not a tenant of this caller. Says the same whether or not the tenant exists, so that nobody can find
-    /// out whom else this server serves.
-    #[error("the caller may not act for this tenant")]
+    /// The caller may not act for the tenant. The error is the same whether or not the tenant exists, so that callers
+    /// cannot find out which other tenants this server has.
+    #[error("the caller may not act for this tenant: check the metadata `x-longshore-tenant`")]
     TenantNotAllowed,
-    /// No such tenant. Said only where authentication is off, and there is nobody to hide tenants from.
-    #[error("there is no tenant of this name")]
+    /// The tenant does not exist. Returned only if authentication is off, when the existence of tenants is not hidden.
+    #[error("the tenant does not exist: check the metadata `x-longshore-tenant`")]
     TenantUnknown,
-    /// The grant leaves something out.
+    /// The caller's grants do not cover the request.
     #[error("{}", .missing.sentence(*.access, .store))]
     AccessNotGranted {
         /// The access that the call needs.
         access: Access,
-        /// The store that it is needed in.
+        /// The store that the call uses.
         store: String,
-        /// What the grant lacks.
-        missing: Missing,
+        /// What the grants lack.
+        missing: MissingGrant,
     },
 }
 
-/// What a grant lacks. Of several grants the one that comes nearest is told.
+/// What a grant lacks. If the caller has several grants, the one that comes closest is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Missing {
-    /// This kind of access, in any store.
+pub enum MissingGrant {
+    /// This kind of access in any store.
     Access,
     /// This kind of access in this store.
     Store,
@@ -44,14 +44,18 @@ pub enum Missing {
     Prefix,
 }
 
-impl Missing {
+impl MissingGrant {
     fn sentence(self, access: Access, store: &str) -> String {
         let access = access.as_str();
         match self {
-            Self::Access => format!("the caller's grant does not include `{access}`"),
-            Self::Store => format!("the caller's grant does not include `{access}` in the store `{store}`"),
+            Self::Access => format!(
+                "the caller's grant does not include `{access}` access: ask the operator to add it to `access` in the tenants file"
+            ),
+            Self::Store => format!(
+                "the caller's grant does not include `{access}` access to the store `{store}`: ask the operator to add the store to `stores` in the tenants file"
+            ),
             Self::Prefix => format!(
-                "the caller's grant includes `{access}` in the store `{store}` only below other key prefixes"
+                "the caller's grant includes `{access}` access to the store `{store}` for other key prefixes only: ask the operator to extend `prefixes` in the tenants file"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! `longshore check`: reads and validates every setting, and listens nowhere.
+//! `longshore check`: reads and validates every setting without opening a listener.
 
 use std::{
     ffi::OsString,
@@ -11,11 +11,11 @@ use crate::{
     tenants::TenantSettings,
 };
 
-/// The exit code for bad settings, `EX_USAGE` of sysexits.
+/// The exit code for invalid settings, `EX_USAGE` in sysexits.h.
 pub const BAD_SETTINGS: u8 = 64;
 
-/// Checks the settings in `variables` and the files that they name. Problems go to `problems`, one per
-/// line, a summary of good settings to `summary`. Returns the process's exit code.
+/// Checks the settings in `variables` and in the files that they name. Writes a summary of valid settings
+/// to `summary`, or the problems to `problems`, one per line. Returns the exit code of the process.
 pub fn run(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     summary: &mut impl Write,
@@ -29,7 +29,7 @@ pub fn run(
         Ok(loaded) => loaded.left_out,
         Err(all) => all,
     };
-    // The exit code tells, even where nobody reads the problems.
+    // If standard error is closed, the exit code still reports the failure.
     let _ = writeln!(problems, "{found}");
     Ok(BAD_SETTINGS)
 }
@@ -37,7 +37,7 @@ pub fn run(
 fn write_summary(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     let tenants = &settings.server.tenants;
     let stores = tenants.iter().map(|tenant| tenant.stores.len()).sum();
-    writeln!(out, "settings are good: {}, {}", counted(tenants.len(), "tenant"), counted(stores, "store"))?;
+    writeln!(out, "settings are valid: {}, {}", counted(tenants.len(), "tenant"), counted(stores, "store"))?;
     for tenant in tenants {
         write_tenant(tenant, out)?;
     }
@@ -100,12 +100,12 @@ tenants:
 ";
 
     #[test]
-    fn good_settings_are_summed_up() {
+    fn valid_settings_are_summarized() {
         let (code, summary, problems) = check(file(GOOD).path());
         assert_eq!((code, problems.as_str()), (0, ""));
         assert_eq!(
             summary,
-            "settings are good: 1 tenant, 2 stores\n\
+            "settings are valid: 1 tenant, 2 stores\n\
              acme: 0 callers\n\
              \x20 default: s3://acme-data/prod/ in eu-west-1, credentials: anonymous\n\
              \x20 local: s3://scratch at http://127.0.0.1:9000 in us-east-1, credentials: static\n"
@@ -113,14 +113,14 @@ tenants:
     }
 
     #[test]
-    fn one_bad_tenant_beside_a_good_one_fails_the_check() {
+    fn one_invalid_tenant_beside_a_valid_one_fails_the_check() {
         let file = file(&format!("{GOOD}  b2: {{}}\n"));
         let (code, summary, problems) = check(file.path());
         assert_eq!((code, summary.as_str()), (64, ""));
         let path = file.path().display();
         assert_eq!(
             problems,
-            format!("{path}:10: tenants.b2: has no stores: give at least one under `stores`\n")
+            format!("{path}:10: tenants.b2: has no stores: define at least one under `stores`\n")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `longshore demo`: a tenant that is ready to be called, on an S3 server in the same process.
+//! `longshore demo`: a ready-made tenant, backed by an S3 server in the same process.
 
 use std::{
     collections::BTreeMap,
@@ -33,19 +33,19 @@ const BUCKET: &str = "demo";
 /// The arguments of `longshore demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Folder for objects and keys; made if missing, kept between runs
+    /// Folder for objects and access keys; created if missing, kept between runs
     #[arg(long, value_name = "FOLDER", default_value = "./longshore-data")]
     data: PathBuf,
-    /// Where gRPC is served, without authentication: a loopback address
+    /// Address of the gRPC listener, which has no authentication; must be a loopback address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
-    /// Where the S3 server listens: a loopback address; port 0 takes any that is free
+    /// Address of the S3 server; must be a loopback address; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     s3_listen: SocketAddr,
-    /// Where health and metrics are served; port 0 takes any that is free
+    /// Address of the health and metrics listener; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     health_listen: SocketAddr,
-    /// What to log, as RUST_LOG has it; by default a line for every call, and whatever goes wrong
+    /// Log filter, in the syntax of RUST_LOG; the default logs every call, and all warnings and errors
     #[arg(long, value_name = "FILTER", env = "LONGSHORE_LOG", default_value = "warn,longshore::access=info")]
     log: String,
 }
@@ -63,7 +63,7 @@ impl Demo {
         if !self.listen.ip().is_loopback() {
             let listen = self.listen;
             output::problem(&format!(
-                "the demo serves without authentication, so it listens on a loopback address only, and {listen} is none"
+                "--listen {listen} is not a loopback address: the demo has no authentication, so use an address such as 127.0.0.1:50051"
             ));
             return ExitCode::from(USAGE);
         }
@@ -85,7 +85,7 @@ impl Demo {
         let server = Server::bind(self.settings(&embedded)).await?;
         output::tell(&Greeting { demo: &self, embedded: &embedded, server: &server }.to_string());
         server.run(signal.received()).await?;
-        // After the server, whose last calls may still be writing.
+        // Stopped after the server, because its last calls may still write to it.
         embedded.stop().await;
         Ok(())
     }
@@ -115,7 +115,7 @@ fn store(embedded: &Embedded) -> StoreSettings {
     store
 }
 
-/// What a newcomer reads first: where everything is, and lines to paste.
+/// The text that the demo prints when it has started: addresses, access keys, and commands to paste.
 struct Greeting<'a> {
     demo: &'a Demo,
     embedded: &'a Embedded,
@@ -135,7 +135,7 @@ impl fmt::Display for Greeting<'_> {
         writeln!(f, "  secret access key   {}\n", self.embedded.secret_access_key())?;
         writeln!(
             f,
-            "Put an object, get it, list, copy (bytes are base64 in JSON; this is \"Hello, harbour!\"):\n"
+            "Put, get, list and copy an object (in JSON, bytes are base64; these are \"Hello, harbour!\"):\n"
         )?;
         for (method, request) in [
             ("Put", r#"{"key": "hello.txt", "data": "SGVsbG8sIGhhcmJvdXIh"}"#),
@@ -145,14 +145,14 @@ impl fmt::Display for Greeting<'_> {
         ] {
             writeln!(f, "  {}", grpcurl(grpc, method, request)?)?;
         }
-        writeln!(f, "\nThe same bucket by the AWS CLI:\n")?;
+        writeln!(f, "\nList the same bucket with the AWS CLI:\n")?;
         let credentials = self.demo.data.join("credentials");
         writeln!(
             f,
             "  AWS_SHARED_CREDENTIALS_FILE={} aws --region us-east-1 --endpoint-url http://{s3} s3 ls s3://{BUCKET}\n",
             quoted(&credentials.display().to_string())
         )?;
-        f.write_str("Ctrl-C ends it; objects and keys are kept.")
+        f.write_str("Press Ctrl-C to stop. Objects and access keys are kept.")
     }
 }
 
@@ -165,7 +165,7 @@ fn grpcurl(grpc: SocketAddr, method: &str, request: &str) -> Result<String, fmt:
     Ok(line)
 }
 
-/// A word for a shell.
+/// `word`, quoted for a shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_greeting_has_what_a_newcomer_pastes() {
+    async fn the_greeting_contains_commands_addresses_and_keys() {
         let folder = tempfile::tempdir().unwrap();
         let demo = demo(folder.path());
         let embedded = Embedded::start(&demo.data, demo.s3_listen, &[BUCKET]).await.unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_for_everyone_is_refused() {
+    async fn an_address_that_is_not_loopback_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let mut demo = demo(folder.path());
         demo.listen = SocketAddr::from(([0, 0, 0, 0], 50051));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_folders_are_quoted_for_a_shell() {
+    fn paths_with_special_characters_are_quoted_for_a_shell() {
         assert_eq!(quoted("./longshore-data/credentials"), "./longshore-data/credentials");
         assert_eq!(quoted("it's here/c"), r"'it'\''s here/c'");
     }

@@ -12,45 +12,45 @@ use clap::{Parser, Subcommand};
 
 pub use demo::Demo;
 
-/// The exit code of bad settings and bad arguments, `EX_USAGE` of sysexits.h.
+/// The exit code for invalid settings and invalid arguments, `EX_USAGE` in sysexits.h.
 const USAGE: u8 = 64;
 
-/// The exit code of a process that a second Ctrl-C ended, as shells have it.
+/// The exit code after a second signal. Shells report 130 for a process that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, Parser)]
-#[command(name = "longshore", version, about = "A gRPC storage microservice over S3", long_about = None)]
+#[command(name = "longshore", version, about = "A gRPC storage microservice backed by S3", long_about = None)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve gRPC, set up by LONGSHORE_* variables and the tenants file that they name
+    /// Serve gRPC, configured by LONGSHORE_* variables and the tenants file that they name
     Serve,
-    /// Read and validate all settings, and say what is wrong with them; listens nowhere
+    /// Read and validate all settings and report every problem, without serving
     Check,
-    /// Serve one tenant on an S3 server of its own, in this process: to try things out
+    /// Serve one tenant backed by an S3 server in the same process, to try Longshore out
     Demo(Demo),
 }
 
-/// The command that `arguments` ask for (the program's name first). Where there is nothing to run (help,
-/// the version, or arguments that make no sense), all has been said and the exit code is given.
+/// Parses `arguments`, of which the first is the program's name. If there is no command to run (for `--help`,
+/// `--version` and invalid arguments), prints the output and returns the exit code.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitCode> {
     match CommandLine::try_parse_from(arguments) {
         Ok(line) => Ok(line.command),
         Err(answer) => {
             let wrong = answer.use_stderr();
-            // Where it cannot be written there is nowhere left to say so.
+            // A failure to print cannot be reported anywhere.
             let _ = answer.print();
             Err(if wrong { ExitCode::from(USAGE) } else { ExitCode::SUCCESS })
         }
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends, and returns its exit code.
 pub async fn run(command: Command) -> ExitCode {
     match command {
         Command::Serve => serve::run(std::env::vars_os()).await,
@@ -59,18 +59,21 @@ pub async fn run(command: Command) -> ExitCode {
     }
 }
 
-/// The exit code of a process that has no runtime to run a command in.
+/// Reports that the runtime could not be started. Returns the exit code.
 pub fn cannot_start(error: &io::Error) -> ExitCode {
-    failed(&format!("cannot start threads: {error}"))
+    failed(&format!("cannot start the worker threads: {error}"))
 }
 
 fn check() -> ExitCode {
     let checked = check::run(std::env::vars_os(), &mut io::stdout().lock(), &mut io::stderr().lock());
-    // The settings' verdict is lost where it cannot be written: neither good nor bad.
-    checked.map_or_else(|error| failed(&format!("cannot write: {error}")), ExitCode::from)
+    // If the summary cannot be written, `check` reports that, and not whether the settings are valid.
+    checked.map_or_else(
+        |error| failed(&format!("cannot write the summary to standard output: {error}")),
+        ExitCode::from,
+    )
 }
 
-/// Says one sentence, for exit code 1.
+/// Writes one sentence to standard error. Returns exit code 1.
 fn failed(sentence: &str) -> ExitCode {
     output::problem(sentence);
     ExitCode::FAILURE
@@ -87,19 +90,19 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_are_well_formed() {
+    fn the_command_line_definition_is_valid() {
         CommandLine::command().debug_assert();
     }
 
     #[test]
-    fn commands_are_told_apart() {
+    fn each_command_is_parsed() {
         assert!(matches!(parsed("longshore serve"), Ok(Command::Serve)));
         assert!(matches!(parsed("longshore check"), Ok(Command::Check)));
         assert!(matches!(parsed("longshore demo"), Ok(Command::Demo(_))));
     }
 
     #[test]
-    fn help_and_version_are_no_failure_and_nonsense_is() {
+    fn help_and_version_succeed_and_invalid_arguments_fail() {
         for (line, code) in [
             ("longshore --version", ExitCode::SUCCESS),
             ("longshore demo --help", ExitCode::SUCCESS),

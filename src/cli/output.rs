@@ -1,4 +1,4 @@
-//! The only place that prints.
+//! Output to the terminal. No other module prints.
 
 use std::{
     io::{self, Write},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::telemetry;
 
-/// How long a command waits for standard output to be read.
+/// How long a command waits until standard output has accepted its text.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// To standard output, for people. Neither a closed pipe nor one that is not read keeps the process from serving.
+/// Writes `text` to standard output. A pipe that is closed, or that is not read, does not keep the process from serving.
 pub(super) fn tell(text: &str) {
     let (written, told) = mpsc::channel();
     let text = format!("{text}\n");
@@ -26,7 +26,8 @@ pub(super) fn tell(text: &str) {
     }
 }
 
-/// To standard error, after all log lines: what went wrong, one sentence (or one a line). Waits a second at most.
+/// Writes a failure to standard error, one sentence or one problem per line, after all log lines. Waits for at most one
+/// second.
 pub(super) fn problem(text: &str) {
     telemetry::write_error(text);
 }

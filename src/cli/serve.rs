@@ -1,4 +1,4 @@
-//! `longshore serve`: what runs in the cluster.
+//! `longshore serve`: runs the server.
 
 use std::{ffi::OsString, process::ExitCode};
 

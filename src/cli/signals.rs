@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once.
+//! Ctrl-C and SIGTERM: the first signal starts a graceful shutdown, the second ends the process at once.
 
 use std::{future::Future, io, process::ExitCode};
 
@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use super::{INTERRUPTED, failed};
 
-/// Runs `work` with a future that completes at the first signal. A second signal drops `work` where it
-/// stands.
+/// Runs `work` with a future that completes at the first signal. A second signal drops `work` even if it
+/// has not finished.
 pub(super) async fn until_signalled<W>(work: impl FnOnce(FirstSignal) -> W) -> ExitCode
 where
     W: Future<Output = ExitCode>,
@@ -25,19 +25,19 @@ where
     tokio::select! {
         code = work(FirstSignal(told)) => code,
         () = second => {
-            tracing::warn!("ended by a second signal");
+            tracing::warn!("received a second signal: exiting without waiting for in-flight calls");
             ExitCode::from(INTERRUPTED)
         }
     }
 }
 
-/// The first signal, to be waited for.
+/// Resolves when the first signal arrives.
 #[derive(Debug)]
 pub(super) struct FirstSignal(oneshot::Receiver<()>);
 
 impl FirstSignal {
     pub(super) async fn received(self) {
-        // The sender lives as long as whoever waits here.
+        // The sender is not dropped before this future is.
         let _ = self.0.await;
     }
 }

@@ -1,4 +1,4 @@
-//! `config`: the bucket, how requests to it are made, and how writes are guarded.
+//! `config`: the bucket, how requests address it, and settings for conditional writes, copies and encryption.
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -9,16 +9,16 @@ use crate::{
 
 use super::{
     field::sparse,
+    keywords::{Keyword, Keywords},
     path::quoted,
     problem::Notes,
     secret::Secret,
     url,
     values::{Flag, Scalar, Text, scalars},
-    words::{Word, Words},
 };
 
 sparse! {
-    /// `config`; every key also with `aws_` before it, as object_store takes them.
+    /// `config`. Like in object_store, every key may also be written with the prefix `aws_`.
     Config, "config" {
         #[serde(alias = "aws_access_key_id")]
         access_key_id: Secret,
@@ -43,11 +43,11 @@ sparse! {
         #[serde(alias = "aws_request_payer")]
         request_payer: Payer,
         #[serde(alias = "aws_checksum_algorithm")]
-        checksum_algorithm: Word<ChecksumAlgorithm>,
+        checksum_algorithm: Keyword<ChecksumAlgorithm>,
         #[serde(alias = "aws_conditional_put")]
-        conditional_put: Word<ConditionalPut>,
+        conditional_put: Keyword<ConditionalPut>,
         #[serde(alias = "aws_copy_if_not_exists")]
-        copy_if_not_exists: Copying,
+        copy_if_not_exists: CopyMode,
         #[serde(alias = "aws_disable_tagging")]
         disable_tagging: Flag,
         #[serde(alias = "aws_disable_bulk_delete")]
@@ -55,7 +55,7 @@ sparse! {
         #[serde(alias = "aws_write_id")]
         write_id: Flag,
         #[serde(alias = "aws_server_side_encryption")]
-        server_side_encryption: Word<Encryption>,
+        server_side_encryption: Keyword<Encryption>,
         #[serde(alias = "aws_sse_kms_key_id")]
         sse_kms_key_id: Text,
         #[serde(alias = "aws_sse_bucket_key_enabled")]
@@ -64,7 +64,7 @@ sparse! {
 }
 
 impl Config {
-    /// Encryption at rest; notes keys that its algorithm has no use for.
+    /// Encryption at rest. Records a problem for keys that the algorithm does not use.
     pub(super) fn encryption(&self, notes: &Notes) -> Option<ServerSideEncryption> {
         let algorithm = self.server_side_encryption.get().map(|word| word.0);
         let known = algorithm.is_some() || !self.server_side_encryption.is_given();
@@ -72,14 +72,14 @@ impl Config {
             && known
             && !matches!(algorithm, Some(Encryption::Kms | Encryption::KmsDsse))
         {
-            notes.problem(spot, "needs server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
+            notes.problem(spot, "requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
         }
-        // "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys": not for DSSE-KMS.
+        // S3 User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys": DSSE-KMS does not support them.
         if let Some(spot) = self.sse_bucket_key_enabled.spot()
             && known
             && algorithm != Some(Encryption::Kms)
         {
-            notes.problem(spot, "needs server_side_encryption: \"aws:kms\"");
+            notes.problem(spot, "requires server_side_encryption: \"aws:kms\"");
         }
         Some(ServerSideEncryption {
             algorithm: algorithm?.header().to_owned(),
@@ -94,31 +94,32 @@ scalars! {
     Region,
     Endpoint,
     Payer,
-    Copying,
+    CopyMode,
 }
 
-/// A bucket's name.
+/// A bucket name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bucket(pub(super) String);
 
 impl Scalar for Bucket {
     fn expected() -> String {
-        "a bucket's name".to_owned()
+        "a bucket name".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        url::check_bucket(text).map_err(|why| format!("is {}, {why}", quoted(text)))?;
+        url::check_bucket(text)
+            .map_err(|why| format!("{} is not a valid bucket name: it {why}", quoted(text)))?;
         Ok(Self(text.to_owned()))
     }
 }
 
-/// A region's name.
+/// A region name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Region(pub(super) String);
 
 impl Scalar for Region {
     fn expected() -> String {
-        "a region's name such as eu-west-1".to_owned()
+        "a region name such as eu-west-1".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -126,11 +127,11 @@ impl Scalar for Region {
         if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("is {}, should be 1 to 64 of a-z, 0-9 and -", quoted(text)))
+        Err(format!("expected 1 to 64 of the characters a-z, 0-9 and `-`, found {}", quoted(text)))
     }
 }
 
-/// A server's URL.
+/// The URL of an S3 server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint(pub(super) String);
 
@@ -144,7 +145,7 @@ impl Scalar for Endpoint {
     }
 }
 
-/// `request_payer`: true, false or S3's own word.
+/// `request_payer`: true, false, or S3's own value `requester`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Payer(pub(super) bool);
 
@@ -159,7 +160,7 @@ impl Scalar for Payer {
         }
         Flag::from_text(text)
             .map(|Flag(pays)| Self(pays))
-            .map_err(|_| format!("is {}, should be {}", quoted(text), Self::expected()))
+            .map_err(|_| format!("expected {}, found {}", Self::expected(), quoted(text)))
     }
 
     fn from_flag(flag: bool) -> Result<Self, String> {
@@ -169,18 +170,18 @@ impl Scalar for Payer {
 
 /// `copy_if_not_exists`, in object_store's notation.
 #[derive(Debug, Clone)]
-pub(super) struct Copying(pub(super) CopyIfNotExists);
+pub(super) struct CopyMode(pub(super) CopyIfNotExists);
 
-impl Scalar for Copying {
+impl Scalar for CopyMode {
     fn expected() -> String {
         "multipart, native, header:NAME:VALUE or header-with-status:NAME:VALUE:STATUS".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.starts_with("dynamo") {
-            return Err("`dynamo` is not supported by this version".to_owned());
+            return Err(format!("`dynamo` is not supported by this version; expected {}", Self::expected()));
         }
-        let wrong = || format!("is {}, should be {}", quoted(text), Self::expected());
+        let wrong = || format!("expected {}, found {}", Self::expected(), quoted(text));
         let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
         let copying = match (kind.trim(), rest) {
             ("multipart", None) => CopyIfNotExists::Multipart,
@@ -191,7 +192,7 @@ impl Scalar for Copying {
                 let status: StatusCode = status.trim().parse().map_err(|_| wrong())?;
                 if status.is_success() || status.is_informational() {
                     return Err(format!(
-                        "says that the key exists by {}, which is a success",
+                        "the status {} cannot signal that the key exists: use an error status such as 412",
                         status.as_u16()
                     ));
                 }
@@ -229,14 +230,14 @@ impl Encryption {
     }
 }
 
-impl Words for Encryption {
-    const WORDS: &'static [(&'static str, Self)] =
+impl Keywords for Encryption {
+    const KEYWORDS: &'static [(&'static str, Self)] =
         &[("AES256", Self::Aes256), ("aws:kms", Self::Kms), ("aws:kms:dsse", Self::KmsDsse)];
-    const LATER: &'static [&'static str] = &["sse-c"];
+    const UNSUPPORTED: &'static [&'static str] = &["sse-c"];
 }
 
-impl Words for ChecksumAlgorithm {
-    const WORDS: &'static [(&'static str, Self)] = &[
+impl Keywords for ChecksumAlgorithm {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[
         ("crc32", Self::Crc32),
         ("crc32c", Self::Crc32c),
         ("crc64nvme", Self::Crc64Nvme),
@@ -245,7 +246,7 @@ impl Words for ChecksumAlgorithm {
     ];
 }
 
-impl Words for ConditionalPut {
-    const WORDS: &'static [(&'static str, Self)] = &[("etag", Self::Etag), ("disabled", Self::Disabled)];
-    const LATER: &'static [&'static str] = &["dynamo"];
+impl Keywords for ConditionalPut {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("etag", Self::Etag), ("disabled", Self::Disabled)];
+    const UNSUPPORTED: &'static [&'static str] = &["dynamo"];
 }

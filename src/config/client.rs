@@ -1,4 +1,4 @@
-//! `client_options`, `retry_config` and `transfer`: what defaults, tenants and stores may all give.
+//! `client_options`, `retry_config` and `transfer`, which `defaults`, tenants and stores may all set.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     field::{Field, Layer, sparse},
-    problem::{Notes, Spot},
+    problem::{Notes, PlaceId},
     values::{Factor, Flag, Number, Period, Scalar, Size, Text, scalars},
 };
 
@@ -33,13 +33,13 @@ sparse! {
     RetryConfig, "retry_config" {
         max_retries: Number<0, 1_000>,
         retry_timeout: Period,
-        backoff: Waits,
+        backoff: BackoffConfig,
     }
 }
 
 sparse! {
     /// `retry_config.backoff`.
-    Waits, "backoff" {
+    BackoffConfig, "backoff" {
         init_backoff: Period,
         max_backoff: Period,
         base: Factor,
@@ -47,9 +47,9 @@ sparse! {
 }
 
 sparse! {
-    /// `transfer`, with boto3's names where they differ.
+    /// `transfer`, with boto3's names as aliases where they differ.
     Transfer, "transfer" {
-        // A single PutObject takes no more than 5 GiB ("Amazon S3 multipart upload limits").
+        // A single PutObject accepts at most 5 GiB (S3 User Guide, "Amazon S3 multipart upload limits").
         multipart_threshold: Size<0, { 5 * 1024 * MIB }>,
         #[serde(alias = "multipart_chunksize")]
         part_size: Size<{ 5 * MIB }, { 512 * MIB }>,
@@ -64,16 +64,16 @@ sparse! {
     }
 }
 
-/// The three together, at any level.
+/// The three sections of one level.
 #[derive(Clone, Default)]
-pub(super) struct Layers {
+pub(super) struct OverridableOptions {
     pub(super) client_options: Field<Client>,
     pub(super) retry_config: Field<RetryConfig>,
     pub(super) transfer: Field<Transfer>,
 }
 
-impl Layers {
-    /// One level's own, brought to the form in which it can lie over another.
+impl OverridableOptions {
+    /// The sections that one level sets, in the form that can be merged with another level.
     pub(super) fn new(
         client_options: Field<Client>,
         retry_config: Field<RetryConfig>,
@@ -113,7 +113,7 @@ impl Client {
 }
 
 impl RetryConfig {
-    /// Notes a first wait that is longer than the longest.
+    /// Records a problem if `init_backoff` is longer than `max_backoff`.
     pub(super) fn settle(&self, notes: &Notes) -> RetryPolicy {
         let default = RetryPolicy::default();
         RetryPolicy {
@@ -124,7 +124,7 @@ impl RetryConfig {
     }
 }
 
-impl Waits {
+impl BackoffConfig {
     fn settle(&self, notes: &Notes) -> Backoff {
         let default = Backoff::default();
         let backoff = Backoff {
@@ -132,13 +132,13 @@ impl Waits {
             max_backoff: self.max_backoff.get().map_or(default.max_backoff, |time| time.0),
             base: self.base.get().map_or(default.base, |factor| factor.0),
         };
-        let spot: Option<Spot> = self.init_backoff.spot().max(self.max_backoff.spot());
+        let spot: Option<PlaceId> = self.init_backoff.spot().max(self.max_backoff.spot());
         if let Some(spot) = spot.filter(|_| backoff.init_backoff > backoff.max_backoff) {
             let shown = |time: Duration| humantime::format_duration(time).to_string();
             notes.problem(
                 spot,
                 format!(
-                    "makes init_backoff ({}) longer than max_backoff ({}): it should be at most as long",
+                    "init_backoff ({}) must not be longer than max_backoff ({})",
                     shown(backoff.init_backoff),
                     shown(backoff.max_backoff)
                 ),
@@ -149,7 +149,7 @@ impl Waits {
 }
 
 impl Transfer {
-    /// Notes what could not take effect, also beside the store's `client`.
+    /// Records a problem for each setting that would have no effect, given the store's `client` options.
     pub(super) fn settle(&self, client: &Client, notes: &Notes) -> TransferSettings {
         self.note_without_effect(client, notes);
         let default = TransferSettings::default();
@@ -180,7 +180,8 @@ impl Transfer {
         if let (Some((Flag(true), spot)), false) = (self.abort_orphans.placed(), self.orphan_age.is_given()) {
             notes.problem(
                 spot,
-                "has no effect without `orphan_age`: give how old an upload must be, such as 7d",
+                "has no effect without `orphan_age`: set `orphan_age` to the age from which uploads are \
+                 aborted, such as 7d",
             );
         }
         let read_timeout = client.settle().read_timeout;
@@ -191,7 +192,8 @@ impl Transfer {
             notes.problem(
                 spot,
                 format!(
-                    "leaves hedge_after ({}) without effect: it should be shorter than read_timeout ({}), which ends the request",
+                    "hedge_after ({}) must be shorter than read_timeout ({}), after which the request has \
+                     already failed",
                     humantime::format_duration(*wait),
                     humantime::format_duration(read_timeout)
                 ),
@@ -199,7 +201,7 @@ impl Transfer {
         }
     }
 
-    /// Turns `use_threads` into the `max_concurrency` that it stands for: 1 if false, the default if true.
+    /// Replaces `use_threads` with the `max_concurrency` that it stands for: 1 if false, the default if true.
     fn without_threads(mut self, notes: &Notes) -> Self {
         let use_threads = std::mem::take(&mut self.use_threads);
         let Some((Flag(threads), spot)) = use_threads.placed() else { return self };
@@ -207,7 +209,8 @@ impl Transfer {
             Some(Number(number)) if !threads && *number > 1 => notes.problem(
                 spot,
                 format!(
-                    "contradicts max_concurrency: {number}: false is a max_concurrency of 1; give one of them"
+                    "conflicts with max_concurrency: {number}, because false means max_concurrency: 1; \
+                     remove one of the two"
                 ),
             ),
             None if !self.max_concurrency.is_given() => {
@@ -220,7 +223,7 @@ impl Transfer {
     }
 }
 
-/// As in `TransferSettings::default`; a test holds them together.
+/// The same as in `TransferSettings::default`; a test compares the two.
 const DEFAULT_CONCURRENCY: u32 = 10;
 
 scalars! {
@@ -230,7 +233,7 @@ scalars! {
     UserAgent,
 }
 
-/// How long to wait before a read is asked for once more: not so short that every one is.
+/// How long to wait before a read is hedged. Below the minimum, every read would be hedged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HedgeAfter(Duration);
 
@@ -242,7 +245,9 @@ impl Scalar for HedgeAfter {
     fn from_text(text: &str) -> Result<Self, String> {
         let Period(time) = Period::from_text(text)?;
         if time < Duration::from_millis(1) {
-            return Err(format!("is {text}, should be 1ms or longer: every read would be made twice"));
+            return Err(format!(
+                "must be 1ms or longer, found {text}: a shorter wait sends every read twice"
+            ));
         }
         Ok(Self(time))
     }
@@ -256,7 +261,7 @@ impl Scalar for HedgeAfter {
     }
 }
 
-/// How long ago an upload was started that nobody will finish: an upload that is under way must not be taken for one.
+/// The age from which an unfinished upload counts as orphaned. Below the minimum, uploads in progress would count too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OrphanAge(Duration);
 
@@ -269,7 +274,7 @@ impl Scalar for OrphanAge {
         let Period(time) = Period::from_text(text)?;
         if time < Duration::from_hours(1) {
             return Err(format!(
-                "is {text}, should be 1h or longer: uploads that are under way are not orphans"
+                "must be 1h or longer, found {text}: a shorter age matches uploads that are still in progress"
             ));
         }
         Ok(Self(time))
@@ -280,7 +285,7 @@ impl Scalar for OrphanAge {
     }
 }
 
-/// A length of time after which something fails, and so not zero.
+/// A timeout, which must not be zero.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit(Duration);
 
@@ -292,7 +297,7 @@ impl Scalar for Limit {
     fn from_text(text: &str) -> Result<Self, String> {
         let Period(time) = Period::from_text(text)?;
         if time.is_zero() {
-            return Err("is zero, after which nothing could ever succeed".to_owned());
+            return Err("must be longer than zero: a timeout of zero fails every request".to_owned());
         }
         Ok(Self(time))
     }
@@ -306,7 +311,7 @@ impl Scalar for Limit {
     }
 }
 
-/// A text that can be an HTTP header's value.
+/// A string that is valid as the value of an HTTP header.
 #[derive(Debug, Clone)]
 pub(super) struct UserAgent(String);
 
@@ -318,7 +323,9 @@ impl Scalar for UserAgent {
     fn from_text(text: &str) -> Result<Self, String> {
         let Text(text) = Text::from_text(text)?;
         if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-            return Err("should be ASCII, as it is sent in a header".to_owned());
+            return Err(
+                "must consist of printable ASCII characters, because it is sent in an HTTP header".to_owned()
+            );
         }
         Ok(Self(text))
     }
@@ -329,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn use_threads_true_is_the_default_concurrency() {
+    fn use_threads_true_means_the_default_concurrency() {
         let default = TransferSettings::default().max_concurrency;
         assert_eq!(u64::from(DEFAULT_CONCURRENCY), default as u64);
     }

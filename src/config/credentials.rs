@@ -1,4 +1,4 @@
-//! Which credentials a store signs with: `credential_provider`, or what `config` and `from_env` imply.
+//! The credentials that a store signs with: from `credential_provider`, or implied by `config` and `from_env`.
 
 use crate::credentials::{Credentials, ProviderSettings};
 
@@ -7,17 +7,17 @@ use secrecy::ExposeSecret;
 use super::{
     bucket::Config,
     field::{Field, sparse},
-    problem::{Notes, Spot},
+    keywords::{Keyword, Keywords},
+    problem::{Notes, PlaceId},
     secret::{Secret, reveal},
     unsupported,
     variables::Variables,
-    words::{Word, Words},
 };
 
 sparse! {
     /// `credential_provider`.
     Provider, "credential_provider" {
-        r#type: Word<Kind>,
+        r#type: Keyword<Kind>,
         access_key_id: Secret,
         secret_access_key: Secret,
         #[serde(alias = "token")]
@@ -33,10 +33,10 @@ pub(super) enum Kind {
     Anonymous,
 }
 
-impl Words for Kind {
-    const WORDS: &'static [(&'static str, Self)] =
+impl Keywords for Kind {
+    const KEYWORDS: &'static [(&'static str, Self)] =
         &[("static", Self::Static), ("env", Self::Env), ("anonymous", Self::Anonymous)];
-    const LATER: &'static [&'static str] = &[
+    const UNSUPPORTED: &'static [&'static str] = &[
         "profile",
         "assume_role",
         "web_identity",
@@ -50,21 +50,25 @@ impl Words for Kind {
     ];
 }
 
-/// What decides on the credentials of a store.
+/// The problem of a store that has credentials but sends requests unsigned.
+const UNSIGNED: &str = "conflicts with `skip_signature: true`: unsigned requests use no credentials; remove one of the \
+                        two";
+
+/// The settings that determine a store's credentials.
 pub(super) struct Choice<'a> {
     /// `credential_provider`.
     pub(super) provider: &'a Field<Provider>,
     /// The store's own `config`, without variables.
     pub(super) config: &'a Config,
-    /// `skip_signature`, from wherever it is given.
+    /// `skip_signature`, from `config` or from a variable.
     pub(super) skip_signature: bool,
     /// `from_env`.
     pub(super) from_env: bool,
-    /// The store.
-    pub(super) spot: Spot,
+    /// The place of the store.
+    pub(super) spot: PlaceId,
 }
 
-/// The keys of one mapping. They belong together: one that is missing is not taken from elsewhere.
+/// The keys of one mapping. They form a unit: a missing key is not taken from another place.
 struct Keys<'a> {
     id: &'a Field<Secret>,
     secret: &'a Field<Secret>,
@@ -72,7 +76,7 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    fn spot(&self) -> Option<Spot> {
+    fn spot(&self) -> Option<PlaceId> {
         [self.id, self.secret, self.token].iter().filter_map(|field| field.spot()).min()
     }
 
@@ -81,13 +85,13 @@ impl Keys<'_> {
             if !self.id.is_given() {
                 notes.problem(
                     spot,
-                    "has no access_key_id beside it: give both halves of the pair, or neither",
+                    "is set without access_key_id: set both access_key_id and secret_access_key, or neither",
                 );
             }
             if !self.secret.is_given() {
                 notes.problem(
                     spot,
-                    "has no secret_access_key beside it: give both halves of the pair, or neither",
+                    "is set without secret_access_key: set both access_key_id and secret_access_key, or neither",
                 );
             }
         }
@@ -98,7 +102,7 @@ impl Keys<'_> {
 }
 
 impl Choice<'_> {
-    /// The provider; notes contradictions and what is missing.
+    /// The provider. Records problems for conflicting and missing settings.
     pub(super) fn settle(&self, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
         let config = Keys {
             id: &self.config.access_key_id,
@@ -115,7 +119,7 @@ impl Choice<'_> {
     fn given(
         &self,
         provider: &Provider,
-        spot: Spot,
+        spot: PlaceId,
         config: &Keys<'_>,
         variables: &Variables,
         notes: &Notes,
@@ -126,21 +130,25 @@ impl Choice<'_> {
             token: &provider.session_token,
         };
         if let Some(keys) = config.spot() {
-            notes.problem(keys, "contradicts credential_provider: give the keys there, or leave it out");
+            notes.problem(
+                keys,
+                "conflicts with `credential_provider`: set the keys there, or remove `credential_provider`",
+            );
         }
         if !provider.r#type.is_given() {
-            notes.problem(spot, "has no `type`: give static, env or anonymous");
+            notes.problem(spot, "has no `type`: set it to static, env or anonymous");
         }
-        let Word(kind) = *provider.r#type.get()?;
+        let Keyword(kind) = *provider.r#type.get()?;
         if self.skip_signature && kind != Kind::Anonymous {
-            notes.problem(spot, "contradicts skip_signature: unsigned requests need no credentials");
+            notes.problem(spot, UNSIGNED);
         }
         if let Some(keys) = own.spot().filter(|_| kind != Kind::Static) {
-            notes.problem(keys, "belongs to the type static");
+            notes.problem(keys, "is only valid with `type: static`: remove it, or change the type");
         }
         match kind {
             Kind::Static if own.spot().is_none() => {
-                notes.problem(spot, "needs access_key_id and secret_access_key");
+                notes
+                    .problem(spot, "has `type: static` but no keys: set access_key_id and secret_access_key");
                 None
             }
             Kind::Static => own.reveal(variables, notes),
@@ -152,7 +160,7 @@ impl Choice<'_> {
     fn implied(&self, config: &Keys<'_>, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
         match config.spot() {
             Some(keys) if self.skip_signature => {
-                notes.problem(keys, "contradicts skip_signature: unsigned requests need no credentials");
+                notes.problem(keys, UNSIGNED);
                 None
             }
             Some(_) => config.reveal(variables, notes),
@@ -161,8 +169,8 @@ impl Choice<'_> {
             None => {
                 notes.problem(
                     self.spot,
-                    "has no credentials: give access_key_id and secret_access_key under `config`, `from_env: true`, \
-                     a `credential_provider`, or `skip_signature: true` under `config` for a public bucket",
+                    "has no credentials: set access_key_id and secret_access_key in `config`, `from_env: true`, a \
+                     `credential_provider`, or, for a public bucket, `skip_signature: true` in `config`",
                 );
                 None
             }
@@ -170,8 +178,8 @@ impl Choice<'_> {
     }
 }
 
-/// The environment's credentials, which do not change while the process runs: so they are looked at now.
-fn environment(spot: Spot, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+/// Credentials from the environment, which does not change while the process runs and is therefore checked once, here.
+fn environment(spot: PlaceId, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
     let given = |name: &str| variables.text(name).is_ok_and(|text| text.is_some_and(|text| !text.is_empty()));
     if given("AWS_ACCESS_KEY_ID") && given("AWS_SECRET_ACCESS_KEY") {
         return Some(ProviderSettings::Env);
@@ -183,8 +191,8 @@ fn environment(spot: Spot, variables: &Variables, notes: &Notes) -> Option<Provi
     notes.problem(
         spot,
         format!(
-            "takes its credentials from the environment, which has no AWS_ACCESS_KEY_ID with \
-             AWS_SECRET_ACCESS_KEY: set both{hint}"
+            "takes its credentials from the environment, which lacks AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY: \
+             set both{hint}"
         ),
     );
     None

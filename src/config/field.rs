@@ -1,35 +1,35 @@
-//! One key of a mapping in which every key may be missing.
+//! Optional settings with their places, and how layers of them are merged.
 
 use std::{fmt, marker::PhantomData};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::problem::Spot;
+use super::problem::PlaceId;
 
-/// The name by which a reader knows that a place is asked for together with the value.
+/// The newtype name by which a `Field` asks the deserializer for the value's place as well.
 pub(super) const FIELD: &str = "longshore::config::Field";
 
-/// A setting that may be missing, or given but wrong (which has been noted then), and its place.
+/// A setting and its place. It may be missing, or given with an invalid value, for which a problem has been recorded.
 ///
-/// Reading one never fails, so that the mapping around it is read to its end and every problem in it found.
+/// Reading a field never fails, so that the rest of its mapping is read and every problem in it is found.
 pub(super) struct Field<T> {
     value: Option<T>,
-    spot: Option<Spot>,
+    spot: Option<PlaceId>,
 }
 
 impl<T> Field<T> {
-    /// A value that follows from another setting, at that setting's place.
-    pub(super) fn derived(value: T, spot: Option<Spot>) -> Self {
+    /// A value derived from another setting, at the place of that setting.
+    pub(super) fn derived(value: T, spot: Option<PlaceId>) -> Self {
         Self { value: Some(value), spot }
     }
 
-    /// Whether it is given, be it rightly or wrongly.
+    /// Whether the setting is given, with a valid or an invalid value.
     pub(super) fn is_given(&self) -> bool {
         self.spot.is_some()
     }
 
-    /// Where it is given.
-    pub(super) fn spot(&self) -> Option<Spot> {
+    /// Where the setting is given.
+    pub(super) fn spot(&self) -> Option<PlaceId> {
         self.spot
     }
 
@@ -38,7 +38,7 @@ impl<T> Field<T> {
     }
 
     /// The value with its place.
-    pub(super) fn placed(&self) -> Option<(&T, Spot)> {
+    pub(super) fn placed(&self) -> Option<(&T, PlaceId)> {
         self.value.as_ref().zip(self.spot)
     }
 
@@ -80,15 +80,15 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldVisitor<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field<T>, A::Error> {
         let number = seq.next_element::<u64>()?.and_then(|number| usize::try_from(number).ok());
-        // An error has been noted at its place.
+        // An error has already been recorded at its place.
         let value = seq.next_element::<T>().unwrap_or_default();
-        Ok(Field { value, spot: number.map(Spot::from_number) })
+        Ok(Field { value, spot: number.map(PlaceId::from_number) })
     }
 }
 
-/// How settings lie over each other: a store's over its tenant's over the file's defaults.
+/// Settings that can be merged: a store's override its tenant's, which override the file's defaults.
 pub(super) trait Layer: Clone {
-    /// This, with what it leaves open taken from `base`.
+    /// These settings, with missing ones taken from `base`.
     fn over(self, _base: &Self) -> Self {
         self
     }
@@ -106,7 +106,7 @@ impl<T: Layer> Layer for Field<T> {
     }
 }
 
-/// Declares a mapping of settings that may all be missing, how it is read, and how it lies over another.
+/// Declares a mapping of optional settings, and implements reading and merging for it.
 macro_rules! sparse {
     ($(#[$meta:meta])* $name:ident, $kind:literal { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -125,7 +125,7 @@ macro_rules! sparse {
 }
 pub(super) use sparse;
 
-/// A mapping whose keys are names, in the order of the file.
+/// A mapping with arbitrary names as keys, in the order of the file.
 pub(super) struct Entries<T>(pub(super) Vec<(String, Field<T>)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {

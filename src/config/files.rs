@@ -1,4 +1,4 @@
-//! The tenants file, or the files of a folder.
+//! Reads the tenants file, or the tenants files of a folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::tenants::TenantSettings;
 
 use super::{
-    client::{Client, Layers, RetryConfig, Transfer},
+    client::{Client, OverridableOptions, RetryConfig, Transfer},
     field::Field,
     node::Node,
     path,
@@ -22,22 +22,22 @@ use super::{
     variables::Variables,
 };
 
-/// Far more than thousands of tenants need.
-const LARGEST: u64 = 16 * 1024 * 1024;
+/// The largest file that is read. Thousands of tenants need much less.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What the files give.
+/// The tenants from the files, and the problems in them.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) tenants: Vec<TenantSettings>,
-    /// What is wrong with tenants that are left out.
+    /// Problems of the rejected tenants.
     pub(super) left_out: Problems,
-    /// Their names.
+    /// Names of the rejected tenants.
     pub(super) rejected: BTreeSet<String>,
-    /// What is wrong beyond one tenant.
+    /// Problems that concern more than one tenant.
     pub(super) general: Problems,
 }
 
-/// One tenant as one file gives it.
+/// A tenant as one file defines it.
 struct Candidate {
     name: String,
     place: Place,
@@ -60,7 +60,7 @@ struct Defaults {
     transfer: Field<Transfer>,
 }
 
-/// Known to be there, and read by itself later.
+/// A value that is not read here: `read_tenant` reads each tenant separately.
 struct Unread;
 
 impl<'de> Deserialize<'de> for Unread {
@@ -69,15 +69,18 @@ impl<'de> Deserialize<'de> for Unread {
     }
 }
 
-/// Reads the file at `path`, or every `*.yaml`, `*.yml` and `*.json` of the folder. A file's defaults
-/// are for its own tenants.
+/// Reads the file at `path`, or every `*.yaml`, `*.yml` and `*.json` file of the folder at `path`. The
+/// defaults of a file apply to its own tenants only.
 pub(super) fn read_all(path: &Path, variable: &Place, variables: &Variables) -> Found {
     let mut found = Found::default();
     let mut candidates = Vec::new();
     match list(path) {
         Ok(files) if files.is_empty() => found.general.add(
             variable.clone(),
-            format!("the folder {} holds no *.yaml, *.yml or *.json file", path.display()),
+            format!(
+                "the folder {} contains no *.yaml, *.yml or *.json file: add a tenants file",
+                path.display()
+            ),
         ),
         Ok(files) => {
             for file in files {
@@ -88,9 +91,10 @@ pub(super) fn read_all(path: &Path, variable: &Place, variables: &Variables) -> 
     }
     choose(candidates, &mut found);
     if found.tenants.is_empty() && found.left_out.is_empty() && found.general.is_empty() {
-        found
-            .general
-            .add(variable.clone(), format!("there is no tenant in {}: give at least one", path.display()));
+        found.general.add(
+            variable.clone(),
+            format!("{} defines no tenant: define at least one under `tenants`", path.display()),
+        );
     }
     found
 }
@@ -104,7 +108,7 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
         let file = entry?.path();
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let ours = file.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-        // Kubernetes mounts files as links into a hidden folder: links are followed.
+        // Kubernetes mounts files as symbolic links into a hidden folder, so symbolic links are followed.
         if !hidden && ours && !file.is_dir() {
             files.push(file);
         }
@@ -134,35 +138,38 @@ fn read_file(path: &Path, variables: &Variables, general: &mut Problems) -> Vec<
 fn read_text(path: &Path) -> Result<String, (Place, String)> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         return Err((Place::file(name), format!("cannot be read: {error}")));
     }
-    if bytes.len() as u64 > LARGEST {
-        return Err((Place::file(name), "is larger than 16 MiB: use several files in a folder".to_owned()));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err((
+            Place::file(name),
+            "is larger than 16 MiB: split it into several files in one folder".to_owned(),
+        ));
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
-        (Place::line(name, line), "is not UTF-8".to_owned())
+        (Place::line(name, line), "is not valid UTF-8: save the file as UTF-8".to_owned())
     })
 }
 
-/// The tenants of a file. Problems beyond one tenant go to `general`.
+/// The tenants of a file. Problems that concern more than one tenant go to `general`.
 fn read_tenants(root: &Node, notes: &Notes, variables: &Variables, general: &mut Problems) -> Vec<Candidate> {
     let start = path::Path::Start("");
     let top = Cursor::new(root, &start, notes);
     let TopLevel { defaults, tenants } = read(top).unwrap_or_default();
     let Defaults { client_options, retry_config, transfer } = defaults.into_value().unwrap_or_default();
-    let base = Layers::new(client_options, retry_config, transfer, notes);
-    // What the defaults contradict among themselves is noted here, and not again for every store.
+    let base = OverridableOptions::new(client_options, retry_config, transfer, notes);
+    // Contradictions within the defaults are recorded here, once, and not again for every store.
     let _ = base.retry_config.get().map(|retry| retry.settle(notes));
     let section =
         top.pairs().ok().and_then(|pairs| pairs.iter().find(|(key, _)| key.text() == Some("tenants")));
     let path = path::Path::Key(&start, "tenants");
     let section = section.map(|(key, value)| Cursor::of_key(key, value, &path, notes));
     if section.is_none() && top.pairs().is_ok() && !tenants.is_given() {
-        top.note("has no `tenants`: give at least one below it");
+        top.note("has no `tenants`: add the key, with at least one tenant under it");
     }
     let pairs = section.and_then(|section| section.pairs().ok().map(|pairs| (section, pairs)));
     general.append(notes.take());
@@ -174,7 +181,7 @@ fn read_tenant(
     section: Cursor<'_>,
     key: &Node,
     value: &Node,
-    base: &Layers,
+    base: &OverridableOptions,
     variables: &Variables,
     notes: &Notes,
 ) -> Candidate {
@@ -185,7 +192,7 @@ fn read_tenant(
     let place = cursor.place();
     let tenant: Option<Tenant> = read(cursor);
     let spot = notes.spot(place.clone());
-    // A key that is no text, or a value that is no mapping, has been noted: nothing more is to be said.
+    // The problem of a key that is not a string, or of a value that is not a mapping, has already been recorded.
     let settings = match tenant {
         Some(tenant) if key.text().is_some() => tenant.settle(name, spot, base, variables, notes),
         _ => TenantSettings::new(name, BTreeMap::new()),
@@ -193,7 +200,8 @@ fn read_tenant(
     Candidate { name: name.to_owned(), place, settings, problems: notes.take() }
 }
 
-/// Sorts good tenants from bad ones. One that two files give is left out: neither can be trusted.
+/// Separates valid tenants from invalid ones. A tenant that two files define is rejected, since either file may
+/// be wrong.
 fn choose(candidates: Vec<Candidate>, found: &mut Found) {
     let mut places: BTreeMap<String, Vec<Place>> = BTreeMap::new();
     for candidate in &candidates {
@@ -205,7 +213,7 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
         for other in others {
             candidate
                 .problems
-                .add(candidate.place.clone(), format!("is also given at {other}: give it once"));
+                .add(candidate.place.clone(), format!("is also defined at {other}: remove one of the two"));
         }
         if candidate.problems.is_empty() {
             found.tenants.push(candidate.settings);

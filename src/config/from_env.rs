@@ -1,4 +1,4 @@
-//! `from_env: true`: `AWS_*` variables in place of keys that a store does not give.
+//! `from_env: true`: `AWS_*` variables for the keys that a store does not set.
 
 use serde::Deserialize;
 
@@ -13,8 +13,8 @@ use super::{
     variables::{NotText, Variables},
 };
 
-/// Keys of `config` and their variables, the first that is set and not empty wins. Credentials are not
-/// among them: the env provider reads these.
+/// Keys of `config` and their variables. The first variable that is set and not empty is used. Credentials
+/// are not listed, because the `env` credential provider reads them.
 const CONFIG: &[(&str, &[&str])] = &[
     ("bucket", &["AWS_BUCKET", "AWS_BUCKET_NAME"]),
     ("region", &["AWS_REGION"]),
@@ -45,7 +45,7 @@ const CLIENT: &[(&str, &[&str])] = &[
     ("user_agent", &["AWS_USER_AGENT"]),
 ];
 
-/// What the variables say for the store at `path`.
+/// The settings from the variables, for the store at `path`.
 pub(super) fn settings(path: &str, variables: &Variables, notes: &Notes) -> (Config, Client) {
     refuse_unsupported(path, variables, notes);
     (
@@ -87,7 +87,7 @@ fn refuse_unsupported(path: &str, variables: &Variables, notes: &Notes) {
         }
         notes.problem_at(
             Place::variable(name).at(path),
-            "is not supported by this version: unset it, or leave out from_env",
+            "is not supported by this version: unset it, or remove `from_env` from the store",
         );
     }
 }

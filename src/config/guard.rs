@@ -1,25 +1,26 @@
-//! What a YAML text must not hold, found before it is parsed.
+//! Rejects YAML that is dangerous to parse, before it is parsed.
 //!
-//! saphyr loads, copies and drops a tree by recursion, so that a line of some hundred thousand dashes
-//! would overflow the stack, which nothing can catch. Its scanner bounds flow collections (`[`, `{`) at
-//! 255; block collections are bounded here. Anchors are refused: saphyr copies what they name, and its
-//! bound on copies counts neither depth nor what is inside of keys, so that a short text could grow
-//! without end.
+//! saphyr loads, copies and drops a tree recursively. A line of a few hundred thousand dashes would
+//! overflow the stack, which aborts the process. Its scanner limits the depth of flow collections
+//! (`[`, `{`) to 255; this module limits the depth of block collections. It also rejects anchors: saphyr
+//! copies the node that an anchor names, and its limit on copies counts neither depth nor the contents of
+//! keys, so a short text could expand without bound.
 
-/// How far a line may be indented, and how many collections it may open, before it counts as too deep.
-/// A block collection begins further right than the one around it (a list in a mapping may begin in
-/// the same column), and on its line only indicators, anchors and tags stand before it: so both
-/// together bound the depth, at about four times this.
+/// The maximum indentation of a line, and the maximum number of collections that a line may open.
+///
+/// A block collection begins to the right of the one that contains it (a list in a mapping may begin in
+/// the same column), and only indicators, anchors and tags precede it on its line. The two limits
+/// together therefore bound the depth, at about four times this number.
 const LIMIT: usize = 100;
 
-/// The line and column (from 1) of the first `&` that begins an anchor, or would if it stood in no quotes
-/// and no comment: where text ends is for a parser to say, and the parser must not see an anchor.
+/// The line and column, counted from 1, of the first `&` that begins an anchor, or that would if it were
+/// not in quotes or in a comment. Only a parser can tell these apart, and the parser must not see an anchor.
 pub(super) fn anchor(text: &str) -> Option<(usize, usize)> {
     let (mut line, mut column, mut before) = (1, 0, '\n');
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         column += 1;
-        // YAML 1.2 section 7: a node's properties come after white space or an indicator.
+        // YAML 1.2, section 7: the properties of a node follow white space or an indicator.
         let begins = before.is_whitespace() || matches!(before, '[' | '{' | ',' | ':' | '\0' | '\u{feff}');
         let named = characters.peek().is_some_and(|next| !next.is_whitespace());
         if character == '&' && begins && named {
@@ -33,9 +34,9 @@ pub(super) fn anchor(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// The first line (from 1) that could nest too deeply.
+/// The first line, counted from 1, that could be nested too deeply.
 pub(super) fn too_deep(text: &str) -> Option<usize> {
-    // YAML 1.2 section 5.4: a line ends in LF, CR or both.
+    // YAML 1.2, section 5.4: a line ends in LF, CR or both.
     let lines = text.split('\n').enumerate();
     lines
         .flat_map(|(number, line)| line.split('\r').map(move |line| (number + 1, line)))
@@ -47,7 +48,7 @@ fn indentation(line: &str) -> usize {
     line.bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
 }
 
-/// How many block collections the line opens before its first content.
+/// The number of block collections that the line opens before its first content.
 fn openings(line: &str) -> usize {
     let line = line.trim_start_matches('\u{feff}').trim_start_matches("---");
     line.split([' ', '\t'])
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn anchors_are_found_wherever_one_may_begin() {
+    fn anchors_are_found_in_every_position() {
         for (text, place) in [
             ("&a x", (1, 1)),
             ("a:\n  - &b x", (2, 5)),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_lines_are_found_and_long_ones_are_not() {
+    fn deeply_nested_lines_are_found_and_long_ones_are_not() {
         let deep = 100_000;
         for text in [
             format!("a: 1\n{}x", "- ".repeat(deep)),

@@ -1,10 +1,10 @@
-//! Reads the environment and the tenants file into the rooms' own settings types, and says everything
-//! that is wrong with them at once.
+//! Reads the environment and the tenants file into the settings types of the other modules, and
+//! reports every problem in them in one run.
 //!
-//! A setting goes this way: the text becomes a tree that knows its lines (`node`), the tree becomes
-//! sparse structs in which every key may be missing (`read`, `field`), layers of them are laid over
-//! each other (`client`, `from_env`), and what comes out is checked and settled (`store`, `tenant`).
-//! Whatever is wrong on the way is noted at its place (`problem`), and reading goes on.
+//! The stages are: `node` parses the text into a tree whose nodes know their lines; `read` and `field`
+//! turn the tree into sparse structs in which every key may be missing; `client` and `from_env` merge
+//! the layers of these structs; `store` and `tenant` validate the result and fill in defaults. Each
+//! stage records problems with their places (`problem`) and continues.
 
 mod bucket;
 mod client;
@@ -14,7 +14,7 @@ mod field;
 mod files;
 mod from_env;
 mod guard;
-mod nearest;
+mod keywords;
 mod node;
 mod path;
 mod problem;
@@ -22,12 +22,12 @@ mod read;
 mod secret;
 mod service_links;
 mod store;
+mod suggest;
 mod tenant;
 mod unsupported;
 mod url;
 mod values;
 mod variables;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -38,29 +38,29 @@ use crate::{server::ServerSettings, telemetry::LogSettings};
 
 pub use problem::{Place, Problem, Problems};
 
-/// Everything that `longshore serve` is told.
+/// All settings of `longshore serve`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The server and its tenants.
     pub server: ServerSettings,
-    /// Logs.
+    /// Logging.
     pub log: LogSettings,
 }
 
-/// Settings that can be served.
+/// Settings that `longshore serve` can start with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// The settings, with every tenant that is right.
+    /// The settings, with every valid tenant.
     pub settings: Settings,
-    /// What is wrong with the tenants that are left out; empty if none is.
+    /// The problems of the tenants that were rejected; empty if none were.
     pub left_out: Problems,
 }
 
-/// Reads `LONGSHORE_*` and the tenants file that it names. Stores with `from_env`, and secrets given as
-/// `{env: NAME}`, take their values from the same `variables`.
+/// Reads the `LONGSHORE_*` variables and the tenants file that `LONGSHORE_TENANTS_FILE` names. Stores with
+/// `from_env`, and secrets written as `{env: NAME}`, take their values from the same `variables`.
 ///
-/// A tenant with problems is left out, so that the others can be served. Problems beyond one tenant, or
-/// no tenant left, are an error, which then holds all problems.
+/// A tenant with problems is left out, so that the others can be served. If a problem concerns more than
+/// one tenant, or if no valid tenant remains, `load` fails and returns all problems.
 pub fn load(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
     let variables = variables::Variables::new(variables);
     let mut problems = Problems::default();

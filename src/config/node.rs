@@ -1,18 +1,18 @@
-//! A YAML text as a tree whose every node knows its line.
+//! Parses YAML into a tree in which every node knows its line.
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
 use super::guard;
 
-/// One value of a settings file, or of an environment variable that stands in for one.
+/// One value from a settings file, or from an environment variable that replaces one.
 ///
-/// Has no `Debug`, since it may hold a secret.
+/// Does not implement `Debug`, because it may contain a secret.
 pub(super) struct Node {
     origin: Origin,
     content: Content,
 }
 
-/// Where a node was written.
+/// Where a node comes from.
 pub(super) enum Origin {
     /// On this line of the file, counted from 1.
     Line(usize),
@@ -20,7 +20,7 @@ pub(super) enum Origin {
     Variable(String),
 }
 
-/// What a node holds.
+/// The value of a node.
 pub(super) enum Content {
     Null,
     Flag(bool),
@@ -28,15 +28,15 @@ pub(super) enum Content {
     Fraction(f64),
     Text(String),
     List(Vec<Node>),
-    /// In the order of the file; no text key stands twice.
+    /// In the order of the file. No string key appears twice.
     Mapping(Vec<(Node, Node)>),
-    /// A collection with a tag of the writer's own.
+    /// A collection with a custom tag.
     Tagged,
-    /// Nothing that its tag allows.
+    /// A value that does not match its tag.
     Unreadable,
 }
 
-/// Why a text is no settings file at all.
+/// Why a text could not be parsed, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed {
     pub(super) line: usize,
@@ -50,7 +50,7 @@ impl Node {
         Self { origin: Origin::Variable(name.to_owned()), content: Content::Text(value.to_owned()) }
     }
 
-    /// A mapping that was put together, not read.
+    /// A mapping that does not come from a file.
     pub(super) fn mapping(pairs: Vec<(Node, Node)>) -> Self {
         Self { origin: Origin::Line(1), content: Content::Mapping(pairs) }
     }
@@ -63,7 +63,7 @@ impl Node {
         &self.content
     }
 
-    /// The text, if it is one.
+    /// The string, if the node is one.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.content {
             Content::Text(text) => Some(text),
@@ -71,12 +71,12 @@ impl Node {
         }
     }
 
-    /// Reads a text that holds one YAML document.
+    /// Parses a text that contains one YAML document.
     pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
         let malformed = |line, column, text: &str| Malformed { line, column, text: text.to_owned() };
         let text = text.trim_start_matches('\u{feff}');
         if let Some(line) = guard::too_deep(text) {
-            return Err(malformed(line, 1, "nested too deeply"));
+            return Err(malformed(line, 1, TOO_DEEP));
         }
         if let Some((line, column)) = guard::anchor(text) {
             return Err(malformed(line, column, NO_ANCHORS));
@@ -90,13 +90,13 @@ impl Node {
                 Ok(Self::from_marked(only))
             }
             [_, second, ..] => {
-                Err(malformed(second.span.start.line(), 1, "a second YAML document: give one in a file"))
+                Err(malformed(second.span.start.line(), 1, "a second YAML document begins here: remove it"))
             }
-            _ => Err(malformed(1, 1, "empty: give at least one tenant below `tenants`")),
+            _ => Err(malformed(1, 1, "the file is empty: define at least one tenant under `tenants`")),
         }
     }
 
-    /// Recursion is bounded by `guard`.
+    /// `guard` limits the depth of this recursion.
     fn from_marked(marked: &MarkedYaml<'_>) -> Self {
         let content = match &marked.data {
             YamlData::Value(Scalar::Null) => Content::Null,
@@ -115,26 +115,28 @@ impl Node {
     }
 }
 
-const NO_ANCHORS: &str = "`&` begins an anchor here, and anchors are not supported: write the value out, or use \
-                          `defaults`; where it is part of a text, give it as \"\\x26\"";
-const NO_ALIASES: &str = "`*` begins an alias here, and aliases are not supported: write the value out, or use \
-                          `defaults`; where it is a text, put it in quotes";
+const TOO_DEEP: &str = "nested too deeply: indent the line by at most 100 characters, and begin at most 100 lists and \
+                        mappings on it";
+const NO_ANCHORS: &str = "`&` begins a YAML anchor here, and anchors are not supported: write the value out, or use \
+                          `defaults`; if the `&` is part of a string, write it as \"\\x26\"";
+const NO_ALIASES: &str = "`*` begins a YAML alias here, and aliases are not supported: write the value out, or use \
+                          `defaults`; if the `*` is part of a string, put the string in quotes";
 
-/// What saphyr found, in a sentence that also says what would be right where that is known.
+/// Turns an error of saphyr into a message, with the remedy where it is known.
 fn explain(text: &str, line: usize, column: usize, info: &str) -> String {
     if info.starts_with("duplicated key") {
         return match word(text, line, column) {
-            Some(key) => format!("the key `{key}` is given twice in this mapping: give it once"),
-            None => "this key is given twice in its mapping: give it once".to_owned(),
+            Some(key) => format!("the key `{key}` appears twice in this mapping: remove one of the two"),
+            None => "this key appears twice in its mapping: remove one of the two".to_owned(),
         };
     }
     if info.contains("unknown anchor") {
         return NO_ALIASES.to_owned();
     }
-    format!("not YAML: {info}")
+    format!("invalid YAML: {info}")
 }
 
-/// The word that begins at a place, quoted or not.
+/// The word that begins at a line and column, with or without quotes.
 fn word(text: &str, line: usize, column: usize) -> Option<String> {
     let line = text.lines().nth(line - 1)?;
     let word: String = line
@@ -152,25 +154,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_are_no_settings_file_say_where() {
+    fn malformed_files_are_reported_with_line_and_column() {
         for (text, expected) in [
-            ("", (1, 1, "empty: give at least one tenant below `tenants`")),
-            ("# nothing\n", (1, 1, "empty: give at least one tenant below `tenants`")),
-            ("a: 1\n---\nb: 2\n", (3, 1, "a second YAML document: give one in a file")),
-            ("a: 1\nb: 2\na: 3\n", (3, 1, "the key `a` is given twice in this mapping: give it once")),
-            ("a: {b: 1, \"b\": 2}\n", (1, 11, "the key `b` is given twice in this mapping: give it once")),
+            ("", (1, 1, "the file is empty: define at least one tenant under `tenants`")),
+            ("# nothing\n", (1, 1, "the file is empty: define at least one tenant under `tenants`")),
+            ("a: 1\n---\nb: 2\n", (3, 1, "a second YAML document begins here: remove it")),
+            (
+                "a: 1\nb: 2\na: 3\n",
+                (3, 1, "the key `a` appears twice in this mapping: remove one of the two"),
+            ),
+            (
+                "a: {b: 1, \"b\": 2}\n",
+                (1, 11, "the key `b` appears twice in this mapping: remove one of the two"),
+            ),
         ] {
             let found = Node::parse(text).err().map(|found| (found.line, found.column, found.text));
             assert_eq!(found, Some((expected.0, expected.1, expected.2.to_owned())), "{text:?}");
         }
         for text in ["a: [1, 2\n", "a: b: c", "a: \"open", "a: 1\n b: 2", "{]"] {
             let Err(found) = Node::parse(text) else { panic!("{text:?}") };
-            assert!(found.text.starts_with("not YAML: "), "{text:?}: {}", found.text);
+            assert!(found.text.starts_with("invalid YAML: "), "{text:?}: {}", found.text);
         }
     }
 
     #[test]
-    fn a_bomb_of_aliases_is_refused_at_its_first_anchor() {
+    fn an_alias_bomb_is_rejected_at_its_first_anchor() {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let row = [format!("*a{}", level - 1).as_str(); 10].join(", ");
@@ -183,7 +191,7 @@ mod tests {
             (found.line, found.text.as_str()),
             (
                 1,
-                "not YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character"
+                "invalid YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character"
             )
         );
         let found = Node::parse("all: *a").err().unwrap();
@@ -191,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_guard_is_refused_before_it_can_overflow_the_stack() {
+    fn deep_nesting_is_rejected_before_it_overflows_the_stack() {
         for text in
             ["- ".repeat(1_000_000), "[".repeat(1_000_000), "{a: ".repeat(1_000_000), "? ".repeat(1_000_000)]
         {
@@ -199,11 +207,11 @@ mod tests {
         }
         let staircase =
             (0..5_000).map(|depth| [" ".repeat(depth).as_str(), "a:\n"].concat()).collect::<String>();
-        assert_eq!(Node::parse(&staircase).err().unwrap().text, "nested too deeply");
+        assert_eq!(Node::parse(&staircase).err().unwrap().text, TOO_DEEP);
     }
 
     #[test]
-    fn the_deepest_text_that_is_allowed_fits_on_a_small_stack() {
+    fn the_deepest_accepted_text_fits_on_a_small_stack() {
         let small = std::thread::Builder::new().stack_size(1024 * 1024);
         let read = small.spawn(|| {
             let stairs = (0..50).map(|step| ["  ".repeat(step), "- ".repeat(50), "a:\n".into()].concat());

@@ -1,8 +1,8 @@
-//! The dotted path to a setting, and how much of a file's text may be shown.
+//! The dotted path to a setting, and how messages quote text from a file without revealing secrets.
 
 use std::fmt;
 
-/// The dotted path to a node; its parts live on the stack.
+/// The dotted path to a node, as a linked list on the stack.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
     Start(&'a str),
@@ -21,8 +21,8 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A key as a path shows it: on one line, and short enough to be a key. What is longer may be a secret
-/// that has lost its key.
+/// A key as a path displays it. A key that is too long or contains unusual characters is quoted, because it may be a
+/// secret in the wrong place.
 fn part(key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '<');
     let name = key.len() <= 64 && !key.chars().any(|c| c.is_ascii_uppercase());
@@ -32,14 +32,14 @@ fn part(key: &str) -> String {
     quoted(key)
 }
 
-/// A text of the file as a problem shows it: on one line, and only if it is too short for a secret.
+/// Text from the file as a message displays it: on one line, and only if it is too short to be a secret key.
 pub(super) fn quoted(text: &str) -> String {
     let length = text.chars().count();
     if length >= SECRET {
-        return format!("a text of {length} characters");
+        return format!("a string of {length} characters");
     }
     format!("`{}`", text.escape_debug())
 }
 
-/// The secret keys of Amazon S3 have 40 characters; nothing as long as this is shown.
+/// Texts of this many characters or more are not displayed. Secret keys of Amazon S3 have 40 characters.
 const SECRET: usize = 33;

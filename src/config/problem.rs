@@ -1,4 +1,4 @@
-//! What is wrong with the settings, and where.
+//! Problems in the settings, and their places.
 
 use std::{
     cell::RefCell,
@@ -7,14 +7,14 @@ use std::{
     rc::Rc,
 };
 
-/// Where in the settings something stands.
+/// A place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     source: Source,
     path: String,
 }
 
-/// What holds the setting.
+/// What contains the setting.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Source {
     Variable(String),
@@ -44,12 +44,12 @@ impl Place {
         Self { source: Source::Column(file.into(), line, column), path: String::new() }
     }
 
-    /// The same, as the setting at this dotted path.
+    /// The same source, with the dotted path of a setting.
     pub(super) fn at(self, path: impl Into<String>) -> Self {
         Self { path: path.into(), ..self }
     }
 
-    /// The environment variable, if it is one.
+    /// The name of the environment variable, if the place is one.
     pub fn variable_name(&self) -> Option<&str> {
         match &self.source {
             Source::Variable(name) => Some(name),
@@ -57,7 +57,7 @@ impl Place {
         }
     }
 
-    /// The line in its file, counted from 1.
+    /// The line in the file, counted from 1, if it is known.
     pub fn line_number(&self) -> Option<usize> {
         match self.source {
             Source::Line(_, line) | Source::Column(_, line, _) => Some(line),
@@ -65,7 +65,7 @@ impl Place {
         }
     }
 
-    /// The dotted path such as `tenants.acme.stores.default.config.region`; empty outside of a mapping.
+    /// The dotted path, such as `tenants.acme.stores.default.config.region`; empty if the place has none.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong: where, what, and what would be right. Never holds a secret.
+/// One problem: its place, what is wrong, and what would be right. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     place: Place,
@@ -90,17 +90,17 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A line break in the text, such as from an error of the system, becomes a space: one problem is one line.
+    /// Replaces line breaks, which may come from an error of the operating system, with spaces: a problem is one line.
     pub(super) fn new(place: Place, text: impl Into<String>) -> Self {
         Self { place, text: text.into().replace(char::is_control, " ") }
     }
 
-    /// Where.
+    /// The place of the problem.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// What is wrong, and what would be right.
+    /// What is wrong and what would be right, without the place.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -112,22 +112,22 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, in the order of the settings. Displayed one per line.
+/// All problems, in the order of the settings. `Display` writes one per line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Whether there are none.
+    /// Whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Each of them.
+    /// Iterates over the problems.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }
@@ -164,9 +164,9 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// What is noted while one file is read: places that later rules may have to point at, and problems.
+/// Collects, while one file is read, its problems and the places that later checks may refer to.
 ///
-/// Shared by reference, so that reading goes on after a problem and finds the next one.
+/// Shared by reference, so that a problem does not stop the reader.
 pub(super) struct Notes {
     file: Rc<str>,
     places: RefCell<Vec<Place>>,
@@ -174,11 +174,12 @@ pub(super) struct Notes {
     seen: RefCell<HashSet<Problem>>,
 }
 
-/// A place that `Notes` remembers. A later one is the more specific: defaults are read before stores.
+/// The number of a place in `Notes`. Of two places, the later one is the more specific, since defaults are read before
+/// stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spot(usize);
+pub(super) struct PlaceId(usize);
 
-impl Spot {
+impl PlaceId {
     pub(super) fn number(self) -> usize {
         self.0
     }
@@ -203,23 +204,23 @@ impl Notes {
     }
 
     /// Remembers a place.
-    pub(super) fn spot(&self, place: Place) -> Spot {
+    pub(super) fn spot(&self, place: Place) -> PlaceId {
         let mut places = self.places.borrow_mut();
         places.push(place);
-        Spot(places.len() - 1)
+        PlaceId(places.len() - 1)
     }
 
     /// The place behind `spot`.
-    pub(super) fn place(&self, spot: Spot) -> Place {
+    pub(super) fn place(&self, spot: PlaceId) -> Place {
         self.places.borrow().get(spot.0).cloned().unwrap_or_else(|| Place::file(&*self.file))
     }
 
-    /// Notes a problem at a remembered place.
-    pub(super) fn problem(&self, spot: Spot, text: impl Into<String>) {
+    /// Records a problem at a remembered place.
+    pub(super) fn problem(&self, spot: PlaceId, text: impl Into<String>) {
         self.problem_at(self.place(spot), text);
     }
 
-    /// Notes a problem; one that every store inherits from the defaults is noted once.
+    /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults.
     pub(super) fn problem_at(&self, place: Place, text: impl Into<String>) {
         let problem = Problem::new(place, text);
         if self.seen.borrow_mut().insert(problem.clone()) {
@@ -227,7 +228,7 @@ impl Notes {
         }
     }
 
-    /// The problems noted since the last time, by line.
+    /// Takes the problems recorded since the last call, sorted by line.
     pub(super) fn take(&self) -> Problems {
         let mut problems = self.problems.take();
         problems.sort_by_key(|problem| problem.place.line_number());

@@ -1,4 +1,4 @@
-//! serde over marked nodes: every problem is noted at its line, and reading goes on after it.
+//! A serde deserializer over `node`: it records each problem with its line and continues.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use serde::de::{
 
 use super::{
     field::FIELD,
-    nearest::suggestion,
     node::{Content, Node, Origin},
     path::Path,
-    problem::{Notes, Place, Spot},
+    problem::{Notes, Place, PlaceId},
+    suggest::suggestion,
     unsupported,
 };
 
-/// A value could not be read. Without a text it has been noted already.
+/// A value could not be read. `None` if the problem has already been recorded.
 #[derive(Debug)]
 pub(super) struct Failed(Option<String>);
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_deref().unwrap_or("noted already"))
+        f.write_str(self.0.as_deref().unwrap_or("already reported"))
     }
 }
 
@@ -33,17 +33,17 @@ impl de::Error for Failed {
         Self(Some(text.to_string()))
     }
 
-    // The value itself is left out: it may be a secret.
+    // The message omits the value, which may be a secret.
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let kind = match unexpected {
-            de::Unexpected::Bool(_) => "true or false",
+            de::Unexpected::Bool(_) => "a boolean",
             de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) | de::Unexpected::Float(_) => "a number",
-            de::Unexpected::Str(_) => "text",
+            de::Unexpected::Str(_) => "a string",
             de::Unexpected::Seq => "a list",
             de::Unexpected::Map => "a mapping",
-            _ => "something else",
+            _ => "another type",
         };
-        Self(Some(format!("is {kind}, should be {expected}")))
+        Self(Some(format!("expected {expected}, found {kind}")))
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -55,11 +55,11 @@ impl de::Error for Failed {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self(Some(format!("is the same setting as another key here: give `{field}` once")))
+        Self(Some(format!("sets `{field}` a second time under another name: remove one of the two keys")))
     }
 }
 
-/// A node on its way into a settings type.
+/// A node that is being deserialized, with its path and the notes to record problems in.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     node: &'a Node,
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         Self { node, origin: node.origin(), path, notes }
     }
 
-    /// The value of `key`. Its line is the key's, since a mapping's own begins one line further down.
+    /// The value of `key`. Reports the line of the key, since a block mapping itself begins on the next line.
     pub(super) fn of_key(key: &'a Node, node: &'a Node, path: &'a Path<'a>, notes: &'a Notes) -> Self {
         Self { node, origin: key.origin(), path, notes }
     }
@@ -86,7 +86,7 @@ impl<'a> Cursor<'a> {
         place.at(self.path.to_string())
     }
 
-    /// The pairs of a mapping; a problem if it is none.
+    /// The pairs of a mapping. Records a problem if the node is not a mapping.
     pub(super) fn pairs(self) -> Result<&'a [(Node, Node)], Failed> {
         match self.node.content() {
             Content::Mapping(pairs) => Ok(pairs),
@@ -94,10 +94,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The key's text; a problem if it has none.
+    /// The key as a string. Records a problem if it is not a string.
     pub(super) fn key(self, key: &'a Node) -> Option<&'a str> {
         if key.text().is_none() {
-            Cursor::new(key, self.path, self.notes).note("has a key that is not text: put it in quotes");
+            Cursor::new(key, self.path, self.notes)
+                .note("has a key that is not a string: put the key in quotes");
         }
         key.text()
     }
@@ -106,7 +107,7 @@ impl<'a> Cursor<'a> {
         self.notes.problem_at(self.place(), text);
     }
 
-    /// Notes an error that has not been noted yet.
+    /// Records an error that has not been recorded yet.
     pub(super) fn settle<T>(self, result: Result<T, Failed>) -> Result<T, Failed> {
         result.map_err(|Failed(text)| {
             if let Some(text) = text {
@@ -118,14 +119,16 @@ impl<'a> Cursor<'a> {
 
     fn refuse<T>(self, expected: &str) -> Result<T, Failed> {
         let kind = match self.node.content() {
-            Content::Null => "has no value: give one or leave the key out".to_owned(),
-            Content::Tagged => "has a tag: tags are not supported".to_owned(),
-            Content::Unreadable => "cannot be read as what its tag says".to_owned(),
-            Content::Flag(_) => format!("is true or false, should be {expected}"),
-            Content::Integer(_) | Content::Fraction(_) => format!("is a number, should be {expected}"),
-            Content::Text(_) => format!("is text, should be {expected}"),
-            Content::List(_) => format!("is a list, should be {expected}"),
-            Content::Mapping(_) => format!("is a mapping, should be {expected}"),
+            Content::Null => "has no value: set one or remove the key".to_owned(),
+            Content::Tagged => "has a YAML tag, and tags are not supported: remove the tag".to_owned(),
+            Content::Unreadable => {
+                "does not have the type that its YAML tag names: remove the tag".to_owned()
+            }
+            Content::Flag(_) => format!("expected {expected}, found a boolean"),
+            Content::Integer(_) | Content::Fraction(_) => format!("expected {expected}, found a number"),
+            Content::Text(_) => format!("expected {expected}, found a string"),
+            Content::List(_) => format!("expected {expected}, found a list"),
+            Content::Mapping(_) => format!("expected {expected}, found a mapping"),
         };
         self.settle(Err(Failed(Some(kind))))
     }
@@ -137,7 +140,7 @@ impl<'a> Cursor<'a> {
     ) -> Result<V::Value, Failed> {
         let mut pairs = Pairs { cursor: self, rest: self.pairs()?.iter(), known, current: None };
         let result = visitor.visit_map(&mut pairs);
-        // What went wrong without a place of its own went wrong at the key that was read last.
+        // An error without a place belongs to the key that was read last.
         match pairs.current {
             Some((key, value)) => pairs.at(key, value, |cursor| cursor.settle(result)),
             None => self.settle(result),
@@ -196,7 +199,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     }
 }
 
-/// A mapping's pairs. Keys that the settings type does not know are noted and passed over.
+/// The pairs of a mapping. Unknown keys are recorded as problems and skipped.
 struct Pairs<'a> {
     cursor: Cursor<'a>,
     rest: std::slice::Iter<'a, (Node, Node)>,
@@ -210,7 +213,7 @@ impl<'a> Pairs<'a> {
         then(Cursor::of_key(key, value, &path, self.cursor.notes))
     }
 
-    /// Whether the key may be here; notes why not.
+    /// Whether the settings type knows the key. Records a problem if it does not.
     fn is_known(&self, key: &'a Node, value: &'a Node, text: &str) -> bool {
         let Some((name, fields)) = self.known else { return true };
         if fields.contains(&text) {
@@ -244,13 +247,13 @@ impl<'de> MapAccess<'de> for &mut Pairs<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failed> {
         let Some((key, value)) = self.current else {
-            return Err(de::Error::custom("a value was asked for before its key"));
+            return Err(de::Error::custom("the value was requested before its key"));
         };
         self.at(key, value, |cursor| cursor.settle(seed.deserialize(cursor)))
     }
 }
 
-/// A list's items.
+/// The items of a list.
 struct Items<'a> {
     cursor: Cursor<'a>,
     rest: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
@@ -267,9 +270,9 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     }
 }
 
-/// A value with its place, for a `Field`: first the place's number, then the value.
+/// A value with its place, as a sequence of two for a `Field`: the number of the `PlaceId`, then the value.
 struct Placed<'a> {
-    spot: Option<Spot>,
+    spot: Option<PlaceId>,
     cursor: Cursor<'a>,
 }
 
@@ -285,7 +288,7 @@ impl<'de> SeqAccess<'de> for Placed<'_> {
     }
 }
 
-/// Reads `T` from a node; problems are in the notes.
+/// Reads `T` from a node. Problems are recorded in the cursor's notes.
 pub(super) fn read<'de, T: Deserialize<'de>>(cursor: Cursor<'_>) -> Option<T> {
     cursor.settle(T::deserialize(cursor)).ok()
 }

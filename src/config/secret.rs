@@ -1,4 +1,4 @@
-//! Secrets: written plainly, kept in a file, or in a variable.
+//! Secrets: written in the tenants file, in a file of their own, or in a variable.
 
 use std::{
     fmt,
@@ -12,24 +12,24 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessD
 
 use super::{
     field::{Field, Layer, sparse},
-    problem::{Notes, Spot},
+    problem::{Notes, PlaceId},
     values::Text,
     variables::{NotText, Variables},
 };
 
-/// No credential is longer; session tokens are the longest, at some thousand characters.
-const LONGEST: u64 = 64 * 1024;
+/// The maximum length of a secret. The longest credentials are session tokens, of a few thousand characters.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
-/// A secret as the settings give it.
+/// A secret as the tenants file contains it.
 #[derive(Clone)]
 pub(super) enum Secret {
     Plain(SecretString),
-    Elsewhere(Elsewhere),
+    SecretReference(SecretReference),
 }
 
 sparse! {
-    /// Where else a secret is.
-    Elsewhere, "secret" {
+    /// A reference to a secret in another place.
+    SecretReference, "secret" {
         file: Text,
         env: Text,
     }
@@ -49,7 +49,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
     type Value = Secret;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text (a number in quotes), {file: PATH} or {env: NAME}")
+        f.write_str("a string (put a number in quotes), {file: PATH} or {env: NAME}")
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
@@ -57,21 +57,21 @@ impl<'de> Visitor<'de> for SecretVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
-        Elsewhere::deserialize(MapAccessDeserializer::new(map)).map(Secret::Elsewhere)
+        SecretReference::deserialize(MapAccessDeserializer::new(map)).map(Secret::SecretReference)
     }
 }
 
 impl Secret {
-    /// The secret itself; if it cannot be had, notes why not.
-    pub(super) fn reveal(&self, spot: Spot, variables: &Variables, notes: &Notes) -> Option<SecretString> {
+    /// The secret itself. Records a problem if it cannot be read.
+    pub(super) fn reveal(&self, spot: PlaceId, variables: &Variables, notes: &Notes) -> Option<SecretString> {
         let found = match self {
             Self::Plain(secret) => Ok(secret.clone()),
-            Self::Elsewhere(Elsewhere { file, env }) => match (file.placed(), env.placed()) {
+            Self::SecretReference(SecretReference { file, env }) => match (file.placed(), env.placed()) {
                 (Some((file, _)), None) if !env.is_given() => from_file(Path::new(&file.0)),
                 (None, Some((name, _))) if !file.is_given() => from_variable(&name.0, variables),
-                // A wrong path or name has been noted already.
+                // The problem of an invalid path or name has already been recorded.
                 (None, None) if file.is_given() != env.is_given() => return None,
-                _ => Err("should be text, {file: PATH} or {env: NAME}".to_owned()),
+                _ => Err("expected either {file: PATH} or {env: NAME}".to_owned()),
             },
         };
         found.and_then(check).map_err(|text| notes.problem(spot, text)).ok()
@@ -82,39 +82,42 @@ fn from_file(path: &Path) -> Result<SecretString, String> {
     let broken = |error: io::Error| format!("cannot read {}: {error}", path.display());
     let mut text = String::new();
     let file = File::open(path).map_err(broken)?;
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(broken)?;
-    if text.len() as u64 > LONGEST {
-        return Err(format!("{} is too large to be a secret", path.display()));
+    file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).map_err(broken)?;
+    if text.len() as u64 > MAX_SECRET_BYTES {
+        return Err(format!("{} is larger than 64 KiB, the limit for a secret", path.display()));
     }
     let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if line.is_empty() {
-        return Err(format!("{} is empty", path.display()));
+        return Err(format!("{} is empty: write the secret to it", path.display()));
     }
     Ok(line.into())
 }
 
 fn from_variable(name: &str, variables: &Variables) -> Result<SecretString, String> {
     match variables.text(name) {
-        Ok(Some("")) => Err(format!("the variable {name} is empty")),
+        Ok(Some("")) => Err(format!("the variable {name} is empty: set it to the secret")),
         Ok(Some(text)) => Ok(text.into()),
-        Ok(None) => Err(format!("the variable {name} is not set")),
+        Ok(None) => Err(format!("the variable {name} is not set: set it to the secret")),
         Err(NotText) => Err(format!("the variable {name} {}", NotText::TEXT)),
     }
 }
 
-/// Credentials travel in HTTP headers (RFC 9110, section 5.5), so that other characters can only be a mistake.
+/// Credentials are sent in HTTP headers (RFC 9110, section 5.5), so any other character is a mistake.
 fn check(secret: SecretString) -> Result<SecretString, String> {
     let text = secret.expose_secret();
     if text.is_empty() {
-        return Err("is empty: give a value or leave the key out".to_owned());
+        return Err("is empty: set a value or remove the key".to_owned());
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("holds a character that no credential has, such as a space or a line break".to_owned());
+        return Err(
+            "contains a character that is invalid in credentials, such as a space or line break: remove it"
+                .to_owned(),
+        );
     }
     Ok(secret)
 }
 
-/// The secret of a field; `None` if it is missing or cannot be had.
+/// The secret of a field. `None` if the field is missing or the secret cannot be read.
 pub(super) fn reveal(field: &Field<Secret>, variables: &Variables, notes: &Notes) -> Option<SecretString> {
     field.placed().and_then(|(secret, spot)| secret.reveal(spot, variables, notes))
 }

@@ -1,4 +1,4 @@
-//! Variables that Kubernetes and Docker add to the environment for other services.
+//! Recognizes variables that Kubernetes and Docker add to the environment for other services.
 //!
 //! The kubelet adds them for every Service of the pod's namespace, and Docker for every link. A Service whose name begins
 //! with `longshore-` therefore sets variables that begin with `LONGSHORE_`. The names are those of
@@ -8,16 +8,16 @@ use super::variables::Variables;
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// Whether `variable` is a service link of a Service called `longshore` or `longshore-…`.
+/// Whether `variable` is a service link of a Service named `longshore` or `longshore-…`.
 ///
-/// Values are compared too where the name alone could be a misspelt setting: `LONGSHORE_HEALTH_PORT=9090` is no link,
+/// If the name alone could be a misspelt setting, the value decides: `LONGSHORE_HEALTH_PORT=9090` is not a link,
 /// `LONGSHORE_HEALTH_PORT=tcp://10.0.0.2:9090` is one.
 pub(super) fn is_service_link(variable: &str, variables: &Variables) -> bool {
     let Some(name) = variable.strip_prefix("LONGSHORE") else { return false };
     let written_by_kubelet =
         |character: char| character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_';
     if !name.chars().all(written_by_kubelet) {
-        // The names of Docker's `_ENV_` variables are those of the other container's own variables.
+        // Docker's `_ENV_` variables end in the name of a variable of the other container, in any case.
         return name.split_once("_ENV_").is_some_and(|(link, _)| link.chars().all(written_by_kubelet));
     }
     let value = || variables.text(variable).ok().flatten().unwrap_or_default();
@@ -35,7 +35,7 @@ fn is_service_port(name: &str) -> bool {
         || name.split_once("_SERVICE_PORT_").is_some_and(|(_, port)| !port.is_empty())
 }
 
-/// `…_PORT_{number}_{protocol}`, and those with `_PROTO`, `_PORT` or `_ADDR` after it.
+/// `…_PORT_{number}_{protocol}`, optionally followed by `_PROTO`, `_PORT` or `_ADDR`.
 fn is_port_of_protocol(name: &str) -> bool {
     let words: Vec<_> = name.split('_').collect();
     words
@@ -43,7 +43,7 @@ fn is_port_of_protocol(name: &str) -> bool {
         .any(|[marker, port, protocol]| *marker == "PORT" && is_number(port) && PROTOCOLS.contains(protocol))
 }
 
-/// `tcp://10.0.0.2:9090`.
+/// Whether the value is a URL such as `tcp://10.0.0.2:9090`.
 fn is_url(value: &str) -> bool {
     value
         .split_once("://")
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_links_of_every_service_are_recognized() {
+    fn service_links_are_recognized() {
         // The last two are the Services `longshore-port` and `longshore-service`.
         let services =
             ["LONGSHORE", "LONGSHORE_HEALTH", "LONGSHORE_HEADLESS_2", "LONGSHORE_PORT", "LONGSHORE_SERVICE"];
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_a_misspelt_setting_is_no_link() {
+    fn possible_misspelt_settings_are_not_links() {
         for (variable, value) in [
             ("LONGSHORE_PORT", "50051"),
             ("LONGSHORE_HEALTH_PORT", "9090"),

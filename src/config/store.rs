@@ -1,22 +1,22 @@
-//! One store: its own settings, its tenant's and the file's defaults, and the environment, put together.
+//! A store: merges its own settings, its tenant's, the file's defaults and the environment.
 
 use crate::{credentials::ProviderSettings, s3::BucketSettings, store::StoreSettings};
 
 use super::{
     bucket::{Bucket, Config, Region},
-    client::{Client, Layers, RetryConfig, Transfer},
+    client::{Client, OverridableOptions, RetryConfig, Transfer},
     credentials::{Choice, Provider},
     field::{Field, Layer, sparse},
     from_env,
     path::quoted,
-    problem::{Notes, Spot},
+    problem::{Notes, PlaceId},
     url::{self, Location, UrlEndpoint},
     values::{Flag, Scalar, Text, scalars},
     variables::Variables,
 };
 
 sparse! {
-    /// A store as the tenants file gives it.
+    /// A store as the tenants file defines it.
     Store, "store" {
         url: Text,
         bucket: Bucket,
@@ -34,13 +34,13 @@ scalars! {
     Prefix,
 }
 
-/// What every key begins with, ready for use.
+/// The prefix of every key in the bucket, validated, with its trailing slash.
 #[derive(Debug, Clone)]
 pub(super) struct Prefix(String);
 
 impl Scalar for Prefix {
     fn expected() -> String {
-        "what every key begins with, such as prod/".to_owned()
+        "a prefix for keys, such as prod/".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -49,11 +49,11 @@ impl Scalar for Prefix {
 }
 
 impl Store {
-    /// The settings of the store at `spot`; what is wrong is noted, and then there may be none.
+    /// The settings of the store at `spot`. Records problems; if there are any, the result may be `None`.
     pub(super) fn settle(
         self,
-        spot: Spot,
-        base: &Layers,
+        spot: PlaceId,
+        base: &OverridableOptions,
         variables: &Variables,
         notes: &Notes,
     ) -> Option<StoreSettings> {
@@ -64,9 +64,13 @@ impl Store {
         let own = self.config.get().cloned().unwrap_or_default();
         let sources = Sources { config: own.clone().over(&env), own, env, location: self.location(notes) };
 
-        let layers =
-            Layers::new(self.client_options.clone(), self.retry_config.clone(), self.transfer.clone(), notes)
-                .over(base);
+        let layers = OverridableOptions::new(
+            self.client_options.clone(),
+            self.retry_config.clone(),
+            self.transfer.clone(),
+            notes,
+        )
+        .over(base);
         let client = layers.client_options.into_value().unwrap_or_default().over(&env_client);
         let client_options = client.settle();
         let retry_config = layers.retry_config.into_value().unwrap_or_default().settle(notes);
@@ -100,7 +104,13 @@ impl Store {
             && let Err(why) = url::check_bucket_in_host(&bucket.bucket)
         {
             let name = quoted(&bucket.bucket);
-            notes.problem(spot, format!("has the bucket {name} in its host, which {why}: set config.virtual_hosted_style_request to false"));
+            notes.problem(
+                spot,
+                format!(
+                    "puts the bucket {name} into the host name, where it {why}: set \
+                     config.virtual_hosted_style_request to false"
+                ),
+            );
             return None;
         }
         let store = StoreSettings {
@@ -113,25 +123,26 @@ impl Store {
         Some(sources.writing(store))
     }
 
-    /// What `url` says.
+    /// The parsed `url`.
     fn location(&self, notes: &Notes) -> Option<Location> {
         let (url, spot) = self.url.placed()?;
         let checked = Location::parse(&url.0).and_then(|location| {
-            url::check_bucket(&location.bucket).map_err(|why| format!("names a bucket that {why}"))?;
+            url::check_bucket(&location.bucket)
+                .map_err(|why| format!("has an invalid bucket name: it {why}"))?;
             if let Some(region) = &location.region {
-                Region::from_text(region).map_err(|why| format!("names a region that {why}"))?;
+                Region::from_text(region).map_err(|why| format!("has an invalid region: {why}"))?;
             }
             Ok(location)
         });
         checked.map_err(|text| notes.problem(spot, text)).ok()
     }
 
-    fn bucket(&self, spot: Spot, sources: &Sources, notes: &Notes) -> Option<String> {
+    fn bucket(&self, spot: PlaceId, sources: &Sources, notes: &Notes) -> Option<String> {
         let Sources { own, env, location, .. } = sources;
         if let (Some((here, spot)), Some(there)) = (self.bucket.placed(), own.bucket.get())
             && here != there
         {
-            notes.problem(spot, "is not the bucket that `config` names: give one of them");
+            notes.problem(spot, "differs from the bucket in `config`: remove one of the two");
         }
         let named = own.bucket.get().or(self.bucket.get()).map(|bucket| bucket.0.clone());
         let found = named
@@ -139,10 +150,10 @@ impl Store {
             .or_else(|| env.bucket.get().map(|bucket| bucket.0.clone()));
         let tried =
             [self.bucket.is_given(), self.url.is_given(), own.bucket.is_given(), env.bucket.is_given()];
-        // A `config` that could not be read may have named it.
+        // If `config` is invalid, the bucket may be in it.
         let unread = self.config.is_given() && self.config.get().is_none();
         if found.is_none() && !tried.contains(&true) && !unread {
-            notes.problem(spot, "names no bucket: give `url`, such as s3://BUCKET/PREFIX, or `bucket`");
+            notes.problem(spot, "has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`");
         }
         found
     }
@@ -163,20 +174,20 @@ impl Store {
     }
 }
 
-/// Where `config`'s settings may come from.
+/// The sources of the settings in `config`.
 struct Sources {
     /// The store's own `config`.
     own: Config,
-    /// Variables, with `from_env`.
+    /// The variables, if `from_env` is true.
     env: Config,
-    /// The first over the second.
+    /// `own` merged over `env`.
     config: Config,
-    /// What `url` says: over variables, under what is said outright.
+    /// The parsed `url`. It overrides `env`, and `own` overrides it.
     location: Option<Location>,
 }
 
 impl Sources {
-    /// How requests for `bucket` are made, but for what needs checking.
+    /// How requests address `bucket`. The caller adds the endpoint, encryption and `skip_signature`.
     fn addressing(&self, bucket: String) -> BucketSettings {
         let Self { own, env, config, location } = self;
         let hosted = flag(&own.virtual_hosted_style_request)
@@ -192,7 +203,7 @@ impl Sources {
         }
     }
 
-    /// `store` with what `config` says of how it writes and deletes.
+    /// `store` with the settings of `config` for writing, copying and deleting.
     fn writing(&self, store: StoreSettings) -> StoreSettings {
         let config = &self.config;
         let copying = config.copy_if_not_exists.get().map(|copying| copying.0.clone());
@@ -206,7 +217,7 @@ impl Sources {
         }
     }
 
-    /// What is said outright wins over the URL, the URL over variables, all of them over a default region.
+    /// The region: from the store's `config`, the URL, the variables or a default region, in this order.
     fn region(&self) -> String {
         let text = |field: &Field<Region>| field.get().map(|region| region.0.clone());
         text(&self.own.region)
@@ -216,8 +227,8 @@ impl Sources {
             .unwrap_or_else(|| "us-east-1".to_owned())
     }
 
-    /// The endpoint, `Some(None)` being Amazon's own; `None` if what is given cannot be used.
-    #[allow(clippy::option_option, reason = "no endpoint and a wrong endpoint are different things here")]
+    /// The endpoint; `Some(None)` stands for Amazon S3. `None` if the given endpoint is invalid.
+    #[allow(clippy::option_option, reason = "a missing endpoint and an invalid one are different cases")]
     fn endpoint(&self, allow_http: bool, notes: &Notes) -> Option<Option<String>> {
         let field = match self.location.as_ref().map(|location| &location.endpoint) {
             Some(UrlEndpoint::Amazon) if !self.own.endpoint.is_given() => return Some(None),
@@ -232,7 +243,7 @@ impl Sources {
         if url::is_plain_http(&endpoint.0) && !allow_http {
             notes.problem(
                 spot,
-                "is plain HTTP: give an https:// endpoint, or `allow_http: true` under `client_options`",
+                "uses plain HTTP: use an https:// endpoint, or set `allow_http: true` in `client_options`",
             );
             return None;
         }

@@ -1,4 +1,4 @@
-//! One tenant: its callers and its stores.
+//! A tenant: its callers and its stores.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,17 +11,17 @@ use crate::{
 };
 
 use super::{
-    client::{Client, Layers, RetryConfig, Transfer},
+    client::{Client, OverridableOptions, RetryConfig, Transfer},
     field::{Entries, Field},
+    keywords::{Keyword, Keywords},
     path::quoted,
-    problem::{Notes, Spot},
+    problem::{Notes, PlaceId},
     store::Store,
     values::{Scalar, Size, Text, scalars},
     variables::Variables,
-    words::{Word, Words},
 };
 
-/// A tenant as the tenants file gives it.
+/// A tenant as the tenants file defines it.
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields, rename = "tenant")]
 pub(super) struct Tenant {
@@ -33,7 +33,7 @@ pub(super) struct Tenant {
     limits: Field<Limits>,
 }
 
-/// What a tenant may use of the process.
+/// Limits on what a tenant may use of the process's resources.
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields, rename = "limits")]
 struct Limits {
@@ -45,13 +45,13 @@ struct Limits {
 struct Caller {
     name: Field<Text>,
     token_sha256: Field<Digest>,
-    access: Field<Vec<Field<Word<Access>>>>,
+    access: Field<Vec<Field<Keyword<Access>>>>,
     stores: Field<Vec<Field<Text>>>,
     prefixes: Field<Vec<Field<Text>>>,
 }
 
-impl Words for Access {
-    const WORDS: &'static [(&'static str, Self)] = &[
+impl Keywords for Access {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[
         ("read", Self::Read),
         ("write", Self::Write),
         ("delete", Self::Delete),
@@ -67,58 +67,61 @@ scalars! {
     Digest,
 }
 
-/// The SHA-256 of a token, in hexadecimal.
+/// The SHA-256 of a token, written in hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Digest([u8; 32]);
 
-/// Of the empty text, which anyone could send.
-const NOTHING: [u8; 32] = [
+/// The SHA-256 of the empty string. It is rejected, because any caller could send an empty token.
+const EMPTY_TOKEN_SHA256: [u8; 32] = [
     0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
     0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
 impl Scalar for Digest {
     fn expected() -> String {
-        "64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`".to_owned()
+        "64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`".to_owned()
     }
 
-    // The text is not repeated: it may be the token itself.
+    // The message omits the text, which may be the token itself.
     fn from_text(text: &str) -> Result<Self, String> {
         let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest).map_err(|_| format!("should be {}", Self::expected()))?;
-        if digest == NOTHING {
-            return Err("is the SHA-256 of an empty token".to_owned());
+        hex::decode_to_slice(text, &mut digest).map_err(|_| format!("expected {}", Self::expected()))?;
+        if digest == EMPTY_TOKEN_SHA256 {
+            return Err("is the SHA-256 of an empty token: use the SHA-256 of the caller's token".to_owned());
         }
         Ok(Self(digest))
     }
 }
 
-/// Whether a tenant or store may be called so.
+/// Checks the name of a tenant or store.
 pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     let plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.') {
         return Ok(());
     }
-    Err("a name should be 1 to 64 of a-z, 0-9, ., _ and -, and not start with a dot")
+    Err(
+        "a name must consist of 1 to 64 of the characters a-z, 0-9, `.`, `_` and `-`, and must not begin with a dot",
+    )
 }
 
 impl Tenant {
-    /// The settings of tenant `name` at `spot`; if any problem was noted they are not to be used.
+    /// The settings of tenant `name`, which is at `spot`. They are usable only if no problem was recorded.
     pub(super) fn settle(
         self,
         name: &str,
-        spot: Spot,
-        base: &Layers,
+        spot: PlaceId,
+        base: &OverridableOptions,
         variables: &Variables,
         notes: &Notes,
     ) -> TenantSettings {
         if let Err(why) = check_name(name) {
             notes.problem(spot, why);
         }
-        let layers = Layers::new(self.client_options, self.retry_config, self.transfer, notes).over(base);
+        let layers =
+            OverridableOptions::new(self.client_options, self.retry_config, self.transfer, notes).over(base);
         if self.stores.get().is_some_and(|Entries(stores)| stores.is_empty()) || !self.stores.is_given() {
-            notes.problem(spot, "has no stores: give at least one under `stores`");
+            notes.problem(spot, "has no stores: define at least one under `stores`");
         }
         let stores = self.stores.into_value().map(|Entries(stores)| stores).unwrap_or_default();
         let callers = callers(self.callers, &stores, notes);
@@ -134,8 +137,8 @@ impl Tenant {
 fn settle_store(
     name: String,
     store: Field<Store>,
-    tenant: Spot,
-    layers: &Layers,
+    tenant: PlaceId,
+    layers: &OverridableOptions,
     variables: &Variables,
     notes: &Notes,
 ) -> Option<(String, StoreSettings)> {
@@ -160,7 +163,7 @@ fn callers(
         if let Some(owner) = owners.get(&caller.token_sha256) {
             notes.problem(
                 spot,
-                format!("has the same token as the caller {}: give each its own", quoted(owner)),
+                format!("has the same token as the caller {}: give each caller its own token", quoted(owner)),
             );
         }
         owners.entry(caller.token_sha256).or_insert_with(|| caller.name.clone());
@@ -170,12 +173,17 @@ fn callers(
 }
 
 impl Caller {
-    fn settle(&self, spot: Spot, stores: &[(String, Field<Store>)], notes: &Notes) -> Option<CallerSettings> {
+    fn settle(
+        &self,
+        spot: PlaceId,
+        stores: &[(String, Field<Store>)],
+        notes: &Notes,
+    ) -> Option<CallerSettings> {
         if !self.name.is_given() {
-            notes.problem(spot, "has no `name`: give one, for the logs");
+            notes.problem(spot, "has no `name`: set one, by which the log identifies the caller");
         }
         if !self.token_sha256.is_given() {
-            notes.problem(spot, format!("has no `token_sha256`: give {}", Digest::expected()));
+            notes.problem(spot, format!("has no `token_sha256`: set it to {}", Digest::expected()));
         }
         let access = self.access(spot, notes);
         for (name, spot) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
@@ -183,7 +191,11 @@ impl Caller {
                 let known: Vec<_> = stores.iter().map(|(known, _)| known.as_str()).collect();
                 notes.problem(
                     spot,
-                    format!("{} is no store of this tenant; it has: {}", quoted(&name.0), known.join(", ")),
+                    format!(
+                        "{} is not a store of this tenant; expected one of: {}",
+                        quoted(&name.0),
+                        known.join(", ")
+                    ),
                 );
             }
         }
@@ -193,27 +205,30 @@ impl Caller {
             access,
             stores: texts(
                 &self.stores,
-                "which is no store at all: name some, or leave it out for all",
+                "so the caller can use no store: list at least one, or remove the key to allow all stores",
                 notes,
             ),
             prefixes: texts(
                 &self.prefixes,
-                "which is no key at all: name some, or leave it out for all",
+                "so the caller can access no key: list at least one prefix, or remove the key to allow all keys",
                 notes,
             ),
         })
     }
 
-    fn access(&self, spot: Spot, notes: &Notes) -> Vec<Access> {
+    fn access(&self, spot: PlaceId, notes: &Notes) -> Vec<Access> {
         let given = self.access.placed().map_or((&[][..], spot), |(access, spot)| (access.as_slice(), spot));
         if given.0.is_empty() && (self.access.get().is_some() || !self.access.is_given()) {
-            notes.problem(given.1, format!("grants no access: give some of {}", Word::<Access>::expected()));
+            notes.problem(
+                given.1,
+                format!("grants no access: list at least {}", Keyword::<Access>::expected()),
+            );
         }
         given.0.iter().filter_map(Field::get).map(|word| word.0).collect()
     }
 }
 
-/// A list that restricts a caller; `None` if it is left out.
+/// A list that restricts a caller. `None` if it is not given.
 fn texts(list: &Field<Vec<Field<Text>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
     let (items, spot) = list.placed()?;
     if items.is_empty() {

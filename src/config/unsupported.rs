@@ -1,13 +1,13 @@
-//! Names that the settings' design knows and this version does not, so that nobody takes them for
-//! misspelt, and nothing is accepted and ignored.
+//! Names that this version does not support but recognizes, so that they are reported as unsupported and not as
+//! misspelt.
 
-const LATER: &str = "is not supported by this version";
-const STREAMS: &str = "is about boto3's files on a local disk; Longshore streams: leave it out";
+const UNSUPPORTED: &str = "is not supported by this version: remove it";
+const STREAMS: &str = "configures how boto3 accesses local files, which Longshore does not use: remove it";
 
-/// What to say of `key` in a mapping of this kind (its type's name for serde), if it is known here.
+/// The message for `key` in a mapping of this kind (the serde name of its type), if the key is listed here.
 pub(super) fn key(kind: &str, key: &str) -> Option<&'static str> {
     if key == "<<" {
-        return Some("merge keys are not supported: write the values out, or use `defaults`");
+        return Some("YAML merge keys are not supported: write the values out, or use `defaults`");
     }
     let listed: &[&str] = match kind {
         "defaults" | "store" => &["limits"],
@@ -16,24 +16,26 @@ pub(super) fn key(kind: &str, key: &str) -> Option<&'static str> {
         "caller" => &["jwt", "san"],
         "config" => {
             let key = key.strip_prefix("aws_").unwrap_or(key);
-            return CONFIG.contains(&key).then_some(LATER);
+            return CONFIG.contains(&key).then_some(UNSUPPORTED);
         }
         "client_options" => CLIENT_OPTIONS,
         "credential_provider" => CREDENTIAL_PROVIDER,
         "transfer" => match key {
             "max_io_queue" | "io_chunksize" => return Some(STREAMS),
             "preferred_transfer_client" => {
-                return Some("names a client of boto3's; here is one: leave it out");
+                return Some(
+                    "chooses between the transfer clients of boto3, and Longshore has only one: remove it",
+                );
             }
             _ => &["max_bandwidth"],
         },
         _ => &[],
     };
-    listed.contains(&key).then_some(LATER)
+    listed.contains(&key).then_some(UNSUPPORTED)
 }
 
-/// Keys of `config`, without `aws_`, whose variables change how S3 is spoken to: with `from_env` they
-/// cannot be passed over in silence. Those of credential sources can: another source is named instead.
+/// Keys of `config`, without `aws_`, whose variables change the requests to S3, so `from_env` must not ignore
+/// them silently. It may ignore variables of credential sources, because the store names another source.
 pub(super) const CHANGES_REQUESTS: &[&str] = &[
     "s3_express",
     "sse_customer_key_base64",
@@ -43,7 +45,7 @@ pub(super) const CHANGES_REQUESTS: &[&str] = &[
     "use_fips_endpoint",
 ];
 
-/// Variables of credential sources, and what this version would have to know to use them.
+/// Variables of credential sources, and the unsupported feature that each belongs to.
 pub(super) const SOURCES: &[(&str, &str)] = &[
     ("AWS_WEB_IDENTITY_TOKEN_FILE", "web identity tokens"),
     ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "container credentials"),
@@ -78,7 +80,7 @@ const CONFIG: &[&str] = &[
     "addressing_style",
 ];
 
-/// Keys of `client_options`; their variables are `AWS_` and the key in capitals.
+/// Keys of `client_options`. The variable of each is `AWS_` followed by the key in capitals.
 pub(super) const CLIENT_OPTIONS: &[&str] = &[
     "allow_invalid_certificates",
     "root_certificates",

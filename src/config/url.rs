@@ -1,44 +1,48 @@
-//! Where a store's `url` points, and what an endpoint may look like.
+//! Parses a store's `url`, and validates endpoints, bucket names and prefixes.
 
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
-const FORMS: &str = "should be s3://BUCKET/PATH, s3a://BUCKET/PATH, https://s3.REGION.amazonaws.com/BUCKET, \
+const FORMS: &str = "expected s3://BUCKET/PATH, s3a://BUCKET/PATH, https://s3.REGION.amazonaws.com/BUCKET, \
                      https://BUCKET.s3.REGION.amazonaws.com or https://ACCOUNT.r2.cloudflarestorage.com/BUCKET";
 
-/// What a `url` says.
+/// The settings that a `url` contains.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) bucket: String,
-    /// Without normalisation.
+    /// As in the URL, not yet validated.
     pub(super) prefix: String,
     pub(super) region: Option<String>,
     pub(super) endpoint: UrlEndpoint,
     pub(super) virtual_hosted_style: Option<bool>,
 }
 
-/// What a `url` says of the endpoint.
+/// The endpoint that a `url` implies.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum UrlEndpoint {
-    /// Nothing.
+    /// The URL does not imply an endpoint.
     #[default]
     Unsaid,
-    /// Amazon's own of the region.
+    /// Amazon's endpoint of the region.
     Amazon,
-    /// This one.
+    /// This endpoint.
     Given(String),
 }
 
 impl Location {
-    /// Reads a `url`. `s3://` is taken literally; in `https://` percent-encoding is undone.
+    /// Parses a `url`. Takes an `s3://` path literally and percent-decodes an `https://` path.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         if url.contains(['?', '#']) {
-            return Err("has a query or a fragment, which a store has no use for: leave it out".to_owned());
+            return Err("contains a query (`?`) or a fragment (`#`): remove it, or set a prefix with these \
+                        characters in `prefix`"
+                .to_owned());
         }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| FORMS.to_owned())?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         if host.contains('@') {
-            return Err("holds credentials: give them under `config` or `credential_provider`".to_owned());
+            return Err(
+                "contains credentials: set them in `config` or `credential_provider` instead".to_owned()
+            );
         }
         match scheme {
             "s3" | "s3a" if !host.is_empty() => {
@@ -50,9 +54,9 @@ impl Location {
     }
 
     fn from_https(host: &str, path: &str) -> Result<Self, String> {
-        let path = percent_decode_str(path)
-            .decode_utf8()
-            .map_err(|_| "has a path that is not UTF-8 once its percent-encoding is undone".to_owned())?;
+        let path = percent_decode_str(path).decode_utf8().map_err(|_| {
+            "has a path that is not valid UTF-8 after percent-decoding: encode it as UTF-8".to_owned()
+        })?;
         let (first, rest) = path.split_once('/').unwrap_or((&path, ""));
         let in_path = |region: &str, endpoint| Self {
             bucket: first.to_owned(),
@@ -86,82 +90,85 @@ impl Location {
     }
 }
 
-/// An endpoint without a slash at its end. Says what is wrong without repeating it, since people paste
-/// credentials into them.
+/// Validates an endpoint and removes trailing slashes. Messages do not repeat the value, because users paste
+/// credentials into endpoints.
 pub(super) fn endpoint(text: &str) -> Result<String, String> {
-    const EXPECTED: &str = "should be http:// or https://, a host, and if need be a port and a path";
+    const EXPECTED: &str = "expected http:// or https://, a host, and optionally a port and a path";
     if text.contains(['?', '#']) {
-        return Err("has a query or a fragment: leave it out".to_owned());
+        return Err("contains a query (`?`) or a fragment (`#`): remove it".to_owned());
     }
-    let uri: Uri = text.parse().map_err(|_| format!("is no URL, {EXPECTED}"))?;
-    let authority = uri.authority().ok_or_else(|| format!("names no host, {EXPECTED}"))?;
+    let uri: Uri = text.parse().map_err(|_| format!("is not a valid URL; {EXPECTED}"))?;
+    let authority = uri.authority().ok_or_else(|| format!("has no host; {EXPECTED}"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(format!("has another scheme, {EXPECTED}"));
+        return Err(format!("has an unsupported scheme; {EXPECTED}"));
     }
     if authority.as_str().contains('@') {
-        return Err("holds credentials: give them under `config` or `credential_provider`".to_owned());
+        return Err("contains credentials: set them in `config` or `credential_provider` instead".to_owned());
     }
     let after_host = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     if authority.host().is_empty() || (!after_host.is_empty() && authority.port_u16().is_none()) {
-        return Err(format!("has a host or port that cannot be, {EXPECTED}"));
+        return Err(format!("has an invalid host or port; {EXPECTED}"));
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// Whether the endpoint is Cloudflare R2's.
+/// Whether the endpoint belongs to Cloudflare R2.
 pub(super) fn is_r2(endpoint: &str) -> bool {
     let host = endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
     host.is_some_and(|host| host.ends_with(".r2.cloudflarestorage.com"))
 }
 
-/// Whether requests to this endpoint go in the open.
+/// Whether requests to this endpoint are not encrypted.
 pub(super) fn is_plain_http(endpoint: &str) -> bool {
     endpoint.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"))
 }
 
-/// A bucket's name in a path. Servers have other rules than S3's (capitals, underscores, `tenant:bucket`), as S3 had itself, so they judge it;
-/// refused is what would make another path of it.
+/// Checks a bucket name that is used in a path. Some servers allow more than S3 does today (capitals, underscores,
+/// `tenant:bucket`), as S3 itself once did. This function therefore rejects only names that would change the path,
+/// and leaves the rest to the server.
 pub(super) fn check_bucket(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 255 {
-        return Err("should have 1 to 255 bytes");
+        return Err("must be 1 to 255 bytes long");
     }
     if name.contains(|c: char| c == '/' || c.is_control() || c.is_whitespace()) {
-        return Err("should have no slashes, spaces or control characters");
+        return Err("must not contain slashes, whitespace or control characters");
     }
     if matches!(name, "." | "..") {
-        return Err("should be no part of a path that is resolved");
+        return Err("must not be `.` or `..`");
     }
     Ok(())
 }
 
-/// A bucket's name in a host, by S3's rules: "Bucket naming rules" in the S3 User Guide.
+/// Checks a bucket name that is used in a host name, by the "Bucket naming rules" in the S3 User Guide.
 pub(super) fn check_bucket_in_host(name: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !(3..=63).contains(&name.len()) || !name.chars().all(|c| plain(c) || matches!(c, '-' | '.')) {
-        return Err("should be 3 to 63 of a-z, 0-9, - and .");
+        return Err("must consist of 3 to 63 of the characters a-z, 0-9, `-` and `.`");
     }
     if !name.starts_with(plain) || !name.ends_with(plain) || name.contains("..") {
-        return Err("should begin and end with a letter or digit, and have no two dots in a row");
+        return Err("must begin and end with a letter or digit, and must not contain two dots in a row");
     }
     if name.parse::<std::net::Ipv4Addr>().is_ok() {
-        return Err("should not look like an IP address");
+        return Err("must not look like an IP address");
     }
     Ok(())
 }
 
-/// What keys begin with: empty, or ending in `/`.
+/// Validates a key prefix. Unless it is empty, the result ends in `/`.
 pub(super) fn prefix(text: &str) -> Result<String, &'static str> {
     if text.starts_with('/') {
-        return Err("begins with `/`, and so would every key in the bucket: leave the slash out");
+        return Err("begins with `/`, so every key in the bucket would begin with `/` too: remove the slash");
     }
     if text.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err("has a part `.` or `..`, which some servers resolve and others do not");
+        return Err(
+            "contains a `.` or `..` segment, which some servers resolve and others do not: remove it",
+        );
     }
     if text.chars().any(char::is_control) {
-        return Err("holds a control character");
+        return Err("contains a control character: remove it");
     }
     if text.len() > 512 {
-        return Err("is longer than 512 bytes; a whole key has 1,024");
+        return Err("is longer than 512 bytes: shorten it (S3 limits a whole key to 1,024 bytes)");
     }
     let end = if text.is_empty() || text.ends_with('/') { "" } else { "/" };
     Ok(format!("{text}{end}"))
@@ -172,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_url() {
+    fn every_form_of_url_is_parsed() {
         let at = |bucket: &str, prefix: &str| Location {
             bucket: bucket.into(),
             prefix: prefix.into(),
@@ -206,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_name_no_bucket_are_refused() {
+    fn invalid_urls_are_rejected_without_showing_secrets() {
         for url in [
             "",
             "bucket",
@@ -229,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints() {
+    fn endpoints_are_validated_without_showing_secrets() {
         for (given, expected) in [
             ("https://minio.local", "https://minio.local"),
             ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
@@ -256,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_names_and_prefixes() {
+    fn bucket_names_and_prefixes_are_validated() {
         for good in ["abc", "my-bucket.v2", "0a0"] {
             assert_eq!((check_bucket(good), check_bucket_in_host(good)), (Ok(()), Ok(())));
         }

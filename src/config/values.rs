@@ -1,4 +1,4 @@
-//! Settings that are written as one word or number, from a file as from a variable.
+//! Settings that are written as a single scalar, in a file or in a variable.
 
 use std::{fmt, marker::PhantomData, net::SocketAddr, time::Duration};
 
@@ -7,23 +7,23 @@ use serde::de::{self, Deserializer, Visitor};
 
 use super::path::quoted;
 
-/// A setting written as one scalar. Each form that a type does not override is refused.
+/// A setting written as one scalar. By default, a type accepts strings only.
 pub(super) trait Scalar: Sized {
-    /// What would be right, after "should be".
+    /// A description of the valid values, as it follows "expected" in a message.
     fn expected() -> String;
 
     fn from_text(text: &str) -> Result<Self, String>;
 
     fn from_integer(_number: i64) -> Result<Self, String> {
-        Err(format!("is a number, should be {}", Self::expected()))
+        Err(format!("expected {}, found a number", Self::expected()))
     }
 
     fn from_fraction(_number: f64) -> Result<Self, String> {
-        Err(format!("is a number, should be {}", Self::expected()))
+        Err(format!("expected {}, found a number", Self::expected()))
     }
 
     fn from_flag(_flag: bool) -> Result<Self, String> {
-        Err(format!("is true or false, should be {}", Self::expected()))
+        Err(format!("expected {}, found a boolean", Self::expected()))
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(from: D) 
     from.deserialize_any(ScalarVisitor(PhantomData))
 }
 
-/// Makes types that are `Scalar` readable by serde, and whole values as settings.
+/// Implements `Deserialize` for `Scalar` types, and `Layer`, by which one value overrides another as a whole.
 macro_rules! scalars {
     ($($type:ty $(where [$($generics:tt)*])?,)*) => {$(
         impl<'de, $($($generics)*)?> serde::Deserialize<'de> for $type {
@@ -83,7 +83,7 @@ scalars! {
     Address,
 }
 
-/// `true` or `false`, and as text what object_store takes for them.
+/// A boolean, or one of the strings that object_store accepts for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Flag(pub(super) bool);
 
@@ -96,7 +96,7 @@ impl Scalar for Flag {
         match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "on" | "yes" | "y" => Ok(Self(true)),
             "false" | "0" | "off" | "no" | "n" => Ok(Self(false)),
-            _ => Err(format!("is {}, should be true or false", quoted(text))),
+            _ => Err(format!("expected true or false, found {}", quoted(text))),
         }
     }
 
@@ -117,19 +117,19 @@ impl<const MIN: u32, const MAX: u32> Scalar for Number<MIN, MAX> {
     fn from_text(text: &str) -> Result<Self, String> {
         match text.parse::<i64>() {
             Ok(number) => Self::from_integer(number),
-            Err(_) => Err(format!("is {}, should be {}", quoted(text), Self::expected())),
+            Err(_) => Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
         }
     }
 
     fn from_integer(number: i64) -> Result<Self, String> {
         match u32::try_from(number) {
             Ok(inside) if (MIN..=MAX).contains(&inside) => Ok(Self(inside)),
-            _ => Err(format!("is {number}, should be {}", Self::expected())),
+            _ => Err(format!("expected {}, found {number}", Self::expected())),
         }
     }
 }
 
-/// A number of bytes within bounds, plain or with a unit.
+/// A number of bytes within bounds, with or without a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size<const MIN: u64, const MAX: u64>(pub(super) u64);
 
@@ -138,7 +138,7 @@ impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
         if (MIN..=MAX).contains(&size) {
             return Ok(Self(size));
         }
-        Err(format!("is {size} bytes, should be from {} to {}", ByteSize(MIN), ByteSize(MAX)))
+        Err(format!("expected a size from {} to {}, found {size} bytes", ByteSize(MIN), ByteSize(MAX)))
     }
 }
 
@@ -150,19 +150,19 @@ impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
     fn from_text(text: &str) -> Result<Self, String> {
         match text.trim().parse::<ByteSize>() {
             Ok(size) => Self::within(size.0),
-            Err(_) => Err(format!("is {}, should be {}", quoted(text), Self::expected())),
+            Err(_) => Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
         }
     }
 
     fn from_integer(number: i64) -> Result<Self, String> {
         match u64::try_from(number) {
             Ok(size) => Self::within(size),
-            Err(_) => Err(format!("is {number}, should be {}", Self::expected())),
+            Err(_) => Err(format!("expected {}, found {number}", Self::expected())),
         }
     }
 }
 
-/// A number by which waits grow: finite, at least 1.
+/// The factor by which backoff grows: finite and at least 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Factor(pub(super) f64);
 
@@ -173,7 +173,7 @@ impl Scalar for Factor {
 
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_or_else(
-            |_| Err(format!("is {}, should be {}", quoted(text), Self::expected())),
+            |_| Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
             Self::from_fraction,
         )
     }
@@ -181,7 +181,7 @@ impl Scalar for Factor {
     fn from_integer(number: i64) -> Result<Self, String> {
         match u32::try_from(number) {
             Ok(number) => Self::from_fraction(number.into()),
-            Err(_) => Err(format!("is {number}, should be {}", Self::expected())),
+            Err(_) => Err(format!("expected {}, found {number}", Self::expected())),
         }
     }
 
@@ -189,17 +189,17 @@ impl Scalar for Factor {
         if number.is_finite() && number >= 1.0 {
             return Ok(Self(number));
         }
-        Err(format!("is {number}, should be {}", Self::expected()))
+        Err(format!("expected {}, found {number}", Self::expected()))
     }
 }
 
-/// A length of time with its unit.
+/// A duration with a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Period(pub(super) Duration);
 
 impl Scalar for Period {
     fn expected() -> String {
-        "a length of time such as 5s, 500ms or 1m 30s".to_owned()
+        "a duration such as 5s, 500ms or 1m 30s".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -208,7 +208,7 @@ impl Scalar for Period {
         }
         humantime::parse_duration(text)
             .map(Self)
-            .map_err(|_| format!("is {}, should be {}", quoted(text), Self::expected()))
+            .map_err(|_| format!("expected {}, found {}", Self::expected(), quoted(text)))
     }
 
     fn from_integer(_number: i64) -> Result<Self, String> {
@@ -220,18 +220,18 @@ impl Scalar for Period {
     }
 }
 
-/// A length of time with its unit, longer than zero.
+/// A duration with a unit, longer than zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Timeout(pub(super) Duration);
 
 impl Scalar for Timeout {
     fn expected() -> String {
-        "a length of time such as 5s, 500ms or 1m 30s".to_owned()
+        "a duration such as 5s, 500ms or 1m 30s".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
         match Period::from_text(text)? {
-            Period(Duration::ZERO) => Err(format!("is zero, should be {}", Self::expected())),
+            Period(Duration::ZERO) => Err(format!("must be longer than zero: expected {}", Self::expected())),
             Period(time) => Ok(Self(time)),
         }
     }
@@ -245,22 +245,24 @@ impl Scalar for Timeout {
     }
 }
 
-/// A length of time with its unit, longer than zero, or `unlimited`.
+/// A duration with a unit, longer than zero, or `unlimited`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limit(pub(super) Option<Duration>);
 
 impl Scalar for Limit {
     fn expected() -> String {
-        "a length of time such as 5s, 500ms or 1m 30s, or unlimited".to_owned()
+        "a duration such as 5s, 500ms or 1m 30s, or unlimited".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.eq_ignore_ascii_case("unlimited") {
             return Ok(Self(None));
         }
-        let wrong = || format!("is {}, should be {}", quoted(text), Self::expected());
+        let wrong = || format!("expected {}, found {}", Self::expected(), quoted(text));
         match Period::from_text(text) {
-            Ok(Period(Duration::ZERO)) => Err(format!("is zero, should be {}", Self::expected())),
+            Ok(Period(Duration::ZERO)) => {
+                Err(format!("must be longer than zero: expected {}", Self::expected()))
+            }
             Ok(Period(time)) => Ok(Self(Some(time))),
             Err(why) if why == NO_UNIT => Err(why),
             Err(_) => Err(wrong()),
@@ -276,42 +278,42 @@ impl Scalar for Limit {
     }
 }
 
-const NO_UNIT: &str = "is a number without a unit: give a unit, such as 5s";
+const NO_UNIT: &str = "is a duration without a unit: add one, as in 5s or 500ms";
 
-/// A text that says something, on one line.
+/// A string that is neither empty nor contains control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
 impl Scalar for Text {
     fn expected() -> String {
-        "text".to_owned()
+        "a string".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("is empty: give a value or leave the key out".to_owned());
+            return Err("is empty: set a value or remove the key".to_owned());
         }
         if text.chars().any(char::is_control) {
-            return Err("holds a control character".to_owned());
+            return Err("contains a control character: remove it".to_owned());
         }
         Ok(Self(text.to_owned()))
     }
 
-    // YAML has read it as a number, and `007` or `1e3` cannot be had back from that.
+    // The YAML parser has already converted the number: the original spelling of `007` or `1e3` is lost.
     fn from_integer(_number: i64) -> Result<Self, String> {
-        Err("is a number, should be text: put it in quotes".to_owned())
+        Err("expected a string, found a number: put the value in quotes".to_owned())
     }
 
     fn from_fraction(_number: f64) -> Result<Self, String> {
-        Err("is a number, should be text: put it in quotes".to_owned())
+        Err("expected a string, found a number: put the value in quotes".to_owned())
     }
 
     fn from_flag(_flag: bool) -> Result<Self, String> {
-        Err("is true or false, should be text: put it in quotes".to_owned())
+        Err("expected a string, found a boolean: put the value in quotes".to_owned())
     }
 }
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address(pub(super) SocketAddr);
 
@@ -321,6 +323,6 @@ impl Scalar for Address {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| format!("is {}, should be {}", quoted(text), Self::expected()))
+        text.parse().map(Self).map_err(|_| format!("expected {}, found {}", Self::expected(), quoted(text)))
     }
 }

@@ -1,4 +1,4 @@
-//! The kinds of credential provider, and asking one for credentials.
+//! Credential providers: static, environment, anonymous.
 
 use std::{ffi::OsString, fmt, sync::Arc};
 
@@ -9,16 +9,16 @@ use super::Credentials;
 /// A store's `credential_provider`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProviderSettings {
-    /// Credentials given in the settings.
+    /// Credentials from the settings.
     Static(Credentials),
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` of Longshore's own process.
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` from Longshore's own environment.
     Env,
-    /// No credentials: requests go unsigned.
+    /// No credentials: requests are unsigned.
     Anonymous,
 }
 
 impl ProviderSettings {
-    /// The kind's name, as `type` in the settings names it.
+    /// The name of this kind, as used for `type` in the settings.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Static(_) => "static",
@@ -28,14 +28,14 @@ impl ProviderSettings {
     }
 }
 
-/// Hands out credentials for signing; cheap to clone.
+/// Provides credentials for signing. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CredentialProvider {
     settings: ProviderSettings,
     found: Option<Arc<Credentials>>,
 }
 
-/// No credentials could be had; the text says where they were looked for and what was missing.
+/// No credentials were found. The text says where the provider looked and what is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError(String);
 
@@ -48,13 +48,13 @@ impl fmt::Display for CredentialsError {
 impl std::error::Error for CredentialsError {}
 
 impl CredentialProvider {
-    /// A provider that reads Longshore's own environment where its kind says so.
+    /// A provider with these settings, which reads Longshore's own environment if its kind is `env`.
     pub fn new(settings: ProviderSettings) -> Self {
         Self::with_environment(settings, |name| std::env::var_os(name))
     }
 
-    /// A provider that looks variables up with `variable`; the environment of a process does not
-    /// change while it runs, so it is read once.
+    /// A provider that looks up environment variables with `variable`. It reads them once, since the environment of a
+    /// process does not change while it runs.
     pub fn with_environment(settings: ProviderSettings, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let found = match &settings {
             ProviderSettings::Static(credentials) => Some(Arc::new(credentials.clone())),
@@ -64,14 +64,14 @@ impl CredentialProvider {
         Self { settings, found }
     }
 
-    /// The credentials to sign with now; `None` means that requests go unsigned.
-    #[allow(clippy::unused_async, reason = "providers that ask somebody will wait here")]
+    /// The credentials to sign with; `None` means that requests are unsigned.
+    #[allow(clippy::unused_async, reason = "providers that request credentials will await them here")]
     pub async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
         match (&self.settings, &self.found) {
             (ProviderSettings::Anonymous, _) => Ok(None),
             (_, Some(found)) => Ok(Some(Arc::clone(found))),
             (_, None) => Err(CredentialsError(
-                "the environment has no AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY".to_owned(),
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set in the environment".to_owned(),
             )),
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_environment_gives_temporary_credentials_with_their_token() {
+    async fn temporary_credentials_from_the_environment_have_a_token() {
         let found = provider(&[
             ("AWS_ACCESS_KEY_ID", "AKID"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn anonymous_has_none() {
+    async fn anonymous_has_no_credentials() {
         let provider = CredentialProvider::new(ProviderSettings::Anonymous);
         assert!(provider.credentials().await.unwrap().is_none());
     }

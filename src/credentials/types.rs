@@ -1,4 +1,4 @@
-//! Credentials as S3 wants them, wiped from memory when dropped and never printed.
+//! S3 credentials. Their secrets are wiped from memory when dropped, and never printed.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Credentials from their parts; `session_token` belongs to temporary ones only.
+    /// Credentials from their parts. Only temporary credentials have a `session_token`.
     pub fn new(
         access_key_id: impl Into<String>,
         secret_access_key: impl Into<SecretString>,
@@ -26,12 +26,12 @@ impl Credentials {
         }
     }
 
-    /// The public half, as S3's logs show it.
+    /// The public half, as it appears in S3's logs.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
     }
 
-    /// The secret half: for deriving signing keys only.
+    /// The secret half, for deriving signing keys only.
     pub fn secret_access_key(&self) -> &str {
         self.secret_access_key.expose_secret()
     }

@@ -1,4 +1,4 @@
-//! Checksums: those that callers claim, and those that are stored.
+//! Checksums: those that callers send, and those that are stored.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -14,7 +14,7 @@ use super::{
     storage::ChecksumRow,
 };
 
-/// The algorithms that S3 offers.
+/// The checksum algorithms that S3 offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Crc32,
@@ -29,10 +29,10 @@ use Algorithm::{Crc32, Crc32c, Crc64Nvme};
 impl Algorithm {
     const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
 
-    /// What S3 adds to an object that comes without a checksum.
+    /// The algorithm that S3 uses for an object that is sent without a checksum.
     pub(super) const DEFAULT: Self = Self::Crc64Nvme;
 
-    /// As S3 writes it.
+    /// The name as S3 writes it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Crc32 => "CRC32",
@@ -57,7 +57,7 @@ impl Algorithm {
         })
     }
 
-    /// Bytes of a value.
+    /// The length of a checksum in bytes.
     fn length(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
@@ -67,7 +67,7 @@ impl Algorithm {
         }
     }
 
-    /// The cyclic ones, whose values of parts give that of the whole.
+    /// The CRC, if the algorithm is one. The CRCs of the parts can be combined into the CRC of the whole object.
     fn crc(self) -> Option<CrcAlgorithm> {
         match self {
             Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
@@ -77,7 +77,8 @@ impl Algorithm {
         }
     }
 
-    /// Whether S3 lets multipart uploads have this type of it.
+    /// Whether S3 allows this algorithm for multipart uploads with composite checksums, or with full-object checksums
+    /// if `composite` is false.
     pub(super) fn allows(self, composite: bool) -> bool {
         match self {
             Self::Crc32 | Self::Crc32c => true,
@@ -86,19 +87,19 @@ impl Algorithm {
         }
     }
 
-    /// The checksum of bytes.
+    /// The checksum of `bytes`.
     pub(super) fn of(self, bytes: &[u8]) -> ChecksumRow {
         let mut hasher = Hasher::new(self);
         hasher.update(bytes);
         hasher.finish()
     }
 
-    /// The value from base64, if it is one.
+    /// Decodes a checksum from base64. Returns `None` if the text is not base64 or has the wrong length.
     fn decode(self, text: &str) -> Option<Vec<u8>> {
         BASE64_STANDARD.decode(text).ok().filter(|value| value.len() == self.length())
     }
 
-    /// What a header or a part of an XML document says.
+    /// Decodes a checksum from a header or an XML element.
     pub(super) fn parse(self, text: &str) -> S3Result<Vec<u8>> {
         self.decode(text)
             .ok_or_else(|| s3_error!(InvalidRequest, "Value for {} header is invalid.", self.header()))
@@ -138,19 +139,19 @@ impl Hasher {
     }
 }
 
-/// The last bytes, most significant first.
+/// The bytes of a CRC, most significant byte first. A 32-bit CRC is in the low half of `value`.
 fn crc_bytes(algorithm: Algorithm, value: u64) -> Vec<u8> {
     value.to_be_bytes()[8 - algorithm.length()..].to_vec()
 }
 
-/// What is computed of bytes while they arrive.
+/// Computes the MD5, the checksum and the size of bytes while they arrive.
 pub(super) struct Digests {
     md5: Md5,
     checksum: Hasher,
     size: u64,
 }
 
-/// What came of it.
+/// The result of [`Digests`].
 #[derive(Debug, Clone)]
 pub(super) struct Digested {
     pub(super) md5: [u8; 16],
@@ -169,7 +170,7 @@ impl Digests {
         self.size += bytes.len() as u64;
     }
 
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
@@ -179,12 +180,12 @@ impl Digests {
     }
 }
 
-/// What a caller says of the bytes that it sends.
+/// What a caller claims about the bytes that it sends.
 #[derive(Debug)]
 pub(super) struct Claims {
     md5: Option<[u8; 16]>,
     algorithm: Option<Algorithm>,
-    /// In the headers; otherwise it comes behind the bytes.
+    /// The checksum from the headers. `None` if it follows the body as a trailer.
     value: Option<Vec<u8>>,
 }
 
@@ -208,17 +209,17 @@ impl Claims {
         Ok(Self { md5: content_md5(headers)?, algorithm, value })
     }
 
-    /// What the caller uses.
+    /// The checksum algorithm that the caller uses.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
         self.algorithm
     }
 
-    /// Whether the caller says anything.
+    /// Whether the caller sends an MD5 or a checksum.
     pub(super) fn any(&self) -> bool {
         self.md5.is_some() || self.algorithm.is_some()
     }
 
-    /// Compares with what was received, trailers too.
+    /// Compares the claims with the received bytes. The claimed checksum may be in the received trailers.
     pub(super) fn check(&self, digested: &Digested, received: &Received) -> S3Result<()> {
         if self.md5.is_some_and(|md5| md5 != digested.md5) {
             return Err(s3_error!(
@@ -239,7 +240,7 @@ impl Claims {
     }
 }
 
-/// The value claimed was another.
+/// The error for a checksum that does not match the received bytes.
 pub(super) fn mismatch(algorithm: Algorithm) -> S3Error {
     s3_error!(BadDigest, "The {} you specified did not match the calculated checksum.", algorithm.name())
 }
@@ -267,7 +268,7 @@ fn trailing_value(algorithm: Algorithm, received: &Received) -> S3Result<String>
     })
 }
 
-/// `x-amz-sdk-checksum-algorithm` names what comes, and has to be right.
+/// `x-amz-sdk-checksum-algorithm` must name the algorithm of the checksum that the caller sends.
 fn check_named(headers: &HeaderMap, algorithm: Option<Algorithm>) -> S3Result<()> {
     let Some(name) = text(headers, "x-amz-sdk-checksum-algorithm") else { return Ok(()) };
     match (Algorithm::named(name), algorithm) {
@@ -287,14 +288,14 @@ fn content_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
     md5.map(Some).ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid."))
 }
 
-/// The algorithm that an upload or a copy asks for.
+/// The checksum algorithm that a multipart upload or a copy requests.
 pub(super) fn asked(headers: &HeaderMap) -> S3Result<Option<Algorithm>> {
     let Some(name) = text(headers, "x-amz-checksum-algorithm") else { return Ok(None) };
     let algorithm = Algorithm::named(name);
     algorithm.map(Some).ok_or_else(|| s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"))
 }
 
-/// The checksum of a whole whose parts, in order, have these checksums and sizes.
+/// The checksum of an object whose parts, in order, have these checksums and sizes.
 pub(super) fn combine(algorithm: Algorithm, composite: bool, parts: &[(Vec<u8>, u64)]) -> ChecksumRow {
     match algorithm.crc() {
         Some(crc) if !composite => {
@@ -315,30 +316,30 @@ fn crc_value(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }
 
-/// A stored checksum as S3 writes it: a composite one ends in the number of parts.
+/// A stored checksum as S3 writes it. A composite one ends in the number of parts.
 pub(super) fn written(checksum: &ChecksumRow, parts: u32) -> String {
     let value = BASE64_STANDARD.encode(&checksum.value);
     if checksum.composite { format!("{value}-{parts}") } else { value }
 }
 
-/// What a CompleteMultipartUpload says of the whole object, as it is written.
+/// The checksum header of a CompleteMultipartUpload, for the whole object. The value is not decoded.
 pub(super) fn said_of_whole(headers: &HeaderMap) -> Option<(Algorithm, &str)> {
     Algorithm::ALL
         .into_iter()
         .find_map(|algorithm| Some((algorithm, text(headers, algorithm.header().as_str())?)))
 }
 
-/// `COMPOSITE` or `FULL_OBJECT`.
+/// S3's name for a checksum type: `COMPOSITE` or `FULL_OBJECT`.
 pub(super) fn type_name(composite: bool) -> &'static str {
     if composite { "COMPOSITE" } else { "FULL_OBJECT" }
 }
 
-/// The headers of an answer that tell the checksum of an object of so many parts, or of a part.
+/// The response headers for the checksum of an object with `parts` parts, or for the checksum of a part.
 pub(super) fn headers(checksum: &ChecksumRow, parts: u32) -> HeaderMap {
     headers_of_type(checksum, parts, checksum.composite)
 }
 
-/// Those of a part of an object, which say the object's type.
+/// The response headers for the checksum of a part of an object. They name the checksum type of the object.
 pub(super) fn part_headers(part: &ChecksumRow, whole: &ChecksumRow) -> HeaderMap {
     headers_of_type(part, 0, whole.composite)
 }
@@ -354,7 +355,7 @@ fn headers_of_type(checksum: &ChecksumRow, parts: u32, composite: bool) -> Heade
     headers
 }
 
-/// The five fields that S3's answers have for one checksum.
+/// The checksum fields of S3's responses, of which at most one is set.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) crc32: Option<String>,
@@ -364,7 +365,7 @@ pub(super) struct Fields {
     pub(super) sha256: Option<String>,
 }
 
-/// A checksum in its field.
+/// Sets the field of a checksum's algorithm.
 pub(super) fn fields(checksum: Option<&ChecksumRow>, parts: u32) -> Fields {
     let mut fields = Fields::default();
     let Some(checksum) = checksum else { return fields };
@@ -384,9 +385,9 @@ pub(super) fn fields(checksum: Option<&ChecksumRow>, parts: u32) -> Fields {
 mod tests {
     use super::*;
 
-    /// The check values of "123456789" of the catalogue of parametrised CRC algorithms and FIPS 180.
+    /// Check values for "123456789", from the catalogue of parametrised CRC algorithms and according to FIPS 180.
     #[test]
-    fn values_are_those_that_are_published() {
+    fn checksums_match_published_values() {
         for (algorithm, value) in [
             (Crc32, "cbf43926"),
             (Crc32c, "e3069283"),
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_give_the_checksum_of_the_whole() {
+    fn crcs_of_parts_combine_into_the_crc_of_the_whole() {
         for algorithm in [Crc32, Crc32c, Crc64Nvme] {
             let parts =
                 [&b"1234"[..], b"", b"56789"].map(|part| (algorithm.of(part).value, part.len() as u64));

@@ -1,4 +1,4 @@
-//! A caller's connection, which a fault may break.
+//! A caller's connection, which an injected fault may break.
 
 use std::{
     io,
@@ -19,28 +19,28 @@ const WHOLE: u8 = 0;
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 
-/// Says what is to become of a connection; the [`Wire`] of the same connection does it.
+/// Tells the [`Wire`] of the same connection whether to break it, and how.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Connection {
     state: Arc<AtomicU8>,
 }
 
-/// How a connection ends before its time.
+/// How to break a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Break {
-    /// The operating system says goodbye (FIN).
+    /// The operating system closes the connection (FIN).
     Close,
-    /// The operating system says that there is no such connection (RST).
+    /// The operating system resets the connection (RST).
     Reset,
 }
 
-/// The connection is broken on purpose, so there is no answer.
+/// A fault breaks the connection, so there is no response.
 #[derive(Debug, thiserror::Error)]
-#[error("broken on purpose")]
+#[error("an injected fault broke the connection")]
 pub(super) struct Broken;
 
 impl Connection {
-    /// Breaks the connection once all that has been answered so far is handed to the operating system.
+    /// Breaks the connection once the response bytes so far have been handed to the operating system.
     pub(super) fn end(&self, how: Break) {
         let state = match how {
             Break::Close => CLOSED,
@@ -70,7 +70,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.connection.state() == RESET {
-            // A lingering time of zero makes the close that follows a reset (RFC 9293, 3.10.7.1 ABORT).
+            // With a linger time of zero, the close that follows sends a reset (RFC 9293, 3.10.5 ABORT).
             let _ = self.stream.set_zero_linger();
         }
     }
@@ -95,7 +95,7 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    /// hyper flushes when it has written all that it has, and gives the connection up when that fails.
+    /// hyper flushes after it has written everything it has, and drops the connection if the flush fails.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         Poll::Ready(match self.connection.state() {
@@ -106,7 +106,7 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.connection.state() {
-            // A goodbye would come before the reset.
+            // A shutdown would send FIN before the reset.
             RESET => Poll::Ready(Ok(())),
             _ => Pin::new(&mut self.stream).poll_shutdown(context),
         }

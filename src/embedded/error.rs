@@ -1,76 +1,82 @@
-//! Why the embedded server does not start.
+//! Errors that prevent the embedded server from starting.
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-/// Why the embedded server does not start; each is one sentence for the person who started it.
+/// Why the embedded server did not start. Each message is one sentence for the person who started it.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// It speaks plain HTTP, so it stays on this machine.
-    #[error("the embedded S3 server listens on a loopback address only, and {address} is none")]
+    /// The address is not a loopback address. The server speaks plain HTTP, so other machines must not reach it.
+    #[error("the embedded S3 server cannot listen on {address}: use a loopback address such as 127.0.0.1")]
     NotLoopback {
         /// The address.
         address: SocketAddr,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen for S3 on {address}: {}", plain(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Something in the folder cannot be read or written.
+    /// The folder, or a file in it, cannot be read or written.
     #[error("cannot {what} {}: {}", .path.display(), plain(.source))]
     Folder {
-        /// `write to the folder`, `read the keys in` and so on.
+        /// What failed: `write to the folder`, `read the access keys from` and so on.
         what: &'static str,
-        /// Which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Another process serves the same folder.
-    #[error("the folder {} is in use by another process", .folder.display())]
+    /// Another server has locked the folder.
+    #[error(
+        "the folder {} is in use by another embedded S3 server: stop it, or use another folder",
+        .folder.display()
+    )]
     InUse {
         /// The folder.
         folder: PathBuf,
     },
-    /// The file with the keys is not as this program writes it.
-    #[error("the keys in {} cannot be read: {reason}; new ones are made when the file is gone", .path.display())]
+    /// The credentials file is invalid.
+    #[error(
+        "the access keys in {} are invalid: {reason}; correct the file, or delete it to get new keys",
+        .path.display()
+    )]
     Keys {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it; it names no secret.
+        /// What is wrong with it. The text contains no secret.
         reason: &'static str,
     },
-    /// A name that S3 does not allow for buckets.
-    #[error("{bucket:?} is no bucket name: S3 wants 3 to 63 of a-z, 0-9, '.' and '-'")]
+    /// S3 does not allow this bucket name.
+    #[error("{bucket:?} is not a valid bucket name: use 3 to 63 characters from a-z, 0-9, '.' and '-'")]
     BucketName {
         /// The name.
         bucket: String,
     },
-    /// The operating system gave no random bytes for the keys.
-    #[error("cannot make access keys: the system has no random bytes to give")]
+    /// The operating system provided no random bytes for the keys.
+    #[error("cannot generate access keys: the operating system provided no random bytes")]
     NoRandomness,
-    /// What is in the folder cannot be opened.
+    /// The data in the folder cannot be opened.
     #[error("cannot serve the folder {}: {reason}", .folder.display())]
     Storage {
         /// The folder.
         folder: PathBuf,
-        /// Why, as part of a sentence.
+        /// The reason, as part of a sentence.
         reason: String,
     },
-    /// A bucket that is missing cannot be made.
-    #[error("cannot make the bucket {bucket}: {reason}")]
+    /// A bucket that does not exist cannot be created.
+    #[error("cannot create the bucket {bucket}: {reason}")]
     Bucket {
         /// Its name.
         bucket: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// An operating system's error as part of a sentence: without its number and its capital letter.
+/// Formats an operating system error as part of a sentence: without its number, and with a lower-case first letter.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

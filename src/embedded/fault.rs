@@ -1,4 +1,4 @@
-//! Faults that a test asks an embedded server to show: S3's bad days, on request.
+//! Faults that a test injects into an embedded server, to imitate failures of S3.
 
 use std::{
     sync::{
@@ -11,31 +11,30 @@ use std::{
 use http::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
-/// The faults of one server. There are none until a test adds some; without any, a request costs one load
-/// of an atomic.
+/// The faults of one server. There are none until a test adds some. Without faults, a request costs one atomic load.
 #[derive(Debug, Default)]
 pub struct Faults {
     any: AtomicBool,
-    armed: Mutex<Vec<Armed>>,
+    armed: Mutex<Vec<ActiveFault>>,
 }
 
 impl Faults {
-    /// Adds a fault. Of several that select a request, the one added first strikes.
+    /// Adds a fault. If several faults apply to a request, the one that was added first takes effect.
     pub fn add(&self, fault: Fault) {
         let mut armed = self.armed();
         let (skip, left) = (fault.skip, fault.times);
-        armed.push(Armed { fault, skip, left });
+        armed.push(ActiveFault { fault, skip, left });
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Takes all faults away, also from requests that are under way but have not been struck yet.
+    /// Removes all faults. Requests that no fault has affected yet, including in-flight ones, are no longer affected.
     pub fn clear(&self) {
         let mut armed = self.armed();
         armed.clear();
         self.any.store(false, Ordering::Relaxed);
     }
 
-    /// What is to happen to a request, if anything.
+    /// The effect on a request, if any.
     pub(super) fn strike(&self, method: &Method, uri: &Uri) -> Option<Effect> {
         if !self.any.load(Ordering::Relaxed) {
             return None;
@@ -43,25 +42,25 @@ impl Faults {
         self.armed()
             .iter_mut()
             .filter(|armed| armed.fault.requests.select(method, uri))
-            .find_map(Armed::strike)
+            .find_map(ActiveFault::strike)
     }
 
-    fn armed(&self) -> MutexGuard<'_, Vec<Armed>> {
-        // What a panicking test leaves is as good as before: nothing is changed in several steps.
+    fn armed(&self) -> MutexGuard<'_, Vec<ActiveFault>> {
+        // A test that panics leaves the list consistent, since no change takes several steps.
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A fault and how far it has come.
+/// A fault, and how often it still skips a request or affects one.
 #[derive(Debug)]
-struct Armed {
+struct ActiveFault {
     fault: Fault,
     skip: u64,
-    /// None for one that never wears out.
+    /// `None` if there is no limit.
     left: Option<u64>,
 }
 
-impl Armed {
+impl ActiveFault {
     fn strike(&mut self) -> Option<Effect> {
         if self.skip > 0 {
             self.skip -= 1;
@@ -74,15 +73,15 @@ impl Armed {
     }
 }
 
-/// Which requests go wrong, how often, and in what way.
+/// Which requests fail, how often, and how.
 ///
 /// ```
-/// use longshore::embedded::{Effect, Failure, Fault, Requests};
+/// use longshore::embedded::{Effect, InjectedError, Fault, Requests};
 ///
-/// // The second and the third part of any upload are asked to come again.
+/// // The second and the third part of any upload fail with SlowDown.
 /// let parts = Requests::all().method(http::Method::PUT).query("partNumber");
 /// let status = http::StatusCode::SERVICE_UNAVAILABLE;
-/// let slow_down = Failure::new(status, "SlowDown", "Please reduce your request rate.");
+/// let slow_down = InjectedError::new(status, "SlowDown", "Please reduce your request rate.");
 /// let fault = Fault::new(parts, Effect::Answer(slow_down)).skip(1).times(2);
 /// # let _ = fault;
 /// ```
@@ -95,26 +94,26 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault that strikes once, at the first request that `requests` selects.
+    /// A fault that affects one request, the first that `requests` selects.
     pub fn new(requests: Requests, effect: Effect) -> Self {
         Self { requests, skip: 0, times: Some(1), effect }
     }
 
-    /// Leaves the first `count` of the selected requests alone.
+    /// Does not affect the first `count` of the selected requests.
     #[must_use]
     pub fn skip(mut self, count: u64) -> Self {
         self.skip = count;
         self
     }
 
-    /// Strikes `count` times instead of once.
+    /// Affects `count` requests instead of one.
     #[must_use]
     pub fn times(mut self, count: u64) -> Self {
         self.times = Some(count);
         self
     }
 
-    /// Strikes until [`Faults::clear`].
+    /// Affects every selected request until [`Faults::clear`] is called.
     #[must_use]
     pub fn always(mut self) -> Self {
         self.times = None;
@@ -122,7 +121,7 @@ impl Fault {
     }
 }
 
-/// Selects requests. Each condition that is given has to hold.
+/// Selects requests. A request must meet every condition given.
 #[derive(Debug, Clone, Default)]
 pub struct Requests {
     method: Option<Method>,
@@ -130,7 +129,7 @@ pub struct Requests {
     query: Vec<String>,
 }
 
-/// `/BUCKET/KEY` without percent-encoding.
+/// A condition on the path, `/BUCKET/KEY` without percent-encoding.
 #[derive(Debug, Clone)]
 enum Path {
     Whole(String),
@@ -139,41 +138,41 @@ enum Path {
 }
 
 impl Requests {
-    /// Every request.
+    /// Selects every request.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Those with this method.
+    /// Selects requests with this method.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = Some(method);
         self
     }
 
-    /// Those with this path: `/BUCKET/KEY`, the key as it is rather than percent-encoded.
+    /// Selects requests with this path: `/BUCKET/KEY`, with the key not percent-encoded.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = Some(Path::Whole(path.into()));
         self
     }
 
-    /// Those whose path begins with this.
+    /// Selects requests whose path begins with `prefix`.
     #[must_use]
     pub fn path_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.path = Some(Path::Prefix(prefix.into()));
         self
     }
 
-    /// Those whose path has this somewhere.
+    /// Selects requests whose path contains `part`.
     #[must_use]
     pub fn path_containing(mut self, part: impl Into<String>) -> Self {
         self.path = Some(Path::Containing(part.into()));
         self
     }
 
-    /// Those that have a query parameter of this name, with whatever value: `uploadId`, `partNumber`,
-    /// `list-type`. Given several times, each has to be there.
+    /// Selects requests that have a query parameter with this name and any value: `uploadId`, `partNumber`,
+    /// `list-type`. After several calls, a request must have every parameter.
     #[must_use]
     pub fn query(mut self, name: impl Into<String>) -> Self {
         self.query.push(name.into());
@@ -199,44 +198,44 @@ impl Requests {
     }
 }
 
-/// What goes wrong.
+/// What happens to a request.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// The operation does not run; the answer is a failure. The request's body is read to its end first, so
-    /// that the caller is sure to see the answer rather than a broken connection.
-    Answer(Failure),
-    /// The operation runs to its end, but its answer is lost: the caller is told a failure.
-    AnswerAfterwards(Failure),
-    /// The operation runs after this long.
+    /// The operation does not run, and the response is this error. The server reads the request's body to its end
+    /// first, so that the caller sees the error and not a broken connection.
+    Answer(InjectedError),
+    /// The operation runs to its end, but its response is lost: the caller receives this error.
+    AnswerAfterwards(InjectedError),
+    /// The operation runs after this delay.
     Delay(Duration),
-    /// The operation runs; of its answer's body so many bytes are sent under the headers of the whole, then
-    /// the connection is closed. An answer that is no longer than that stays whole.
+    /// The operation runs. The server sends the headers of its response and the first `after` bytes of the body, then
+    /// closes the connection. A body that is not longer than that is sent whole.
     Truncate {
-        /// Bytes of the body.
+        /// The number of bytes of the body.
         after: u64,
     },
-    /// The connection is reset (RST) in place of an answer, without the operation having run.
+    /// The operation does not run, and the connection is reset (RST) instead of a response.
     Reset,
-    /// The operation runs; the connection is reset (RST) once so many bytes of its answer's body have been
-    /// sent. The operating system may throw away some that the caller has not read by then. An answer that
-    /// is no longer than that stays whole.
+    /// The operation runs. The connection is reset (RST) after `bytes` bytes of the response's body have been sent. The
+    /// operating system may discard some of them if the caller has not read them by then. A body that is not longer
+    /// than that is sent whole.
     ResetAfter {
-        /// Bytes of the body.
+        /// The number of bytes of the body.
         bytes: u64,
     },
 }
 
-/// A failure in S3's form: an XML error with a code.
+/// An error in S3's form: XML with a code.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct InjectedError {
     pub(super) status: StatusCode,
     pub(super) code: String,
     pub(super) message: String,
     pub(super) retry_after: Option<u64>,
 }
 
-impl Failure {
-    /// A failure such as `503`, `SlowDown`, `Please reduce your request rate.`
+impl InjectedError {
+    /// An error such as `503`, `SlowDown`, `Please reduce your request rate.`
     pub fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into(), retry_after: None }
     }
@@ -253,7 +252,7 @@ impl Failure {
 mod tests {
     use super::*;
 
-    /// The requests, of a row of PUTs to these, that are struck.
+    /// Sends a PUT to each URI and returns the indices of the requests that the fault affects.
     fn struck(fault: Fault, uris: &[&'static str]) -> Vec<usize> {
         let faults = Faults::default();
         faults.add(fault);
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_selected_by_all_that_is_given() {
+    fn requests_must_meet_every_condition() {
         const URIS: &[&str] = &["/b/a%20b?uploadId=1&partNumber=2", "/b/c/d?uploadId", "/b"];
         let select = |requests| struck(Fault::new(requests, Effect::Reset).always(), URIS);
         assert_eq!(select(Requests::all()), [0, 1, 2]);
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_strikes_after_those_skipped_and_as_often_as_said() {
+    fn a_fault_skips_requests_and_affects_a_number_of_them() {
         const FIVE: &[&str] = &["/"; 5];
         let fault = || Fault::new(Requests::all(), Effect::Reset);
         assert_eq!(struck(fault(), FIVE), [0]);
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worn_out_fault_lets_the_next_one_strike_until_all_are_cleared() {
+    fn a_used_up_fault_leaves_requests_to_the_next_until_all_are_cleared() {
         let faults = Faults::default();
         let strike = || faults.strike(&Method::GET, &Uri::from_static("/"));
         faults.add(Fault::new(Requests::all(), Effect::Reset));

@@ -1,4 +1,4 @@
-//! The folder that an embedded server keeps its data and its keys in.
+//! The folder in which an embedded server keeps its data and its keys.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -8,16 +8,16 @@ use std::{
 
 use super::EmbeddedError;
 
-/// A folder that is ours alone for as long as this lives.
+/// A folder that this process has locked. Dropping the value unlocks it.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// Locked; the operating system lets go of it when the process ends in whatever way.
+    /// The locked file. The operating system releases the lock when the process ends, however it ends.
     lock: File,
 }
 
 impl Folder {
-    /// Makes the folder if need be and locks it: two servers would take each other's temporary files.
+    /// Creates the folder if it does not exist, and locks it: two servers would delete each other's unfinished files.
     pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
         let failed =
             |source| EmbeddedError::Folder { what: "write to the folder", path: path.to_owned(), source };
@@ -35,29 +35,29 @@ impl Folder {
         }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
+    /// The path of a file in the folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
 impl Drop for Folder {
-    /// Closing the file is not enough while a process that was just forked has it, too.
+    /// Unlocks the file. Closing it is not enough while a child process that was just forked has it open, too.
     fn drop(&mut self) {
-        // It goes with the last who has it in any case.
+        // If this fails, the lock is released once every process has closed the file.
         let _ = self.lock.unlock();
     }
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a file that only its owner can read. The file is written completely or not at all.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    // One left by a run that was killed may have other permissions.
+    // Do not reuse a file that a killed run left behind: it may have other permissions.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -1,7 +1,7 @@
-//! The access keys of an embedded server, made once and kept.
+//! The access keys of an embedded server, which are generated once and kept in a file.
 //!
-//! The file is one that AWS's own tools read (`AWS_SHARED_CREDENTIALS_FILE`), so that nobody needs to put
-//! the secret on a command line. Every profile in it may sign requests.
+//! AWS's own tools can read the file (`AWS_SHARED_CREDENTIALS_FILE`), so the secret does not have to be on a command
+//! line. The keys of every profile in the file can sign requests.
 
 use std::{fmt, fs, io, sync::Arc};
 
@@ -22,10 +22,10 @@ const FILE: &str = "credentials";
 const ID: &str = "aws_access_key_id";
 const SECRET: &str = "aws_secret_access_key";
 
-/// The keys that may sign; cheap to clone.
+/// The keys that can sign requests. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
-    /// The one that the server names comes first; there is always one.
+    /// The pair that the server reports as its own. There is always one.
     first: Arc<KeyPair>,
     others: Arc<[KeyPair]>,
 }
@@ -37,30 +37,31 @@ struct KeyPair {
 }
 
 impl Keys {
-    /// The folder's keys, made now if it has none.
+    /// Reads the keys of the folder, or generates them if the folder has none.
     pub(super) fn of(folder: &Folder) -> Result<Self, EmbeddedError> {
         let path = folder.file(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text).map_err(|reason| EmbeddedError::Keys { path, reason }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = KeyPair::random()?;
-                write_private(&path, made.to_text().expose_secret().as_bytes())
-                    .map_err(|source| EmbeddedError::Folder { what: "write the keys to", path, source })?;
+                write_private(&path, made.to_text().expose_secret().as_bytes()).map_err(|source| {
+                    EmbeddedError::Folder { what: "write the access keys to", path, source }
+                })?;
                 Ok(Self { first: Arc::new(made), others: Arc::from([]) })
             }
-            Err(source) => Err(EmbeddedError::Folder { what: "read the keys in", path, source }),
+            Err(source) => Err(EmbeddedError::Folder { what: "read the access keys from", path, source }),
         }
     }
 
-    /// The keys of a shared-credentials file. The server names those of `[default]`, as AWS's tools choose
-    /// them, or else the first.
+    /// Parses a shared credentials file. The server reports the keys of `[default]`, as AWS's tools do, or else the
+    /// first keys.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let mut pairs: Vec<KeyPair> = Vec::new();
         let mut default = 0;
         for (name, profile) in profiles(text) {
             let Some(pair) = KeyPair::of_profile(&profile)? else { continue };
             if pairs.iter().any(|known| known.access_key_id == pair.access_key_id) {
-                return Err("it has the same aws_access_key_id twice");
+                return Err("two profiles have the same aws_access_key_id");
             }
             if name == "default" {
                 default = pairs.len();
@@ -68,7 +69,7 @@ impl Keys {
             pairs.push(pair);
         }
         if pairs.is_empty() {
-            return Err("it has no aws_access_key_id");
+            return Err("no profile has an aws_access_key_id");
         }
         let first = Arc::new(pairs.swap_remove(default));
         Ok(Self { first, others: pairs.into() })
@@ -100,7 +101,7 @@ impl S3Auth for Keys {
 }
 
 impl KeyPair {
-    /// 20 and 40 characters, as AWS's own have.
+    /// Generates an id of 20 characters and a secret of 40, the lengths of AWS's own.
     fn random() -> Result<Self, EmbeddedError> {
         let (mut id, mut secret) = ([0; 6], [0; 20]);
         let provider = aws_lc_rs::default_provider();
@@ -118,7 +119,7 @@ impl KeyPair {
         format!("[default]\n{ID} = {id}\n{SECRET} = {secret}\n").into()
     }
 
-    /// None for a profile that names no keys: AWS's tools put a region or a role into such.
+    /// Returns `None` for a profile without keys: AWS's tools also write profiles that have only a region or a role.
     fn of_profile(profile: &[(&str, &str)]) -> Result<Option<Self>, &'static str> {
         let value = |name| {
             profile.iter().find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| *value)
@@ -127,8 +128,8 @@ impl KeyPair {
             (Some(id), Some(secret)) => {
                 Ok(Some(Self { access_key_id: id.to_owned(), secret_access_key: secret.into() }))
             }
-            (None, Some(_)) => Err("it has no aws_access_key_id"),
-            (Some(_), None) => Err("it has no aws_secret_access_key"),
+            (None, Some(_)) => Err("a profile has an aws_secret_access_key but no aws_access_key_id"),
+            (Some(_), None) => Err("a profile has an aws_access_key_id but no aws_secret_access_key"),
             (None, None) => Ok(None),
         }
     }
@@ -140,8 +141,8 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// The profiles of a shared-credentials file with their settings; those before any profile's name belong to
-/// a nameless one.
+/// The profiles of a shared credentials file, with their settings. Settings above the first profile belong to a profile
+/// without a name.
 fn profiles(text: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
     let mut profiles = vec![("", Vec::new())];
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
@@ -164,7 +165,7 @@ mod tests {
                        role_arn = x\n";
 
     #[tokio::test]
-    async fn every_profile_may_sign_and_default_is_the_one_to_name() {
+    async fn every_profile_can_sign_and_the_default_profile_is_reported() {
         let keys = Keys::parse(TWO).unwrap();
         assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("ID2", "two=2"));
         assert_eq!(keys.get_secret_key("ID1").await.unwrap().expose(), "one");
@@ -181,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_file_is_said() {
+    fn errors_say_what_is_wrong_with_the_file() {
         let wrong = |text| Keys::parse(text).unwrap_err();
-        assert_eq!(wrong("[default]\n"), "it has no aws_access_key_id");
+        assert_eq!(wrong("[default]\n"), "no profile has an aws_access_key_id");
         assert_eq!(
             wrong("[default]\naws_access_key_id = ID1\n[a]\naws_secret_access_key = x"),
-            "it has no aws_secret_access_key"
+            "a profile has an aws_access_key_id but no aws_secret_access_key"
         );
-        assert_eq!(wrong(&TWO.replace("ID2", "ID1")), "it has the same aws_access_key_id twice");
+        assert_eq!(wrong(&TWO.replace("ID2", "ID1")), "two profiles have the same aws_access_key_id");
     }
 }

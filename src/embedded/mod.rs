@@ -1,20 +1,22 @@
-//! An S3 server in this process, over a folder: for the demo, for tests, and for small services on one machine.
+//! An S3 server in this process that keeps its data in a folder. It is for the demo, for tests, and for small services
+//! on one machine.
 //!
-//! It is reached like any other S3, over loopback HTTP with SigV4. The protocol is the crate `s3s`; behind it
-//! `operations` does what S3 does, on the rows and bytes of `storage`; in front of it `front` makes good what s3s lacks. What was acknowledged is on the disk.
-//! Bodies are streamed both ways, so memory holds little of them. `docs/EMBEDDED.md` says how it differs from S3.
+//! Callers reach it like any other S3 server: over loopback HTTP, with SigV4. The crate `s3s` implements the protocol.
+//! `s3s_adapter` corrects what s3s does differently from S3, and `operations` implements S3's operations on the rows
+//! and files of `storage`. Acknowledged writes are on disk. Bodies are streamed in both directions, so little of them
+//! is in memory. `docs/EMBEDDED.md` lists the differences from S3.
 //!
-//! Imports no other room.
+//! This module imports none of Longshore's other modules.
 
 mod checksums;
 mod connection;
 mod error;
 mod fault;
 mod folder;
-mod front;
 mod keys;
 mod operations;
 mod received;
+mod s3s_adapter;
 mod serve;
 mod storage;
 
@@ -24,14 +26,14 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use error::EmbeddedError;
-pub use fault::{Effect, Failure, Fault, Faults, Requests};
+pub use fault::{Effect, Fault, Faults, InjectedError, Requests};
 use folder::Folder;
-use front::Front;
 use keys::Keys;
 use operations::Operations;
+use s3s_adapter::S3sAdapter;
 use storage::Storage;
 
-/// A running S3 server. Dropping it cuts its connections; what has been stored stays in the folder.
+/// A running S3 server. Dropping it closes its connections at once. The stored data stays in the folder.
 #[derive(Debug)]
 pub struct Embedded {
     address: SocketAddr,
@@ -44,9 +46,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Serves `folder` on `address`, a loopback one (port 0 for any that is free), with `buckets` made
-    /// where they are missing. The folder is made as well, and used by one server at a time; it keeps the
-    /// access keys, so both data and keys are the same in the next run.
+    /// Serves the data in `folder` on `address`, which must be a loopback address. Port 0 selects a free port. Buckets
+    /// in `buckets` that do not exist are created.
+    ///
+    /// The folder is created if it does not exist. Only one server can use it at a time. It also holds the access keys,
+    /// so data and keys are the same in the next run.
     pub async fn start(folder: &Path, address: SocketAddr, buckets: &[&str]) -> Result<Self, EmbeddedError> {
         if !address.ip().is_loopback() {
             return Err(EmbeddedError::NotLoopback { address });
@@ -56,7 +60,7 @@ impl Embedded {
         let storage = Arc::new(open(&folder)?);
         make_buckets(&storage, buckets).await?;
         let faults = Arc::new(Faults::default());
-        let front = Front::new(Operations(Arc::clone(&storage)), keys.clone(), Arc::clone(&faults));
+        let front = S3sAdapter::new(Operations(Arc::clone(&storage)), keys.clone(), Arc::clone(&faults));
 
         let refused = |source| EmbeddedError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
@@ -67,42 +71,43 @@ impl Embedded {
         Ok(Self { address, keys, faults, stopping, serving, storage, _folder: folder })
     }
 
-    /// Where it listens, over plain HTTP.
+    /// The address on which the server listens for plain HTTP.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The access key id that it knows; of several in its file the one of `[default]`, or the first.
+    /// The server's access key id. If its credentials file has several, this is the id of `[default]`, or else the
+    /// first.
     pub fn access_key_id(&self) -> &str {
         self.keys.access_key_id()
     }
 
-    /// The secret that belongs to it.
+    /// The secret access key that belongs to [`Self::access_key_id`].
     pub fn secret_access_key(&self) -> &str {
         self.keys.secret_access_key()
     }
 
-    /// The faults that it shows; none until a test adds some.
+    /// The faults that the server injects. There are none until a test adds some.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Takes no more requests, and waits a moment for those under way.
+    /// Stops accepting requests, and waits briefly for in-flight requests to finish.
     pub async fn stop(mut self) {
         self.stopping.cancel();
-        // It ends by itself, within the time that `serve` gives to requests under way.
+        // The task ends by itself: `serve` limits how long it waits for in-flight requests.
         let _ = self.serving.join_next().await;
     }
 }
 
 impl Drop for Embedded {
-    /// Lets go of the folder, also if connections are not yet gone.
+    /// Closes the storage, so that the folder can be opened again even if connections are still open.
     fn drop(&mut self) {
         self.storage.close();
     }
 }
 
-/// The storage of a folder that is ours.
+/// Opens the storage in a folder that this process has locked.
 fn open(folder: &Folder) -> Result<Storage, EmbeddedError> {
     let path = folder.path();
     Storage::open(path)

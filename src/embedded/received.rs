@@ -1,28 +1,29 @@
-//! A request as it came, beside what s3s makes of it.
+//! The headers and trailers of a request as they were received, beside the input that s3s parses from it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode, TrailingHeaders};
 
-/// What came with a request; the front puts it into the extensions of the request that operations see.
+/// The headers and trailers of a request. `s3s_adapter` puts them into the extensions of the request that operations
+/// receive.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
-    /// All headers, also those that s3s does not know or would refuse, and those that a presigned URL has
-    /// in its query. `Content-Length` is that of the body without its aws-chunks.
+    /// All headers, including those that s3s does not know or would reject, and those that a presigned URL has in its
+    /// query. `Content-Length` is the length of the body without its aws-chunks framing.
     pub(super) headers: HeaderMap,
-    /// Trailers of an aws-chunked body; there once the body has been read to its end.
+    /// The trailers of an aws-chunked body. They are available once the body has been read to its end.
     pub(super) trailers: Option<TrailingHeaders>,
 }
 
-/// A header's text; none if it is missing, empty or no text.
+/// The text of a header. `None` if the header is missing, empty or not text.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// Elements of an error beside its code and message, which s3s has no room for: they travel as headers of its
-/// answer, of which the front makes elements.
+/// The prefix of response headers that carry the elements of an error besides its code and message. s3s has no fields
+/// for them, so `s3s_adapter` turns these headers into XML elements.
 pub(super) const DETAIL: &str = "x-error-detail-";
 
-/// An error that says more.
+/// Adds elements to an error.
 pub(super) fn detailed(mut error: S3Error, details: &[(&'static str, &str)]) -> S3Error {
     let mut headers = error.headers().cloned().unwrap_or_default();
     for (name, text) in details {
@@ -36,7 +37,7 @@ pub(super) fn detailed(mut error: S3Error, details: &[(&'static str, &str)]) -> 
     error
 }
 
-/// An error of S3's that s3s does not know.
+/// An S3 error with a code that s3s does not define.
 pub(super) fn coded(code: &'static str, status: StatusCode, message: &'static str) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(status);

@@ -1,4 +1,4 @@
-//! Accepting connections and handing their requests to S3.
+//! Accepts connections and passes their requests to the adapter.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Connection, Wire},
-    front::Front,
+    s3s_adapter::S3sAdapter,
 };
 
-/// How long requests under way may take once the server stops.
+/// How long in-flight requests may take after the server has been stopped.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// How long to wait after a failed accept: what fails for long is the table of open files being full.
+/// The pause after a failed accept. The only failure that lasts is a full table of open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stopping`. Dropping the future cuts every connection, since it owns their tasks.
-pub(super) async fn serve(listener: TcpListener, front: Front, stopping: CancellationToken) {
+/// Serves until `stopping` is cancelled. Dropping the future closes every connection at once: it owns their tasks.
+pub(super) async fn serve(listener: TcpListener, front: S3sAdapter, stopping: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -37,19 +37,24 @@ pub(super) async fn serve(listener: TcpListener, front: Front, stopping: Cancell
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            // Ended ones are taken out as they end; with none there is nothing to wait for.
+            // Removes connections as they end. With no connections this branch is disabled.
             Some(_) = connections.join_next() => {}
             () = stopping.cancelled() => break,
         }
     }
     drop(listener);
     if tokio::time::timeout(STOP_GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("the embedded S3 server stops with requests under way");
+        tracing::warn!("the embedded S3 server stops with requests still in flight");
     }
 }
 
-fn connect(stream: TcpStream, front: &Front, graceful: &GracefulShutdown, connections: &mut JoinSet<()>) {
-    // S3 clients send head and body apart; the answer must not wait for an acknowledgement.
+fn connect(
+    stream: TcpStream,
+    front: &S3sAdapter,
+    graceful: &GracefulShutdown,
+    connections: &mut JoinSet<()>,
+) {
+    // S3 clients send the head and the body separately; the response must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let connection = Connection::default();
     let wire = Wire::new(stream, connection.clone());
@@ -58,9 +63,9 @@ fn connect(stream: TcpStream, front: &Front, graceful: &GracefulShutdown, connec
         let (front, connection) = (front.clone(), connection.clone());
         async move { front.answer(request.map(s3s::Body::from), &connection).await }
     });
-    // hyper reads a body only as fast as it is asked for, at most some 400 KiB ahead, and a write asks for
-    // the next bytes when it has taken the last. No timer is given, so idle connections stay open: the
-    // callers are on this machine, and a pool of theirs should not find its connections closed.
+    // hyper reads at most about 400 KiB of a body ahead of its consumer, and a write polls for more only after it has
+    // taken the bytes before. Without a timer, idle connections stay open: the callers are on this machine, and their
+    // connection pools should not find connections closed.
     let served = Builder::new(TokioExecutor::new())
         .http1_only()
         .serve_connection(TokioIo::new(wire), service)

@@ -15,7 +15,7 @@ async fn start(folder: &Path) -> Embedded {
     Embedded::start(folder, SocketAddr::from(ANY_PORT), &["demo"]).await.unwrap()
 }
 
-/// The head of a signed request; the payload is not part of the signature.
+/// The head of a signed request. The signature does not cover the payload.
 fn head(server: &Embedded, secret: &str, method: &str, path: &str, length: usize) -> String {
     let now = jiff::Timestamp::now();
     let (stamp, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
@@ -38,7 +38,7 @@ fn head(server: &Embedded, secret: &str, method: &str, path: &str, length: usize
     )
 }
 
-/// Sends a request and gives the whole answer.
+/// Sends a request and returns the whole response.
 async fn ask(server: &Embedded, secret: &str, method: &str, path: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let head = head(server, secret, method, path, body.len());
@@ -50,7 +50,7 @@ async fn ask(server: &Embedded, secret: &str, method: &str, path: &str, body: &[
 }
 
 #[tokio::test]
-async fn objects_and_keys_are_there_again_in_the_next_run() {
+async fn objects_and_keys_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(folder.path()).await;
     let (id, secret) = (first.access_key_id().to_owned(), first.secret_access_key().to_owned());
@@ -66,7 +66,7 @@ async fn objects_and_keys_are_there_again_in_the_next_run() {
 }
 
 #[tokio::test]
-async fn another_secret_is_refused() {
+async fn a_wrong_secret_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
     let answer = ask(&server, "another", "GET", "/demo/hello.txt", b"").await;
@@ -75,7 +75,7 @@ async fn another_secret_is_refused() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_the_owner_may_read_the_keys() {
+async fn only_the_owner_can_read_the_keys_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
@@ -85,7 +85,7 @@ async fn only_the_owner_may_read_the_keys() {
 }
 
 #[tokio::test]
-async fn a_large_write_goes_to_the_disk_while_it_arrives() {
+async fn a_large_put_is_written_to_disk_while_it_arrives() {
     const HALF: usize = 8 * 1024 * 1024;
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
@@ -94,7 +94,7 @@ async fn a_large_write_goes_to_the_disk_while_it_arrives() {
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![1; HALF]).await.unwrap();
 
-    // The first half is in a file before the second has been sent, but for what buffers hold.
+    // Before the second half is sent, the first half is in a file, except for what is still in buffers.
     let unfinished = folder.path().join("blobs/unfinished");
     let written = || -> u64 {
         let entries = fs::read_dir(&unfinished).unwrap().map(Result::unwrap);
@@ -113,18 +113,21 @@ async fn a_large_write_goes_to_the_disk_while_it_arrives() {
 }
 
 #[tokio::test]
-async fn a_folder_serves_one_at_a_time() {
+async fn only_one_server_can_use_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(folder.path()).await;
     let error = Embedded::start(folder.path(), SocketAddr::from(ANY_PORT), &[]).await.unwrap_err();
-    let sentence = format!("the folder {} is in use by another process", folder.path().display());
+    let sentence = format!(
+        "the folder {} is in use by another embedded S3 server: stop it, or use another folder",
+        folder.path().display()
+    );
     assert_eq!(error.to_string(), sentence);
     drop(first);
     start(folder.path()).await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_one_sentence() {
+async fn start_errors_are_one_sentence() {
     let other = tempfile::tempdir().unwrap();
     let held = TcpListener::bind(SocketAddr::from(ANY_PORT)).await.unwrap();
     let taken = held.local_addr().unwrap();
@@ -132,7 +135,7 @@ async fn what_cannot_be_used_is_one_sentence() {
     assert_eq!(error, format!("cannot listen for S3 on {taken}: address already in use"));
 
     let error = Embedded::start(other.path(), SocketAddr::from(ANY_PORT), &["NO"]).await.unwrap_err();
-    assert!(error.to_string().starts_with("\"NO\" is no bucket name"), "{error}");
+    assert!(error.to_string().starts_with("\"NO\" is not a valid bucket name"), "{error}");
 
     let file = other.path().join("file");
     fs::write(&file, "").unwrap();
@@ -141,14 +144,17 @@ async fn what_cannot_be_used_is_one_sentence() {
 
     let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let error = Embedded::start(other.path(), everywhere, &[]).await.unwrap_err().to_string();
-    assert_eq!(error, "the embedded S3 server listens on a loopback address only, and 0.0.0.0:0 is none");
+    assert_eq!(
+        error,
+        "the embedded S3 server cannot listen on 0.0.0.0:0: use a loopback address such as 127.0.0.1"
+    );
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_read_are_named_without_the_secret() {
+async fn errors_about_invalid_keys_do_not_show_the_secret() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("credentials"), "aws_secret_access_key = very-secret\n").unwrap();
     let error =
         Embedded::start(folder.path(), SocketAddr::from(ANY_PORT), &[]).await.unwrap_err().to_string();
-    assert!(error.contains("it has no aws_access_key_id") && !error.contains("very-secret"), "{error}");
+    assert!(error.contains("no aws_access_key_id") && !error.contains("very-secret"), "{error}");
 }

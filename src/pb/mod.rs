@@ -1,4 +1,4 @@
-//! What `build.rs` generates from `proto/`: messages, clients and servers of `longshore.v1`.
+//! The code that `build.rs` generates from `proto/`: messages, clients and servers of `longshore.v1`.
 
 #![allow(
     missing_docs,
@@ -12,5 +12,5 @@
 
 tonic::include_proto!("longshore.v1");
 
-/// Every proto of `longshore.v1` with its imports, for reflection.
+/// The descriptors of every proto of `longshore.v1` and its imports, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longshore.v1.bin"));

@@ -1,4 +1,4 @@
-//! What an object is described by: system headers and user metadata, as callers give them and as S3 keeps them.
+//! An object's attributes: system headers and user metadata, as callers send them and as S3 stores them.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,33 +15,33 @@ use super::{
 
 const META: &str = "x-amz-meta-";
 
-/// S3's `CopyObject` does not copy it
+/// S3's `CopyObject` does not copy this header
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
 pub(crate) const REDIRECT: HeaderName = HeaderName::from_static("x-amz-website-redirect-location");
 
-/// System headers that an object keeps as they were written.
+/// System headers that S3 stores with an object unchanged.
 const SYSTEM: [HeaderName; 7] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION, CACHE_CONTROL, EXPIRES, REDIRECT];
 
-/// The user metadata that tells whose effect a conditional write is. Callers neither see nor set it.
+/// The user metadata key that identifies the conditional write that created an object. Callers neither see nor set it.
 pub(crate) const WRITE_ID: &str = "longshore-write-id";
 pub(super) const WRITE_ID_HEADER: &str = "x-amz-meta-longshore-write-id";
 
-/// How many metadata entries the server has not shown, since no header can carry them.
+/// The number of metadata entries that the server omits because a header cannot carry them.
 const MISSING_META: HeaderName = HeaderName::from_static("x-amz-missing-meta");
 
-/// Storage classes that an object can be written with and read from at once. Archives are not among them, nor are
-/// classes of a server's own.
+/// Storage classes whose objects can be written directly and read immediately. Excludes archive classes and
+/// vendor-specific classes.
 const WRITABLE_CLASSES: [&str; 6] =
     ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"];
 
-/// Whether a copy can have this storage class on any S3 that has storage classes.
+/// Whether every S3 server with storage classes accepts this class for a copy.
 pub(crate) fn is_writable_class(name: &str) -> bool {
     WRITABLE_CLASSES.contains(&name)
 }
 
 impl Attributes {
-    /// The headers of a write that gives an object these attributes.
+    /// The request headers that write an object with these attributes.
     pub(crate) fn headers(&self) -> Result<HeaderMap, Error> {
         let system = [
             (CONTENT_TYPE, &self.content_type, "attributes.content_type"),
@@ -61,8 +61,7 @@ impl Attributes {
         for (name, text) in &self.metadata {
             let value = visible(&encode_metadata(name, text)?, "attributes.metadata")?;
             let name = HeaderName::from_bytes(format!("{META}{name}").as_bytes()).map_err(|_| {
-                let message =
-                    format!("the metadata key {name:?} is not a header name: use letters, digits, - and _");
+                let message = format!("the metadata key {name:?} is invalid: use letters, digits, - and _");
                 Error::invalid_field("attributes.metadata", message)
             })?;
             headers.insert(name, value);
@@ -71,7 +70,7 @@ impl Attributes {
     }
 }
 
-/// The attributes of an answer's object, and the id of the conditional write that made it.
+/// The attributes of the object in a response, and the id of the conditional write that created the object.
 pub(super) fn read(headers: &HeaderMap) -> (Attributes, Option<String>) {
     let mut metadata = BTreeMap::new();
     for name in headers.keys() {
@@ -89,21 +88,21 @@ pub(super) fn read(headers: &HeaderMap) -> (Attributes, Option<String>) {
         content_language: all(CONTENT_LANGUAGE),
         content_disposition: one(CONTENT_DISPOSITION),
         cache_control: all(CACHE_CONTROL),
-        expires: if is_googles(headers) { String::new() } else { one(EXPIRES) },
+        expires: if is_from_google(headers) { String::new() } else { one(EXPIRES) },
         storage_class: one(STORAGE_CLASS),
         metadata,
     };
     (attributes, write_id)
 }
 
-/// The headers that describe an answer's object, byte for byte, for a write that makes another such object. The storage class
-/// is not among them.
+/// The headers that describe the object in a response, byte for byte, for a write that copies the object. Excludes the
+/// storage class.
 pub(super) fn carried(headers: &HeaderMap) -> HeaderMap {
     let describes = |name: &HeaderName| {
         SYSTEM.contains(name) || (name.as_str().starts_with(META) && name.as_str() != WRITE_ID_HEADER)
     };
     let mut carried = HeaderMap::new();
-    let kept = |name: &HeaderName| describes(name) && !(*name == EXPIRES && is_googles(headers));
+    let kept = |name: &HeaderName| describes(name) && !(*name == EXPIRES && is_from_google(headers));
     for (name, value) in headers.iter().filter(|(name, _)| kept(name)) {
         if *name != CONTENT_ENCODING {
             carried.append(name, value.clone());
@@ -121,18 +120,19 @@ pub(super) fn carried(headers: &HeaderMap) -> HeaderMap {
     carried
 }
 
-/// Whether Google Cloud Storage answered, which computes an `Expires` for each answer and keeps none
+/// Whether the response is from Google Cloud Storage, which computes an `Expires` for each response and stores none
 /// (<https://github.com/GoogleCloudPlatform/gsutil/issues/21>).
-fn is_googles(headers: &HeaderMap) -> bool {
+fn is_from_google(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with("x-goog-"))
 }
 
-/// Whether the object has user metadata that the answer does not show.
+/// Whether the object has user metadata that the response omits.
 pub(super) fn hides_metadata(headers: &HeaderMap) -> bool {
     text(headers, &MISSING_META).is_some_and(|count| count != "0")
 }
 
-/// Some servers keep the transfer's own `aws-chunked` as part of the object's encoding; S3 removes it.
+/// Removes `aws-chunked`, which applies only to the transfer of an upload. S3 drops it, but some servers store it as
+/// part of the object's encoding.
 fn without_aws_chunked(encoding: &str) -> Cow<'_, str> {
     let is_transfer = |coding: &str| coding.trim().eq_ignore_ascii_case("aws-chunked");
     if !encoding.split(',').any(is_transfer) {
@@ -142,22 +142,22 @@ fn without_aws_chunked(encoding: &str) -> Cow<'_, str> {
     Cow::Owned(kept.join(",").trim().to_owned())
 }
 
-/// Text beyond ASCII travels as an RFC 2047 word, which is how S3 itself treats it
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). What would not come back as it was
-/// is refused: HTTP drops spaces at the ends, and a text that looks like such a word would be read as one.
+/// Encodes non-ASCII text as an RFC 2047 encoded word, as S3 itself does
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). Rejects text that would not
+/// round-trip: HTTP trims leading and trailing spaces, and text that looks like an encoded word would be decoded.
 fn encode_metadata(name: &str, text: &str) -> Result<String, Error> {
     let lost = match text {
-        text if text.chars().any(char::is_control) => "has control characters",
+        text if text.chars().any(char::is_control) => "contains control characters",
         text if text.trim() != text => "begins or ends with a space",
         text if text.contains("=?") => "contains `=?`",
         text if text.is_ascii() => return Ok(text.to_owned()),
         text => return Ok(format!("=?UTF-8?B?{}?=", STANDARD.encode(text))),
     };
-    let message = format!("the metadata value of {name:?} {lost}, which S3 would not give back as it was");
+    let message = format!("the metadata value of {name:?} {lost}, so S3 would not return it unchanged");
     Err(Error::invalid_field("attributes.metadata", message))
 }
 
-/// The text of RFC 2047 words in base64 or quoted-printable; anything else is left as it is.
+/// Decodes RFC 2047 encoded words in base64 or quoted-printable. Returns any other text unchanged.
 fn decode_metadata(value: &str) -> String {
     let mut decoded = Vec::new();
     for word in value.split(' ').filter(|word| !word.is_empty()) {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_comes_back_as_it_was_or_is_refused() {
+    fn metadata_round_trips_or_is_rejected() {
         for text in ["plain", "", "two  spaces", "schön 🚢"] {
             assert_eq!(round_trip(text).1, text);
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_s3_encoded_in_either_way_is_read() {
+    fn both_rfc_2047_encodings_are_decoded() {
         assert_eq!(decode_metadata("=?UTF-8?Q?sch=C3=B6n_hier?="), "schön hier");
         assert_eq!(decode_metadata("=?UTF-8?B?w6k=?= =?UTF-8?B?w6k=?="), "éé");
         assert_eq!(decode_metadata("=?UTF-8?B?broken?="), "=?UTF-8?B?broken?=");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_write_id_is_hidden() {
+    fn the_write_id_and_aws_chunked_are_hidden() {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-meta-longshore-write-id", HeaderValue::from_static("w"));
         headers.insert("content-encoding", HeaderValue::from_static("aws-chunked, gzip"));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_carried_is_every_value_as_it_was() {
+    fn carried_headers_keep_their_exact_bytes() {
         let mut headers = HeaderMap::new();
         let values: [(&str, &[u8]); 8] = [
             ("content-disposition", b"attachment; filename=\"\xfcber\""),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_header_carries_is_refused_by_field() {
+    fn an_invalid_header_value_is_rejected_with_its_field() {
         let attributes = Attributes { content_type: "a\r\nx: y".to_owned(), ..Attributes::default() };
         assert_eq!(attributes.headers().unwrap_err().field(), Some("attributes.content_type"));
     }

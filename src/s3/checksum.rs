@@ -1,4 +1,4 @@
-//! S3's additional checksums: which headers they travel in and how they are computed.
+//! S3's additional checksums: the headers that carry them and how they are computed.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -27,7 +27,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The header that carries a value.
+    /// The header that carries a checksum of this algorithm.
     pub(super) fn header(self) -> HeaderName {
         match self {
             Self::Crc32 => const { HeaderName::from_static("x-amz-checksum-crc32") },
@@ -38,7 +38,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The element of `CompleteMultipartUpload` that carries a part's value.
+    /// The element of `CompleteMultipartUpload` that carries a part's checksum.
     pub(super) fn element(self) -> &'static str {
         match self {
             Self::Crc32 => "ChecksumCRC32",
@@ -49,7 +49,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// A value in base64; `None` if it has not the length that the algorithm's values have.
+    /// Decodes a base64 value. Returns `None` if it is not base64 or does not have the algorithm's length.
     fn decode(self, text: &str) -> Option<Vec<u8>> {
         let length = match self {
             Self::Crc32 | Self::Crc32c => 4,
@@ -69,7 +69,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// What a multipart upload's checksum is computed of: all bytes for the CRCs, the parts' digests for the SHAs.
+    /// What a multipart upload's checksum covers: all bytes for the CRCs, the parts' digests for the SHAs.
     pub(crate) fn multipart_type(self) -> ChecksumType {
         match self {
             Self::Crc32 | Self::Crc32c | Self::Crc64Nvme => ChecksumType::FullObject,
@@ -89,19 +89,19 @@ impl ChecksumType {
 }
 
 impl Checksum {
-    /// The checksum of a part, as XML carries it; `None` if it is none.
+    /// Parses the checksum of a part from XML text. Returns `None` if the text is not a valid checksum.
     pub(super) fn of_part(algorithm: ChecksumAlgorithm, text: &str) -> Option<Self> {
         let value = algorithm.decode(text)?;
         Some(Self { algorithm, value, kind: Some(ChecksumType::FullObject) })
     }
 
-    /// The header's value.
+    /// The value in base64, as headers and XML carry it.
     pub(super) fn encoded(&self) -> String {
         STANDARD.encode(&self.value)
     }
 }
 
-/// A checksum while its bytes go by.
+/// Computes a checksum incrementally.
 #[derive(Debug, Clone)]
 pub(crate) struct ChecksumHasher {
     algorithm: ChecksumAlgorithm,
@@ -122,7 +122,7 @@ impl std::fmt::Debug for State {
 }
 
 impl ChecksumHasher {
-    /// A checksum of nothing yet.
+    /// Creates a hasher without any bytes yet.
     pub(crate) fn new(algorithm: ChecksumAlgorithm) -> Self {
         let state = match (algorithm, algorithm.crc()) {
             (_, Some(crc)) => State::Crc(Box::new(CrcDigest::new(crc))),
@@ -139,8 +139,8 @@ impl ChecksumHasher {
         hasher.finish()
     }
 
-    /// The full object's checksum from those of its parts and their lengths in bytes; `None` where a part has none, or
-    /// the algorithm cannot be put together.
+    /// Combines the parts' checksums and lengths in bytes into the full object's checksum. Returns `None` if a part
+    /// has no checksum, or if the algorithm's checksums cannot be combined.
     pub(crate) fn combine<'a>(
         mut parts: impl Iterator<Item = (Option<&'a Checksum>, u64)>,
     ) -> Option<Checksum> {
@@ -155,7 +155,7 @@ impl ChecksumHasher {
         Some(Checksum { algorithm, value: crc_value(algorithm, whole), kind: Some(ChecksumType::FullObject) })
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
             State::Crc(digest) => digest.update(bytes),
@@ -164,7 +164,7 @@ impl ChecksumHasher {
         }
     }
 
-    /// The checksum of all bytes taken.
+    /// The checksum of all bytes added.
     pub(crate) fn finish(self) -> Checksum {
         let value = match self.state {
             State::Crc(digest) => crc_value(self.algorithm, digest.finalize()),
@@ -175,31 +175,32 @@ impl ChecksumHasher {
     }
 }
 
-/// A CRC's bytes; one of 32 bits is the lower half of what crc-fast gives.
+/// The big-endian bytes of a CRC. crc-fast returns a 32-bit CRC in the lower half of a `u64`.
 fn crc_value(algorithm: ChecksumAlgorithm, crc: u64) -> Vec<u8> {
     let bytes = crc.to_be_bytes();
     if algorithm == ChecksumAlgorithm::Crc64Nvme { bytes.to_vec() } else { bytes[4..].to_vec() }
 }
 
-/// A CRC from its bytes.
+/// The number that a CRC's big-endian bytes represent.
 fn number(value: &[u8]) -> u64 {
     value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The checksums that an answer's headers carry.
+/// The checksums in the headers of a response.
 pub(super) fn from_headers(headers: &HeaderMap) -> Vec<Checksum> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let one_put = text(ETAG).is_some_and(|etag| !is_of_parts(etag));
     said(text(CHECKSUM_TYPE), one_put, |algorithm| text(algorithm.header()))
 }
 
-/// The checksums that an answer in XML carries.
+/// The checksums in an XML response.
 pub(super) fn from_element(result: &Element) -> Vec<Checksum> {
     said(result.text("ChecksumType"), false, |algorithm| result.text(algorithm.element()))
 }
 
-/// The checksums in an answer, and of what they are: where it does not say that, those of objects written by `one_put` and CRC-64s are
-/// of all bytes, and one that reads `value-parts` is composite. What is no checksum is left out.
+/// The checksums in a response, each with its type. A value of the form `digest-parts` is composite. If the response
+/// does not state the type, a CRC-64 covers the full object, and so does any checksum of an object written by
+/// `one_put`. Skips invalid checksums.
 fn said<'a>(
     kind: Option<&str>,
     one_put: bool,
@@ -222,7 +223,7 @@ fn said<'a>(
     ChecksumAlgorithm::ALL.into_iter().filter_map(read).collect()
 }
 
-/// Whether an ETag is one of S3's for objects of many parts: `…-N`.
+/// Whether an ETag has the form that S3 gives to multipart objects: `…-N`.
 fn is_of_parts(etag: &str) -> bool {
     let parts = etag.trim_end_matches('"').rsplit_once('-').map(|(_, parts)| parts);
     parts.is_some_and(|parts| !parts.is_empty() && parts.bytes().all(|byte| byte.is_ascii_digit()))
@@ -235,9 +236,9 @@ mod tests {
 
     use super::*;
 
-    /// The check values of the CRC catalogue and FIPS 180, of the nine bytes `123456789`.
+    /// The check values from the CRC catalogue and FIPS 180 for the nine bytes `123456789`.
     #[tokio::test]
-    async fn every_algorithm_gives_its_published_check_value() {
+    async fn every_algorithm_matches_its_published_check_value() {
         let published = [
             (ChecksumAlgorithm::Crc32, "cbf43926"),
             (ChecksumAlgorithm::Crc32c, "e3069283"),
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_is_put_together_of_its_parts() {
+    fn part_checksums_combine_into_the_full_checksum() {
         let parts: [&'static [u8]; 4] = [b"1234", b"", b"5678", b"9"];
         for algorithm in ChecksumAlgorithm::ALL {
             let of = |part: &'static [u8]| {
@@ -273,21 +274,21 @@ mod tests {
     }
 
     #[test]
-    fn a_composite_checksum_is_told_by_its_dash_or_its_type() {
+    fn the_type_comes_from_the_dash_the_type_header_or_the_etag() {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg==-3"));
         assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::Composite));
         headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg=="));
-        assert_eq!(from_headers(&headers)[0].kind, None, "the server does not say");
+        assert_eq!(from_headers(&headers)[0].kind, None, "the server does not state the type");
         headers.insert("x-amz-checksum-type", HeaderValue::from_static("ANOTHER"));
         assert_eq!(from_headers(&headers)[0].kind, None);
         headers.insert("x-amz-checksum-type", HeaderValue::from_static("COMPOSITE"));
         assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::Composite));
         headers.remove("x-amz-checksum-type");
         headers.insert("etag", HeaderValue::from_static("\"e-2\""));
-        assert_eq!(from_headers(&headers)[0].kind, None, "of several parts");
+        assert_eq!(from_headers(&headers)[0].kind, None, "written in several parts");
         headers.insert("etag", HeaderValue::from_static("\"e\""));
-        assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::FullObject), "of one put");
+        assert_eq!(from_headers(&headers)[0].kind, Some(ChecksumType::FullObject), "written by one put");
         headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5"));
         assert_eq!(from_headers(&headers), [], "too short");
         headers.insert("x-amz-checksum-crc32", HeaderValue::from_static("y/Q5Jg=="));

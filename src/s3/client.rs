@@ -1,4 +1,5 @@
-//! Sending requests: each attempt signed anew, failures judged, S3's corrections remembered.
+//! The client for a bucket. It signs each attempt, retries failed attempts, and remembers S3's corrections of the
+//! region and the clock.
 
 use std::{
     pin::pin,
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use super::{
     BucketSettings, ChecksumAlgorithm, Error, ErrorKind,
     endpoint::{self, Endpoint},
-    failure::{self, Correction, Failure, Subject},
+    failed_attempt::{self, Correction, FailedAttempt, Subject},
     hedge,
     page::{Page, Room},
     request::Request,
@@ -29,18 +30,20 @@ use super::{
 use crate::{
     credentials::CredentialProvider,
     telemetry::Metrics,
-    transport::{Again, Attempts, HttpClient, ResponseBody, RetryPolicy, RetryQuota},
+    transport::{Attempts, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
 };
 
-/// How many read timeouts a server gets that has to put parts together or to copy an object before it answers. S3 says
-/// that it may take several minutes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>),
-/// and other servers say nothing meanwhile. Asked again too soon they would find their own work done or half done.
+/// The number of read timeouts to wait for a server that assembles parts or copies an object before it responds. S3
+/// documents that this can take several minutes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>), and other servers send
+/// nothing in the meantime. A retry that comes too soon would find the work done or half done.
 const LONG_WORK: u32 = 20;
 
-/// The largest document that is no page of a listing: results for 1,000 keys of 1,024 bytes, percent-encoded, with room to spare.
+/// Maximum size in bytes of a document that is not a listing page: results for 1,000 keys of 1,024 bytes,
+/// percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
-/// A client of one bucket.
+/// A client for one bucket.
 #[derive(Debug)]
 pub struct Client {
     pub(super) settings: BucketSettings,
@@ -48,7 +51,8 @@ pub struct Client {
     credentials: CredentialProvider,
     retry: RetryPolicy,
     quota: RetryQuota,
-    /// How long the answer to a read may take to begin before it is asked for once more; `None`: for ever.
+    /// How long to wait for the response to a read to begin before a second request is sent. `None` sends no second
+    /// request.
     hedge_after: Option<Duration>,
     place: Mutex<Place>,
     /// How far S3's clock is ahead of ours, in seconds.
@@ -59,14 +63,14 @@ pub struct Client {
     metrics: Metrics,
 }
 
-/// Where the bucket is, as far as is known.
+/// The bucket's location, as far as it is known.
 #[derive(Debug, Clone)]
 struct Place {
     region: String,
     endpoint: Endpoint,
 }
 
-/// An answer whose head has come.
+/// A response whose headers have arrived.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -74,14 +78,14 @@ pub(super) struct Answer {
     pub(super) body: ResponseBody,
 }
 
-/// An answer that is there as a whole.
+/// A response that has been read completely.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
 
-/// How a successful answer is read; if that fails, so has the attempt.
+/// Reads a successful response. If reading fails, the attempt has failed.
 trait ReadAnswer: Send {
     type Read: Send;
 
@@ -89,7 +93,7 @@ trait ReadAnswer: Send {
         &mut self,
         answer: Answer,
         subject: Subject,
-    ) -> impl Future<Output = Result<Self::Read, Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Read, FailedAttempt>> + Send;
 }
 
 /// Leaves the body to the caller.
@@ -98,7 +102,7 @@ struct Head;
 impl ReadAnswer for Head {
     type Read = Answer;
 
-    async fn read(&mut self, answer: Answer, _: Subject) -> Result<Answer, Failure> {
+    async fn read(&mut self, answer: Answer, _: Subject) -> Result<Answer, FailedAttempt> {
         Ok(answer)
     }
 }
@@ -109,9 +113,9 @@ struct Whole;
 impl ReadAnswer for Whole {
     type Read = Document;
 
-    async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, Failure> {
+    async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, FailedAttempt> {
         let Answer { status, headers, body } = answer;
-        let body = body.collect(MAX_DOCUMENT).await.map_err(|error| failure::of_transport(&error))?;
+        let body = body.collect(MAX_DOCUMENT).await.map_err(|error| failed_attempt::of_transport(&error))?;
         document(status, headers, body.into(), subject)
     }
 }
@@ -119,31 +123,32 @@ impl ReadAnswer for Whole {
 impl<R: Room> ReadAnswer for Page<'_, R> {
     type Read = Document;
 
-    async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, Failure> {
+    async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, FailedAttempt> {
         let Answer { status, headers, body } = answer;
         let text = self.collect(body).await?;
         document(status, headers, text, subject)
     }
 }
 
-/// S3 may begin a long operation with status 200 and end it with an error
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>): that is a failure like
-/// any other here.
+/// S3 can respond to a long operation with status 200 and then send an error
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>). Such a response is a failure
+/// like any other.
 fn document(
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
     subject: Subject,
-) -> Result<Document, Failure> {
+) -> Result<Document, FailedAttempt> {
     let body = xml::into_text(body);
     if xml::root(&body).as_deref() == Some("Error") {
-        return Err(failure::of_answer(status, &headers, &body, subject));
+        return Err(failed_attempt::of_answer(status, &headers, &body, subject));
     }
     Ok(Document { headers, body })
 }
 
 impl Client {
-    /// A client; nothing is connected yet. A read whose answer has not begun after `hedge_after` is asked for once more.
+    /// Creates a client without connecting. If the response to a read has not begun after `hedge_after`, the client
+    /// sends a second request.
     pub fn new(
         settings: BucketSettings,
         http: HttpClient,
@@ -168,34 +173,34 @@ impl Client {
         })
     }
 
-    /// The checksum that a write carries: the one asked for, else the store's, else crc64nvme on Amazon S3.
-    /// Other servers get none unasked: some refuse what they do not know.
+    /// The checksum algorithm of a write: the requested one, else the store's, else crc64nvme on Amazon S3. Other
+    /// servers get no checksum by default, because some reject algorithms that they do not know.
     pub fn checksum_for(&self, asked: Option<ChecksumAlgorithm>) -> Option<ChecksumAlgorithm> {
         let default = || endpoint::is_amazon(&self.settings).then_some(ChecksumAlgorithm::Crc64Nvme);
         asked.or(self.settings.checksum_algorithm).or_else(default)
     }
 
-    /// Whether the endpoint is Amazon's.
+    /// Whether the endpoint is Amazon S3.
     pub(crate) fn is_amazon(&self) -> bool {
         endpoint::is_amazon(&self.settings)
     }
 
-    /// Where its requests are counted.
+    /// The metrics that count this client's requests.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Whether credentials can be had; the error says where they were looked for.
+    /// Checks that credentials are available. The error says where Longshore looked for them.
     pub async fn find_credentials(&self) -> Result<(), Error> {
         self.credentials.credentials().await.map(drop).map_err(|error| unavailable(&error))
     }
 
-    /// Sends a request whose answer is read as it comes.
+    /// Sends a request and returns the response with its body still to be streamed.
     pub(super) async fn stream(&self, request: &Request, deadline: Option<Instant>) -> Result<Answer, Error> {
         self.send(request, deadline, Head).await
     }
 
-    /// Sends a request whose answer is a document or nothing.
+    /// Sends a request whose response is a document or empty.
     pub(super) async fn document(
         &self,
         request: &Request,
@@ -204,7 +209,7 @@ impl Client {
         self.send(request, deadline, Whole).await
     }
 
-    /// Sends a request whose answer is a page of a listing, with memory for it from `room`.
+    /// Sends a request whose response is a listing page. Reserves memory for the page from `room`.
     pub(super) async fn page(
         &self,
         request: &Request,
@@ -214,9 +219,9 @@ impl Client {
         self.send(request, deadline, Page::new(room)).await
     }
 
-    /// Whether the answer to a HEAD request, which has no body, left open why it failed: a body would name one of several
-    /// reasons.
-    pub(super) fn says_too_little(&self, error: &Error) -> bool {
+    /// Whether a failed HEAD request has several possible causes. The response to HEAD has no body that would name
+    /// the cause.
+    pub(super) fn is_ambiguous(&self, error: &Error) -> bool {
         let Some(service) = error.service().filter(|service| service.code.is_empty()) else { return false };
         match service.http_status {
             400 | 401 | 403 | 405 => true,
@@ -262,14 +267,14 @@ impl Client {
         }
     }
 
-    /// An attempt, and where the answer to a read has not begun in time, another beside it.
+    /// Makes an attempt. If the response to a read has not begun in time, makes a second attempt concurrently.
     async fn hedged(
         &self,
         request: &Request,
         payload_hash: &str,
         place: &Place,
         deadline: Option<Instant>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, FailedAttempt> {
         let mut first = pin!(self.attempt(request, payload_hash, place));
         let Some(wait) = self.hedge_after.filter(|_| request.reads_object) else { return first.await };
         if let Ok(outcome) = tokio::time::timeout(wait, first.as_mut()).await {
@@ -281,7 +286,7 @@ impl Client {
         }
         self.metrics.s3_hedge(request.operation);
         let second = self.attempt(request, payload_hash, place);
-        // In a box: it is rare, and every request would otherwise need room for it.
+        // Boxed: hedges are rare, and unboxed they would enlarge the future of every request.
         let race = Box::pin(hedge::race(first, second)).await;
         if race.won_by_second {
             self.quota.put_back(hedge::COST);
@@ -292,14 +297,19 @@ impl Client {
         race.outcome
     }
 
-    async fn attempt(&self, request: &Request, payload_hash: &str, place: &Place) -> Result<Answer, Failure> {
-        let head = self.head(request, payload_hash, place).await.map_err(failure::fatal)?;
-        let patience = if request.works_long { LONG_WORK } else { 1 };
+    async fn attempt(
+        &self,
+        request: &Request,
+        payload_hash: &str,
+        place: &Place,
+    ) -> Result<Answer, FailedAttempt> {
+        let head = self.head(request, payload_hash, place).await.map_err(failed_attempt::fatal)?;
+        let patience = if request.slow_on_server { LONG_WORK } else { 1 };
         let answer = match self.http.send(head, &request.payload, patience).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.s3_attempt(request.operation, "error");
-                return Err(failure::of_transport(&error));
+                return Err(failed_attempt::of_transport(&error));
             }
         };
         let (head, body) = answer.into_parts();
@@ -307,13 +317,13 @@ impl Client {
         if head.status.is_success() {
             return Ok(Answer { status: head.status, headers: head.headers, body });
         }
-        // What cannot be read of an error's body is not missed: the status says enough.
+        // If the body cannot be read, the status alone classifies the error.
         let body = body.collect(MAX_DOCUMENT).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
-        Err(failure::of_answer(head.status, &head.headers, &body, request.subject()))
+        Err(failed_attempt::of_answer(head.status, &head.headers, &body, request.subject()))
     }
 
-    /// Line and headers of one attempt, signed with the credentials and the clock of this moment.
+    /// The request line and headers of one attempt, signed with the current credentials and time.
     async fn head(
         &self,
         request: &Request,
@@ -324,7 +334,7 @@ impl Client {
         let query = request.canonical_query();
         let mut headers = request.headers.clone();
         let host = HeaderValue::from_str(place.endpoint.host()).map_err(|_| {
-            Error::new(ErrorKind::StoreMisconfigured, "the endpoint's host is not a header value")
+            Error::new(ErrorKind::StoreMisconfigured, "the endpoint's host is not a valid header value")
         })?;
         headers.insert(HOST, host);
         if self.settings.request_payer {
@@ -339,7 +349,7 @@ impl Client {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
             self.keys.sign(&target, &mut headers, &credentials, &place.region, self.now())?;
         }
-        // Not signed: proxies rewrite it.
+        // Not signed, because proxies rewrite it.
         if request.reads_object {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
@@ -350,8 +360,8 @@ impl Client {
         Ok(head)
     }
 
-    /// `x-amz-content-sha256`. The hash costs more than everything else together, so it is left out where TLS and a
-    /// checksum protect the payload already.
+    /// The value of `x-amz-content-sha256`. The hash costs more than everything else together, so it is omitted if
+    /// TLS and a checksum already protect the payload.
     async fn payload_hash(&self, request: &Request) -> String {
         if request.payload.is_empty() {
             return EMPTY_PAYLOAD.to_owned();
@@ -368,13 +378,14 @@ impl Client {
         hex::encode(hasher.finalize())
     }
 
-    /// Applies what a failure sets right, each kind once for a request; a region once more than known is none.
+    /// Applies the correction in a failure, each kind at most once per request. A region that the attempt already
+    /// used is not a correction.
     fn correct(
         &self,
-        failure: &Failure,
+        failure: &FailedAttempt,
         used: &Place,
         corrected: &mut Vec<std::mem::Discriminant<Correction>>,
-    ) -> Again {
+    ) -> Retry {
         let Some(correction) = &failure.correction else { return failure.again };
         let kind = std::mem::discriminant(correction);
         if corrected.contains(&kind) {
@@ -389,11 +400,11 @@ impl Client {
             Correction::Replay => true,
         };
         corrected.push(kind);
-        if applied { Again::Now } else { failure.again }
+        if applied { Retry::Now } else { failure.again }
     }
 
-    /// Whether `region` is another than the one that an attempt was signed for. A call beside this one may have
-    /// found it already.
+    /// Switches to `region` and returns true if it is valid and differs from `used`, the region that the attempt was
+    /// signed for. A concurrent call may already have switched.
     fn move_to(&self, region: &str, used: &str) -> bool {
         let plausible = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if !plausible || region == used {

@@ -15,13 +15,13 @@ use super::{
     xml::Element,
 };
 
-/// An object to copy from, pinned to what was seen of it.
+/// The source of a copy, pinned to the version and ETag that Longshore has seen.
 #[derive(Debug, Clone)]
 pub(crate) struct CopySource {
     pub(crate) bucket: String,
     pub(crate) key: String,
     pub(crate) version: Option<String>,
-    /// A strong one; `None` where the server gives none.
+    /// A strong ETag. `None` if the server returns none.
     pub(crate) etag: Option<String>,
 }
 
@@ -40,17 +40,18 @@ impl CopySource {
     }
 }
 
-/// What a copy gets instead of what its source has. S3 always drops the storage class and the redirect, so they are said in any case.
+/// Properties that a copy does not take from its source. S3 never copies the storage class and the redirect, so they
+/// are sent even if `object` is `None`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replacement {
-    /// Everything that describes the object, and the write id; `None` keeps what describes the source.
+    /// All headers that describe the object, and the write id. `None` keeps the headers of the source.
     pub(crate) object: Option<(HeaderMap, Option<String>)>,
     pub(crate) storage_class: Option<String>,
     pub(crate) redirect: Option<HeaderValue>,
     pub(crate) tags: Option<Tags>,
 }
 
-/// The condition of a copy, in S3's own headers or in a server's.
+/// The condition of a copy, in S3's standard headers or in a server-specific header.
 #[derive(Debug, Clone)]
 pub(crate) enum CopyCondition {
     Standard(WriteCondition),
@@ -58,7 +59,7 @@ pub(crate) enum CopyCondition {
 }
 
 impl Client {
-    /// `CopyObject` onto `key`; gives what S3 says of the copy.
+    /// `CopyObject` with the destination `key`. Returns the properties of the copy.
     pub(crate) async fn copy_object(
         &self,
         source: &CopySource,
@@ -67,7 +68,7 @@ impl Client {
         condition: &CopyCondition,
         deadline: Option<Instant>,
     ) -> Result<Properties, Error> {
-        let mut request = Request::object("CopyObject", Method::PUT, key).works_long();
+        let mut request = Request::object("CopyObject", Method::PUT, key).slow_on_server();
         let headers = &mut request.headers;
         source.add(headers)?;
         replacement.add(headers)?;
@@ -75,14 +76,15 @@ impl Client {
         match condition {
             CopyCondition::Standard(condition) => condition.add(headers)?,
             CopyCondition::Header { name, value } => {
-                let name = HeaderName::try_from(name.as_str())
-                    .map_err(|_| Error::invalid_field("mode.create", "copy_if_not_exists names no header"))?;
+                let name = HeaderName::try_from(name.as_str()).map_err(|_| {
+                    Error::invalid_field("mode.create", "copy_if_not_exists names an invalid header")
+                })?;
                 headers.insert(name, visible(value, "copy_if_not_exists")?);
             }
         }
         let answer = self.document(&request, deadline).await?;
         let copied =
-            Element::read_result(&answer.body, "CopyObjectResult", "ETag", "the answer to CopyObject")?;
+            Element::read_result(&answer.body, "CopyObjectResult", "ETag", "the response to CopyObject")?;
         Ok(written(&copied, &answer.headers))
     }
 }

@@ -11,17 +11,18 @@ use super::{
     xml,
 };
 
-/// What a delete did.
+/// The outcome of a delete.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deleted {
-    /// The version deleted, or of the delete marker made; `None` without versions.
+    /// The version that was deleted, or the version of the delete marker that was created. `None` without versioning.
     pub version: Option<String>,
-    /// Whether a delete marker was made or deleted, as far as the server says.
+    /// Whether a delete marker was created or deleted, if the server reports it.
     pub delete_marker: bool,
 }
 
 impl Client {
-    /// `DeleteObject`, if the object still has the ETag, where one is given and the server looks at it.
+    /// `DeleteObject`. With an ETag, the server deletes the object only if the ETag still matches. Some servers
+    /// ignore this condition.
     pub(crate) async fn delete_object(
         &self,
         key: &str,

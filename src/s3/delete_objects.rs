@@ -1,4 +1,4 @@
-//! `DeleteObjects`: up to 1,000 keys by one request.
+//! `DeleteObjects`: up to 1,000 keys in one request.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 
 use std::{
@@ -13,33 +13,33 @@ use md5::{Digest, Md5};
 use tokio::time::Instant;
 
 use super::{
-    Client, Deleted, Error, ServiceDetails, failure,
+    Client, Deleted, Error, ServiceDetails, error_messages, failed_attempt,
     request::Request,
-    sentences,
     xml::{self, Element},
 };
 
-/// A key, and one of its versions.
+/// An object's key and, optionally, a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectId {
     /// The key.
     pub key: String,
-    /// A version id; `None` deletes the current one (in a bucket with versions: hides it behind a marker).
+    /// The version id. `None` deletes the current version; in a bucket with versioning, S3 hides it behind a delete
+    /// marker.
     pub version: Option<String>,
 }
 
-/// What came of each key of a request. One that the answer does not name has none.
+/// The outcome for each object of a request. An object that the response does not name has none.
 pub(crate) type Outcomes = HashMap<ObjectId, Result<Deleted, Error>>;
 
 impl Client {
-    /// `DeleteObjects`. Outcomes go by key, not by position: servers order and even drop them as they like.
+    /// `DeleteObjects`. Outcomes are matched by key, not by position, because servers reorder and even omit them.
     pub(crate) async fn delete_objects(
         &self,
         objects: &[ObjectId],
         deadline: Option<Instant>,
     ) -> Result<Outcomes, Error> {
         let body = document(objects);
-        // S3 demands a digest of this body; this one is understood by every server.
+        // S3 requires a digest of this body. Every server understands Content-MD5.
         let md5 = STANDARD.encode(Md5::digest(&body));
         let request = Request::bucket("DeleteObjects", Method::POST)
             .query("delete", String::new())
@@ -47,12 +47,12 @@ impl Client {
             .text_header("content-md5", &md5, "objects")?
             .payload(Bytes::from(body).into());
         let answer = self.document(&request, deadline).await?;
-        let result = Element::read(&answer.body, "DeleteResult", "the answer to DeleteObjects")?;
+        let result = Element::read(&answer.body, "DeleteResult", "the response to DeleteObjects")?;
         Ok(outcomes(objects, &result))
     }
 }
 
-/// Whether `DeleteObjects` can name a key at all.
+/// Whether a `DeleteObjects` request can contain this key.
 pub(crate) fn can_be_listed(key: &str) -> bool {
     xml::carries(key)
 }
@@ -70,7 +70,7 @@ fn document(objects: &[ObjectId]) -> String {
     text
 }
 
-/// The outcome of each object that the answer names. Some servers name a version where none was asked for.
+/// The outcome for each object that the response names. Some servers name a version although the request did not.
 fn outcomes(objects: &[ObjectId], result: &Element) -> Outcomes {
     let objects: HashSet<_> = objects.iter().collect();
     let mut outcomes = Outcomes::new();
@@ -89,11 +89,11 @@ fn outcomes(objects: &[ObjectId], result: &Element) -> Outcomes {
         note(entry, Ok(Deleted { version: version.map(str::to_owned), delete_marker }));
     }
     for entry in result.all("Error") {
-        // A code that means nothing here leaves the key without an outcome: a request of its own tells more.
+        // An unknown code leaves the key without an outcome. A separate request for the key returns more detail.
         let code = entry.text("Code").unwrap_or_default().trim();
-        let Some(kind) = failure::by_code(code) else { continue };
+        let Some(kind) = failed_attempt::by_code(code) else { continue };
         let service = ServiceDetails { code: code.to_owned(), ..ServiceDetails::default() };
-        note(entry, Err(sentences::error(kind, service, entry.text("Message").unwrap_or_default())));
+        note(entry, Err(error_messages::error(kind, service, entry.text("Message").unwrap_or_default())));
     }
     outcomes
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_go_by_key_in_whatever_order() {
+    fn outcomes_are_matched_by_key_in_any_order() {
         let result = Element::read(
             "<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error>\
              <Deleted><Key>a</Key></Deleted><Error><Key>c</Key><Code>InternalError</Code></Error>\

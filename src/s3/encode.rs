@@ -1,4 +1,5 @@
-//! URI encoding as SigV4 asks for it: every byte but the unreserved ones of RFC 3986, nothing normalised.
+//! URI encoding as SigV4 requires it: encodes every byte except the unreserved characters of RFC 3986, and normalises
+//! nothing.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
 use std::borrow::Cow;
@@ -8,17 +9,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
-/// A key in a path or in `x-amz-copy-source`: slashes stay as they are.
+/// Encodes a key for a path or for `x-amz-copy-source`. Keeps slashes.
 pub(super) fn path(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, PATH).into()
 }
 
-/// A name or value in a query.
+/// Encodes a name or value for a query string.
 pub(super) fn query(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, QUERY).into()
 }
 
-/// A query string in canonical order: sorted by encoded name, then value.
+/// Builds a query string in canonical order: sorted by encoded name, then by value.
 pub(super) fn canonical_query(pairs: &[(&str, &str)]) -> String {
     let mut encoded: Vec<_> = pairs.iter().map(|(name, value)| (query(name), query(value))).collect();
     encoded.sort();
@@ -34,7 +35,7 @@ pub(super) fn canonical_query(pairs: &[(&str, &str)]) -> String {
     text
 }
 
-/// A key of a listing with `encoding-type=url`, where S3 writes a space as `+`.
+/// Decodes a key from a listing with `encoding-type=url`, in which S3 writes a space as `+`.
 pub(super) fn decode_listed(text: String) -> Result<String, std::str::Utf8Error> {
     if !text.contains(['+', '%']) {
         return Ok(text);
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_keys_come_back_as_they_were() {
+    fn listed_keys_are_decoded() {
         assert_eq!(decode_listed("a+b%2Bc%0Ad".to_owned()).unwrap(), "a b+c\nd");
         assert!(decode_listed("%FF".to_owned()).is_err());
     }

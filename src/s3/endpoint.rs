@@ -1,4 +1,4 @@
-//! Where a bucket is: host and path of every request.
+//! A bucket's endpoint: the host and path of every request.
 
 use http::uri::{Authority, Scheme, Uri};
 
@@ -9,11 +9,11 @@ use super::{BucketSettings, Error, ErrorKind, encode};
 pub(super) struct Endpoint {
     scheme: Scheme,
     authority: Authority,
-    /// What every path begins with: empty, or `/` and the bucket and what the endpoint itself has.
+    /// The prefix of every path: the endpoint's own path and, unless the bucket is in the host, `/` and the bucket.
     base: String,
 }
 
-/// Amazon S3 in `region` (<https://docs.aws.amazon.com/general/latest/gr/s3.html>).
+/// The endpoint of Amazon S3 in `region` (<https://docs.aws.amazon.com/general/latest/gr/s3.html>).
 fn amazon(region: &str) -> String {
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     format!("https://s3.{region}.{suffix}")
@@ -37,12 +37,12 @@ impl Endpoint {
         Ok(Self { scheme, authority: host, base: format!("{path}/{}", encode::path(bucket)) })
     }
 
-    /// Whether requests travel encrypted.
+    /// Whether requests use TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }
 
-    /// The `Host` header; a port that is the scheme's own is left out, as HTTP clients do.
+    /// The `Host` header. Omits the scheme's default port, as HTTP clients do.
     pub(super) fn host(&self) -> &str {
         let own = if self.is_tls() { ":443" } else { ":80" };
         let text = self.authority.as_str();
@@ -58,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    /// The address of a request; `query` is encoded already.
+    /// The URI of a request. `query` is already encoded.
     pub(super) fn uri(&self, path: &str, query: &str) -> Result<Uri, Error> {
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         Uri::builder()
@@ -67,7 +67,7 @@ impl Endpoint {
             .path_and_query(target)
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Internal, "a request has no valid address").because(&error.to_string())
+                Error::new(ErrorKind::Internal, "the request has an invalid URI").because(&error.to_string())
             })
     }
 }
@@ -75,11 +75,11 @@ impl Endpoint {
 fn misconfigured(url: &str) -> Error {
     let url = without_user(url);
     let cause =
-        format!("the endpoint {url} is not http:// or https:// with a host that a bucket can be added to");
-    Error::new(ErrorKind::StoreMisconfigured, "the store's endpoint cannot be used").because(&cause)
+        format!("the endpoint {url} must be an http or https URL with a host that accepts a bucket name");
+    Error::new(ErrorKind::StoreMisconfigured, "the store's endpoint is invalid").because(&cause)
 }
 
-/// `url` without a user name and a password, which belong in no log.
+/// `url` without a user name and password, which must not be logged.
 fn without_user(url: &str) -> String {
     match (url.find("//"), url.rfind('@')) {
         (Some(scheme), Some(user)) if scheme < user => format!("{}//{}", &url[..scheme], &url[user + 1..]),
@@ -87,7 +87,7 @@ fn without_user(url: &str) -> String {
     }
 }
 
-/// Whether the store talks to Amazon S3 itself.
+/// Whether the store's endpoint is Amazon S3.
 pub(super) fn is_amazon(settings: &BucketSettings) -> bool {
     let Some(endpoint) = &settings.endpoint else { return true };
     let host = endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn amazon_is_told_from_others() {
+    fn amazon_endpoints_are_recognised() {
         assert!(is_amazon(&BucketSettings::new("b")));
         assert!(is_amazon(&at("b", "https://s3.dualstack.eu-west-1.amazonaws.com", false)));
         assert!(!is_amazon(&at("b", "https://amazonaws.com.example.org", false)));

@@ -1,129 +1,129 @@
-//! What went wrong, by kind, and what S3 said of it.
+//! Errors of S3 operations: the kind of failure, and the details from S3's response.
 
 use std::{fmt, time::Duration};
 
 use crate::telemetry::cut;
 
-/// The most bytes of a cause: it can hold a server's text.
+/// Maximum length of a cause in bytes. A cause can contain text from a server.
 const MAX_CAUSE: usize = 1024;
 
-/// The most bytes of an error code.
+/// Maximum length of an error code in bytes.
 const MAX_CODE: usize = 64;
 
-/// The most bytes of each id of a request. `x-amz-id-2` has 76.
+/// Maximum length of each request id in bytes. `x-amz-id-2` has 76.
 const MAX_ID: usize = 128;
 
 /// Why an operation failed. Each kind has one gRPC status and one documented reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    // the caller
-    /// A field of the request is wrong; [`Error::field`] names it.
+    // The caller is at fault.
+    /// A field of the request is invalid; [`Error::field`] names it.
     InvalidField,
-    /// S3 refused an argument.
+    /// S3 rejected an argument.
     InvalidRequest,
-    /// No such key.
+    /// The key does not exist.
     ObjectNotFound,
-    /// No such version of the key.
+    /// The version of the key does not exist.
     VersionNotFound,
-    /// The multipart upload is gone.
+    /// The multipart upload does not exist.
     UploadNotFound,
-    /// `create` found the key taken.
+    /// A write with the mode `create` found an existing object.
     AlreadyExists,
-    /// A condition does not hold.
+    /// A condition is not met.
     PreconditionFailed,
-    /// `if_none_match` or `if_modified_since` found nothing new.
+    /// `if_none_match` or `if_modified_since` found that the object has not changed.
     NotModified,
-    /// The range begins beyond the object's end.
+    /// The range starts beyond the end of the object.
     RangeNotSatisfiable,
-    /// The object is archived: it has to be restored before it can be read.
+    /// The object is archived and must be restored before it can be read.
     ObjectArchived,
-    /// Another write to the same key is under way.
+    /// Another write to the same key is in progress.
     Conflict,
     /// The object was replaced while it was read or copied.
     ObjectChanged,
-    /// More or fewer bytes than announced.
+    /// The caller sent more or fewer bytes than announced.
     SizeMismatch,
-    /// More parts than S3 takes.
+    /// The upload needs more parts than S3 allows.
     TooManyParts,
-    /// No part of the upload begins at the offset given; [`Error::upload_offsets`] says where some do.
+    /// No part of the upload starts at the given offset; [`Error::upload_offsets`] returns offsets where parts start.
     UploadOffsetMismatch,
-    /// The caller's bytes do not have the checksum that the caller gave for them.
+    /// The caller's bytes do not match the checksum that the caller sent for them.
     ChecksumMismatch,
-    /// Whether a conditional write took effect is not known.
+    /// It is unknown whether a conditional write took effect.
     WriteUnclear,
-    /// A rename copied, but could not delete its source.
+    /// A rename copied the object but did not delete the source.
     RenameSourceRemains,
     /// The caller of an upload sent nothing for too long while other calls waited for memory.
     UploadIdle,
-    // the operator
-    /// No such bucket.
+    // The operator is at fault.
+    /// The bucket does not exist.
     BucketNotFound,
     /// The bucket is in another region.
     WrongRegion,
-    /// S3 does not allow it with the store's credentials.
+    /// The store's credentials do not permit the operation.
     AccessDenied,
-    /// S3 does not know the store's credentials or refused their signature.
+    /// S3 does not know the store's credentials or rejected their signature.
     CredentialsRejected,
-    /// No credentials could be had.
+    /// No credentials are available.
     CredentialsUnavailable,
     /// The store's temporary credentials have expired.
     CredentialsExpired,
     /// The clocks of Longshore and S3 differ too much.
     ClockSkewed,
-    /// The store's settings cannot work.
+    /// The store's settings are invalid.
     StoreMisconfigured,
-    /// The server does not honour conditional writes, or the store disables them.
+    /// The server does not support conditional writes, or the store's settings disable them.
     ConditionsNotSupported,
-    /// The server does not have the operation, or the store disables it.
+    /// The server does not support the operation, or the store's settings disable it.
     OperationNotSupported,
-    // the backend
-    /// S3 asked to slow down.
+    // The backend is at fault.
+    /// S3 throttled the request.
     Throttled,
-    /// S3 failed.
+    /// S3 failed with a server error.
     BackendUnavailable,
-    /// S3 did not answer in time.
+    /// S3 did not respond in time.
     BackendTimeout,
-    /// No connection could be made.
+    /// No connection to S3 could be opened.
     ConnectionFailed,
-    /// The connection broke before the answer was whole.
+    /// The connection was lost before the response was complete.
     ConnectionLost,
-    /// The answer is not S3's.
+    /// The response is not a valid S3 response.
     BackendProtocol,
-    /// Bytes were damaged in S3, or between S3 and here.
+    /// Bytes were corrupted in S3, or between S3 and Longshore.
     BytesDamaged,
-    // Longshore
-    /// No memory of the budget became free in time.
+    // Longshore is at fault.
+    /// No memory in the budget became available in time.
     MemoryExhausted,
-    /// A defect.
+    /// A bug in Longshore.
     Internal,
 }
 
-/// Which of a request's conditions does not hold.
+/// The condition of a request that is not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unmet {
-    /// That of the mode, on the destination.
+pub enum FailedCondition {
+    /// The write mode's condition on the destination.
     Mode,
-    /// `if_match` or `if_unmodified_since`, on what is read.
+    /// `if_match` or `if_unmodified_since` on the object that is read.
     Same,
-    /// `if_none_match` or `if_modified_since`, on what is read.
+    /// `if_none_match` or `if_modified_since` on the object that is read.
     Other,
 }
 
-/// Where an upload can be resumed, in bytes from the object's first.
+/// Offsets at which an upload can be resumed, in bytes from the start of the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadOffsets {
-    /// How many bytes S3 has without a gap from the first on.
+    /// The number of contiguous bytes that S3 has from the start of the object.
     pub persisted_size: u64,
-    /// The beginning of the part that the offset given is in; where it is in none, the end of the last part.
+    /// The start of the part that contains the given offset. If no part contains it, the end of the last part.
     pub before: u64,
-    /// The beginning of the part after that.
+    /// The start of the next part.
     pub after: Option<u64>,
 }
 
-/// What S3's answer said.
+/// Details from S3's response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceDetails {
-    /// The error code, such as `NoSuchKey`; empty where the answer had no body.
+    /// The error code, such as `NoSuchKey`. Empty if the response had no body.
     pub code: String,
     /// `x-amz-request-id`.
     pub request_id: String,
@@ -134,7 +134,7 @@ pub struct ServiceDetails {
 }
 
 impl ServiceDetails {
-    /// The same details, each cut to a length that a real S3 stays below.
+    /// Truncates each detail to a length that Amazon S3 does not exceed.
     #[must_use]
     pub(super) fn cut(mut self) -> Self {
         for (text, max) in
@@ -146,7 +146,8 @@ impl ServiceDetails {
     }
 }
 
-/// A failed operation: one plain sentence, what a caller can branch on, and a cause for the operator's log. Holds no secret.
+/// A failed operation: a message, details that a caller's code can branch on, and a cause for the operator's log.
+/// Contains no secrets.
 ///
 /// [`Error::message`] goes to callers, so it names no endpoint, account or address. [`Display`](fmt::Display) adds the cause.
 #[derive(Debug, Clone)]
@@ -166,11 +167,11 @@ struct Inner {
     unclear: bool,
     left_behind: Option<Box<super::ObjectMeta>>,
     upload_offsets: Option<UploadOffsets>,
-    unmet: Option<Unmet>,
+    unmet: Option<FailedCondition>,
 }
 
 impl Error {
-    /// An error of `kind`, told by one plain sentence.
+    /// Creates an error of `kind` with a message of one sentence.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -189,57 +190,57 @@ impl Error {
         }))
     }
 
-    /// A wrong field of the request; `message` says what would be right.
+    /// Creates an error for an invalid field of the request. `message` says what the field must be.
     pub fn invalid_field(field: &'static str, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidField, message).with_field(field)
     }
 
-    /// The same error, with a cause that the operator's log has and callers do not get: texts of S3 servers, of the
-    /// network and of settings, which can name accounts, endpoints and addresses.
+    /// Adds a cause. It goes to the operator's log and not to callers, because text from S3 servers, the network and
+    /// settings can name accounts, endpoints and addresses.
     #[must_use]
     pub fn because(mut self, cause: &str) -> Self {
         self.0.cause = Some(cut(cause, MAX_CAUSE).into_owned()).filter(|cause| !cause.is_empty());
         self
     }
 
-    /// S3's code for it, if S3 gave one.
+    /// S3's error code, if S3 responded. Empty if the response had no body.
     pub(super) fn code(&self) -> Option<&str> {
         self.0.service.as_ref().map(|service| service.code.as_str())
     }
 
-    /// The same error, with the condition that does not hold.
+    /// Sets the condition that is not met.
     #[must_use]
-    pub(crate) fn with_unmet(mut self, unmet: Unmet) -> Self {
+    pub(crate) fn with_unmet(mut self, unmet: FailedCondition) -> Self {
         self.0.unmet = Some(unmet);
         self
     }
 
-    /// Which condition does not hold, of an error that says so.
-    pub fn unmet(&self) -> Option<Unmet> {
+    /// The condition that is not met, if the error is about a condition.
+    pub fn unmet(&self) -> Option<FailedCondition> {
         let default = match self.0.kind {
-            ErrorKind::AlreadyExists => Some(Unmet::Mode),
-            ErrorKind::NotModified => Some(Unmet::Other),
-            ErrorKind::PreconditionFailed => Some(Unmet::Same),
+            ErrorKind::AlreadyExists => Some(FailedCondition::Mode),
+            ErrorKind::NotModified => Some(FailedCondition::Other),
+            ErrorKind::PreconditionFailed => Some(FailedCondition::Same),
             _ => None,
         };
         self.0.unmet.or(default)
     }
 
-    /// The same error, about this field of the request.
+    /// Sets the field of the request that is invalid.
     #[must_use]
     pub fn with_field(mut self, field: &'static str) -> Self {
         self.0.field = Some(field);
         self
     }
 
-    /// The same error, with what S3 said.
+    /// Adds the details from S3's response.
     #[must_use]
     pub fn with_service(mut self, service: ServiceDetails) -> Self {
         self.0.service = Some(service);
         self
     }
 
-    /// The same error after so many attempts in so much time.
+    /// Sets the number of attempts and the time that they took.
     #[must_use]
     pub fn after_attempts(mut self, attempts: u32, elapsed: Duration) -> Self {
         self.0.attempts = attempts;
@@ -247,42 +248,42 @@ impl Error {
         self
     }
 
-    /// The same error; the server asked to wait this long.
+    /// Sets how long the server asked to wait. `None` keeps the current value.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.0.retry_after = wait.or(self.0.retry_after);
         self
     }
 
-    /// The same error; it was not retried because the store's retry quota is empty.
+    /// Records that the operation was not retried because the store's retry quota is empty.
     #[must_use]
     pub fn with_quota_exhausted(mut self) -> Self {
         self.0.quota_exhausted = true;
         self
     }
 
-    /// The same error; an attempt may have taken effect unseen.
+    /// Records whether an attempt may have taken effect although it appeared to fail. Once set, this stays set.
     #[must_use]
     pub fn with_unclear(mut self, unclear: bool) -> Self {
         self.0.unclear |= unclear;
         self
     }
 
-    /// The same error; a write before it succeeded and stays.
+    /// Adds the object that an earlier, successful write left in place.
     #[must_use]
     pub fn with_left_behind(mut self, meta: super::ObjectMeta) -> Self {
         self.0.left_behind = Some(Box::new(meta));
         self
     }
 
-    /// The same error; these are offsets at which the upload can be resumed.
+    /// Adds offsets at which the upload can be resumed.
     #[must_use]
     pub fn with_upload_offsets(mut self, offsets: UploadOffsets) -> Self {
         self.0.upload_offsets = Some(offsets);
         self
     }
 
-    /// The same error as another kind with another sentence, details kept.
+    /// Changes the kind and the message, and keeps the details.
     #[must_use]
     pub fn recast(mut self, kind: ErrorKind, message: impl Into<String>) -> Self {
         self.0.kind = kind;
@@ -290,32 +291,32 @@ impl Error {
         self
     }
 
-    /// Which kind of failure.
+    /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// One plain sentence, for callers.
+    /// The message for callers, one sentence.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The request's field at fault, by its path in the proto.
+    /// The invalid field of the request, as its path in the proto.
     pub fn field(&self) -> Option<&'static str> {
         self.0.field
     }
 
-    /// What S3 said, if it answered.
+    /// Details from S3's response, if S3 responded.
     pub fn service(&self) -> Option<&ServiceDetails> {
         self.0.service.as_ref()
     }
 
-    /// How many attempts were made; 0 if nothing was sent.
+    /// The number of attempts made. 0 if nothing was sent.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// From the beginning of the first attempt to the end of the last.
+    /// The time from the start of the first attempt to the end of the last.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed
     }
@@ -330,17 +331,17 @@ impl Error {
         self.0.quota_exhausted
     }
 
-    /// Whether an attempt may have taken effect unseen.
+    /// Whether an attempt may have taken effect although it appeared to fail.
     pub fn unclear(&self) -> bool {
         self.0.unclear
     }
 
-    /// The object that a half-done operation left.
+    /// The object that a partly completed operation left in place.
     pub fn left_behind(&self) -> Option<&super::ObjectMeta> {
         self.0.left_behind.as_deref()
     }
 
-    /// Where the upload can be resumed instead.
+    /// Offsets at which the upload can be resumed instead.
     pub fn upload_offsets(&self) -> Option<UploadOffsets> {
         self.0.upload_offsets
     }

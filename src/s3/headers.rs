@@ -1,4 +1,4 @@
-//! Conditions, dates and properties of objects, as headers of requests and answers.
+//! Conditions, dates and object properties in the headers of requests and responses.
 
 use std::time::SystemTime;
 
@@ -42,7 +42,7 @@ pub(super) fn add_conditions(headers: &mut HeaderMap, conditions: &Conditions) -
     Ok(())
 }
 
-/// A header's value; control characters cannot travel.
+/// Converts text to a header value. Rejects control characters and non-ASCII text.
 pub(super) fn visible(text: &str, field: &'static str) -> Result<HeaderValue, Error> {
     let carries = text.chars().all(|c| !c.is_control() && c.is_ascii());
     match HeaderValue::from_str(text) {
@@ -55,13 +55,13 @@ fn date(instant: SystemTime, field: &'static str) -> Result<HeaderValue, Error> 
     // httpdate panics beyond the year 9999.
     let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
     if instant < SystemTime::UNIX_EPOCH || instant > last {
-        return Err(Error::invalid_field(field, "must lie between 1970 and 9999"));
+        return Err(Error::invalid_field(field, "must be between the years 1970 and 9999"));
     }
     HeaderValue::from_str(&httpdate::fmt_http_date(instant))
-        .map_err(|_| Error::invalid_field(field, "is not a date"))
+        .map_err(|_| Error::invalid_field(field, "is not a valid date"))
 }
 
-/// What an answer says of its object.
+/// The properties of the object in a response.
 pub(super) fn properties(headers: &HeaderMap) -> Properties {
     let text = |name: HeaderName| text(headers, &name);
     Properties {
@@ -73,7 +73,7 @@ pub(super) fn properties(headers: &HeaderMap) -> Properties {
     }
 }
 
-/// `Content-Length`: unknown where it is missing, no number, or several different ones (RFC 9110, section 8.6).
+/// `Content-Length`. `None` if it is missing, not a number, or has several different values (RFC 9110, section 8.6).
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     let mut lengths = headers
         .get_all(CONTENT_LENGTH)
@@ -87,13 +87,13 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// `Content-Range` (RFC 9110, section 14.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentRange {
-    /// The bytes that follow, their end exclusive; `None` in the answer to a range that cannot be satisfied.
+    /// The range of the bytes in the body, with an exclusive end. `None` if the requested range cannot be satisfied.
     pub(super) bytes: Option<(u64, u64)>,
-    /// The whole object's size, where it is said.
+    /// The whole object's size, if it is stated.
     pub(super) total: Option<u64>,
 }
 
-/// `Content-Range`; `None` where it is missing or none.
+/// Parses `Content-Range`. Returns `None` if it is missing or invalid.
 pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let value = text(headers, &CONTENT_RANGE)?;
     let (unit, range) = value.split_once(' ')?;
@@ -111,32 +111,34 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     is_range.then_some(ContentRange { bytes: Some((start, end)), total })
 }
 
-/// A number of nothing but digits: Rust takes `+5`, and HTTP does not.
+/// Parses a number that consists only of digits. Rust's own parser accepts `+5`, which is invalid in HTTP.
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// A header as text; `None` where it is missing or empty. Of several values, the first.
+/// The first value of a header as text. `None` if it is missing or empty.
 pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(decoded).filter(|text| !text.is_empty())
 }
 
-/// All values of a header, joined; `None` where it is missing.
+/// All values of a header, joined by `separator`. `None` if the header is missing.
 pub(super) fn joined(headers: &HeaderMap, name: &HeaderName, separator: &str) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().map(decoded).collect();
     (!values.is_empty()).then(|| values.join(separator))
 }
 
-/// A header's value as text: UTF-8 where it is that, else ISO 8859-1, which HTTP once meant (RFC 9110, section 5.5).
+/// A header's value as text: UTF-8 if it is valid, else ISO 8859-1, which HTTP once specified (RFC 9110, section 5.5).
 pub(super) fn decoded(value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
     std::str::from_utf8(bytes)
         .map_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect(), str::to_owned)
 }
 
-/// An error of the answer itself: not what S3 sends. What was asked for may have been done all the same.
-pub(super) fn not_s3(what: &str) -> Error {
-    Error::new(ErrorKind::BackendProtocol, "the server's answer is not S3's").because(what).with_unclear(true)
+/// An error for a response that S3 would not send. The server may have carried out the request anyway.
+pub(super) fn invalid_response(what: &str) -> Error {
+    Error::new(ErrorKind::BackendProtocol, "the server did not send a valid S3 response")
+        .because(what)
+        .with_unclear(true)
 }
 
 #[cfg(test)]
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_not_one_number_is_unknown() {
+    fn an_invalid_content_length_is_unknown() {
         let length = |values: &[&str]| content_length(&with(&CONTENT_LENGTH, values));
         assert_eq!(length(&["5"]), Some(5));
         assert_eq!(length(&["5, 5"]), Some(5));
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_read_as_far_as_it_is_one() {
+    fn an_invalid_content_range_is_ignored() {
         let range = |value: &str| content_range(&with(&CONTENT_RANGE, &[value]));
         let found = |bytes, total| Some(ContentRange { bytes, total });
         assert_eq!(range("bytes 2-4/10"), found(Some((2, 5)), Some(10)));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_unknown_and_so_is_what_is_empty() {
+    fn missing_and_empty_headers_are_unknown() {
         assert_eq!(properties(&HeaderMap::new()), Properties::default());
         assert_eq!(properties(&with(&ETAG, &[""])), Properties::default());
         let version = properties(&with(&VERSION_ID, &["null"])).version;
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_header_carries_is_refused_by_field() {
+    fn a_date_that_no_header_can_carry_is_rejected() {
         let late = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 45);
         let conditions = Conditions { if_modified_since: Some(late), ..Conditions::default() };
         assert!(add_conditions(&mut HeaderMap::new(), &conditions).is_err());

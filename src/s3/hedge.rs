@@ -1,31 +1,32 @@
-//! Two attempts of one read beside each other: whichever is answered first is what the read gets.
+//! Hedged reads: two concurrent attempts of one read. The read takes the first response.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>
 
 use std::pin::pin;
 
 use futures::future::{Either, select};
 
-use super::failure::Failure;
-use crate::transport::Again;
+use super::failed_attempt::FailedAttempt;
+use crate::transport::Retry;
 
-/// What the second attempt takes of what the store's retry quota can spare. It comes back if that attempt is the one
-/// that was needed. So where all answers are slow, and not a few, only every fifth success is soon worth a second attempt.
+/// The number of tokens that a second attempt takes from the spare half of the store's retry quota. The tokens are
+/// returned if the second attempt wins. If all responses are slow, the quota soon allows only one second attempt per
+/// five successes.
 pub(super) const COST: u32 = 5;
 
-/// How two attempts ended.
+/// The outcome of two concurrent attempts.
 #[derive(Debug)]
 pub(super) struct Race<T> {
-    pub(super) outcome: Result<T, Failure>,
+    pub(super) outcome: Result<T, FailedAttempt>,
     pub(super) won_by_second: bool,
-    /// The other was still under way.
+    /// Whether the losing attempt was still in flight.
     pub(super) overtaken: bool,
 }
 
-/// Awaits the first outcome that settles the matter. A failure that may pass waits for the other attempt; where both
-/// have failed, the first attempt's counts, as if there had been no other.
+/// Waits for the first conclusive outcome. After an inconclusive failure, waits for the other attempt. If both fail
+/// that way, returns the first attempt's outcome, as if there had been no second attempt.
 pub(super) async fn race<T>(
-    first: impl Future<Output = Result<T, Failure>> + Unpin,
-    second: impl Future<Output = Result<T, Failure>>,
+    first: impl Future<Output = Result<T, FailedAttempt>> + Unpin,
+    second: impl Future<Output = Result<T, FailedAttempt>>,
 ) -> Race<T> {
     let (outcome, won_by_second, overtaken) = match select(first, pin!(second)).await {
         Either::Left((outcome, _)) if settles(&outcome) => (outcome, false, true),
@@ -39,12 +40,12 @@ pub(super) async fn race<T>(
     Race { outcome, won_by_second, overtaken }
 }
 
-/// Whether this is S3's word on the matter: a success, or an error that asking the same once more would not change, such
-/// as "no such object", "not modified" or "another region". An attempt without an answer says nothing of the other.
-fn settles<T>(outcome: &Result<T, Failure>) -> bool {
+/// Whether an outcome is conclusive: a success, or an error from S3 that a repeated request would not change, such as
+/// "no such object", "not modified" or "another region". An attempt without a response says nothing about the other.
+fn settles<T>(outcome: &Result<T, FailedAttempt>) -> bool {
     match outcome {
         Ok(_) => true,
-        Err(failure) => failure.again == Again::No && failure.error.service().is_some(),
+        Err(failure) => failure.again == Retry::No && failure.error.service().is_some(),
     }
 }
 
@@ -58,10 +59,10 @@ mod tests {
     use super::*;
     use crate::s3::{
         Error, ErrorKind,
-        failure::{Subject, fatal, of_answer},
+        failed_attempt::{Subject, fatal, of_answer},
     };
 
-    type Outcome = Result<u16, Failure>;
+    type Outcome = Result<u16, FailedAttempt>;
 
     fn answer(status: u16) -> Outcome {
         let code = StatusCode::from_u16(status).unwrap();
@@ -82,9 +83,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_settles_the_matter_first_wins() {
-        // After how many seconds each ends and how; then which wins, whether it is the second, after how many seconds,
-        // and whether the other was under way.
+    async fn the_first_conclusive_outcome_wins() {
+        // For each attempt, its duration in seconds and its outcome. Then the expected status, whether the second
+        // attempt wins, the total duration in seconds, and whether the losing attempt was still in flight.
         let cases = [
             ((2, answer(200)), (1, answer(206)), (206, true, 1, true)),
             ((1, answer(200)), (2, answer(206)), (200, false, 1, true)),

@@ -7,23 +7,24 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::{
-    Client, Error, encode, failure::server_clock, headers::not_s3, page::Room, request::Request, xml::Element,
+    Client, Error, encode, failed_attempt::server_clock, headers::invalid_response, page::Room,
+    request::Request, xml::Element,
 };
 
-/// Where a page of uploads begins: after this upload of this key.
+/// The start of a page of uploads: after this upload of this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UploadMarker {
     pub(crate) key: String,
     pub(crate) upload_id: String,
 }
 
-/// An upload that was begun and has not ended.
+/// An upload that is neither completed nor aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListedUpload {
-    /// The whole key.
+    /// The full key, including the store's prefix.
     pub(crate) key: String,
     pub(crate) id: String,
-    /// `None` where the server does not say it.
+    /// `None` if the server does not state it.
     pub(crate) initiated: Option<SystemTime>,
 }
 
@@ -31,16 +32,16 @@ pub(crate) struct ListedUpload {
 #[derive(Debug, Default)]
 pub(crate) struct UploadPage {
     pub(crate) uploads: Vec<ListedUpload>,
-    /// How many were left out, because they have no key that can be read, or no id.
+    /// The number of uploads skipped because their key is unreadable or their id is missing.
     pub(crate) unreadable: usize,
-    /// What the server's clock said; `None` where it did not say, or nothing plausible.
+    /// The time of the server's clock; `None` if the response has no plausible one.
     pub(crate) now: Option<SystemTime>,
-    /// Where the next page begins; `None` at the end.
+    /// The start of the next page. `None` on the last page.
     pub(crate) next: Option<UploadMarker>,
 }
 
 impl Client {
-    /// `ListMultipartUploads`, one page of at most `max_uploads` in the order of the keys: the uploads whose keys begin with `prefix`.
+    /// `ListMultipartUploads`: one page of at most `max_uploads` uploads whose keys begin with `prefix`, in key order.
     pub(crate) async fn list_multipart_uploads(
         &self,
         prefix: &str,
@@ -69,7 +70,7 @@ impl Client {
 }
 
 fn page(body: &str, after: Option<&UploadMarker>, max_uploads: usize) -> Result<UploadPage, Error> {
-    let result = Element::read(body, "ListMultipartUploadsResult", "a listing of uploads")?;
+    let result = Element::read(body, "ListMultipartUploadsResult", "the response to ListMultipartUploads")?;
     let encoded = result.text("EncodingType") == Some("url");
     let name = |text: &str| {
         if encoded { encode::decode_listed(text.to_owned()).ok() } else { Some(text.to_owned()) }
@@ -90,16 +91,17 @@ fn page(body: &str, after: Option<&UploadMarker>, max_uploads: usize) -> Result<
     let next = match (result.flag("IsTruncated"), result.text("NextKeyMarker").and_then(name)) {
         (Some(false), _) | (None, None) => None,
         (_, Some(key)) => {
-            // Some servers leave the second marker out: the rest of the key's uploads would never be seen.
+            // Some servers omit NextUploadIdMarker. Without it, the next page would skip the key's remaining uploads.
             let listed = || uploads.iter().rfind(|upload| upload.key == key).map(|upload| upload.id.clone());
             let upload_id = result.text("NextUploadIdMarker").map(str::to_owned).or_else(listed);
             Some(UploadMarker { key, upload_id: upload_id.unwrap_or_default() })
         }
-        (Some(true), None) => {
-            Some(last(&uploads).ok_or_else(|| not_s3("a listing of uploads goes on without saying where"))?)
-        }
+        (Some(true), None) => Some(
+            last(&uploads)
+                .ok_or_else(|| invalid_response("a list of uploads is truncated without a marker"))?,
+        ),
     };
-    // moto ignores markers, and repeats what came before this one.
+    // moto ignores markers and repeats the uploads up to this one.
     let marker = |listed: &ListedUpload| {
         after.is_some_and(|after| after.key == listed.key && after.upload_id == listed.id)
     };
@@ -108,7 +110,7 @@ fn page(body: &str, after: Option<&UploadMarker>, max_uploads: usize) -> Result<
     }
     let is_cut = uploads.len() > max_uploads;
     uploads.truncate(max_uploads);
-    // The rest of a page that has more than was asked for comes on the next one.
+    // If the server returned more uploads than requested, the next page has the rest.
     let next = if is_cut { last(&uploads) } else { next };
     Ok(UploadPage { uploads, unreadable, next, now: None })
 }
@@ -125,7 +127,7 @@ mod tests {
 <Initiated>2026-01-02T03:04:05.000Z</Initiated></Upload></ListMultipartUploadsResult>"#;
 
     #[test]
-    fn a_page_is_read_with_its_odd_keys_and_where_the_next_begins() {
+    fn a_page_with_encoded_keys_and_next_markers_is_parsed() {
         let UploadPage { uploads, next, .. } = page(PAGE, None, 1000).unwrap();
         assert_eq!((uploads[0].key.as_str(), uploads[0].id.as_str()), ("a b+c", "u/2"));
         let since = uploads[0].initiated.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_without_a_key_or_an_id_is_left_out() {
+    fn an_upload_without_a_key_or_an_id_is_skipped() {
         for (old, new) in [
             ("<UploadId>u/2</UploadId>", "<UploadId/>"),
             ("<UploadId>u/2</UploadId>", ""),
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_that_the_server_leaves_out_are_those_of_its_last_upload() {
+    fn missing_next_markers_are_taken_from_the_last_upload() {
         let expected = Some(UploadMarker { key: "a b+c".to_owned(), upload_id: "u/2".to_owned() });
         for without in ["NextUploadIdMarker", "NextKeyMarker"] {
             assert_eq!(
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_listing_of_uploads_is_told() {
+    fn a_response_that_is_not_a_list_of_uploads_is_rejected() {
         let lost = PAGE
             .replace("NextKeyMarker", "Other")
             .replace("<Upload>", "<Other>")
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_with_more_than_was_asked_for_is_cut_and_the_next_begins_after_it() {
+    fn an_oversized_page_is_truncated_and_the_next_page_has_the_rest() {
         let upload = "<Upload><Key>b</Key><UploadId>u/3</UploadId></Upload></ListMultipartUploadsResult>";
         let UploadPage { uploads, next, .. } =
             page(&PAGE.replace("</ListMultipartUploadsResult>", upload), None, 1).unwrap();

@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use super::{
     Client, Error, ObjectMeta, Properties, encode,
-    headers::not_s3,
+    headers::invalid_response,
     list_page::{self, Contents},
     page::Room,
     request::Request,
 };
 
-/// The longest token that is taken. S3's have some hundred characters.
+/// Maximum length of a continuation token in bytes. S3's tokens have about a hundred characters.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// What to list.
+/// The parameters of a listing.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Listing<'a> {
+pub(crate) struct ListQuery<'a> {
     pub(crate) prefix: &'a str,
     pub(crate) delimiter: &'a str,
     pub(crate) start_after: &'a str,
@@ -27,30 +27,31 @@ pub(crate) struct Listing<'a> {
     pub(crate) continuation: Option<&'a Continuation>,
 }
 
-/// Where the next page begins.
+/// The start of the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Continuation {
     /// S3's token.
     Token(String),
-    /// After this whole key: the server sent more than a page may have, and the rest was dropped.
+    /// After this full key. The server sent more entries than requested, and the rest were dropped.
     After(String),
 }
 
-/// A page as S3 gives it, with whole keys.
+/// A page as S3 returns it, with full keys.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     pub(crate) objects: Vec<ObjectMeta>,
     pub(crate) common_prefixes: Vec<String>,
-    /// How many entries were left out, because they have no key that can be read, or no size.
+    /// The number of entries skipped because their key is unreadable or their size is missing.
     pub(crate) unreadable: usize,
     pub(crate) continuation: Option<Continuation>,
 }
 
 impl Client {
-    /// `ListObjectsV2`, one page of at most `max_keys` entries. Keys are asked for URL-encoded, since XML cannot carry every key.
+    /// `ListObjectsV2`: one page of at most `max_keys` entries. Requests URL-encoded keys, because XML cannot carry
+    /// every key.
     pub(crate) async fn list_objects(
         &self,
-        listing: Listing<'_>,
+        listing: ListQuery<'_>,
         deadline: Option<Instant>,
         room: &mut impl Room,
     ) -> Result<Listed, Error> {
@@ -60,7 +61,7 @@ impl Client {
             .query("max-keys", listing.max_keys.to_string());
         let (token, start_after) = match listing.continuation {
             None => ("", listing.start_after),
-            // S3 ignores start-after beside a token, and it stays the same from page to page.
+            // S3 ignores start-after if there is a token, so every page sends the same start-after.
             Some(Continuation::Token(token)) => (token.as_str(), listing.start_after),
             Some(Continuation::After(key)) => ("", key.as_str()),
         };
@@ -107,24 +108,26 @@ pub(super) fn page(body: &str, max_keys: usize) -> Result<Listed, Error> {
     Ok(listed)
 }
 
-/// Where a listing goes on. A server that gives a token without saying whether there is more may have more.
+/// The token of the next page. A response with a token but without `IsTruncated` may have more pages.
 fn next(is_truncated: Option<bool>, token: String) -> Result<Option<String>, Error> {
     match (is_truncated, token) {
         (Some(false), _) => Ok(None),
-        (_, token) if token.len() > MAX_TOKEN => Err(not_s3("a listing's token is longer than any of S3's")),
+        (_, token) if token.len() > MAX_TOKEN => {
+            Err(invalid_response("a listing's continuation token is too long"))
+        }
         (_, token) if !token.is_empty() => Ok(Some(token)),
-        (Some(true), _) => Err(not_s3("a listing goes on without saying where")),
+        (Some(true), _) => Err(invalid_response("a listing is truncated without a continuation token")),
         (None, _) => Ok(None),
     }
 }
 
 impl Listed {
-    /// Drops what is beyond `max_keys` entries; the next page begins after the last one kept.
+    /// Drops the entries beyond `max_keys`. The next page starts after the last entry kept.
     fn cut(&mut self, max_keys: usize) {
         if self.objects.len() + self.common_prefixes.len() <= max_keys {
             return;
         }
-        // A common prefix stands for all keys below it: the next page begins after the last of them.
+        // A common prefix represents all keys below it, so the next page starts after the last of them.
         let beyond = |prefix: &String| format!("{prefix}{}", char::MAX);
         let ends = self.objects.iter().map(|object| object.key.clone());
         let mut ends: Vec<_> = ends.chain(self.common_prefixes.iter().map(beyond)).collect();
@@ -150,7 +153,7 @@ mod tests {
 <CommonPrefixes><Prefix>d%2F</Prefix></CommonPrefixes></ListBucketResult>"#;
 
     #[test]
-    fn a_page_is_read_with_its_odd_keys() {
+    fn a_page_with_encoded_keys_is_parsed() {
         let page = page(PAGE, 1000).unwrap();
         assert_eq!(page.objects[0].key, "a b+c\r\u{1}");
         let first = &page.objects[0].properties;
@@ -163,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_taken_as_they_are_where_the_server_does_not_encode() {
+    fn keys_are_not_decoded_if_the_server_does_not_encode_them() {
         let plain = PAGE.replace("<EncodingType>url</EncodingType>", "").replace("a+b%2Bc%0D%01", " a+b%2B ");
         assert_eq!(page(&plain, 1000).unwrap().objects[0].key, " a+b%2B ");
     }
 
     #[test]
-    fn entries_that_cannot_be_read_are_left_out_and_counted() {
+    fn unreadable_entries_are_skipped_and_counted() {
         let without = |old: &str, new: &str| page(&PAGE.replace(old, new), 1000).unwrap();
         for (old, new) in [
             ("a+b%2Bc%0D%01", "k%FF"),
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_with_a_token_goes_on_unless_the_server_says_otherwise() {
+    fn a_listing_with_a_token_continues_unless_is_truncated_is_false() {
         let truncated = |text: &str| {
             let page = PAGE.replace("<IsTruncated>true</IsTruncated>", text);
             super::page(&page, 1000).unwrap().continuation.is_some()
@@ -196,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_listing_is_told() {
+    fn a_response_that_is_not_a_listing_is_rejected() {
         assert!(page("<html/>", 1000).is_err());
         assert!(page("", 1000).is_err());
         assert!(page(&PAGE.replace("t/1=", ""), 1000).is_err());
     }
 
     #[test]
-    fn a_page_with_more_than_was_asked_for_is_cut_and_the_next_begins_after_it() {
+    fn an_oversized_page_is_truncated_and_the_next_page_has_the_rest() {
         let after = |key: &str| Some(Continuation::After(key.to_owned()));
         let keys =
             |listed: &Listed| -> Vec<_> { listed.objects.iter().map(|object| object.key.clone()).collect() };
@@ -212,7 +215,7 @@ mod tests {
         assert_eq!(
             one.continuation,
             after("SlowDown.txt"),
-            "in the order of keys, whatever the order on the page"
+            "in key order, regardless of the order on the page"
         );
         let two = page(PAGE, 2).unwrap();
         assert_eq!((two.objects.len(), two.common_prefixes.len()), (2, 0));

@@ -1,4 +1,5 @@
-//! The document of `ListObjectsV2`, read element by element: with serde half of a walk's time would go into it.
+//! The parser of the `ListObjectsV2` document. It reads element by element, because with serde, parsing takes half of
+//! a walk's time.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html#API_ListObjectsV2_ResponseSyntax>
 
 use std::mem::take;
@@ -7,11 +8,11 @@ use quick_xml::{Reader, events::Event};
 
 use super::{
     Error,
-    headers::not_s3,
+    headers::invalid_response,
     xml::{self, UNREADABLE},
 };
 
-/// A page as it is written: keys may be URL-encoded.
+/// A page as it is in the document. Keys may be URL-encoded.
 #[derive(Debug, Default)]
 pub(super) struct ListPage {
     pub(super) encoding_type: String,
@@ -21,7 +22,7 @@ pub(super) struct ListPage {
     pub(super) common_prefixes: Vec<String>,
 }
 
-/// An object of a page. What is missing or cannot be read is empty.
+/// An object on a page. Missing and unreadable elements are empty.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) key: String,
@@ -31,22 +32,22 @@ pub(super) struct Contents {
     pub(super) storage_class: String,
 }
 
-/// The element that the reader is in, as far as it matters.
+/// The kind of element that the reader is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Page,
     Contents,
     CommonPrefixes,
-    /// One that is passed over with all that is in it.
+    /// An element that is skipped with its contents.
     Other,
 }
 
-/// Reads a page. Elements that are missing or cannot be read are empty.
+/// Parses a page. Missing and unreadable elements are empty.
 pub(super) fn read(body: &str) -> Result<ListPage, Error> {
     let mut reader = Reader::from_str(body);
     reader.config_mut().expand_empty_elements = true;
     let (mut page, mut text, mut begun) = (ListPage::default(), String::new(), false);
-    // The elements around the one whose text comes.
+    // The open elements, outermost first.
     let mut places = Vec::new();
     loop {
         match reader.read_event().map_err(|error| unreadable(&error.to_string()))? {
@@ -64,7 +65,7 @@ pub(super) fn read(body: &str) -> Result<ListPage, Error> {
                 page.leave(places.last().copied(), element.local_name().as_ref(), &mut text);
             }
             Event::Eof if begun && places.is_empty() => return Ok(page),
-            Event::Eof => return Err(unreadable("it ends too early")),
+            Event::Eof => return Err(unreadable("unexpected end of document")),
             event => text.push_str(&xml::text_of(&event).unwrap_or_default()),
         }
     }
@@ -74,7 +75,9 @@ impl ListPage {
     fn enter(&mut self, place: Option<Place>, name: &str) -> Result<Place, Error> {
         Ok(match (place, name) {
             (None, "ListBucketResult") => Place::Page,
-            (None, _) => return Err(not_s3("a listing is no ListBucketResult")),
+            (None, _) => {
+                return Err(invalid_response("the response to ListObjectsV2 is not a ListBucketResult"));
+            }
             (Some(Place::Page), "Contents") => {
                 self.contents.push(Contents::default());
                 Place::Contents
@@ -84,7 +87,7 @@ impl ListPage {
         })
     }
 
-    /// Takes the text of an element that ends within `place`.
+    /// Stores the text of an element that ends inside `place`.
     fn leave(&mut self, place: Option<Place>, name: &str, text: &mut String) {
         match (place, self.contents.last_mut()) {
             (Some(Place::Page), _) => match name {
@@ -108,7 +111,7 @@ impl ListPage {
 }
 
 fn unreadable(why: &str) -> Error {
-    not_s3(&format!("a listing cannot be read: {why}"))
+    invalid_response(&format!("the response to ListObjectsV2 cannot be parsed: {why}"))
 }
 
 #[cfg(test)]
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_elements_of_a_page_count_wherever_their_names_stand() {
+    fn elements_are_only_read_in_their_own_place() {
         let page = read(
             "<?xml version='1.0'?>\n<s:ListBucketResult xmlns:s='x'> <s:Contents><s:Owner><s:Key>owner</s:Key></s:Owner>\
              <s:Key><![CDATA[<Key>]]>&#65;</s:Key><s:Size> 7 </s:Size><s:StorageClass/></s:Contents>\
@@ -131,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_is_one() {
+    fn an_empty_page_is_valid() {
         assert!(read("<ListBucketResult/>").unwrap().contents.is_empty());
     }
 
     #[test]
-    fn what_is_no_page_is_told() {
+    fn other_documents_are_rejected() {
         for body in [
             "",
             "<Error><Code>SlowDown</Code></Error>",
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_of_an_entry_leaves_the_rest_of_the_page() {
+    fn an_unreadable_element_does_not_affect_the_rest_of_the_page() {
         for (key, size) in [("k&unknown;", "1"), ("k&#0;", "1"), ("k&#xD800;", "1"), ("k\u{ffff}", "1")] {
             let body = format!(
                 "<ListBucketResult><Contents><Key>{key}</Key><Size>{size}</Size></Contents><Contents><Key>z</Key></Contents></ListBucketResult>"
@@ -167,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_that_xml_carries_comes_back(keys in proptest::collection::vec("[ -~äß🚢]{0,20}", 0..5)) {
+        fn keys_that_xml_can_carry_round_trip(keys in proptest::collection::vec("[ -~äß🚢]{0,20}", 0..5)) {
             let entries: Vec<_> =
                 keys.iter().map(|key| format!("<Contents>\n<Key>{}</Key></Contents>", escape(key))).collect();
             let page = read(&format!("<ListBucketResult>{}</ListBucketResult>", entries.concat())).unwrap();

@@ -8,30 +8,30 @@ use tokio::time::Instant;
 
 use super::{
     Checksum, ChecksumAlgorithm, Client, Error,
-    failure::server_clock,
-    headers::not_s3,
+    failed_attempt::server_clock,
+    headers::invalid_response,
     multipart::{MultipartUpload, Part},
     page::Room,
     request::Request,
     xml::{self, Element},
 };
 
-/// The most parts of an upload (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+/// Maximum number of parts in an upload (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const MAX_PARTS: u32 = 10_000;
 
-/// The parts that S3 has of an upload.
+/// The parts of an upload that S3 has.
 #[derive(Debug, Default)]
 pub(crate) struct ListedParts {
-    /// In the order of their numbers, each with its size in bytes.
+    /// The parts in order of their numbers, each with its size in bytes.
     pub(crate) parts: Vec<(Part, u64)>,
-    /// When the newest was written; `None` without parts, or if S3 does not give the time of each.
+    /// When the newest part was written. `None` if there are no parts or S3 omits the time of any part.
     pub(crate) newest: Option<SystemTime>,
-    /// What the server's clock said when it listed them; `None` where it did not say, or nothing plausible.
+    /// The time of the server's clock when it listed them; `None` if the response has no plausible one.
     pub(crate) now: Option<SystemTime>,
 }
 
 impl Client {
-    /// `ListParts`, every page.
+    /// `ListParts`: all pages.
     pub(crate) async fn list_parts(
         &self,
         upload: &MultipartUpload,
@@ -51,19 +51,19 @@ impl Client {
             now = now.max(server_clock(&answer.headers));
             let next = page(&answer.body, upload.algorithm, &mut listed)?;
             if listed.len() > MAX_PARTS as usize {
-                return Err(not_s3("an upload has more than 10,000 parts"));
+                return Err(invalid_response("an upload has more than 10,000 parts"));
             }
             match next {
                 None => break,
-                // Numbers end at 10,000, and so do pages that bring none.
+                // Part numbers end at 10,000, so this also limits the number of pages without parts.
                 Some(next) if next > marker && next <= MAX_PARTS => marker = next,
-                Some(_) => return Err(not_s3("a listing of parts goes round in a circle")),
+                Some(_) => return Err(invalid_response("a list of parts has an invalid next marker")),
             }
         }
         listed.sort_by_key(|listed| listed.part.number);
         if listed.windows(2).any(|pair| matches!(pair, [one, other] if one.part.number == other.part.number))
         {
-            return Err(not_s3("a listing of parts has one part more than once"));
+            return Err(invalid_response("a list of parts contains the same part more than once"));
         }
         let times: Option<Vec<_>> = listed.iter().map(|listed| listed.written).collect();
         let newest = times.and_then(|times| times.into_iter().max());
@@ -74,7 +74,7 @@ impl Client {
         })
     }
 
-    /// `ListParts`, the first two of the parts from `number` on, if S3 has any, each with its size in bytes.
+    /// `ListParts` for the first two parts whose numbers are `number` or higher, each with its size in bytes.
     pub(crate) async fn list_parts_from(
         &self,
         upload: &MultipartUpload,
@@ -90,24 +90,26 @@ impl Client {
         let answer = self.page(&request, deadline, &mut TwoParts { left: MAX_TWO_PARTS }).await?;
         let mut listed = Vec::new();
         page(&answer.body, upload.algorithm, &mut listed)?;
-        // Some servers begin before the marker.
+        // Some servers ignore the marker.
         listed.retain(|listed| listed.part.number >= number);
         Ok(listed.into_iter().map(|Listed { part, size, .. }| (part, size)).collect())
     }
 }
 
-/// The most memory asked for a listing of two parts, in bytes: what is asked for where the server does not say its length.
+/// Maximum memory for a listing of two parts, in bytes. Twice what is requested for a response of unknown length.
 const MAX_TWO_PARTS: u64 = 512 * 1024;
 
-/// Room for a listing that is too small to count.
+/// Memory for a listing that is too small to count against the budget.
 struct TwoParts {
     left: u64,
 }
 
 impl Room for TwoParts {
     async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
-        self.left =
-            self.left.checked_sub(bytes).ok_or_else(|| not_s3("a listing of two parts is far too large"))?;
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or_else(|| invalid_response("a list of two parts is too large"))?;
         Ok(())
     }
 }
@@ -118,15 +120,17 @@ struct Listed {
     written: Option<SystemTime>,
 }
 
-/// Adds a page's parts; gives where the next page begins. Each part needs a number, an ETag and a size: an object is made of them.
+/// Adds a page's parts to `parts` and returns the marker of the next page. Each part needs a number, an ETag and a
+/// size, because the object is assembled from them.
 fn page(
     body: &str,
     algorithm: Option<ChecksumAlgorithm>,
     parts: &mut Vec<Listed>,
 ) -> Result<Option<u32>, Error> {
-    // S3's documents say ListPartsResult; moto says ListPartsResponse.
+    // S3 documents the root as ListPartsResult; moto sends ListPartsResponse.
     let root = xml::root(body).filter(|root| root.starts_with("ListParts"));
-    let result = Element::read(body, root.as_deref().unwrap_or("ListPartsResult"), "a listing of parts")?;
+    let result =
+        Element::read(body, root.as_deref().unwrap_or("ListPartsResult"), "the response to ListParts")?;
     let number =
         |text: Option<u64>| text.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0);
     let part = |part: &Element| {
@@ -137,11 +141,14 @@ fn page(
         Some(Listed { part: Part { number, etag, checksum }, size, written })
     };
     for listed in result.all("Part") {
-        parts.push(part(listed).ok_or_else(|| not_s3("a listed part without a number, an ETag or a size"))?);
+        parts.push(
+            part(listed)
+                .ok_or_else(|| invalid_response("a listed part has no number, no ETag or no size"))?,
+        );
     }
     match (result.flag("IsTruncated"), number(result.number("NextPartNumberMarker"))) {
         (Some(false), _) => Ok(None),
-        (Some(true), None) => Err(not_s3("a listing of parts goes on without saying where")),
+        (Some(true), None) => Err(invalid_response("a list of parts is truncated without a marker")),
         (None, Some(next)) if parts.last().is_none_or(|last| last.part.number >= next) => Ok(None),
         (_, next) => Ok(next),
     }
@@ -160,7 +167,7 @@ mod tests {
 <Part><PartNumber>2</PartNumber><ETag>"f"</ETag><Size>0</Size></Part></ListPartsResult>"#;
 
     #[test]
-    fn parts_are_read_with_the_checksums_that_there_are() {
+    fn parts_are_parsed_with_and_without_checksums() {
         let mut parts = Vec::new();
         assert_eq!(page(PAGE, Some(ChecksumAlgorithm::Crc32c), &mut parts).unwrap(), Some(2));
         let Listed { part: first, size, written } = &parts[0];
@@ -175,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_listing_of_parts_is_told() {
+    fn a_response_that_is_not_a_list_of_parts_is_rejected() {
         let without = |old: &str| PAGE.replace(old, "");
         let pages = [
             "<html/>".to_owned(),

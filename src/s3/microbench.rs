@@ -1,4 +1,4 @@
-//! What `benches/micro.rs` measures of this room.
+//! The functions of this module that `benches/micro.rs` measures.
 
 use std::time::SystemTime;
 
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::credentials::Credentials;
 
-/// Signs as a [`Client`](super::Client) does, and keeps the derived key as it does.
+/// Signs requests and caches the derived key as a [`Client`](super::Client) does.
 #[derive(Debug, Default)]
 pub struct Signer(SigningKeys);
 
 impl Signer {
-    /// Signs the line and the headers of `request`.
+    /// Signs the request line and headers of `request`.
     pub fn sign(
         &self,
         request: &mut Request<()>,
@@ -33,7 +33,7 @@ impl Signer {
     }
 }
 
-/// How many objects a page of `ListObjectsV2` has.
+/// The number of objects on a page of `ListObjectsV2`.
 pub fn listed(body: &str) -> Result<usize, Error> {
     list_objects::page(body, usize::MAX).map(|page| page.objects.len())
 }
@@ -43,7 +43,7 @@ pub fn sum_of(pieces: &[Bytes]) -> u32 {
     stream_crc32c::sum_of(pieces)
 }
 
-/// The CRC-32C of each chunk and, last, that of all of them.
+/// The CRC-32C of each chunk, followed by the CRC-32C of all chunks together.
 pub fn stream_sums(chunks: &[Bytes]) -> Vec<u32> {
     let mut stream = StreamCrc32c::new();
     let mut sums: Vec<_> = chunks.iter().map(|chunk| stream.chunk(std::slice::from_ref(chunk))).collect();

@@ -1,7 +1,8 @@
-//! S3's wire: one request, addressed, signed, sent, and its answer read. One file per operation.
+//! The S3 protocol: addresses, signs and sends requests and reads the responses. One file per operation.
 
 mod attributes;
 mod checksum;
+mod checksummed_payload;
 mod client;
 mod copy_object;
 mod delete_object;
@@ -9,7 +10,8 @@ mod delete_objects;
 mod encode;
 mod endpoint;
 mod error;
-mod failure;
+mod error_messages;
+mod failed_attempt;
 mod headers;
 mod hedge;
 mod list_multipart_uploads;
@@ -25,18 +27,16 @@ mod object_tagging;
 mod page;
 mod read_object;
 mod request;
-mod sentences;
 mod settings;
 mod sign;
 mod stream_crc32c;
-mod summed_payload;
 mod write_object;
 mod xml;
 
 pub use client::Client;
 pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;
-pub use error::{Error, ErrorKind, ServiceDetails, Unmet, UploadOffsets};
+pub use error::{Error, ErrorKind, FailedCondition, ServiceDetails, UploadOffsets};
 pub use object::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Properties,
     Tags,
@@ -45,15 +45,15 @@ pub use settings::{BucketSettings, ServerSideEncryption};
 
 pub(crate) use attributes::{REDIRECT, is_writable_class};
 pub(crate) use checksum::ChecksumHasher;
+pub(crate) use checksummed_payload::ChecksummedPayload;
 pub(crate) use copy_object::{CopyCondition, CopySource, Replacement};
 pub(crate) use delete_objects::can_be_listed;
 pub(crate) use headers::STORAGE_CLASS;
 pub(crate) use list_multipart_uploads::{UploadMarker, UploadPage};
-pub(crate) use list_objects::{Continuation, Listing};
+pub(crate) use list_objects::{Continuation, ListQuery};
 pub(crate) use list_parts::ListedParts;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use page::Room;
 pub(crate) use read_object::{GetAnswer, HeadAnswer, Selection};
 pub(crate) use stream_crc32c::{StreamCrc32c, sum_of};
-pub(crate) use summed_payload::SummedPayload;
 pub(crate) use write_object::{NewObject, WriteCondition};

@@ -8,15 +8,16 @@ use md5::{Digest, Md5};
 use tokio::time::Instant;
 
 use super::{
-    Checksum, ChecksumAlgorithm, ChecksumType, Client, Error, ErrorKind, Properties, SummedPayload, checksum,
+    Checksum, ChecksumAlgorithm, ChecksumType, ChecksummedPayload, Client, Error, ErrorKind, Properties,
+    checksum,
     copy_object::CopySource,
-    headers::{self, not_s3},
+    headers::{self, invalid_response},
     request::Request,
     write_object::{NewObject, WriteCondition, add_checksum},
     xml::{self, Element},
 };
 
-/// An upload that S3 knows.
+/// A multipart upload that S3 has created.
 #[derive(Debug, Clone)]
 pub(crate) struct MultipartUpload {
     pub(crate) key: String,
@@ -25,7 +26,7 @@ pub(crate) struct MultipartUpload {
     pub(crate) algorithm: Option<ChecksumAlgorithm>,
 }
 
-/// A part that S3 has.
+/// A part that S3 has stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) number: u32,
@@ -34,7 +35,7 @@ pub(crate) struct Part {
 }
 
 impl Client {
-    /// `CreateMultipartUpload`. The CRCs are asked for as checksums of the full object, which a reader can verify.
+    /// `CreateMultipartUpload`. Requests full-object checksums for the CRCs, because a reader can verify these.
     pub(crate) async fn create_multipart_upload(
         &self,
         key: &str,
@@ -51,35 +52,38 @@ impl Client {
                 .header("x-amz-checksum-type", algorithm.multipart_type().name());
         }
         let answer = self.document(&request, deadline).await?;
-        let what = "the answer to CreateMultipartUpload";
+        let what = "the response to CreateMultipartUpload";
         let created = Element::read_result(&answer.body, "InitiateMultipartUploadResult", "UploadId", what)?;
-        // Without an id, requests about the upload would be requests about the object.
-        let id =
-            created.text("UploadId").ok_or_else(|| not_s3("a multipart upload without an id"))?.to_owned();
+        // Without an id, requests for the upload would act on the object itself.
+        let id = created
+            .text("UploadId")
+            .ok_or_else(|| invalid_response("the response to CreateMultipartUpload has no upload id"))?
+            .to_owned();
         Ok(MultipartUpload { key: key.to_owned(), id, algorithm })
     }
 
-    /// `UploadPart`; numbers begin at 1.
+    /// `UploadPart`. Part numbers start at 1.
     pub(crate) async fn upload_part(
         &self,
         upload: &MultipartUpload,
         number: u32,
-        payload: SummedPayload,
+        payload: ChecksummedPayload,
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
         let mut request = part("UploadPart", upload, number)?;
-        let SummedPayload { bytes, checksum } = payload;
+        let ChecksummedPayload { bytes, checksum } = payload;
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }
         let answer = self.document(&request.payload(bytes), deadline).await?;
-        // S3 makes no object of a part without one.
-        let etag = headers::text(&answer.headers, &ETAG).ok_or_else(|| not_s3("a part without an ETag"))?;
+        // S3 cannot complete the upload without every part's ETag.
+        let etag = headers::text(&answer.headers, &ETAG)
+            .ok_or_else(|| invalid_response("the response to UploadPart has no ETag"))?;
         Ok(Part { number, etag, checksum })
     }
 
-    /// `UploadPartCopy` of bytes `start..end` of an object; `None` is all of it, also where it is smaller than the
-    /// 5 MiB that S3 demands for a range.
+    /// `UploadPartCopy` of bytes `start..end` of an object. `None` copies the whole object, which may be smaller than
+    /// the 5 MiB that S3 requires for a range.
     pub(crate) async fn upload_part_copy(
         &self,
         upload: &MultipartUpload,
@@ -88,7 +92,7 @@ impl Client {
         range: Option<std::ops::Range<u64>>,
         deadline: Option<Instant>,
     ) -> Result<Part, Error> {
-        let mut request = part("UploadPartCopy", upload, number)?.works_long();
+        let mut request = part("UploadPartCopy", upload, number)?.slow_on_server();
         if let Some(range) = range {
             let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
             request = request.text_header("x-amz-copy-source-range", &bytes, "source")?;
@@ -96,12 +100,15 @@ impl Client {
         source.add(&mut request.headers)?;
         let answer = self.document(&request, deadline).await?;
         let copied =
-            Element::read_result(&answer.body, "CopyPartResult", "ETag", "the answer to UploadPartCopy")?;
-        let etag = copied.text("ETag").ok_or_else(|| not_s3("a copied part without an ETag"))?.to_owned();
+            Element::read_result(&answer.body, "CopyPartResult", "ETag", "the response to UploadPartCopy")?;
+        let etag = copied
+            .text("ETag")
+            .ok_or_else(|| invalid_response("the response to UploadPartCopy has no ETag"))?
+            .to_owned();
         Ok(Part { number, etag, checksum: None })
     }
 
-    /// `CompleteMultipartUpload`, with the full object's checksum where the upload's algorithm has one.
+    /// `CompleteMultipartUpload`, with the full object's checksum if the upload's algorithm has one.
     pub(crate) async fn complete_multipart_upload(
         &self,
         upload: &MultipartUpload,
@@ -113,8 +120,8 @@ impl Client {
         let mut request = Request::object("CompleteMultipartUpload", Method::POST, &upload.key)
             .query("uploadId", upload.known_id()?)
             .payload(bytes::Bytes::from(completion(parts)).into())
-            .works_long();
-        // After a conflict S3 wants the whole upload made anew.
+            .slow_on_server();
+        // After a conflict, S3 requires the whole upload to be repeated.
         request.retries_conflict = false;
         condition.add(&mut request.headers)?;
         if let Some(checksum) = whole {
@@ -122,8 +129,8 @@ impl Client {
             request = request.header("x-amz-checksum-type", ChecksumType::FullObject.name());
         }
         let answer = self.document(&request, deadline).await?;
-        // Without a result the upload has not become an object, whatever the status says.
-        let what = "the answer to CompleteMultipartUpload";
+        // Without a result, S3 has not created the object, whatever the status says.
+        let what = "the response to CompleteMultipartUpload";
         let completed = Element::read_result(&answer.body, "CompleteMultipartUploadResult", "ETag", what)?;
         Ok(written(&completed, &answer.headers))
     }
@@ -137,7 +144,8 @@ impl Client {
 }
 
 impl MultipartUpload {
-    /// Its id. Without one a request would be about the object itself: some servers delete it then, or overwrite it.
+    /// The upload's id, which must not be empty. A request with an empty id would act on the object itself, and some
+    /// servers would then delete or overwrite the object.
     pub(super) fn known_id(&self) -> Result<&str, Error> {
         match self.id.as_str() {
             "" => Err(Error::new(ErrorKind::Internal, "a multipart upload has no id")),
@@ -152,7 +160,7 @@ fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Resul
         .query("uploadId", upload.known_id()?))
 }
 
-/// What an answer in XML says of the object that was written.
+/// The properties of the object that was written, from an XML response.
 pub(super) fn written(result: &Element, headers: &HeaderMap) -> Properties {
     let said = headers::properties(headers);
     let date = result.text("LastModified").and_then(|date| date.trim().parse::<jiff::Timestamp>().ok());
@@ -184,8 +192,8 @@ fn completion(parts: &[Part]) -> String {
     text
 }
 
-/// The ETag that S3 gives an object of these parts: the MD5 of the parts' MD5s and their number. `None` where the
-/// parts' ETags are no MD5s, as with some encryption.
+/// The ETag that S3 gives to an object with these parts: the MD5 of the parts' MD5s, and the number of parts. `None`
+/// if the parts' ETags are not MD5s, as with some kinds of encryption.
 pub(crate) fn expected_etag(parts: &[Part]) -> Option<String> {
     let mut digest = Md5::new();
     for part in parts {
@@ -220,9 +228,9 @@ mod tests {
         );
     }
 
-    /// Two parts of the MD5 of nothing; the value was computed with md5sum.
+    /// Two empty parts. The expected value was computed with md5sum.
     #[test]
-    fn the_etag_of_a_multipart_object_can_be_foretold() {
+    fn the_etag_of_a_multipart_object_is_predicted() {
         let empty = "\"d41d8cd98f00b204e9800998ecf8427e\"";
         let etag = expected_etag(&[part(1, empty), part(2, empty)]).unwrap();
         assert_eq!(etag, "\"5873dd45edd01f09c1ef2e7819369e8e-2\"");

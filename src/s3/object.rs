@@ -2,34 +2,36 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-/// An object without its bytes. What the server does not say of it is unknown.
+/// An object's metadata, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObjectMeta {
     /// The key, relative to the store's prefix.
     pub key: String,
     /// The whole object's size in bytes.
     pub size: u64,
-    /// Everything else.
+    /// All other properties.
     pub properties: Properties,
 }
 
-/// What an answer says of an object besides its size. What it leaves out is `None`, and never an empty text.
+/// The properties of an object in a response, except its size. A property that the response omits is `None`, never an
+/// empty string.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Properties {
-    /// When it was written; answers to most writes do not say it.
+    /// When the object was written. The responses to most writes omit it.
     pub last_modified: Option<SystemTime>,
-    /// The entity tag as the server gives it, quotes included.
+    /// The ETag as the server returns it, including the quotes.
     pub etag: Option<String>,
-    /// The version id; `null` is the version of an object that was written without one.
+    /// The version id. `null` is the version of an object that was written without versioning.
     pub version: Option<String>,
-    /// The storage class. S3 does not name STANDARD.
+    /// The storage class. S3 sends no header for STANDARD.
     pub storage_class: Option<String>,
-    /// Checksums of the whole object that the server keeps.
+    /// The checksums of the object that the server stores.
     pub checksums: Vec<Checksum>,
 }
 
 impl Properties {
-    /// The ETag, if a request can be bound to it: weak ones never match (RFC 9110, section 13.1.1).
+    /// The ETag, if it is strong. Requests cannot be pinned to a weak ETag, which never matches (RFC 9110, section
+    /// 13.1.1).
     pub(crate) fn strong_etag(&self) -> Option<&str> {
         let is_strong =
             |etag: &&str| !etag.starts_with("W/") && etag.bytes().all(|byte| byte.is_ascii_graphic());
@@ -37,7 +39,8 @@ impl Properties {
     }
 }
 
-/// What a writer says about an object, and a reader gets back. An empty text is an attribute not set.
+/// The attributes that a writer gives to an object and a reader gets back. An empty string means that an attribute is
+/// not set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes {
     /// `Content-Type`.
@@ -50,18 +53,18 @@ pub struct Attributes {
     pub content_disposition: String,
     /// `Cache-Control`.
     pub cache_control: String,
-    /// `Expires`: a date by HTTP's rules, or any text that another writer gave it.
+    /// `Expires`: an HTTP date, or any text that another client wrote.
     pub expires: String,
     /// `x-amz-storage-class`.
     pub storage_class: String,
-    /// User metadata, `x-amz-meta-*`: names lower-case, values any text.
+    /// User metadata, `x-amz-meta-*`: lower-case names with values of any text.
     pub metadata: BTreeMap<String, String>,
 }
 
 /// Object tags: at most 10, keys up to 128 and values up to 256 characters.
 pub type Tags = BTreeMap<String, String>;
 
-/// An additional checksum of S3's.
+/// An algorithm of S3's additional checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChecksumAlgorithm {
     /// CRC-32 (ISO-HDLC).
@@ -76,51 +79,51 @@ pub enum ChecksumAlgorithm {
     Sha256,
 }
 
-/// Of what a checksum was computed.
+/// What a checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumType {
-    /// Of all bytes of the object.
+    /// All bytes of the object.
     FullObject,
-    /// Of the checksums of its parts.
+    /// The checksums of the object's parts.
     Composite,
 }
 
 /// One checksum of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checksum {
-    /// By which algorithm.
+    /// The algorithm.
     pub algorithm: ChecksumAlgorithm,
     /// The raw digest, big-endian.
     pub value: Vec<u8>,
-    /// Of what; `None` where the server does not say it.
+    /// What the checksum covers. `None` if the server does not state it.
     pub kind: Option<ChecksumType>,
 }
 
-/// A part of an object, as a caller asks for it.
+/// A range of an object, as a caller requests it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteRange {
-    /// Bytes `start..end`; an `end` beyond the object is cut, `start == end` is no bytes.
+    /// Bytes `start..end`. An `end` beyond the object is clamped to its size. If `start == end`, the range is empty.
     Bounded {
         /// The first byte.
         start: u64,
         /// The byte after the last.
         end: u64,
     },
-    /// Everything from this byte on.
+    /// All bytes from this offset.
     Offset(u64),
-    /// The last bytes, this many, or the whole object if it is shorter.
+    /// This number of bytes at the end, or the whole object if it is shorter.
     Suffix(u64),
 }
 
 /// Conditions of a read (RFC 9110, section 13).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Conditions {
-    /// Only if the ETag is one of these.
+    /// Read the object only if its ETag is one of these.
     pub if_match: Option<String>,
-    /// Only if the ETag is none of these.
+    /// Read the object only if its ETag is none of these.
     pub if_none_match: Option<String>,
-    /// Only if modified after this instant (whole seconds).
+    /// Read the object only if it was modified after this time, in whole seconds.
     pub if_modified_since: Option<SystemTime>,
-    /// Only if not modified after this instant (whole seconds).
+    /// Read the object only if it was not modified after this time, in whole seconds.
     pub if_unmodified_since: Option<SystemTime>,
 }

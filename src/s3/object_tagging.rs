@@ -4,7 +4,7 @@
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Client, Error, Tags, headers::not_s3, request::Request, xml::Element};
+use super::{Client, Error, Tags, headers::invalid_response, request::Request, xml::Element};
 
 impl Client {
     /// `GetObjectTagging`.
@@ -19,7 +19,7 @@ impl Client {
             .version(version);
         match self.document(&request, deadline).await {
             Ok(answer) => tags(&answer.body),
-            // What Huawei's OBS and older versions of versitygw say of an object without tags
+            // Huawei's OBS and older versions of versitygw return this for an object without tags
             // (https://github.com/versity/versitygw/issues/1686).
             Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => {
                 Ok(Tags::new())
@@ -30,15 +30,19 @@ impl Client {
 }
 
 fn tags(body: &str) -> Result<Tags, Error> {
-    let tagging = Element::read(body, "Tagging", "the answer to GetObjectTagging")?;
-    let set =
-        tagging.last("TagSet").ok_or_else(|| not_s3("an answer to GetObjectTagging without a TagSet"))?;
-    // MinIO once said "no tags" by an empty one (https://github.com/minio/minio/issues/9509).
+    let tagging = Element::read(body, "Tagging", "the response to GetObjectTagging")?;
+    let set = tagging
+        .last("TagSet")
+        .ok_or_else(|| invalid_response("the response to GetObjectTagging has no TagSet"))?;
+    // Older versions of MinIO return one empty tag for an object without tags
+    // (https://github.com/minio/minio/issues/9509).
     let tags = set.all("Tag").filter(|tag| !tag.is_leaf());
     let tag = |tag: &Element| {
-        let key = tag.text("Key").ok_or_else(|| not_s3("a tag without a key"))?;
+        let key = tag.text("Key").ok_or_else(|| invalid_response("a tag has no key"))?;
         let value = match tag.last("Value").filter(|value| !value.is_empty()) {
-            Some(_) => tag.text("Value").ok_or_else(|| not_s3("a tag whose value cannot be read"))?,
+            Some(_) => {
+                tag.text("Value").ok_or_else(|| invalid_response("the value of a tag cannot be read"))?
+            }
             None => "",
         };
         Ok((key.to_owned(), value.to_owned()))
@@ -51,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_read() {
+    fn tags_are_parsed() {
         let body = "<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet>\
             <Tag><Key>a</Key><Value>1 &amp; 2</Value></Tag><Tag><Key>b</Key><Value></Value></Tag></TagSet></Tagging>";
         let expected = [("a".to_owned(), "1 & 2".to_owned()), ("b".to_owned(), String::new())];
@@ -61,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_say_which_tags_there_are_does_not_mean_none() {
+    fn a_response_without_a_readable_tag_set_is_rejected() {
         for body in [
             "",
             "<html/>",

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::{
     Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
     client::Answer,
-    headers::{self, ContentRange, content_length, content_range, not_s3, visible},
+    headers::{self, ContentRange, content_length, content_range, invalid_response, visible},
     request::Request,
 };
 use crate::transport::ResponseBody;
 
-/// Which object to read, and when.
+/// The object to read, and the conditions of the read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selection<'a> {
     pub(crate) key: &'a str,
@@ -20,22 +20,22 @@ pub(crate) struct Selection<'a> {
     pub(crate) conditions: &'a Conditions,
 }
 
-/// An object without its bytes.
+/// An object's metadata, without its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct HeadAnswer {
     pub(crate) size: u64,
     pub(crate) properties: Properties,
     pub(crate) attributes: Attributes,
     pub(crate) write_id: Option<String>,
-    /// What describes the object, for a write that makes another such object.
+    /// The headers that describe the object, for a write that copies the object.
     pub(crate) carried: HeaderMap,
-    /// Whether it has metadata that the answer does not show.
+    /// Whether the object has metadata that the response omits.
     pub(crate) hides_metadata: bool,
-    /// The MD5 of its bytes, if the ETag is one.
+    /// The MD5 of the object's bytes, if the ETag is an MD5.
     pub(crate) md5: Option<[u8; 16]>,
 }
 
-/// The head of an object or a range of it, and its bytes `start..end` to come.
+/// The metadata of an object, and a body with its bytes `start..end`.
 #[derive(Debug)]
 pub(crate) struct GetAnswer {
     pub(crate) size: u64,
@@ -57,7 +57,8 @@ impl HeadAnswer {
 }
 
 impl Client {
-    /// `HeadObject`. What the answer to HEAD does not say is asked for by a read of one byte: the size, and why it failed.
+    /// `HeadObject`. If the response omits the size or the reason for a failure, reads one byte of the object to find
+    /// out.
     pub(crate) async fn head_object(
         &self,
         selection: Selection<'_>,
@@ -72,11 +73,11 @@ impl Client {
                 };
                 Ok(HeadAnswer::of(&headers, size))
             }
-            Err(error) if self.says_too_little(&error) => {
+            Err(error) if self.is_ambiguous(&error) => {
                 match Box::pin(self.first_byte(selection, deadline)).await {
                     Ok((headers, Some(size))) => Ok(HeadAnswer::of(&headers, size)),
                     Ok((_, None)) => Err(error),
-                    // An empty object has no first byte: this tells nothing about the failure.
+                    // An empty object has no first byte, so this error does not explain the failure.
                     Err(empty) if empty.kind() == ErrorKind::RangeNotSatisfiable => Err(error),
                     Err(told) => Err(told),
                 }
@@ -85,7 +86,8 @@ impl Client {
         }
     }
 
-    /// `GetObject`. A server that does not know ranges answers with the whole object: `start..end` says so.
+    /// `GetObject`. A server without support for ranges sends the whole object, and `start..end` then covers all of
+    /// it.
     pub(crate) async fn get_object(
         &self,
         selection: Selection<'_>,
@@ -108,7 +110,7 @@ impl Client {
         Ok(GetAnswer { size, properties, attributes, start, end, body })
     }
 
-    /// The size of an object by a read of its first byte, where the answer to HEAD is not to be relied on.
+    /// Finds the size of an object by a read of its first byte, for servers whose response to HEAD is unreliable.
     pub(crate) async fn object_size(
         &self,
         selection: Selection<'_>,
@@ -118,8 +120,8 @@ impl Client {
         Box::pin(self.size(selection, &found.properties, deadline)).await
     }
 
-    /// The size of an object whose answer does not say it (RFC 9110, section 8.6, allows that). Fails if it is another object by
-    /// now, or the server does not tell.
+    /// Finds the size of an object whose response omits it, as RFC 9110, section 8.6, allows. Fails if the object has
+    /// been replaced or the server still omits the size.
     async fn size(
         &self,
         selection: Selection<'_>,
@@ -133,7 +135,7 @@ impl Client {
             Ok((headers, Some(size))) if headers::properties(&headers).etag == properties.etag => Ok(size),
             Ok((_, Some(_))) => Err(replaced()),
             Ok((_, None)) => {
-                Err(Error::new(ErrorKind::BackendProtocol, "the server does not say how large the object is"))
+                Err(Error::new(ErrorKind::BackendProtocol, "the server does not return the object's size"))
             }
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => Err(replaced()),
             // Only an empty object has no first byte.
@@ -142,7 +144,7 @@ impl Client {
         }
     }
 
-    /// Reads the first byte, for the headers of the answer; with the object's size, if they say it.
+    /// Reads the first byte. Returns the headers of the response, and the object's size if they state it.
     async fn first_byte(
         &self,
         selection: Selection<'_>,
@@ -158,10 +160,10 @@ impl Client {
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::ObjectChanged, "the object was replaced while it was looked up: call again")
+    Error::new(ErrorKind::ObjectChanged, "the object was replaced during the call: call again")
 }
 
-/// Whether the ETag is no MD5 though it looks like one: with keys of KMS or of the caller
+/// Whether the ETag looks like an MD5 but is not one, as with KMS keys or customer-provided keys
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
 fn hides_md5(headers: &HeaderMap) -> bool {
     let encryption = headers.get("x-amz-server-side-encryption").map(http::HeaderValue::as_bytes);
@@ -182,7 +184,7 @@ fn reading(operation: &'static str, method: Method, selection: Selection<'_>) ->
     Ok(request)
 }
 
-/// `Range` (RFC 9110, section 14.2), whose end is inclusive. The store asks for no empty range.
+/// `Range` (RFC 9110, section 14.2), whose end is inclusive. The store never requests an empty range.
 fn header(range: ByteRange) -> String {
     match range {
         ByteRange::Bounded { start, end } => format!("bytes={start}-{}", end.saturating_sub(1)),
@@ -191,7 +193,7 @@ fn header(range: ByteRange) -> String {
     }
 }
 
-/// What an answer says of the bytes that follow, and of the object's size.
+/// The range of the bytes in a body and the object's size, as the response states them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent {
     /// `None`: the whole object.
@@ -202,7 +204,7 @@ struct Extent {
 fn extent(status: StatusCode, headers: &HeaderMap, range: Option<ByteRange>) -> Result<Extent, Error> {
     let length = content_length(headers);
     match status {
-        // Garage answers so to a suffix of an empty object.
+        // Garage responds like this to a suffix of an empty object.
         StatusCode::PARTIAL_CONTENT
             if length == Some(0)
                 && matches!(range, Some(ByteRange::Suffix(_)))
@@ -212,15 +214,17 @@ fn extent(status: StatusCode, headers: &HeaderMap, range: Option<ByteRange>) -> 
         }
         StatusCode::PARTIAL_CONTENT => {
             let Some(ContentRange { bytes: Some((start, end)), total }) = content_range(headers) else {
-                return Err(not_s3("a range without a Content-Range that says which"));
+                return Err(invalid_response("a response with status 206 has no valid Content-Range"));
             };
             if length.is_some_and(|length| length != end - start) {
-                return Err(not_s3("a range whose Content-Range and Content-Length differ"));
+                return Err(invalid_response(
+                    "a response has a Content-Range and a Content-Length that differ",
+                ));
             }
             Ok(Extent { bytes: Some((start, end)), size: total })
         }
         StatusCode::OK => Ok(Extent { bytes: None, size: length }),
-        other => Err(not_s3(&format!("status {other} in the answer to a read"))),
+        other => Err(invalid_response(&format!("the response to a read has status {other}"))),
     }
 }
 
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extent_is_what_the_answer_says() {
+    fn the_extent_comes_from_the_response() {
         let (ok, partial) = (StatusCode::OK, StatusCode::PARTIAL_CONTENT);
         let headers = |length: &'static str, range: &'static str| {
             let values = [(CONTENT_LENGTH, length), (CONTENT_RANGE, range)];
@@ -252,11 +256,11 @@ mod tests {
         let bounded = Some(ByteRange::Bounded { start: 2, end: 5 });
         let extent = |status, length, range| super::extent(status, &headers(length, range), bounded);
         assert_eq!(extent(ok, "3", "").unwrap(), found(None, Some(3)));
-        assert_eq!(extent(ok, "", "").unwrap(), found(None, None), "not 0");
+        assert_eq!(extent(ok, "", "").unwrap(), found(None, None), "unknown, not 0");
         assert_eq!(
             extent(ok, "3", "bytes 2-4/10").unwrap(),
             found(None, Some(3)),
-            "it has meaning with 206 only"
+            "Content-Range has no meaning without status 206"
         );
         assert_eq!(extent(partial, "3", "bytes 2-4/10").unwrap(), found(Some((2, 5)), Some(10)));
         assert_eq!(extent(partial, "", "bytes 2-4/*").unwrap(), found(Some((2, 5)), None));
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_is_an_md5_only_where_it_can_be() {
+    fn an_etag_is_an_md5_only_if_it_can_be_one() {
         let md5 = "\"d41d8cd98f00b204e9800998ecf8427e\"";
         assert!(super::md5(md5).is_some());
         assert!(super::md5("\"d41d8cd98f00b204e9800998ecf8427e-2\"").is_none());

@@ -1,29 +1,32 @@
-//! What a store sets about its bucket and how requests to it are made.
+//! A store's settings for its bucket and for requests to it.
 
 use super::ChecksumAlgorithm;
 
-/// A bucket, where it is, and how to talk to it.
+/// A bucket, its endpoint, and the options of requests to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BucketSettings {
     /// The bucket's name.
     pub bucket: String,
-    /// The region that requests are signed for. Default: us-east-1. A wrong one is corrected once, from S3's answer.
+    /// The region that requests are signed for. Default: us-east-1. A wrong region is corrected once per request,
+    /// from S3's response.
     pub region: String,
-    /// `http://` or `https://`, host, optional port and path. Default: Amazon S3's endpoint of the region.
+    /// The endpoint: `http://` or `https://`, a host, and optionally a port and a path. Default: Amazon S3's endpoint
+    /// in the region.
     pub endpoint: Option<String>,
-    /// Whether the bucket is part of the host name. Default: false, the bucket is the path's first segment.
-    /// A bucket with dots in its name stays in the path under TLS, since no certificate matches it.
+    /// Whether the bucket is part of the host name. Default: false, which makes the bucket the first segment of the
+    /// path. A bucket with dots in its name stays in the path under TLS, because no certificate matches it.
     pub virtual_hosted_style: bool,
-    /// Whether the payload is left out of the signature. `None`, the default: left out over TLS where a checksum goes with
-    /// it, signed otherwise.
+    /// Whether the signature omits the payload. Default: `None`, which omits the payload over TLS if it has a
+    /// checksum, and signs it otherwise.
     pub unsigned_payload: Option<bool>,
-    /// Whether requests go unsigned. Default: false.
+    /// Whether requests are sent unsigned. Default: false.
     pub skip_signature: bool,
-    /// Whether requests say that the requester pays. Default: false.
+    /// Whether requests state that the requester pays. Default: false.
     pub request_payer: bool,
-    /// The checksum sent with every write. `None`, the default: crc64nvme on Amazon S3, none elsewhere.
+    /// The checksum sent with every write. Default: `None`, which sends crc64nvme to Amazon S3 and no checksum
+    /// elsewhere.
     pub checksum_algorithm: Option<ChecksumAlgorithm>,
-    /// Encryption at rest asked for with every write. Default: the bucket's own.
+    /// Encryption at rest requested with every write. Default: `None`, which leaves it to the bucket.
     pub encryption: Option<ServerSideEncryption>,
 }
 
@@ -32,14 +35,14 @@ pub struct BucketSettings {
 pub struct ServerSideEncryption {
     /// The header's value: AES256, aws:kms or aws:kms:dsse.
     pub algorithm: String,
-    /// The KMS key, where `algorithm` is one of KMS's.
+    /// The id of the KMS key, if `algorithm` uses KMS.
     pub kms_key_id: Option<String>,
-    /// Whether S3 derives keys per bucket to save calls to KMS.
+    /// Whether S3 derives keys from a bucket key to save calls to KMS.
     pub bucket_key_enabled: Option<bool>,
 }
 
 impl BucketSettings {
-    /// The settings of `bucket` with everything else at its default.
+    /// Creates settings for `bucket`, with defaults for everything else.
     pub fn new(bucket: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),

@@ -1,8 +1,8 @@
 //! Signature version 4 in the `Authorization` header.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 //!
-//! The canonical form is built here and signed by aws-sigv4's primitives, so that the derived key can be
-//! kept: a key holds for one credential, day and region.
+//! This module builds the canonical request and signs it with the primitives of aws-sigv4, so that it can cache the
+//! derived key. A derived key is valid for one credential, day and region.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -17,17 +17,17 @@ use sha2::{Digest, Sha256};
 use super::{Error, ErrorKind};
 use crate::credentials::Credentials;
 
-/// The payload hash of a request whose payload is not part of its signature.
+/// The payload hash of a request whose signature omits the payload.
 pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// The payload hash of a request without payload: SHA-256 of nothing.
+/// The payload hash of a request without a payload: the SHA-256 of no bytes.
 pub(super) const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// What the last signature was made with and the next one can use.
+/// A cache of the date and the derived key of the last signature.
 #[derive(Default)]
 pub(super) struct SigningKeys(Mutex<Kept>);
 
@@ -37,7 +37,7 @@ struct Kept {
     key: Option<DerivedKey>,
 }
 
-/// A second as SigV4 writes it: `20130524T000000Z`.
+/// A time in whole seconds, and its text in SigV4's format: `20130524T000000Z`.
 #[derive(Clone)]
 struct Date {
     second: u64,
@@ -56,7 +56,7 @@ impl std::fmt::Debug for SigningKeys {
     }
 }
 
-/// What of a request is signed besides its headers.
+/// The parts of a request that are signed besides its headers.
 pub(super) struct Target<'a> {
     /// The method.
     pub(super) method: &'a Method,
@@ -70,7 +70,7 @@ pub(super) struct Target<'a> {
 
 impl SigningKeys {
     /// Adds `x-amz-date`, `x-amz-content-sha256`, `x-amz-security-token` and `authorization` to `headers`.
-    /// All headers that are there already are signed.
+    /// Signs all headers that are already present.
     pub(super) fn sign(
         &self,
         target: &Target<'_>,
@@ -181,7 +181,7 @@ fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (Vec<u8>, Stri
     (text, signed)
 }
 
-/// A header's value with its spaces as SigV4 counts them: none around it, one where there are several.
+/// Appends a header's value with its spaces as SigV4 requires: trims both ends, and reduces each run to one space.
 fn push_trimmed(text: &mut Vec<u8>, value: &[u8]) {
     let mut words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     text.extend_from_slice(words.next().unwrap_or_default());
@@ -197,11 +197,11 @@ fn long_date(now: SystemTime) -> Result<String, Error> {
 }
 
 fn unsignable() -> Error {
-    Error::new(ErrorKind::Internal, "the request cannot be signed: the clock is out of every calendar")
+    Error::new(ErrorKind::Internal, "the request cannot be signed: the system time is out of range")
 }
 
 fn not_a_header(what: &str) -> Error {
-    let message = format!("the store's {what} has characters that no HTTP header can carry");
+    let message = format!("the store's {what} contains characters that are invalid in an HTTP header");
     Error::new(ErrorKind::StoreMisconfigured, message)
 }
 
@@ -226,7 +226,7 @@ mod tests {
         Credentials::new(AKID, SECRET.to_owned(), None)
     }
 
-    /// 2013-05-24T00:00:00Z, the instant of the published examples, a whole number of hours after the epoch.
+    /// 2013-05-24T00:00:00Z, the time of the published examples and a whole number of hours after the epoch.
     fn then() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_hours(380_376)
     }
@@ -250,23 +250,24 @@ mod tests {
         value.rsplit_once("Signature=").unwrap().1.to_owned()
     }
 
-    // The examples of "Authenticating Requests: Using the Authorization Header" in the S3 API reference.
-
     #[test]
-    fn a_headers_bytes_are_signed_as_they_are_but_for_their_spaces() {
+    fn header_values_are_signed_unchanged_except_for_spaces() {
         let mut text = Vec::new();
         push_trimmed(&mut text, b"  a\xff   b\t ");
         assert_eq!(text, b"a\xff b\t");
     }
 
+    // The next three are the examples of "Authenticating Requests: Using the Authorization Header" in the S3 API
+    // reference.
+
     #[test]
-    fn the_published_get_object() {
+    fn the_published_get_object_signature_matches() {
         let signed = signature(&Method::GET, "/test.txt", "", b"", &[("range", "bytes=0-9")]);
         assert_eq!(signed, "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
     }
 
     #[test]
-    fn the_published_put_object() {
+    fn the_published_put_object_signature_matches() {
         let path = encode::path("/test$file.text");
         let headers =
             [("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")];
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_lifecycle_and_list() {
+    fn the_published_lifecycle_and_list_signatures_match() {
         let query = encode::canonical_query(&[("lifecycle", "")]);
         let signed = signature(&Method::GET, "/", &query, b"", &[]);
         assert_eq!(signed, "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543");
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_key_is_used_for_its_own_scope_only() {
+    fn a_cached_key_is_used_only_for_its_scope() {
         let keys = SigningKeys::default();
         let sign = |region: &str| {
             let mut headers = HeaderMap::new();
@@ -299,9 +300,9 @@ mod tests {
     }
 
     proptest! {
-        /// The canonical form is ours; the official signer is the judge of it.
+        /// Compares the canonical form of this module with that of the official signer.
         #[test]
-        fn every_key_is_signed_as_aws_sigv4_signs_it(
+        fn signatures_match_aws_sigv4_for_every_key(
             key in "\\PC{1,40}|[a-z/.+@% ~]{1,40}",
             value in "[!-~]([ -~]{0,20}[!-~])?",
             pairs in proptest::collection::vec(("[a-z-]{1,8}", "\\PC{0,8}"), 0..4),

@@ -1,25 +1,25 @@
-//! The CRC-32C of a stream and those of its chunks, each byte looked at once.
+//! Computes the CRC-32C of a stream and of each of its chunks in one pass.
 //!
-//! Callers send the CRC of each chunk and that of the whole. The whole's before and after a chunk tell the chunk's own: a
-//! CRC after `len` more bytes is that of the bytes before, multiplied by `x^(8 len)`, plus that of the new ones
-//! (as in Mark Adler's `crc32_combine` of zlib).
+//! Callers send the CRC of each chunk and that of the whole stream. The stream's CRC before and after a chunk
+//! determines the CRC of the chunk itself. After `len` more bytes, the stream's CRC is the previous CRC multiplied by
+//! `x^(8 len)`, plus the CRC of the new bytes (as in Mark Adler's `crc32_combine` in zlib).
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 
-/// The polynomial of CRC-32C, the highest power in the lowest bit (RFC 9260, appendix A).
+/// The polynomial of CRC-32C, with the highest power in the lowest bit (RFC 9260, appendix A).
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// The sum of a stream while it goes by.
+/// The CRC-32C of a stream, computed incrementally.
 #[derive(Clone)]
 pub(crate) struct StreamCrc32c {
     digest: Box<Digest>,
-    /// The last chunk's length. Most streams have many chunks of one length, for which a shift is worth its making.
+    /// The length of the last chunk. Most streams have many chunks of one length, for which it pays to build a shift.
     last_len: usize,
     shift: Option<Box<Shift>>,
 }
 
-/// Multiplication by `x^(8 len)`: what becomes of each bit.
+/// Multiplication by `x^(8 len)`, as a column for each bit.
 #[derive(Clone)]
 struct Shift {
     len: usize,
@@ -27,17 +27,17 @@ struct Shift {
 }
 
 impl StreamCrc32c {
-    /// The sum of nothing yet.
+    /// Creates the CRC of an empty stream.
     pub(crate) fn new() -> Self {
         Self { digest: Box::new(Digest::new(CrcAlgorithm::Crc32Iscsi)), last_len: 0, shift: None }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
     }
 
-    /// Takes a chunk in the pieces in which it came, and gives its own sum.
+    /// Adds a chunk in pieces and returns the CRC of the chunk itself.
     pub(crate) fn chunk(&mut self, pieces: &[Bytes]) -> u32 {
         let before = self.sum();
         for piece in pieces {
@@ -57,7 +57,7 @@ impl StreamCrc32c {
         self.sum() ^ shifted
     }
 
-    /// The sum of all bytes taken.
+    /// The CRC of all bytes added.
     pub(crate) fn sum(&self) -> u32 {
         low_half(self.digest.finalize())
     }
@@ -72,7 +72,7 @@ impl std::fmt::Debug for StreamCrc32c {
 impl Shift {
     fn by(len: usize) -> Self {
         let mut columns = [0; 32];
-        // The bit of x^0 is the highest.
+        // The highest bit is x^0.
         let mut column = low_half(checksum_combine(CrcAlgorithm::Crc32Iscsi, 1 << 31, 0, len as u64));
         for place in columns.iter_mut().rev() {
             *place = column;
@@ -101,7 +101,7 @@ pub(crate) fn sum_of<'a>(pieces: impl IntoIterator<Item = &'a Bytes, IntoIter: C
     low_half(digest.finalize())
 }
 
-/// A CRC of 32 bits is the lower half of what crc-fast gives.
+/// crc-fast returns a 32-bit CRC in the lower half of a `u64`.
 fn low_half(crc: u64) -> u32 {
     u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
 }
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// As crc-fast sums up each chunk by itself, and all of them.
+        /// Compares with crc-fast's CRC of each chunk and of all chunks together.
         #[test]
-        fn a_chunk_has_its_own_sum_wherever_it_stands(
+        fn the_crcs_of_chunks_and_stream_match_crc_fast(
             lengths in proptest::collection::vec(prop_oneof![Just(0_usize), Just(33), Just(700), 0..900_usize], 1..12),
             seed: u8,
         ) {

@@ -1,4 +1,4 @@
-//! `PutObject`, and what every write of an object says.
+//! `PutObject`, and the headers of every write of an object.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 
 use http::{
@@ -8,17 +8,17 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    BucketSettings, Checksum, Client, Error, Properties, SummedPayload, Tags,
+    BucketSettings, Checksum, ChecksummedPayload, Client, Error, Properties, Tags,
     attributes::WRITE_ID_HEADER,
-    headers::{self, not_s3, visible},
+    headers::{self, invalid_response, visible},
     request::Request,
     xml,
 };
 
-/// What has to be true of the key for a write to take effect.
+/// The condition under which a write takes effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WriteCondition {
-    /// Nothing.
+    /// No condition.
     None,
     /// The key does not exist.
     Absent,
@@ -41,13 +41,13 @@ impl WriteCondition {
     }
 }
 
-/// What a new object is to have besides its bytes.
+/// The properties of a new object, except its bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NewObject {
-    /// The headers that describe it, and its storage class.
+    /// The headers that describe the object, and its storage class.
     pub(crate) headers: HeaderMap,
     pub(crate) tags: Tags,
-    /// Tells whose effect a conditional write is.
+    /// Identifies the conditional write that created the object.
     pub(crate) write_id: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl NewObject {
     }
 }
 
-/// `x-amz-server-side-encryption` and its key.
+/// Adds `x-amz-server-side-encryption` and the headers of its key.
 pub(super) fn add_encryption(headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
     const PREFIX: &str = "x-amz-server-side-encryption";
     let Some(encryption) = &settings.encryption else { return Ok(()) };
@@ -89,16 +89,16 @@ pub(super) fn add_checksum(headers: &mut HeaderMap, checksum: &Checksum) -> Resu
 }
 
 impl Client {
-    /// `PutObject`; gives what S3 says of the object.
+    /// `PutObject`. Returns the object's properties from the response.
     pub(crate) async fn put_object(
         &self,
         key: &str,
-        payload: SummedPayload,
+        payload: ChecksummedPayload,
         object: &NewObject,
         condition: &WriteCondition,
         deadline: Option<Instant>,
     ) -> Result<Properties, Error> {
-        let SummedPayload { bytes, checksum } = payload;
+        let ChecksummedPayload { bytes, checksum } = payload;
         let mut request = Request::object("PutObject", Method::PUT, key);
         object.add(&mut request.headers, &self.settings)?;
         condition.add(&mut request.headers)?;
@@ -107,9 +107,9 @@ impl Client {
         }
         let answer = self.document(&request.payload(bytes), deadline).await?;
         let properties = headers::properties(&answer.headers);
-        // A page of a proxy's, such as one to log in to, comes with status 200, too. S3 answers with an ETag and no body.
+        // A proxy's page, such as a login page, can also have status 200. S3 responds with an ETag and no body.
         if properties.etag.is_none() && xml::root(&answer.body).is_some() {
-            return Err(not_s3("the answer to PutObject is a document"));
+            return Err(invalid_response("the response to PutObject is a document"));
         }
         Ok(properties)
     }

@@ -1,4 +1,4 @@
-//! The XML of S3's answers and requests.
+//! The XML of S3's requests and responses.
 
 use std::time::SystemTime;
 
@@ -8,17 +8,18 @@ use quick_xml::{
     events::Event,
 };
 
-use super::{Error, headers::not_s3};
+use super::{Error, headers::invalid_response};
 
-/// Stands in text for what could not be read there: bytes that are not UTF-8, and references to characters that do not exist. XML
-/// has no such character (XML 1.0, section 2.2).
+/// A placeholder for text that cannot be read: bytes that are not UTF-8, and references to characters that do not
+/// exist. XML does not allow this character (XML 1.0, section 2.2).
 pub(super) const UNREADABLE: char = '\u{ffff}';
 
-/// The most elements of a document, and how deep they may be nested: what is read takes far more memory than its text.
+/// Maximum number of elements in a document. Parsed elements take far more memory than their text.
 const MAX_ELEMENTS: usize = 100_000;
+/// Maximum depth of nested elements.
 const MAX_DEPTH: usize = 16;
 
-/// An element with all that is in it. Namespaces are left out.
+/// An element with its contents. Namespaces are dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Element {
     pub(super) name: String,
@@ -27,18 +28,22 @@ pub(super) struct Element {
 }
 
 impl Element {
-    /// Reads a document whose root has this name.
+    /// Parses a document whose root must be `root`. `what` names the document in errors.
     pub(super) fn read(body: &str, root: &str, what: &str) -> Result<Self, Error> {
         match document(body) {
             Ok(Some(element)) if element.name == root => Ok(element),
-            Ok(Some(element)) => Err(not_s3(&format!("{what} is no {root}, but {}", element.name))),
-            Ok(None) => Err(not_s3(&format!("{what} is empty"))),
-            Err((why, _)) => Err(not_s3(&format!("{what} cannot be read: {why}"))),
+            Ok(Some(element)) => Err(invalid_response(&format!(
+                "{what} must have the root element {root}, but has {}",
+                element.name
+            ))),
+            Ok(None) => Err(invalid_response(&format!("{what} is empty"))),
+            Err((why, _)) => Err(invalid_response(&format!("{what} cannot be parsed: {why}"))),
         }
     }
 
-    /// Reads the result of a write, which says something by the element `said`. Servers call its root differently; what has neither the right
-    /// name nor that element is another document, such as a page of a proxy's, and says nothing of the write.
+    /// Parses the result of a write, which contains the element `said`. Servers give its root different names. A
+    /// document with neither that root nor that element is something else, such as a proxy's page, and says nothing
+    /// about the write.
     pub(super) fn read_result(body: &str, root: &str, said: &str, what: &str) -> Result<Self, Error> {
         match document(body) {
             Ok(Some(element)) if element.name == root || element.text(said).is_some() => Ok(element),
@@ -46,42 +51,42 @@ impl Element {
         }
     }
 
-    /// The elements of this name, in order.
+    /// The child elements of this name, in order.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// The element of this name; of several, the last.
+    /// The last child element of this name.
     pub(super) fn last(&self, name: &str) -> Option<&Self> {
         self.children.iter().rfind(|child| child.name == name)
     }
 
-    /// The text of the element of this name; `None` where that is missing, empty or unreadable.
+    /// The text of the child element of this name. `None` if it is missing, empty or unreadable.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.last(name)?.own_text()
     }
 
-    /// A number.
+    /// The child element of this name as a number.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.text(name)?.trim().parse().ok()
     }
 
-    /// A time as in RFC 3339.
+    /// The child element of this name as a time in RFC 3339 format.
     pub(super) fn time(&self, name: &str) -> Option<SystemTime> {
         self.text(name)?.trim().parse::<jiff::Timestamp>().ok().map(SystemTime::from)
     }
 
-    /// Yes or no, however it is spelt.
+    /// The child element of this name as a boolean.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         flag(self.text(name)?)
     }
 
-    /// Whether it has no text.
+    /// Whether the element has no text.
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Whether it has no elements.
+    /// Whether the element has no child elements.
     pub(super) fn is_leaf(&self) -> bool {
         self.children.is_empty()
     }
@@ -91,7 +96,7 @@ impl Element {
     }
 }
 
-/// Yes or no, however it is spelt.
+/// Parses a boolean: `true` or `false` in any case, `1` or `0`.
 pub(super) fn flag(text: &str) -> Option<bool> {
     let text = text.trim();
     let is = |word: &str| text.eq_ignore_ascii_case(word);
@@ -104,7 +109,7 @@ pub(super) fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// The root of a document; an error has what was read before it.
+/// Parses a document and returns its root. An error includes the elements that were read before it.
 fn document(body: &str) -> Result<Option<Element>, (String, Option<Element>)> {
     let mut reader = Reader::from_str(body);
     reader.config_mut().expand_empty_elements = true;
@@ -114,20 +119,20 @@ fn document(body: &str) -> Result<Option<Element>, (String, Option<Element>)> {
             Ok(Event::Start(element)) => {
                 count += 1;
                 if count > MAX_ELEMENTS || open.len() == MAX_DEPTH {
-                    break Err("it has too many elements".to_owned());
+                    break Err("too many elements, or nested too deeply".to_owned());
                 }
                 let name = element.local_name().as_ref().to_owned();
                 open.push(Element { name, ..Element::default() });
             }
             Ok(Event::End(_)) => {
-                let Some(ended) = open.pop() else { break Err("it ends twice".to_owned()) };
+                let Some(ended) = open.pop() else { break Err("an end tag has no start tag".to_owned()) };
                 match open.last_mut() {
                     Some(parent) => parent.children.push(ended),
                     None => break Ok(Some(ended)),
                 }
             }
             Ok(Event::Eof) if open.is_empty() => break Ok(None),
-            Ok(Event::Eof) => break Err("it ends too early".to_owned()),
+            Ok(Event::Eof) => break Err("unexpected end of document".to_owned()),
             Ok(event) => {
                 if let (Some(element), Some(text)) = (open.last_mut(), text_of(&event)) {
                     element.text.push_str(&text);
@@ -137,7 +142,7 @@ fn document(body: &str) -> Result<Option<Element>, (String, Option<Element>)> {
         }
     };
     outcome.map_err(|why| {
-        // What is open ends here.
+        // Close the elements that are still open.
         let root = open.into_iter().rev().reduce(|ended, mut parent| {
             parent.children.push(ended);
             parent
@@ -146,7 +151,7 @@ fn document(body: &str) -> Result<Option<Element>, (String, Option<Element>)> {
     })
 }
 
-/// The text that an event stands for.
+/// The text of an event. `None` if the event is not text.
 pub(super) fn text_of<'a>(event: &'a Event<'a>) -> Option<std::borrow::Cow<'a, str>> {
     Some(match event {
         Event::Text(text) => text.xml10_content(),
@@ -162,7 +167,7 @@ pub(super) fn text_of<'a>(event: &'a Event<'a>) -> Option<std::borrow::Cow<'a, s
     })
 }
 
-/// A body as text, with [`UNREADABLE`] for what is not UTF-8.
+/// Converts a body to text, with [`UNREADABLE`] in place of bytes that are not UTF-8.
 pub(super) fn into_text(body: Vec<u8>) -> String {
     String::from_utf8(body).unwrap_or_else(|error| {
         let mut text = String::with_capacity(error.as_bytes().len());
@@ -176,7 +181,7 @@ pub(super) fn into_text(body: Vec<u8>) -> String {
     })
 }
 
-/// The body of an error.
+/// The contents of an error document.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
     pub(super) code: Option<String>,
@@ -186,8 +191,8 @@ pub(super) struct ErrorBody {
     pub(super) host_id: Option<String>,
 }
 
-/// The name of the root element, for telling an error from what was asked for. Parsed rather than searched
-/// for: a key in a listing may well be called `<Error>`.
+/// The name of the root element, which distinguishes an error from the requested document. The body is parsed rather
+/// than searched, because a key in a listing may be named `<Error>`.
 pub(super) fn root(body: &str) -> Option<String> {
     let mut reader = Reader::from_str(body);
     loop {
@@ -201,7 +206,7 @@ pub(super) fn root(body: &str) -> Option<String> {
     }
 }
 
-/// The error in `body`, if that is what it is; as much of it as can be read.
+/// Parses `body` as an error document, as far as it can be read. Returns `None` for any other document.
 pub(super) fn error(body: &str) -> Option<ErrorBody> {
     if root(body)? != "Error" {
         return None;
@@ -218,13 +223,13 @@ pub(super) fn error(body: &str) -> Option<ErrorBody> {
     })
 }
 
-/// Text between tags.
+/// Escapes text for use between tags.
 pub(super) fn text(text: &str) -> std::borrow::Cow<'_, str> {
     escape(text)
 }
 
-/// Whether XML 1.0 can carry `key` and a parser will read it back as it was (XML 1.0, sections 2.2 and 2.11):
-/// most control characters cannot be written, and a carriage return comes back as a line feed.
+/// Whether `key` survives a round trip through XML 1.0 (sections 2.2 and 2.11). Most control characters cannot be
+/// written, and a carriage return is read back as a line feed.
 pub(super) fn carries(key: &str) -> bool {
     key.chars().all(|c| !matches!(c, '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
 }
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_read_by_name_wherever_they_stand() {
+    fn child_elements_are_found_by_name() {
         let body = "<?xml version='1.0'?>\n<s:Result xmlns:s='x'><s:Key>a &amp;<![CDATA[<b>]]>&#65;</s:Key><s:Size> 7 </s:Size>\
             <s:Flag>TRUE</s:Flag><s:Owner><s:Key>owner</s:Key></s:Owner><s:Empty/><s:Twice>1</s:Twice><s:Twice>2</s:Twice></s:Result>";
         let element = read(body).unwrap();
@@ -252,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_unknown_and_leaves_the_rest() {
+    fn unreadable_text_does_not_affect_other_elements() {
         for bad in ["&#0;", "&#xD800;", "&unknown;", "\u{ffff}"] {
             let element = read(&format!("<Result><Key>a{bad}</Key><Size>1</Size></Result>")).unwrap();
             assert_eq!((element.text("Key"), element.number("Size")), (None, Some(1)), "{bad}");
@@ -261,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn another_document_is_told() {
+    fn other_documents_are_rejected() {
         for body in ["", "<html/>", "<Result>", "<Result></Other>", "text", "</Result>"] {
             assert!(read(body).is_err(), "{body}");
         }
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_of_a_write_is_told_by_its_root_or_by_what_it_says() {
+    fn the_result_of_a_write_is_recognised_by_its_root_or_its_element() {
         let read = |body: &str| Element::read_result(body, "CopyResult", "ETag", "a test");
         assert!(read("<CopyResult/>").unwrap().text("ETag").is_none());
         assert_eq!(read("<Copied><ETag>e</ETag></Copied>").unwrap().text("ETag"), Some("e"));
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_by_its_root() {
+    fn an_error_is_recognised_by_its_root() {
         let body = "<?xml version=\"1.0\"?>\n<Error><Code> SlowDown\n</Code><Message>Reduce</Message>\
             <Key>x</Key><RequestId>R</RequestId><HostId>H</HostId></Error>";
         let error = error(body).unwrap();
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_of_an_error_is_read_as_there_is() {
+    fn a_damaged_error_is_parsed_as_far_as_possible() {
         for body in
             ["<Error><Code>SlowDown</Code><Code>SlowDown</Code></Error>", "<Error><Code>SlowDown</Code><Mess"]
         {
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_xml_would_change_are_known() {
+    fn keys_that_xml_would_change_are_detected() {
         assert!(carries("a b&<>é🚢"));
         for key in ["a\rb", "a\u{1}", "\0", "a\nb"] {
             assert!(!carries(key));

@@ -1,4 +1,4 @@
-//! What is told of a call once it has ended: one line in the log, and its metrics.
+//! The access log. When a call ends, it is logged in one line, and its metrics are recorded.
 
 use std::{
     net::SocketAddr,
@@ -18,11 +18,11 @@ use crate::{
     telemetry::{InFlight, Metrics},
 };
 
-/// The line of a call. A macro, since the level of a line is fixed where it stands.
+/// Logs the line of a call. A macro, because tracing fixes the level of an event at compile time.
 macro_rules! line {
     ($level:ident, $record:ident, $code:ident, $elapsed:ident, $failure:ident) => {{
         let facts = &$record.facts;
-        // No parent: the line has all that its span has, and is read by itself.
+        // No parent: the line has all the fields of its span.
         tracing::event!(
             target: "longshore::access",
             parent: None,
@@ -45,8 +45,8 @@ macro_rules! line {
     }};
 }
 
-/// A call under way. It is told of exactly once: when it ends, or when it is dropped before, which is
-/// what happens to it when the caller goes away.
+/// An in-flight call. It is logged exactly once: when it ends, or when it is dropped before that because the caller
+/// went away.
 #[derive(Debug)]
 pub(super) struct Record {
     method: Arc<str>,
@@ -82,7 +82,7 @@ impl Record {
         }
     }
 
-    /// The call ended with `code`.
+    /// Records that the call ended with `code`.
     pub(super) fn end(mut self, code: Code) {
         self.tell(code);
     }
@@ -100,7 +100,7 @@ impl Record {
     }
 }
 
-/// Failures of S3 and of the settings are the operator's to see; those of callers are not.
+/// Failures of S3 and of the settings concern the operator; failures of callers do not.
 fn severity(code: Code, failure: Option<&CallFailure>) -> Severity {
     match failure {
         Some(failure) => failure.severity,
@@ -117,7 +117,7 @@ impl Drop for Record {
     }
 }
 
-/// How many calls are under way, for the log lines of shutdown.
+/// The number of in-flight calls, for the log lines of the shutdown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RunningCalls(Arc<AtomicUsize>);
 
@@ -141,7 +141,7 @@ impl Drop for Running {
     }
 }
 
-/// The status in headers or trailers, if there is one.
+/// The status code in headers or trailers, if there is one.
 pub(super) fn code(headers: &HeaderMap) -> Option<Code> {
     headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::server::tests::Lines;
 
-    /// The line of a call that ends so, as text of its fields.
+    /// The log line of a call that ends with `code`: its fields, as text.
     fn line(code: Code, facts: CallFacts) -> std::collections::BTreeMap<&'static str, String> {
         let (lines, _guard) = Lines::capture();
         let (metrics, running) = (Metrics::default(), RunningCalls::default());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_a_failed_call_says_why_at_a_level_for_the_side_at_fault() {
+    fn a_failed_call_is_logged_with_its_reason_at_the_level_of_its_severity() {
         for (severity, level) in
             [(Severity::Info, "INFO"), (Severity::Warning, "WARN"), (Severity::Error, "ERROR")]
         {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_succeeds_has_no_reason_and_one_that_a_layer_ended_has_its_codes() {
+    fn a_successful_call_has_no_reason_and_one_that_a_layer_ended_has_the_reason_of_its_code() {
         let ok = line(Code::Ok, CallFacts::default());
         assert!(ok["level"] == "INFO" && !ok.contains_key("reason") && !ok.contains_key("error"), "{ok:?}");
         for (code, reason) in [
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_the_line_are_cut() {
+    fn long_names_in_the_log_line_are_truncated() {
         let (facts, long) = (CallFacts::default(), "x".repeat(3_000_000));
         facts.set_tenant(&long);
         facts.set_store(&long);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_keep_their_microseconds() {
+    fn milliseconds_are_rounded_to_microseconds() {
         assert_eq!(milliseconds(Duration::from_nanos(1_234_567)).to_bits(), 1.235_f64.to_bits());
         assert_eq!(milliseconds(Duration::from_hours(2)).to_bits(), 7_200_000_f64.to_bits());
     }

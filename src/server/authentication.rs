@@ -1,4 +1,4 @@
-//! Callers and tenants, settled by the request's metadata before a byte of its messages is read.
+//! Identifies the caller and the tenant by the request's metadata, before any message is read.
 
 use std::{
     convert::Infallible,
@@ -17,13 +17,13 @@ use super::{
 };
 use crate::api::Admission;
 
-/// The package whose methods need a caller.
+/// The package whose methods require a token.
 const OURS: &str = "longshore.";
 
-/// Ends calls without a valid token, or for a tenant that the caller may not act for.
+/// Rejects calls without a valid token, and calls for a tenant that the caller may not act for.
 ///
-/// Health and reflection need no token; without one their messages must be small. Unknown methods need none either, since
-/// their messages are never read.
+/// Health and reflection need no token, but without one their messages must be small. Unknown methods need none either,
+/// since their messages are never read.
 #[derive(Debug, Clone)]
 pub(super) struct AuthenticationLayer {
     pub(super) admission: Admission,

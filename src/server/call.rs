@@ -1,4 +1,4 @@
-//! The outermost layer: a call's id, its span, and what is told of it at its end.
+//! The outermost layer: gives each call a request id and a span, and logs and counts it when it ends.
 
 use std::{
     convert::Infallible,
@@ -27,10 +27,10 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longer ids than this are replaced: they would be repeated in every line of the log.
+/// The maximum length of a request id. A longer id is replaced, since every log line of the call repeats it.
 const LONGEST_REQUEST_ID: usize = 128;
 
-/// Puts [`CallContext`] into every request, and a [`Record`] around its response.
+/// Adds a [`CallContext`] to every request, and a [`Record`] to its response.
 #[derive(Debug, Clone)]
 pub(super) struct CallLayer {
     pub(super) methods: Methods,
@@ -46,7 +46,7 @@ impl<S> Layer<S> for CallLayer {
     }
 }
 
-/// What [`CallLayer`] makes.
+/// The service that [`CallLayer`] makes.
 #[derive(Debug, Clone)]
 pub(super) struct CallService<S> {
     inner: S,
@@ -96,8 +96,7 @@ where
     }
 }
 
-/// The caller's id if it can be repeated in a header, in a line of the log and in error details as it
-/// is; else one of our own.
+/// The caller's id if it can be repeated unchanged in a header, a log line and error details; otherwise a random id.
 fn request_id(headers: &HeaderMap) -> Arc<str> {
     let sane = |text: &str| {
         (1..=LONGEST_REQUEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -108,10 +107,10 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     }
 }
 
-/// A response on its way. Dropped before it is there, the call is told of as CANCELLED.
+/// A pending response. If it is dropped, the call is logged as CANCELLED.
 #[derive(Debug)]
 pub(super) struct CallFuture<F> {
-    // Before `told`, so that what the call still holds is released before it is told of.
+    // Declared before `told`, so that everything the call holds is released before the call is logged.
     inner: F,
     request_id: Arc<str>,
     told: Option<(Record, Span)>,
@@ -133,7 +132,7 @@ where
             response.headers_mut().insert(REQUEST_ID, id);
         }
         let mut told = this.told.take();
-        // A response that is over with its headers (trailers-only): its body is never asked for anything.
+        // The body of a trailers-only response is never polled.
         if response.body().is_end_stream()
             && let Some((record, _)) = told.take()
         {
@@ -143,7 +142,7 @@ where
     }
 }
 
-/// A response body that notices its end. Dropped before it, the call is told of as CANCELLED.
+/// A response body that logs the call when it ends. If it is dropped before its end, the call is logged as CANCELLED.
 #[derive(Debug)]
 pub(super) struct CallBody<B> {
     inner: B,
@@ -164,7 +163,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CallBody<B> {
         drop(entered);
         let ended_with = match &frame {
             Some(Ok(frame)) => frame.trailers_ref().map(|trailers| code(trailers).unwrap_or(Code::Unknown)),
-            // Without trailers the caller has no status and takes it for UNKNOWN.
+            // Without trailers the caller gets no status, and treats the call as UNKNOWN.
             Some(Err(_)) | None => Some(Code::Unknown),
         };
         if let Some(code) = ended_with

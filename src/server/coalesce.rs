@@ -1,4 +1,4 @@
-//! Fewer, larger writes to a connection.
+//! Combines small writes to a connection into fewer, larger ones.
 
 use std::{
     io::{self, IoSlice},
@@ -9,30 +9,32 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio::io::AsyncWrite;
 
-/// How much is gathered at most. Less is worse than nothing, and more gains nothing.
-const GATHERED: usize = 128 * 1024;
-/// A write of so many bytes goes out at once, behind what was gathered: copying it would cost more than it saves.
+/// The capacity of the buffer, in bytes. A smaller one is worse than none, and a larger one gains nothing.
+const BUFFER_CAPACITY: usize = 128 * 1024;
+/// A write of at least this many bytes goes out immediately, after the buffered bytes: copying it into the buffer would
+/// cost more than it saves.
 const LARGE: usize = 32 * 1024;
-/// How many pieces one write takes beside what was gathered.
-const PIECES: usize = 63;
+/// How many slices one write includes in addition to the buffer.
+const MAX_SLICES: usize = 63;
 
-/// Gathers what is written, and writes it when it is much, or when the connection has had its turn: HTTP/2 flushes
-/// after each frame or two, and many small answers then cost a system call each.
+/// Buffers writes. The buffer is written when it is full, or when the connection's task is polled again after a flush.
+/// HTTP/2 flushes after every frame or two, so without the buffer each of many small responses would cost a system
+/// call.
 #[derive(Debug)]
 pub(super) struct Coalesce {
-    gathered: BytesMut,
-    /// A flush was asked for, and put off until the connection's next turn.
-    put_off: bool,
-    /// The stream did not take all of what was gathered: until it does, no more is.
+    buffer: BytesMut,
+    /// Whether a flush has been deferred until the connection's task is polled again.
+    flush_deferred: bool,
+    /// Whether the stream did not accept the whole buffer. Until it does, nothing more is buffered.
     blocked: bool,
 }
 
 impl Coalesce {
     pub(super) fn new() -> Self {
-        Self { gathered: BytesMut::new(), put_off: false, blocked: false }
+        Self { buffer: BytesMut::new(), flush_deferred: false, blocked: false }
     }
 
-    /// As `AsyncWrite::poll_write_vectored` of `stream`.
+    /// Like `AsyncWrite::poll_write_vectored` on `stream`.
     pub(super) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut W,
@@ -43,36 +45,36 @@ impl Coalesce {
         if len >= LARGE {
             return self.write_through(stream, cx, pieces);
         }
-        if self.blocked || self.gathered.len() + len > GATHERED {
+        if self.blocked || self.buffer.len() + len > BUFFER_CAPACITY {
             ready!(self.write_gathered(stream, cx))?;
         }
-        self.gathered.reserve(len);
+        self.buffer.reserve(len);
         for piece in pieces {
-            self.gathered.extend_from_slice(piece);
+            self.buffer.extend_from_slice(piece);
         }
         Poll::Ready(Ok(len))
     }
 
-    /// As `AsyncWrite::poll_flush` of `stream`.
+    /// Like `AsyncWrite::poll_flush` on `stream`.
     pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.gathered.is_empty() {
-            self.put_off = false;
-        } else if !self.put_off {
-            // The streams that are ready by now have their turn first, and what they say goes along.
-            self.put_off = true;
+        if self.buffer.is_empty() {
+            self.flush_deferred = false;
+        } else if !self.flush_deferred {
+            // Other HTTP/2 streams that are ready are polled first, so that their frames join this write.
+            self.flush_deferred = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         ready!(self.write_gathered(stream, cx))?;
-        self.put_off = false;
+        self.flush_deferred = false;
         Pin::new(stream).poll_flush(cx)
     }
 
-    /// As `AsyncWrite::poll_shutdown` of `stream`.
+    /// Like `AsyncWrite::poll_shutdown` on `stream`.
     pub(super) fn poll_shutdown<W: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut W,
@@ -82,7 +84,8 @@ impl Coalesce {
         Pin::new(stream).poll_shutdown(cx)
     }
 
-    /// Everything in one system call. What is told to be written is of `pieces` only, so it goes on until some is.
+    /// Writes the buffer and `pieces` in one system call. Only written bytes of `pieces` are reported, so the loop
+    /// continues until there are some.
     fn write_through<W: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut W,
@@ -90,19 +93,19 @@ impl Coalesce {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            if self.gathered.is_empty() {
+            if self.buffer.is_empty() {
                 return Pin::new(stream).poll_write_vectored(cx, pieces);
             }
-            let mut all = [IoSlice::new(&[]); PIECES + 1];
-            all[0] = IoSlice::new(&self.gathered);
-            let taken = pieces.len().min(PIECES);
+            let mut all = [IoSlice::new(&[]); MAX_SLICES + 1];
+            all[0] = IoSlice::new(&self.buffer);
+            let taken = pieces.len().min(MAX_SLICES);
             all[1..=taken].copy_from_slice(&pieces[..taken]);
             let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &all[..=taken]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let of_gathered = written.min(self.gathered.len());
-            self.gathered.advance(of_gathered);
+            let of_gathered = written.min(self.buffer.len());
+            self.buffer.advance(of_gathered);
             if written > of_gathered {
                 return Poll::Ready(Ok(written - of_gathered));
             }
@@ -114,17 +117,17 @@ impl Coalesce {
         stream: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.gathered.is_empty() {
-            let written = Pin::new(&mut *stream).poll_write(cx, &self.gathered);
+        while !self.buffer.is_empty() {
+            let written = Pin::new(&mut *stream).poll_write(cx, &self.buffer);
             self.blocked = written.is_pending();
             let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.gathered.advance(written);
+            self.buffer.advance(written);
         }
         // An idle connection keeps no buffer.
-        self.gathered = BytesMut::new();
+        self.buffer = BytesMut::new();
         Poll::Ready(Ok(()))
     }
 }
@@ -135,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes at most so many bytes at a time, and is not ready every other time.
+    /// Accepts at most `most` bytes at a time, and returns `Pending` every other time.
     #[derive(Default)]
     struct Slow {
         taken: Vec<u8>,
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_writes_become_one() {
+    async fn small_writes_are_combined_into_one() {
         let (mut coalesce, mut stream) = (Coalesce::new(), Slow { most: usize::MAX, ..Slow::default() });
         for _ in 0..100 {
             write(&mut coalesce, &mut stream, b"a frame").await;

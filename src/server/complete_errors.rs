@@ -1,5 +1,5 @@
-//! Details for the errors that tonic makes by itself: unknown methods, messages that are too large or
-//! cannot be decoded.
+//! Adds details to the errors that tonic produces itself: unknown methods, and messages that are too large or cannot be
+//! decoded.
 
 use std::{
     convert::Infallible,
@@ -17,11 +17,11 @@ use tower::{Layer, Service};
 use super::access::code;
 use crate::api::{CallContext, status};
 
-/// gRPC's own services, health and reflection: their statuses are part of their own contract (NOT_FOUND
-/// for a service that health does not know), and have no details there.
+/// The prefix of gRPC's own services, health and reflection. Their contracts define their statuses (NOT_FOUND for a
+/// service that health does not know), without details.
 const STANDARD_SERVICES: &str = "/grpc.";
 
-/// Completes statuses without details, in headers and in trailers.
+/// Adds details to statuses that have none, in headers and in trailers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CompleteErrorsLayer;
 
@@ -33,7 +33,7 @@ impl<S> Layer<S> for CompleteErrorsLayer {
     }
 }
 
-/// What [`CompleteErrorsLayer`] makes.
+/// The service that [`CompleteErrorsLayer`] makes.
 #[derive(Debug, Clone)]
 pub(super) struct CompleteErrors<S> {
     inner: S,
@@ -61,11 +61,11 @@ where
     }
 }
 
-/// A response on its way.
+/// A pending response.
 #[derive(Debug)]
 pub(super) struct CompleteFuture<F> {
     inner: F,
-    /// `None` where nothing is to be completed.
+    /// `None` if the status is left unchanged.
     context: Option<CallContext>,
 }
 
@@ -85,7 +85,7 @@ where
     }
 }
 
-/// A response body whose trailers are completed.
+/// A response body whose trailers get details.
 #[derive(Debug)]
 pub(super) struct CompleteBody<B> {
     inner: B,
@@ -125,10 +125,10 @@ fn complete(headers: &mut HeaderMap, context: &CallContext) {
         return;
     }
     let Some(bare) = Status::from_header_map(headers) else { return };
-    // Unless a handler has said why before.
+    // Has no effect if a handler has already recorded the failure.
     context.facts.fail(status::for_log(&bare));
-    // It writes over the code and the message, and keeps what else is there. Where a header cannot carry
-    // the new status the old one stays.
+    // `add_header` overwrites the code and the message, and keeps the other headers. If a header cannot carry the new
+    // status, the old one stays.
     let mut completed = headers.clone();
     completed.remove(Status::GRPC_MESSAGE);
     if status::complete(bare, &context.request_id).add_header(&mut completed).is_ok() {

@@ -1,4 +1,4 @@
-//! How many connections there are, and how many there may be.
+//! Counts callers' connections, and limits their number.
 
 use std::sync::{
     Arc,
@@ -9,36 +9,36 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::tenants::{limit_connections, open_connections};
 
-/// What callers leave of the file descriptors for connections to S3: one in so many.
+/// The number of file descriptors divided by this is reserved for connections to S3.
 const FOR_S3: usize = 4;
 
-/// Descriptors of the process itself: standard streams, timers, files that are read.
+/// Descriptors reserved for the process itself: standard streams, timers, files that are read.
 const OWN: usize = 32;
 
-/// Descriptors for the health listener's connections.
+/// Descriptors reserved for the health listener's connections.
 const HEALTH: usize = 32;
 
-/// More connections than this need a setting.
+/// The default maximum number of connections, if there are enough descriptors.
 const MOST: usize = 100_000;
 
-/// Fewer descriptors than this are worth a warning.
+/// With fewer descriptors than this, the server logs a warning.
 const FEW_FILES: u64 = 4_096;
 
-/// How many connections callers may have to the process. Cheap to clone; clones share them.
+/// Limits the number of callers' connections to the process. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimit {
     count: Arc<AtomicUsize>,
     most: usize,
-    /// What callers' connections and those to S3 may use together.
+    /// How many descriptors callers' connections and those to S3 may use together.
     descriptors: usize,
 }
 
-/// One of them, until it is dropped.
+/// Counts one connection until dropped.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl ConnectionLimit {
-    /// At most so many, or as many as the process has descriptors for.
+    /// Allows at most `max_connections`; with `None`, as many as the process has descriptors for, up to 100,000.
     pub(super) fn new(max_connections: Option<u32>) -> Self {
         let files = raise_file_limit();
         let descriptors = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OWN + HEALTH).max(2);
@@ -50,20 +50,20 @@ impl ConnectionLimit {
             tracing::warn!(
                 asked,
                 files,
-                "LONGSHORE_MAX_CONNECTIONS is more than the limit of open files allows: taking at most {room}"
+                "LONGSHORE_MAX_CONNECTIONS exceeds what the open file limit allows: accepting at most {room}"
             );
         }
         Self { count, most: asked.min(room), descriptors }
     }
 
-    /// Counts one more, if there is room for it.
+    /// Counts one more connection; `None` if the limit is reached.
     pub(super) fn try_acquire(&self) -> Option<Counted> {
         let counted = Counted(Arc::clone(&self.count));
         let others = self.count.fetch_add(1, Relaxed);
         (others < self.most && others + open_connections() < self.descriptors).then_some(counted)
     }
 
-    /// Whether there is hardly any room left: idle connections then make room early.
+    /// Whether the limit is nearly reached. Idle connections are then closed early.
     pub(super) fn is_nearly_reached(&self) -> bool {
         self.count.load(Relaxed) >= self.most - self.most / 16
     }
@@ -75,19 +75,19 @@ impl Drop for Counted {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, and returns it.
+/// Raises the soft open file limit to the hard limit, and returns it.
 fn raise_file_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
-        tracing::warn!(%error, "cannot raise the limit of open files");
+        tracing::warn!(%error, "cannot raise the open file limit");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if files < FEW_FILES {
         tracing::warn!(
             files,
-            "the limit of open files is small: each connection to a caller or to S3 takes one"
+            "the open file limit is low: each connection of a caller or to S3 uses one file descriptor"
         );
     }
     files
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_taken_up_to_the_limit() {
+    fn connections_are_accepted_up_to_the_limit() {
         let limit = ConnectionLimit::new(Some(32));
         let mut acquired: Vec<_> = (0..30).map(|_| limit.try_acquire().unwrap()).collect();
         assert!(limit.is_nearly_reached());
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn some_descriptors_are_left_for_others() {
+    fn some_descriptors_are_reserved_for_other_uses() {
         let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         for asked in [None, Some(u32::MAX)] {
             assert!((ConnectionLimit::new(asked).most as u64) < files, "{asked:?}");

@@ -1,7 +1,7 @@
-//! The caller's deadline over the whole call, and the end of all calls at shutdown.
+//! Applies the caller's deadline to the whole call, and ends all calls at shutdown.
 //!
-//! While the caller does not read, flow control keeps the response's body from being polled. The connection then watches
-//! the same bounds ([`Stalled`]), and polls the body once they are reached.
+//! While the caller does not read, flow control keeps the response body from being polled. The connection then enforces
+//! the same bounds ([`Stalled`]), and polls the body when one of them is reached.
 
 use std::{
     convert::Infallible,
@@ -25,12 +25,12 @@ use crate::api::{CallContext, CallFacts, status};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
-/// Bounds every call by its deadline, and by `cut`.
+/// Bounds every call by its deadline and by `cut`.
 #[derive(Debug, Clone)]
 pub(super) struct DeadlineLayer {
-    /// Ends every call as UNAVAILABLE, when cancelled.
+    /// Ends every call with UNAVAILABLE when cancelled.
     pub(super) cut: CancellationToken,
-    /// Ends calls whose callers have taken nothing of the response for so long, while others wait for their memory.
+    /// How long a caller may read nothing of the response while other calls wait for memory that this call could free.
     pub(super) idle_timeout: Duration,
 }
 
@@ -42,7 +42,7 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// What [`DeadlineLayer`] makes.
+/// The service that [`DeadlineLayer`] makes.
 #[derive(Debug, Clone)]
 pub(super) struct DeadlineService<S> {
     inner: S,
@@ -67,11 +67,11 @@ where
         let context = request.extensions_mut().get_mut::<CallContext>();
         let facts = context.as_ref().map(|context| Arc::clone(&context.facts));
         let request_id = context.map_or_else(|| Arc::from(""), |context| Arc::clone(&context.request_id));
-        // Removed, so that nothing below starts a timer of its own by it.
+        // Removed, so that no inner service starts a timer for it.
         let timeout = request.headers_mut().remove(GRPC_TIMEOUT).as_ref().map(parse);
         let deadline = match timeout {
             None => None,
-            // Too far away for the clock is no deadline.
+            // A deadline beyond the clock's range means no deadline.
             Some(Some(timeout)) => Instant::now().checked_add(timeout),
             Some(None) => return DeadlineFuture::refused(malformed(&request_id)),
         };
@@ -91,11 +91,11 @@ where
 }
 
 fn malformed(request_id: &str) -> Status {
-    let text = "must be 1 to 8 digits and a unit of H, M, S, m, u or n";
+    let text = "must be 1 to 8 digits followed by a unit: H, M, S, m, u or n";
     status::invalid_field(GRPC_TIMEOUT, text, request_id)
 }
 
-/// `TimeoutValue TimeoutUnit` of the gRPC over HTTP/2 specification; `None` where it is malformed.
+/// Parses `TimeoutValue TimeoutUnit` of the gRPC over HTTP/2 specification; `None` if it is malformed.
 fn parse(value: &HeaderValue) -> Option<Duration> {
     let (unit, digits) = value.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
@@ -113,21 +113,21 @@ fn parse(value: &HeaderValue) -> Option<Duration> {
     })
 }
 
-/// What ends a call from outside.
+/// What can end a call from outside.
 #[derive(Debug)]
 struct Bounds {
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     cut: CancellationToken,
-    /// Made only once the call has to wait itself: most small calls' bodies never do.
+    /// Created when the call first has to wait: the bodies of most small calls never do.
     until_cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Set by the connection where the caller does not read.
+    /// Set by the connection if the call has to end while its caller does not read.
     stalled: Arc<OnceLock<StalledEnd>>,
     request_id: Arc<str>,
 }
 
 impl Bounds {
-    /// The status of a call whose time is over already. Cheap: for bodies that are never pending, which
-    /// would otherwise never come to a timer.
+    /// The status of a call that has already reached a bound. This check is cheap. It is for bodies that are never
+    /// pending: their timers are never polled.
     fn over(&self) -> Option<Status> {
         match self.stalled.get() {
             None => {}
@@ -139,7 +139,7 @@ impl Bounds {
         (Instant::now() >= *deadline).then(|| status::deadline_exceeded(&self.request_id))
     }
 
-    /// The same bounds, for while the caller does not read.
+    /// The same bounds, for the time when the caller does not read.
     fn stalled(&self, idle: Option<(Arc<CallFacts>, Duration)>) -> Stalled {
         Stalled {
             deadline: self.deadline.as_ref().map(|(at, _)| *at),
@@ -149,8 +149,8 @@ impl Bounds {
         }
     }
 
-    /// For a call that waits.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+    /// Polls the bounds of a call that waits. Ready when one is reached.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if let Some(status) = self.over() {
             return Poll::Ready(status);
         }
@@ -165,7 +165,7 @@ impl Bounds {
     }
 }
 
-/// A response on its way, or its refusal.
+/// A pending response, or a rejection.
 #[derive(Debug)]
 pub(super) struct DeadlineFuture<F> {
     state: State<F>,
@@ -195,11 +195,11 @@ where
         let status = match &mut self.state {
             State::Running { inner, bounds } => match Pin::new(inner).poll(cx) {
                 Poll::Ready(Ok(response)) => return Poll::Ready(Ok(self.bound(response))),
-                Poll::Pending => ready!(bounds.poll_over(cx)),
+                Poll::Pending => ready!(bounds.poll_expired(cx)),
             },
             State::Refused(status) => status.take().map_or_else(|| Status::unknown(""), |status| *status),
         };
-        // Drops the inner future, and with it all that the call has under way.
+        // Drops the inner future, which cancels the call's work.
         self.state = State::Refused(None);
         Poll::Ready(Ok(status.into_http::<()>().map(|()| DeadlineBody::default())))
     }
@@ -217,10 +217,10 @@ impl<F> DeadlineFuture<F> {
     }
 }
 
-/// A response body that ends in trailers once the call's time is over.
+/// A response body that ends with trailers when the call reaches a bound.
 #[derive(Debug)]
 pub(super) struct DeadlineBody<B> {
-    /// `None` when it has been ended: there is nothing more to come.
+    /// `None` after the trailers.
     running: Option<(B, Bounds)>,
 }
 
@@ -240,11 +240,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DeadlineBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some((inner, bounds)) = &mut self.running else { return Poll::Ready(None) };
         let status = match bounds.over() {
-            // What has ended in time has ended well, however late it is asked for.
+            // The body has already ended: do not fail it because it is polled late.
             Some(_) if inner.is_end_stream() => return Poll::Ready(None),
             Some(status) => status,
             None => match Pin::new(inner).poll_frame(cx) {
-                Poll::Pending => ready!(bounds.poll_over(cx)),
+                Poll::Pending => ready!(bounds.poll_expired(cx)),
                 frame @ Poll::Ready(_) => return frame,
             },
         };
@@ -256,7 +256,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DeadlineBody<B> {
         self.running.as_ref().is_none_or(|(inner, _)| inner.is_end_stream())
     }
 
-    /// Never exact: hyper would promise the length to the caller, and the deadline could not keep it.
+    /// Never exact, since the deadline may end the body early.
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
@@ -264,8 +264,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DeadlineBody<B> {
 
 fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    // Our own statuses have no text that a header cannot carry; without a status the caller takes it for
-    // UNKNOWN.
+    // Longshore's own statuses have no text that a header cannot carry. Without a status, the caller would treat the
+    // call as UNKNOWN.
     let _ = status.add_header(&mut trailers);
     trailers
 }

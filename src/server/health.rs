@@ -1,4 +1,4 @@
-//! Whether this server wants calls: by gRPC on both listeners, by HTTP for the kubelet on the plain one.
+//! Health checks: over gRPC on both listeners, and over HTTP for the kubelet on the plaintext one.
 
 use std::sync::Arc;
 
@@ -22,31 +22,32 @@ use tower::Layer;
 use super::{protocol::ProtocolLayer, pulse::Pulse};
 use crate::telemetry::Metrics;
 
-/// The largest message on the health listener, in bytes. The name of a service is far shorter.
+/// The largest message accepted on the health listener, in bytes. A service name is far shorter.
 const LARGEST_MESSAGE: usize = 4 * 1024;
 
-/// One state for everyone who asks. Cheap to clone.
+/// The health state of the server. Cheap to clone; clones share the state.
 #[derive(Debug, Clone)]
 pub(super) struct Health {
     phase: watch::Sender<Phase>,
-    /// What is reported beside the whole server (`""`).
+    /// The services that are reported in addition to the whole server (`""`).
     services: &'static [&'static str],
     pulse: Pulse,
-    /// A second line of `/readyz`.
+    /// A second line in the body of `/readyz`.
     notice: Option<Arc<str>>,
 }
 
-/// How far the server is in its life.
+/// The phase of the server's life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
     NotServing,
-    /// Not serving, and no watch may hold up the shutdown any longer.
+    /// Not serving, and watches end so that they do not delay the shutdown.
     Ending,
 }
 
 impl Health {
-    /// Not serving yet; `services` are reported beside the whole server, and `pulse` says whether it is alive.
+    /// Starts as not serving. `services` are reported in addition to the whole server; `pulse` tells whether the worker
+    /// threads run.
     pub(super) fn new(services: &'static [&'static str], pulse: Pulse) -> Self {
         Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, notice: None }
     }
@@ -56,23 +57,23 @@ impl Health {
         Self { notice: notice.map(Arc::from), ..self }
     }
 
-    /// Tells everyone who asks and everyone who watches.
+    /// Sets the status that checks return and that watches receive.
     pub(super) fn set(&self, serving: bool) {
         self.phase.send_replace(if serving { Phase::Serving } else { Phase::NotServing });
     }
 
-    /// Ends every watch once it has said NOT_SERVING.
+    /// Ends every watch after it has sent NOT_SERVING.
     pub(super) fn end(&self) {
         self.phase.send_replace(Phase::Ending);
     }
 
-    /// `grpc.health.v1.Health`; each is a view of the same state.
+    /// The service `grpc.health.v1.Health`, backed by this state.
     pub(super) fn service(&self) -> HealthServer<Self> {
         HealthServer::new(self.clone())
     }
 
-    /// What the health listener serves, over HTTP/1.1 and over HTTP/2 without TLS. It is a listener of its
-    /// own because probes and Prometheus have no client certificate and no token.
+    /// The routes of the health listener, which serves HTTP/1.1 and HTTP/2 without TLS. It is separate from the gRPC
+    /// listener because probes and Prometheus have no client certificate and no token.
     pub(super) fn router(&self, metrics: Metrics) -> Router {
         let grpc = format!("/{}/{{*method}}", <HealthServer<Self> as NamedService>::NAME);
         Router::new()
@@ -93,7 +94,7 @@ impl Health {
         service.is_empty() || self.services.contains(&service)
     }
 
-    /// The status of a service that there may be, each time that it changes.
+    /// The status of a service, sent each time it changes. `known`: whether the server has the service.
     fn changes(&self, known: bool) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + use<> {
         let phases = self.phase.subscribe();
         stream::unfold((phases, None), move |(mut phases, told)| async move {
@@ -148,9 +149,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 async fn alive(State(health): State<Health>) -> (StatusCode, String) {
     match health.pulse.stuck() {
         None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(thread) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the worker thread {thread} does not run\n"))
-        }
+        Some(thread) => (StatusCode::SERVICE_UNAVAILABLE, format!("worker thread {thread} is stuck\n")),
     }
 }
 
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn alive_always_and_ready_only_while_serving() {
+    async fn livez_is_always_ok_and_readyz_only_while_serving() {
         let health = Health::new(&["a.Service"], Pulse::new(1));
         assert_eq!(answer(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(answer(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_notice_is_a_second_line_of_readyz_and_leaves_its_status() {
+    async fn a_notice_adds_a_line_to_readyz_and_keeps_its_status() {
         let health =
             Health::new(&[], Pulse::new(1)).with_notice(Some("1 of 2 tenants was rejected".to_owned()));
         let second = "\n1 of 2 tenants was rejected\n";
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn watches_end_after_they_have_said_not_serving() {
+    async fn watches_send_not_serving_before_they_end() {
         let health = Health::new(&["a.Service"], Pulse::new(1));
         health.set(true);
         let watch = |service: &str| {
@@ -234,7 +233,7 @@ mod tests {
         assert_eq!(known.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
         health.set(false);
         assert_eq!(known.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
-        assert!(known.next().now_or_never().is_none(), "calls are still taken");
+        assert!(known.next().now_or_never().is_none(), "the watch ended while calls are still accepted");
         health.end();
         assert_eq!(told(known.collect().await), []);
         assert_eq!(told(unknown.collect().await), [ServingStatus::ServiceUnknown]);

@@ -1,4 +1,4 @@
-//! What stands around every gRPC call.
+//! The stack of layers around every gRPC call.
 
 use std::time::Duration;
 
@@ -20,40 +20,41 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The services with our layers around them.
+/// The services, wrapped in the layers.
 pub(super) type Served = CallService<
     ProtocolService<DeadlineService<AuthenticationService<MessagesService<CompleteErrors<Routes>>>>>,
 >;
 
-/// What the layers need.
+/// What the layers are built from.
 #[derive(Debug)]
-pub(super) struct Around<'a> {
+pub(super) struct CallLayers<'a> {
     pub(super) admission: Admission,
     pub(super) limits: Limits,
     pub(super) metrics: &'a Metrics,
     pub(super) running: &'a RunningCalls,
-    /// Ends every call, when cancelled.
+    /// Ends every call when cancelled.
     pub(super) cut: &'a CancellationToken,
-    /// For how long a caller may take nothing of a response while others wait for memory.
+    /// How long a caller may read nothing of a response while other calls wait for memory.
     pub(super) idle_timeout: Duration,
 }
 
-impl Around<'_> {
-    /// Puts the layers around `routes`, the innermost first.
+impl CallLayers<'_> {
+    /// Wraps `routes` in the layers, innermost first.
     pub(super) fn layered(self, routes: Routes) -> Served {
         let methods = Methods::served();
-        // What tonic itself answers comes from the routes; the layers above make their own statuses whole.
+        // The routes return the errors that tonic produces itself. Outer layers add the details to their own statuses.
         let service = CompleteErrorsLayer.layer(routes.prepare());
         let service = MessagesLayer::new(self.limits).layer(service);
-        // Before the messages are read: without a valid token nothing of them is.
+        // Around the reading of messages: without a valid token, no message is read.
         let authentication = AuthenticationLayer { admission: self.admission, methods: methods.clone() };
         let service = authentication.layer(service);
-        // Around everything that takes time, and inside of what counts: an expired call is logged as such.
+        // Around everything that can take time, but inside the access log, so that an expired call is logged as
+        // expired.
         let deadline = DeadlineLayer { cut: self.cut.clone(), idle_timeout: self.idle_timeout };
         let service = deadline.layer(service);
-        // Before anything is done for a request: one that is not gRPC is not served.
+        // Before any other work: a request that is not gRPC is rejected.
         let service = ProtocolLayer.layer(service);
-        // Whatever the layers below answer has a request id, and is counted and logged.
+        // Outermost: every response, whichever layer returns it, gets a request id, is counted and is logged.
         let (metrics, running) = (self.metrics.clone(), self.running.clone());
         CallLayer { methods, metrics, running }.layer(service)
     }

@@ -1,4 +1,4 @@
-//! Sockets: binding them, and accepting connections.
+//! Listening sockets, and the connections that they accept.
 
 use std::{
     io::{self, IoSlice},
@@ -15,8 +15,8 @@ use tokio::{
 
 use super::{ServerError, coalesce::Coalesce, prefetch::Prefetch};
 
-/// How long to wait after a failed accept. What fails for long is the table of open files being full;
-/// without a pause the loop would take a whole core until a connection closes.
+/// How long to wait after a failed accept. The usual lasting cause is the open file limit; without a pause, the loop
+/// would use a whole core until a connection closes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on `address`.
@@ -35,18 +35,18 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Where it listens, with the port that was free if 0 was asked for.
+    /// The bound address, with the actual port if port 0 was requested.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next connection, as the system gives it.
+    /// The next accepted connection, unbuffered.
     pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    // Small answers must not wait for the acknowledgement of earlier ones. Where it cannot
-                    // be set the connection has gone already, and reading will say so.
+                    // Small responses must not wait for the acknowledgement of earlier ones. If the option cannot be
+                    // set, the connection is already broken, and the next read reports it.
                     let _ = stream.set_nodelay(true);
                     return (stream, peer);
                 }
@@ -60,13 +60,13 @@ impl Listener {
     }
 }
 
-/// Whether only the connection being accepted is broken, and not the listener.
+/// Whether only the connection being accepted is broken, not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// An accepted connection, read and written in large pieces.
+/// An accepted connection with buffered reads and writes.
 #[derive(Debug)]
 pub(super) struct Buffered {
     stream: TcpStream,
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_taken_port_is_one_sentence() {
+    async fn the_error_for_a_port_in_use_is_one_sentence() {
         let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let error = bind(taken.address()).await.unwrap_err().to_string();
         assert_eq!(error, format!("cannot listen on {}: address already in use", taken.address()));

@@ -1,12 +1,12 @@
-//! The names of the methods that are served, as metrics and logs may show them.
+//! The names of the served methods, as they appear in metrics and logs.
 
 use std::{collections::HashSet, sync::Arc};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
-/// What every path that is no served method is called: callers choose paths, and each label of a metric
-/// is kept for ever.
+/// The name for every path that is not a served method. Callers choose paths, and a metric keeps each label value
+/// forever.
 const UNKNOWN: &str = "unknown";
 
 /// Known methods, looked up by path. Cheap to clone.
@@ -30,14 +30,14 @@ impl Methods {
     fn of(descriptor_sets: &[&[u8]]) -> Self {
         let names = descriptor_sets
             .iter()
-            // They are compiled in, and reflection refuses to start with one that cannot be read.
+            // The sets are compiled in, and reflection fails to start if one cannot be decoded.
             .filter_map(|set| FileDescriptorSet::decode(*set).ok())
             .flat_map(|set| names(&set))
             .collect();
         Self { names: Arc::new(names), unknown: Arc::from(UNKNOWN) }
     }
 
-    /// `package.Service/Method` for the path `/package.Service/Method` of a known method, else `unknown`.
+    /// `package.Service/Method` for the path `/package.Service/Method` of a known method, `unknown` for any other path.
     pub(super) fn label(&self, path: &str) -> Arc<str> {
         let name = path.strip_prefix('/').and_then(|name| self.names.get(name));
         Arc::clone(name.unwrap_or(&self.unknown))
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_served_methods_have_a_name() {
+    fn only_served_methods_have_a_label_of_their_own() {
         let methods = Methods::served();
         assert_eq!(&*methods.label("/longshore.v1.ObjectService/Get"), "longshore.v1.ObjectService/Get");
         assert_eq!(&*methods.label("/grpc.health.v1.Health/Watch"), "grpc.health.v1.Health/Watch");

@@ -1,4 +1,4 @@
-//! Listeners, TLS, layers around every call, health, shutdown.
+//! The gRPC server: listeners, TLS, the layers around every call, health checks, shutdown.
 
 mod access;
 mod authentication;
@@ -38,7 +38,7 @@ use self::{
     connection::{Connections, Unread, Unsent},
     connection_limit::ConnectionLimit,
     health::Health,
-    layers::Around,
+    layers::CallLayers,
     listeners::Listener,
     pulse::Pulse,
     shutdown::{Serving, Stages},
@@ -55,36 +55,37 @@ pub use crate::api::{UploadKeys, UploadSettings};
 pub use crate::tenants::MemorySettings;
 pub use error::ServerError;
 
-/// What the server itself is told (environment, prefix `LONGSHORE_`).
+/// Settings of the server itself (environment variables with the prefix `LONGSHORE_`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerSettings {
-    /// Where gRPC is served. Default: 127.0.0.1:50051.
+    /// Address of the gRPC listener. Default: 127.0.0.1:50051.
     pub listen_addr: SocketAddr,
-    /// Where `/livez`, `/readyz`, `/metrics` and gRPC health are served, plain. Default: 127.0.0.1:9090.
+    /// Address of the plaintext listener for `/livez`, `/readyz`, `/metrics` and gRPC health. Default: 127.0.0.1:9090.
     pub health_addr: SocketAddr,
-    /// Certificate chain and private key (PEM); without them gRPC is served plain.
+    /// Certificate chain and private key (PEM). Without them, gRPC is served in plaintext.
     pub tls: Option<TlsFiles>,
-    /// Whether callers must say who they are. Default: required.
+    /// Whether callers must authenticate. Default: required.
     pub auth: AuthMode,
-    /// Whether reflection is served. Default: true.
+    /// Whether gRPC reflection is served. Default: true.
     pub reflection: bool,
-    /// The largest message taken, in bytes. Default: 4 MiB.
+    /// The largest accepted message, in bytes. Default: 4 MiB.
     pub max_message_bytes: usize,
     /// How long a message may take to arrive. Default: 60 s.
     pub message_timeout: Duration,
-    /// Limits of each connection and of their number.
+    /// Limits on each connection, and on the number of connections.
     pub connections: ConnectionSettings,
-    /// The memory budget, and how long calls wait for it.
+    /// The memory budget, and how long calls wait for memory.
     pub memory: MemorySettings,
-    /// What seals the ids of uploads that outlive a process.
+    /// The keys that seal upload ids, and how many replicas share them.
     pub uploads: UploadSettings,
-    /// How long shutdown waits before it refuses new calls, while health already says NOT_SERVING. Default: 0 s.
+    /// How long the server still accepts calls during shutdown, after health has turned to NOT_SERVING. Default: 0 s.
     pub shutdown_delay: Duration,
-    /// How long calls under way may take to end at shutdown. Default: 30 s.
+    /// How long in-flight calls may take to finish during shutdown. Default: 30 s.
     pub shutdown_grace: Duration,
     /// The tenants.
     pub tenants: Vec<TenantSettings>,
-    /// Names of tenants that are not served because their settings are wrong. Metrics, log and `/readyz` report them.
+    /// Names of tenants that are not served because their settings are invalid. Metrics, the log and `/readyz` report
+    /// them.
     pub rejected_tenants: Vec<String>,
 }
 
@@ -111,26 +112,26 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// The limits of a call's messages.
+    /// The limits on a call's messages.
     fn limits(&self) -> Limits {
         Limits { max_message_bytes: self.max_message_bytes, message_timeout: self.message_timeout }
     }
 }
 
-/// Limits of callers' connections.
+/// Limits on callers' connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionSettings {
-    /// The most connections at the same time. `None`: as many as there are file descriptors, less those that are
-    /// reserved for S3 and the health listener. Default: `None`.
+    /// Maximum number of open connections. `None`: as many as the open file limit allows, less the descriptors reserved
+    /// for S3 and the health listener, and at most 100,000. Default: `None`.
     pub max_connections: Option<u32>,
-    /// Concurrent calls on one connection. Default: 1,000.
+    /// Maximum number of concurrent calls on one connection. Default: 1,000.
     pub max_concurrent_streams: u32,
-    /// The age at which a connection gets GOAWAY, varied by up to 10 % either way; `None` is no limit. Default: 1 h.
+    /// The age at which a connection gets GOAWAY, varied by up to 10 % either way; `None` means no limit. Default: 1 h.
     pub max_age: Option<Duration>,
-    /// How long the calls of such a connection may take to finish before it is closed; `None` is no limit. Default:
+    /// How long the calls of such a connection may take to finish before it is closed; `None` means no limit. Default:
     /// `None`.
     pub max_age_grace: Option<Duration>,
-    /// How long a connection may be without a call before it gets GOAWAY; `None` is no limit. Default: 10 min.
+    /// How long a connection may have no calls before it gets GOAWAY; `None` means no limit. Default: 10 min.
     pub max_idle: Option<Duration>,
     /// How long a caller may be silent before it gets a PING. Default: 20 s.
     pub keepalive_interval: Duration,
@@ -155,16 +156,16 @@ impl Default for ConnectionSettings {
     }
 }
 
-/// Files of a static certificate.
+/// The files of a static certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// PEM, the leaf first.
+    /// The certificate chain in PEM, the leaf first.
     pub cert: PathBuf,
-    /// PEM.
+    /// The private key in PEM.
     pub key: PathBuf,
 }
 
-/// A server that has its sockets and does not serve yet: connections wait in the sockets' queues.
+/// A server that has bound its sockets but does not serve yet: connections wait in the accept queues.
 #[derive(Debug)]
 pub struct Server {
     settings: ServerSettings,
@@ -182,7 +183,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on both addresses and reads the certificate, so that whatever is wrong is known at the start.
+    /// Binds both addresses and loads the certificate, so that a problem with either is reported at startup.
     pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
         let tls = settings.tls.as_ref().map(tls::config).transpose()?;
         let grpc = listeners::bind(settings.listen_addr).await?;
@@ -220,24 +221,24 @@ impl Server {
         })
     }
 
-    /// Where gRPC is served: the port that was found, if the settings left it open.
+    /// The address of the gRPC listener, with the actual port if the settings have port 0.
     pub fn listen_addr(&self) -> SocketAddr {
         self.grpc.address()
     }
 
-    /// Where health and metrics are served.
+    /// The address of the health and metrics listener.
     pub fn health_addr(&self) -> SocketAddr {
         self.plain.address()
     }
 
-    /// What this server counts.
+    /// The metrics of this server.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
     }
 
-    /// Serves until `shutdown` completes, then drains: health says NOT_SERVING at once, calls are refused
-    /// after `shutdown_delay`, those under way are cut after `shutdown_grace`, and background tasks get a
-    /// few seconds. Dropping the future closes every connection.
+    /// Serves until `shutdown` completes, then drains: health reports NOT_SERVING immediately, the server refuses new
+    /// calls after `shutdown_delay`, ends in-flight calls after a further `shutdown_grace`, and gives background tasks
+    /// a few seconds to finish. Dropping the future closes every connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         tracing::info!(
             grpc = %self.listen_addr(),
@@ -257,7 +258,7 @@ impl Server {
             cut_connections: CancellationToken::new(),
         };
         let memory = &self.settings.memory;
-        let around = Around {
+        let around = CallLayers {
             admission: self.admission,
             limits: self.settings.limits(),
             metrics: &self.metrics,
@@ -277,7 +278,7 @@ impl Server {
         let (metrics, cut) = (self.metrics.clone(), stages.cut_connections.clone());
         let workers = Workers::start(&Shared { connections, metrics, pulse: self.pulse, cut })
             .map_err(|error| ServerError::Stopped { listener: "gRPC", reason: error.to_string() })?;
-        // Both end with this future.
+        // Dropping this future ends both tasks.
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
         searching.spawn(self.rejected.warn_repeatedly());
@@ -291,14 +292,13 @@ impl Server {
     }
 }
 
-/// Our services, and those that every gRPC server should have.
+/// Longshore's own services, health, and reflection if it is enabled.
 fn routes(ours: Routes, health: &Health, reflection: bool) -> Result<Routes, ServerError> {
     let routes = ours.add_service(health.service());
     if reflection { reflection::add_to(routes) } else { Ok(routes) }
 }
 
-/// Health and metrics are served for as long as the process drains: probes must see NOT_SERVING, and not
-/// a closed port.
+/// Serves health and metrics until the process has drained: probes must see NOT_SERVING, not a closed port.
 fn serve_plain(listener: Listener, health: &Health, metrics: Metrics) -> Serving {
     let router = health.router(metrics);
     let mut serving = JoinSet::new();

@@ -1,4 +1,4 @@
-//! The listener of probes and Prometheus: few connections, none of them for long, and always room for one more.
+//! The listener for probes and Prometheus. It keeps few connections, none of them for long, and always accepts another.
 
 use std::{collections::VecDeque, convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -17,25 +17,26 @@ use tokio::{
 
 use super::{connection::HEADER_LIST, listeners::Listener, throttled::Throttled};
 
-/// More connections than this close the oldest. A probe needs one for a moment, Prometheus one for each of its servers.
-const MOST: usize = 128;
+/// Beyond this number of connections, the oldest is closed. A probe needs a connection for a moment, and each
+/// Prometheus server needs one.
+const MAX_CONNECTIONS: usize = 128;
 
-/// How long a connection may take to send a request, and how long it may wait before the next one.
+/// How long a connection may take to send a request, and how long it may be idle before the next one.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// How long a connection is kept at most, also one that watches health.
-const LONGEST: Duration = Duration::from_hours(1);
+/// The maximum lifetime of a connection, even of one that watches health.
+const MAX_AGE: Duration = Duration::from_hours(1);
 
-/// How much a connection may send in advance, in bytes.
+/// The HTTP/2 flow-control window of a connection and of each of its streams, in bytes.
 const WINDOW: u32 = 64 * 1024;
 
-/// How long a connection may take to say which version of HTTP it is.
-const OPENING: Duration = Duration::from_secs(10);
+/// How long a connection may take to reveal its HTTP version.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a connection over HTTP/2 begins with (RFC 9113, section 3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How often a silent connection over HTTP/2 gets a PING, and how long the answer may take.
+/// How often a silent HTTP/2 connection gets a PING, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Serves `router` for as long as the future is polled.
@@ -49,8 +50,8 @@ pub(super) async fn serve(mut listener: Listener, router: Router) -> Infallible 
                 serving.spawn(connection(Arc::clone(&builder), stream, router.clone(), closed));
                 open.push_back(keep);
                 open.retain(|keep: &oneshot::Sender<_>| !keep.is_closed());
-                if open.len() > MOST {
-                    // Dropped, it ends its connection.
+                if open.len() > MAX_CONNECTIONS {
+                    // Dropping the sender closes its connection.
                     open.pop_front();
                 }
             }
@@ -81,8 +82,8 @@ async fn connection(
     closed: oneshot::Receiver<Infallible>,
 ) {
     let served = async {
-        // Until then nothing tells HTTP/1.1 from HTTP/2, whose limits are not the same.
-        if let Ok(Ok(())) = timeout(OPENING, has_version(&stream)).await {
+        // The limits of HTTP/1.1 and of HTTP/2 differ, and apply only once the version is known.
+        if let Ok(Ok(())) = timeout(VERSION_TIMEOUT, has_version(&stream)).await {
             let (read, write) = stream.into_split();
             let stream = TokioIo::new(tokio::io::join(Throttled::new(read), write));
             // A probe may close its connection at any time.
@@ -92,14 +93,14 @@ async fn connection(
     tokio::select! {
         () = served => {}
         _ = closed => {}
-        () = sleep(LONGEST) => {}
+        () = sleep(MAX_AGE) => {}
     }
 }
 
-/// Waits until the first bytes tell HTTP/1.1 from HTTP/2, and leaves them where they are.
+/// Waits until the first bytes tell HTTP/1.1 from HTTP/2, without consuming them.
 async fn has_version(stream: &TcpStream) -> io::Result<()> {
-    /// Few connections send a preface in pieces: they are looked at again after this time.
-    const AGAIN: Duration = Duration::from_millis(50);
+    /// How long to wait before checking an incomplete preface again. Few connections send a preface in pieces.
+    const RECHECK: Duration = Duration::from_millis(50);
     let mut first = [0; PREFACE.len()];
     loop {
         let first = match stream.peek(&mut first).await? {
@@ -109,7 +110,7 @@ async fn has_version(stream: &TcpStream) -> io::Result<()> {
         if first.len() == PREFACE.len() || !PREFACE.starts_with(first) {
             return Ok(());
         }
-        sleep(AGAIN).await;
+        sleep(RECHECK).await;
     }
 }
 
@@ -127,14 +128,14 @@ mod tests {
     use crate::server::listeners::bind;
 
     #[tokio::test]
-    async fn connections_that_do_nothing_make_room_for_a_probe() {
+    async fn idle_connections_are_closed_to_serve_a_probe() {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.address();
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, Router::new().route("/livez", get(async || "ok"))));
 
         let mut silent = Vec::new();
-        for _ in 0..2 * MOST {
+        for _ in 0..2 * MAX_CONNECTIONS {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         let mut probe = TcpStream::connect(address).await.unwrap();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_preface_that_does_not_go_on_ends_its_connection() {
+    async fn a_connection_with_an_incomplete_preface_is_closed() {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.address();
         let mut serving = JoinSet::new();
@@ -155,9 +156,9 @@ mod tests {
             let begun = Instant::now();
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(first).await.unwrap();
-            // It is reset where the server has not read what was sent.
+            // The connection is reset if the server has not read everything that was sent.
             assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
-            assert!(begun.elapsed() < 2 * OPENING);
+            assert!(begun.elapsed() < 2 * VERSION_TIMEOUT);
         }
     }
 }

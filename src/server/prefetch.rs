@@ -1,4 +1,4 @@
-//! Fewer, larger reads from a connection.
+//! Combines small reads from a connection into fewer, larger ones.
 
 use std::{
     io,
@@ -13,23 +13,25 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-/// How much is read at once for a reader that asks for little.
+/// How many bytes to read at a time for a reader that asks for few.
 const PREFETCHED: usize = 128 * 1024;
-/// A reader that asks for so many bytes reads them itself: copying them would cost more than it saves.
+/// A reader that asks for at least this many bytes reads directly from the stream: copying would cost more than it
+/// saves.
 const LARGE: usize = 32 * 1024;
 
-/// Reads more than is asked for, where that is little: HTTP/2 asks for what it knows of the frame that comes, and a caller
-/// that sends small frames would cost a system call or two for each. Every such call also wakes the caller, to send as much
-/// as has just been taken.
+/// Reads ahead when the reader asks for few bytes. HTTP/2 asks only for the bytes of the next frame, so a caller that
+/// sends small frames would cost one or two system calls for each. Every such system call also wakes the caller, to
+/// send as many bytes as were just read.
 #[derive(Debug, Default)]
 pub(super) struct Prefetch {
     read: BytesMut,
-    /// The last time much was asked for: a frame of the same size follows, of which only the beginning is asked for now.
+    /// Whether the last request was large. A frame of the same size usually follows; HTTP/2 asks for its beginning
+    /// first, and that small request must not read ahead.
     large: bool,
 }
 
 impl Prefetch {
-    /// As `AsyncRead::poll_read` of `stream`.
+    /// Like `AsyncRead::poll_read` on `stream`.
     pub(super) fn poll_read<R: AsyncRead + Unpin>(
         &mut self,
         stream: &mut R,
@@ -49,7 +51,7 @@ impl Prefetch {
             };
             read?;
         }
-        // What needs no system call counts as work all the same: other connections have their turn.
+        // A read from the buffer also counts against the task's budget, so that other connections get polled.
         let turn = ready!(poll_proceed(cx));
         turn.made_progress();
         let len = self.read.len().min(buf.remaining());
@@ -67,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives what it has in pieces of at most so many bytes, and then its end.
+    /// Returns its bytes in pieces of at most `most` bytes, then end of file.
     struct Source {
         left: BytesMut,
         most: usize,
@@ -92,7 +94,7 @@ mod tests {
         }
     }
 
-    /// Everything that is read by a reader that asks for `asked` bytes in turn, and how often the source was read.
+    /// Reads everything, with the sizes in `asked` in turn. Returns the bytes, and the number of reads of the source.
     fn read(bytes: &[u8], most: usize, asked: &[usize]) -> (Vec<u8>, usize) {
         let mut source = Source { left: BytesMut::from(bytes), most, reads: 0 };
         let (mut prefetch, mut found) = (Prefetch::default(), Vec::new());
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_are_read_many_at_a_time_and_large_ones_by_themselves() {
+    fn small_frames_share_a_read_and_large_frames_are_read_directly() {
         let bytes = vec![7; 16 * PREFETCHED];
         let (_, small) = read(&bytes, usize::MAX, &[9, 16 * 1024]);
         assert!(small <= 2 * 16 + 4, "{small} reads");
@@ -125,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_come_in_order_however_they_are_asked_for(
+        fn bytes_arrive_in_order_whatever_sizes_are_requested(
             bytes in proptest::collection::vec(any::<u8>(), 0..4_000),
             most in 1_usize..1_000,
             asked in proptest::collection::vec(prop_oneof![1_usize..300, LARGE..LARGE + 9], 1..6),

@@ -1,4 +1,4 @@
-//! Requests that are not gRPC, and metadata that is too large.
+//! Rejects requests that are not gRPC, and metadata that is too large.
 
 use std::{
     convert::Infallible,
@@ -17,15 +17,15 @@ use tower::{Layer, Service};
 use super::rejected::{OptionalBody, RejectedOr};
 use crate::api;
 
-/// The largest metadata of a call, as the gRPC documents advise.
+/// The largest metadata of a call, in bytes, as the gRPC documentation recommends.
 const LARGEST_METADATA: usize = 16 * 1024;
 
-/// What HTTP/2 counts for each entry of a header list beside its name and value (RFC 9113, section 6.5.2).
+/// The bytes that HTTP/2 counts for each header in addition to its name and value (RFC 9113, section 6.5.2).
 const ENTRY: usize = 32;
 
 const GRPC_ENCODING: &str = "grpc-encoding";
 
-/// Passes on gRPC requests only.
+/// Passes on only gRPC requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ProtocolLayer;
 
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Why the request is not served.
+/// The response to a request that is not served; `None` if the request is valid.
 fn rejection(head: &Parts) -> Option<Response<()>> {
     if head.method != Method::POST {
         let mut response = http_error(StatusCode::METHOD_NOT_ALLOWED);
@@ -90,7 +90,8 @@ fn http_error(status: StatusCode) -> Response<()> {
     response
 }
 
-/// `application/grpc` or `application/grpc+proto`, with any parameters. A media type has no case (RFC 9110, section 8.3.1).
+/// Whether it is `application/grpc` or `application/grpc+proto`, with any parameters. Media types are case-insensitive
+/// (RFC 9110, section 8.3.1).
 fn is_grpc(content_type: &HeaderValue) -> bool {
     let bytes = content_type.as_bytes();
     let media_type = bytes.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -99,7 +100,7 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
         .any(|known| media_type.eq_ignore_ascii_case(known))
 }
 
-/// The size of the request's header list, pseudo-header fields included.
+/// The size of the request's header list in bytes, including pseudo-header fields.
 fn header_list_size(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
     let entry = |name: usize, value: usize| name + value + ENTRY;
     let pseudo = entry(":method".len(), method.as_str().len())
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_two_media_types_of_grpc_are_taken_with_parameters() {
+    fn both_grpc_media_types_are_accepted_with_parameters() {
         let taken = |text: &'static str| is_grpc(&HeaderValue::from_static(text));
         for good in [
             "application/grpc",

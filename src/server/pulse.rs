@@ -1,4 +1,4 @@
-//! Whether every worker thread still runs.
+//! Detects worker threads that no longer run.
 
 use std::{
     convert::Infallible,
@@ -9,27 +9,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a thread notes that it runs.
+/// How often a thread records that it runs.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A thread that has not run for so long is stuck. A busy one runs many times a second.
+/// A thread that has not run for this long is stuck. A busy thread runs many times a second.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// When each thread last ran. Cheap to clone; clones share it.
+/// When each thread last ran. Cheap to clone; clones share the times.
 #[derive(Debug, Clone)]
 pub(super) struct Pulse {
     began: Instant,
-    /// By thread, in milliseconds after the beginning.
+    /// By thread, in milliseconds after `began`.
     last: Arc<[AtomicU64]>,
 }
 
 impl Pulse {
-    /// Of so many threads, each taken to run now.
+    /// Tracks this number of threads, all of which count as running now.
     pub(super) fn new(threads: usize) -> Self {
         Self { began: Instant::now(), last: (0..threads).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Notes again and again that `thread` runs. To be polled by that thread.
+    /// Records repeatedly that `thread` runs. That thread must poll this future.
     pub(super) async fn beat(self, thread: usize) -> Infallible {
         loop {
             if let Some(last) = self.last.get(thread) {
@@ -39,7 +39,7 @@ impl Pulse {
         }
     }
 
-    /// The number of a thread that has not run for too long.
+    /// The number of the first thread that is stuck, if any.
     pub(super) fn stuck(&self) -> Option<usize> {
         self.stuck_at(self.now())
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_thread_that_does_not_run_is_stuck() {
+    async fn a_thread_that_has_not_run_for_too_long_is_stuck() {
         let pulse = Pulse::new(2);
         let limit = millis(STUCK);
         assert_eq!(pulse.stuck(), None);

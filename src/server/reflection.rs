@@ -1,11 +1,11 @@
-//! What grpcurl and its like ask first: which services there are, and their messages.
+//! gRPC reflection, with which grpcurl and similar tools list the services and their messages.
 
 use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
 use super::ServerError;
 
-/// Adds reflection v1, and v1alpha for clients that know only that.
+/// Adds reflection v1, and v1alpha for clients that support only that.
 pub(super) fn add_to(routes: Routes) -> Result<Routes, ServerError> {
     let refused = |error: tonic_reflection::server::Error| ServerError::Reflection(error.to_string());
     let v1 = builder().build_v1().map_err(refused)?;
@@ -17,6 +17,6 @@ fn builder() -> Builder<'static> {
     Builder::configure()
         .register_encoded_file_descriptor_set(crate::pb::DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // Failures carry these as `Any`, which clients can show only if they can ask what is in it.
+        // Error details carry these messages as `Any`: a client needs their descriptors to display them.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }

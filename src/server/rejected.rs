@@ -1,4 +1,4 @@
-//! Responses of layers that may reject a call instead of passing it on.
+//! The response of a layer that either rejects a call or passes it on.
 
 use std::{
     convert::Infallible,
@@ -11,10 +11,10 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-/// The response of the service below, or a rejection.
+/// The response of the inner service, or a rejection.
 #[derive(Debug)]
 pub(super) enum RejectedOr<F> {
-    /// A response without a body; `None` once it has been returned.
+    /// A response without a body; `None` after it has been returned.
     Rejected(Option<Box<Response<()>>>),
     /// The call was passed on.
     Passed(F),

@@ -1,4 +1,4 @@
-//! Serving until told to stop, and then ending in stages, each of them bounded.
+//! Serves until shutdown is requested, then shuts down in stages, each with a time limit.
 
 use std::{convert::Infallible, future::Future, time::Duration};
 
@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 use super::{ServerError, access::RunningCalls, health::Health};
 use crate::telemetry::Tasks;
 
-/// How long calls that were cut may take to send their status.
+/// How long ended calls may take to send their status.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long background tasks may take once no call is left: they abort multipart uploads.
+/// How long background tasks, which abort multipart uploads, may run after the last call.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
 
-/// One of the listeners' loops, by name.
+/// The serving tasks of a listener, with its name.
 pub(super) type Serving = JoinSet<(&'static str, Result<(), String>)>;
 
-/// What the stages need to reach.
+/// What the stages of the shutdown act on.
 #[derive(Debug)]
 pub(super) struct Stages {
     pub(super) delay: Duration,
@@ -25,23 +25,23 @@ pub(super) struct Stages {
     pub(super) health: Health,
     pub(super) running: RunningCalls,
     pub(super) tasks: Tasks,
-    /// Stops accepting gRPC, and asks callers to go elsewhere (GOAWAY).
+    /// Stops accepting gRPC connections, and sends GOAWAY on the open ones.
     pub(super) stop: CancellationToken,
-    /// Ends the calls that are left as UNAVAILABLE.
+    /// Ends the remaining calls with UNAVAILABLE.
     pub(super) cut_calls: CancellationToken,
-    /// Closes the connections that are left.
+    /// Closes the remaining connections.
     pub(super) cut_connections: CancellationToken,
 }
 
 impl Stages {
-    /// Serves until `shutdown`, then drains. A listener that ends before is an error.
+    /// Serves until `shutdown` completes, then drains. Fails if a listener ends before that.
     pub(super) async fn run(
         self,
         mut grpc: Serving,
         mut health: Serving,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        // Also when this future is dropped half-way, nothing that it started goes on.
+        // If this future is dropped before it completes, everything that it started stops.
         let _cut = self.cut_connections.clone().drop_guard();
         self.health.set(true);
         tokio::select! {
@@ -56,7 +56,7 @@ impl Stages {
         Ok(())
     }
 
-    /// Load balancers and watchers learn it first; calls are taken until they have.
+    /// Reports NOT_SERVING, and still accepts calls until load balancers and watchers have had time to notice.
     async fn withdraw(&self) {
         self.health.set(false);
         tracing::info!(delay = ?self.delay, "shutting down: health says NOT_SERVING");
@@ -64,35 +64,35 @@ impl Stages {
     }
 
     async fn drain(&self, grpc: &mut Serving) {
-        tracing::info!(calls = self.running.count(), grace = ?self.grace, "shutting down: no new calls");
+        tracing::info!(calls = self.running.count(), grace = ?self.grace, "shutting down: draining calls");
         self.stop.cancel();
         self.health.end();
         if timeout(self.grace, grpc.join_next()).await.is_ok() {
             return;
         }
-        tracing::warn!(calls = self.running.count(), "shutting down: cutting the calls that are left");
+        tracing::warn!(calls = self.running.count(), "shutting down: ending the remaining calls");
         self.cut_calls.cancel();
         if timeout(FAREWELL, grpc.join_next()).await.is_ok() {
             return;
         }
         self.cut_connections.cancel();
         if timeout(FAREWELL, grpc.join_next()).await.is_err() {
-            tracing::warn!(calls = self.running.count(), "shutting down: calls do not end");
+            tracing::warn!(calls = self.running.count(), "shutting down: some calls did not end");
         }
     }
 
     async fn finish_tasks(&self) {
         if timeout(TASKS_GRACE, self.tasks.drained()).await.is_err() {
-            tracing::warn!("shutting down: background tasks are left; multipart uploads may not be aborted");
+            tracing::warn!("shutting down: background tasks timed out; some multipart uploads may remain");
         }
     }
 }
 
-/// Resolves with the error of a listener that ended though nobody asked it to.
+/// Resolves with an error when a listener ends on its own.
 async fn ended(serving: &mut Serving) -> Result<Infallible, ServerError> {
     match serving.join_next().await {
         Some(Ok((listener, result))) => {
-            let reason = result.err().unwrap_or_else(|| "it has no more connections to accept".to_owned());
+            let reason = result.err().unwrap_or_else(|| "it no longer accepts connections".to_owned());
             Err(ServerError::Stopped { listener, reason })
         }
         Some(Err(error)) => {

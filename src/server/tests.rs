@@ -1,4 +1,4 @@
-//! The layers together, around services that behave badly in one way each.
+//! Tests of the layers together, around services that each misbehave in one way.
 
 use std::{
     collections::BTreeMap,
@@ -37,15 +37,15 @@ const GET: &str = "/longshore.v1.ObjectService/Get";
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 type Layered = Response<CallBody<DeadlineBody<CompleteBody<Body>>>>;
 
-/// The layers as the server pushes them, with what they share.
+/// The layers in the server's order, and what they share.
 #[derive(Default)]
-struct Around {
+struct CallLayers {
     metrics: Metrics,
     running: RunningCalls,
     cut: CancellationToken,
 }
 
-impl Around {
+impl CallLayers {
     async fn call(&self, request: Request<()>, answer: impl Fn(Request<()>) -> Answer + Clone) -> Layered {
         let layered = self.service(answer).oneshot(request).await;
         layered.unwrap_or_else(|never| match never {})
@@ -71,7 +71,7 @@ fn request(headers: &[(&str, &str)]) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// Answers with headers and then with `frames`.
+/// Responds with headers, then with `frames`.
 fn frames<S>(frames: S) -> Answer
 where
     S: Stream<Item = Frame<Bytes>> + Send + 'static,
@@ -98,14 +98,14 @@ fn never() -> Answer {
     Box::pin(std::future::pending())
 }
 
-/// How many data frames came, and the trailers.
+/// Returns the number of data frames, and the trailers.
 async fn read(response: Layered) -> (usize, Option<HeaderMap>) {
     let mut body = response.into_body();
     let mut count = 0;
     while let Some(frame) = body.frame().await {
         match frame.unwrap().into_trailers() {
             Ok(trailers) => {
-                assert!(body.frame().await.is_none(), "something came after the trailers");
+                assert!(body.frame().await.is_none(), "a frame came after the trailers");
                 return (count, Some(trailers));
             }
             Err(_) => count += 1,
@@ -118,7 +118,7 @@ fn has_details(headers: &HeaderMap) -> bool {
     headers.contains_key("grpc-status-details-bin")
 }
 
-/// Becomes true when dropped.
+/// Becomes true when a guard is dropped.
 #[derive(Clone, Default)]
 struct Dropped(Arc<AtomicBool>);
 
@@ -140,7 +140,7 @@ impl Drop for SetOnDrop {
     }
 }
 
-/// The access log's lines of this thread.
+/// The access log lines of this thread.
 #[derive(Clone, Default)]
 pub(super) struct Lines(pub(super) Arc<Mutex<Vec<BTreeMap<&'static str, String>>>>);
 
@@ -175,9 +175,9 @@ impl Lines {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_a_body_that_is_slow_with_trailers() {
+async fn a_deadline_ends_a_slow_body_with_trailers() {
     let (lines, _guard) = Lines::capture();
-    let around = Around::default();
+    let around = CallLayers::default();
     let dropped = Dropped::default();
     let held = dropped.clone();
     let response = around
@@ -192,14 +192,14 @@ async fn a_deadline_ends_a_body_that_is_slow_with_trailers() {
     let trailers = trailers.unwrap();
     assert_eq!((count, code(&trailers)), (1, Some(Code::DeadlineExceeded)));
     assert!(!has_details(&trailers));
-    assert!(dropped.is(), "what the call had under way goes on");
+    assert!(dropped.is(), "the call's work was not cancelled");
     assert_eq!(lines.codes(), ["DEADLINE_EXCEEDED"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_a_call_without_a_response_by_headers_alone() {
+async fn a_deadline_ends_a_call_without_a_response_with_headers_only() {
     let (lines, _guard) = Lines::capture();
-    let around = Around::default();
+    let around = CallLayers::default();
     let response = around.call(request(&[("grpc-timeout", "20m")]), |_| never()).await;
     assert!(response.body().is_end_stream());
     assert_eq!(code(response.headers()), Some(Code::DeadlineExceeded));
@@ -210,7 +210,7 @@ async fn a_deadline_ends_a_call_without_a_response_by_headers_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_a_body_that_is_never_pending() {
-    let around = Around::default();
+    let around = CallLayers::default();
     let response = around
         .call(request(&[("grpc-timeout", "1S")]), |_| {
             frames(stream::repeat_with(data).then(async |frame| {
@@ -225,7 +225,7 @@ async fn a_deadline_ends_a_body_that_is_never_pending() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_is_met_changes_nothing() {
-    let around = Around::default();
+    let around = CallLayers::default();
     let response = around
         .call(request(&[("grpc-timeout", "1S")]), |_| {
             frames(stream::iter([data(), data(), trailers(&Status::ok(""))]))
@@ -237,7 +237,7 @@ async fn a_deadline_that_is_met_changes_nothing() {
 
 #[tokio::test]
 async fn handlers_see_the_deadline_and_not_the_header() {
-    let around = Around::default();
+    let around = CallLayers::default();
     let before = std::time::Instant::now();
     let seen = Arc::new(Mutex::new(None));
     let see = Arc::clone(&seen);
@@ -254,9 +254,9 @@ async fn handlers_see_the_deadline_and_not_the_header() {
 }
 
 #[tokio::test]
-async fn a_malformed_deadline_is_refused_before_anything_is_done() {
+async fn a_malformed_deadline_is_rejected_before_the_handler_runs() {
     for malformed in ["", "S", "1", "1s", "-1S", "+1S", "1.5S", "123456789S", " 1S", "1 S"] {
-        let around = Around::default();
+        let around = CallLayers::default();
         let called = Dropped::default();
         let call = called.clone();
         let response = around
@@ -271,27 +271,27 @@ async fn a_malformed_deadline_is_refused_before_anything_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_unit_of_a_deadline_is_understood() {
+async fn every_unit_of_a_deadline_is_supported() {
     let units = [("2H", 7200), ("2M", 120), ("2S", 2), ("00000002S", 2), ("2000m", 2), ("2000000u", 2)];
     for (timeout, seconds) in units {
-        let around = Around::default();
+        let around = CallLayers::default();
         let begun = tokio::time::Instant::now();
         around.call(request(&[("grpc-timeout", timeout)]), |_| never()).await;
         assert_eq!(begun.elapsed().as_secs(), seconds, "{timeout}");
     }
     for at_once in ["0S", "99n"] {
-        let response = Around::default().call(request(&[("grpc-timeout", at_once)]), |_| never()).await;
+        let response = CallLayers::default().call(request(&[("grpc-timeout", at_once)]), |_| never()).await;
         assert_eq!(code(response.headers()), Some(Code::DeadlineExceeded), "{at_once}");
     }
     let farthest = request(&[("grpc-timeout", "99999999H")]);
-    let response = Around::default().call(farthest, |_| trailers_only(Status::ok(""))).await;
+    let response = CallLayers::default().call(farthest, |_| trailers_only(Status::ok(""))).await;
     assert_eq!(code(response.headers()), Some(Code::Ok));
 }
 
 #[tokio::test]
 async fn shutdown_ends_calls_with_and_without_a_response() {
     let (lines, _guard) = Lines::capture();
-    let around = Around::default();
+    let around = CallLayers::default();
     let streaming = around.call(request(&[]), |_| frames(stream::pending())).await;
     let waiting = around.call(request(&[]), |_| never());
     around.cut.cancel();
@@ -301,9 +301,9 @@ async fn shutdown_ends_calls_with_and_without_a_response() {
 }
 
 #[tokio::test]
-async fn a_call_has_one_line_with_what_its_handler_said() {
+async fn a_call_is_logged_once_with_the_facts_that_its_handler_set() {
     let (lines, _guard) = Lines::capture();
-    let around = Around::default();
+    let around = CallLayers::default();
     let response = around
         .call(request(&[("x-request-id", "abc-1")]), |request| {
             let facts = &request.extensions().get::<CallContext>().unwrap().facts;
@@ -315,7 +315,7 @@ async fn a_call_has_one_line_with_what_its_handler_said() {
             frames(stream::iter([data(), trailers(&Status::ok(""))]))
         })
         .await;
-    assert_eq!(lines.codes(), [""; 0], "told before its end");
+    assert_eq!(lines.codes(), [""; 0], "logged before its end");
     assert_eq!(around.running.count(), 1);
     read(response).await;
     assert_eq!(lines.codes(), ["OK"]);
@@ -330,9 +330,9 @@ async fn a_call_has_one_line_with_what_its_handler_said() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_is_cancelled_before_and_within_the_response() {
+async fn a_call_is_cancelled_if_its_caller_goes_away_before_or_during_the_response() {
     let (lines, _guard) = Lines::capture();
-    let around = Around::default();
+    let around = CallLayers::default();
     let mut call = around.service(|_| never()).call(request(&[]));
     assert!(futures::poll!(&mut call).is_pending());
     drop(call);
@@ -347,16 +347,16 @@ async fn a_caller_that_goes_away_is_cancelled_before_and_within_the_response() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_without_a_status_is_unknown() {
+async fn a_body_that_ends_without_a_status_is_logged_as_unknown() {
     let (lines, _guard) = Lines::capture();
-    let around = Around::default();
+    let around = CallLayers::default();
     read(around.call(request(&[]), |_| frames(stream::iter([data()]))).await).await;
     assert_eq!(lines.codes(), ["UNKNOWN"]);
 }
 
 #[tokio::test]
 async fn errors_without_details_get_them_in_headers_and_in_trailers() {
-    let around = Around::default();
+    let around = CallLayers::default();
     let too_large = || Status::out_of_range("decoded message length too large");
     let response = around.call(request(&[]), move |_| trailers_only(too_large())).await;
     assert!(has_details(response.headers()));
@@ -370,8 +370,8 @@ async fn errors_without_details_get_them_in_headers_and_in_trailers() {
 }
 
 #[tokio::test]
-async fn errors_with_details_and_successes_stay_as_they_are() {
-    let around = Around::default();
+async fn errors_with_details_and_successes_are_unchanged() {
+    let around = CallLayers::default();
     let ours = || Status::with_details(Code::OutOfRange, "ours", Bytes::from_static(b"details"));
     let response = around.call(request(&[]), move |_| trailers_only(ours())).await;
     let status = Status::from_header_map(response.headers()).unwrap();
@@ -383,7 +383,7 @@ async fn errors_with_details_and_successes_stay_as_they_are() {
 
 #[tokio::test]
 async fn health_and_reflection_keep_their_own_statuses() {
-    let around = Around::default();
+    let around = CallLayers::default();
     let request = Request::post("/grpc.health.v1.Health/Check").body(()).unwrap();
     let response = around.call(request, |_| trailers_only(Status::not_found("not registered"))).await;
     assert_eq!(code(response.headers()), Some(Code::NotFound));
@@ -391,8 +391,8 @@ async fn health_and_reflection_keep_their_own_statuses() {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_another_replaced() {
-    let around = Around::default();
+async fn a_valid_request_id_is_kept_and_an_invalid_one_is_replaced() {
+    let around = CallLayers::default();
     let longest = "x".repeat(128);
     for sane in ["abc", "7f/3:{}", &longest] {
         let request = request(&[("x-request-id", sane)]);
@@ -409,8 +409,8 @@ async fn a_sane_request_id_is_kept_and_another_replaced() {
 }
 
 #[tokio::test]
-async fn paths_that_callers_make_up_do_not_become_labels() {
-    let around = Around::default();
+async fn unknown_paths_do_not_become_metric_labels() {
+    let around = CallLayers::default();
     for path in ["/a.B/C", "/made/up", "/longshore.v1.ObjectService/Nope"] {
         let request = Request::post(path).body(()).unwrap();
         around.call(request, |_| trailers_only(Status::unimplemented(""))).await;

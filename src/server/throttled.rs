@@ -1,4 +1,4 @@
-//! A socket that is read slowly: however much a peer sends, its frames cost little.
+//! Limits how fast a socket is read, so that a peer's frames cost little however many it sends.
 
 use std::{
     io,
@@ -12,11 +12,11 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// How many bytes are read in each [`INTERVAL`]. A request for health or metrics has a few hundred.
-const AT_ONCE: usize = 16 * 1024;
+/// How many bytes may be read in each [`INTERVAL`]. A request for health or metrics has a few hundred.
+const BURST: usize = 16 * 1024;
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reads a bounded number of bytes a second.
+/// Reads a limited number of bytes per second.
 #[derive(Debug)]
 pub(super) struct Throttled<T> {
     inner: T,
@@ -27,7 +27,7 @@ pub(super) struct Throttled<T> {
 
 impl<T> Throttled<T> {
     pub(super) fn new(inner: T) -> Self {
-        Self { inner, left: AT_ONCE, next: Box::pin(sleep(INTERVAL)) }
+        Self { inner, left: BURST, next: Box::pin(sleep(INTERVAL)) }
     }
 }
 
@@ -39,7 +39,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Throttled<T> {
     ) -> Poll<io::Result<()>> {
         if self.left == 0 {
             ready!(self.next.as_mut().poll(cx));
-            self.left = AT_ONCE;
+            self.left = BURST;
             self.next.as_mut().reset(Instant::now() + INTERVAL);
         }
         let this = &mut *self;
@@ -60,15 +60,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_read_slowly_and_few_bytes_at_once() {
+    async fn a_flood_is_read_slowly_and_a_few_bytes_without_delay() {
         let begun = Instant::now();
-        let mut flood = Throttled::new(tokio::io::repeat(7).take(10 * AT_ONCE as u64));
+        let mut flood = Throttled::new(tokio::io::repeat(7).take(10 * BURST as u64));
         let mut bytes = Vec::new();
         flood.read_to_end(&mut bytes).await.unwrap();
-        assert_eq!((bytes.len(), bytes.iter().all(|byte| *byte == 7)), (10 * AT_ONCE, true));
+        assert_eq!((bytes.len(), bytes.iter().all(|byte| *byte == 7)), (10 * BURST, true));
         assert_eq!(begun.elapsed().as_millis() / INTERVAL.as_millis(), 10);
         let mut few = Throttled::new(&[1, 2, 3][..]);
         assert_eq!((few.read_u8().await.unwrap(), few.read_u8().await.unwrap()), (1, 2));
-        assert_eq!(begun.elapsed().as_millis() / INTERVAL.as_millis(), 10, "not a moment later");
+        assert_eq!(begun.elapsed().as_millis() / INTERVAL.as_millis(), 10, "a few bytes were delayed");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS with a certificate that stays as long as the process.
+//! TLS with a certificate that is loaded once, at startup.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -9,10 +9,10 @@ use rustls::{
 
 use super::{ServerError, TlsFiles, error::root_cause};
 
-/// The only protocol that is served (RFC 9113, section 3.2).
+/// The only protocol that the server accepts by ALPN (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
 
-/// Reads the files, and sees whether they fit each other.
+/// Reads the files, and checks that the key belongs to the certificate.
 pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServerError> {
     install_crypto_provider();
     let (cert, key) = (read("certificate", &files.cert)?, read("key", &files.key)?);
@@ -21,13 +21,13 @@ pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServerError>
 }
 
 fn read_pair(cert: &[u8], key: &[u8]) -> Result<ServerConfig, String> {
-    let malformed = |error: pem::Error| format!("not PEM: {error}");
+    let malformed = |error: pem::Error| format!("invalid PEM: {error}");
     let chain: Vec<_> = CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(malformed)?;
     if chain.is_empty() {
-        return Err("the certificate's file has no certificate".to_owned());
+        return Err("the certificate file contains no certificate".to_owned());
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-        pem::Error::NoItemsFound => "the key's file has no private key".to_owned(),
+        pem::Error::NoItemsFound => "the key file contains no private key".to_owned(),
         other => malformed(other),
     })?;
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
@@ -36,10 +36,10 @@ fn read_pair(cert: &[u8], key: &[u8]) -> Result<ServerConfig, String> {
     Ok(config)
 }
 
-/// rustls does not choose by itself where several providers are compiled in, which a dependency can
-/// bring about at any update: it panics. So the choice is made here.
+/// Selects the crypto provider. If several providers are compiled in, which any update of a dependency can cause,
+/// rustls does not choose one, but panics.
 fn install_crypto_provider() {
-    // An error only says that one has been installed before: by a client of the same process, or a test.
+    // Fails only if a provider is already installed: by a client in the same process, or by a test.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
@@ -60,14 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_with_its_key_is_taken() {
+    fn a_certificate_with_its_key_is_accepted() {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (_folder, files) = files(&pair.cert.pem(), &pair.signing_key.serialize_pem());
         assert!(config(&files).is_ok());
     }
 
     #[test]
-    fn another_certificates_key_is_refused_at_the_start() {
+    fn the_key_of_another_certificate_is_rejected_at_startup() {
         let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (_folder, files) = files(&one.cert.pem(), &other.signing_key.serialize_pem());
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn the_error_for_a_missing_file_names_it() {
         let (_folder, mut files) = files("", "");
         files.key = "/nonexistent/tls.key".into();
         let error = config(&files).err().unwrap().to_string();

@@ -1,5 +1,5 @@
-//! A thread for each core, with a runtime of its own. A connection stays with one of them, and with it all that its calls
-//! do: no thread has to wake another, which costs as much as all the rest of a small call.
+//! Worker threads: one for each core, each with its own runtime. A connection and all the work of its calls stay on one
+//! thread, because waking another thread costs as much as the rest of a small call.
 
 use std::{
     convert::Infallible,
@@ -32,50 +32,50 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
-/// How long names that are still looked up may hold up a thread's end.
+/// How long DNS lookups that are still running may delay the end of a thread.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
-/// How many names a thread looks up at once, each in a thread of its own.
+/// How many DNS lookups a worker thread runs at the same time, each on a blocking thread.
 const LOOKUPS: usize = 16;
 
-/// The threads, which have connections as soon as [`Workers::serve`] hands them out. Dropped, they close them, drop their
-/// calls and background tasks, and end.
+/// The worker threads. [`Workers::serve`] hands connections to them. Dropping this value makes the threads close their
+/// connections, drop their calls and background tasks, and end.
 #[derive(Debug)]
 pub(super) struct Workers {
-    desks: Vec<Desk>,
+    handles: Vec<WorkerHandle>,
     ended: Vec<oneshot::Receiver<()>>,
     threads: Threads,
     limit: ConnectionLimit,
     metrics: Metrics,
 }
 
-/// Keeps the threads, and the background tasks that calls have left there. Dropped, it ends both, and waits until they have:
-/// what they still say belongs to the log.
+/// Keeps the threads alive, and with them the background tasks that calls have left there. Dropping this value ends
+/// both and waits for them, so that their last log lines are not lost.
 #[derive(Debug)]
 pub(super) struct Threads {
     kept: Vec<oneshot::Sender<Infallible>>,
     running: std::sync::mpsc::Receiver<Infallible>,
 }
 
-/// Where a thread gets its connections from, and how many it has.
+/// Sends connections to a worker thread, and counts those that the thread has.
 #[derive(Debug)]
-struct Desk {
-    connections: mpsc::UnboundedSender<Handed>,
+struct WorkerHandle {
+    connections: mpsc::UnboundedSender<Handoff>,
     count: Arc<AtomicUsize>,
 }
 
-/// A connection on its way to a thread.
+/// An accepted connection that is handed to a thread.
 #[derive(Debug)]
-struct Handed {
+struct Handoff {
     stream: std::net::TcpStream,
     peer: SocketAddr,
     counted: Counted,
-    _here: Here,
+    _here: ConnectionCount,
 }
 
-/// One of a thread's connections, until it is dropped.
+/// Counts one of a thread's connections until dropped.
 #[derive(Debug)]
-struct Here(Arc<AtomicUsize>);
+struct ConnectionCount(Arc<AtomicUsize>);
 
 /// What the threads share.
 #[derive(Clone)]
@@ -83,24 +83,24 @@ pub(super) struct Shared {
     pub(super) connections: Connections<Served>,
     pub(super) metrics: Metrics,
     pub(super) pulse: Pulse,
-    /// Closes what is left of the connections.
+    /// Closes the remaining connections when cancelled.
     pub(super) cut: CancellationToken,
 }
 
-/// How many threads serve connections: as many as the process may use cores.
+/// The number of worker threads: one for each core that the process may use.
 pub(super) fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 impl Workers {
-    /// Starts the threads. Each serves its connections until they are stopped, and then until their calls have ended.
-    /// Fails if the system has no more threads.
+    /// Starts the threads. Each serves its connections until the server stops, and then until their calls have ended.
+    /// Fails if the system cannot start another thread.
     pub(super) fn start(shared: &Shared) -> io::Result<Self> {
         let (running, threads_running) = std::sync::mpsc::channel();
         let threads_kept = Threads { kept: Vec::new(), running: threads_running };
         let (limit, metrics) = (shared.connections.limit.clone(), shared.metrics.clone());
         let mut workers =
-            Self { desks: Vec::new(), ended: Vec::new(), threads: threads_kept, limit, metrics };
+            Self { handles: Vec::new(), ended: Vec::new(), threads: threads_kept, limit, metrics };
         for number in 0..threads() {
             let (connections, handed) = mpsc::unbounded_channel();
             let (tell, ended) = oneshot::channel();
@@ -112,28 +112,29 @@ impl Workers {
                 work(serving, pulse, kept);
                 drop(running);
             })?;
-            workers.desks.push(Desk { connections, count: Arc::default() });
+            workers.handles.push(WorkerHandle { connections, count: Arc::default() });
             workers.ended.push(ended);
             workers.threads.kept.push(keep);
         }
         Ok(workers)
     }
 
-    /// Accepts connections until `stop`, and hands each to the thread that has fewest. The future ends with the last call,
-    /// or with a thread that ended before.
+    /// Accepts connections until `stop` is cancelled, and hands each to the thread that has the fewest. The future
+    /// completes when the last call has ended, and fails if a thread ends early.
     pub(super) fn serve(
         self,
         listener: Listener,
         stop: CancellationToken,
     ) -> (impl Future<Output = Result<(), String>> + Send + 'static, Threads) {
-        let Self { desks, ended, threads, limit, metrics } = self;
+        let Self { handles, ended, threads, limit, metrics } = self;
         let serving = async move {
-            let mut ended =
-                try_join_all(ended.into_iter().map(|ended| ended.map_err(|_| "a thread ended".to_owned())));
+            let mut ended = try_join_all(
+                ended.into_iter().map(|ended| ended.map_err(|_| "a worker thread ended".to_owned())),
+            );
             tokio::select! {
-                // Drops the listener, so that callers are refused at once.
+                // Drops the listener, so that new connections are refused immediately.
                 () = stop.cancelled() => {}
-                never = hand_out(listener, desks, &limit, &metrics) => match never {},
+                never = hand_out(listener, handles, &limit, &metrics) => match never {},
                 ended = &mut ended => return ended.map(drop),
             }
             ended.await.map(drop)
@@ -143,9 +144,9 @@ impl Workers {
 }
 
 impl Threads {
-    /// As dropping it, without keeping this thread from other work.
+    /// Like dropping it, but without blocking the current thread.
     pub(super) async fn end(self) {
-        // It cannot fail, but where the runtime ends too.
+        // Fails only if the runtime is shutting down too.
         let _ = spawn_blocking(|| drop(self)).await;
     }
 }
@@ -159,7 +160,7 @@ impl Drop for Threads {
 
 async fn hand_out(
     mut listener: Listener,
-    desks: Vec<Desk>,
+    workers: Vec<WorkerHandle>,
     limit: &ConnectionLimit,
     metrics: &Metrics,
 ) -> Infallible {
@@ -169,25 +170,27 @@ async fn hand_out(
             metrics.connection_ended(End::Limit.name());
             continue;
         };
-        // A connection that cannot leave this runtime has gone already.
+        // Fails only if the connection is already broken.
         let Ok(stream) = stream.into_std() else { continue };
-        let Some(desk) = desks.iter().min_by_key(|desk| desk.count.load(Ordering::Relaxed)) else { continue };
-        desk.count.fetch_add(1, Ordering::Relaxed);
-        let here = Here(Arc::clone(&desk.count));
-        // A thread that has ended takes none, and the server ends with it.
-        let _ = desk.connections.send(Handed { stream, peer, counted, _here: here });
+        let Some(worker) = workers.iter().min_by_key(|worker| worker.count.load(Ordering::Relaxed)) else {
+            continue;
+        };
+        worker.count.fetch_add(1, Ordering::Relaxed);
+        let here = ConnectionCount(Arc::clone(&worker.count));
+        // Fails only if the thread has ended, and then the server ends too.
+        let _ = worker.connections.send(Handoff { stream, peer, counted, _here: here });
     }
 }
 
-/// What a thread does first: serving until the last of its calls has ended.
-async fn serve(shared: Shared, mut handed: mpsc::UnboundedReceiver<Handed>, tell: oneshot::Sender<()>) {
+/// Serves a thread's connections until the last of their calls has ended.
+async fn serve(shared: Shared, mut handed: mpsc::UnboundedReceiver<Handoff>, tell: oneshot::Sender<()>) {
     let mut serving = JoinSet::new();
     let serve = async {
         loop {
             tokio::select! {
                 next = handed.recv() => match next {
                     Some(handed) => { serving.spawn(connection(shared.clone(), handed)); }
-                    // Nothing is accepted any more.
+                    // The listener is closed.
                     None => break,
                 },
                 Some(_) = serving.join_next() => {}
@@ -200,22 +203,22 @@ async fn serve(shared: Shared, mut handed: mpsc::UnboundedReceiver<Handed>, tell
         () = shared.cut.cancelled() => {}
     }
     serving.shutdown().await;
-    // Nobody asks any more where the server has been dropped.
+    // Fails if the server has been dropped.
     let _ = tell.send(());
 }
 
-async fn connection(shared: Shared, Handed { stream, peer, counted, _here }: Handed) {
+async fn connection(shared: Shared, Handoff { stream, peer, counted, _here }: Handoff) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _open = shared.metrics.connection_opened();
     let end = shared.connections.serve(Buffered::new(stream), peer).await;
     if let Some(end) = end {
         shared.metrics.connection_ended(end.name());
-        tracing::debug!(%peer, reason = end.name(), "a connection was ended");
+        tracing::debug!(%peer, reason = end.name(), "the server ended a connection");
     }
     drop(counted);
 }
 
-/// A thread's life: it outlasts the calls, for background tasks that they have left.
+/// The main function of a worker thread. It outlives the calls, to run the background tasks that they have left.
 fn work(
     serving: impl Future<Output = ()>,
     pulse: impl Future<Output = Infallible>,
@@ -224,8 +227,8 @@ fn work(
     let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(LOOKUPS).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        // The server ends with its first thread.
-        Err(error) => return tracing::error!(%error, "a thread has no runtime"),
+        // The server ends when the first thread ends.
+        Err(error) => return tracing::error!(%error, "cannot create the runtime of a worker thread"),
     };
     runtime.block_on(async {
         let life = async {
@@ -243,7 +246,7 @@ fn work(
     runtime.shutdown_timeout(LAST_WORK);
 }
 
-impl Drop for Here {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -260,24 +263,24 @@ mod tests {
     use crate::server::listeners::bind;
 
     #[tokio::test]
-    async fn each_connection_goes_to_the_thread_that_has_fewest() {
+    async fn each_connection_goes_to_the_thread_with_the_fewest_connections() {
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         let address = listener.address();
-        let (desks, mut threads): (Vec<_>, Vec<_>) = (0..3)
+        let (workers, mut threads): (Vec<_>, Vec<_>) = (0..3)
             .map(|_| {
                 let (connections, thread) = mpsc::unbounded_channel();
-                (Desk { connections, count: Arc::default() }, thread)
+                (WorkerHandle { connections, count: Arc::default() }, thread)
             })
             .unzip();
         let mut handing = JoinSet::new();
         handing.spawn(async {
             let (limit, metrics) = (ConnectionLimit::new(None), Metrics::default());
-            hand_out(listener, desks, &limit, &metrics).await
+            hand_out(listener, workers, &limit, &metrics).await
         });
 
         let mut callers = Vec::new();
-        let mut connections: [Vec<Handed>; 3] = Default::default();
-        // By the number of the thread; the second one's connections end before the seventh comes.
+        let mut connections: [Vec<Handoff>; 3] = Default::default();
+        // Thread numbers. The second thread's connections end before the seventh connection arrives.
         for expected in [0, 1, 2, 0, 1, 2, 1, 1, 0] {
             if callers.len() == 6 {
                 connections[1].clear();

@@ -1,4 +1,4 @@
-//! Looking whether a store works, and saying what would mend it.
+//! Checks whether a store works, and says how to fix it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,12 +6,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{CheckStep, Error, ErrorKind, ListOptions, Properties, S3Store, WriteMode, multipart::Multipart};
-use crate::s3::{NewObject, SummedPayload, WriteCondition};
+use crate::s3::{ChecksummedPayload, NewObject, WriteCondition};
 
 impl S3Store {
-    /// Looks whether the store works, step by step, up to the first that fails. `probe_writes` writes one scratch key
-    /// and deletes it, to see whether the server honours conditions: the kinds of write on which it ignores them are
-    /// refused from then on. If the future is dropped, the scratch key may stay.
+    /// Checks the store step by step. It stops early if `credentials`, `list` or `write` fails. With `probe_writes`, it
+    /// writes a scratch key and deletes it, to find out whether the server honours conditions. If the server ignores
+    /// conditions on one kind of write, the store rejects conditional writes of that kind from then on. If the future
+    /// is dropped, the scratch key may stay.
     pub async fn check(&self, probe_writes: bool) -> Vec<CheckStep> {
         let mut steps = Vec::new();
         let credentials = async {
@@ -20,7 +21,7 @@ impl S3Store {
         };
         let list = async {
             let options = ListOptions { page_size: 1, ..ListOptions::default() };
-            self.list(&options).await.map(|_| "a signed request was answered".to_owned())
+            self.list(&options).await.map(|_| "the server answered a signed request".to_owned())
         };
         let proceed =
             run(&mut steps, "credentials", credentials).await && run(&mut steps, "list", list).await;
@@ -52,25 +53,27 @@ impl S3Store {
         remember(steps, &self.inner.completes_ignore_conditions);
         let deleted = async {
             let deleted = self.client().delete_object(&key, None, None, self.deadline).await;
-            deleted.map(|_| "the scratch key is gone".to_owned())
+            deleted.map(|_| "the scratch key was deleted".to_owned())
         };
         run(steps, "delete", deleted).await;
     }
 
     async fn probe_put(&self, full_key: &str, condition: &WriteCondition) -> Result<Properties, Error> {
         let (client, object) = (self.client(), NewObject::default());
-        let payload = SummedPayload::new(client.checksum_for(None), Bytes::from_static(b"1").into()).await;
+        let payload =
+            ChecksummedPayload::new(client.checksum_for(None), Bytes::from_static(b"1").into()).await;
         client.put_object(full_key, payload, &object, condition, self.deadline).await
     }
 
     async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<Properties, Error> {
         let (object, key) = (NewObject::default(), full_key.to_owned());
         let multipart = Multipart::begin(self, key, object, WriteMode::Overwrite, None)?;
-        // Not by the mode: it would be refused where a check before this one found conditions ignored.
+        // The condition is not set through the mode, which would be rejected if an earlier check had found that
+        // conditions are ignored.
         let mut multipart = multipart.completed_on(condition);
         let (store, target) = (self.clone(), multipart.target().clone());
         multipart.parts.start(1, async move {
-            let payload = SummedPayload { bytes: Bytes::from_static(b"1").into(), checksum: None };
+            let payload = ChecksummedPayload { bytes: Bytes::from_static(b"1").into(), checksum: None };
             store.client().upload_part(&target.await?, 1, payload, store.deadline).await
         });
         multipart.complete().await.map(|(meta, _)| meta)
@@ -82,7 +85,7 @@ fn other() -> WriteCondition {
     WriteCondition::Unchanged("\"00000000000000000000000000000000\"".to_owned())
 }
 
-/// Notes what the last step found of conditions: honoured, ignored, or nothing.
+/// Records whether the last step found that conditions are honoured or ignored. Other errors change nothing.
 fn remember(steps: &[CheckStep], ignored: &AtomicBool) {
     match steps.last().map(|step| step.outcome.as_ref().map_err(Error::kind)) {
         Some(Ok(_)) => ignored.store(false, Ordering::Relaxed),
@@ -91,15 +94,15 @@ fn remember(steps: &[CheckStep], ignored: &AtomicBool) {
     }
 }
 
-/// What should have been refused, and was or was not.
+/// Succeeds if the server rejected the write because of its condition.
 async fn refused(write: impl Future<Output = Result<Properties, Error>>) -> Result<String, Error> {
     match write.await {
         Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists) => {
-            Ok("a condition that does not hold was refused".to_owned())
+            Ok("the server rejected a write whose condition does not hold".to_owned())
         }
         Err(error) => Err(error),
         Ok(_) => {
-            let message = "the server wrote although the condition does not hold";
+            let message = "the server accepted a write whose condition does not hold";
             Err(Error::new(ErrorKind::ConditionsNotSupported, message))
         }
     }
@@ -124,22 +127,22 @@ fn fix(kind: ErrorKind) -> &'static str {
             "Give the store credentials that its credential_provider can find."
         }
         ErrorKind::CredentialsRejected => {
-            "Give the store an access key that its S3 knows, with the secret that belongs to it."
+            "Give the store an access key id that its S3 server knows, and the secret that belongs to it."
         }
         ErrorKind::CredentialsExpired => "Renew the store's session token.",
         ErrorKind::AccessDenied => {
-            "Allow the store's credentials s3:ListBucket on the bucket, and what its callers do on its objects."
+            "Allow the store's credentials s3:ListBucket on the bucket, and the actions that its callers need on its objects."
         }
-        ErrorKind::BucketNotFound => "Make the bucket, or correct the store's bucket and endpoint.",
-        ErrorKind::WrongRegion => "Set the store's region to the bucket's.",
-        ErrorKind::ClockSkewed => "Set the clock of Longshore's machine.",
+        ErrorKind::BucketNotFound => "Create the bucket, or correct the store's bucket and endpoint.",
+        ErrorKind::WrongRegion => "Set the store's region to the region of the bucket.",
+        ErrorKind::ClockSkewed => "Correct the clock of the machine that runs Longshore.",
         ErrorKind::ConnectionFailed => {
-            "Look whether the store's endpoint can be reached from here, and its certificate be trusted."
+            "Check that this machine can reach the store's endpoint and trusts its certificate."
         }
         ErrorKind::BackendTimeout | ErrorKind::BackendUnavailable | ErrorKind::Throttled => {
             "Wait for S3, or raise client_options.read_timeout."
         }
-        ErrorKind::BackendProtocol => "Look whether the store's endpoint is an S3 server.",
+        ErrorKind::BackendProtocol => "Check that the store's endpoint is an S3 server.",
         ErrorKind::ConditionsNotSupported => {
             "Use only overwrite on this store: set conditional_put to disabled."
         }

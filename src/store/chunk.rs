@@ -1,11 +1,12 @@
-//! Chunks of bytes that come with a checksum of their own.
+//! Verifies chunks that carry their own checksum.
 
 use bytes::Bytes;
 
 use super::{Error, ErrorKind};
 use crate::s3::{StreamCrc32c, sum_of};
 
-/// Holds bytes, in the pieces in which they came, against their CRC-32C where one is given; `what` names them in the error.
+/// Verifies bytes, in the pieces in which they arrived, against their CRC-32C if one is given. `what` names them in the
+/// error.
 pub(crate) fn check_chunk(pieces: &[Bytes], crc32c: Option<u32>, what: &str) -> Result<(), Error> {
     crc32c.map_or(Ok(()), |expected| compare(what, expected, sum_of(pieces)))
 }
@@ -21,7 +22,7 @@ impl Default for ChunkSum {
 }
 
 impl ChunkSum {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(crate) fn update(&mut self, pieces: &[Bytes]) {
         for piece in pieces {
             self.0.update(piece);
@@ -34,13 +35,12 @@ impl ChunkSum {
     }
 }
 
-/// Whether a chunk's bytes have the sum that they should have.
+/// Fails unless the computed CRC-32C is the expected one.
 pub(super) fn compare(what: &str, expected: u32, found: u32) -> Result<(), Error> {
     if found == expected {
         return Ok(());
     }
-    let message =
-        format!("{what} has the CRC-32C {found:08x} and not {expected:08x} as announced: send it again");
+    let message = format!("{what} has CRC-32C {found:08x}, but {expected:08x} was announced: send it again");
     Err(Error::new(ErrorKind::ChecksumMismatch, message))
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_is_held_against_its_checksum() {
+    fn a_chunk_is_verified_against_its_checksum() {
         let data = Bytes::from(vec![0; 32]);
         let pieces = [data.slice(..10), data.slice(10..)];
         // RFC 3720, section B.4: 32 bytes of zeroes.
@@ -58,6 +58,6 @@ mod tests {
         assert!(check_chunk(&[data], Some(0x8a91_36aa), "chunk").is_ok());
         let error = check_chunk(&pieces, Some(0x8a91_36ab), "chunk 3").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ChecksumMismatch);
-        assert!(error.message().starts_with("chunk 3 has the CRC-32C 8a9136aa and not 8a9136ab"));
+        assert!(error.message().starts_with("chunk 3 has CRC-32C 8a9136aa, but 8a9136ab was announced"));
     }
 }

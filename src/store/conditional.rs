@@ -1,11 +1,12 @@
-//! Writes that take effect only if something is so, and knowing whose effect one was.
+//! Conditional writes, and how to find out whether one took effect if its response was lost.
 
 use std::sync::atomic::Ordering;
 
-use super::{ConditionalPut, Error, ErrorKind, Properties, ReadOptions, S3Store, Unmet, WriteMode};
+use super::{ConditionalPut, Error, ErrorKind, FailedCondition, Properties, ReadOptions, S3Store, WriteMode};
 use crate::s3::{NewObject, WriteCondition};
 
-/// The request that carries a condition: a server may know conditions on one and ignore them on another.
+/// The request that carries a condition. A server may support conditions on one kind of request and ignore them on
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carrier {
     /// PutObject.
@@ -17,7 +18,7 @@ pub(super) enum Carrier {
 }
 
 impl S3Store {
-    /// The condition of a write in `mode`, once [`S3Store::require_version`] has succeeded.
+    /// Returns the condition of a write in `mode`, after [`S3Store::require_version`] has succeeded.
     pub(super) async fn condition(
         &self,
         full_key: &str,
@@ -44,7 +45,7 @@ impl S3Store {
         Ok(condition)
     }
 
-    /// Compares the version that `mode` names with the object's: S3 knows no condition on versions.
+    /// Fails unless the object has the version that `mode` names, if it names one. S3 has no condition on versions.
     pub(super) async fn require_version(&self, full_key: &str, mode: &WriteMode) -> Result<(), Error> {
         let WriteMode::Update { version: Some(version), .. } = mode else { return Ok(()) };
         let current = ReadOptions::default();
@@ -56,7 +57,7 @@ impl S3Store {
             ErrorKind::PreconditionFailed,
             "the object is no longer the version given in mode.update.version",
         )
-        .with_unmet(Unmet::Mode))
+        .with_unmet(FailedCondition::Mode))
     }
 
     fn require_conditions(&self, carrier: Carrier) -> Result<(), Error> {
@@ -71,24 +72,24 @@ impl S3Store {
         };
         if ignored.load(Ordering::Relaxed) {
             return refused(
-                "the S3 server ignores conditions on this kind of write, as a check of the store has found",
+                "a check of the store found that its S3 server ignores conditions on this kind of write: only overwrite is possible",
             );
         }
         Ok(())
     }
 
-    /// The id that a conditional write carries, unless the store says that it carries none.
+    /// The id of a conditional write; `None` for an overwrite, or if the store's `write_id` is off.
     pub(super) fn write_id_for(&self, mode: &WriteMode) -> Option<String> {
         if *mode == WriteMode::Overwrite { None } else { self.new_write_id() }
     }
 
-    /// An id that no other write carries, unless the store says that writes carry none.
+    /// Creates an id that no other write has; `None` if the store's `write_id` is off.
     pub(super) fn new_write_id(&self) -> Option<String> {
         self.settings().write_id.then(|| format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
     }
 
-    /// What came of a conditional write. One whose answer was lost may have taken effect, and its retry then meets its
-    /// own effect: the write id that the object carries tells.
+    /// Returns the outcome of a conditional write. A write whose response was lost may have taken effect, and its
+    /// retry then fails on the object that it wrote itself. The write id of the object shows whether it did.
     pub(super) async fn settle(
         &self,
         full_key: &str,
@@ -104,8 +105,7 @@ impl S3Store {
             return Err(told(error, condition));
         }
         let Some(ours) = &object.write_id else {
-            let message =
-                "whether the write took effect is not known: its answer was lost, and write_id is off";
+            let message = "it is not known whether the write took effect: its response was lost, and the store's write_id is off";
             return Err(error.recast(ErrorKind::WriteUnclear, message));
         };
         let current = ReadOptions::default();
@@ -114,22 +114,22 @@ impl S3Store {
             Ok(_) => Err(told(error, condition)),
             Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => Err(told(error, condition)),
             Err(_) => {
-                let message = "whether the write took effect is not known: its answer was lost, and so was the one about the object";
+                let message = "it is not known whether the write took effect: its response was lost, and the object could not be checked";
                 Err(error.recast(ErrorKind::WriteUnclear, message))
             }
         }
     }
 }
 
-/// A failed condition in the words of the write's mode.
+/// Describes a failed condition in terms of the write's mode.
 fn told(error: Error, condition: &WriteCondition) -> Error {
     let error = match error.kind() {
-        ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound => error.with_unmet(Unmet::Mode),
+        ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound => error.with_unmet(FailedCondition::Mode),
         _ => error,
     };
     match (error.kind(), condition) {
         (ErrorKind::PreconditionFailed, WriteCondition::Absent) => {
-            error.recast(ErrorKind::AlreadyExists, "there is an object with this key already")
+            error.recast(ErrorKind::AlreadyExists, "an object with this key already exists")
         }
         (ErrorKind::PreconditionFailed, WriteCondition::Unchanged(_)) => error
             .recast(ErrorKind::PreconditionFailed, "the object is no longer the one given in mode.update"),
@@ -137,7 +137,7 @@ fn told(error: Error, condition: &WriteCondition) -> Error {
         (ErrorKind::ObjectNotFound, WriteCondition::Unchanged(_)) => {
             error.recast(ErrorKind::PreconditionFailed, "the object given in mode.update no longer exists")
         }
-        // What a server says that knows no conditions.
+        // The response of a server that does not support conditions.
         (ErrorKind::OperationNotSupported, _) => error.recast(
             ErrorKind::ConditionsNotSupported,
             "the S3 server does not support conditions on this write",
@@ -146,7 +146,7 @@ fn told(error: Error, condition: &WriteCondition) -> Error {
     }
 }
 
-/// An ETag as the header wants it (RFC 9110, section 8.8.3).
+/// An ETag in the form that the header requires (RFC 9110, section 8.8.3).
 fn quoted(etag: &str) -> String {
     let has_quotes = etag.starts_with('"') || etag.starts_with("W/\"");
     if has_quotes { etag.to_owned() } else { format!("\"{etag}\"") }

@@ -1,13 +1,14 @@
-//! Copying: by S3 itself where it can, by parts where the object is too large for that, relayed where the two
-//! stores have not the same S3.
+//! Copies objects: with CopyObject if possible, in parts if the object is too large or the copy is conditional, and
+//! relayed through Longshore if the two stores do not share an S3 server.
 
 use std::ops::Range;
 
 use http::HeaderMap;
 
 use super::{
-    ByteRange, Conditions, Copied, CopyIfNotExists, CopyOptions, Error, ErrorKind, ObjectMeta, Properties,
-    ReadOptions, S3Store, StoreSettings, Tags, Unmet, UploadClaim, UploadOptions, WriteMode, WriteOptions,
+    ByteRange, Conditions, Copied, CopyIfNotExists, CopyOptions, Error, ErrorKind, FailedCondition,
+    ObjectMeta, Properties, ReadOptions, S3Store, StoreSettings, Tags, UploadClaim, UploadOptions, WriteMode,
+    WriteOptions,
     conditional::Carrier,
     multipart::Multipart,
     part_size::{MAX_PART, MAX_PARTS},
@@ -18,11 +19,11 @@ use crate::s3::{
     is_writable_class,
 };
 
-/// Large copies go in parts of at least this many bytes: no byte of them passes through Longshore, so only the
-/// number of requests counts.
+/// Minimum size of the parts of a large copy, in bytes. Their bytes do not pass through Longshore, so only the number
+/// of requests matters.
 const COPY_PART: u64 = 1024 * 1024 * 1024;
 
-/// A copy with everything that is known of it.
+/// A copy, and everything that is known about its source.
 struct Job<'a> {
     source: &'a S3Store,
     source_key: &'a str,
@@ -34,9 +35,9 @@ struct Job<'a> {
 }
 
 impl S3Store {
-    /// Copies `key` of `source` to `destination` in this store; what describes the object and its tags are kept as they are unless
-    /// new ones are given. The storage class is kept where the destination can have it. If the future is dropped, the
-    /// destination may or may not have been written, but never in part.
+    /// Copies `key` of `source` to `destination` in this store. The copy keeps the attributes and the tags unless new
+    /// ones are given. It keeps the storage class if the destination supports it. If the future is dropped, the
+    /// destination may or may not have been written, but never partially.
     pub async fn copy_from(
         &self,
         source: &S3Store,
@@ -47,7 +48,7 @@ impl S3Store {
         self.copy_pinned(source, key, destination, options).await.map(|(copied, _)| copied)
     }
 
-    /// The copy, and its source as it was when it was copied.
+    /// Returns the copy, and the source as it was when it was copied.
     pub(super) async fn copy_pinned(
         &self,
         source: &S3Store,
@@ -68,7 +69,7 @@ impl S3Store {
                     ErrorKind::PreconditionFailed,
                     "source_conditions do not hold: the source has not changed",
                 )
-                .with_unmet(Unmet::Other),
+                .with_unmet(FailedCondition::Other),
             _ => error,
         })?;
         let mut found = head.clone();
@@ -91,7 +92,7 @@ impl S3Store {
         Ok((Copied { meta, dropped_storage_class }, found))
     }
 
-    /// What S3 says of the copy, and how many bytes it has.
+    /// Returns the properties of the copy and its size in bytes.
     async fn run_copy(&self, mut job: Job<'_>) -> Result<(Properties, u64), Error> {
         if !same_s3(self.settings(), job.source.settings()) {
             return self.relay(job).await;
@@ -99,14 +100,14 @@ impl S3Store {
         let conditional = job.options.mode != WriteMode::Overwrite;
         let by_multipart = conditional && self.settings().copy_if_not_exists == CopyIfNotExists::Multipart;
         if job.head.size == 0 {
-            // Some servers answer HEAD with a length of 0 for objects that have bytes: a read tells.
+            // Some servers answer HEAD with a length of 0 for objects that have bytes. A read shows the size.
             let pinned = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
             let selected = pinned.selecting(&job.pinned.key);
             job.head.size = job.source.client().object_size(selected, &job.head, self.deadline).await?;
         }
         let size = job.head.size;
         let properties = match size {
-            // It has no part to copy.
+            // An empty object has no part to copy.
             0 if by_multipart => return self.relay(job).await,
             MAX_PART.. => self.copy_by_parts(job).await?,
             _ if by_multipart => self.copy_by_parts(job).await?,
@@ -115,8 +116,8 @@ impl S3Store {
         Ok((properties, size))
     }
 
-    /// The storage class that a copy asks for, and the source's where that cannot be asked for: an archive's, one of the server's
-    /// own, or of another server.
+    /// Returns the storage class to request for a copy, and the source's class if it cannot be requested: an archive
+    /// class, a class that is specific to the server, or one of another server.
     fn storage_class(
         &self,
         source: &S3Store,
@@ -132,16 +133,17 @@ impl S3Store {
         let has_it = same_s3(self.settings(), source.settings()) || both_amazon;
         match name.as_str() {
             name if has_it && is_writable_class(name) => (Some(name.to_owned()), None),
-            // Every server's default is what it calls so.
+            // Every server calls its default class `STANDARD`.
             "STANDARD" => (None, None),
             _ => (None, Some(name)),
         }
     }
 
-    /// `CopyObject`.
+    /// Copies with `CopyObject`.
     async fn copy_by_s3(&self, job: Job<'_>) -> Result<Properties, Error> {
         let by_header = matches!(self.settings().copy_if_not_exists, CopyIfNotExists::Header { .. });
-        // A header of the server's own stands for itself: `conditional_put` is about the standard ones.
+        // `conditional_put` is about the standard headers, and does not apply to a header that is specific to the
+        // server.
         let standard = match job.options.mode {
             WriteMode::Create if by_header => WriteCondition::Absent,
             ref mode => self.condition(job.destination, mode, Carrier::Copy).await?,
@@ -151,13 +153,13 @@ impl S3Store {
                 (CopyCondition::Header { name: name.clone(), value: value.clone() }, *status)
             }
             (CopyIfNotExists::Header { .. }, WriteMode::Update { .. }) => {
-                let message = "the store's copy_if_not_exists names a header for create only: update by copy needs multipart or native";
+                let message = "the store's copy_if_not_exists names a header, which supports only create: set it to multipart or native to update by copy";
                 return Err(Error::new(ErrorKind::ConditionsNotSupported, message));
             }
             _ => (CopyCondition::Standard(standard.clone()), 412),
         };
         let write_id = self.write_id_for(&job.options.mode);
-        // The write id is metadata, so a copy that carries one says all that describes it.
+        // The write id is metadata, which a copy keeps or replaces as a whole. A copy with a write id sends all of it.
         let described = job.options.attributes.is_some() || write_id.is_some();
         let object = if described { Some((job.description()?, write_id.clone())) } else { None };
         let kept = job.options.attributes.is_none();
@@ -173,7 +175,7 @@ impl S3Store {
             .await;
         let outcome = match outcome.map_err(|error| exists_by_status(error, exists)) {
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
-                Err(self.whose_condition(&job, error).await)
+                Err(self.attribute_condition(&job, error).await)
             }
             outcome => outcome,
         };
@@ -182,8 +184,9 @@ impl S3Store {
         settled.map_err(|error| source_changed(error, &job.options.mode))
     }
 
-    /// `CopyObject` has conditions on both ends and one answer: the source is looked at again.
-    async fn whose_condition(&self, job: &Job<'_>, error: Error) -> Error {
+    /// Finds out whether a failed condition is the source's or the destination's. `CopyObject` returns the same error
+    /// for both, so the source is checked again.
+    async fn attribute_condition(&self, job: &Job<'_>, error: Error) -> Error {
         let current = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
         match job.source.client().head_object(current.selecting(&job.pinned.key), self.deadline).await {
             Ok(found) if found.properties.etag != job.head.properties.etag => {
@@ -196,7 +199,8 @@ impl S3Store {
         }
     }
 
-    /// A multipart upload of parts that S3 copies. S3 drops what describes the object on this way, so that is said anew.
+    /// Copies with a multipart upload whose parts S3 copies. S3 does not copy attributes and tags in this way, so
+    /// they are sent.
     async fn copy_by_parts(&self, job: Job<'_>) -> Result<Properties, Error> {
         let mode = job.options.mode.clone();
         let object = NewObject {
@@ -206,12 +210,12 @@ impl S3Store {
         };
         let ranges = parts(job.head.size);
         if ranges.len() > 1 && job.pinned.etag.is_none() && job.pinned.version.is_none() {
-            let message = "the server gives the source neither an ETag nor a version, so parts of two objects could be mixed";
+            let message = "the S3 server returns neither an ETag nor a version of the source, so the copy could mix parts of two objects";
             return Err(Error::new(ErrorKind::BackendProtocol, message));
         }
         let mut multipart = Multipart::begin(self, job.destination.to_owned(), object, mode, None)?;
         for range in ranges {
-            while multipart.parts.under_way() >= self.settings().transfer.max_concurrency {
+            while multipart.parts.in_flight() >= self.settings().transfer.max_concurrency {
                 multipart.parts.one_done().await.transpose()?;
             }
             let (store, target, source) = (self.clone(), multipart.target().clone(), job.pinned.clone());
@@ -225,7 +229,7 @@ impl S3Store {
         multipart.complete().await.map(|(properties, _)| properties)
     }
 
-    /// Reads from one S3 and writes to another, both at the slower one's pace.
+    /// Reads from one S3 server and writes to another, at the speed of the slower one.
     async fn relay(&self, job: Job<'_>) -> Result<(Properties, u64), Error> {
         let tags = self.tags_of(&job).await?;
         let headers = job.description()?;
@@ -252,7 +256,8 @@ impl S3Store {
             .map(|uploaded| (uploaded.meta.properties, uploaded.meta.size))
     }
 
-    /// The tags that a copy is to have where S3 does not copy them itself. A server that has no tags has none to keep.
+    /// The tags to send with a copy if S3 does not copy them itself. A server that does not support tags has none to
+    /// keep.
     async fn tags_of(&self, job: &Job<'_>) -> Result<Tags, Error> {
         if let Some(tags) = &job.options.tags {
             return Ok(tags.clone());
@@ -264,7 +269,7 @@ impl S3Store {
         match job.source.client().get_object_tagging(&job.pinned.key, version, self.deadline).await {
             Err(error) if error.kind() == ErrorKind::OperationNotSupported => Ok(Tags::new()),
             Err(error) if error.kind() == ErrorKind::AccessDenied => {
-                let message = "the source's tags cannot be read with its store's credentials: allow s3:GetObjectTagging, or give tags";
+                let message = "the source store's credentials cannot read the source's tags: allow s3:GetObjectTagging, or give tags";
                 Err(error.recast(ErrorKind::AccessDenied, message))
             }
             Ok(tags) => self.require_tagging(&tags).map(|()| tags),
@@ -274,25 +279,25 @@ impl S3Store {
 }
 
 impl Job<'_> {
-    /// The headers of a write that describes the copy.
+    /// The headers that describe the copy.
     fn description(&self) -> Result<HeaderMap, Error> {
         if let Some(attributes) = &self.options.attributes {
             return attributes.headers();
         }
         if self.head.hides_metadata {
-            let message = "is required, or overwrite within one S3 server: the source has metadata that its server does not show, so a copy of this kind would lose it";
+            let message = "is required, or use overwrite within one S3 server: the source has metadata that its server does not return, and a copy of this kind would lose it";
             return Err(Error::invalid_field("attributes", message));
         }
         let mut headers = self.head.carried.clone();
-        // The name is one that an answer had.
+        // The name comes from a response header, so it parses.
         if let Some(class) = self.storage_class.as_deref().and_then(|class| class.parse().ok()) {
             headers.insert(STORAGE_CLASS, class);
         }
         Ok(headers)
     }
 
-    /// What is read must be what the answer to HEAD has described: otherwise another object's bytes, or the same in another encoding, would be
-    /// written under its name.
+    /// Fails unless the object that is read is the one that HEAD described. Otherwise the copy could get another
+    /// object's bytes, or the same bytes in another encoding.
     fn require_same(&self, read: &ObjectMeta, encoding: &str) -> Result<(), Error> {
         let head = &self.head;
         let etags = (&head.properties.etag, &read.properties.etag);
@@ -301,20 +306,21 @@ impl Job<'_> {
         {
             return Err(Error::new(
                 ErrorKind::ObjectChanged,
-                "the source was replaced while it was copied: copy it anew",
+                "the source was replaced while it was being copied: copy it again",
             ));
         }
-        // A length of 0 is what some servers say of every object.
+        // Some servers report a length of 0 for every object.
         let same_size = head.size == read.size || head.size == 0;
         if same_size && head.attributes.content_encoding == encoding {
             return Ok(());
         }
-        let message = "the server gives other bytes of the source, or another encoding, than it says that the object has";
+        let message =
+            "the S3 server's answers to HEAD and GET for the source differ in size or content encoding";
         Err(Error::new(ErrorKind::BackendProtocol, message))
     }
 }
 
-/// Whether one S3 server can copy between the stores: it has both buckets, and one set of credentials opens both.
+/// Whether one S3 server can copy between the stores: it has both buckets, and both stores use the same credentials.
 fn same_s3(destination: &StoreSettings, source: &StoreSettings) -> bool {
     destination.bucket.endpoint == source.bucket.endpoint
         && destination.bucket.region == source.bucket.region
@@ -322,7 +328,7 @@ fn same_s3(destination: &StoreSettings, source: &StoreSettings) -> bool {
         && destination.credential_provider == source.credential_provider
 }
 
-/// The ranges to copy; `None` is the whole object, where one request can copy that.
+/// The ranges to copy; `None` is the whole object, if one request can copy it.
 fn parts(size: u64) -> Vec<Option<Range<u64>>> {
     if size < MAX_PART {
         return vec![None];
@@ -331,7 +337,7 @@ fn parts(size: u64) -> Vec<Option<Range<u64>>> {
     (0..size.div_ceil(part)).map(|n| Some(n * part..size.min((n + 1) * part))).collect()
 }
 
-/// A server's own way to say that the key exists.
+/// Recognises a status by which the server says that the key exists.
 fn exists_by_status(error: Error, status: u16) -> Error {
     let said = error.service().map(|service| service.http_status);
     if status != 412 && said == Some(status) {
@@ -340,11 +346,13 @@ fn exists_by_status(error: Error, status: u16) -> Error {
     error
 }
 
-/// Without a condition on the destination, a failed one is the source's: it was pinned to its ETag.
+/// If there is no condition on the destination, a failed condition is the source's, which is pinned to its ETag.
 fn source_changed(error: Error, mode: &WriteMode) -> Error {
     match (error.kind(), mode) {
-        (ErrorKind::PreconditionFailed, WriteMode::Overwrite) => error
-            .recast(ErrorKind::ObjectChanged, "the source was replaced while it was copied: copy it anew"),
+        (ErrorKind::PreconditionFailed, WriteMode::Overwrite) => error.recast(
+            ErrorKind::ObjectChanged,
+            "the source was replaced while it was being copied: copy it again",
+        ),
         _ => error,
     }
 }

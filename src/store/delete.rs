@@ -1,4 +1,4 @@
-//! Deleting one object, or many.
+//! Deletes one object, or many.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use futures::stream::{self, StreamExt};
 use super::{Deleted, Error, ErrorKind, ObjectId, S3Store};
 use crate::s3::can_be_listed;
 
-/// How many keys that no batch can carry are deleted at once.
+/// Maximum number of keys that are deleted at the same time, each with its own request.
 const SINGLES: usize = 16;
 
 impl S3Store {
-    /// Deletes one object or version; a missing key is success, as in S3.
+    /// Deletes one object or version. Deleting a missing key succeeds, as in S3.
     pub async fn delete(&self, object: &ObjectId) -> Result<Deleted, Error> {
         let full = self.full_key(&object.key, "key")?;
         let outcome =
@@ -22,12 +22,13 @@ impl S3Store {
         }
     }
 
-    /// Deletes up to 1,000 objects; one outcome each, in order. If the future is dropped, any of them may be gone.
+    /// Deletes up to 1,000 objects, and returns one outcome for each, in order. If the future is dropped, any of them
+    /// may have been deleted.
     pub async fn delete_many(&self, objects: &[ObjectId]) -> Vec<Result<Deleted, Error>> {
         let by_batch = !self.settings().disable_bulk_delete;
         let mut outcomes = if by_batch { self.delete_batch(objects).await } else { HashMap::new() };
-        // What no batch could carry, what failed in it for a passing reason and what its answer does not mention goes
-        // by a request of its own.
+        // A key gets its own request if no batch can carry it, if it failed for a temporary reason, or if the
+        // response does not mention it.
         let left: Vec<_> = objects.iter().filter(|object| !outcomes.contains_key(*object)).cloned().collect();
         let singles = stream::iter(left).map(|object| {
             let store = self.clone();
@@ -71,7 +72,7 @@ impl S3Store {
     }
 }
 
-/// A key that failed for a passing reason gets a request of its own, with retries.
+/// Whether a key failed for a temporary reason. It then gets its own request, with retries.
 fn may_succeed_yet(outcome: &Result<Deleted, Error>) -> bool {
     let kind = outcome.as_ref().err().map(Error::kind);
     matches!(
@@ -85,7 +86,7 @@ fn may_succeed_yet(outcome: &Result<Deleted, Error>) -> bool {
     )
 }
 
-/// Some servers call a missing key an error; for S3 it is deleted.
+/// Turns a missing key into a success, as in S3. Some servers report it as an error.
 fn missing_is_deleted(outcome: Result<Deleted, Error>) -> Result<Deleted, Error> {
     match outcome {
         Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(Deleted::default()),

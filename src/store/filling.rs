@@ -1,4 +1,4 @@
-//! The part of an upload that fills, and the memory that it may have.
+//! The part of an upload that is being filled, and the memory reserved for it.
 
 use std::pin::Pin;
 
@@ -10,42 +10,42 @@ use tokio::{
 
 use super::{
     ChecksumAlgorithm, Error, ErrorKind, Reservation, TenantBudget,
-    budget::{FirstBytes, Given},
-    pace::{INTERVAL, Pace},
+    budget::{FirstBytes, Granted},
+    fill_rate::{FillRate, INTERVAL},
     part_buffer::PartBuffer,
     part_sums::PartSums,
     speed_record::SpeedRecord,
 };
-use crate::{s3::SummedPayload, transport::AT_ONCE};
+use crate::{s3::ChecksummedPayload, transport::HASH_SLICE};
 
-/// The bytes that are not a part yet, and their memory.
+/// The buffered bytes that do not form a part yet, and their memory.
 ///
-/// While memory is plentiful a part has all of its memory from the beginning. Where others wait for memory, a part that fills
-/// slowly keeps what it has filled and a little more, and asks again.
+/// While memory is plentiful, a part gets all of its memory at the start. If other calls wait for memory, a part that
+/// fills slowly keeps only what it has filled and a little more, and requests more later.
 #[derive(Debug)]
 pub(super) struct Filling {
     buffer: PartBuffer,
     algorithm: Option<ChecksumAlgorithm>,
-    /// Of all that is in the buffer; `None` where that has not been summed up from its beginning.
+    /// The checksums of all bytes in the buffer; `None` if not all of them have been hashed.
     sums: Option<PartSums>,
-    /// How many bytes have been summed up since the task last yielded.
+    /// Number of bytes hashed since the task last yielded.
     at_once: usize,
     budget: TenantBudget,
     first: Option<FirstBytes>,
     reservation: Option<Reservation>,
     /// How many bytes may be in the buffer before more memory is needed.
     covered: u64,
-    /// How many bytes the part needs in all, as far as is known.
+    /// How many bytes the part needs in total, as far as is known.
     room: u64,
     speed: Speed,
     record: SpeedRecord,
-    /// Whether the part that fills has been recorded as slow.
+    /// Whether the part being filled has been recorded as slow.
     recorded: bool,
-    pace: Pace,
+    pace: FillRate,
     tick: Option<Pin<Box<Sleep>>>,
 }
 
-/// What is known of the caller from its last part.
+/// The caller's speed, as its latest part showed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speed {
     Unknown,
@@ -53,10 +53,10 @@ enum Speed {
     Slow,
 }
 
-/// A part that is full, with the memory reserved for it.
+/// A full part, and the memory reserved for it.
 #[derive(Debug)]
-pub(super) struct Full {
-    payload: SummedPayload,
+pub(super) struct FullPart {
+    payload: ChecksummedPayload,
     reservation: Option<Reservation>,
 }
 
@@ -79,23 +79,23 @@ impl Filling {
             speed: Speed::Unknown,
             record,
             recorded: false,
-            pace: Pace::default(),
+            pace: FillRate::default(),
             tick: None,
         }
     }
 
-    /// The checksum that parts have.
+    /// The algorithm of the parts' checksums.
     pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
         self.algorithm
     }
 
-    /// How many bytes are in it.
+    /// Number of buffered bytes.
     pub(super) fn len(&self) -> u64 {
         self.buffer.len()
     }
 
-    /// Takes the next bytes of a part that needs memory for `room` bytes in all; waits for that memory. Parts will be `cut` bytes
-    /// long; where that is not known they are summed up only then.
+    /// Adds the next bytes of a part that needs memory for `room` bytes in total, and waits for that memory. Parts
+    /// will be `cut` bytes long. If that is not known, a part is hashed only when it is taken.
     pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) -> Result<(), Error> {
         self.pace.came(data.len() as u64, Instant::now());
         self.make_room(self.len() + data.len() as u64, room).await.inspect_err(|_| self.record.slow())?;
@@ -108,8 +108,8 @@ impl Filling {
             return Ok(());
         };
         while !data.is_empty() {
-            let piece = data.split_to(data.len().min(AT_ONCE));
-            if self.at_once + piece.len() > AT_ONCE {
+            let piece = data.split_to(data.len().min(HASH_SLICE));
+            if self.at_once + piece.len() > HASH_SLICE {
                 yield_now().await;
                 self.at_once = 0;
             }
@@ -120,25 +120,26 @@ impl Filling {
         Ok(())
     }
 
-    /// The first `size` bytes, or all if there are fewer.
-    pub(super) async fn take(&mut self, size: u64) -> Full {
+    /// Removes and returns the first `size` bytes, or all if there are fewer.
+    pub(super) async fn take(&mut self, size: u64) -> FullPart {
         let size = size.min(self.buffer.len());
         let all = size == self.buffer.len();
         let sum = |sums: &mut PartSums| if all { sums.take_all() } else { sums.take_part(size) };
         let (checksum, bytes) = (self.sums.as_mut().and_then(sum), self.buffer.take(size).into());
         let reservation = self.end_part(size);
         let payload = if checksum.is_some() {
-            SummedPayload { bytes, checksum }
+            ChecksummedPayload { bytes, checksum }
         } else {
             // The part boundary moved or the checksums cannot be combined: hash the part again.
             self.sums = None;
-            SummedPayload::new(self.algorithm, bytes).await
+            ChecksummedPayload::new(self.algorithm, bytes).await
         };
-        Full { payload, reservation }
+        FullPart { payload, reservation }
     }
 
-    /// Watches the caller while the server waits for it: a part that fills slowly gives memory back if others wait for it.
-    /// Ends if the upload has to end. Dropping the future is safe, and stops the clock at the next byte.
+    /// Watches the caller while the server waits for it: a part that fills slowly gives memory back if other calls
+    /// wait for memory. Returns only if the upload has to end. Cancel safe: the measured wait ends when the next
+    /// bytes are added.
     pub(super) async fn watch(&mut self) -> Error {
         self.pace.waits(Instant::now());
         loop {
@@ -175,9 +176,9 @@ impl Filling {
             Speed::Slow => {
                 let some = len.saturating_add(self.pace.slack()).min(room);
                 match reservation.slowly(some, room).await? {
-                    Given::Some => some,
-                    Given::Whole => {
-                        // The caller is judged by what it makes of its turn.
+                    Granted::Some => some,
+                    Granted::Whole => {
+                        // From here on, the caller is judged by how fast it fills this memory.
                         self.pace.next_part(0);
                         u64::MAX
                     }
@@ -188,7 +189,7 @@ impl Filling {
         Ok(())
     }
 
-    /// Judges the caller's speed; gives the error that ends the upload.
+    /// Judges the caller's speed. Returns an error if the upload has to end.
     fn review(&mut self, now: Instant) -> Option<Error> {
         let slow = self.pace.is_slow(self.room.saturating_sub(self.buffer.len()), now);
         if !self.budget.is_contended() {
@@ -197,7 +198,7 @@ impl Filling {
         let idle = self.budget.settings().idle_timeout;
         if self.pace.silence(now) >= idle {
             self.budget.count_ended("upload_idle");
-            let message = format!("the caller sent nothing for {idle:?} while others waited for memory");
+            let message = format!("the caller sent nothing for {idle:?} while other calls waited for memory");
             return Some(Error::new(ErrorKind::UploadIdle, message));
         }
         if slow == Some(true) {
@@ -214,7 +215,8 @@ impl Filling {
         None
     }
 
-    /// Keeps what is filled and a little more. Whether there was anything to give back, and slow callers may hold what is left.
+    /// Gives back all memory except what is filled and a little more. Returns `false` if there is too little to give
+    /// back, or if slow callers may not hold what is left.
     fn give_back(&mut self) -> bool {
         let keep = self.buffer.len().saturating_add(self.pace.slack());
         let worth_it = keep.saturating_add(WORTH_IT) <= self.covered.min(self.room);
@@ -226,7 +228,7 @@ impl Filling {
         given
     }
 
-    /// Once for each part.
+    /// Records the part as slow, unless it has been recorded already.
     fn record_slow(&mut self) {
         if !std::mem::replace(&mut self.recorded, true) {
             self.record.slow();
@@ -238,7 +240,7 @@ impl Filling {
         let reservation = self.reservation.take();
         if self.pace.next_part(size) {
             self.speed = Speed::Fast;
-            // Small uploads say nothing of how large ones do.
+            // A small upload says nothing about the speed of large ones.
             if reservation.is_some() {
                 self.record.fast();
             }
@@ -254,19 +256,20 @@ impl Filling {
     }
 }
 
-/// What an upload gets first while memory is plentiful: small objects of unknown size need no memory for a whole part.
+/// Number of bytes that an upload gets first while memory is plentiful. Small objects of unknown size then do not
+/// reserve memory for a whole part.
 const BEGINNING: u64 = 256 * 1024;
-/// The least that a slow part gives back at once.
+/// Minimum number of bytes that a slow part gives back at once.
 const WORTH_IT: u64 = 64 * 1024;
 
-impl Full {
-    /// How many bytes it has.
+impl FullPart {
+    /// Number of bytes.
     pub(super) fn len(&self) -> u64 {
         self.payload.bytes.len()
     }
 
-    /// The bytes, for a request that is over before the memory is given back.
-    pub(super) fn into_parts(self) -> (SummedPayload, Option<Reservation>) {
+    /// Returns the bytes and their reservation, which must live until the request with the bytes has ended.
+    pub(super) fn into_parts(self) -> (ChecksummedPayload, Option<Reservation>) {
         (self.payload, self.reservation)
     }
 }
@@ -290,9 +293,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was foreseen of where they will be cut.
+        /// This holds wherever parts were expected to end.
         #[test]
-        fn what_is_taken_has_the_checksum_of_its_bytes(
+        fn a_part_has_the_checksum_of_its_bytes(
             steps in proptest::collection::vec((0_usize..900, proptest::option::of(1_u64..700), 0_u64..1_500), 1..12),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -305,7 +308,7 @@ mod tests {
                         filling.push(data.into(), 1 << 20, *cut).await.unwrap();
                         let (payload, _) = filling.take(*size).await.into_parts();
                         let taken: Vec<u8> = waiting.drain(..waiting.len().min(usize::try_from(*size).unwrap())).collect();
-                        let expected = SummedPayload::new(Some(algorithm), Bytes::from(taken).into()).await;
+                        let expected = ChecksummedPayload::new(Some(algorithm), Bytes::from(taken).into()).await;
                         assert_eq!(payload.checksum, expected.checksum);
                         assert_eq!(payload.bytes.len(), expected.bytes.len());
                     }
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn others_have_their_turn_while_much_is_summed_up() {
+    async fn hashing_many_bytes_yields_to_other_tasks() {
         let mut filling = filling(Some(ChecksumAlgorithm::Sha256));
         let turns = std::rc::Rc::new(std::cell::Cell::new(0));
         let counted = std::rc::Rc::clone(&turns);
@@ -328,9 +331,9 @@ mod tests {
                     }
                 });
                 for _ in 0..8 {
-                    filling.push(vec![0; AT_ONCE / 2].into(), 1, Some(u64::MAX)).await.unwrap();
+                    filling.push(vec![0; HASH_SLICE / 2].into(), 1, Some(u64::MAX)).await.unwrap();
                 }
-                filling.push(vec![0; 4 * AT_ONCE].into(), 1, Some(u64::MAX)).await.unwrap();
+                filling.push(vec![0; 4 * HASH_SLICE].into(), 1, Some(u64::MAX)).await.unwrap();
             })
             .await;
         assert!(turns.get() >= 7, "{} turns", turns.get());

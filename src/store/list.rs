@@ -1,4 +1,4 @@
-//! Listing keys: one page, or all of them.
+//! Lists keys: one page, or all of them.
 
 use futures::stream::{self, Stream};
 use tokio_util::task::AbortOnDropHandle;
@@ -7,13 +7,14 @@ use super::{
     Error, ErrorKind, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
     progress::Progress,
 };
-use crate::s3::{Continuation, Listing};
+use crate::s3::{Continuation, ListQuery};
 
-/// The most that S3 puts on a page.
+/// S3's maximum page size.
 const PAGE: u16 = 1000;
 
 impl S3Store {
-    /// One page of keys, in UTF-8 byte order. Beginning anew costs nothing: a page holds no state in S3.
+    /// Returns one page of keys, in UTF-8 byte order. A listing can be abandoned at any time, because S3 keeps no state
+    /// for it.
     pub async fn list(&self, options: &ListOptions) -> Result<ListPage, Error> {
         self.list_in(options, self.page_memory()).await
     }
@@ -25,7 +26,7 @@ impl S3Store {
             key => self.full_prefix(key),
         };
         let (mut progress, continuation) = self.continuation(options.continuation.as_deref())?;
-        let listing = Listing {
+        let listing = ListQuery {
             prefix: &prefix,
             delimiter: &options.delimiter,
             start_after: &start_after,
@@ -47,7 +48,7 @@ impl S3Store {
         Ok(ListPage { objects, common_prefixes, skipped, continuation, memory })
     }
 
-    /// Counts entries of a page that were left out, and tells the operator.
+    /// Counts and logs entries of a page that were left out.
     pub(super) fn report_unreadable(&self, operation: &'static str, entries: usize) {
         if entries > 0 {
             self.client().metrics().entries_skipped(operation, entries as u64);
@@ -56,12 +57,12 @@ impl S3Store {
                 operation,
                 entries,
                 bucket,
-                "entries of a listing were left out: they cannot be read, or lie outside of the store's prefix"
+                "left entries out of a listing: they cannot be read or lie outside the store's prefix"
             );
         }
     }
 
-    /// A continuation as text. A token of S3 is visible text, so a key is told from it by the NUL before it.
+    /// Encodes a continuation as text. S3's tokens are printable, so a leading NUL marks a key.
     fn marker(&self, continuation: Continuation) -> Result<String, Error> {
         match continuation {
             Continuation::Token(token) => Ok(token),
@@ -71,7 +72,7 @@ impl S3Store {
 
     fn continuation(&self, text: Option<&str>) -> Result<(Progress, Option<Continuation>), Error> {
         let Some(text) = text else { return Ok((Progress::default(), None)) };
-        let (progress, marker) = Progress::parse(text).ok_or_else(not_ours)?;
+        let (progress, marker) = Progress::parse(text).ok_or_else(invalid_page_token)?;
         let continuation = match marker.strip_prefix('\0') {
             Some(key) => Continuation::After(self.full_prefix(key)),
             None => Continuation::Token(marker.to_owned()),
@@ -79,8 +80,9 @@ impl S3Store {
         Ok((progress, Some(continuation)))
     }
 
-    /// Every object below a prefix, page by page; the next page is fetched while the last is used, if there is memory for
-    /// it, and no other. Drop a page before you ask for the next: it holds memory.
+    /// Returns every object under a prefix, page by page. While the caller uses a page, the next one is fetched, if
+    /// there is memory for it; no more than one page is fetched ahead. Drop a page before polling for the next: it
+    /// holds memory.
     pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
         let first = ListOptions {
             prefix: options.prefix,
@@ -95,7 +97,7 @@ impl S3Store {
         stream::try_unfold(walk, Walk::page)
     }
 
-    /// Fetches a page that no caller has asked for yet, if there is memory for it.
+    /// Fetches a page before the caller asks for it, if there is memory for it.
     fn fetch_ahead(&self, options: ListOptions) -> Fetching {
         let store = self.clone();
         AbortOnDropHandle::new(self.inner.tasks.spawn(async move {
@@ -105,18 +107,18 @@ impl S3Store {
     }
 }
 
-/// A page token was not made by [`S3Store::list`].
-pub(super) fn not_ours() -> Error {
-    Error::invalid_field("page_token", "is not a token of this server")
+/// The error for a page token that Longshore did not issue.
+pub(super) fn invalid_page_token() -> Error {
+    Error::invalid_field("page_token", "must be a `next_page_token` that Longshore returned")
 }
 
 type Fetching = AbortOnDropHandle<Result<ListPage, Error>>;
 
-/// The page to come.
+/// The next page.
 enum Next {
-    /// It has been asked for already.
+    /// It is already being fetched.
     Ahead(Fetching),
-    /// It is asked for when the caller wants it.
+    /// It is fetched when the caller asks for it.
     Now,
 }
 
@@ -150,8 +152,8 @@ impl Walk {
     async fn fetched(&self, next: Next) -> Result<ListPage, Error> {
         if let Next::Ahead(fetching) = next {
             let fetched = fetching.await;
-            match fetched.map_err(|_| Error::new(ErrorKind::Internal, "a listing was stopped"))? {
-                // There was no memory to read ahead, and now the page is wanted.
+            match fetched.map_err(|_| Error::new(ErrorKind::Internal, "the listing task was stopped"))? {
+                // There was no memory to fetch ahead. The caller asks for the page now, so wait for memory.
                 Err(error) if error.kind() == ErrorKind::MemoryExhausted => {}
                 page => return page,
             }

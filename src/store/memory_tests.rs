@@ -18,7 +18,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 static CHUNK: [u8; 256 * 1024] = [0; 256 * 1024];
 
-/// A caller: it sends `at_once` bytes as fast as they are taken, and `chunk` bytes after each `pause` from then on.
+/// A caller that sends `at_once` bytes as fast as the server takes them, and then `chunk` bytes after each `pause`.
 #[derive(Debug, Clone, Copy)]
 struct Caller {
     size: u64,
@@ -28,12 +28,12 @@ struct Caller {
 }
 
 impl Caller {
-    /// As fast as 256 KiB in two milliseconds.
+    /// Sends 256 KiB every two milliseconds.
     fn fast(size: u64) -> Self {
         Self { size, at_once: 0, chunk: 256 * KIB, pause: Duration::from_millis(2) }
     }
 
-    /// 1 MiB at once, and 1 KiB a second after it.
+    /// Sends 1 MiB at once, and then 1 KiB a second.
     fn slow() -> Self {
         Self { size: 64 * MIB, at_once: MIB, chunk: KIB, pause: Duration::from_secs(1) }
     }
@@ -45,7 +45,7 @@ struct Server {
     part: u64,
     /// How long S3 takes for a part.
     s3: Duration,
-    /// The processor: 1 GiB of chunks a second, if it counts.
+    /// A processor that handles 1 GiB of chunks a second; `None` if its time does not count.
     processor: Option<Arc<Mutex<u64>>>,
     tasks: Tasks,
 }
@@ -65,12 +65,12 @@ impl Server {
         }
     }
 
-    /// One upload, with one part under way while the next one fills.
+    /// Runs one upload, with one part in flight while the next one fills.
     async fn upload(&self, budget: TenantBudget, caller: Caller) -> Result<(), Error> {
         self.upload_on(&SpeedRecord::default(), budget, caller).await
     }
 
-    /// The same, on a connection with this record.
+    /// Runs the same upload on a connection with this record.
     async fn upload_on(
         &self,
         connection: &SpeedRecord,
@@ -78,7 +78,7 @@ impl Server {
         caller: Caller,
     ) -> Result<(), Error> {
         let (mut filling, mut sent) = (Filling::new(budget, connection.clone(), None), 0);
-        let mut under_way: Option<AbortOnDropHandle<()>> = None;
+        let mut in_flight: Option<AbortOnDropHandle<()>> = None;
         while sent < caller.size {
             let chunk =
                 caller.chunk.max(if sent < caller.at_once { 64 * KIB } else { 0 }).min(caller.size - sent);
@@ -100,12 +100,12 @@ impl Server {
                     sleep(s3).await;
                     drop(full);
                 };
-                if let Some(before) = under_way.replace(AbortOnDropHandle::new(self.tasks.spawn(part))) {
+                if let Some(before) = in_flight.replace(AbortOnDropHandle::new(self.tasks.spawn(part))) {
                     before.await.unwrap();
                 }
             }
         }
-        if let Some(last) = under_way {
+        if let Some(last) = in_flight {
             last.await.unwrap();
         }
         Ok(())
@@ -116,14 +116,14 @@ fn budget(bytes: u64, wait: Duration, idle_timeout: Duration) -> MemoryBudget {
     MemoryBudget::new(MemorySettings { budget: bytes, wait, idle_timeout }, Metrics::default())
 }
 
-/// All of a budget, for one tenant.
+/// A tenant that may use all of a budget.
 fn tenant(bytes: u64, wait: Duration, idle_timeout: Duration) -> TenantBudget {
     budget(bytes, wait, idle_timeout).share(None)
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How long 8 callers take from now on for `count` fast uploads each, one after the other, of 512 MiB in all.
+/// Returns how long 8 callers take for `count` fast uploads each, one after the other, of 512 MiB per caller.
 async fn fast_uploads(server: &Server, budget: &TenantBudget, count: u64) -> Duration {
     let begun = Instant::now();
     let callers = (0..8).map(async |_| {
@@ -137,7 +137,7 @@ async fn fast_uploads(server: &Server, budget: &TenantBudget, count: u64) -> Dur
     begun.elapsed()
 }
 
-/// A thousand callers with slow uploads; they begin again when they are refused.
+/// Runs a thousand callers with slow uploads, which start again when they are rejected.
 async fn slow_uploads(server: &Server, budget: &TenantBudget, connections: usize) {
     let connections: Vec<_> = std::iter::repeat_with(SpeedRecord::default).take(connections).collect();
     let callers = (0..1000).map(async |number| {
@@ -152,7 +152,7 @@ async fn slow_uploads(server: &Server, budget: &TenantBudget, connections: usize
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_slow_uploads_leave_fast_ones_their_speed() {
+async fn a_thousand_slow_uploads_do_not_slow_down_fast_ones() {
     let server = Server::new(8 * MIB);
     for (wait, share, connections, count) in [
         (MINUTE / 2, None, 20, 8),
@@ -183,7 +183,7 @@ async fn a_thousand_slow_uploads_leave_fast_ones_their_speed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_uploads_at_once_finish_and_waste_little_time() {
+async fn a_thousand_concurrent_uploads_finish_and_waste_little_time() {
     let s3 = Duration::from_millis(3);
     let server = Server { processor: Some(Arc::default()), s3, ..Server::new(8 * MIB) };
     let mut times = Vec::new();
@@ -202,7 +202,7 @@ async fn a_thousand_uploads_at_once_finish_and_waste_little_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_falls_silent_ends_only_while_others_wait_for_memory() {
+async fn an_idle_upload_ends_only_while_others_wait_for_memory() {
     let server = Server::new(8 * MIB);
     let budget = tenant(16 * MIB, 10 * MINUTE, MINUTE);
     let silent = Caller { pause: 1000 * MINUTE, ..Caller::slow() };
@@ -219,7 +219,7 @@ async fn an_upload_that_falls_silent_ends_only_while_others_wait_for_memory() {
     };
     let ended: Vec<_> = tokio::select! {
         ended = silent => ended,
-        () = parts => unreachable!("there is not so much memory"),
+        () = parts => unreachable!("the memory runs out"),
     };
     assert!(ended.iter().all(|ended| ended.as_ref().unwrap_err().kind() == ErrorKind::UploadIdle));
 }
@@ -229,7 +229,7 @@ fn callers() -> impl Strategy<Value = Caller> {
     let chunks = prop_oneof![1..KIB, KIB..CHUNK.len() as u64];
     let pauses = prop_oneof![Just(0_u64), 1_u64..20, 1_u64..2_000, Just(100_000)];
     (sizes, 0..10 * MIB, chunks, pauses).prop_map(|(size, at_once, chunk, pause)| {
-        // Simulated time costs real time too: at most some hundred chunks, or few after long pauses.
+        // Simulated time costs real time, too: limit callers to a few hundred chunks, or to a few after long pauses.
         let most = if pause > 10_000 { 5 } else { 400 };
         let chunk = chunk.max(size / most).min(CHUNK.len() as u64);
         let size = size.min(at_once + most * chunk);
@@ -240,9 +240,9 @@ fn callers() -> impl Strategy<Value = Caller> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever the callers, the budget and the size of parts.
+    /// This holds for any callers, budget and part size.
     #[test]
-    fn every_upload_ends_some_succeed_and_all_memory_comes_back(
+    fn every_upload_ends_some_succeed_and_all_memory_is_given_back(
         callers in proptest::collection::vec((callers(), 0_u64..2_000, 0_usize..3), 1..60),
         (mebibytes, part) in (16_u64..80, prop_oneof![Just(5_u64), Just(8), 5..40_u64, Just(128)]),
         share in proptest::option::of(1_u64..80),
@@ -268,7 +268,7 @@ proptest! {
             };
             let failed = ended.iter().filter_map(|ended| ended.as_ref().err().map(Error::kind));
             let failed: Vec<_> = failed.collect();
-            assert!(failed.len() < callers.len(), "one succeeds");
+            assert!(failed.len() < callers.len(), "at least one succeeds");
             assert!(failed.iter().all(|kind| matches!(kind, ErrorKind::MemoryExhausted | ErrorKind::UploadIdle)));
             assert_eq!(budget.reserved(), 0);
             assert!(!budget.is_contended());

@@ -1,4 +1,5 @@
-//! A store: one file per operation on objects. Says which requests an operation takes; `s3` makes them.
+//! A store, with one file per operation on objects. This module decides which requests an operation needs; `s3` sends
+//! them.
 
 mod budget;
 mod check;
@@ -6,6 +7,7 @@ mod chunk;
 mod conditional;
 mod copy;
 mod delete;
+mod fill_rate;
 mod filling;
 mod key;
 mod list;
@@ -14,7 +16,6 @@ mod memory_tests;
 mod multipart;
 mod options;
 mod orphans;
-mod pace;
 mod page_memory;
 mod part_buffer;
 mod part_size;
@@ -41,7 +42,7 @@ use tokio::time::Instant;
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, Unmet, UploadOffsets,
+    FailedCondition, ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, UploadOffsets,
 };
 pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
@@ -65,10 +66,10 @@ use crate::{
     transport::HttpClient,
 };
 
-/// A store of objects in one bucket, below one prefix. Cheap to clone.
+/// A store of objects in one bucket, under one prefix. Cheap to clone.
 ///
-/// Dropping the future of any operation drops its request to S3. What a dropped future leaves in S3 is said at
-/// each operation that can leave something.
+/// Dropping the future of an operation cancels its request to S3. If that can leave something behind in S3, the
+/// operation documents what.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     inner: Arc<Inner>,
@@ -82,14 +83,15 @@ struct Inner {
     client: Client,
     tasks: Tasks,
     budget: TenantBudget,
-    /// A check found that the server ignores conditions on PutObject.
+    /// Whether a check found that the server ignores conditions on PutObject.
     puts_ignore_conditions: AtomicBool,
-    /// A check found that the server ignores conditions on CompleteMultipartUpload.
+    /// Whether a check found that the server ignores conditions on CompleteMultipartUpload.
     completes_ignore_conditions: AtomicBool,
 }
 
 impl S3Store {
-    /// A store; nothing is connected yet. Fails with [`ErrorKind::StoreMisconfigured`].
+    /// Creates a store without connecting to it. Fails with [`ErrorKind::StoreMisconfigured`] if the settings are
+    /// invalid.
     pub fn new(
         settings: StoreSettings,
         metrics: Metrics,
@@ -97,7 +99,7 @@ impl S3Store {
         budget: TenantBudget,
     ) -> Result<Self, Error> {
         let http = HttpClient::new(&settings.client_options).map_err(|cause| {
-            Error::new(ErrorKind::StoreMisconfigured, "the store's client_options cannot be used")
+            Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
                 .because(&cause)
         })?;
         let credentials = CredentialProvider::new(settings.credential_provider.clone());
@@ -115,19 +117,19 @@ impl S3Store {
         Ok(Self { inner: Arc::new(inner), deadline: None, record: SpeedRecord::default() })
     }
 
-    /// What it was built from.
+    /// Returns the settings that the store was created with.
     pub fn settings(&self) -> &StoreSettings {
         &self.inner.settings
     }
 
-    /// The same store for a call that ends at `deadline`: no retry begins after it.
+    /// Returns the same store for a call with this deadline. No retry starts after the deadline.
     #[must_use]
     pub fn until(&self, deadline: Option<std::time::Instant>) -> Self {
         Self { deadline: deadline.map(Instant::from_std), ..self.clone() }
     }
 
-    /// The same store for calls on the connection that `record` is of. Without it, all calls on a store count as one
-    /// connection's.
+    /// Returns the same store for calls on the connection that `record` belongs to. By default, all calls on a store
+    /// share one record, as if they came over one connection.
     #[must_use]
     pub fn on_connection(self, record: SpeedRecord) -> Self {
         Self { record, ..self }

@@ -1,4 +1,4 @@
-//! A multipart upload under way, and its end in S3 whatever happens here.
+//! A multipart upload in progress. If its call ends early, it is aborted in S3.
 
 use std::sync::{
     Arc,
@@ -19,7 +19,7 @@ use crate::{
     telemetry::cut,
 };
 
-/// A multipart upload. Dropped before its completion it is aborted in S3, in the background.
+/// A multipart upload. Dropping it before its completion aborts it in S3, in the background.
 #[derive(Debug)]
 pub(super) struct Multipart {
     store: S3Store,
@@ -33,8 +33,9 @@ pub(super) struct Multipart {
 }
 
 impl Multipart {
-    /// An upload that S3 creates while its first parts wait, if `mode` allows it. Dropped meanwhile, the request is
-    /// completed all the same: only its answer has the id that the abort needs.
+    /// Begins an upload, if `mode` allows it. S3 creates it while its first parts wait. If it is dropped in the
+    /// meantime, the CreateMultipartUpload request still runs to its end, because only the response has the id that
+    /// the abort needs.
     pub(super) fn begin(
         store: &S3Store,
         full_key: String,
@@ -55,13 +56,13 @@ impl Multipart {
         Ok(Self { store, target, object, condition, parts: Parts::default(), requested, ended: false })
     }
 
-    /// The same upload, completed on another condition than that of its mode.
+    /// Replaces the condition of the completion, which is otherwise that of the mode.
     pub(super) fn completed_on(mut self, condition: WriteCondition) -> Self {
         self.condition = condition;
         self
     }
 
-    /// What parts are to be sent to.
+    /// The upload to send parts to.
     pub(super) fn target(&self) -> &Target {
         &self.target
     }
@@ -71,9 +72,10 @@ impl Multipart {
         u32::try_from(self.parts.count() + 1).unwrap_or(u32::MAX)
     }
 
-    /// Waits for all parts and makes the object; gives what S3 says of it, and its number of parts. Dropped while S3 makes the
-    /// object, or if what came of that is not known, it is not aborted: Ceph, SeaweedFS and others have lost finished objects by an
-    /// abort that came during or after a slow completion (<https://github.com/ceph/ceph/pull/60771>).
+    /// Waits for all parts, then completes the upload. Returns the properties of the object and its number of parts.
+    /// If it is dropped during the completion, or the outcome of that is unclear, the upload is not aborted: Ceph,
+    /// SeaweedFS and others have lost finished objects when an abort arrived during or after a slow completion
+    /// (<https://github.com/ceph/ceph/pull/60771>).
     pub(super) async fn complete(mut self) -> Result<(Properties, u32), Error> {
         let parts = self.parts.all_done().await?;
         let upload = self.target.clone().await?;
@@ -94,7 +96,7 @@ impl Multipart {
 }
 
 impl S3Store {
-    /// Makes the object of `parts`, each with its size in bytes; gives what S3 says of it.
+    /// Completes an upload of `parts`, each with its size in bytes. Returns the properties of the object.
     pub(super) async fn complete(
         &self,
         upload: &MultipartUpload,
@@ -102,7 +104,7 @@ impl S3Store {
         object: &NewObject,
         condition: &WriteCondition,
     ) -> Result<Properties, Error> {
-        // The parts have been summed up when they were sent: their bytes need not be looked at again.
+        // The checksums of the parts were computed before they were sent, so their bytes are not read again.
         let whole = whole_checksum(parts);
         let whole = whole.as_ref();
         let parts: Vec<_> = parts.iter().map(|(part, _)| part.clone()).collect();
@@ -116,8 +118,8 @@ impl S3Store {
         }
     }
 
-    /// The completion's answer was lost: the object that is there is ours if it has the checksum of our bytes, or the
-    /// ETag of our parts.
+    /// Decides whether an upload was completed although the response was lost: the existing object is ours if it has
+    /// the checksum of our bytes, or the ETag of our parts.
     async fn recognise(
         &self,
         upload: &MultipartUpload,
@@ -136,7 +138,7 @@ impl S3Store {
     }
 }
 
-/// The checksum of the object that these parts make, where it can be put together.
+/// The checksum of the whole object, if it can be combined from those of its parts.
 pub(super) fn whole_checksum(parts: &[(Part, u64)]) -> Option<Checksum> {
     ChecksumHasher::combine(parts.iter().map(|(part, size)| (part.checksum.as_ref(), *size)))
 }
@@ -150,12 +152,12 @@ impl Drop for Multipart {
             (self.store.clone(), self.target.clone(), Arc::clone(&self.requested));
         let mut parts = std::mem::take(&mut self.parts);
         self.store.inner.tasks.spawn(async move {
-            // A part that S3 takes after the abort would stay: none may be under way any more.
+            // S3 would keep a part that arrives after the abort, so no part may be in flight.
             parts.stop().await;
             if !requested.load(Relaxed) {
                 return;
             }
-            // Without an upload there is nothing to abort.
+            // If S3 has not created the upload, there is nothing to abort.
             let Ok(upload) = target.await else { return };
             match store.client().abort_multipart_upload(&upload).await {
                 Ok(()) => tracing::debug!("a multipart upload was aborted"),

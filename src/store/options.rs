@@ -1,30 +1,30 @@
-//! What an operation on a store can be told, and what it answers.
+//! The options and the results of operations on a store.
 
 use std::time::Duration;
 
 use super::PageMemory;
 use crate::s3::{Attributes, ByteRange, ChecksumAlgorithm, Conditions, Error, ObjectMeta, Tags};
 
-/// Which object to read, and on what conditions.
+/// Which version of an object to read, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReadOptions {
-    /// A version id; `None` is the current version.
+    /// The version id; `None` reads the current version.
     pub version: Option<String>,
-    /// Conditions that must hold.
+    /// The conditions that the object must meet.
     pub conditions: Conditions,
 }
 
-/// Whether a write may replace what is there.
+/// Whether a write may replace an existing object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum WriteMode {
-    /// It may. The default.
+    /// Replaces an existing object. The default.
     #[default]
     Overwrite,
-    /// Only if the key does not exist.
+    /// Writes only if the key does not exist.
     Create,
-    /// Only if the object is still the one with this ETag, and this version where one is given.
+    /// Writes only if the existing object has this ETag, and this version if one is given.
     Update {
-        /// The ETag, quotes included or not.
+        /// The ETag, with or without quotes.
         etag: String,
         /// The version id.
         version: Option<String>,
@@ -38,24 +38,24 @@ pub struct WriteOptions {
     pub attributes: Attributes,
     /// Tags of the new object.
     pub tags: Tags,
-    /// Whether it may replace another.
+    /// Whether the write may replace an existing object.
     pub mode: WriteMode,
-    /// The checksum sent to S3; `None` is the store's.
+    /// The algorithm of the checksum that is sent to S3; `None` uses the store's.
     pub checksum_algorithm: Option<ChecksumAlgorithm>,
 }
 
 /// How an upload is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UploadOptions {
-    /// As for every write.
+    /// The options that every write has.
     pub write: WriteOptions,
-    /// The object's size in bytes if it is known: more or fewer bytes fail the upload.
+    /// The object's size in bytes, if it is known. The upload fails if it receives more or fewer bytes.
     pub size: Option<u64>,
-    /// The part size to begin with; `None` is the store's.
+    /// The part size to start with, in bytes; `None` uses the store's.
     pub part_size: Option<u64>,
 }
 
-/// What the writer of an upload knows of the whole object.
+/// What the caller claims about the whole object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UploadClaim {
     /// Its size in bytes.
@@ -69,11 +69,11 @@ pub struct UploadClaim {
 pub struct Uploaded {
     /// The object.
     pub meta: ObjectMeta,
-    /// How many parts it went up in; 0 for a single put.
+    /// The number of its parts; 0 if it was written with a single PutObject.
     pub parts: u32,
 }
 
-/// An object without its bytes.
+/// An object's metadata and attributes, without its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its metadata.
@@ -82,42 +82,42 @@ pub struct Head {
     pub attributes: Attributes,
 }
 
-/// The beginning of a read: what is read, and which bytes follow.
+/// The start of a read: the object, and the range of its bytes that follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadInfo {
     /// The object's metadata.
     pub meta: ObjectMeta,
     /// The object's attributes.
     pub attributes: Attributes,
-    /// The first byte that follows.
+    /// The offset of the first byte that follows.
     pub start: u64,
-    /// The byte after the last that follows.
+    /// The offset after the last byte that follows.
     pub end: u64,
 }
 
-/// Several ranges of one object.
+/// Which ranges of an object to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangesOptions {
-    /// The ranges in the order in which they are wanted, 1 to 1,000.
+    /// The ranges in the order in which they are read, 1 to 1,000.
     pub ranges: Vec<ByteRange>,
-    /// Neighbours in this order that are less than this many bytes apart are fetched by one request; 0: none are.
+    /// Consecutive ranges that are less than this many bytes apart share a request. 0 fetches each range separately.
     pub coalesce_bytes: u64,
-    /// Which object, on what conditions.
+    /// Which version of the object, and under which conditions.
     pub read: ReadOptions,
 }
 
-/// A page of a listing, as asked for.
+/// Which page of a listing to return.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListOptions {
-    /// Only keys that begin with this.
+    /// Lists only keys that start with this.
     pub prefix: String,
-    /// Keys that have this after the prefix are rolled up into common prefixes; empty for none.
+    /// Keys that contain this after the prefix are grouped into common prefixes. Empty: no grouping.
     pub delimiter: String,
-    /// Only keys after this one, in UTF-8 byte order.
+    /// Lists only keys after this one, in UTF-8 byte order.
     pub start_after: String,
-    /// How many objects and common prefixes at most, 1 to 1,000.
+    /// Maximum number of objects and common prefixes, 1 to 1,000.
     pub page_size: u16,
-    /// Where the page before ended, as [`ListPage::continuation`] gave it.
+    /// The [`ListPage::continuation`] of the previous page.
     pub continuation: Option<String>,
 }
 
@@ -128,51 +128,51 @@ pub struct ListPage {
     pub objects: Vec<ObjectMeta>,
     /// The common prefixes, in order, relative to the store's prefix.
     pub common_prefixes: Vec<String>,
-    /// How many entries the server listed that are left out, because they cannot be read.
+    /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
     pub skipped: usize,
-    /// Where the next page begins; `None` at the end.
+    /// Where the next page starts; `None` on the last page.
     pub continuation: Option<String>,
-    /// What the page takes of the tenant's memory budget.
+    /// The memory that the page holds, from the tenant's budget.
     pub memory: PageMemory,
 }
 
-/// A copy that was made.
+/// The result of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     /// The object at the destination.
     pub meta: ObjectMeta,
-    /// The source's storage class, where the copy has the destination's default instead.
+    /// The source's storage class, if the copy has the destination's default class instead.
     pub dropped_storage_class: Option<String>,
 }
 
-/// A walk below a prefix.
+/// Which objects a walk returns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WalkOptions {
-    /// Only keys that begin with this.
+    /// Returns only keys that start with this.
     pub prefix: String,
-    /// Only keys after this one.
+    /// Returns only keys after this one.
     pub start_after: String,
-    /// How many objects at most; `None` is all.
+    /// Maximum number of objects; `None` returns all.
     pub limit: Option<u64>,
 }
 
-/// The next objects of a walk.
+/// One page of a walk.
 #[derive(Debug)]
 pub struct WalkPage {
-    /// In key order; none if all entries of the page are left out.
+    /// The objects, in key order. Empty if every entry of the page was left out.
     pub objects: Vec<ObjectMeta>,
-    /// How many entries are left out, because they cannot be read.
+    /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
     pub skipped: usize,
-    /// What the page takes of the tenant's memory budget.
+    /// The memory that the page holds, from the tenant's budget.
     pub memory: PageMemory,
 }
 
 /// How an object is copied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CopyOptions {
-    /// Which version of the source, on what conditions.
+    /// Which version of the source to copy, and under which conditions.
     pub source: ReadOptions,
-    /// Whether the destination may be replaced.
+    /// Whether the copy may replace an existing object.
     pub mode: WriteMode,
     /// New attributes; `None` keeps the source's.
     pub attributes: Option<Attributes>,
@@ -180,16 +180,16 @@ pub struct CopyOptions {
     pub tags: Option<Tags>,
 }
 
-/// One step of looking whether a store works.
+/// One step of a store check.
 #[derive(Debug, Clone)]
 pub struct CheckStep {
-    /// What was tried: `credentials`, `list`; with writes also `write`, `create_condition`,
-    /// `update_condition`, `multipart_create_condition`, `multipart_update_condition`, `delete`.
+    /// What was checked: `credentials` or `list`. If writes are probed, also `write`, `create_condition`,
+    /// `update_condition`, `multipart_create_condition`, `multipart_update_condition` or `delete`.
     pub name: &'static str,
     /// How long it took.
     pub duration: Duration,
-    /// What was wrong, if anything.
+    /// What succeeded, or the error.
     pub outcome: Result<String, Error>,
-    /// What would mend it; empty where all is well.
+    /// How to fix the error; empty on success or if no fix is known.
     pub fix: String,
 }

@@ -1,4 +1,4 @@
-//! Multipart uploads that nobody will finish: S3 keeps, and charges for, their parts until they are aborted.
+//! Finds abandoned multipart uploads. S3 keeps their parts, and charges for them, until they are aborted.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,60 +10,61 @@ use crate::{
     telemetry::cut,
 };
 
-/// The most that S3 puts on a page.
+/// S3's maximum page size.
 const PAGE: u16 = 1000;
 
-/// When an unfinished upload is taken for one that nobody will finish.
+/// When an unfinished upload counts as an orphan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrphanSettings {
-    /// How long ago it was started, and its last part written, at least.
+    /// Minimum time since it was started and since its last part was written.
     pub age: Duration,
-    /// Whether it is aborted. Otherwise it is only told of: in a bucket that others write to as well, it may be theirs.
+    /// Whether orphans are aborted. Otherwise they are only reported: in a bucket that other programs also write to,
+    /// they may belong to those.
     pub abort: bool,
 }
 
-/// What a search for such uploads has found.
+/// The result of a search for orphans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Orphans {
-    /// How many there were.
+    /// Number of orphans.
     pub found: u64,
-    /// How many of them were aborted.
+    /// Number of orphans that were aborted.
     pub aborted: u64,
-    /// How many old ones were left alone, because S3 did not list their parts, or not when these were written.
+    /// Number of old uploads that were left alone, because S3 did not list their parts or not the times of these.
     pub unknown: u64,
     /// The one that was started first.
     pub oldest: Option<UnfinishedUpload>,
 }
 
-/// What is known of an old upload.
-enum Verdict {
+/// The state of an old upload.
+enum UploadState {
     Orphan,
     InUse,
     Unknown,
 }
 
-/// How many uploads are looked into at a time.
-const WIDTH: usize = 8;
+/// How many uploads are examined at the same time.
+const CONCURRENCY: usize = 8;
 
 impl S3Store {
-    /// Looks for uploads below the store's prefix that were started at least `settings.age` ago and have no part that is younger, by the
-    /// server's clock, and aborts them if that is wanted. Uploads whose times the server does not tell are left alone. One that
-    /// cannot be aborted does not keep the others from it; the next search meets it again. What was found is in `orphans` also if
-    /// the search fails or is dropped.
+    /// Finds uploads under the store's prefix that were started at least `settings.age` ago and have no younger part,
+    /// by the server's clock, and aborts them if `settings.abort` is set. Uploads for which the server does not report
+    /// times are left alone. If an upload cannot be aborted, the search continues with the others; the next search
+    /// finds it again. If the search fails or is dropped, `orphans` has what it found before.
     pub async fn search_orphans(&self, settings: OrphanSettings, orphans: &mut Orphans) -> Result<(), Error> {
         let mut after: Option<String> = None;
         loop {
             let page = self.list_uploads("", after.as_deref(), PAGE).await?;
             let old =
                 page.uploads.into_iter().filter(|upload| is_old(upload.started, page.now, settings.age));
-            let mut judged = stream::iter(old)
-                .map(async |upload| (self.judge(&upload, settings.age).await, upload))
-                .buffer_unordered(WIDTH);
-            while let Some((verdict, upload)) = judged.next().await {
-                match verdict {
-                    Verdict::InUse => {}
-                    Verdict::Unknown => orphans.unknown += 1,
-                    Verdict::Orphan => {
+            let mut examined = stream::iter(old)
+                .map(async |upload| (self.state_of(&upload, settings.age).await, upload))
+                .buffer_unordered(CONCURRENCY);
+            while let Some((state, upload)) = examined.next().await {
+                match state {
+                    UploadState::InUse => {}
+                    UploadState::Unknown => orphans.unknown += 1,
+                    UploadState::Orphan => {
                         orphans.note(&upload);
                         if settings.abort {
                             orphans.aborted += u64::from(self.abort_orphan(&upload).await);
@@ -78,24 +79,24 @@ impl S3Store {
         }
     }
 
-    /// Whether an old upload is in use still, by the age of its newest part.
-    async fn judge(&self, upload: &UnfinishedUpload, age: Duration) -> Verdict {
+    /// Whether an old upload is still in use, judged by the age of its newest part.
+    async fn state_of(&self, upload: &UnfinishedUpload, age: Duration) -> UploadState {
         let listed = async {
             let mut memory = self.page_memory();
             self.client().list_parts(&self.found(upload)?, self.deadline, &mut memory).await
         };
         match listed.await {
-            Ok(ListedParts { now: None, .. }) => Verdict::Unknown,
-            Ok(ListedParts { parts, newest: None, .. }) if !parts.is_empty() => Verdict::Unknown,
-            // The clocks of the server's machines may differ: the start is compared once more.
+            Ok(ListedParts { now: None, .. }) => UploadState::Unknown,
+            Ok(ListedParts { parts, newest: None, .. }) if !parts.is_empty() => UploadState::Unknown,
+            // Without parts the start is compared with this response's clock.
             Ok(ListedParts { newest, now, .. }) if is_old(newest.or(upload.started), now, age) => {
-                Verdict::Orphan
+                UploadState::Orphan
             }
-            Ok(_) => Verdict::InUse,
-            Err(error) if error.kind() == ErrorKind::UploadNotFound => Verdict::InUse,
+            Ok(_) => UploadState::InUse,
+            Err(error) if error.kind() == ErrorKind::UploadNotFound => UploadState::InUse,
             Err(error) => {
                 tracing::debug!(%error, key = &*cut(&upload.key, 256), "the parts of an old upload could not be listed");
-                Verdict::Unknown
+                UploadState::Unknown
             }
         }
     }
@@ -105,7 +106,7 @@ impl S3Store {
         Ok(MultipartUpload { key, id: upload.s3_upload_id.clone(), algorithm: None })
     }
 
-    /// Whether it was aborted, and not by another search.
+    /// Aborts an orphan. Returns `false` if that fails, or if the upload is already gone.
     async fn abort_orphan(&self, upload: &UnfinishedUpload) -> bool {
         let aborted = async { self.client().abort_multipart_upload(&self.found(upload)?).await };
         match aborted.await {
@@ -119,7 +120,7 @@ impl S3Store {
     }
 }
 
-/// Whether `then` is at least `age` before `now`; `false` if either is not known.
+/// Whether `then` is at least `age` before `now`; `false` if either is unknown.
 fn is_old(then: Option<SystemTime>, now: Option<SystemTime>, age: Duration) -> bool {
     now.zip(then).is_some_and(|(now, then)| now.duration_since(then).is_ok_and(|passed| passed >= age))
 }

@@ -1,17 +1,18 @@
-//! Memory for a page of a listing, from its first bytes until its caller has it.
+//! Memory for a page of a listing, from its first bytes until the caller has received it.
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Error, Reservation, S3Store};
 use crate::s3::Room;
 
-/// Memory that grows with a page. What a page probably needs is reserved at once; only a page that turns out to be larger holds some
-/// of its memory while it waits for more. Such pages must not wait for each other: a few at a time have what they need in any case.
+/// Memory that grows with a page. The memory that a page probably needs is reserved at once. Only a page that turns
+/// out to be larger holds memory while it waits for more. Such pages must not wait for each other, so a few of them
+/// at a time may exceed the budget.
 #[derive(Debug)]
 pub struct PageMemory {
     reservation: Reservation,
     waits: bool,
-    /// The turn of a page that is larger than there is memory for.
+    /// The permits that let a larger page exceed the budget.
     turn: Option<[OwnedSemaphorePermit; 2]>,
 }
 
@@ -21,7 +22,7 @@ impl S3Store {
         PageMemory { reservation: self.inner.budget.reservation(), waits: true, turn: None }
     }
 
-    /// Memory for a page that no caller has asked for yet. It does not wait: where it is not free, growing fails.
+    /// Memory for a page that no caller has asked for yet. It never waits: growing fails if the memory is not free.
     pub(super) fn page_memory_ahead(&self) -> PageMemory {
         PageMemory { waits: false, ..self.page_memory() }
     }
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_nobody_has_asked_for_waits_for_nothing() {
+    async fn a_page_that_is_fetched_ahead_does_not_wait_for_memory() {
         let tenant = budget().share(None);
         let _held = tenant.reserve(u64::MAX).await.unwrap();
         let _more = tenant.reserve(u64::MAX).await.unwrap();

@@ -1,32 +1,32 @@
-//! The bytes of an upload that are not yet a part.
+//! The buffered bytes of an upload that do not form a part yet.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Chunks smaller than this are copied together: each kept chunk costs memory of its own, and a caller that sends
-/// single bytes must not make a part a million times as large.
+/// Chunks smaller than this are copied into one chunk. Each chunk has an overhead, and a caller that sends single
+/// bytes must not multiply the memory of a part.
 const SMALL: usize = 16 * 1024;
-/// How much is copied together at most.
+/// Size from which such a chunk is complete, in bytes.
 const TOGETHER: usize = 256 * 1024;
 
-/// Chunks in order, cut where a part ends; larger ones are shared, never copied.
+/// Chunks in order, split where a part ends. Large chunks are shared, and copied only by [`PartBuffer::compact`].
 #[derive(Debug, Default)]
 pub(super) struct PartBuffer {
     chunks: VecDeque<Bytes>,
     small: BytesMut,
     len: u64,
-    /// How many of the first chunks have memory of their own.
+    /// Number of chunks at the front that have their own memory.
     owned: usize,
 }
 
 impl PartBuffer {
-    /// How many bytes are in it.
+    /// Number of buffered bytes.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(super) fn push(&mut self, data: Bytes) {
         self.len += data.len() as u64;
         if data.len() < SMALL {
@@ -40,8 +40,8 @@ impl PartBuffer {
         }
     }
 
-    /// Copies what it holds into memory of its own: the chunks of a slow caller would otherwise keep alive the larger buffers that
-    /// the connection read them into. What has been copied once is not copied again.
+    /// Copies all chunks into their own memory. The chunks of a slow caller would otherwise keep the larger buffers
+    /// alive that the connection read them into. A chunk is copied only once.
     pub(super) fn compact(&mut self) {
         self.settle();
         let mut shared = self.chunks.split_off(self.owned).into_iter().peekable();
@@ -57,7 +57,7 @@ impl PartBuffer {
         self.owned = self.chunks.len();
     }
 
-    /// The first `size` bytes, or all if there are fewer.
+    /// Removes and returns the first `size` bytes, or all if there are fewer.
     pub(super) fn take(&mut self, size: u64) -> Vec<Bytes> {
         self.settle();
         let mut part = Vec::new();
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_cut_where_they_end_and_nothing_is_lost() {
+    fn chunks_are_split_where_a_part_ends_and_nothing_is_lost() {
         let mut buffer = PartBuffer::default();
         let large = Bytes::from(vec![1; SMALL]);
         buffer.push(Bytes::from_static(b"ab"));
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn single_bytes_are_kept_together() {
+    fn single_bytes_are_copied_into_one_chunk() {
         let mut buffer = PartBuffer::default();
         (0..TOGETHER).for_each(|_| buffer.push(Bytes::from_static(b"x")));
         assert_eq!(buffer.take(u64::MAX).len(), 1);
     }
 
     #[test]
-    fn compacting_keeps_the_bytes_and_frees_the_buffers_they_came_in() {
+    fn compacting_keeps_the_bytes_and_frees_the_buffers_they_arrived_in() {
         let mut buffer = PartBuffer::default();
         let read = Bytes::from(vec![7; 4 * TOGETHER]);
         for start in (0..20).map(|number| number * SMALL) {
@@ -124,7 +124,7 @@ mod tests {
         let first = buffer.chunks[0].as_ptr();
         buffer.push(read.slice(..TOGETHER));
         buffer.compact();
-        assert_eq!(buffer.chunks[0].as_ptr(), first, "what was copied is not copied again");
+        assert_eq!(buffer.chunks[0].as_ptr(), first, "a chunk is copied only once");
         let part = buffer.take(u64::MAX);
         assert_eq!(part.concat(), [vec![7; 20 * SMALL], b"end".to_vec(), vec![7; TOGETHER]].concat());
         assert!(part.iter().all(|chunk| chunk.len() <= TOGETHER));

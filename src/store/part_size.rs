@@ -1,62 +1,66 @@
-//! How large the parts of a multipart upload are.
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+//! The sizes of the parts of a multipart upload, within S3's limits
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 
 use super::{Error, ErrorKind, TransferSettings};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
-/// The most parts that an upload can have.
+/// Maximum number of parts of an upload.
 pub(super) const MAX_PARTS: u32 = 10_000;
-/// The largest part, and the largest object that one request can write or copy.
+/// Maximum size of a part, and of an object that one request can write or copy, in bytes.
 pub(super) const MAX_PART: u64 = 5 * GIB;
 const MIN_PART: u64 = 5 * MIB;
-/// What an upload may hold in memory whatever a store's settings: large enough for an object of 1.2 TiB.
-const LEAST_HELD: u64 = 128 * MIB;
-/// Parts of one size before the next, where the object's size is not known.
+/// Number of bytes that an upload may hold in memory with any settings of the store. Parts of this size are enough
+/// for an object of 1.2 TiB.
+const MIN_IN_FLIGHT_BYTES: u64 = 128 * MIB;
+/// Number of parts after which the part size doubles if the object's size is unknown.
 const STEP: u32 = 2_000;
 
-/// The sizes of an upload's parts, and how many bytes of them may be under way. A part is held in memory until S3 has
-/// it, so the store's settings bound both, and not what a caller asks for.
+/// The sizes of an upload's parts, and the number of their bytes that may be in flight. A part stays in memory until
+/// S3 has stored it, so the store's settings limit both, whatever the caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartSizes {
     base: u64,
     grows: bool,
-    most_held: u64,
+    max_in_flight_bytes: u64,
 }
 
 impl PartSizes {
-    /// Sizes for an object of `size` bytes, where that is known: all equal, large enough for 10,000 parts to hold it.
-    /// Otherwise they begin with `asked`, or the store's part size, and double every 2,000 parts, unless the store wants equal ones.
+    /// Chooses the sizes. They start at `asked` bytes, or at the store's part size. If the object's `size` is known,
+    /// all parts have the same size, which is raised if 10,000 parts could not hold the object. If it is unknown,
+    /// the sizes double every 2,000 parts, unless the store requires equal parts.
     pub(super) fn new(
         size: Option<u64>,
         asked: Option<u64>,
         transfer: TransferSettings,
     ) -> Result<Self, Error> {
-        let most_held = transfer.part_size.saturating_mul(transfer.max_concurrency as u64);
-        let most_held = most_held.clamp(LEAST_HELD, MAX_PART);
+        let max_in_flight_bytes = transfer.part_size.saturating_mul(transfer.max_concurrency as u64);
+        let max_in_flight_bytes = max_in_flight_bytes.clamp(MIN_IN_FLIGHT_BYTES, MAX_PART);
         let base = asked.unwrap_or(transfer.part_size);
-        if !(MIN_PART..=most_held).contains(&base) {
-            let most = most_held / MIB;
-            let message = format!("is {base} bytes, and must be 5 MiB to {most} MiB in this store");
+        if !(MIN_PART..=max_in_flight_bytes).contains(&base) {
+            let most = max_in_flight_bytes / MIB;
+            let message = format!("is {base} bytes, but must be 5 MiB to {most} MiB in this store");
             return Err(Error::invalid_field("part_size", message));
         }
-        let Some(size) = size else { return Ok(Self { base, grows: !transfer.equal_parts, most_held }) };
+        let Some(size) = size else {
+            return Ok(Self { base, grows: !transfer.equal_parts, max_in_flight_bytes });
+        };
         let needed = size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(MIB);
-        if needed > most_held {
+        if needed > max_in_flight_bytes {
             let message = format!(
-                "is {size} bytes, which needs parts of {} MiB, and the store's transfer.part_size allows {} MiB",
+                "is {size} bytes, which needs parts of {} MiB, but the store's transfer.part_size allows only {} MiB",
                 needed / MIB,
-                most_held / MIB
+                max_in_flight_bytes / MIB
             );
             return Err(Error::invalid_field("size", message));
         }
-        Ok(Self { base: base.max(needed), grows: false, most_held })
+        Ok(Self { base: base.max(needed), grows: false, max_in_flight_bytes })
     }
 
-    /// Sizes as [`PartSizes::new`] gave them once.
-    pub(super) fn scheduled(base: u64, grows: bool, most_held: u64) -> Self {
-        Self { base, grows, most_held }
+    /// Restores sizes that [`PartSizes::new`] chose earlier.
+    pub(super) fn scheduled(base: u64, grows: bool, max_in_flight_bytes: u64) -> Self {
+        Self { base, grows, max_in_flight_bytes }
     }
 
     /// Whether later parts are larger than the first.
@@ -72,16 +76,16 @@ impl PartSizes {
     /// The size of part `number`, counted from 1.
     pub(super) fn of(&self, number: u32) -> Result<u64, Error> {
         if number > MAX_PARTS {
-            let message = "the object has more bytes than 10,000 parts hold: give `size` or a larger `part_size` at the start, or raise the store's transfer.part_size";
+            let message = "the object does not fit into 10,000 parts: give `size` or a larger `part_size` at the start, or raise the store's transfer.part_size";
             return Err(Error::new(ErrorKind::TooManyParts, message));
         }
         let doublings = if self.grows { number.saturating_sub(1) / STEP } else { 0 };
-        Ok((self.base << doublings).min(self.most_held))
+        Ok((self.base << doublings).min(self.max_in_flight_bytes))
     }
 
-    /// How many bytes of parts may be under way at once.
-    pub(super) fn most_held(&self) -> u64 {
-        self.most_held
+    /// Maximum size of a part, and of all parts in flight together, in bytes.
+    pub(super) fn max_in_flight_bytes(&self) -> u64 {
+        self.max_in_flight_bytes
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_an_unknown_size_double_every_two_thousand() {
+    fn the_part_size_doubles_every_2000_parts_if_the_size_is_unknown() {
         let sizes = sizes(None, None).unwrap();
         let of = |number| sizes.of(number).unwrap() / MIB;
         assert_eq!([of(1), of(2_000), of(2_001), of(4_001), of(10_000)], [8, 8, 16, 32, 128]);
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_equal_where_the_store_wants_that() {
+    fn parts_are_equal_if_the_store_requires_it() {
         let equal = TransferSettings { equal_parts: true, ..TransferSettings::default() };
         let sizes = PartSizes::new(None, None, equal).unwrap();
         assert_eq!((sizes.of(1).unwrap(), sizes.of(10_000).unwrap()), (8 * MIB, 8 * MIB));
@@ -123,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_caller_asks_for_is_bounded_by_the_store() {
-        for part_size in [0, MIN_PART - 1, LEAST_HELD + 1] {
+    fn the_store_limits_the_sizes_that_a_caller_requests() {
+        for part_size in [0, MIN_PART - 1, MIN_IN_FLIGHT_BYTES + 1] {
             assert_eq!(sizes(None, Some(part_size)).unwrap_err().field(), Some("part_size"));
         }
         for size in [1300 * GIB, u64::MAX / 2, u64::MAX] {
@@ -133,6 +137,6 @@ mod tests {
         let roomy = TransferSettings { part_size: 512 * MIB, ..TransferSettings::default() };
         let sizes = PartSizes::new(Some(5 * 1024 * GIB), None, roomy).unwrap();
         assert_eq!(sizes.of(1).unwrap(), 525 * MIB);
-        assert_eq!(sizes.most_held(), MAX_PART);
+        assert_eq!(sizes.max_in_flight_bytes(), MAX_PART);
     }
 }

@@ -1,19 +1,20 @@
-//! The checksums of an upload's parts, computed as their bytes come: the processor's caches still have them then, and would
-//! have to fetch a full part from memory again.
+//! Computes the checksums of an upload's parts while their bytes arrive. The bytes are still in the processor's
+//! caches then; a full part would have to be fetched from memory again.
 
 use std::collections::VecDeque;
 
 use super::ChecksumAlgorithm;
 use crate::s3::{Checksum, ChecksumHasher};
 
-/// Sums of the bytes that wait, cut where parts end.
+/// Checksums of the buffered bytes, split where parts end.
 #[derive(Debug)]
 pub(super) struct PartSums {
     algorithm: ChecksumAlgorithm,
-    /// Of whole parts, with their lengths in bytes.
+    /// The checksums of whole parts, with their lengths in bytes.
     whole: VecDeque<(Checksum, u64)>,
-    /// Of the part that fills, and how many bytes of it have come.
+    /// The checksum of the part being filled.
     filling: ChecksumHasher,
+    /// Number of bytes of that part.
     filled: u64,
 }
 
@@ -22,9 +23,9 @@ impl PartSums {
         Self { algorithm, whole: VecDeque::new(), filling: ChecksumHasher::new(algorithm), filled: 0 }
     }
 
-    /// Takes the next bytes, of parts that are `part` bytes long.
+    /// Adds the next bytes, of parts that are `part` bytes long.
     pub(super) fn update(&mut self, mut data: &[u8], part: u64) {
-        // 0 where no bytes are left to come.
+        // It is 0 if no more bytes are expected.
         let part = part.max(1);
         while !data.is_empty() {
             let room = usize::try_from(part.saturating_sub(self.filled)).unwrap_or(usize::MAX);
@@ -39,13 +40,13 @@ impl PartSums {
         }
     }
 
-    /// The checksum of the first part, if it is whole and has `size` bytes.
+    /// Removes and returns the checksum of the first part, if it is whole and has `size` bytes.
     pub(super) fn take_part(&mut self, size: u64) -> Option<Checksum> {
         let whole = self.whole.front().is_some_and(|(_, len)| *len == size);
         if whole { self.whole.pop_front().map(|(sum, _)| sum) } else { None }
     }
 
-    /// The checksum of all bytes that wait; `None` where the algorithm cannot put it together.
+    /// Removes all checksums and returns that of all buffered bytes; `None` if the algorithm cannot combine them.
     pub(super) fn take_all(&mut self) -> Option<Checksum> {
         let mut all = std::mem::take(&mut self.whole);
         if self.filled > 0 || all.is_empty() {
@@ -77,9 +78,9 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes come, and whether all of them go at once or part by part.
+        /// This holds for bytes in pieces of any size, whether they are taken all at once or part by part.
         #[test]
-        fn sums_are_those_of_the_parts_by_themselves(
+        fn checksums_are_those_of_each_part_hashed_alone(
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
             chunk in 1_usize..90,
             part in 1_usize..60,

@@ -1,4 +1,4 @@
-//! Parts of a multipart upload: those under way, and those that S3 has.
+//! The parts of a multipart upload: those in flight, and those that S3 has stored.
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
@@ -6,33 +6,33 @@ use futures::future::{BoxFuture, Shared};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::Instrument;
 
-use super::{Error, ErrorKind, S3Store, filling::Full, part_size::PartSizes};
+use super::{Error, ErrorKind, S3Store, filling::FullPart, part_size::PartSizes};
 use crate::s3::{MultipartUpload, Part};
 
-/// How long a full part waits for one that is under way before it goes beside it: S3 is then slower than the caller. Where it
-/// is not, two parts are all that an upload holds.
+/// How long a full part waits for the one in flight before both are sent at the same time. A longer wait means that S3
+/// is slower than the caller. If it is not, an upload holds only two parts.
 const PATIENCE: Duration = Duration::from_millis(25);
 
-/// The upload that parts are sent to, as soon as S3 has it.
+/// The upload that parts are sent to, once S3 has created it.
 pub(super) type Target = Shared<BoxFuture<'static, Result<MultipartUpload, Error>>>;
 
-/// Parts under way and parts that S3 has. Dropped, it drops the requests for parts under way.
+/// Parts in flight and parts that S3 has stored. Dropping it cancels the requests for parts in flight.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// How many may be under way, as far as was worth it by now.
+    /// How many parts may be in flight: one, until S3 has proved to be slower than the caller.
     width: usize,
-    under_way: JoinSet<Result<(Part, u64), Error>>,
-    bytes_under_way: u64,
+    in_flight: JoinSet<Result<(Part, u64), Error>>,
+    bytes_in_flight: u64,
     done: Vec<(Part, u64)>,
     report: Option<Report>,
 }
 
-/// Where the parts end that S3 has without a gap.
+/// Reports where the bytes end that S3 has stored without a gap.
 #[derive(Debug)]
 struct Report {
     /// The number of the first part that is not done.
     next: u32,
-    /// Where that part begins.
+    /// The offset at which that part begins.
     end: u64,
     /// The sizes of later parts that are done, by number.
     ahead: BTreeMap<u32, u64>,
@@ -41,54 +41,56 @@ struct Report {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { width: 1, under_way: JoinSet::new(), bytes_under_way: 0, done: Vec::new(), report: None }
+        Self { width: 1, in_flight: JoinSet::new(), bytes_in_flight: 0, done: Vec::new(), report: None }
     }
 }
 
 impl Parts {
-    /// Reports from now on where the parts end that S3 has without a gap. The next part has the number `next` and begins at `end`.
+    /// From now on, reports to `listener` where the bytes end that S3 has stored without a gap. The next part has the
+    /// number `next` and begins at `end`.
     pub(super) fn report_to(&mut self, listener: watch::Sender<u64>, next: u32, end: u64) {
         self.report = Some(Report { next, end, ahead: BTreeMap::new(), listener });
     }
 
-    /// Whether somebody is told of parts that S3 has taken.
+    /// Whether a listener receives reports of stored parts.
     pub(super) fn is_reporting(&self) -> bool {
         self.report.is_some()
     }
 
-    /// How many there are.
+    /// Number of parts.
     pub(super) fn count(&self) -> usize {
-        self.done.len() + self.under_way.len()
+        self.done.len() + self.in_flight.len()
     }
 
-    /// How many of them are under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.len()
+    /// Number of parts in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
-    /// Sends a part, once there is room beside those under way. Parts that wait for their target are under way, too.
+    /// Sends a part as soon as the number and the size of the parts in flight allow it. Parts that wait for their
+    /// target count as in flight.
     pub(super) async fn send(
         &mut self,
         store: &S3Store,
         target: &Target,
         number: u32,
-        part: Full,
+        part: FullPart,
         sizes: &PartSizes,
     ) -> Result<(), Error> {
         let size = part.len();
         let most = store.settings().transfer.max_concurrency;
-        while self.under_way() > 0 && self.bytes_under_way + size > sizes.most_held() {
+        while self.in_flight() > 0 && self.bytes_in_flight + size > sizes.max_in_flight_bytes() {
             self.one_done().await.transpose()?;
         }
-        while self.under_way() >= self.width.min(most) {
-            if self.under_way() >= most {
+        while self.in_flight() >= self.width.min(most) {
+            if self.in_flight() >= most {
                 self.one_done().await.transpose()?;
             } else if let Ok(done) = timeout(PATIENCE, self.one_done()).await {
                 done.transpose()?;
             } else if target.peek().is_some() {
                 self.width = most;
             } else {
-                // This says nothing about how fast S3 takes parts.
+                // S3 has not created the upload yet. That says nothing about how fast it takes parts.
                 break;
             }
         }
@@ -102,23 +104,23 @@ impl Parts {
         Ok(())
     }
 
-    /// Starts a part of `size` bytes.
+    /// Starts sending a part of `size` bytes.
     pub(super) fn start(
         &mut self,
         size: u64,
         part: impl Future<Output = Result<Part, Error>> + Send + 'static,
     ) {
-        self.bytes_under_way += size;
-        self.under_way.spawn(async move { Ok((part.await?, size)) }.in_current_span());
+        self.bytes_in_flight += size;
+        self.in_flight.spawn(async move { Ok((part.await?, size)) }.in_current_span());
     }
 
-    /// Waits for one part to end; `None` if none is under way. May be dropped without losing a part.
+    /// Waits for one part to end; `None` if no part is in flight. Cancel safe.
     pub(super) async fn one_done(&mut self) -> Option<Result<(), Error>> {
-        let joined = self.under_way.join_next().await?;
+        let joined = self.in_flight.join_next().await?;
         Some(self.record(joined))
     }
 
-    /// Waits until a part has failed. Never ends while all is well; may be dropped without losing a part.
+    /// Waits until a part fails, and never returns otherwise. Cancel safe.
     pub(super) async fn failed(&mut self) -> Error {
         loop {
             match self.one_done().await {
@@ -129,15 +131,15 @@ impl Parts {
         }
     }
 
-    /// Notes the parts that have ended, without waiting.
-    pub(super) fn note_done(&mut self) -> Result<(), Error> {
-        while let Some(joined) = self.under_way.try_join_next() {
+    /// Records the parts that have ended, without waiting.
+    pub(super) fn record_finished(&mut self) -> Result<(), Error> {
+        while let Some(joined) = self.in_flight.try_join_next() {
             self.record(joined)?;
         }
         Ok(())
     }
 
-    /// All parts with their sizes in bytes, in order, once none is under way.
+    /// Waits for all parts in flight. Returns all parts in order, with their sizes in bytes.
     pub(super) async fn all_done(&mut self) -> Result<Vec<(Part, u64)>, Error> {
         while let Some(part) = self.one_done().await {
             part?;
@@ -146,18 +148,18 @@ impl Parts {
         Ok(std::mem::take(&mut self.done))
     }
 
-    /// Stops the parts under way, and waits until they have.
+    /// Cancels the parts in flight, and waits until they have stopped.
     pub(super) async fn stop(&mut self) {
-        self.under_way.shutdown().await;
+        self.in_flight.shutdown().await;
     }
 
     fn record(
         &mut self,
         joined: Result<Result<(Part, u64), Error>, tokio::task::JoinError>,
     ) -> Result<(), Error> {
-        let stopped = |_| Error::new(ErrorKind::Internal, "the upload of a part was stopped");
+        let stopped = |_| Error::new(ErrorKind::Internal, "the task that sends a part was stopped");
         let (part, size) = joined.map_err(stopped)??;
-        self.bytes_under_way -= size;
+        self.bytes_in_flight -= size;
         if let Some(report) = &mut self.report {
             report.add(part.number, size);
         }

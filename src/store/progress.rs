@@ -1,36 +1,40 @@
-//! Whether a listing that goes on from page to page comes to an end.
+//! Detects listings that would never end.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Error, ErrorKind};
 
-/// How many pages in a row may bring nothing new. Empty pages are ordinary where many keys were deleted or are filtered out by the
-/// delimiter.
-const PAGES_IN_VAIN: u32 = 1_000;
+/// Number of pages in a row without anything new after which a listing fails. Empty pages are normal if many keys were
+/// deleted or are filtered out by the delimiter.
+const MAX_PAGES_WITHOUT_PROGRESS: u32 = 1_000;
 
-/// The pages of a listing so far. A server that sends the same markers again, or pages with nothing new on them, would
-/// be asked for ever. The order of keys proves nothing: S3 Express lists in none.
+/// The state of a listing after its pages so far. A listing would never end if the server repeated its markers, or
+/// sent pages without anything new. The order of keys proves nothing: S3 Express lists keys in no order.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// A marker to meet again if they go round in a circle, and after how many pages it is replaced by a later one (Brent, 1980: a
-    /// circle is found within three rounds, and nothing else has to be kept).
+    /// The hash of an earlier marker, which appears again if the markers form a cycle (Brent, 1980: the cycle is
+    /// found within three rounds, and nothing else has to be kept).
     mark: Option<u64>,
+    /// Number of pages so far.
     pages: u64,
+    /// Number of pages after which a later marker replaces `mark`.
     replaced_at: u64,
-    /// The first entry of the last page that had one, and how many pages since then brought nothing else.
+    /// The hash of the first entry of the last page that had one.
     first: Option<u64>,
+    /// Number of pages in a row that had no other first entry.
     in_vain: u32,
 }
 
 impl Progress {
-    /// Where a listing goes on, and its progress until there, as one text: callers give it back with the next page.
+    /// Encodes the marker of the next page together with the progress so far. Callers send the text back to get the
+    /// next page.
     pub(super) fn with(&self, marker: &str) -> String {
         let Self { mark, pages, replaced_at, first, in_vain } = self;
         let hash = |hash: &Option<u64>| hash.map(|hash| format!("{hash:x}")).unwrap_or_default();
         format!("{}.{pages:x}.{replaced_at:x}.{}.{in_vain:x}:{marker}", hash(mark), hash(first))
     }
 
-    /// What [`Progress::with`] has put together; `None` if the text is not that.
+    /// Decodes the text that [`Progress::with`] returned; `None` if the text is invalid.
     pub(super) fn parse(text: &str) -> Option<(Self, &str)> {
         let (numbers, marker) = text.split_once(':')?;
         let mut numbers = numbers.split('.').map(|number| match number {
@@ -48,7 +52,7 @@ impl Progress {
         Some((progress, marker))
     }
 
-    /// Notes a page: where the next begins, and what is on it. Fails if the listing does not come to an end.
+    /// Records a page: the marker of the next one, and its entries. Fails if the listing would never end.
     pub(super) fn page<'a>(
         &mut self,
         next: Option<&str>,
@@ -57,7 +61,7 @@ impl Progress {
         let Some(next) = next else { return Ok(()) };
         let marker = hash(next);
         if self.mark == Some(marker) {
-            return Err(endless("it continues where it has been before"));
+            return Err(endless("it repeats an earlier page"));
         }
         self.pages = self.pages.saturating_add(1);
         if self.pages >= self.replaced_at {
@@ -69,8 +73,8 @@ impl Progress {
         } else {
             (self.first, self.in_vain) = (first, 0);
         }
-        if self.in_vain >= PAGES_IN_VAIN {
-            return Err(endless("page after page brings nothing new"));
+        if self.in_vain >= MAX_PAGES_WITHOUT_PROGRESS {
+            return Err(endless("its pages contain nothing new"));
         }
         Ok(())
     }
@@ -83,14 +87,14 @@ fn hash(text: &str) -> u64 {
 }
 
 fn endless(how: &str) -> Error {
-    Error::new(ErrorKind::BackendProtocol, format!("the server's listing does not end: {how}"))
+    Error::new(ErrorKind::BackendProtocol, format!("the S3 server's listing does not end: {how}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// After how many of these pages a listing is given up.
+    /// The index of the page on which a listing of these pages fails.
     fn given_up(pages: impl Iterator<Item = (String, String)>) -> Option<usize> {
         let mut progress = Progress::default();
         pages.take(10_000).position(|(next, entry)| {
@@ -101,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_that_come_again_end_a_listing() {
+    fn a_listing_with_repeated_markers_fails() {
         for circle in [1_u64, 2, 3, 7, 100] {
             for tail in [0, 1, 5, 40] {
                 let pages = (0_u64..).map(|page| {
@@ -115,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_comes_back_with_its_marker() {
+    fn progress_and_marker_can_be_decoded() {
         let mut progress = Progress::default();
         for (next, entry) in [("a", Some("1")), ("b:.", Some("1")), ("", None)] {
             progress.page(Some(next), entry.into_iter()).unwrap();
@@ -127,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn pages_without_anything_new_end_a_listing_and_no_others_do() {
+    fn a_listing_fails_only_after_many_pages_without_anything_new() {
         let pages = |entry: fn(u64) -> String| (0_u64..).map(move |page| (page.to_string(), entry(page)));
-        assert_eq!(given_up(pages(|_| String::new())), Some(PAGES_IN_VAIN as usize - 1));
-        assert_eq!(given_up(pages(|_| "same".to_owned())), Some(PAGES_IN_VAIN as usize));
+        assert_eq!(given_up(pages(|_| String::new())), Some(MAX_PAGES_WITHOUT_PROGRESS as usize - 1));
+        assert_eq!(given_up(pages(|_| "same".to_owned())), Some(MAX_PAGES_WITHOUT_PROGRESS as usize));
         assert_eq!(given_up(pages(|page| page.to_string())), None);
         let sometimes = |page: u64| if page.is_multiple_of(900) { page.to_string() } else { String::new() };
         assert_eq!(given_up(pages(sometimes)), None);
-        // In no order.
+        // Entries in no order.
         assert_eq!(given_up(pages(|page| (page * 7_919 % 10_007).to_string())), None);
     }
 }

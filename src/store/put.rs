@@ -1,12 +1,12 @@
-//! Writing a whole object by one request.
+//! Writes a whole object with one request.
 
 use bytes::Bytes;
 
 use super::{Error, ErrorKind, ObjectMeta, Properties, S3Store, Tags, WriteOptions, conditional::Carrier};
-use crate::s3::{NewObject, SummedPayload, WriteCondition};
+use crate::s3::{ChecksummedPayload, NewObject, WriteCondition};
 
 impl S3Store {
-    /// Writes a whole object. If the future is dropped before S3 has all of it, nothing is written.
+    /// Writes a whole object. If the future is dropped before S3 has received all of it, nothing is written.
     pub async fn put(&self, key: &str, data: Bytes, options: WriteOptions) -> Result<ObjectMeta, Error> {
         let full = self.full_key(key, "key")?;
         self.require_tagging(&options.tags)?;
@@ -15,16 +15,16 @@ impl S3Store {
         let object = NewObject { headers, tags: options.tags, write_id: self.write_id_for(&options.mode) };
         let algorithm = self.client().checksum_for(options.checksum_algorithm);
         let size = data.len() as u64;
-        let payload = SummedPayload::new(algorithm, data.into()).await;
+        let payload = ChecksummedPayload::new(algorithm, data.into()).await;
         let properties = self.put_object(&full, payload, &object, &condition).await?;
         Ok(ObjectMeta { key: key.to_owned(), size, properties })
     }
 
-    /// Writes bytes that have been summed up; gives what S3 says of the object.
+    /// Writes a payload with its checksum, and returns the properties of the object.
     pub(super) async fn put_object(
         &self,
         full_key: &str,
-        payload: SummedPayload,
+        payload: ChecksummedPayload,
         object: &NewObject,
         condition: &WriteCondition,
     ) -> Result<Properties, Error> {
@@ -32,7 +32,7 @@ impl S3Store {
         self.settle(full_key, object, condition, outcome).await
     }
 
-    /// Tags are refused rather than dropped where the store's settings say that its server has none.
+    /// Rejects tags, rather than dropping them, if the store's `disable_tagging` is set.
     pub(super) fn require_tagging(&self, tags: &Tags) -> Result<(), Error> {
         if tags.is_empty() || !self.settings().disable_tagging {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Reading several ranges of one object, one after another, neighbours by one request.
+//! Reads several ranges of one object, one after another. Ranges that are close together share a request.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -9,30 +9,30 @@ use super::{
     resume::Pin,
 };
 
-/// A piece of one of several ranges.
+/// A piece of one of the requested ranges.
 #[derive(Debug)]
 pub struct RangePiece {
-    /// Which of the ranges asked for.
+    /// The index of the range in the request.
     pub index: usize,
-    /// Where in the object the data begins.
+    /// The offset of the data in the object.
     pub offset: u64,
     /// The data, 1 byte to 1 MiB. An empty range has no piece.
     pub data: Bytes,
 }
 
-/// The ranges of an object, read in the order in which they were asked for. Dropping it ends the request.
+/// Reads the ranges of an object in the requested order. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct RangesReader {
     store: S3Store,
     key: String,
-    /// Pinned to what was first answered.
+    /// Pinned to the object of the first response.
     read: ReadOptions,
     info: ReadInfo,
     fetches: VecDeque<Fetch>,
     current: Option<Current>,
 }
 
-/// One request and the ranges that it answers, which ascend and do not overlap.
+/// One request and the ranges that it covers, which are in ascending order and do not overlap.
 #[derive(Debug, PartialEq, Eq)]
 struct Fetch {
     bytes: Range<u64>,
@@ -48,11 +48,12 @@ struct Current {
 }
 
 impl S3Store {
-    /// Reads several ranges of one object, all of the same version of it. A range that begins beyond the object's end
-    /// fails the whole read before any byte.
+    /// Reads several ranges of one object, all of the same version. If a range starts beyond the object's end, the
+    /// whole read fails before it returns any byte.
     pub async fn get_ranges(&self, key: &str, options: RangesOptions) -> Result<RangesReader, Error> {
         let RangesOptions { ranges, coalesce_bytes, read } = options;
-        // Ranges count from the object's end too, and every one must lie within it: its size comes first.
+        // Suffixes count from the object's end, and every range must lie within the object, so its size is needed
+        // first.
         let head = self.head(key, &read).await?;
         let size = head.meta.size;
         let resolved = ranges.iter().enumerate().map(|(index, range)| resolve(*range, size, index));
@@ -71,12 +72,12 @@ impl S3Store {
 }
 
 impl RangesReader {
-    /// What is read; `start..end` is the first range.
+    /// The object that is read; `start..end` is the first range.
     pub fn info(&self) -> &ReadInfo {
         &self.info
     }
 
-    /// The next piece; `None` at the end.
+    /// Returns the next piece; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<RangePiece, Error>> {
         loop {
             if let Some(current) = &mut self.current {
@@ -102,7 +103,7 @@ impl RangesReader {
             self.store.get(&self.key, Some(range), &self.read).await.map_err(|error| match error.kind() {
                 ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound => error.recast(
                     ErrorKind::ObjectChanged,
-                    "the object was replaced while its ranges were read: read them anew",
+                    "the object was replaced while its ranges were being read: read them again",
                 ),
                 _ => error,
             })?;
@@ -110,13 +111,13 @@ impl RangesReader {
         if found.size != self.info.meta.size || found.properties.etag != self.info.meta.properties.etag {
             return Err(Error::new(
                 ErrorKind::ObjectChanged,
-                "the object was replaced while its ranges were read: read them anew",
+                "the object was replaced while its ranges were being read: read them again",
             ));
         }
         if reader.info().end != fetch.bytes.end {
             return Err(Error::new(
                 ErrorKind::ObjectChanged,
-                "the object became shorter while its ranges were read",
+                "the object became shorter while its ranges were being read: read them again",
             ));
         }
         Ok(Current { reader, position: fetch.bytes.start, ranges: fetch.ranges.into(), rest: Bytes::new() })
@@ -124,7 +125,7 @@ impl RangesReader {
 }
 
 impl Current {
-    /// The next piece of the next range; bytes between ranges are dropped.
+    /// Returns the next piece of the next range. Bytes between ranges are discarded.
     async fn piece(&mut self) -> Option<Result<RangePiece, Error>> {
         loop {
             let (index, range) = self.ranges.front().cloned()?;
@@ -166,14 +167,15 @@ fn resolve(range: ByteRange, size: u64, index: usize) -> Result<Range<u64>, Erro
     let empty = matches!(range, ByteRange::Bounded { start, end } if start == end);
     let suffix_of_empty = matches!(range, ByteRange::Suffix(1..)) && size == 0;
     if (start >= size && !empty && !suffix_of_empty) || start > size {
-        let message = format!("range {index} begins at {start}, and the object has {size} bytes");
+        let message = format!("range {index} starts at byte {start}, but the object has {size} bytes");
         return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
     }
     Ok(start..end.max(start))
 }
 
-/// Which requests to make. A range joins the one before it if it begins less than `coalesce` bytes after its end;
-/// one that lies before it or overlaps it is fetched by itself, so that nothing has to be kept in memory.
+/// Plans the requests. A range shares the request of the previous one if it starts less than `coalesce` bytes after
+/// that one's end. Every other range gets its own request, even if it overlaps the previous one, so that no bytes have
+/// to be kept in memory.
 fn plan(ranges: &[Range<u64>], coalesce: u64) -> VecDeque<Fetch> {
     let mut fetches: VecDeque<Fetch> = VecDeque::new();
     for (index, range) in ranges.iter().cloned().enumerate().filter(|(_, range)| !range.is_empty()) {
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_fetched_together_and_nothing_else_is() {
+    fn only_ranges_that_are_close_together_share_a_request() {
         let fetches = plan(&[0..10, 15..20, 21..30, 0..5, 4..8, 8..8], 6);
         let bytes: Vec<_> = fetches.iter().map(|fetch| fetch.bytes.clone()).collect();
         assert_eq!(bytes, [0..30, 0..5, 4..8]);
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_cut_to_the_object_or_refused() {
+    fn ranges_are_clamped_to_the_object_or_rejected() {
         let bounded = |start, end| ByteRange::Bounded { start, end };
         assert_eq!(resolve(bounded(2, 50), 10, 0).unwrap(), 2..10);
         assert_eq!(resolve(ByteRange::Suffix(50), 10, 0).unwrap(), 0..10);

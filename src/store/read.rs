@@ -1,4 +1,4 @@
-//! Reading an object or one range of it, and going on where a broken connection ended.
+//! Reads an object or one range of it, and resumes after a lost connection.
 
 use std::ops::Range;
 
@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use super::{
     ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ObjectMeta, ReadInfo, ReadOptions, S3Store,
-    read_ahead::{Pace, ReadAhead, bounded, changed},
+    read_ahead::{BackendSpeed, ReadAhead, bounded, changed},
     resume::{MOST_SKIPPED, Pin, Resumed},
 };
 use crate::{
     s3::{Checksum, ChecksumHasher, GetAnswer, HeadAnswer, Selection},
-    transport::{Again, Attempts, ResponseBody, RetryCost, RetryQuota, TransportError},
+    transport::{Attempts, ResponseBody, Retry, RetryCost, RetryQuota, TransportError},
 };
 
-/// The largest piece that [`ObjectReader::next`] gives.
+/// The largest piece that [`ObjectReader::next`] returns, in bytes.
 const MAX_PIECE: usize = 1024 * 1024;
 
 impl ReadOptions {
@@ -25,7 +25,7 @@ impl ReadOptions {
 }
 
 impl S3Store {
-    /// An object's metadata and attributes.
+    /// Returns an object's metadata and attributes.
     pub async fn head(&self, key: &str, options: &ReadOptions) -> Result<Head, Error> {
         let full = self.full_key(key, "key")?;
         let HeadAnswer { size, properties, attributes, .. } =
@@ -33,8 +33,8 @@ impl S3Store {
         Ok(Head { meta: ObjectMeta { key: key.to_owned(), size, properties }, attributes })
     }
 
-    /// Reads an object or one range of it. An empty range is answered without data; a suffix longer than the object is
-    /// the whole object, also where that is empty.
+    /// Reads an object or one range of it. An empty range returns no data. A suffix longer than the object returns
+    /// the whole object, even if that is empty.
     pub async fn get(
         &self,
         key: &str,
@@ -50,7 +50,8 @@ impl S3Store {
         match self.client().get_object(options.selecting(&full), range, self.deadline).await {
             Ok(answer) => ObjectReader::new(self.clone(), full, key, range, options, answer),
             Err(error) => match range {
-                // S3 answers 416 to any suffix of an empty object; RFC 9110, section 14.1.2, means the whole of it.
+                // S3 answers 416 to any suffix of an empty object. By RFC 9110, section 14.1.2, such a suffix is the
+                // whole object.
                 Some(ByteRange::Suffix(1..)) if error.kind() == ErrorKind::RangeNotSatisfiable => {
                     let reader = self.get_nothing(key, 0, options).await?;
                     if reader.info.meta.size == 0 { Ok(reader) } else { Err(error) }
@@ -60,7 +61,7 @@ impl S3Store {
         }
     }
 
-    /// No bytes at `offset`, which S3 has no way to ask for.
+    /// Reads an empty range at `offset`, for which S3 has no request.
     async fn get_nothing(
         &self,
         key: &str,
@@ -69,7 +70,8 @@ impl S3Store {
     ) -> Result<ObjectReader, Error> {
         let Head { meta, attributes } = self.head(key, options).await?;
         if offset > meta.size {
-            let message = format!("the range begins at {offset}, and the object has {} bytes", meta.size);
+            let message =
+                format!("the range starts at byte {offset}, but the object has {} bytes", meta.size);
             return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
         }
         let info = ReadInfo { meta, attributes, start: offset, end: offset };
@@ -77,30 +79,30 @@ impl S3Store {
     }
 }
 
-/// A read under way: what is read, then its bytes. Dropping it ends the request.
+/// A read in progress: first the object's metadata, then its bytes. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct ObjectReader {
     store: S3Store,
     full_key: String,
-    /// Pinned to what was first answered.
+    /// Pinned to the object of the first response.
     options: ReadOptions,
     info: ReadInfo,
     position: u64,
-    /// Where what is read of `body` ends and `ahead` begins; the end of all where there is none.
+    /// The offset at which `body` ends and `ahead` begins; the end of the range if there is no `ahead`.
     until: u64,
     body: Option<ResponseBody>,
     ahead: Option<ReadAhead>,
-    /// `None` where the read is to stay on one connection.
-    pace: Option<Pace>,
-    /// What has come but was too large for one piece.
+    /// `None` if the read must stay on one connection.
+    pace: Option<BackendSpeed>,
+    /// Received bytes that did not fit into the last piece.
     rest: Bytes,
-    /// Bytes of the answer before the first that is wanted, from a server that does not know ranges.
+    /// Number of bytes to discard before the first requested one, from a server that does not support ranges.
     skip: u64,
     verifier: Option<Verifier>,
     resumed: Resumed,
 }
 
-/// Holds the bytes of a whole object against the checksum that S3 keeps of it.
+/// Verifies the bytes of a whole object against the checksum that S3 stores for it.
 #[derive(Debug)]
 struct Verifier {
     hasher: ChecksumHasher,
@@ -108,14 +110,13 @@ struct Verifier {
 }
 
 impl ObjectReader {
-    /// What is read.
+    /// The object and the range that are read.
     pub fn info(&self) -> &ReadInfo {
         &self.info
     }
 
-    /// The next bytes, at most 1 MiB and never none; `None` at the end. A connection that breaks is made anew, and the
-    /// read goes on from the byte reached, of the same object: if it was replaced meanwhile the error is
-    /// [`ErrorKind::ObjectChanged`].
+    /// Returns the next piece, 1 byte to 1 MiB; `None` at the end. If the connection is lost, the read resumes at the
+    /// same offset of the same object. If the object has been replaced, the error is [`ErrorKind::ObjectChanged`].
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         if self.position == self.info.end {
             self.body = None;
@@ -152,11 +153,11 @@ impl ObjectReader {
         let whole = start == 0 && end == meta.size;
         let verifier = if whole { Verifier::of(&meta.properties.checksums) } else { None };
         let Pin { version, if_match } = Pin::of(options, &meta.properties);
-        // Another connection is asked for the rest of this very object, so it must be known by its ETag.
+        // Other connections must read the same object, so it needs an ETag or a version.
         let transfer = store.settings().transfer;
         let many = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
         let is_pinned = version.is_some() || if_match.is_some();
-        let pace = (many && is_pinned).then(Pace::default);
+        let pace = (many && is_pinned).then(BackendSpeed::default);
         let options = ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } };
         Ok(Self {
             store,
@@ -195,7 +196,7 @@ impl ObjectReader {
         }
     }
 
-    /// A part of an object that is being read: on one connection, and of nothing but the object that `options` pin.
+    /// Reads a part of an object on one connection. Fails if it is not the object that `options` pin.
     pub(super) async fn part(
         store: S3Store,
         full_key: String,
@@ -206,7 +207,7 @@ impl ObjectReader {
         let answer = store.client().get_object(selection, Some(bounded(range.clone())), store.deadline).await;
         let asked = Some(bounded(range.clone()));
         let mut reader = Self::new(store, full_key, "", asked, &options, answer.map_err(changed)?)?;
-        // A shorter part would shift all that comes behind it.
+        // A shorter part would shift all bytes after it.
         if reader.options != options || reader.info.start != range.start || reader.info.end != range.end {
             return Err(replaced());
         }
@@ -214,7 +215,7 @@ impl ObjectReader {
         Ok(reader)
     }
 
-    /// The next wanted bytes, of this connection or of those that read ahead.
+    /// Returns the next bytes, from this connection or from those that read ahead.
     async fn following(&mut self) -> Result<Bytes, Error> {
         if self.position < self.until {
             return self.more().await;
@@ -225,21 +226,22 @@ impl ObjectReader {
         {
             return piece;
         }
-        // Others have taken the memory for reading ahead: the rest comes on one connection.
+        // There is no memory left for reading ahead: read the rest on one connection.
         (self.ahead, self.until) = (None, self.info.end);
         self.resume().await?;
         self.more().await
     }
 
-    /// Reads what follows on other connections too, if S3 is what is waited for.
+    /// Starts reading ahead on other connections if the read waits for S3.
     fn look_ahead(&mut self, began: Instant, bytes: usize) {
         let part_size = self.store.settings().transfer.part_size;
         let Some(pace) = &mut self.pace else { return };
         if !pace.is_slow(began.elapsed(), bytes) {
             return;
         }
-        *pace = Pace::default();
-        // Where a part of the object begins, as S3 has it if it was uploaded so, and behind what has just come.
+        *pace = BackendSpeed::default();
+        // The first multiple of the part size after the received bytes. If the object was uploaded in such parts, one
+        // of them begins there.
         let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
         if self.ahead.is_none() && from < self.info.end {
             let (store, key, options) = (self.store.clone(), self.full_key.clone(), self.options.clone());
@@ -250,7 +252,7 @@ impl ObjectReader {
         }
     }
 
-    /// The next wanted bytes of the answer, or of another that goes on from here.
+    /// Returns the next requested bytes of the response, or of a new one that resumes here.
     async fn more(&mut self) -> Result<Bytes, Error> {
         match self.timed_frame().await {
             Ok(bytes) => Ok(bytes),
@@ -258,21 +260,22 @@ impl ObjectReader {
         }
     }
 
-    /// As [`Self::more`], after the answer has broken off.
+    /// Continues [`Self::more`] after the response was interrupted.
     async fn more_after(&mut self, mut error: Error) -> Result<Bytes, Error> {
         let store = self.store.clone();
-        // Broken reads are not the backend refusing work: each read has attempts of its own, which begin
-        // anew whenever bytes have come.
+        // An interrupted read does not mean that S3 rejects work, so it does not use the store's retry quota. Each read
+        // has its own attempts, which start over whenever bytes have arrived.
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.deadline);
         loop {
             let is_pinned = self.options.version.is_some() || self.options.conditions.if_match.is_some();
-            let cannot_go_on = !is_pinned || self.resumed.is_hopeless(self.position, policy.max_retries);
-            let again = Again::Later { cost: RetryCost::Failure, wait: None };
+            let cannot_go_on =
+                !is_pinned || self.resumed.record_resumption(self.position, policy.max_retries);
+            let again = Retry::Later { cost: RetryCost::Failure, wait: None };
             if cannot_go_on || !attempts.again(again).await {
                 return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
             }
-            tracing::debug!(error = %error, position = self.position, "a read goes on after a broken connection");
+            tracing::debug!(error = %error, position = self.position, "resuming a read after its connection was lost");
             self.resume().await?;
             match self.timed_frame().await {
                 Ok(bytes) => return Ok(bytes),
@@ -281,7 +284,7 @@ impl ObjectReader {
         }
     }
 
-    /// The next wanted bytes of this answer, and what is to be learnt of how long they took.
+    /// Returns the next requested bytes of this response, and evaluates how long they took.
     async fn timed_frame(&mut self) -> Result<Bytes, Error> {
         let began = Instant::now();
         match self.frame().await {
@@ -290,11 +293,11 @@ impl ObjectReader {
                 Ok(bytes)
             }
             Some(Err(error)) => Err(broken(&error.to_string())),
-            None => Err(broken("it ended before the object did")),
+            None => Err(broken("the response ended before the object did")),
         }
     }
 
-    /// The next bytes of this answer, cut to those wanted; `None` if it ended.
+    /// Returns the next requested bytes of this response; `None` if it ended.
     async fn frame(&mut self) -> Option<Result<Bytes, TransportError>> {
         loop {
             let mut bytes = match self.body.as_mut()?.next().await? {
@@ -312,7 +315,7 @@ impl ObjectReader {
         }
     }
 
-    /// Asks for the rest, of the same object.
+    /// Requests the rest of the same object.
     async fn resume(&mut self) -> Result<(), Error> {
         let range = Some(bounded(self.position..self.until));
         let selection = self.options.selecting(&self.full_key);
@@ -326,7 +329,9 @@ impl ObjectReader {
         }
         self.skip = self.position - answer.start;
         if self.skip > MOST_SKIPPED {
-            return Err(broken("the server knows no ranges, and would send it again from the beginning"));
+            return Err(broken(
+                "the S3 server does not support ranges and would send the object again from the start",
+            ));
         }
         self.body = Some(answer.body);
         Ok(())
@@ -337,8 +342,10 @@ impl ObjectReader {
         if verifier.hasher.finish().value == verifier.expected.value {
             return Ok(());
         }
-        let message =
-            format!("the bytes read do not have the object's {}", verifier.expected.algorithm.name());
+        let message = format!(
+            "the bytes read do not match the object's {} checksum",
+            verifier.expected.algorithm.name()
+        );
         Err(Error::new(ErrorKind::BytesDamaged, message))
     }
 }
@@ -351,7 +358,8 @@ impl Verifier {
     }
 }
 
-/// Which bytes are wanted of an answer of `start..end`, which is the whole object where a server does not know ranges.
+/// Returns the offsets of the requested bytes. Fails if the response, which has the bytes `start..end`, lacks any of
+/// them. A server that does not support ranges sends the whole object.
 fn wanted(range: Option<ByteRange>, start: u64, end: u64, size: u64) -> Result<(u64, u64), Error> {
     let (first, last) = match range {
         None => (0, size),
@@ -361,25 +369,25 @@ fn wanted(range: Option<ByteRange>, start: u64, end: u64, size: u64) -> Result<(
     };
     let suffix_of_empty = size == 0 && matches!(range, Some(ByteRange::Suffix(1..)));
     if range.is_some() && first >= size && !suffix_of_empty {
-        let message = format!("the range begins at {first}, and the object has {size} bytes");
+        let message = format!("the range starts at byte {first}, but the object has {size} bytes");
         return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
     }
     let (first, last) = (first.min(size), last.min(size));
     if first < start || last > end {
         return Err(Error::new(
             ErrorKind::BackendProtocol,
-            "S3 answered with another range than was asked for",
+            "S3 returned a different range from the one requested",
         ));
     }
     Ok((first, last))
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::ObjectChanged, "the object was replaced while it was read: read it anew")
+    Error::new(ErrorKind::ObjectChanged, "the object was replaced while it was being read: read it again")
 }
 
 fn broken(why: &str) -> Error {
-    Error::new(ErrorKind::ConnectionLost, "the object's bytes stopped coming from S3").because(why)
+    Error::new(ErrorKind::ConnectionLost, "S3 stopped sending the object before its end").because(why)
 }
 
 #[cfg(test)]
@@ -387,7 +395,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wanted_bytes_are_found_in_any_answer() {
+    fn the_requested_bytes_are_found_in_any_response() {
         let bounded = |start, end| Some(ByteRange::Bounded { start, end });
         assert_eq!(wanted(None, 0, 10, 10).unwrap(), (0, 10));
         assert_eq!(wanted(bounded(2, 5), 2, 5, 10).unwrap(), (2, 5));
@@ -396,7 +404,7 @@ mod tests {
         assert_eq!(
             wanted(Some(ByteRange::Offset(4)), 0, 10, 10).unwrap(),
             (4, 10),
-            "a server without ranges"
+            "a server that does not support ranges"
         );
         assert_eq!(wanted(Some(ByteRange::Suffix(5)), 0, 0, 0).unwrap(), (0, 0), "an empty object");
         assert!(wanted(Some(ByteRange::Offset(10)), 0, 10, 10).is_err());

@@ -1,4 +1,4 @@
-//! A large object on several connections: what follows is read while what comes before is given out.
+//! Reads a large object over several connections: later parts are fetched while the caller takes earlier ones.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -9,23 +9,25 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, Reservation, S3Store};
 
-/// After so long a wait, fewer bytes a second than this are few: S3 gives one connection two thirds of the second figure at its
-/// best. A short wait may be a moment's pause; for very few bytes, being wrong costs less than waiting on.
+/// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. At its best, S3
+/// sends two thirds of the second rate over one connection. A short wait may be only a pause, so it counts only at a
+/// lower rate: with so few bytes, reading ahead for nothing costs less than waiting longer.
 const SLOW: [(Duration, u64); 2] =
     [(Duration::from_millis(12), 64 * 1024 * 1024), (Duration::from_millis(100), 160 * 1024 * 1024)];
 
-/// After so many bytes the older ones count half: a moment's pause is not slowness, and a server may become slow later.
+/// Number of bytes after which older measurements count half. A fast server then stays fast after a short pause, and a
+/// server that becomes slow later is noticed.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
 
-/// Notices that S3, and not the caller, is what a read waits for.
+/// Detects that a read waits for S3 rather than for the caller.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct BackendSpeed {
     waited: Duration,
     bytes: u64,
 }
 
-impl Pace {
-    /// Bytes came after so long a wait. Whether they come slowly.
+impl BackendSpeed {
+    /// Records that `bytes` arrived after a wait of `waited`. Returns whether S3 is slow.
     pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
@@ -37,21 +39,23 @@ impl Pace {
     }
 }
 
-/// The parts of an object that are being read, in order.
+/// The parts of an object that are being read ahead, in order.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     store: S3Store,
     full_key: String,
-    /// Pinned to the object whose beginning has been read.
+    /// Pinned to the object whose first bytes have been read.
     options: ReadOptions,
     parts: VecDeque<Part>,
-    /// What no part has been begun of.
+    /// The bytes that no part covers yet.
     rest: Range<u64>,
-    /// How many parts are yet to be followed by another, since the caller had to wait not long ago.
+    /// Number of parts that are still followed by a new one when the caller has taken them. Reset whenever the caller
+    /// has to wait.
     eager: usize,
 }
 
-/// A part on a connection of its own. Its bytes are held until they are asked for; dropping it ends the request.
+/// A part that is read over its own connection. Its bytes are buffered until the caller asks for them. Dropping it
+/// cancels the request.
 #[derive(Debug)]
 struct Part {
     pieces: mpsc::UnboundedReceiver<Result<Bytes, Error>>,
@@ -60,7 +64,8 @@ struct Part {
 }
 
 impl ReadAhead {
-    /// Begins to read `rest`, beside a connection that reads what comes before; `None` where no memory is left for it.
+    /// Starts reading `rest` while another connection reads the bytes before it. Returns `None` if there is no memory
+    /// for any part.
     pub(super) fn begin(
         store: S3Store,
         full_key: String,
@@ -69,15 +74,15 @@ impl ReadAhead {
     ) -> Option<Self> {
         let most = store.settings().transfer.max_concurrency;
         let mut ahead = Self { store, full_key, options, parts: VecDeque::new(), rest, eager: most };
-        // The connection that reads what comes before is one of them.
+        // The connection that reads the bytes before `rest` counts, too.
         while ahead.parts.len() + 1 < most && ahead.begin_part() {}
         (!ahead.parts.is_empty()).then_some(ahead)
     }
 
-    /// The next bytes; `None` when every part that was begun has been given out.
+    /// Returns the next bytes; `None` if the caller has taken all parts and no other can be started.
     ///
-    /// A caller that waits has one more part begun, and for a while each part that it has taken is followed by another.
-    /// A slow caller does not wait, and soon holds a part or two.
+    /// Whenever the caller has to wait, one more part is started, and for a while each part that the caller has taken
+    /// is followed by a new one. A slow caller does not wait, so it soon holds only one or two parts.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         loop {
             if self.parts.is_empty() {
@@ -103,7 +108,7 @@ impl ReadAhead {
         }
     }
 
-    /// Begins the next part, if there is one, and a connection and memory for it.
+    /// Starts the next part, if there is one and it gets a connection and memory. Returns whether it did.
     fn begin_part(&mut self) -> bool {
         let transfer = self.store.settings().transfer;
         if self.rest.is_empty() || self.parts.len() >= transfer.max_concurrency {
@@ -121,13 +126,14 @@ impl ReadAhead {
     }
 }
 
-/// Pieces smaller than this are copied together: each keeps alive what was read at once with it, and many small ones would
-/// hold several times the memory that is reserved. TLS gives 16 KiB at a time.
+/// Pieces smaller than this are copied into one buffer. Each piece keeps the buffer alive that it was read into, so
+/// many small ones would hold several times the reserved memory. TLS returns 16 KiB at a time.
 const SMALL: usize = 32 * 1024;
-/// How much is copied together.
+/// Size from which that buffer is passed on, in bytes.
 const GATHERED: usize = 128 * 1024;
 
-/// Reads a part. In a box, since a part is read as any object is, and the types would go round in a circle.
+/// Reads a part. The future is boxed because [`ObjectReader`] reads parts, and a part is read with [`ObjectReader`]:
+/// the type would be recursive.
 fn read(
     store: S3Store,
     full_key: String,
@@ -161,7 +167,7 @@ fn read(
     })
 }
 
-/// A failure to go on with an object that had been there.
+/// Maps an error in continuing a read: the object existed before.
 pub(super) fn changed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::PreconditionFailed
@@ -169,13 +175,13 @@ pub(super) fn changed(error: Error) -> Error {
         | ErrorKind::VersionNotFound
         | ErrorKind::RangeNotSatisfiable => error.recast(
             ErrorKind::ObjectChanged,
-            "the object was replaced or deleted while it was read: read it anew",
+            "the object was replaced or deleted while it was being read: read it again",
         ),
         _ => error,
     }
 }
 
-/// The request's range of these bytes.
+/// The range to request for these bytes.
 pub(super) fn bounded(range: Range<u64>) -> ByteRange {
     ByteRange::Bounded { start: range.start, end: range.end }
 }
@@ -185,18 +191,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_waiting_for_few_bytes_is_slow() {
+    fn only_long_waits_for_few_bytes_are_slow() {
         const KIB: usize = 1024;
         let (moment, short, long) = (Duration::from_micros(10), SLOW[0].0, SLOW[1].0);
-        assert!(Pace::default().is_slow(short, 64 * KIB));
-        assert!(!Pace::default().is_slow(short, 2 * KIB * KIB), "as much as S3 gives");
-        assert!(Pace::default().is_slow(long, 10 * KIB * KIB), "as much as S3 gives, and for long");
-        assert!(!Pace::default().is_slow(long, 20 * KIB * KIB), "more than S3 gives");
-        let mut pace = Pace::default();
-        assert!((0..9000).all(|_| !pace.is_slow(moment, 64 * KIB)), "a fast server, however long it goes on");
+        assert!(BackendSpeed::default().is_slow(short, 64 * KIB));
+        assert!(!BackendSpeed::default().is_slow(short, 2 * KIB * KIB), "a short wait for many bytes");
+        assert!(BackendSpeed::default().is_slow(long, 10 * KIB * KIB), "a long wait at S3's best rate");
+        assert!(!BackendSpeed::default().is_slow(long, 20 * KIB * KIB), "a long wait at a higher rate");
+        let mut pace = BackendSpeed::default();
+        assert!((0..9000).all(|_| !pace.is_slow(moment, 64 * KIB)), "a fast server, over a long read");
         assert!(!pace.is_slow(long, 64 * KIB), "a pause");
         assert!((0..9).any(|_| pace.is_slow(long, 64 * KIB)), "a server that has become slow");
-        let mut pace = Pace::default();
+        let mut pace = BackendSpeed::default();
         assert!(!pace.is_slow(short / 2, 10));
         assert!(pace.is_slow(short / 2, 10));
     }

@@ -1,12 +1,13 @@
-//! Renaming, which S3 has not: a copy, a proof of it, then a delete.
+//! Renames objects. S3 has no rename, so this copies the object, verifies the copy, and deletes the source.
 
 use super::{ChecksumType, Copied, CopyOptions, Error, ErrorKind, ReadOptions, S3Store, WriteMode};
 use crate::s3::{Checksum, HeadAnswer};
 
 impl S3Store {
-    /// Copies as [`S3Store::copy_from`], then deletes the source, if the destination is seen to have its bytes and it is still what was
-    /// copied. If that is not so, or the delete fails, the error is [`ErrorKind::RenameSourceRemains`], and both objects are there;
-    /// so they are if the future is dropped between the two.
+    /// Copies like [`S3Store::copy_from`], then deletes the source, if the destination provably has its bytes and the
+    /// source has not changed. If that is not the case, or the delete fails, the error is
+    /// [`ErrorKind::RenameSourceRemains`] and both objects exist. Both also exist if the future is dropped between
+    /// the copy and the delete.
     pub async fn rename_from(
         &self,
         source: &S3Store,
@@ -17,7 +18,7 @@ impl S3Store {
         let from = source.full_key(key, "source.key")?;
         let to = self.full_key(destination, "destination.key")?;
         let buckets = [source, self].map(|store| &*store.settings().bucket.bucket);
-        if may_be_one_bucket(buckets) && may_be_one(&from, &to) {
+        if may_be_one_bucket(buckets) && may_alias(&from, &to) {
             self.require_another_object(source, &from, &to).await?;
         }
         let options = CopyOptions { mode, ..CopyOptions::default() };
@@ -35,13 +36,13 @@ impl S3Store {
         }
     }
 
-    /// Fails unless the destination is seen to have what the source had: as many bytes, and the same MD5 or checksum where both have
-    /// one.
+    /// Fails unless the destination provably has the bytes of the source: the same size, and the same MD5 or checksum
+    /// if both have one.
     async fn prove(&self, destination: &str, copied: &Copied, original: &HeadAnswer) -> Result<(), Error> {
         let written =
             ReadOptions { version: copied.meta.properties.version.clone(), ..ReadOptions::default() };
         let found = match self.client().head_object(written.selecting(destination), self.deadline).await {
-            // A permission of its own is needed to name a version, and some servers name versions that they do not know.
+            // Naming a version requires its own permission, and some servers return versions that they do not know.
             Err(_) if written.version.is_some() => {
                 let current = ReadOptions::default();
                 self.client().head_object(current.selecting(destination), self.deadline).await
@@ -50,17 +51,18 @@ impl S3Store {
         };
         let mut found = found?;
         let unlike = |what: &str| {
-            let message = format!("the object at the destination has not the source's {what}");
+            let message = format!("the object at the destination does not have the source's {what}");
             Err(Error::new(ErrorKind::ObjectChanged, message))
         };
         let unquoted = |etag: &Option<String>| etag.as_deref().map(|etag| etag.trim_matches('"').to_owned());
         let (said, seen) = (unquoted(&copied.meta.properties.etag), unquoted(&found.properties.etag));
         if said.is_some() && seen.is_some() && said != seen {
-            let message = "the object at the destination is not the one that S3 has answered with";
+            let message =
+                "the object at the destination does not have the ETag that S3 returned for the copy";
             return Err(Error::new(ErrorKind::ObjectChanged, message));
         }
         if found.size == 0 {
-            // What some servers say of every object.
+            // Some servers report a size of 0 for every object.
             found.size =
                 self.client().object_size(written.selecting(destination), &found, self.deadline).await?;
         }
@@ -87,13 +89,14 @@ impl S3Store {
         if is_the_one_written || (found.md5.is_some() && original.md5.is_some()) || !pairs.is_empty() {
             return Ok(());
         }
-        // It may be the object that was there before.
-        let message = "nothing but its size says that the object at the destination is the copy";
+        // It may be an object that existed before the copy.
+        let message =
+            "the object at the destination has the right size, but nothing else shows that it is the copy";
         Err(Error::new(ErrorKind::ObjectChanged, message))
     }
 
-    /// Deletes an object if it is still `original`. It is looked at first, since some servers ignore the condition of a delete; that leaves
-    /// a moment in between on these.
+    /// Deletes an object if it is still `original`. It is checked first, because some servers ignore the condition of a
+    /// delete. On these servers, the object may still change between the check and the delete.
     async fn delete_unchanged(&self, full_key: &str, original: &HeadAnswer) -> Result<(), Error> {
         let current = ReadOptions::default();
         let found = match self.client().head_object(current.selecting(full_key), self.deadline).await {
@@ -113,9 +116,11 @@ impl S3Store {
         }
     }
 
-    /// Source and destination may be two names of one object: one server has many spellings (by name or address, with or without
-    /// a tenant before the bucket), and some servers fold slashes or the case of keys. A rename onto itself would end in deleting the only
-    /// copy. They are two if the destination does not exist, or is seen to differ; what is not said does not differ.
+    /// Fails unless source and destination are two objects. They may be two names of one: the same server can be
+    /// configured in different ways (by name or by address, with or without a tenant before the bucket), and some
+    /// servers ignore repeated slashes or the case of keys. Renaming an object onto itself would delete its only
+    /// copy. There are two objects if the destination does not exist, or if both responses have a value that differs;
+    /// a missing value does not count.
     async fn require_another_object(&self, source: &S3Store, from: &str, to: &str) -> Result<(), Error> {
         let current = ReadOptions::default();
         let look_up = async |store: &S3Store, key: &str| {
@@ -126,7 +131,7 @@ impl S3Store {
             Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => return Ok(()),
             found => found?,
         };
-        // A write between the two would make one object look like two.
+        // A write between the two requests would make one object look like two.
         let after = look_up(source, from).await?;
         let settings = (&self.settings().bucket, &source.settings().bucket);
         let same_name = from == to
@@ -135,20 +140,21 @@ impl S3Store {
         if !same_name && is_known_to_be(&after, &before) && differ(&destination, &before) {
             return Ok(());
         }
-        let message = "is the source itself, or cannot be told from it: give another key";
+        let message = "is the source itself, or cannot be distinguished from it: give another key";
         Err(Error::invalid_field("destination.key", message))
     }
 }
 
-/// Whether two names of buckets may be of one: some servers take a name with or without a tenant before it, and in any case.
+/// Whether two bucket names may refer to one bucket. Some servers accept a name with or without a tenant before it, and
+/// ignore case.
 fn may_be_one_bucket(buckets: [&str; 2]) -> bool {
     let [one, other] = buckets.map(|bucket| bucket.rsplit(':').next().unwrap_or(bucket).to_lowercase());
     one == other
 }
 
-/// Whether some server takes both for names of one object, or they are the same name.
-fn may_be_one(from: &str, to: &str) -> bool {
-    // Some servers resolve these as in a path.
+/// Whether two keys are equal, or refer to one object on some servers.
+fn may_alias(from: &str, to: &str) -> bool {
+    // Some servers resolve these segments as in a file path.
     let resolved = |key: &str| key.split('/').any(|segment| matches!(segment, "." | ".."));
     if resolved(from) || resolved(to) {
         return true;
@@ -157,13 +163,13 @@ fn may_be_one(from: &str, to: &str) -> bool {
         let segments = key.split('/').filter(|segment| !segment.is_empty());
         segments.collect::<Vec<_>>().join("/").to_lowercase()
     };
-    // Of names beyond ASCII some servers fold more than the case.
+    // In keys that are not ASCII, some servers ignore more than differences in case.
     folded(from) == folded(to)
         || (!from.is_ascii() && !to.is_ascii() && from.chars().count() != to.chars().count())
 }
 
-/// Whether `found` is the object that was seen as `original`. Something has to identify it: its ETag, or a version of its own. The time of
-/// a write does not, since two writes may come in one second.
+/// Whether `found` is the same object as `original`. Its ETag or its own version must identify it. The time of a
+/// write does not, because two writes may happen in one second.
 fn is_known_to_be(found: &HeadAnswer, original: &HeadAnswer) -> bool {
     let (found, original) = ((&found.properties, found.size), (&original.properties, original.size));
     let has_version = original.0.version.as_deref().is_some_and(|version| version != "null");
@@ -174,7 +180,7 @@ fn is_known_to_be(found: &HeadAnswer, original: &HeadAnswer) -> bool {
     identified && same && found.1 == original.1
 }
 
-/// Whether two answers are about different objects: something that both say differs.
+/// Whether two responses are about different objects: a value that both have differs.
 fn differ(one: &HeadAnswer, other: &HeadAnswer) -> bool {
     fn says_otherwise<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
         matches!((one, other), (Some(one), Some(other)) if one != other)
@@ -191,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_some_server_takes_for_one_are_looked_at_twice() {
+    fn keys_that_refer_to_one_object_on_some_servers_are_found() {
         for (from, to) in [
             ("a", "a"),
             ("/a", "a"),
@@ -200,11 +206,11 @@ mod tests {
             ("d/x/../k", "d/k"),
             ("logo.png", "Logo.PNG"),
         ] {
-            assert!(may_be_one(from, to), "{from} {to}");
+            assert!(may_alias(from, to), "{from} {to}");
         }
-        assert!(may_be_one("caf\u{e9}", "cafe\u{301}"));
+        assert!(may_alias("caf\u{e9}", "cafe\u{301}"));
         for (from, to) in [("a", "b"), ("a/b", "ab"), ("é", "è")] {
-            assert!(!may_be_one(from, to), "{from} {to}");
+            assert!(!may_alias(from, to), "{from} {to}");
         }
         assert!(may_be_one_bucket(["tenant:Bucket", "bucket"]));
         assert!(!may_be_one_bucket(["tenant:bucket", "tenant:other"]));

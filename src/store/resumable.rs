@@ -1,4 +1,4 @@
-//! Uploads that outlive the call, and the process, that began them: whatever S3 has of one is what counts.
+//! Uploads that outlive the call and the process that started them. Their progress is what S3 has stored.
 
 use std::{ops::Range, time::SystemTime};
 
@@ -8,90 +8,91 @@ use super::{
     ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim,
     UploadOptions, WriteMode,
     conditional::Carrier,
-    list::not_ours,
+    list::invalid_page_token,
     multipart::{Multipart, whole_checksum},
     part_size::PartSizes,
     progress::Progress,
     schedule::{PartRun, Persisted, Schedule},
 };
 use crate::s3::{
-    Checksum, HeadAnswer, MultipartUpload, NewObject, Part, SummedPayload, UploadMarker, UploadPage,
+    Checksum, ChecksummedPayload, HeadAnswer, MultipartUpload, NewObject, Part, UploadMarker, UploadPage,
 };
 
-/// All that has to be known of an upload to go on with it, wherever that may be. Whoever has one can write to the upload:
-/// it is not for callers' eyes.
+/// Everything that any process needs to resume an upload. It gives write access to the upload, so callers must not
+/// see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumableUpload {
     /// The object's key, relative to the store's prefix.
     pub key: String,
-    /// What S3 calls the upload.
+    /// S3's id of the upload.
     pub s3_upload_id: String,
-    /// The checksum that its parts carry.
+    /// The algorithm of its parts' checksums.
     pub checksum_algorithm: Option<ChecksumAlgorithm>,
     /// The object's size in bytes, if it is known.
     pub size: Option<u64>,
-    /// The size of the first part in bytes; with `parts_grow` and `most_held` it gives every other's.
+    /// The size of the first part in bytes. Together with `parts_grow` and `max_in_flight_bytes`, it determines the size of
+    /// every part.
     pub part_size: u64,
-    /// Whether parts double every 2,000.
+    /// Whether the part size doubles every 2,000 parts.
     pub parts_grow: bool,
-    /// The largest part, and how many bytes of parts may be under way, in bytes.
-    pub most_held: u64,
-    /// By which the object is known to be this upload's; empty where the store marks none.
+    /// Maximum size of a part, and of all parts in flight together, in bytes.
+    pub max_in_flight_bytes: u64,
+    /// Identifies the object as this upload's; empty if the store's `write_id` is off.
     pub write_id: String,
 }
 
 impl ResumableUpload {
-    /// The sizes of its parts, in order. Where the object's size is known the last one may be shorter.
+    /// The sizes of its parts, in order. If the object's size is known, the last part may be shorter.
     pub fn schedule(&self) -> Vec<PartRun> {
         Schedule::of(self).runs()
     }
 }
 
-/// Which bytes of an upload S3 has, in whole parts.
+/// The bytes of an upload that S3 has stored, in whole parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PersistedBytes {
-    /// How many without a gap, from the first on.
+    /// Number of bytes from the first one up to the first gap.
     pub size: u64,
-    /// Those beyond the first gap, in order; ranges neither touch nor overlap.
+    /// The ranges beyond the first gap, in order. They neither touch nor overlap.
     pub ranges: Vec<Range<u64>>,
 }
 
-/// How far an upload is.
+/// The progress of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadProgress {
-    /// S3 has these bytes.
+    /// S3 has stored these bytes.
     Persisted(PersistedBytes),
-    /// The object is there.
+    /// The upload is finished, and this is its object.
     Finished(Box<ObjectMeta>),
 }
 
-/// An upload that was begun and has not ended, as S3 lists it.
+/// An unfinished upload, as S3 lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedUpload {
     /// The object's key, relative to the store's prefix.
     pub key: String,
-    /// What S3 calls the upload.
+    /// S3's id of the upload.
     pub s3_upload_id: String,
-    /// When it was begun; `None` where the server does not say it.
+    /// When it was started; `None` if the server does not report it.
     pub started: Option<SystemTime>,
 }
 
 /// A page of unfinished uploads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UploadsPage {
-    /// In the order of their keys.
+    /// The uploads, in key order.
     pub uploads: Vec<UnfinishedUpload>,
-    /// How many entries the server listed that are left out, because they cannot be read.
+    /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
     pub skipped: usize,
-    /// What the server's clock said when it listed them, if it did.
+    /// The time of the server's clock when it listed them, if known.
     pub now: Option<SystemTime>,
-    /// Where the next page begins; `None` at the end.
+    /// Where the next page starts; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl S3Store {
-    /// Begins an upload that any process can go on with. `options.write.mode` must be left at overwrite: it is the end of
-    /// the upload that says what it may replace.
+    /// Starts an upload that any process can resume. `options.write.mode` must be [`WriteMode::Overwrite`]: what the
+    /// object may replace is decided in [`S3Store::finish_upload`].
     pub async fn start_upload(&self, key: &str, options: UploadOptions) -> Result<ResumableUpload, Error> {
         let full_key = self.full_key(key, "key")?;
         self.require_tagging(&options.write.tags)?;
@@ -111,12 +112,13 @@ impl S3Store {
             size: options.size,
             part_size: sizes.base(),
             parts_grow: sizes.grows(),
-            most_held: sizes.most_held(),
+            max_in_flight_bytes: sizes.max_in_flight_bytes(),
             write_id,
         })
     }
 
-    /// How far an upload is. Fails with [`ErrorKind::UploadNotFound`] where S3 neither knows it nor has its object.
+    /// Returns the progress of an upload. Fails with [`ErrorKind::UploadNotFound`] if S3 has neither the upload nor its
+    /// object.
     pub async fn upload_progress(&self, upload: &ResumableUpload) -> Result<UploadProgress, Error> {
         match self.persisted(upload).await {
             Ok(persisted) => Ok(UploadProgress::Persisted(persisted.bytes)),
@@ -124,8 +126,8 @@ impl S3Store {
         }
     }
 
-    /// Makes the object of what S3 has, if that is what `claim` and the upload's own size say. Repeated after it has
-    /// succeeded, it gives the object again.
+    /// Completes the upload if the stored parts match `claim` and the upload's own size. If it is called again after
+    /// it has succeeded, it returns the object again.
     pub async fn finish_upload(
         &self,
         upload: &ResumableUpload,
@@ -148,7 +150,7 @@ impl S3Store {
             Err(error) if names_a_part(&error) => error,
             outcome => return outcome,
         };
-        // A part may have been written again since it was listed: its bytes are verified, too, before the object is made of them.
+        // Another call may have replaced a part since it was listed. Verify the new part, too, before it becomes part of the object.
         let persisted = self.persisted(upload).await?;
         if etags(&persisted.parts) == verified {
             return Err(error);
@@ -156,7 +158,8 @@ impl S3Store {
         verify(upload, claim, &persisted)?;
         match self.make_object(upload, persisted, mode).await {
             Err(error) if names_a_part(&error) => {
-                let message = "another call writes to the upload while it is being finished: wait for its end, and repeat";
+                let message =
+                    "another call is writing to the upload: finish it again after that call has ended";
                 Err(Error::new(ErrorKind::Conflict, message))
             }
             outcome => outcome,
@@ -171,8 +174,8 @@ impl S3Store {
     ) -> Result<ObjectMeta, Error> {
         let known = self.known_to_s3(upload)?;
         if persisted.listed == 0 {
-            // S3 makes no object of no parts, and an empty one of an empty part.
-            let nothing = SummedPayload::new(known.algorithm, Bytes::new().into()).await;
+            // S3 cannot complete an upload without parts, but it makes an empty object from an empty part.
+            let nothing = ChecksummedPayload::new(known.algorithm, Bytes::new().into()).await;
             let part = self.client().upload_part(&known, 1, nothing, self.deadline).await?;
             persisted.parts.push((part, 0));
         }
@@ -183,12 +186,13 @@ impl S3Store {
             Ok(properties) => {
                 Ok(ObjectMeta { key: upload.key.clone(), size: persisted.bytes.size, properties })
             }
-            // Another call has finished it meanwhile.
+            // Another call may have finished it in the meantime.
             Err(error) => self.finished(upload, error).await,
         }
     }
 
-    /// Gives an upload up; S3 forgets its parts. One that S3 does not know is success; an object that was made of it stays.
+    /// Cancels an upload, so that S3 deletes its parts. Succeeds if S3 does not know the upload. If the upload was
+    /// finished, its object stays.
     pub async fn cancel_upload(&self, key: &str, s3_upload_id: &str) -> Result<(), Error> {
         let upload =
             MultipartUpload { key: self.full_key(key, "key")?, id: s3_upload_id.to_owned(), algorithm: None };
@@ -198,8 +202,8 @@ impl S3Store {
         }
     }
 
-    /// One page of the uploads below `prefix` that were begun, by whomever, and have not ended; `after` is the `next` of
-    /// the page before.
+    /// Returns one page of the unfinished uploads under `prefix`, including those of other programs. `after` is the
+    /// `next` of the previous page.
     pub async fn list_uploads(
         &self,
         prefix: &str,
@@ -209,8 +213,8 @@ impl S3Store {
         let (mut progress, after) = match after {
             None => (Progress::default(), None),
             Some(text) => {
-                let (progress, marker) = Progress::parse(text).ok_or_else(not_ours)?;
-                let (upload_id, key) = marker.split_once('\0').ok_or_else(not_ours)?;
+                let (progress, marker) = Progress::parse(text).ok_or_else(invalid_page_token)?;
+                let (upload_id, key) = marker.split_once('\0').ok_or_else(invalid_page_token)?;
                 let marker = UploadMarker { key: self.full_prefix(key), upload_id: upload_id.to_owned() };
                 (progress, Some(marker))
             }
@@ -233,7 +237,7 @@ impl S3Store {
         let uploads: Vec<_> = uploads.collect();
         let skipped = unreadable + count - uploads.len();
         self.report_unreadable("ListMultipartUploads", skipped);
-        // Ids are visible text; a key may hold anything.
+        // Upload ids are printable; a key may contain any character.
         let marker = |next: UploadMarker| {
             Ok::<_, Error>(format!("{}\0{}", next.upload_id, self.relative_marker(&next.key)?))
         };
@@ -251,15 +255,15 @@ impl S3Store {
         })
     }
 
-    /// What S3 has of an upload.
+    /// The parts of an upload that S3 has stored.
     pub(super) async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
         let (known, mut memory) = (self.known_to_s3(upload)?, self.page_memory());
         let listed = self.client().list_parts(&known, self.deadline, &mut memory).await?;
         Ok(Schedule::of(upload).persisted(listed.parts))
     }
 
-    /// The object of an upload that S3 does not know any more, if that is because it was finished. The object's write id
-    /// tells; without one nobody can know.
+    /// Returns the object of an upload that S3 no longer knows because it was finished. The object's write id
+    /// identifies it; without a write id, it cannot be identified.
     async fn finished(&self, upload: &ResumableUpload, error: Error) -> Result<ObjectMeta, Error> {
         if error.kind() != ErrorKind::UploadNotFound || upload.write_id.is_empty() {
             return Err(error);
@@ -277,49 +281,53 @@ impl S3Store {
     }
 }
 
-/// Holds what S3 has against what the object is to be.
+/// Verifies the stored parts against the size and the checksum that the object should have.
 fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -> Result<(), Error> {
     let Some(size) = claim.size.or(upload.size) else {
-        let message = "is required, since the upload was started without one";
+        let message = "is required, because the upload was started without a size";
         return Err(Error::invalid_field("size", message));
     };
     if upload.size.is_some_and(|announced| announced != size) {
         let announced = upload.size.unwrap_or_default();
-        let message = format!("size is {size} bytes, and the upload was started with {announced}");
+        let message = format!("size is {size} bytes, but the upload was started with {announced}");
         return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
     }
     let PersistedBytes { size: found, ranges } = &persisted.bytes;
     let message = match (ranges.first(), ranges.last()) {
         (_, Some(last)) if last.end > size => {
             format!(
-                "size is {size} bytes, and S3 has bytes of the object up to {}: cancel the upload and start another",
+                "size is {size} bytes, but S3 has bytes of the object up to {}: cancel the upload and start another",
                 last.end
             )
         }
         (Some(first), _) => {
             format!("S3 does not have bytes {found} to {} of the object: write them first", first.start)
         }
-        (None, _) if *found != size => format!("size is {size} bytes, and S3 has {found} bytes of the object"),
+        (None, _) if *found != size => {
+            format!("size is {size} bytes, but S3 has {found} bytes of the object")
+        }
         (None, _) if persisted.listed > persisted.parts.len() => {
-            "S3 has parts of the upload whose sizes are not those of its schedule: cancel it and start another".to_owned()
+            "S3 has parts whose sizes do not match the upload's schedule: cancel the upload and start another"
+                .to_owned()
         }
         (None, _) => return verify_crc32c(claim, size, crc32c(&persisted.parts)),
     };
     Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"))
 }
 
-/// Compares the object of an upload that was finished already with what the caller says of it.
+/// Verifies the object of an upload that was already finished against the caller's claim.
 fn verify_finished(upload: &ResumableUpload, claim: UploadClaim, meta: &ObjectMeta) -> Result<(), Error> {
     if let Some(size) = claim.size.or(upload.size)
         && size != meta.size
     {
-        let message = format!("the object has {} bytes, and not {size}", meta.size);
+        let message = format!("size is {size} bytes, but the object has {}", meta.size);
         return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
     }
     let is_crc32c = |checksum: &&Checksum| {
         checksum.algorithm == ChecksumAlgorithm::Crc32c && checksum.kind == Some(ChecksumType::FullObject)
     };
-    // Where the server keeps none of the whole object, its write id and its size say that it is the one that was verified before.
+    // If the server stores no checksum of the whole object, the write id and the size show that it is the object that
+    // was verified before.
     match meta.properties.checksums.iter().find(is_crc32c) {
         Some(checksum) => verify_crc32c(claim, meta.size, Some(checksum.value.clone())),
         None => Ok(()),
@@ -331,18 +339,17 @@ fn verify_crc32c(claim: UploadClaim, size: u64, found: Option<Vec<u8>>) -> Resul
     match if size == 0 { Some(0_u32.to_be_bytes().to_vec()) } else { found } {
         Some(found) if found == claimed.to_be_bytes() => Ok(()),
         Some(_) => {
-            let message =
-                "the bytes that S3 has do not have the crc32c given: cancel the upload and begin anew";
+            let message = "the bytes that S3 has do not match crc32c: cancel the upload and start again";
             Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("crc32c"))
         }
         None => {
-            let message = "cannot be held against what S3 has: start the upload with checksum_algorithm CRC32C, in a store whose S3 server lists the checksums of parts";
+            let message = "cannot be verified: start the upload with checksum_algorithm CRC32C, in a store whose S3 server lists the checksums of parts";
             Err(Error::invalid_field("crc32c", message))
         }
     }
 }
 
-/// Whether S3 did not find a part with the ETag that it had been given.
+/// Whether S3 rejected the completion because a part does not exist with the given ETag.
 fn names_a_part(error: &Error) -> bool {
     error.service().is_some_and(|service| service.code == "InvalidPart")
 }
@@ -367,13 +374,13 @@ mod tests {
             size,
             parts_grow: size.is_none(),
             part_size: 5 * MIB,
-            most_held: 128 * MIB,
+            max_in_flight_bytes: 128 * MIB,
             write_id: String::new(),
         }
     }
 
     #[test]
-    fn parts_beyond_a_gap_are_not_dropped_in_silence() {
+    fn finishing_fails_while_there_are_parts_beyond_a_gap() {
         let part = |number| (Part { number, etag: "e".to_owned(), checksum: None }, 5 * MIB);
         let upload = upload(None);
         let persisted = Schedule::of(&upload).persisted(vec![part(1), part(3)]);
@@ -386,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_finish_is_compared_with_the_object() {
+    fn a_repeated_finish_is_verified_against_the_object() {
         let upload = upload(None);
         let checksum = Checksum {
             algorithm: ChecksumAlgorithm::Crc32c,
@@ -407,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finish_without_a_size_could_cut_the_object_short() {
+    fn finishing_requires_the_exact_size() {
         let persisted = |upload: &ResumableUpload| Schedule::of(upload).persisted(Vec::new());
         let claim = |size, crc32c| UploadClaim { size, crc32c };
         let outcome = |size, claim| {

@@ -1,8 +1,8 @@
-//! Going on with a read after a broken connection: of the same object, and not for ever.
+//! Limits on resuming an interrupted read: it must read the same object, and it must make progress.
 
 use super::{Properties, ReadOptions};
 
-/// By what the rest of an object is known to be of the same object.
+/// Identifies an object, so that a resumed read gets the rest of the same one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pin {
     pub(super) version: Option<String>,
@@ -10,7 +10,8 @@ pub(super) struct Pin {
 }
 
 impl Pin {
-    /// The ETag, or the version where there is no ETag: to name a version needs a permission of its own
+    /// Pins the strong ETag. Pins the version only if there is no strong ETag or the caller named the version, because
+    /// naming a version requires its own permission
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions").
     pub(super) fn of(options: &ReadOptions, properties: &Properties) -> Self {
         let if_match = properties.strong_etag().map(str::to_owned);
@@ -19,28 +20,30 @@ impl Pin {
     }
 }
 
-/// How a read has gone on after broken connections.
+/// The progress of a read between interruptions.
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
-    /// Where it last went on.
+    /// The offset at which it last resumed.
     at: Option<u64>,
-    /// How often in a row it gained little.
-    in_vain: u32,
+    /// Number of resumptions in a row that gained little.
+    without_progress: u32,
 }
 
-/// A connection that breaks before it has brought this many bytes has gained little.
+/// A connection that is lost before it has delivered this many bytes has gained little.
 const GAIN: u64 = 64 * 1024;
 
-/// A server that does not know ranges sends everything once more; beyond this much the read ends instead.
+/// Maximum number of bytes to discard when a read resumes. A server that does not support ranges sends the object again
+/// from the start.
 pub(super) const MOST_SKIPPED: u64 = 64 * 1024 * 1024;
 
 impl Resumed {
-    /// The read goes on at `position`; whether it gained so little that often that it must not.
-    pub(super) fn is_hopeless(&mut self, position: u64, most: u32) -> bool {
+    /// Records that the read resumes at `position`. Returns whether it should fail instead, because more than `most`
+    /// resumptions in a row gained little.
+    pub(super) fn record_resumption(&mut self, position: u64, most: u32) -> bool {
         let gained = self.at.is_none_or(|at| position - at >= GAIN);
-        self.in_vain = if gained { 0 } else { self.in_vain + 1 };
+        self.without_progress = if gained { 0 } else { self.without_progress + 1 };
         self.at = Some(position);
-        self.in_vain > most
+        self.without_progress > most
     }
 }
 
@@ -49,16 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_that_bring_next_to_nothing_end_a_read() {
+    fn a_read_fails_after_too_many_resumptions_that_gain_little() {
         let mut resumed = Resumed::default();
-        assert!((0..4).all(|byte| !resumed.is_hopeless(byte, 3)));
-        assert!(resumed.is_hopeless(4, 3));
+        assert!((0..4).all(|byte| !resumed.record_resumption(byte, 3)));
+        assert!(resumed.record_resumption(4, 3));
         let mut resumed = Resumed::default();
-        assert!((0..1_000).all(|times| !resumed.is_hopeless(times * GAIN, 3)));
+        assert!((0..1_000).all(|times| !resumed.record_resumption(times * GAIN, 3)));
     }
 
     #[test]
-    fn an_object_is_known_by_its_version_only_where_it_has_no_etag() {
+    fn an_object_is_pinned_by_its_version_only_without_a_strong_etag() {
         let said = |etag: Option<&str>| Properties {
             etag: etag.map(str::to_owned),
             version: Some("v".to_owned()),

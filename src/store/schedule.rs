@@ -1,4 +1,4 @@
-//! Which bytes each part of a resumable upload has, and which parts S3 has.
+//! Which bytes each part of a resumable upload contains, and which parts S3 has stored.
 
 use std::ops::Range;
 
@@ -8,26 +8,27 @@ use super::{
 };
 use crate::s3::Part;
 
-/// Parts of one size, in a row.
+/// Consecutive parts of the same size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartRun {
-    /// How many parts.
+    /// The number of parts.
     pub parts: u32,
-    /// The size of each in bytes.
+    /// The size of each part in bytes.
     pub part_size: u64,
 }
 
 /// The parts of an upload that S3 lists.
 #[derive(Debug)]
 pub(super) struct Persisted {
-    /// The parts from the first on, without a gap, each with its size in bytes.
+    /// The parts from the first one up to the first gap, each with its size in bytes.
     pub(super) parts: Vec<(Part, u64)>,
     pub(super) bytes: PersistedBytes,
-    /// How many parts S3 lists in all, including those beyond a gap and those of a wrong size.
+    /// Number of parts that S3 lists in total, including those beyond a gap and those whose size differs from the
+    /// schedule.
     pub(super) listed: usize,
 }
 
-/// Which bytes each part of an upload has: the same whoever writes it.
+/// Which bytes each part of an upload contains. It is the same for all writers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     pub(super) sizes: PartSizes,
@@ -36,17 +37,18 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn of(upload: &ResumableUpload) -> Self {
-        let sizes = PartSizes::scheduled(upload.part_size, upload.parts_grow, upload.most_held);
+        let sizes = PartSizes::scheduled(upload.part_size, upload.parts_grow, upload.max_in_flight_bytes);
         Self { sizes, size: upload.size }
     }
 
-    /// The size of part `number`, which begins at `start`; 0 where the object ends.
+    /// The size of part `number`, which begins at `start`; 0 if the object ends there.
     pub(super) fn part_size(&self, number: u32, start: u64) -> Result<u64, Error> {
         let left = self.size.map_or(u64::MAX, |size| size.saturating_sub(start));
         if left == 0 { Ok(0) } else { Ok(self.sizes.of(number)?.min(left)) }
     }
 
-    /// The number of the part that has the byte at `offset`, and where it begins; of the last one, if none has.
+    /// Returns the number of the part that contains the byte at `offset`, and where that part begins. If no part
+    /// contains it, returns the number after the last part, and where the last part ends.
     pub(super) fn part_at(&self, offset: u64) -> (u32, u64) {
         let (mut number, mut start) = (1, 0);
         while let Ok(size @ 1..) = self.part_size(number, start)
@@ -57,7 +59,7 @@ impl Schedule {
         (number, start)
     }
 
-    /// All parts, in runs of one size. Where the object's size is known its last part may be shorter.
+    /// All parts, in runs of one size. If the object's size is known, the last part may be shorter.
     pub(super) fn runs(&self) -> Vec<PartRun> {
         let (mut runs, mut start) = (Vec::<PartRun>::new(), 0);
         for number in 1..=MAX_PARTS {
@@ -73,8 +75,8 @@ impl Schedule {
         runs
     }
 
-    /// Which bytes are in the parts that S3 lists, in the order of their numbers. A part counts if it has the size that the
-    /// schedule gives it; where the object's size is unknown, the last part listed may be shorter.
+    /// Returns the bytes in the parts that S3 lists. `listed` is in the order of part numbers. A part counts only if
+    /// it has its scheduled size. If the object's size is unknown, the last part listed may be shorter.
     pub(super) fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
         let (mut number, mut start) = (1, 0);
         let mut persisted =
@@ -104,7 +106,7 @@ impl Schedule {
     }
 }
 
-/// Adds a range that begins at the end of the last one, or behind it.
+/// Adds a range that begins at the end of the last one, or after it.
 fn add(ranges: &mut Vec<Range<u64>>, more: Range<u64>) {
     match ranges.last_mut() {
         Some(last) if last.end == more.start => last.end = more.end,
@@ -126,7 +128,7 @@ mod tests {
             size,
             parts_grow: size.is_none(),
             part_size: 5 * MIB,
-            most_held: 128 * MIB,
+            max_in_flight_bytes: 128 * MIB,
             write_id: String::new(),
         }
     }
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_parts_without_a_gap_count() {
+    fn only_whole_parts_up_to_the_first_gap_count() {
         let five = 5 * MIB;
         assert_eq!(persisted(None, &[]), (0, 0));
         assert_eq!(persisted(None, &[(1, five), (2, five), (4, five)]), (2 * five, 2));
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_known_size_ends_where_it_ends() {
+    fn the_last_part_of_an_object_of_known_size_must_be_whole() {
         let (five, size) = (5 * MIB, Some(5 * MIB + 7));
         assert_eq!(persisted(size, &[(1, five), (2, 6)]), (five, 1), "not all of the last part");
         assert_eq!(persisted(size, &[(1, five), (2, 7), (3, 1)]), (five + 7, 2));
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_in_one_part() {
+    fn an_offset_belongs_to_one_part() {
         let five = 5 * MIB;
         let at = |size, offset| Schedule::of(&upload(size)).part_at(offset);
         assert_eq!([at(None, 0), at(None, five - 1), at(None, five)], [(1, 0), (1, 0), (2, five)]);

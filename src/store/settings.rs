@@ -1,4 +1,4 @@
-//! Everything that one store can be told.
+//! The settings of one store.
 
 use std::time::Duration;
 
@@ -11,35 +11,37 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// One store of a tenant.
+/// The settings of one of a tenant's stores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreSettings {
-    /// The bucket and how to talk to it.
+    /// The bucket and how to reach it.
     pub bucket: BucketSettings,
-    /// What every key begins with in the bucket: empty, or ending in `/`. Callers never see it.
+    /// The prefix of the store's keys in the bucket: empty, or ending in `/`. Callers never see it.
     pub prefix: String,
     /// How conditional writes are made.
     pub conditional_put: ConditionalPut,
-    /// How a copy that must not overwrite is made.
+    /// How copies that must not overwrite an object are made.
     pub copy_if_not_exists: CopyIfNotExists,
-    /// Whether conditional writes carry an id that tells whose effect they are. Default: true.
+    /// Whether conditional writes and resumable uploads store a unique id with the object, by which Longshore
+    /// recognises its own write. Default: true.
     pub write_id: bool,
-    /// Whether object tags are refused. Default: false.
+    /// Whether object tags are rejected. Default: false.
     pub disable_tagging: bool,
-    /// Whether many keys are deleted by one request each. Default: false.
+    /// Whether each of many keys is deleted with its own DeleteObject request, instead of DeleteObjects. Default:
+    /// false.
     pub disable_bulk_delete: bool,
-    /// The HTTP client.
+    /// The options of the HTTP client.
     pub client_options: ClientOptions,
-    /// Retries.
+    /// How requests are retried.
     pub retry_config: RetryPolicy,
-    /// Large objects.
+    /// How large objects are transferred.
     pub transfer: TransferSettings,
     /// Where credentials come from.
     pub credential_provider: ProviderSettings,
 }
 
 impl StoreSettings {
-    /// A store over the whole of a bucket, everything else at its default.
+    /// Settings for a store without a prefix. Everything else has its default.
     pub fn new(bucket: BucketSettings, credential_provider: ProviderSettings) -> Self {
         Self {
             bucket,
@@ -56,61 +58,63 @@ impl StoreSettings {
         }
     }
 
-    /// How an answer that breaks off in its body is gone on with.
+    /// The policy for resuming a response whose body was interrupted.
     pub(super) fn download_policy(&self) -> RetryPolicy {
         let max_retries = self.transfer.download_attempts.saturating_sub(1);
         RetryPolicy { max_retries, ..self.retry_config.clone() }
     }
 }
 
-/// `conditional_put`.
+/// The `conditional_put` setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionalPut {
-    /// By `If-Match` and `If-None-Match`. The default.
+    /// With `If-Match` and `If-None-Match`. The default.
     Etag,
-    /// Conditional writes are refused.
+    /// Conditional writes are rejected.
     Disabled,
 }
 
-/// `copy_if_not_exists`.
+/// The `copy_if_not_exists` setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyIfNotExists {
     /// A multipart upload whose completion carries the condition. The default.
     Multipart,
     /// `CopyObject` with the condition in `If-None-Match` or `If-Match`.
     Native,
-    /// `CopyObject` with a header of the server's own; `status` says that the key exists.
+    /// `CopyObject` with a header that is specific to the server, which answers with `status` if the key exists.
     Header {
         /// The header's name.
         name: String,
         /// The header's value.
         value: String,
-        /// The status that means "exists"; 412 unless given.
+        /// The HTTP status that means that the key exists. Default: 412.
         status: u16,
     },
 }
 
-/// `transfer`: how large objects are cut up.
+/// The `transfer` setting: how large objects are split into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransferSettings {
-    /// An upload larger than this becomes a multipart upload, in bytes. Default: 8 MiB.
+    /// Size in bytes above which an upload becomes a multipart upload. Default: 8 MiB.
     pub multipart_threshold: u64,
-    /// The size of a part in bytes, 5 MiB to 512 MiB; grown so that 10,000 parts hold the object. Default: 8 MiB.
+    /// The size of a part in bytes, 5 MiB to 512 MiB. Parts are larger if the object would not fit into 10,000 of them.
+    /// Default: 8 MiB.
     pub part_size: u64,
-    /// How many parts of one upload, or of one read that waits for S3, are under way at once, 1 to 100. Default: 10.
+    /// Maximum number of parts in flight for one upload, or for one read that waits for S3, 1 to 100. Default: 10.
     pub max_concurrency: usize,
-    /// A read fails when its connection has broken this many times without a byte coming between, at least 1; until then it
-    /// goes on, after waits as `retry_config` has them. Default: 5, as `num_download_attempts` in boto3's TransferConfig.
+    /// A read fails after this many interruptions in a row with less than 64 KiB received in between, at least 1. Until
+    /// then, it resumes after the backoff that `retry_config` sets. Default: 5, as `num_download_attempts` in boto3's
+    /// TransferConfig.
     pub download_attempts: u32,
-    /// How long the answer to a GetObject or HeadObject may take to begin before it is asked for once more, on another
-    /// connection; whichever is answered first is what the read gets. `None`, the default: for ever. S3's guide advises 2 s
-    /// for small objects
+    /// How long to wait for a response to GetObject or HeadObject to begin before the request is sent again over
+    /// another connection. The read uses the response that begins first. `None`, the default, never sends a second
+    /// request. S3's guide advises 2 s for small objects
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
     pub hedge_after: Option<Duration>,
-    /// Whether all parts of an upload but the last have one size, as Cloudflare R2 wants it. An upload whose size is not known then cannot be
-    /// larger than 10,000 parts of `part_size`. Default: false, and true for endpoints of R2.
+    /// Whether all parts of an upload except the last have the same size, as Cloudflare R2 requires. An upload of
+    /// unknown size is then limited to 10,000 parts of `part_size`. Default: false, but true for R2 endpoints.
     pub equal_parts: bool,
-    /// When unfinished uploads below the store's prefix are taken for orphans; `None`, the default: never.
+    /// When an unfinished upload under the store's prefix counts as an orphan. `None`, the default: never.
     pub orphans: Option<OrphanSettings>,
 }
 

@@ -1,4 +1,4 @@
-//! Writing an object whose bytes come one after another, of any and also of unknown size.
+//! Writes an object from a stream of bytes, whose size may be unknown.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,18 +10,20 @@ use super::{
 };
 use crate::s3::{NewObject, StreamCrc32c};
 
-/// An upload under way. Small objects become one put, larger ones a multipart upload. Dropping it before
-/// [`Upload::finish`] has ended aborts it in S3: nothing becomes visible and nothing stays behind.
+/// An upload in progress. A small object is written with one PutObject, a larger one with a multipart upload.
+/// Dropping it before [`Upload::finish`] has returned aborts it in S3: nothing becomes visible and nothing stays
+/// behind.
 ///
-/// It holds in memory the part that fills and those under way: no part, and all parts under way together, are larger
-/// than the store's `part_size × max_concurrency`, or 128 MiB where that is less. Beyond the first 64 KiB all of that is memory
-/// of the tenant's share of the budget. [`Upload::write`] waits for it where it is used up.
+/// It buffers the part being filled and the parts in flight. A single part, and all parts in flight together, are
+/// limited to the store's `part_size × max_concurrency`, or to 128 MiB if that product is smaller. Everything beyond
+/// the first 64 KiB comes from the tenant's share of the memory budget. [`Upload::write`] waits if the share is used
+/// up.
 #[derive(Debug)]
 pub struct Upload {
     store: S3Store,
     key: String,
     full_key: String,
-    /// What describes the object.
+    /// The headers that describe the object.
     headers: HeaderMap,
     options: UploadOptions,
     sizes: PartSizes,
@@ -32,13 +34,15 @@ pub struct Upload {
 }
 
 impl S3Store {
-    /// Begins an upload; nothing is sent before there are more bytes than `multipart_threshold`.
+    /// Begins an upload. Nothing is sent to S3 before more than `multipart_threshold` bytes have arrived or the
+    /// upload is finished.
     pub fn upload(&self, key: &str, options: UploadOptions) -> Result<Upload, Error> {
         let headers = options.write.attributes.headers().map_err(in_the_spec)?;
         self.upload_described(key, headers, options)
     }
 
-    /// As [`S3Store::upload`], of an object that is described by `headers` instead of `options`.
+    /// Begins an upload like [`S3Store::upload`]. The object is described by `headers` instead of the attributes in
+    /// `options`.
     pub(super) fn upload_described(
         &self,
         key: &str,
@@ -69,14 +73,15 @@ impl S3Store {
 }
 
 impl Upload {
-    /// Takes the next bytes; waits while as many parts are under way as may be, so that S3's pace becomes the
-    /// caller's. After an error the upload is over.
+    /// Adds the next bytes. Waits while the maximum number of parts is in flight, which slows the caller down to the
+    /// speed of S3. After an error the upload is over.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         self.crc32c.update(&data);
         self.take(data).await
     }
 
-    /// As [`Upload::write`], with bytes in the pieces in which they came, and the CRC-32C that they should have.
+    /// Adds the next bytes like [`Upload::write`], in the pieces in which they arrived. If a CRC-32C is given, fails
+    /// unless they have it.
     pub async fn write_chunk(&mut self, pieces: Vec<Bytes>, crc32c: Option<u32>) -> Result<(), Error> {
         match crc32c {
             Some(expected) => compare("a chunk", expected, self.crc32c.chunk(&pieces))?,
@@ -94,14 +99,14 @@ impl Upload {
 
     async fn take(&mut self, data: Bytes) -> Result<(), Error> {
         if let Some(multipart) = &mut self.multipart {
-            multipart.parts.note_done()?;
+            multipart.parts.record_finished()?;
         }
         let room = self.room()?;
         self.received += data.len() as u64;
         if let Some(size) = self.options.size
             && self.received > size
         {
-            let message = format!("spec.size is {size} bytes, and {} have come already", self.received);
+            let message = format!("spec.size is {size} bytes, but {} have already arrived", self.received);
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
         }
         let cut = self.cut()?;
@@ -113,9 +118,9 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the
-    /// caller, and only then: the caller's speed is measured by it. Never ends while all is well; may be dropped without losing
-    /// anything.
+    /// Waits until a part fails, or the caller is too slow for the memory that it holds. Poll it only while waiting
+    /// for the caller, because it measures the caller's speed. It does not return while the upload is healthy. Cancel
+    /// safe.
     pub async fn failed(&mut self) -> Error {
         let Some(multipart) = &mut self.multipart else { return self.filling.watch().await };
         tokio::select! {
@@ -125,7 +130,7 @@ impl Upload {
         }
     }
 
-    /// Holds what has come against `claim`, writes what is left, and makes the object visible.
+    /// Verifies the received bytes against `claim`, writes the rest of them, and makes the object visible.
     pub async fn finish(mut self, claim: UploadClaim) -> Result<Uploaded, Error> {
         self.verify(claim)?;
         if !self.exceeds_one_put() {
@@ -141,7 +146,7 @@ impl Upload {
             self.start_part(size).await?;
         }
         let Some(multipart) = self.multipart.take() else {
-            return Err(Error::new(ErrorKind::Internal, "an upload of many parts has none"));
+            return Err(Error::new(ErrorKind::Internal, "a multipart upload has no parts"));
         };
         let (properties, parts) = multipart.complete().await?;
         Ok(self.uploaded(properties, parts))
@@ -159,7 +164,8 @@ impl Upload {
         self.sizes.of(self.multipart.as_ref().map_or(1, Multipart::next_number))
     }
 
-    /// How many bytes the part that fills needs memory for: all that may come before it is known whether one put will do.
+    /// Number of bytes to reserve memory for: a part, or all bytes that may arrive before it is known whether one
+    /// PutObject is enough.
     fn room(&self) -> Result<u64, Error> {
         let threshold = self.store.settings().transfer.multipart_threshold;
         let part = self.next_size()?;
@@ -169,8 +175,8 @@ impl Upload {
         Ok(most.min(left))
     }
 
-    /// Where sums of what comes are to begin anew: at the end of each part, unless all of it will be one put. `None` where that
-    /// is open, and the sums of parts would be of no use for a put.
+    /// Number of bytes after which a new checksum starts: a part, or no limit if one PutObject will write the object.
+    /// `None` if that is not known yet and checksums of parts could not be combined for a PutObject.
     fn cut(&self) -> Result<Option<u64>, Error> {
         let threshold = self.store.settings().transfer.multipart_threshold;
         let part = self.next_size()?;
@@ -202,7 +208,7 @@ impl Upload {
         Multipart::begin(&self.store, self.full_key.clone(), self.object(), mode, algorithm)
     }
 
-    /// What is to be written besides the bytes.
+    /// What to write besides the bytes.
     fn object(&self) -> NewObject {
         let write = &self.options.write;
         NewObject {
@@ -215,7 +221,7 @@ impl Upload {
     fn verify(&mut self, claim: UploadClaim) -> Result<(), Error> {
         for (size, field) in [(self.options.size, "spec.size"), (claim.size, "finish.size")] {
             if let Some(size) = size.filter(|size| *size != self.received) {
-                let message = format!("{field} is {size} bytes, and {} have come", self.received);
+                let message = format!("{field} is {size} bytes, but {} have arrived", self.received);
                 return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(field));
             }
         }
@@ -223,12 +229,12 @@ impl Upload {
         if self.crc32c.sum() == claimed {
             return Ok(());
         }
-        let message = "the bytes that have come do not have the crc32c given in finish";
+        let message = "the received bytes do not match finish.crc32c: upload the object again";
         Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("finish.crc32c"))
     }
 }
 
-/// What is wrong with a size, where the sizes are in the upload's spec.
+/// Adds `spec` to the field that an error names, as in the request.
 fn in_the_spec(error: Error) -> Error {
     match error.field() {
         Some("size") => error.with_field("spec.size"),

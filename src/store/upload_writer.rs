@@ -1,4 +1,4 @@
-//! Resuming an upload: parts from any part boundary on.
+//! Resumes an upload: writes parts from any part boundary onwards.
 
 use std::pin::pin;
 
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::s3::Part;
 
-/// Writes consecutive parts of a resumable upload. Dropped, it drops the parts that are under way; those that S3 has stay.
+/// Writes consecutive parts of a resumable upload. Dropping it cancels the parts in flight; parts that S3 has stored
+/// stay.
 #[derive(Debug)]
 pub struct UploadWriter {
     store: S3Store,
@@ -22,14 +23,14 @@ pub struct UploadWriter {
     target: Target,
     schedule: Schedule,
     filling: Filling,
-    /// The number of the part that fills, and where it begins.
+    /// The number of the part being filled, and the offset at which it begins.
     next: (u32, u64),
     parts: Parts,
 }
 
 impl S3Store {
-    /// Writes to an upload from `offset` on, where one of its parts must begin. The bytes that S3 has from the first on may end
-    /// inside of a part only where that is the last one; then nothing can follow them.
+    /// Resumes an upload at `offset`, where one of its parts must begin. `offset` may be inside a part only if S3 has
+    /// stored exactly the bytes before it. That part is then the last one, and no bytes can follow it.
     pub async fn resume_upload(&self, upload: &ResumableUpload, offset: u64) -> Result<UploadWriter, Error> {
         let mut schedule = Schedule::of(upload);
         let (number, start) = schedule.part_at(offset);
@@ -41,7 +42,7 @@ impl S3Store {
             schedule.size = Some(offset);
         }
         let target: Target = future::ready(Ok(self.known_to_s3(upload)?)).boxed().shared();
-        // Known from now on, and not only when the first part asks.
+        // Polled once, so that the target is known before the first part is sent.
         let _ = target.clone().now_or_never();
         Ok(UploadWriter {
             store: self.clone(),
@@ -56,17 +57,18 @@ impl S3Store {
 }
 
 impl UploadWriter {
-    /// How many bytes complete the part that fills.
+    /// Number of bytes that complete the part being filled.
     pub(crate) fn room(&self) -> Result<u64, Error> {
         Ok(self.part_size()?.saturating_sub(self.filling.len()))
     }
 
-    /// Takes the next bytes; waits while as many parts are under way as may be. After an error the writer is over.
+    /// Adds the next bytes. Waits while the maximum number of parts is in flight. After an error the writer cannot be
+    /// used again.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
-        self.parts.note_done()?;
+        self.parts.record_finished()?;
         let end = self.next.1 + self.filling.len() + data.len() as u64;
         if let Some(size) = self.schedule.size.filter(|size| end > *size) {
-            let message = format!("the object has {size} bytes, and this would make it {end}");
+            let message = format!("the object has {size} bytes, but this chunk ends at byte {end}");
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
         }
         let part = self.part_size()?;
@@ -80,18 +82,18 @@ impl UploadWriter {
         }
     }
 
-    /// Reports to `listener`, whenever S3 has taken more of the bytes written from now on, where those end that it has without a gap,
-    /// in bytes from the object's first.
+    /// Reports to `listener` up to which offset in the object S3 has stored the written bytes without a gap, whenever
+    /// that changes. Only bytes written from now on count.
     pub fn report_to(&mut self, listener: watch::Sender<u64>) {
         let (number, start) = self.next;
         self.parts.report_to(listener, number, start);
     }
 
-    /// Waits until a part has failed, or the caller is too slow for the memory that it holds. Poll it while waiting for the caller,
-    /// and only then. Never ends while all is well; may be dropped without losing anything.
+    /// Waits until a part fails, or the caller is too slow for the memory that it holds. Poll it only while waiting
+    /// for the caller. It does not return while the upload is healthy. Cancel safe.
     pub async fn failed(&mut self) -> Error {
-        // A caller that is told of its progress may wait for S3: its time does not count while parts are being sent.
-        while self.parts.is_reporting() && self.parts.under_way() > 0 {
+        // A caller that receives progress may be waiting for S3: its idle time does not count while parts are in flight.
+        while self.parts.is_reporting() && self.parts.in_flight() > 0 {
             if let Some(Err(error)) = self.parts.one_done().await {
                 return error;
             }
@@ -103,12 +105,12 @@ impl UploadWriter {
         }
     }
 
-    /// The object ends here: what is left over becomes its last part. Refused where the object is known to end elsewhere, so that no
-    /// part of another writer is overwritten by less.
+    /// Ends the object here: the remaining bytes become its last part. Fails if the object is known to end elsewhere, so
+    /// that no part of another writer is replaced by a shorter one.
     pub async fn end(&mut self) -> Result<(), Error> {
         let (left, end) = (self.filling.len(), self.next.1 + self.filling.len());
         if let Some(size) = self.schedule.size.filter(|size| *size != end) {
-            let message = format!("the object has {size} bytes, and `end` came after {end}");
+            let message = format!("the object has {size} bytes, but `end` came after {end}");
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("end"));
         }
         if self.schedule.size.is_none() {
@@ -117,7 +119,7 @@ impl UploadWriter {
         if left > 0 { self.send(left).await } else { Ok(()) }
     }
 
-    /// Fails where S3 has bytes beyond the `left` that are to become the last part.
+    /// Fails if S3 has bytes beyond the `left` bytes that are to become the last part.
     async fn expect_nothing_beyond(&self, left: u64) -> Result<(), Error> {
         let upload = self.store.known_to_s3(&self.upload)?;
         let number = self.next.0;
@@ -129,7 +131,7 @@ impl UploadWriter {
             Some((part, _)) => {
                 let end = self.next.1 + left;
                 let message = format!(
-                    "`end` came after {end} bytes, and S3 has more of the object: part {}",
+                    "`end` came after {end} bytes, but S3 has more of the object: part {}",
                     part.number
                 );
                 Err(Error::new(ErrorKind::SizeMismatch, message).with_field("end"))
@@ -137,7 +139,7 @@ impl UploadWriter {
         }
     }
 
-    /// Takes bytes into the part that fills. Parts may end while these wait for memory.
+    /// Adds bytes to the part that is being filled. Records parts that finish while the bytes wait for memory.
     async fn fill(&mut self, data: Bytes, part: u64) -> Result<(), Error> {
         let Self { filling, parts, .. } = self;
         let mut filled = pin!(filling.push(data, part, Some(part)));
@@ -150,17 +152,17 @@ impl UploadWriter {
         }
     }
 
-    /// Waits until S3 has all whole parts, and asks it which bytes of the object it has by then, whoever wrote them. Bytes beyond
-    /// the last whole part are dropped.
+    /// Waits until S3 has stored all whole parts, then returns the bytes of the object that S3 has stored, from all
+    /// writers. Bytes beyond the last whole part are dropped.
     pub async fn settle(self) -> Result<PersistedBytes, Error> {
         let Self { store, upload, filling, mut parts, .. } = self;
-        // The listing waits for memory, and must not wait for what this call holds.
+        // Listing the parts may wait for memory, and must not wait for the memory that this call holds.
         drop(filling);
         parts.all_done().await?;
         Ok(store.persisted(&upload).await?.bytes)
     }
 
-    /// The size of the part that fills; 0 where no more bytes are to come.
+    /// The size of the part being filled; 0 if no more bytes are expected.
     fn part_size(&self) -> Result<u64, Error> {
         let (number, start) = self.next;
         self.schedule.part_size(number, start)
@@ -177,7 +179,7 @@ impl UploadWriter {
 
 fn not_a_boundary(offset: u64, persisted_size: u64, schedule: Schedule, part: (u32, u64)) -> Error {
     let (number, before) = part;
-    // Behind the end of the object, or behind its last possible part, no other begins.
+    // No part begins after the end of the object, or after its last possible part.
     let after = schedule.part_size(number, before).ok().filter(|size| *size > 0).map(|size| before + size);
     let nearest = match after {
         Some(after) if schedule.size == Some(after) => {
@@ -187,7 +189,7 @@ fn not_a_boundary(offset: u64, persisted_size: u64, schedule: Schedule, part: (u
         None => format!("the last part ends at {before}"),
     };
     let message = format!(
-        "`spec.offset` is {offset}, where no part begins: {nearest}, and S3 has the first {persisted_size} bytes"
+        "`spec.offset` is {offset}, but no part begins there: {nearest}, and S3 has the first {persisted_size} bytes"
     );
     let offsets = UploadOffsets { persisted_size, before, after };
     Error::new(ErrorKind::UploadOffsetMismatch, message).with_upload_offsets(offsets)

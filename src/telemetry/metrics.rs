@@ -1,4 +1,4 @@
-//! Counters and histograms by OpenTelemetry, read by Prometheus at `/metrics`.
+//! OpenTelemetry counters and histograms, which Prometheus scrapes at `/metrics`.
 
 use std::{
     sync::{
@@ -17,8 +17,8 @@ use prometheus::{Registry, TextEncoder};
 
 use super::logs;
 
-/// Names as OpenTelemetry's semantic conventions have them (RPC metrics, release candidate), and ours
-/// where it has none. All of them are here, so that a change of the conventions is a change of this page.
+/// Names from OpenTelemetry's semantic conventions (RPC metrics, release candidate), and Longshore's own where the
+/// conventions have none. All names are here, so that a change of the conventions changes only this module.
 mod name {
     pub(super) const CALL_DURATION: &str = "rpc.server.call.duration";
     pub(super) const CALLS_IN_FLIGHT: &str = "longshore.calls.in_flight";
@@ -51,14 +51,14 @@ mod name {
     pub(super) const STATE: &str = "state";
 }
 
-/// The boundaries that the conventions advise, with finer ones below for small objects that are served
-/// in less than 5 ms and coarser ones above for large transfers. In seconds.
+/// The boundaries that the conventions recommend, in seconds, with finer ones for small objects that are served in less
+/// than 5 ms and coarser ones for large transfers.
 const CALL_DURATION_BOUNDARIES: [f64; 18] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
     300.0,
 ];
 
-/// Which way bytes of objects went.
+/// The direction of transferred object bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From callers to S3.
@@ -77,15 +77,15 @@ impl Direction {
     }
 }
 
-/// Every instrument of one server. Cheap to clone; two of them share nothing, so servers in one process
-/// do not count each other's calls.
+/// The instruments of one server. Cheap to clone. Separate instances share nothing, so servers in one process do not
+/// count each other's calls.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Instruments>);
 
 #[derive(Debug)]
 struct Instruments {
     registry: Registry,
-    /// Instruments record nothing any more once it is dropped.
+    /// The instruments stop recording when it is dropped.
     _provider: SdkMeterProvider,
     call_duration: Histogram<f64>,
     calls_in_flight: UpDownCounter<i64>,
@@ -114,7 +114,7 @@ pub struct InFlight {
     method: [KeyValue; 1],
 }
 
-/// Counts somebody as waiting for memory until dropped.
+/// Counts a call as waiting for memory until dropped.
 #[derive(Debug)]
 pub struct Waiting(UpDownCounter<i64>);
 
@@ -123,15 +123,15 @@ pub struct Waiting(UpDownCounter<i64>);
 pub struct OpenConnection(UpDownCounter<i64>);
 
 impl Metrics {
-    /// A call of `method` (`package.Service/Method`) begins. `method` becomes a label, without a copy: pass known
-    /// names only, and one fixed name for everything else.
+    /// Counts a call of `method` (`package.Service/Method`) as in flight. `method` becomes a label, without a copy:
+    /// pass only known names, and one fixed name for everything else.
     pub fn call_started(&self, method: &Arc<str>) -> InFlight {
         let method = [KeyValue::new(name::METHOD, Arc::clone(method))];
         self.0.calls_in_flight.add(1, &method);
         InFlight { counter: self.0.calls_in_flight.clone(), method }
     }
 
-    /// A call ended with gRPC status `code` (its name, such as `NOT_FOUND`) after `elapsed`.
+    /// Records that a call ended with gRPC status `code` (its name, such as `NOT_FOUND`) after `elapsed`.
     pub fn call_ended(&self, method: &Arc<str>, code: &'static str, elapsed: Duration) {
         let labels = [
             KeyValue::new(name::SYSTEM, "grpc"),
@@ -141,47 +141,47 @@ impl Metrics {
         self.0.call_duration.record(elapsed.as_secs_f64(), &labels);
     }
 
-    /// Payload bytes passed on.
+    /// Counts transferred object bytes.
     pub fn bytes(&self, direction: Direction, count: u64) {
         self.0.object_bytes.add(count, &[KeyValue::new(name::DIRECTION, direction.name())]);
     }
 
-    /// An attempt of an S3 `operation` (such as `GetObject`) ended with `outcome`: an HTTP status, `error` where no
-    /// answer came, `overtaken` where it was given up because another beside it had been answered.
+    /// Counts an attempt of an S3 `operation` (such as `GetObject`) by `outcome`: an HTTP status, `error` if no
+    /// response came, `overtaken` if it was cancelled because a parallel attempt was answered first.
     pub fn s3_attempt(&self, operation: &'static str, outcome: &str) {
         let labels =
             [KeyValue::new(name::OPERATION, operation), KeyValue::new(name::OUTCOME, outcome.to_owned())];
         self.0.s3_attempts.add(1, &labels);
     }
 
-    /// An S3 `operation` is tried again.
+    /// Counts a retry of an S3 `operation`.
     pub fn s3_retry(&self, operation: &'static str) {
         self.0.s3_retries.add(1, &[KeyValue::new(name::OPERATION, operation)]);
     }
 
-    /// So many entries of a listing were left out.
+    /// Counts entries of a listing that were left out.
     pub fn entries_skipped(&self, operation: &'static str, entries: u64) {
         self.0.entries_skipped.add(entries, &[KeyValue::new(name::OPERATION, operation)]);
     }
 
-    /// An S3 `operation` is asked for once more, since its answer has not begun.
+    /// Counts a hedged S3 `operation`: a second request, sent because the response to the first has not begun.
     pub fn s3_hedge(&self, operation: &'static str) {
         self.0.s3_hedges.add(1, &[KeyValue::new(name::OPERATION, operation)]);
     }
 
-    /// So many orphaned uploads were aborted.
+    /// Counts orphaned uploads that were aborted.
     pub fn orphans_aborted(&self, count: u64) {
         self.0.orphans_aborted.add(count, &[]);
     }
 
-    /// So many bytes of objects may wait in memory.
+    /// Records the size of the memory budget in bytes.
     pub fn memory_budget(&self, bytes: u64) {
         self.0.memory_budget.record(bytes, &[]);
         // So that it is exported before the first call reserves anything.
         self.0.memory_reserved.add(0, &[]);
     }
 
-    /// The bytes reserved of the memory budget were `before`, and are `after`.
+    /// Records that the reserved bytes of the memory budget changed from `before` to `after`.
     pub fn memory_reserved(&self, before: u64, after: u64) {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         if before != after {
@@ -189,49 +189,49 @@ impl Metrics {
         }
     }
 
-    /// A call was ended for lack of memory, or to free its memory.
+    /// Counts a call that ended for lack of memory, or to free its memory.
     pub fn memory_ended(&self, reason: &'static str) {
         self.0.memory_ended.add(1, &[KeyValue::new(name::REASON, reason)]);
     }
 
-    /// Somebody waits for some of it.
+    /// Counts a call as waiting for memory of the budget.
     pub fn memory_awaited(&self) -> Waiting {
         self.0.memory_waiting.add(1, &[]);
         Waiting(self.0.memory_waiting.clone())
     }
 
-    /// Shows `bytes` as what callers have sent and no call has read yet.
+    /// Exports `bytes` as the number of request bytes that no call has read yet.
     pub fn unread_bytes(&self, bytes: Arc<AtomicU64>) {
         self.0
             .meter
             .u64_observable_gauge(name::MEMORY_UNREAD)
-            .with_description("Bytes of requests that have arrived and that no call has read yet.")
+            .with_description("Request bytes that have arrived but that no call has read yet.")
             .with_callback(move |gauge| gauge.observe(bytes.load(Ordering::Relaxed), &[]))
             .build();
     }
 
-    /// Shows `bytes` as what is buffered of responses.
+    /// Exports `bytes` as the number of buffered response bytes.
     pub fn unsent_bytes(&self, bytes: Arc<AtomicU64>) {
         self.0
             .meter
             .u64_observable_gauge(name::MEMORY_UNSENT)
-            .with_description("Bytes of responses that are buffered until their callers read them.")
+            .with_description("Response bytes that are buffered until their callers read them.")
             .with_callback(move |gauge| gauge.observe(bytes.load(Ordering::Relaxed), &[]))
             .build();
     }
 
-    /// A caller's connection was accepted.
+    /// Counts a caller's connection as open.
     pub fn connection_opened(&self) -> OpenConnection {
         self.0.connections.add(1, &[]);
         OpenConnection(self.0.connections.clone())
     }
 
-    /// A caller's connection was ended by the server, for `reason`.
+    /// Counts a caller's connection that the server ended, by `reason`.
     pub fn connection_ended(&self, reason: &'static str) {
         self.0.connections_ended.add(1, &[KeyValue::new(name::REASON, reason)]);
     }
 
-    /// How many tenants are served, and how many were rejected because their settings are wrong.
+    /// Records how many tenants are served, and how many were rejected because their settings are invalid.
     pub fn tenants(&self, loaded: usize, rejected: usize) {
         for (state, count) in [("loaded", loaded), ("rejected", rejected)] {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
@@ -239,10 +239,10 @@ impl Metrics {
         }
     }
 
-    /// All of it in Prometheus's text format (version 0.0.4).
+    /// All metrics in Prometheus's text format (version 0.0.4).
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0.registry.gather()).unwrap_or_else(|error| {
-            tracing::error!(%error, "metrics cannot be written as text");
+            tracing::error!(%error, "cannot encode the metrics as text");
             String::new()
         })
     }
@@ -256,11 +256,11 @@ impl Default for Metrics {
             .with_attribute(KeyValue::new("service.version", crate::VERSION))
             .build();
         let mut provider = SdkMeterProvider::builder().with_resource(resource);
-        // A registry that is new has nothing to collide with; should it fail all the same, then serving
-        // without metrics is better than not serving.
+        // A new registry has no conflicting names. Should this fail all the same, serving without metrics is better
+        // than not serving.
         match opentelemetry_prometheus::exporter().with_registry(registry.clone()).build() {
             Ok(exporter) => provider = provider.with_reader(exporter),
-            Err(error) => tracing::error!(%error, "metrics cannot be exported to Prometheus"),
+            Err(error) => tracing::error!(%error, "cannot export the metrics to Prometheus"),
         }
         let provider = provider.build();
         Self(Arc::new(Instruments::new(registry, provider)))
@@ -274,76 +274,76 @@ impl Instruments {
             call_duration: meter
                 .f64_histogram(name::CALL_DURATION)
                 .with_unit("s")
-                .with_description("How long calls took, up to the end of the response.")
+                .with_description("Duration of calls, up to the end of the response.")
                 .with_boundaries(CALL_DURATION_BOUNDARIES.to_vec())
                 .build(),
             calls_in_flight: meter
                 .i64_up_down_counter(name::CALLS_IN_FLIGHT)
-                .with_description("Calls that have begun and not ended.")
+                .with_description("Calls in flight.")
                 .build(),
             s3_attempts: meter
                 .u64_counter(name::S3_ATTEMPTS)
-                .with_description("Requests sent to S3, each attempt by itself.")
+                .with_description("Attempts of requests to S3.")
                 .build(),
             s3_retries: meter
                 .u64_counter(name::S3_RETRIES)
-                .with_description("Requests to S3 that were tried again.")
+                .with_description("Retries of requests to S3.")
                 .build(),
             entries_skipped: meter
                 .u64_counter(name::ENTRIES_SKIPPED)
-                .with_description("Entries of S3's listings that were left out, because they cannot be read.")
+                .with_description("Entries of S3 listings that were left out because they are invalid.")
                 .build(),
             s3_hedges: meter
                 .u64_counter(name::S3_HEDGES)
                 .with_description(
-                    "Reads of S3 that were asked for once more because their answer had not begun.",
+                    "Second requests for a read, sent to S3 because the first response had not begun.",
                 )
                 .build(),
-            // Without a unit: Prometheus's exporter would append it to the name a second time.
+            // No unit: the Prometheus exporter would append it to the name a second time.
             object_bytes: meter
                 .u64_counter(name::OBJECT_BYTES)
-                .with_description("Bytes of objects passed on, by direction.")
+                .with_description("Object bytes transferred, by direction.")
                 .build(),
             orphans_aborted: meter
                 .u64_counter(name::ORPHANS_ABORTED)
                 .with_description(
-                    "Multipart uploads that were aborted because nobody had finished them in time.",
+                    "Multipart uploads that were aborted because they were older than `orphan_age`.",
                 )
                 .build(),
             memory_budget: meter
                 .u64_gauge(name::MEMORY_BUDGET)
-                .with_description("How many bytes of objects may wait in memory.")
+                .with_description("Size of the memory budget in bytes.")
                 .build(),
             memory_reserved: meter
                 .i64_up_down_counter(name::MEMORY_RESERVED)
-                .with_description("Bytes of the memory budget that are reserved.")
+                .with_description("Reserved bytes of the memory budget.")
                 .build(),
             memory_waiting: meter
                 .i64_up_down_counter(name::MEMORY_WAITING)
-                .with_description("Calls that wait for memory of the budget.")
+                .with_description("Calls that wait for memory.")
                 .build(),
             memory_ended: meter
                 .u64_counter(name::MEMORY_ENDED)
                 .with_description(
-                    "Calls that ended for lack of memory or to free theirs: wait, too_slow, upload_idle, read_idle.",
+                    "Calls ended for lack of memory or to free it: wait, too_slow, upload_idle, read_idle.",
                 )
                 .build(),
             connections: meter
                 .i64_up_down_counter(name::CONNECTIONS)
-                .with_description("Connections of callers.")
+                .with_description("Open connections of callers.")
                 .build(),
             connections_ended: meter
                 .u64_counter(name::CONNECTIONS_ENDED)
-                .with_description("Connections of callers that the server ended, by the reason.")
+                .with_description("Connections of callers that the server ended, by reason.")
                 .build(),
             tenants: meter
                 .u64_gauge(name::TENANTS)
-                .with_description("Tenants that the settings name: loaded are served, rejected are not.")
+                .with_description("Tenants in the settings: loaded ones are served, rejected ones are not.")
                 .build(),
             _log_lines_dropped: meter
                 .u64_observable_counter(name::LOG_LINES_DROPPED)
                 .with_description(
-                    "Log lines that were dropped because standard error did not take them in time.",
+                    "Log lines that were dropped because standard error did not accept them in time.",
                 )
                 .with_callback(|dropped| dropped.observe(logs::dropped(), &[]))
                 .build(),
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn two_of_them_share_nothing() {
+    fn separate_instances_share_nothing() {
         let (one, other) = (Metrics::default(), Metrics::default());
         one.bytes(Direction::Upload, 1);
         assert!(!other.render().contains("longshore_object_bytes"));

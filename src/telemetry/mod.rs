@@ -1,4 +1,4 @@
-//! What Longshore tells of itself: logs, metrics, and the tasks that it still has to finish.
+//! Logs, metrics, and background tasks.
 
 mod logs;
 mod metrics;

@@ -1,4 +1,4 @@
-//! The one way to start a task that outlives what began it.
+//! Background tasks that outlive the calls that started them.
 
 use std::future::Future;
 
@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// Starts background tasks within the current span, and waits for them at shutdown. Cheap to clone.
+/// Starts background tasks in the current span, and waits for them at shutdown. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks(TaskTracker);
 
@@ -16,7 +16,7 @@ impl Tasks {
         self.0.spawn(task.in_current_span())
     }
 
-    /// Waits until every task has ended. Tasks may be started meanwhile; they are waited for as well.
+    /// Waits until every task has ended, including tasks that start in the meantime.
     pub async fn drained(&self) {
         self.0.close();
         self.0.wait().await;

@@ -1,12 +1,12 @@
-//! Text that callers and S3 servers send, made fit for errors and log lines.
+//! Makes text from callers and S3 servers safe for errors and log lines.
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// Marks text that was cut.
+/// Marks truncated text.
 const ELLIPSIS: char = '…';
 
-/// `text` in at most `max` bytes, with control characters escaped as in Rust's literals. Text that is longer is cut at a
-/// character boundary and ends with an ellipsis. `max` below 3 gives an empty text where something has to be cut.
+/// Escapes control characters as in Rust literals, and truncates the result to `max` bytes. Truncated text is cut at a
+/// character boundary and ends with an ellipsis. If `max` is below 3, text that is too long becomes empty.
 pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     if !text.contains(is_escaped) {
         return truncate(text, max);
@@ -14,7 +14,7 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len().min(max) + 16);
     for character in text.chars() {
         if is_escaped(character) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(shown, "{}", character.escape_default());
         } else {
             shown.push(character);
@@ -26,8 +26,7 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(truncate(&shown, max).into_owned())
 }
 
-/// `text` in at most `max` bytes, cut at a character boundary and ended by an ellipsis where it is longer, and otherwise
-/// unchanged.
+/// Truncates `text` to `max` bytes, at a character boundary and with an ellipsis at the end. Shorter text is unchanged.
 pub fn truncate(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return Cow::Borrowed(text);
@@ -38,8 +37,8 @@ pub fn truncate(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Control characters, line separators, and the marks that reorder text (Unicode's bidirectional algorithm), which can make a
-/// line look like another one.
+/// Whether it is a control character, a line separator or a mark that reorders text (Unicode's bidirectional
+/// algorithm): these can make a line look like another one.
 fn is_escaped(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_change_the_look_of_a_line_is_escaped() {
+    fn characters_that_change_the_look_of_a_line_are_escaped() {
         assert_eq!(cut("a\nb\u{1b}[31m\u{202e}\0", 64), "a\\nb\\u{1b}[31m\\u{202e}\\u{0}");
         assert_eq!(truncate("a\nb", 64), "a\nb");
     }

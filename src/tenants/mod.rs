@@ -1,4 +1,4 @@
-//! The pool: tenants and their stores, each store built on first use.
+//! The pool of tenants and their stores. Each store is built on first use.
 
 mod orphans;
 mod pool;
@@ -13,22 +13,22 @@ pub use rejected::RejectedTenants;
 
 use crate::{auth::CallerSettings, store::StoreSettings};
 
-/// One tenant.
+/// The settings of one tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantSettings {
-    /// Its name, 1 to 64 of `[a-z0-9._-]`, not starting with a dot.
+    /// The tenant's name: 1 to 64 characters from `[a-z0-9._-]`, not starting with a dot.
     pub name: String,
-    /// Who may act for it.
+    /// The callers that may act for the tenant.
     pub callers: Vec<CallerSettings>,
-    /// How many bytes of the process's memory budget it may hold at once; `None` is all of it, or half where it is not the
-    /// only tenant.
+    /// How many bytes of the process's memory budget the tenant may hold at a time. `None` means the whole budget, or
+    /// half of it if there are several tenants.
     pub max_buffered: Option<u64>,
-    /// Its stores by name.
+    /// The tenant's stores, by name.
     pub stores: BTreeMap<String, StoreSettings>,
 }
 
 impl TenantSettings {
-    /// A tenant with these stores, for which nobody may act yet.
+    /// A tenant with these stores and no callers.
     pub fn new(name: &str, stores: BTreeMap<String, StoreSettings>) -> Self {
         Self { name: name.to_owned(), callers: Vec::new(), max_buffered: None, stores }
     }

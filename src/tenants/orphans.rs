@@ -1,4 +1,4 @@
-//! The search for orphaned uploads in every store that has an `orphan_age`.
+//! Searches for orphaned uploads in every store that has an `orphan_age`.
 
 use std::time::Duration;
 
@@ -10,15 +10,17 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How long after the start, and from one search to the next. Ages are days: nothing is gained by looking more often.
+/// The delay of the first search after startup, and the interval between searches. An `orphan_age` is measured in
+/// days, so more frequent searches gain nothing.
 const FIRST: Duration = Duration::from_mins(1);
 const EVERY: Duration = Duration::from_hours(1);
 
-/// How long the search of one store may take: a server that sends page after page must not keep it from the other stores.
+/// How long the search of one store may take, so that a server that sends page after page does not keep the other
+/// stores from being searched.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// Searches for ever, a store at a time. Replicas each search, at other moments; what one has aborted the others do not
-/// find. Dropped, it stops where it is.
+/// Searches forever, one store at a time. Every replica searches, at different times; the others do not find what one
+/// of them has aborted. Dropping the future stops the search.
 pub async fn search_for_orphans(pool: Pool, metrics: Metrics) {
     tokio::time::sleep(jittered(FIRST)).await;
     loop {
@@ -43,8 +45,8 @@ async fn search(pool: &Pool, metrics: &Metrics) {
             let searched = timeout(LONGEST, store.search_orphans(orphans, &mut found)).await;
             metrics.orphans_aborted(found.aborted);
             tell(tenant.name(), name, orphans.abort, &found);
-            let too_long = |_| Err(Error::new(ErrorKind::BackendTimeout, "it took too long"));
-            if let Err(error) = searched.unwrap_or_else(too_long) {
+            let timed_out = |_| Err(Error::new(ErrorKind::BackendTimeout, "timed out"));
+            if let Err(error) = searched.unwrap_or_else(timed_out) {
                 tell_failure(tenant.name(), name, &error);
             }
         }
@@ -58,7 +60,7 @@ fn tell(tenant: &str, store: &str, abort: bool, orphans: &Orphans) {
             tenant,
             store,
             unknown,
-            "old uploads were left alone: S3 did not list their parts (this needs s3:ListMultipartUploadParts), or gave no times"
+            "left old uploads alone: S3 did not list their parts (which needs s3:ListMultipartUploadParts) or returned no times"
         );
     }
     let Some(oldest) = &orphans.oldest else { return };
@@ -74,7 +76,7 @@ fn tell(tenant: &str, store: &str, abort: bool, orphans: &Orphans) {
             oldest_key = key,
             oldest_upload_id = upload_id,
             oldest_started = started,
-            "there are uploads older than orphan_age; with `abort_orphans: true` they would be aborted"
+            "found uploads older than `orphan_age`: set `abort_orphans: true` to abort them"
         );
     }
 }
@@ -83,7 +85,7 @@ fn tell_failure(tenant: &str, store: &str, error: &Error) {
     tracing::warn!(tenant, store, %error, "the search for orphaned uploads failed");
 }
 
-/// So that replicas that were started together do not ask together.
+/// Adds jitter, so that replicas that start together do not search together.
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn searches_are_spread() {
+    fn search_intervals_have_jitter() {
         let waits: Vec<_> = (0..100).map(|_| jittered(EVERY)).collect();
         assert!(waits.iter().all(|wait| (3240..=3960).contains(&wait.as_secs())));
         assert!(waits.windows(2).any(|pair| pair[0] != pair[1]));

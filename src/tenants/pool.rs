@@ -1,4 +1,4 @@
-//! Every tenant of the process by name, and the one place that hands out stores.
+//! The tenants of the process by name, and their stores.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ struct Inner {
     builder: Builder,
 }
 
-/// What the stores of a tenant share.
+/// What the stores of a tenant share: everything needed to build one, besides its settings.
 #[derive(Debug)]
 struct Builder {
     metrics: Metrics,
@@ -37,9 +37,8 @@ struct Builder {
 }
 
 impl Pool {
-    /// A pool of these tenants, which share one memory budget. No store is built and nothing is
-    /// connected yet, so that thousands of tenants cost nothing until they are used, and one that is set wrong does not
-    /// keep the others from serving.
+    /// A pool of these tenants, which share one memory budget. No store is built and no connection is opened yet, so
+    /// thousands of tenants cost nothing until they are used, and a misconfigured tenant does not affect the others.
     pub fn new(
         tenants: Vec<TenantSettings>,
         memory: MemorySettings,
@@ -48,7 +47,7 @@ impl Pool {
     ) -> Self {
         let budget = memory.budget;
         let memory = MemoryBudget::new(memory, metrics.clone());
-        // One tenant's callers that stop in the middle of their uploads must not keep all others waiting.
+        // Callers of one tenant that stop in the middle of their uploads must not block all other tenants.
         let share = (tenants.len() > 1).then_some(budget / 2);
         let tenants = tenants.into_iter().map(|settings| {
             let budget = memory.share(settings.max_buffered.or(share));
@@ -59,12 +58,12 @@ impl Pool {
         Self(Arc::new(tenants.collect()))
     }
 
-    /// The tenant of this name.
+    /// The tenant with this name.
     pub fn tenant(&self, name: &str) -> Option<Tenant> {
         self.0.get(name).cloned()
     }
 
-    /// Every tenant, by name.
+    /// All tenants, in the order of their names.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.0.values()
     }
@@ -84,40 +83,40 @@ impl Tenant {
         }))
     }
 
-    /// Its name.
+    /// The tenant's name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Its share of the memory budget.
+    /// The tenant's share of the memory budget.
     pub fn budget(&self) -> &TenantBudget {
         &self.0.builder.budget
     }
 
-    /// What starts tasks for its calls.
+    /// Starts background tasks for the tenant's calls.
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.builder.tasks
     }
 
-    /// Who may act for it.
+    /// The callers that may act for the tenant.
     pub fn callers(&self) -> &[CallerSettings] {
         &self.0.callers
     }
 
-    /// Its stores' names and settings, by name. Builds none.
+    /// The names and settings of the tenant's stores, in the order of their names. Builds no store.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreSettings)> {
         self.0.stores.iter().map(|(name, slot)| (name.as_str(), &slot.settings))
     }
 
-    /// The settings of the store of this name. Does not build it.
+    /// The settings of the store with this name. Does not build the store.
     pub fn store_settings(&self, name: &str) -> Option<&StoreSettings> {
         self.0.stores.get(name).map(|slot| &slot.settings)
     }
 
-    /// The store of this name, built on first use; `None` if the tenant has none of that name.
+    /// The store with this name, built on first use; `None` if the tenant has no store with this name.
     ///
-    /// A store that cannot be built is an error of kind [`ErrorKind::StoreMisconfigured`], and the next call
-    /// tries again: what was wrong (a certificate file, say) may have been mended meanwhile.
+    /// If the store cannot be built, the error has the kind [`ErrorKind::StoreMisconfigured`], and the next call tries
+    /// again: the cause, such as a certificate file, may have been fixed in the meantime.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let slot = self.0.stores.get(name)?;
         let Builder { metrics, tasks, budget } = &self.0.builder;
@@ -132,12 +131,12 @@ struct Slot {
     store: OnDemand,
 }
 
-/// A store once it is built.
+/// A store that is built on first use.
 #[derive(Debug, Default)]
 struct OnDemand {
     built: OnceLock<S3Store>,
-    /// Held while building, so that a burst of first calls builds one store and not one each: a second one
-    /// would have connections and a retry quota of its own.
+    /// Held while the store is built, so that concurrent first calls build only one: a second store would have its own
+    /// connections and retry quota.
     building: Mutex<()>,
 }
 
@@ -146,7 +145,7 @@ impl OnDemand {
         if let Some(store) = self.built.get() {
             return Ok(store.clone());
         }
-        // The lock guards no data, so a panic under it leaves nothing half-done.
+        // The lock guards no data, so a panic of its holder leaves nothing inconsistent.
         let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.built.get() {
             return Ok(store.clone());
@@ -156,7 +155,7 @@ impl OnDemand {
     }
 }
 
-/// Whatever keeps a store from being built is in its settings.
+/// Every error that keeps a store from being built is an error in its settings.
 fn misconfigured(error: Error) -> Error {
     let message = error.message().to_owned();
     error.recast(ErrorKind::StoreMisconfigured, message)
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_cannot_be_built_is_misconfigured_and_tried_again_by_the_next_call() {
+    fn a_store_that_cannot_be_built_is_misconfigured_and_the_next_call_tries_again() {
         let store = OnDemand::default();
         let mut tries = 0;
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Tenants that the settings name and that are not served, because their settings are wrong.
+//! Tenants that are not served because their settings are invalid.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,10 +6,11 @@ use tokio::time::interval;
 
 use crate::telemetry::Metrics;
 
-/// How often the log repeats that tenants were rejected. The lines at the start are soon far back in a log.
+/// How often the log repeats that tenants were rejected. The lines from startup are soon far back in the log.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// Bounds of one log line: how many tenants it names, and how much of each name. A rejected name can have any length.
+/// Limits on one log line: how many tenants it names, and how many characters of each name. A rejected name can have
+/// any length.
 const NAMED: usize = 20;
 const NAME_CHARACTERS: usize = 64;
 
@@ -20,24 +21,27 @@ pub struct RejectedTenants {
     loaded: usize,
 }
 
-/// Some names and the number of the others.
+/// Displays some names, and the number of the others.
 struct Names<'a>(&'a [String]);
 
 impl RejectedTenants {
-    /// The tenants called `names`, beside `loaded` tenants that are served. Counts both in `metrics`.
+    /// The rejected tenants `names`, in addition to `loaded` tenants that are served. Records both numbers in
+    /// `metrics`.
     pub fn new(names: Vec<String>, loaded: usize, metrics: &Metrics) -> Self {
         metrics.tenants(loaded, names.len());
         Self { names: names.into(), loaded }
     }
 
-    /// A sentence for operators, such as `2 of 14 tenants were rejected: see the log`. `None` if all tenants are served.
+    /// A sentence for operators, such as `2 of 14 tenants were rejected: see the log`. `None` if all tenants are
+    /// served.
     pub fn notice(&self) -> Option<String> {
         let (rejected, all) = (self.names.len(), self.names.len() + self.loaded);
         let were = if rejected == 1 { "was" } else { "were" };
         (rejected > 0).then(|| format!("{rejected} of {all} tenants {were} rejected: see the log"))
     }
 
-    /// Logs a warning at once and every minute, as long as it is polled. Ends at once if all tenants are served.
+    /// Logs a warning now and every minute, as long as the future is polled. Ends immediately if all tenants are
+    /// served.
     pub async fn warn_repeatedly(self) {
         if self.names.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Whether and when a failed attempt is followed by another.
+//! Decides whether and when a failed attempt is retried.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use tokio::time::Instant;
 
 use super::{Backoff, RetryPolicy, RetryQuota};
 
-/// What a failed attempt's judge says of another.
+/// Whether a failed attempt should be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// It would fail as well, or do harm.
+pub enum Retry {
+    /// No: a retry would fail too, or do harm.
     No,
-    /// At once and free of charge: what was wrong has been corrected.
+    /// Immediately and without cost: the cause of the failure has been corrected.
     Now,
-    /// After a pause, at this cost; the server may have said how long to wait.
+    /// After a pause, at this cost. The server may have said how long to wait.
     Later {
         /// What the retry takes from the quota.
         cost: RetryCost,
-        /// `Retry-After` or its like.
+        /// The wait from `Retry-After` or a similar header.
         wait: Option<Duration>,
     },
 }
@@ -27,7 +27,7 @@ pub enum Again {
 pub enum RetryCost {
     /// The server failed or asked to slow down.
     Failure,
-    /// Time was lost: nobody answered.
+    /// The attempt timed out.
     Timeout,
 }
 
@@ -54,7 +54,7 @@ pub struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// The first attempt is about to be made. No later one begins after `deadline`.
+    /// For a request whose first attempt is about to be made. No retry begins after `deadline`.
     pub fn new(policy: &'a RetryPolicy, quota: &'a RetryQuota, deadline: Option<Instant>) -> Self {
         Self {
             policy,
@@ -68,12 +68,13 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// An attempt has failed: pauses as long as is right and returns true if another is to be made.
-    pub async fn again(&mut self, again: Again) -> bool {
+    /// Called after a failed attempt. Waits before the next attempt and returns true, or returns false if there is
+    /// none.
+    pub async fn again(&mut self, again: Retry) -> bool {
         match again {
-            Again::No => return false,
-            Again::Now => {}
-            Again::Later { cost, wait } => {
+            Retry::No => return false,
+            Retry::Now => {}
+            Retry::Later { cost, wait } => {
                 let Some(pause) = self.pause(wait) else { return false };
                 if !self.quota.take(cost.tokens()) {
                     self.quota_exhausted = true;
@@ -88,22 +89,23 @@ impl<'a> Attempts<'a> {
         true
     }
 
-    /// The last attempt succeeded: what its retry took goes back, or one token if it was the first.
+    /// Called after a successful attempt. Returns to the quota what the last retry took, or one token if there was
+    /// none.
     pub fn succeeded(&self) {
         self.quota.put_back(self.held.max(1));
     }
 
-    /// How many were made.
+    /// The number of attempts made.
     pub fn made(&self) -> u32 {
         self.made
     }
 
-    /// Since the first began.
+    /// The time since the first attempt began.
     pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// Whether the quota was too empty for another.
+    /// Whether the quota had too few tokens for another attempt.
     pub fn quota_exhausted(&self) -> bool {
         self.quota_exhausted
     }
@@ -114,7 +116,7 @@ impl<'a> Attempts<'a> {
         }
         let jittered = bound(&self.policy.backoff, self.pauses).mul_f64(fastrand::f64());
         let pause = jittered.max(wait.unwrap_or_default());
-        // A server may ask for any length of time: what no clock can hold is too late.
+        // A server may ask for any wait. An instant beyond the clock's range is too late.
         let begin = Instant::now().checked_add(pause)?;
         let too_late = begin - self.begun > self.policy.retry_timeout
             || self.deadline.is_some_and(|deadline| begin >= deadline);
@@ -133,7 +135,7 @@ fn bound(backoff: &Backoff, n: u32) -> Duration {
 mod tests {
     use super::*;
 
-    const FAILED: Again = Again::Later { cost: RetryCost::Failure, wait: None };
+    const FAILED: Retry = Retry::Later { cost: RetryCost::Failure, wait: None };
 
     fn policy() -> RetryPolicy {
         RetryPolicy { max_retries: 3, ..RetryPolicy::default() }
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retries_end_with_their_number() {
+    async fn retries_end_after_max_retries() {
         let (policy, quota) = (policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, None);
         assert!(attempts.again(FAILED).await);
@@ -160,20 +162,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_correction_costs_neither_time_nor_a_retry() {
+    async fn a_retry_after_a_correction_needs_no_pause_and_does_not_count() {
         let (policy, quota) = (RetryPolicy { max_retries: 0, ..policy() }, RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, None);
-        assert!(attempts.again(Again::Now).await);
+        assert!(attempts.again(Retry::Now).await);
         assert_eq!(attempts.elapsed(), Duration::ZERO);
         assert!(!attempts.again(FAILED).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_server_asks_for_is_waited_for() {
+    async fn a_retry_waits_as_long_as_the_server_asks() {
         let (policy, quota) = (policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, None);
         let wait = Some(Duration::from_secs(7));
-        assert!(attempts.again(Again::Later { cost: RetryCost::Failure, wait }).await);
+        assert!(attempts.again(Retry::Later { cost: RetryCost::Failure, wait }).await);
         assert!(attempts.elapsed() >= Duration::from_secs(7));
     }
 
@@ -181,7 +183,7 @@ mod tests {
     async fn no_attempt_begins_after_the_deadline_or_the_timeout() {
         let (policy, quota) = (policy(), RetryQuota::default());
         let wait = Some(Duration::from_mins(1));
-        let later = Again::Later { cost: RetryCost::Timeout, wait };
+        let later = Retry::Later { cost: RetryCost::Timeout, wait };
         let deadline = Some(Instant::now() + Duration::from_secs(30));
         assert!(!Attempts::new(&policy, &quota, deadline).again(later).await);
         let short = RetryPolicy { retry_timeout: Duration::from_secs(59), ..policy };
@@ -189,15 +191,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_beyond_every_clock_is_no_panic() {
+    async fn a_wait_beyond_the_clocks_range_does_not_panic() {
         let (policy, quota) = (policy(), RetryQuota::default());
         let wait = Some(Duration::MAX);
-        let later = Again::Later { cost: RetryCost::Failure, wait };
+        let later = Retry::Later { cost: RetryCost::Failure, wait };
         assert!(!Attempts::new(&policy, &quota, None).again(later).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_empty_quota_ends_retries_and_says_so() {
+    async fn an_empty_quota_ends_retries_and_is_reported() {
         let (policy, quota) = (policy(), RetryQuota::default());
         assert!(quota.take(498));
         let mut attempts = Attempts::new(&policy, &quota, None);

@@ -1,4 +1,4 @@
-//! Bodies of requests, which can be sent again, and of answers, which cannot stall for ever.
+//! Request bodies, which can be sent again, and response bodies, which cannot stall forever.
 
 use std::{
     convert::Infallible,
@@ -19,15 +19,15 @@ use tokio::time::Instant;
 
 use super::{TransportError, TransportErrorKind, options::after, pool::Leased};
 
-/// The largest frame of a request body. Progress is seen frame by frame, so a frame must go out within
-/// the read timeout even on a slow link.
+/// The largest frame of a request body, in bytes. Progress is measured by frames, so even a slow link must send a frame
+/// within the read timeout.
 const MAX_FRAME: usize = 256 * 1024;
 
-/// How many bytes are summed up before other calls have their turn: some tenths of a millisecond.
-pub(crate) const AT_ONCE: usize = 256 * 1024;
+/// How many bytes are hashed before the task yields, which takes some tenths of a millisecond.
+pub(crate) const HASH_SLICE: usize = 256 * 1024;
 
-/// What a request carries: chunks in memory, in order. Clones share them, so that every attempt sends the
-/// same bytes without copying them.
+/// The bytes of a request: chunks in memory, in order. Clones share the chunks, so that every attempt sends the same
+/// bytes without copying them.
 #[derive(Debug, Clone, Default)]
 pub struct Payload {
     chunks: Arc<[Bytes]>,
@@ -35,12 +35,12 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// How many bytes in all.
+    /// The total number of bytes.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -56,10 +56,10 @@ impl Payload {
         RequestBody { chunks: Arc::clone(&self.chunks), chunk: 0, offset: 0, left: self.len, sent }
     }
 
-    /// The bytes in order, at most [`AT_ONCE`] at a time, for sums over all of them. Others have their turn in between: a large
-    /// payload takes milliseconds.
+    /// Passes the bytes to `take` in order, at most [`HASH_SLICE`] at a time, to hash them. The task yields between
+    /// slices, because hashing a large payload takes milliseconds.
     pub(crate) async fn each_piece(&self, mut take: impl FnMut(&[u8])) {
-        for (number, piece) in self.chunks().flat_map(|chunk| chunk.chunks(AT_ONCE)).enumerate() {
+        for (number, piece) in self.chunks().flat_map(|chunk| chunk.chunks(HASH_SLICE)).enumerate() {
             if number > 0 {
                 tokio::task::yield_now().await;
             }
@@ -81,7 +81,7 @@ impl From<Vec<Bytes>> for Payload {
     }
 }
 
-/// One sending of a [`Payload`].
+/// The body of one attempt to send a [`Payload`].
 #[derive(Debug)]
 pub struct RequestBody {
     chunks: Arc<[Bytes]>,
@@ -91,7 +91,7 @@ pub struct RequestBody {
     sent: Arc<Sent>,
 }
 
-/// How much of a body the connection has taken.
+/// How much of a request body the connection has read.
 #[derive(Debug)]
 pub(super) struct Sent {
     frames: AtomicU64,
@@ -99,12 +99,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// How many frames.
+    /// The number of frames that have been read.
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Whether there are no more.
+    /// Whether the whole body has been read.
     pub(super) fn is_all(&self) -> bool {
         self.all.load(Ordering::Relaxed)
     }
@@ -150,7 +150,7 @@ impl Body for RequestBody {
     }
 }
 
-/// The body of an answer, read frame by frame as it is wanted. Dropping it before its end closes the connection.
+/// The body of a response, read frame by frame on demand. Dropping it before its end closes the connection.
 #[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
@@ -169,13 +169,13 @@ impl ResponseBody {
         Self { incoming, connection, read_timeout, deadline }
     }
 
-    /// How many bytes are left, where the server has said it.
+    /// The number of bytes left, if the server has announced the length.
     pub fn length(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
-    /// The next bytes; `None` at the end. The clock of the read timeout runs only while this is awaited, so
-    /// a slow reader is never taken for a stalled server.
+    /// The next bytes; `None` at the end. The read timeout runs only while this future is awaited, so a slow reader is
+    /// never mistaken for a stalled server.
     pub async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
         loop {
             let patience = after(self.read_timeout);
@@ -187,7 +187,7 @@ impl ResponseBody {
                     return None;
                 }
                 Err(_) => {
-                    return Some(Err(TransportErrorKind::Timeout.because("no more of the answer came")));
+                    return Some(Err(TransportErrorKind::Timeout.because("the response is incomplete")));
                 }
             };
             match frame.map(Frame::into_data) {
@@ -198,7 +198,7 @@ impl ResponseBody {
         }
     }
 
-    /// All of it, up to `limit` bytes.
+    /// Reads the whole body. Fails if it is longer than `limit` bytes, unless it arrives in one or two pieces.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
         let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
         let Some(second) = self.next().await.transpose()? else { return Ok(first) };
@@ -207,7 +207,7 @@ impl ResponseBody {
         all.extend_from_slice(&second);
         while let Some(more) = self.next().await.transpose()? {
             if all.len() + more.len() > limit {
-                return Err(TransportErrorKind::Protocol.because("the answer is larger than any of its kind"));
+                return Err(TransportErrorKind::Protocol.because("the response is too large"));
             }
             all.extend_from_slice(&more);
         }
@@ -217,7 +217,7 @@ impl ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // Whoever knows how many bytes there are does not ask for more.
+        // A reader that knows the length stops at the last byte, and never sees the end.
         if self.incoming.is_end_stream() {
             self.connection.give_back();
         }
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_payload_is_sent_again_without_copying() {
+    async fn a_payload_can_be_sent_again_without_copying() {
         let chunk = Bytes::from(vec![7; MAX_FRAME + 1]);
         let payload = Payload::from(vec![Bytes::new(), chunk.clone(), Bytes::from_static(b"end")]);
         assert_eq!(payload.len(), MAX_FRAME as u64 + 4);

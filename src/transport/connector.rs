@@ -1,4 +1,4 @@
-//! Opening connections: TCP, then TLS, within one time limit.
+//! Opens connections: TCP, then TLS, within one time limit.
 
 use std::{
     future::Future,
@@ -16,10 +16,10 @@ use tower::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// After this long without a packet the kernel asks whether the peer is still there.
+/// After this time without a packet, the kernel checks whether the peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Connects to `http://` and `https://` hosts; the time limit covers name, TCP and TLS together.
+/// Connects to `http://` and `https://` hosts. The time limit covers DNS, TCP and TLS together.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
@@ -27,7 +27,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// A connector that trusts the system's certificates.
+    /// A connector that trusts the system's CA certificates.
     pub(super) fn new(connect_timeout: Duration) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);

@@ -1,11 +1,11 @@
-//! The file descriptors that connections to S3 may use, of those of the process.
+//! Limits the file descriptors that connections to S3 use.
 
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// Connections to S3 of the whole process.
+/// The number of connections to S3 of the whole process.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 static LIMIT: OnceLock<Limit> = OnceLock::new();
@@ -16,23 +16,24 @@ struct Limit {
     others: Arc<AtomicUsize>,
 }
 
-/// One connection's descriptor, until it is dropped.
+/// Counts one connection's descriptor until dropped.
 #[derive(Debug)]
 pub(super) struct Descriptor(());
 
-/// Limits connections to S3: together with `others`, which use descriptors too, they are at most `descriptors`. A connection
-/// beyond that fails to open, and is tried again as any other. Without this call there is no limit; the first call counts.
+/// Limits connections to S3: together with `others`, which use descriptors too, they use at most `descriptors`. A
+/// connection beyond the limit fails to open, and the request is retried like any other. Without this call there is no
+/// limit. Only the first call has an effect.
 pub fn limit_connections(descriptors: usize, others: Arc<AtomicUsize>) {
     LIMIT.get_or_init(|| Limit { descriptors, others });
 }
 
-/// How many connections to S3 there are.
+/// The number of open connections to S3.
 pub fn open_connections() -> usize {
     OPEN.load(Relaxed)
 }
 
 impl Descriptor {
-    /// One more, if there is room for it.
+    /// Takes one more descriptor; `None` if the limit is reached.
     pub(super) fn take() -> Option<Self> {
         let descriptor = Self(());
         let open = OPEN.fetch_add(1, Relaxed) + 1;

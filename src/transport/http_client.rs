@@ -1,4 +1,4 @@
-//! One request, one answer, over a pool of kept connections.
+//! Sends requests and receives their responses, over a pool of kept connections.
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -13,19 +13,19 @@ use super::{
     body::Sent,
     connector::Connector,
     options::after,
-    pool::{self, Connection, Host, OPENING, Pool, Sending},
+    pool::{self, Connection, Host, MAX_OPENING, Pool, Sending},
 };
 
-/// Why no whole answer came.
+/// Why no complete response arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportErrorKind {
-    /// No connection could be opened (name, TCP or TLS), or none in time. Nothing was sent.
+    /// No connection could be opened (DNS, TCP or TLS), or not in time. Nothing was sent.
     Connect,
-    /// Nothing moved for as long as the options allow.
+    /// A time limit from the options expired.
     Timeout,
-    /// The connection broke; the request may have arrived.
+    /// The connection broke; the server may have received the request.
     Lost,
-    /// What came is not HTTP, or too much.
+    /// The response is not valid HTTP, or too large.
     Protocol,
 }
 
@@ -39,7 +39,7 @@ impl TransportErrorKind {
     }
 }
 
-/// A request that got no whole answer.
+/// The error of a request that got no complete response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportError {
     kind: TransportErrorKind,
@@ -47,7 +47,7 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// Why.
+    /// Why no complete response arrived.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }
@@ -71,19 +71,20 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client; nothing is connected yet. Fails if the system's certificates cannot be read or the user
-    /// agent is not a header value; the text says which.
+    /// A client that has no connections yet. Fails if the system's CA certificates cannot be read, or if the user
+    /// agent is not a valid header value; the text says which.
     pub fn new(options: &ClientOptions) -> Result<Self, String> {
         let connector = Connector::new(options.connect_timeout)
-            .map_err(|error| format!("the system's certificates cannot be read: {error}"))?;
+            .map_err(|error| format!("cannot read the system's CA certificates: {error}"))?;
         let user_agent = HeaderValue::from_str(&options.user_agent)
-            .map_err(|_| "client_options.user_agent is not a header value".to_owned())?;
+            .map_err(|_| "client_options.user_agent is not a valid header value".to_owned())?;
         let pool = Pool::new(connector, options);
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
     }
 
-    /// Sends `head` with `payload`, and returns the answer as soon as its head is there; the server may take `patience`
-    /// read timeouts for that. Dropping the future or the answer's body drops the request and closes its connection.
+    /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may take
+    /// `patience` times the read timeout for that. Dropping the future or the response body cancels the request and
+    /// closes its connection.
     pub async fn send(
         &self,
         head: http::request::Parts,
@@ -94,7 +95,7 @@ impl HttpClient {
         let sent = body.sent();
         let mut request = Request::from_parts(head, body);
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
-        // hyper leaves it out of requests without a body, and S3 refuses a PutObject without it (RFC 9110, 8.6).
+        // hyper omits it from requests without a body, and S3 rejects a PutObject without it (RFC 9110, 8.6).
         if payload.is_empty() && matches!(*request.method(), Method::PUT | Method::POST) {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -103,7 +104,7 @@ impl HttpClient {
         let patience_to_connect = after(self.read_timeout);
         let (response, connection) = loop {
             let mut connection = self.connection(&host, patience_to_connect, deadline).await?;
-            // In a box, so that each future around it is not larger by all that sending takes.
+            // Boxed, so that the futures around it stay small.
             let sending = Box::pin(connection.send(request));
             let read_timeout = self.read_timeout.saturating_mul(patience);
             match watched(sending, &sent, read_timeout, deadline).await? {
@@ -114,7 +115,7 @@ impl HttpClient {
         Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))
     }
 
-    /// A connection for a request; where many are being opened, opening it may take longer than the connector's limit.
+    /// A connection for a request. While many are being opened, this may take longer than the connector's time limit.
     async fn connection(
         &self,
         host: &Host,
@@ -124,13 +125,15 @@ impl HttpClient {
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         tokio::time::timeout_at(until, self.pool.connection(host)).await.unwrap_or_else(|_| {
             let limit = if until == patience { "read_timeout" } else { "timeout" };
-            let detail = format!("none within client_options.{limit}; a store opens {OPENING} at once");
+            let detail =
+                format!("none within client_options.{limit}; a store opens at most {MAX_OPENING} at a time");
             Err(TransportErrorKind::Connect.because(detail))
         })
     }
 }
 
-/// Awaits the answer's head for as long as the server takes more of the body, or up to the read timeout.
+/// Waits for the head of the response. Fails at `deadline`, or if the server accepts no more of the request body for
+/// `read_timeout`.
 async fn watched(
     mut sending: impl Future<Output = Result<Sending, TransportError>> + Unpin,
     sent: &Sent,
@@ -144,11 +147,11 @@ async fn watched(
         match tokio::time::timeout_at(until, &mut sending).await {
             Ok(answer) => return answer,
             Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                return Err(TransportErrorKind::Timeout.because("no answer within client_options.timeout"));
+                return Err(TransportErrorKind::Timeout.because("no response within client_options.timeout"));
             }
             Err(_) if sent.frames() == seen => {
                 return Err(
-                    TransportErrorKind::Timeout.because("no answer within client_options.read_timeout")
+                    TransportErrorKind::Timeout.because("no response within client_options.read_timeout")
                 );
             }
             Err(_) => seen = sent.frames(),
@@ -156,7 +159,7 @@ async fn watched(
     }
 }
 
-/// The innermost cause, which says most: "connection refused" rather than "client error".
+/// The innermost cause, which is the most specific: "connection refused" rather than "client error".
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

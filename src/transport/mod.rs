@@ -1,6 +1,6 @@
-//! Getting one request to a server and its answer back: connections, timeouts, attempts, backoff.
+//! HTTP requests and their responses: connections, timeouts, attempts, backoff.
 //!
-//! Knows no S3: the room above hands it what to send and says how to judge what came back.
+//! This module does not know S3: the modules above provide the requests and classify the responses.
 
 mod attempts;
 mod body;
@@ -11,8 +11,8 @@ mod options;
 mod pool;
 mod quota;
 
-pub use attempts::{Again, Attempts, RetryCost};
-pub(crate) use body::AT_ONCE;
+pub use attempts::{Attempts, Retry, RetryCost};
+pub(crate) use body::HASH_SLICE;
 pub use body::{Payload, RequestBody, ResponseBody};
 pub use descriptors::{limit_connections, open_connections};
 pub use http_client::{HttpClient, TransportError, TransportErrorKind};

@@ -1,10 +1,10 @@
-//! What a store may set about its HTTP client and its retries.
+//! The settings of a store's HTTP client and of its retries.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Longer than any call: what a length of time beyond the clock's end comes to.
+/// Stands in for a time beyond the clock's range. It is longer than any call.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
 
 /// The instant after `period`.
@@ -16,21 +16,21 @@ pub(super) fn after(period: Duration) -> Instant {
 /// A store's `client_options`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientOptions {
-    /// Whether `http://` endpoints are allowed. Default: false, since credentials' signatures and
-    /// payloads would travel in the open.
+    /// Whether `http://` endpoints are allowed. Default: false, since signatures and payloads would be sent in
+    /// plaintext.
     pub allow_http: bool,
-    /// How long opening a connection may take, TLS included. Default: 5 s.
+    /// How long opening a connection may take, including TLS. Default: 5 s.
     pub connect_timeout: Duration,
-    /// How long a whole request may take, body included. Default: none, since it ends healthy large
+    /// How long a whole request may take, including its body. Default: none, since a limit would end healthy large
     /// transfers.
     pub timeout: Option<Duration>,
-    /// How long S3 may make no progress while Longshore waits for it; a caller that reads slowly is
-    /// not counted. Twenty times as long where S3 has to put parts together or to copy an object before it answers.
+    /// How long S3 may make no progress while Longshore waits for it. Time spent waiting for a slow caller does not
+    /// count. The limit is twenty times as long where S3 has to assemble parts or copy an object before it responds.
     /// Default: 30 s.
     pub read_timeout: Duration,
     /// How long an idle connection is kept. Default: 90 s.
     pub pool_idle_timeout: Duration,
-    /// How many idle connections each thread keeps to one host. Default: no limit.
+    /// How many idle connections to one host each thread keeps. Default: no limit.
     pub pool_max_idle_per_host: usize,
     /// The `User-Agent` header. Default: `longshore/VERSION`.
     pub user_agent: String,
@@ -53,23 +53,23 @@ impl Default for ClientOptions {
 /// A store's `retry_config`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
-    /// How many times a request is tried again after its first attempt. Default: 10.
+    /// How many times a request is retried. Default: 10.
     pub max_retries: u32,
-    /// No retry begins later than this after the first attempt began. Default: 180 s.
+    /// How long after the start of the first attempt a retry may still begin. Default: 180 s.
     pub retry_timeout: Duration,
     /// How long to wait between attempts.
     pub backoff: Backoff,
 }
 
-/// Exponential backoff with full jitter: before retry `n` (from 0) a random time up to
+/// Exponential backoff with full jitter: before retry `n` (counted from 0), a random wait of up to
 /// `min(max_backoff, init_backoff × baseⁿ)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backoff {
-    /// The bound of the first wait. Default: 100 ms.
+    /// The maximum of the first wait. Default: 100 ms.
     pub init_backoff: Duration,
-    /// The bound of every wait. Default: 15 s.
+    /// The maximum of every wait. Default: 15 s.
     pub max_backoff: Duration,
-    /// What the bound is multiplied by after each attempt, at least 1. Default: 2.
+    /// The factor by which the maximum grows after each attempt, at least 1. Default: 2.
     pub base: f64,
 }
 

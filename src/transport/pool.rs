@@ -1,5 +1,5 @@
-//! Kept HTTP/1.1 connections. Each is used only on the runtime that opened it: its task lives there, and another thread
-//! would have to be woken for whatever comes.
+//! A pool of HTTP/1.1 connections. Each is used only on the runtime that opened it: its task runs there, and using it
+//! from another thread would mean waking a thread for every event.
 
 use std::{
     collections::HashMap,
@@ -36,17 +36,19 @@ use super::{
     options::{ClientOptions, after},
 };
 
-/// What a connection reads from S3 at once, in bytes. A caller that reads slowly holds about five times as much (here, and
-/// on its way through HTTP/2): 1,000 of them held 1.8 GiB with hyper's own choice of up to 408 KiB, and 0.3 GiB with this.
-/// Only reading is bounded: hyper gathers as much as it likes for a write (docs/BENCHMARKS.md).
+/// How many bytes a connection reads from S3 at a time. The read of a slow caller holds about five times as much
+/// (here, and on its way through HTTP/2): 1,000 slow callers held 1.8 GiB with hyper's default of up to 408 KiB, and
+/// 0.3 GiB with this. The limit applies only to reads: hyper chooses the size of its writes itself
+/// (docs/perf-notes.md).
 const READ_BUFFER: usize = 48 * 1024;
 
-/// Each entry of an object's user metadata is a header, and 2 KiB of them can be more than hyper's 100.
+/// Each entry of an object's user metadata is a header, and 2 KiB of metadata can have more entries than hyper's limit
+/// of 100 headers.
 const MAX_HEADERS: usize = 512;
 
-/// So many connections are opened at once. A thousand TLS handshakes side by side, among transfers that have begun,
-/// can take longer than the time limit, where each by itself takes milliseconds.
-pub(super) const OPENING: usize = 128;
+/// How many connections may be opening at a time. One TLS handshake takes milliseconds, but a thousand concurrent
+/// handshakes, beside running transfers, can take longer than the time limit.
+pub(super) const MAX_OPENING: usize = 128;
 
 /// Opens connections and keeps those that are idle. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,26 +57,26 @@ pub(super) struct Pool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connector: Connector,
-    /// To open a connection.
+    /// Permits to open a connection.
     turns: Semaphore,
     idle_timeout: Duration,
     max_idle_per_host: usize,
-    /// The longest idle first.
+    /// Idle connections by runtime, the longest idle first.
     idle: Mutex<HashMap<runtime::Id, Vec<Connection>>>,
 }
 
-/// Whom a connection reaches.
+/// The host that a connection reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
     scheme: Scheme,
     authority: Authority,
 }
 
-/// A connection. Dropped, it is closed at once, whatever is under way on it.
+/// A connection. Dropping it closes it immediately, even while it carries a request.
 #[derive(Debug)]
 pub(super) struct Connection {
     host: Host,
-    /// Whether it has carried a request before, since when the server may have closed it.
+    /// Whether it has carried a request before; the server may have closed it since.
     kept: bool,
     home: runtime::Id,
     sender: SendRequest<RequestBody>,
@@ -83,7 +85,7 @@ pub(super) struct Connection {
     _descriptor: Descriptor,
 }
 
-/// Since when a connection is idle, for the task that it runs in.
+/// How long a connection has been idle, for the task that drives it.
 #[derive(Debug)]
 struct Age {
     opened: Instant,
@@ -93,18 +95,18 @@ struct Age {
 
 const IN_USE: u64 = u64::MAX;
 
-/// How often a connection in use is looked at least, however short its idle time.
-const LEAST_LOOK: Duration = Duration::from_secs(1);
+/// The minimum interval between checks of a connection in use, however short the idle timeout is.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What has become of a request.
+/// The outcome of sending a request.
 pub(super) enum Sending {
-    /// The head of its answer is there.
+    /// The head of the response has arrived.
     Answered(Response<Incoming>),
-    /// The connection was kept and is closed, and nothing of the request has been sent: it is for another.
+    /// The kept connection was closed before any part of the request was sent: send the request on another connection.
     Unsent(Request<RequestBody>),
 }
 
-/// A connection that brings an answer's body. Dropped, it is closed, unless it has been given back.
+/// A connection that is receiving a response body. Dropping it closes the connection, unless it was given back.
 #[derive(Debug)]
 pub(super) struct Leased {
     pool: Pool,
@@ -117,14 +119,14 @@ impl Pool {
     pub(super) fn new(connector: Connector, options: &ClientOptions) -> Self {
         Self(Arc::new(Inner {
             connector,
-            turns: Semaphore::new(OPENING),
+            turns: Semaphore::new(MAX_OPENING),
             idle_timeout: options.pool_idle_timeout,
             max_idle_per_host: options.pool_max_idle_per_host,
             idle: Mutex::default(),
         }))
     }
 
-    /// A connection to `host`: a kept one, or else a new one. How long it waits for its turn to open one has no limit here.
+    /// A connection to `host`: a kept one, or else a new one. The wait for a permit to open one has no time limit here.
     pub(super) async fn connection(&self, host: &Host) -> Result<Connection, TransportError> {
         if let Some(kept) = self.take(host) {
             return Ok(kept);
@@ -132,23 +134,23 @@ impl Pool {
         let (pool, host) = (self.clone(), host.clone());
         let opening = async move {
             let _turn = pool.0.turns.acquire().await;
-            // By now others may have given theirs back.
+            // Another request may have given back a connection in the meantime.
             match pool.take(&host) {
                 Some(kept) => Ok(kept),
                 None => pool.open(&host).await,
             }
         };
-        // A task, because whoever waits for it may not be looked at for long (a caller that does not read), and would keep
-        // its turn.
+        // In a task, because the waiting future may not be polled for a long time (if its caller does not read), and
+        // would hold its permit.
         driven(opening).await.unwrap_or_else(|ended| Err(TransportErrorKind::Connect.because_of(&ended)))
     }
 
-    /// Has the connection for as long as the answer's body lasts.
+    /// Leases the connection until the response body ends.
     pub(super) fn lease(&self, connection: Connection, sent: Arc<Sent>) -> Leased {
         Leased { pool: self.clone(), connection: Some(connection), sent }
     }
 
-    /// The connection of this runtime to `host` that was used last. Those that are closed are dropped on the way.
+    /// This runtime's most recently used idle connection to `host`. Drops the closed connections that it comes across.
     fn take(&self, host: &Host) -> Option<Connection> {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.get_mut(&Handle::current().id())?;
@@ -158,7 +160,7 @@ impl Pool {
                 connections.remove(at);
             } else if connection.host == *host && connection.sender.is_ready() {
                 let connection = connections.remove(at);
-                // It may be about to be closed, which nobody has told it yet.
+                // The idle timeout may have passed without the connection's task having closed it yet.
                 if connection.age.idle_for() < self.0.idle_timeout {
                     connection.age.idle_since.store(IN_USE, Ordering::Relaxed);
                     return Some(connection);
@@ -174,7 +176,7 @@ impl Pool {
         let uri = uri.build().map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
         let descriptor = Descriptor::take().ok_or_else(|| {
             TransportErrorKind::Connect
-                .because_of(&io::Error::other("the process has as many connections as its open files allow"))
+                .because_of(&io::Error::other("the open file limit allows no more connections"))
         })?;
         let mut connector = self.0.connector.clone();
         let stream =
@@ -189,8 +191,8 @@ impl Pool {
         let (watched, idle_timeout) = (Arc::clone(&age), self.0.idle_timeout);
         let driving = async move {
             let mut connection = pin!(connection);
-            let mut until = after(LEAST_LOOK);
-            // What becomes of it is told to whoever uses it.
+            let mut until = after(MIN_CHECK_INTERVAL);
+            // Errors of the connection reach the request that uses it.
             while timeout_at(until, connection.as_mut()).await.is_err() {
                 let Some(left) = watched.left(idle_timeout) else { return };
                 until = after(left);
@@ -204,7 +206,7 @@ impl Pool {
     fn give_back(&self, mut connection: Connection) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.entry(connection.home).or_default();
-        // Those that nobody has needed for long are closed by now.
+        // Those that have been idle for longest may be closed by now.
         let closed = connections.iter().take_while(|kept| kept.sender.is_closed()).count();
         connections.drain(..closed);
         let most = self.0.max_idle_per_host;
@@ -219,7 +221,7 @@ impl Pool {
 }
 
 impl Connection {
-    /// Sends a request, and returns as soon as the head of its answer is there.
+    /// Sends a request, and returns as soon as the head of its response has arrived.
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Sending, TransportError> {
         let mut error = match self.sender.try_send_request(request).await {
             Ok(response) => return Ok(Sending::Answered(response)),
@@ -234,8 +236,8 @@ impl Connection {
 }
 
 impl Leased {
-    /// Keeps the connection for another request: its answer has come to an end. One that is answered before all of the
-    /// request was sent still has the rest before it, and is closed.
+    /// Keeps the connection for another request, at the end of its response. If the response came before the whole
+    /// request was sent, the rest would still have to be sent, so the connection is closed instead.
     pub(super) fn give_back(&mut self) {
         if let Some(connection) = self.connection.take()
             && self.sent.is_all()
@@ -258,27 +260,27 @@ impl Age {
         }
     }
 
-    /// How long the connection may be left alone; `None` where its time is over.
+    /// How long until the connection has to be checked again; `None` if its idle timeout has passed.
     fn left(&self, idle_timeout: Duration) -> Option<Duration> {
         if self.idle_since.load(Ordering::Relaxed) == IN_USE {
-            return Some(idle_timeout.max(LEAST_LOOK));
+            return Some(idle_timeout.max(MIN_CHECK_INTERVAL));
         }
         idle_timeout.checked_sub(self.idle_for()).filter(|left| !left.is_zero())
     }
 }
 
-/// Takes whom a request is for out of its absolute URI, and leaves in it what is sent there.
+/// Takes the host out of the request's absolute URI, and leaves the path and query.
 pub(super) fn take_host(request: &mut Request<RequestBody>) -> Result<Host, TransportError> {
     let parts = mem::take(request.uri_mut()).into_parts();
     let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-        return Err(TransportErrorKind::Connect.because("the address has no host"));
+        return Err(TransportErrorKind::Connect.because("the URL has no host"));
     };
     *request.uri_mut() = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
     Ok(Host { scheme, authority })
 }
 
-/// Runs by itself until it ends or is dropped.
-#[expect(clippy::disallowed_methods, reason = "a connection must not hold up the end of the process")]
+/// Runs `work` in a task until it ends or the handle is dropped.
+#[expect(clippy::disallowed_methods, reason = "a connection must not delay the end of the process")]
 fn driven<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
     AbortOnDropHandle::new(tokio::spawn(work))
 }

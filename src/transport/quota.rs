@@ -1,11 +1,11 @@
-//! A store's retry quota: when a backend fails for everybody, retries stop adding to its load.
+//! A store's retry quota: when a backend fails for all callers, retries stop adding to its load.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const CAPACITY: u32 = 500;
 
-/// A bucket of 500 tokens, shared by all calls of a store: a retry takes some, a success puts some back.
-/// The numbers are those of the AWS SDKs' standard retry mode.
+/// A bucket of 500 tokens that all calls of a store share: a retry takes tokens, and a success returns some. The
+/// numbers are those of the AWS SDKs' standard retry mode.
 #[derive(Debug)]
 pub struct RetryQuota(AtomicU32);
 
@@ -16,18 +16,18 @@ impl Default for RetryQuota {
 }
 
 impl RetryQuota {
-    /// Takes `tokens` if there are so many.
+    /// Takes `tokens`, if there are enough.
     pub fn take(&self, tokens: u32) -> bool {
         self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(tokens)).is_ok()
     }
 
-    /// Takes `tokens` for what can be left undone: only if half of the capacity remains for what cannot.
+    /// Takes `tokens` for an optional request (a hedge), but only if half of the capacity remains for retries.
     pub fn take_spare(&self, tokens: u32) -> bool {
         let spare = |left: u32| left.checked_sub(tokens).filter(|left| *left >= CAPACITY / 2);
         self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, spare).is_ok()
     }
 
-    /// Puts `tokens` back, up to the capacity.
+    /// Returns `tokens`, up to the capacity.
     pub fn put_back(&self, tokens: u32) {
         self.0.update(Ordering::Relaxed, Ordering::Relaxed, |left| left.saturating_add(tokens).min(CAPACITY));
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_quota_refuses_and_fills_up_to_its_capacity() {
+    fn an_empty_quota_refuses_tokens_and_refills_up_to_its_capacity() {
         let quota = RetryQuota::default();
         assert!((0..50).all(|_| quota.take(10)));
         assert!(!quota.take(1));
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_left_undone_leaves_half_of_it() {
+    fn optional_requests_leave_half_of_the_quota() {
         let quota = RetryQuota::default();
         assert!((0..50).all(|_| quota.take_spare(5)));
         assert!(!quota.take_spare(1));

@@ -1,4 +1,4 @@
-//! What callers and the access log get of an S3 server that refuses or fails.
+//! What callers and the access log get if an S3 server rejects requests or fails.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -18,9 +18,9 @@ use tokio::{
 };
 use tonic::{Code, Status};
 
-use super::{context, info, request, told};
+use super::{code_and_reason, context, info, request};
 
-/// A server that gives this answer to every request.
+/// A server that sends this response to every request.
 async fn server(status: &'static str, body: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -37,7 +37,7 @@ async fn server(status: &'static str, body: String) -> SocketAddr {
     address
 }
 
-/// What a List of a store at `address` fails with, for the caller and for the log.
+/// The failure of a List in a store at `address`: the caller's status and the access log's entry.
 async fn list(address: SocketAddr) -> (Status, CallFailure) {
     let bucket =
         BucketSettings { endpoint: Some(format!("http://{address}")), ..BucketSettings::new("bucket") };
@@ -63,12 +63,12 @@ fn size(status: &Status) -> usize {
 }
 
 #[tokio::test]
-async fn why_s3_denies_access_is_in_the_log_and_not_in_the_error() {
+async fn the_reason_why_s3_denied_access_is_only_in_the_log() {
     let text = "User: arn:aws:iam::123456789012:user/gateway is not authorized to perform: s3:ListBucket";
     let body =
         format!("<Error><Code>AccessDenied</Code><Message>{text}</Message><RequestId>R1</RequestId></Error>");
     let (status, failure) = list(server("403 Forbidden", body).await).await;
-    assert_eq!(told(&status), (Code::PermissionDenied, "ACCESS_DENIED".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::PermissionDenied, "ACCESS_DENIED".to_owned()));
     assert_eq!(
         (&*info(&status).metadata["s3_code"], &*info(&status).metadata["s3_request_id"]),
         ("AccessDenied", "R1")
@@ -84,31 +84,31 @@ async fn why_s3_denies_access_is_in_the_log_and_not_in_the_error() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_s3s_is_not_repeated() {
+async fn a_response_that_is_not_from_s3_is_not_repeated() {
     let page = format!("<html><!-- {} -->at 10.0.0.7</wrong>", "🚢\u{1}".repeat(1_000));
     let (status, failure) = list(server("200 OK", page).await).await;
-    assert_eq!(told(&status), (Code::Unavailable, "BACKEND_PROTOCOL".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::Unavailable, "BACKEND_PROTOCOL".to_owned()));
     assert!(!status.message().contains(['🚢', '<']) && size(&status) < 1024, "{}", status.message());
     assert_eq!(failure.severity, Severity::Warning);
     assert!(failure.error.len() <= 1024 && !failure.error.contains(char::is_control));
 }
 
 #[tokio::test]
-async fn the_address_of_a_server_that_is_not_there_is_in_the_log_at_most() {
+async fn the_address_of_an_unreachable_server_is_only_in_the_log() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (status, failure) = list(address).await;
-    assert_eq!(told(&status), (Code::Unavailable, "CONNECTION_FAILED".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::Unavailable, "CONNECTION_FAILED".to_owned()));
     assert_eq!(status.message(), "no connection to S3 could be opened");
     assert!(failure.error.len() > status.message().len(), "{}", failure.error);
 }
 
 #[tokio::test]
-async fn a_server_that_throttles_says_when_to_call_again() {
+async fn a_throttled_call_says_when_to_retry() {
     let body = "<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>".to_owned();
     let (status, _) = list(server("503 Slow Down", body).await).await;
-    assert_eq!(told(&status), (Code::ResourceExhausted, "THROTTLED".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::ResourceExhausted, "THROTTLED".to_owned()));
     let pushback: u64 =
         status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
     assert!((1_000..=2_000).contains(&pushback), "{pushback}");

@@ -1,11 +1,11 @@
-//! The services as callers see them, as far as no store is reached: who is let in, for which tenant, to which store.
+//! Tests of the services without an S3 server: which callers are admitted, for which tenants and stores.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
     clippy::pedantic,
-    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+    reason = "tests panic on failure, their tasks end with them, and readability matters more than speed"
 )]
 
 mod failing;
@@ -48,7 +48,7 @@ fn tenant(name: &str, callers: Vec<CallerSettings>, stores: &[&str]) -> TenantSe
     TenantSettings { callers, ..TenantSettings::new(name, stores) }
 }
 
-/// A store with everything in it that nobody may see.
+/// Settings of a store with every kind of secret.
 fn settings() -> StoreSettings {
     let credentials = Credentials::new("AKIDEXAMPLE", "s3cret-key", Some("s3cret-token".into()));
     let mut bucket = BucketSettings::new("bucket");
@@ -94,7 +94,7 @@ fn stores() -> StoreServiceClient<Routes> {
     StoreServiceClient::new(routes(AuthMode::Required))
 }
 
-/// A request of `token`'s for `tenant`, either of them left out if empty.
+/// A request with `token` for `tenant`. Either is left out if it is empty.
 fn request<T>(token: &str, tenant: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     if !token.is_empty() {
@@ -110,7 +110,7 @@ fn context() -> CallContext {
     CallContext { request_id: "r1".into(), ..CallContext::default() }
 }
 
-fn told(status: &Status) -> (Code, String) {
+fn code_and_reason(status: &Status) -> (Code, String) {
     (status.code(), info(status).reason)
 }
 
@@ -124,7 +124,7 @@ async fn head(auth: AuthMode, token: &str, tenant: &str, store: &str, key: &str)
 }
 
 #[tokio::test]
-async fn who_may_not_call_is_told_so_and_why() {
+async fn calls_without_permission_fail_with_a_reason() {
     use AuthMode::{None as Off, Required};
     let cases = [
         (Required, "", "", "", "k", Code::Unauthenticated, "TOKEN_MISSING"),
@@ -143,12 +143,16 @@ async fn who_may_not_call_is_told_so_and_why() {
     ];
     for (auth, token, tenant, store, key, code, reason) in cases {
         let status = head(auth, token, tenant, store, key).await;
-        assert_eq!(told(&status), (code, reason.to_owned()), "{auth:?} `{token}` `{tenant}` `{store}`");
+        assert_eq!(
+            code_and_reason(&status),
+            (code, reason.to_owned()),
+            "{auth:?} `{token}` `{tenant}` `{store}`"
+        );
     }
 }
 
 #[tokio::test]
-async fn tenants_of_others_are_not_to_be_told_from_none() {
+async fn other_tenants_and_missing_tenants_fail_alike() {
     let theirs = head(AuthMode::Required, "reader", "zeta", "", "k").await;
     let nobodys = head(AuthMode::Required, "reader", "zero", "", "k").await;
     assert_eq!(theirs.message(), nobodys.message());
@@ -157,17 +161,17 @@ async fn tenants_of_others_are_not_to_be_told_from_none() {
 }
 
 #[tokio::test]
-async fn metadata_that_counts_is_there_once() {
+async fn repeated_authorization_or_tenant_metadata_is_rejected() {
     for key in ["authorization", "x-longshore-tenant"] {
         let mut request = request("reader", "acme", pb::HeadRequest::default());
         request.metadata_mut().append(key, "again".parse().unwrap());
         let status = objects(AuthMode::Required).head(request).await.unwrap_err();
-        assert_eq!(told(&status), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+        assert_eq!(code_and_reason(&status), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
     }
 }
 
 #[tokio::test]
-async fn a_failed_call_carries_its_context_and_leaves_its_facts() {
+async fn a_failed_call_reports_its_context_and_records_facts() {
     let message = pb::HeadRequest { store: "nowhere".to_owned(), key: "k".to_owned(), ..Default::default() };
     let mut request = request("reader", "", message);
     let context = context();
@@ -184,17 +188,17 @@ async fn a_failed_call_carries_its_context_and_leaves_its_facts() {
 }
 
 #[tokio::test]
-async fn methods_to_come_say_so_to_those_who_may_call() {
+async fn unimplemented_methods_say_so_to_authenticated_callers() {
     let mut objects = objects(AuthMode::Required);
     let status = objects.sign(request("", "", pb::SignRequest::default())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     let status = objects.sign(request("reader", "", pb::SignRequest::default())).await.unwrap_err();
-    assert_eq!(told(&status), (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
     assert_eq!(info(&status).metadata["method"], "/longshore.v1.ObjectService/Sign");
 }
 
 #[tokio::test]
-async fn copies_and_renames_need_both_ends() {
+async fn copies_and_renames_need_a_source_and_a_destination() {
     let mut objects = objects(AuthMode::None);
     let rename = pb::RenameRequest { source: Some(pb::RenameSource::default()), ..Default::default() };
     let status = objects.rename(request("", "acme", rename)).await.unwrap_err();
@@ -209,7 +213,7 @@ async fn copies_and_renames_need_both_ends() {
 }
 
 #[tokio::test]
-async fn callers_see_the_stores_that_they_have_a_grant_on() {
+async fn callers_see_the_stores_that_their_grants_cover() {
     let names = async |token: &str, page_size, page_token: &str| {
         let message = pb::ListStoresRequest { page_size, page_token: page_token.to_owned() };
         let page = stores().list_stores(request(token, "acme", message)).await.unwrap().into_inner();
@@ -224,7 +228,7 @@ async fn callers_see_the_stores_that_they_have_a_grant_on() {
 }
 
 #[tokio::test]
-async fn a_store_is_shown_to_those_who_may_see_it() {
+async fn a_store_is_shown_without_secrets_to_callers_with_a_grant() {
     let get = async |token: &str, store: &str| {
         let message = pb::GetStoreRequest { store: store.to_owned() };
         stores()
@@ -248,19 +252,19 @@ async fn a_store_is_shown_to_those_who_may_see_it() {
     assert_eq!(transfer.hedge_after, Some(hedge_after));
     let everything = format!("{shown:?}");
     assert!(!everything.contains("s3cret") && !everything.contains("AKIDEXAMPLE"), "{everything}");
-    assert_eq!(told(&get("archivist", "").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
-    assert_eq!(told(&get("archivist", "nowhere").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
-    assert_eq!(told(&get("reader", "nowhere").await.unwrap_err()).1, "STORE_NOT_FOUND");
+    assert_eq!(code_and_reason(&get("archivist", "").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
+    assert_eq!(code_and_reason(&get("archivist", "nowhere").await.unwrap_err()).1, "ACCESS_NOT_GRANTED");
+    assert_eq!(code_and_reason(&get("reader", "nowhere").await.unwrap_err()).1, "STORE_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn probing_writes_takes_the_grants_for_it() {
+async fn probing_writes_needs_the_write_and_delete_grants() {
     let message = pb::CheckStoreRequest { store: "archive".to_owned(), probe_writes: true };
     let status = stores().check_store(request("archivist", "", message)).await.unwrap_err();
     assert_eq!(info(&status).metadata["access"], "delete");
 }
 
-/// Sends framed messages to a method by HTTP and reads the status that comes back, in headers or trailers.
+/// Sends framed messages to a method over HTTP and returns the status from the response's headers or trailers.
 async fn send(method: &str, messages: &[Vec<u8>]) -> Status {
     let mut body = Vec::new();
     for message in messages {
@@ -282,7 +286,7 @@ async fn send(method: &str, messages: &[Vec<u8>]) -> Status {
 }
 
 #[tokio::test]
-async fn an_upload_begins_with_its_spec() {
+async fn an_upload_must_begin_with_its_spec() {
     let framed = |message| pb::UploadRequest { message }.encode_to_vec();
     let cases = [
         (vec![], "spec"),
@@ -292,30 +296,30 @@ async fn an_upload_begins_with_its_spec() {
     ];
     for (messages, field) in cases {
         let status = send("Upload", &messages).await;
-        assert_eq!(told(&status), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+        assert_eq!(code_and_reason(&status), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
         assert_eq!(info(&status).metadata["field"], field);
     }
 }
 
 #[tokio::test]
-async fn a_message_that_tonic_refuses_in_a_stream_is_told_as_ours() {
+async fn invalid_messages_in_a_stream_fail_with_a_reason() {
     let status = send("Upload", &[vec![0; 2000]]).await;
-    assert_eq!(told(&status), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
     assert_eq!(info(&status).metadata["limit_bytes"], "1024");
     let status = send("Upload", &[vec![0xff; 10]]).await;
-    assert_eq!(told(&status), (Code::InvalidArgument, "MALFORMED_MESSAGE".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::InvalidArgument, "MALFORMED_MESSAGE".to_owned()));
 }
 
 #[tokio::test]
-async fn deleting_nothing_is_nothing() {
+async fn deleting_no_objects_succeeds() {
     assert_eq!(send("DeleteMany", &[]).await.code(), Code::Ok);
     let nowhere = pb::DeleteManyRequest { store: "nowhere".to_owned(), objects: Vec::new() };
     let status = send("DeleteMany", &[nowhere.encode_to_vec()]).await;
-    assert_eq!(told(&status), (Code::NotFound, "STORE_NOT_FOUND".to_owned()));
+    assert_eq!(code_and_reason(&status), (Code::NotFound, "STORE_NOT_FOUND".to_owned()));
 }
 
 #[test]
-fn a_pool_lists_tenants_and_stores_by_name_and_keeps_them_apart() {
+fn a_pool_lists_tenants_and_their_stores_by_name() {
     let pool = pool();
     assert_eq!(pool.tenants().map(Tenant::name).collect::<Vec<_>>(), ["acme", "zeta"]);
     let (acme, zeta) = (pool.tenant("acme").unwrap(), pool.tenant("zeta").unwrap());

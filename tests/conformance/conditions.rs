@@ -2,15 +2,15 @@ use longshore::pb::{GetRequest, HeadRequest, ReadConditions};
 use prost_types::Timestamp;
 use tonic::Code;
 
-use crate::support::{failure::told, house::House};
+use crate::support::{failure::code_and_reason, harness::Harness};
 
 #[tokio::test]
-async fn a_read_holds_its_conditions() {
-    let house = House::open().await;
-    let etag = house.put("k", "x").await.etag;
-    let written = house.head("k").await.unwrap().meta.unwrap().last_modified.unwrap();
-    // A date in the future is no condition (RFC 9110, section 13.1.3), and some servers keep fractions of the second
-    // that the header leaves out: the next whole second has to be past.
+async fn reads_honour_their_conditions() {
+    let harness = Harness::open().await;
+    let etag = harness.put("k", "x").await.etag;
+    let written = harness.head("k").await.unwrap().meta.unwrap().last_modified.unwrap();
+    // A server ignores a date in the future (RFC 9110, section 13.1.3), and some servers keep fractions of a second
+    // that the header leaves out. Wait until the next whole second has passed.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let at = |seconds: i64| Some(Timestamp { seconds: written.seconds + seconds, nanos: 0 });
     let not_modified = Some((Code::FailedPrecondition, "NOT_MODIFIED".to_owned()));
@@ -29,21 +29,21 @@ async fn a_read_holds_its_conditions() {
     for (conditions, expected) in cases {
         let request =
             GetRequest { key: "k".to_owned(), conditions: Some(conditions.clone()), ..GetRequest::default() };
-        let got = house.try_get(request).await;
+        let got = harness.try_get(request).await;
         let request = HeadRequest {
             key: "k".to_owned(),
             conditions: Some(conditions.clone()),
             ..HeadRequest::default()
         };
-        let head = house.objects.clone().head(request).await;
+        let head = harness.objects.clone().head(request).await;
         match expected {
             None => assert!(got.is_ok() && head.is_ok(), "{conditions:?}: {got:?} {head:?}"),
             Some(expected) => {
-                assert_eq!(told(got), expected, "{conditions:?}");
-                assert_eq!(told(head), expected, "{conditions:?}");
+                assert_eq!(code_and_reason(got), expected, "{conditions:?}");
+                assert_eq!(code_and_reason(head), expected, "{conditions:?}");
             }
         }
     }
 
-    house.close().await;
+    harness.close().await;
 }

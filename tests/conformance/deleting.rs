@@ -1,28 +1,28 @@
 use longshore::pb::{DeleteManyRequest, ObjectId};
 
-use crate::support::{failure::field, house::House};
+use crate::support::{failure::field, harness::Harness};
 
 #[tokio::test]
-async fn deleting_what_is_missing_succeeds() {
-    let house = House::open().await;
-    house.put("k", "x").await;
-    house.delete("k").await.unwrap();
-    assert!(house.head("k").await.is_err());
-    house.delete("k").await.unwrap();
-    assert_eq!(field(house.delete("").await), "key");
-    house.close().await;
+async fn deleting_a_missing_object_succeeds() {
+    let harness = Harness::open().await;
+    harness.put("k", "x").await;
+    harness.delete("k").await.unwrap();
+    assert!(harness.head("k").await.is_err());
+    harness.delete("k").await.unwrap();
+    assert_eq!(field(harness.delete("").await), "key");
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn many_keys_have_a_result_each_in_order() {
-    let house = House::open().await;
+async fn delete_many_returns_one_result_per_key_in_order() {
+    let harness = Harness::open().await;
     for key in ["a", "b", "d"] {
-        house.put(key, "x").await;
+        harness.put(key, "x").await;
     }
     let long = "x".repeat(1025);
-    let answers = house.delete_many(&["b", "missing", "", &long, "a", "a"]).await.unwrap();
+    let answers = harness.delete_many(&["b", "missing", "", &long, "a", "a"]).await.unwrap();
     let results: Vec<_> = answers.into_iter().flat_map(|answer| answer.results).collect();
-    let told: Vec<_> = results
+    let code_and_reason: Vec<_> = results
         .iter()
         .map(|result| {
             (result.index, result.key.as_str(), result.error.as_ref().map(|error| error.reason.as_str()))
@@ -37,55 +37,55 @@ async fn many_keys_have_a_result_each_in_order() {
         (4, "a", None),
         (5, "a", None),
     ];
-    assert_eq!(told, expected);
-    assert!(house.head("a").await.is_err() && house.head("b").await.is_err());
-    house.head("d").await.unwrap();
-    house.close().await;
+    assert_eq!(code_and_reason, expected);
+    assert!(harness.head("a").await.is_err() && harness.head("b").await.is_err());
+    harness.head("d").await.unwrap();
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_for_each_answer_gets_it() {
-    let house = House::open().await;
+async fn a_caller_that_waits_for_each_response_receives_it() {
+    let harness = Harness::open().await;
     let (send, receive) = tokio::sync::mpsc::channel(1);
     let requests = tokio_stream::wrappers::ReceiverStream::new(receive);
     let request = |key: &str| {
         let objects = vec![ObjectId { key: key.to_owned(), version: String::new() }];
         DeleteManyRequest { store: String::new(), objects }
     };
-    house.put("a", "x").await;
+    harness.put("a", "x").await;
     send.send(request("a")).await.unwrap();
-    let mut answers = house.objects.clone().delete_many(requests).await.unwrap().into_inner();
+    let mut answers = harness.objects.clone().delete_many(requests).await.unwrap().into_inner();
     assert_eq!(answers.message().await.unwrap().unwrap().results[0].key, "a");
     for (index, key) in [(1, "b"), (2, "c")] {
-        house.put(key, "x").await;
+        harness.put(key, "x").await;
         send.send(request(key)).await.unwrap();
         let answer = answers.message().await.unwrap().unwrap();
         assert_eq!((answer.results[0].index, answer.results[0].key.as_str()), (index, key));
-        assert!(house.head(key).await.is_err());
+        assert!(harness.head(key).await.is_err());
     }
     drop(send);
     assert!(answers.message().await.unwrap().is_none());
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn more_keys_than_a_batch_holds_are_deleted() {
-    let house = House::open().await;
+    let harness = Harness::open().await;
     let keys: Vec<_> = (0..1_100).map(|n| format!("{n}")).collect();
-    futures::future::join_all(keys.iter().map(|key| house.put(key, ""))).await;
+    futures::future::join_all(keys.iter().map(|key| harness.put(key, ""))).await;
     let names: Vec<_> = keys.iter().map(String::as_str).collect();
-    let answers = house.delete_many(&names).await.unwrap();
+    let answers = harness.delete_many(&names).await.unwrap();
     let indexes: Vec<_> =
         answers.iter().flat_map(|answer| &answer.results).map(|result| result.index).collect();
     assert_eq!(indexes, (0..1_100).collect::<Vec<_>>());
-    assert!(house.walk(longshore::pb::WalkRequest::default()).await.unwrap().is_empty());
-    house.close().await;
+    assert!(harness.walk(longshore::pb::WalkRequest::default()).await.unwrap().is_empty());
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_message_of_too_many_keys_is_refused() {
-    let house = House::open().await;
+async fn a_message_with_too_many_keys_is_rejected() {
+    let harness = Harness::open().await;
     let names = vec![""; 10_001];
-    assert_eq!(field(house.delete_many(&names).await), "objects");
-    house.close().await;
+    assert_eq!(field(harness.delete_many(&names).await), "objects");
+    harness.close().await;
 }

@@ -1,8 +1,8 @@
-//! What a server cannot judge, each with its reason. Everything else is demanded of every server.
+//! What each S3 server does not support, with the reason. Every server must support everything else.
 
-use crate::support::house::House;
+use crate::support::harness::Harness;
 
-/// Something that S3 does and not every server.
+/// A feature of S3 that some servers lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ability {
     /// `If-None-Match` and `If-Match` on PutObject.
@@ -11,48 +11,44 @@ pub(crate) enum Ability {
     CreateByMultipart,
     /// `If-Match` on CompleteMultipartUpload.
     UpdateByMultipart,
-    /// Keys that are no path: `..`, `//`, `a` beside `a/b`, control characters.
+    /// Keys that are not valid paths: `..`, `//`, `a` beside `a/b`, control characters.
     OddKeys,
     /// A line feed in a key.
     LineFeedInKey,
     /// A key that begins with a slash.
     LeadingSlash,
-    /// The checksum in the answer to PutObject.
+    /// The checksum in the response to PutObject.
     ChecksumsOfPuts,
     /// The checksums of parts in ListParts.
     PartChecksums,
     /// A second page of ListMultipartUploads.
     PagesOfUploads,
-    /// An object that is replaced keeps nothing of the one before.
+    /// An object keeps no metadata of the one that it replaces.
     FreshMetadata,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[
-    ("moto", Ability::LineFeedInKey, "moto's router takes a line feed for the path's end"),
+    ("moto", Ability::LineFeedInKey, "moto's router treats a line feed as the end of the path"),
     ("moto", Ability::UpdateByMultipart, "moto ignores If-Match on CompleteMultipartUpload"),
-    (
-        "moto",
-        Ability::ChecksumsOfPuts,
-        "moto keeps a checksum only where x-amz-sdk-checksum-algorithm names it",
-    ),
+    ("moto", Ability::ChecksumsOfPuts, "moto keeps a checksum only if x-amz-sdk-checksum-algorithm names it"),
     ("moto", Ability::PartChecksums, "moto's ListParts has no checksums"),
-    ("versitygw", Ability::OddKeys, "versitygw keeps objects as files named by their keys"),
+    ("versitygw", Ability::OddKeys, "versitygw keeps objects as files named after their keys"),
     ("versitygw", Ability::LeadingSlash, "versitygw drops the slash"),
-    ("versitygw", Ability::PagesOfUploads, "versitygw refuses the upload id marker that it has given"),
-    ("versitygw", Ability::FreshMetadata, "versitygw keeps the metadata of the object before"),
+    ("versitygw", Ability::PagesOfUploads, "versitygw rejects the upload id marker that it returned"),
+    ("versitygw", Ability::FreshMetadata, "versitygw keeps the metadata of the replaced object"),
     ("garage", Ability::ConditionalPut, "Garage ignores conditions on writes"),
     ("garage", Ability::CreateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::UpdateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::LeadingSlash, "Garage drops the slash"),
 ];
 
-impl House {
-    /// Whether the server behind this house has an ability; says so if not, so that no test passes unnoticed.
+impl Harness {
+    /// Whether the S3 server supports a feature. Prints a line if it does not, so that no skipped check goes unnoticed.
     pub(crate) fn judges(&self, ability: Ability) -> bool {
         let limit =
             LIMITS.iter().find(|(server, lacking, _)| *server == self.backend.name && *lacking == ability);
         if let Some((server, _, reason)) = limit {
-            eprintln!("not judged on {server}: {ability:?}: {reason}");
+            eprintln!("skipped on {server}: {ability:?}: {reason}");
         }
         limit.is_none()
     }

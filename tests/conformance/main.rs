@@ -1,14 +1,14 @@
-//! What Longshore promises its callers, asked over gRPC of whatever S3 server stands behind it. The modules bear the
-//! names of the sections of `docs/SEMANTICS.md`.
+//! Tests what Longshore promises its callers, over gRPC, with any S3 server behind it. The modules are named after the
+//! sections of `docs/SEMANTICS.md`.
 //!
-//! `cargo test` runs it on the embedded server; `tests/conformance.sh` on real ones.
+//! `cargo test` runs the suite on the embedded server, `tests/conformance.sh` on real ones.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
     clippy::pedantic,
-    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+    reason = "tests panic on failure, their tasks end with them, and readability matters more than speed"
 )]
 
 mod support;

@@ -3,8 +3,8 @@ use tonic::Code;
 
 use crate::support::{
     calls::{bounded, noise, offset, suffix},
-    failure::{field, told},
-    house::House,
+    failure::{code_and_reason, field},
+    harness::Harness,
 };
 
 fn extent(info: &GetInfo) -> (i64, i64) {
@@ -13,27 +13,27 @@ fn extent(info: &GetInfo) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn an_object_comes_back_as_it_was_written() {
-    let house = House::open().await;
+async fn a_read_returns_what_was_written() {
+    let harness = Harness::open().await;
     for size in [0, 1, 65_536, 65_537, 3 * 1024 * 1024 + 1] {
         let data = noise(size);
-        let written = house.put("k", data.clone()).await;
-        let read = house.get("k").await.unwrap();
+        let written = harness.put("k", data.clone()).await;
+        let read = harness.get("k").await.unwrap();
         assert!(read.data == data, "{size} bytes");
         let meta = read.info.meta.clone().unwrap();
         assert_eq!((meta.key.as_str(), meta.size), ("k", i64::try_from(size).unwrap()));
         assert_eq!(extent(&read.info), (0, meta.size));
         assert_eq!(meta.etag, written.etag);
         assert!(meta.etag.starts_with('"') && meta.last_modified.is_some(), "{meta:?}");
-        assert_eq!(house.head("k").await.unwrap().meta.unwrap(), meta);
+        assert_eq!(harness.head("k").await.unwrap().meta.unwrap(), meta);
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn ranges_are_cut_to_the_object() {
-    let house = House::open().await;
-    house.put("k", "0123456789").await;
+async fn ranges_are_clamped_to_the_object() {
+    let harness = Harness::open().await;
+    harness.put("k", "0123456789").await;
     let cases: [(ByteRange, &str, (i64, i64)); 7] = [
         (bounded(2, 5), "234", (2, 5)),
         (bounded(8, 100), "89", (8, 10)),
@@ -44,19 +44,19 @@ async fn ranges_are_cut_to_the_object() {
         (suffix(100), "0123456789", (0, 10)),
     ];
     for (range, expected, whole) in cases {
-        let read = house.get_range("k", range).await.unwrap();
+        let read = harness.get_range("k", range).await.unwrap();
         assert_eq!(read.data, expected.as_bytes(), "{range:?}");
         assert_eq!((extent(&read.info), read.info.meta.unwrap().size), (whole, 10), "{range:?}");
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_range_beyond_the_object_is_refused() {
-    let house = House::open().await;
-    house.put("k", "0123456789").await;
+async fn a_range_beyond_the_object_is_rejected() {
+    let harness = Harness::open().await;
+    harness.put("k", "0123456789").await;
     for range in [offset(10), bounded(10, 12), bounded(11, 11)] {
-        let refused = told(house.get_range("k", range).await);
+        let refused = code_and_reason(harness.get_range("k", range).await);
         assert_eq!(refused, (Code::OutOfRange, "RANGE_NOT_SATISFIABLE".to_owned()), "{range:?}");
     }
     for (range, name) in [
@@ -64,38 +64,45 @@ async fn a_range_beyond_the_object_is_refused() {
         (bounded(-1, 2), "range.bounded.start"),
         (offset(-1), "range.offset"),
     ] {
-        assert_eq!(field(house.get_range("k", range).await), name);
+        assert_eq!(field(harness.get_range("k", range).await), name);
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn an_empty_object_has_an_empty_suffix() {
-    let house = House::open().await;
-    house.put("k", "").await;
-    assert!(house.get("k").await.unwrap().data.is_empty());
-    let read = house.get_range("k", suffix(5)).await.unwrap();
+    let harness = Harness::open().await;
+    harness.put("k", "").await;
+    assert!(harness.get("k").await.unwrap().data.is_empty());
+    let read = harness.get_range("k", suffix(5)).await.unwrap();
     assert_eq!((read.data.len(), extent(&read.info)), (0, (0, 0)));
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn what_is_missing_is_not_found() {
-    let house = House::open().await;
-    assert_eq!(told(house.get("no").await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
-    assert_eq!(told(house.head("no").await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
-    assert_eq!(told(house.head_of("no-store", "k").await), (Code::NotFound, "STORE_NOT_FOUND".to_owned()));
-    house.close().await;
+async fn missing_objects_and_stores_are_not_found() {
+    let harness = Harness::open().await;
+    assert_eq!(code_and_reason(harness.get("no").await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
+    assert_eq!(code_and_reason(harness.head("no").await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
+    assert_eq!(
+        code_and_reason(harness.head_of("no-store", "k").await),
+        (Code::NotFound, "STORE_NOT_FOUND".to_owned())
+    );
+    harness.close().await;
 }
 
-async fn pieces(house: &House, ranges: Vec<ByteRange>, coalesce: Option<i64>) -> Vec<(i32, i64, Vec<u8>)> {
+async fn pieces(
+    harness: &Harness,
+    ranges: Vec<ByteRange>,
+    coalesce: Option<i64>,
+) -> Vec<(i32, i64, Vec<u8>)> {
     let request = GetRangesRequest {
         key: "k".to_owned(),
         ranges,
         coalesce_bytes: coalesce,
         ..GetRangesRequest::default()
     };
-    let mut stream = house.objects.clone().get_ranges(request).await.unwrap().into_inner();
+    let mut stream = harness.objects.clone().get_ranges(request).await.unwrap().into_inner();
     let mut pieces: Vec<(i32, i64, Vec<u8>)> = Vec::new();
     let mut first = true;
     while let Some(message) = stream.message().await.unwrap() {
@@ -114,10 +121,10 @@ async fn pieces(house: &House, ranges: Vec<ByteRange>, coalesce: Option<i64>) ->
 }
 
 #[tokio::test]
-async fn several_ranges_come_in_the_order_asked_for() {
-    let house = House::open().await;
+async fn several_ranges_arrive_in_the_requested_order() {
+    let harness = Harness::open().await;
     let data = noise(2 * 1024 * 1024);
-    house.put("k", data.clone()).await;
+    harness.put("k", data.clone()).await;
     let last = i64::try_from(data.len()).unwrap();
     let ranges = vec![
         bounded(10, 20),
@@ -129,12 +136,12 @@ async fn several_ranges_come_in_the_order_asked_for() {
     ];
     let expected = [(0, 10, 20), (1, 25, 1_500_000), (2, last - 5, last), (3, 0, 3), (5, last - 2, last)];
     for coalesce in [None, Some(0)] {
-        let pieces = pieces(&house, ranges.clone(), coalesce).await;
+        let pieces = pieces(&harness, ranges.clone(), coalesce).await;
         assert_eq!(pieces.len(), expected.len());
         for ((index, offset, bytes), (want, start, end)) in pieces.iter().zip(expected) {
             assert_eq!((*index, *offset), (want, start));
             assert!(*bytes == data[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()]);
         }
     }
-    house.close().await;
+    harness.close().await;
 }

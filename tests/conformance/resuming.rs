@@ -13,8 +13,8 @@ use tonic_types::StatusExt as _;
 use super::limits::Ability;
 use crate::support::{
     calls::{create, noise},
-    failure::{field, told},
-    house::House,
+    failure::{code_and_reason, field},
+    harness::Harness,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -35,12 +35,12 @@ fn size(length: usize) -> i64 {
     i64::try_from(length).unwrap()
 }
 
-/// A start of an upload to `k` in parts of 5 MiB.
+/// A request to start an upload to `k` in parts of 5 MiB.
 fn start() -> StartUploadRequest {
     StartUploadRequest { key: "k".to_owned(), part_size: Some(size(PART)), ..Default::default() }
 }
 
-impl House {
+impl Harness {
     async fn start(&self, request: StartUploadRequest) -> String {
         self.uploads.clone().start_upload(request).await.unwrap().into_inner().upload_id
     }
@@ -102,32 +102,32 @@ fn of(upload_id: &str, length: usize) -> FinishUploadRequest {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_from_its_whole_parts() {
-    let house = House::open().await;
+async fn an_upload_resumes_after_its_whole_parts() {
+    let harness = Harness::open().await;
     let data = noise(13 * MIB);
     let attributes = Attributes { content_type: "text/plain".to_owned(), ..Attributes::default() };
-    let id = house.start(StartUploadRequest { attributes: Some(attributes), ..start() }).await;
-    assert_eq!(house.query(&id).await.unwrap(), Progress::PersistedSize(0));
-    // Seven MiB are one part of five.
-    assert_eq!(house.write(&id, 0, chunks(&data.slice(..7 * MIB))).await.unwrap(), size(PART));
-    assert_eq!(house.query(&id).await.unwrap(), Progress::PersistedSize(size(PART)));
-    let wrong = house.write(&id, 7 * MIB, chunks(&data.slice(7 * MIB..))).await.unwrap_err();
+    let id = harness.start(StartUploadRequest { attributes: Some(attributes), ..start() }).await;
+    assert_eq!(harness.query(&id).await.unwrap(), Progress::PersistedSize(0));
+    // 7 MiB contain one whole part of 5 MiB.
+    assert_eq!(harness.write(&id, 0, chunks(&data.slice(..7 * MIB))).await.unwrap(), size(PART));
+    assert_eq!(harness.query(&id).await.unwrap(), Progress::PersistedSize(size(PART)));
+    let wrong = harness.write(&id, 7 * MIB, chunks(&data.slice(7 * MIB..))).await.unwrap_err();
     let metadata = wrong.get_details_error_info().unwrap().metadata;
     for (label, offset) in [("persisted_size", PART), ("boundary_before", PART), ("boundary_after", 2 * PART)]
     {
         assert_eq!(metadata[label], offset.to_string());
     }
-    assert_eq!(told(Err::<(), _>(wrong)), (Code::OutOfRange, "UPLOAD_OFFSET_MISMATCH".to_owned()));
+    assert_eq!(code_and_reason(Err::<(), _>(wrong)), (Code::OutOfRange, "UPLOAD_OFFSET_MISMATCH".to_owned()));
     let tail = data.slice(PART..);
     let rest = chunks(&tail).chain([Message::End(WriteUploadEnd {})]);
-    assert_eq!(house.write(&id, PART, rest).await.unwrap(), size(data.len()));
-    let meta = house.finish(of(&id, data.len())).await.unwrap();
+    assert_eq!(harness.write(&id, PART, rest).await.unwrap(), size(data.len()));
+    let meta = harness.finish(of(&id, data.len())).await.unwrap();
     assert_eq!((meta.key.as_str(), meta.size), ("k", size(data.len())));
-    let read = house.get("k").await.unwrap();
+    let read = harness.get("k").await.unwrap();
     assert!(read.data == data);
     assert_eq!(read.info.attributes.unwrap().content_type, "text/plain");
-    assert!(house.unfinished("").await.is_empty());
-    house.close().await;
+    assert!(harness.unfinished("").await.is_empty());
+    harness.close().await;
 }
 
 fn range(start: usize, end: usize) -> ContentRange {
@@ -135,46 +135,46 @@ fn range(start: usize, end: usize) -> ContentRange {
 }
 
 #[tokio::test]
-async fn several_writers_fill_an_upload_from_any_of_its_parts_on() {
-    let house = House::open().await;
+async fn several_writers_can_write_different_parts_of_an_upload() {
+    let harness = Harness::open().await;
     let data = noise(4 * PART + 7);
     let request = StartUploadRequest { size: Some(size(data.len())), ..start() };
-    let started = house.uploads.clone().start_upload(request).await.unwrap().into_inner();
+    let started = harness.uploads.clone().start_upload(request).await.unwrap().into_inner();
     let id = started.upload_id;
     assert_eq!(started.schedule, [PartRun { parts: 5, part_size: size(PART) }]);
     let write = |from: usize, to: usize| {
-        house.write_part_of(&id, from, chunks(&data.slice(from..to)).collect::<Vec<_>>())
+        harness.write_part_of(&id, from, chunks(&data.slice(from..to)).collect::<Vec<_>>())
     };
-    // The bytes up to 3 MiB behind the second part fill none.
+    // The 3 MiB after the second part do not fill a part.
     let (middle, tail) = tokio::join!(write(PART, 2 * PART + 3 * MIB), write(3 * PART, data.len()));
     assert_eq!((middle.unwrap().persisted_size, tail.unwrap().persisted_size), (0, 0));
     let request = QueryUploadRequest { upload_id: id.clone() };
-    let query = house.uploads.clone().query_upload(request).await.unwrap().into_inner();
+    let query = harness.uploads.clone().query_upload(request).await.unwrap().into_inner();
     assert_eq!(query.progress, Some(Progress::PersistedSize(0)));
     assert_eq!(query.persisted_ranges, [range(PART, 2 * PART), range(3 * PART, data.len())]);
-    let gaps = house.finish(of(&id, data.len())).await.unwrap_err();
+    let gaps = harness.finish(of(&id, data.len())).await.unwrap_err();
     assert!(gaps.message().contains("bytes 0 to 5242880"), "{}", gaps.message());
-    assert_eq!(told(Err::<(), _>(gaps)), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
+    assert_eq!(code_and_reason(Err::<(), _>(gaps)), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
     let head = write(0, PART).await.unwrap();
     assert_eq!(head.persisted_size, size(2 * PART));
     assert_eq!(head.persisted_ranges, [range(3 * PART, data.len())]);
-    // Nobody takes a gap for the object's end.
+    // A gap does not count as the object's end.
     assert_eq!(
-        told(house.finish(of(&id, 2 * PART)).await),
+        code_and_reason(harness.finish(of(&id, 2 * PART)).await),
         (Code::InvalidArgument, "SIZE_MISMATCH".to_owned())
     );
     let last = write(2 * PART, 3 * PART).await.unwrap();
     assert_eq!((last.persisted_size, last.persisted_ranges), (size(data.len()), Vec::new()));
-    house.finish(of(&id, data.len())).await.unwrap();
-    assert!(house.get("k").await.unwrap().data == data);
-    house.close().await;
+    harness.finish(of(&id, data.len())).await.unwrap();
+    assert!(harness.get("k").await.unwrap().data == data);
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_for_progress_before_it_goes_on_sees_it() {
-    let house = House::open().await;
+async fn a_caller_that_waits_for_progress_receives_it() {
+    let harness = Harness::open().await;
     let data = noise(2 * PART + 7);
-    let id = house.start(StartUploadRequest { size: Some(size(data.len())), ..start() }).await;
+    let id = harness.start(StartUploadRequest { size: Some(size(data.len())), ..start() }).await;
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let send = |message| sender.send(WriteUploadWithProgressRequest { message: Some(message) }).unwrap();
     let send_bytes = |from: usize, to: usize| {
@@ -185,10 +185,11 @@ async fn a_caller_that_waits_for_progress_before_it_goes_on_sees_it() {
     };
     send(with_progress::Message::Spec(WriteUploadSpec { upload_id: id.clone(), offset: 0 }));
     let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
-    let mut told = house.uploads.clone().write_upload_with_progress(stream).await.unwrap().into_inner();
+    let mut code_and_reason =
+        harness.uploads.clone().write_upload_with_progress(stream).await.unwrap().into_inner();
     for part in 0..2 {
         send_bytes(part * PART, (part + 1) * PART);
-        let Some(Told::Progress(progress)) = told.message().await.unwrap().unwrap().message else {
+        let Some(Told::Progress(progress)) = code_and_reason.message().await.unwrap().unwrap().message else {
             panic!("no progress")
         };
         assert_eq!(progress.persisted_end, size((part + 1) * PART));
@@ -196,135 +197,141 @@ async fn a_caller_that_waits_for_progress_before_it_goes_on_sees_it() {
     send_bytes(2 * PART, data.len());
     drop(sender);
     let mut last = None;
-    while let Some(message) = told.message().await.unwrap() {
+    while let Some(message) = code_and_reason.message().await.unwrap() {
         last = message.message;
     }
     let whole = WriteUploadResponse { persisted_size: size(data.len()), persisted_ranges: Vec::new() };
     assert_eq!(last, Some(Told::Result(whole)));
-    house.finish(of(&id, data.len())).await.unwrap();
-    assert!(house.get("k").await.unwrap().data == data);
-    house.close().await;
+    harness.finish(of(&id, data.len())).await.unwrap();
+    assert!(harness.get("k").await.unwrap().data == data);
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn finishing_again_gives_the_same_answer_and_so_does_asking() {
-    let house = House::open().await;
+async fn finishing_again_and_querying_return_the_same_object() {
+    let harness = Harness::open().await;
     let data = noise(MIB);
-    let id = house.start(StartUploadRequest { size: Some(size(data.len())), ..start() }).await;
-    assert_eq!(house.write(&id, 0, chunks(&data)).await.unwrap(), size(data.len()), "its end is known");
-    let meta = house.finish(FinishUploadRequest { size: None, ..of(&id, 0) }).await.unwrap();
-    let again = house.finish(of(&id, data.len())).await.unwrap();
+    let id = harness.start(StartUploadRequest { size: Some(size(data.len())), ..start() }).await;
+    assert_eq!(harness.write(&id, 0, chunks(&data)).await.unwrap(), size(data.len()), "its end is known");
+    let meta = harness.finish(FinishUploadRequest { size: None, ..of(&id, 0) }).await.unwrap();
+    let again = harness.finish(of(&id, data.len())).await.unwrap();
     assert_eq!((again.key.as_str(), again.size, again.etag.as_str()), ("k", meta.size, meta.etag.as_str()));
-    let Progress::Meta(found) = house.query(&id).await.unwrap() else { panic!("it is finished") };
+    let Progress::Meta(found) = harness.query(&id).await.unwrap() else { panic!("it is finished") };
     assert_eq!(found.etag, meta.etag);
-    let over = house.write(&id, data.len(), []).await;
-    assert_eq!(told(over), (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned()));
-    // Of an object that is another's nobody can say that it was this upload's.
-    house.put("k", b"other".as_slice()).await;
-    if house.judges(Ability::FreshMetadata) {
-        assert_eq!(told(house.query(&id).await), (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned()));
+    let over = harness.write(&id, data.len(), []).await;
+    assert_eq!(code_and_reason(over), (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned()));
+    // The object that replaced it does not have the upload's write id.
+    harness.put("k", b"other".as_slice()).await;
+    if harness.judges(Ability::FreshMetadata) {
+        assert_eq!(
+            code_and_reason(harness.query(&id).await),
+            (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned())
+        );
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn what_is_there_is_held_against_what_should_be() {
-    let house = House::open().await;
+async fn finishing_verifies_size_and_checksum() {
+    let harness = Harness::open().await;
     let data = noise(6 * MIB);
-    let lists_checksums = house.judges(Ability::PartChecksums);
+    let lists_checksums = harness.judges(Ability::PartChecksums);
     let algorithm = if lists_checksums { ChecksumAlgorithm::Crc32c } else { ChecksumAlgorithm::Unspecified };
     let crc = StartUploadRequest { checksum_algorithm: algorithm.into(), ..start() };
-    let id = house.start(crc).await;
-    house.write(&id, 0, chunks(&data).chain([Message::End(WriteUploadEnd {})])).await.unwrap();
-    assert_eq!(field(house.finish(FinishUploadRequest { size: None, ..of(&id, 0) }).await), "size");
-    let short = house.finish(of(&id, data.len() + 1)).await;
-    assert_eq!(told(short), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
+    let id = harness.start(crc).await;
+    harness.write(&id, 0, chunks(&data).chain([Message::End(WriteUploadEnd {})])).await.unwrap();
+    assert_eq!(field(harness.finish(FinishUploadRequest { size: None, ..of(&id, 0) }).await), "size");
+    let short = harness.finish(of(&id, data.len() + 1)).await;
+    assert_eq!(code_and_reason(short), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
     let claim = |crc32c| FinishUploadRequest { crc32c: Some(crc32c), ..of(&id, data.len()) };
     if lists_checksums {
-        let wrong = house.finish(claim(crc32c(&data) ^ 1)).await;
-        assert_eq!(told(wrong), (Code::DataLoss, "CHECKSUM_MISMATCH".to_owned()));
-        house.finish(claim(crc32c(&data))).await.unwrap();
+        let wrong = harness.finish(claim(crc32c(&data) ^ 1)).await;
+        assert_eq!(code_and_reason(wrong), (Code::DataLoss, "CHECKSUM_MISMATCH".to_owned()));
+        harness.finish(claim(crc32c(&data))).await.unwrap();
     } else {
-        // It is not taken and then not checked.
-        assert_eq!(field(house.finish(claim(crc32c(&data))).await), "crc32c");
-        house.finish(of(&id, data.len())).await.unwrap();
+        // A checksum that cannot be verified is rejected, not ignored.
+        assert_eq!(field(harness.finish(claim(crc32c(&data))).await), "crc32c");
+        harness.finish(of(&id, data.len())).await.unwrap();
     }
-    assert!(house.get("k").await.unwrap().data == data);
-    house.close().await;
+    assert!(harness.get("k").await.unwrap().data == data);
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn an_empty_object_can_be_uploaded() {
-    let house = House::open().await;
-    let id = house.start(start()).await;
-    assert_eq!(house.write(&id, 0, [Message::End(WriteUploadEnd {})]).await.unwrap(), 0);
-    assert_eq!(house.finish(of(&id, 0)).await.unwrap().size, 0);
-    assert!(house.get("k").await.unwrap().data.is_empty());
-    house.close().await;
+    let harness = Harness::open().await;
+    let id = harness.start(start()).await;
+    assert_eq!(harness.write(&id, 0, [Message::End(WriteUploadEnd {})]).await.unwrap(), 0);
+    assert_eq!(harness.finish(of(&id, 0)).await.unwrap().size, 0);
+    assert!(harness.get("k").await.unwrap().data.is_empty());
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn an_upload_may_replace_only_what_its_end_says() {
-    let house = House::open().await;
-    if !house.judges(Ability::CreateByMultipart) {
-        return house.close().await;
+async fn an_upload_may_replace_only_what_the_mode_in_finish_allows() {
+    let harness = Harness::open().await;
+    if !harness.judges(Ability::CreateByMultipart) {
+        return harness.close().await;
     }
-    house.put("k", b"there".as_slice()).await;
-    let id = house.start(start()).await;
-    house.write(&id, 0, chunks(&noise(PART))).await.unwrap();
-    let created = house.finish(FinishUploadRequest { mode: Some(create()), ..of(&id, PART) }).await;
-    assert_eq!(told(created), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
-    assert_eq!(house.get("k").await.unwrap().data, b"there");
-    house.cancel(&id).await.unwrap();
-    house.close().await;
+    harness.put("k", b"there".as_slice()).await;
+    let id = harness.start(start()).await;
+    harness.write(&id, 0, chunks(&noise(PART))).await.unwrap();
+    let created = harness.finish(FinishUploadRequest { mode: Some(create()), ..of(&id, PART) }).await;
+    assert_eq!(code_and_reason(created), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
+    assert_eq!(harness.get("k").await.unwrap().data, b"there");
+    harness.cancel(&id).await.unwrap();
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_gone_and_can_be_found_before() {
-    let house = House::open().await;
+async fn unfinished_uploads_are_listed_until_they_are_cancelled() {
+    let harness = Harness::open().await;
     let mut ids = Vec::new();
     for key in ["a/1", "a/2", "a/3", "b"] {
-        ids.push(house.start(StartUploadRequest { key: key.to_owned(), ..start() }).await);
+        ids.push(harness.start(StartUploadRequest { key: key.to_owned(), ..start() }).await);
     }
-    house.write(&ids[0], 0, chunks(&noise(PART))).await.unwrap();
-    let found = house.unfinished("a/").await;
+    harness.write(&ids[0], 0, chunks(&noise(PART))).await.unwrap();
+    let found = harness.unfinished("a/").await;
     let keys: Vec<_> = found.iter().map(|upload| upload.key.as_str()).collect();
     assert_eq!(keys, ["a/1", "a/2", "a/3"]);
     assert!(found.iter().all(|upload| upload.started.is_some()));
-    assert_eq!(field(house.query(&found[0].upload_id).await), "upload_id", "it can only be given up");
+    assert_eq!(field(harness.query(&found[0].upload_id).await), "upload_id", "it can only be cancelled");
     for id in [&found[0].upload_id, &ids[0], &ids[1]] {
-        house.cancel(id).await.unwrap();
+        harness.cancel(id).await.unwrap();
     }
-    // Less than a part: moto answers UploadPart for an upload that is gone with 500.
-    let gone = house.write(&ids[0], 0, chunks(&noise(10))).await;
-    assert_eq!(told(gone), (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned()));
-    let left: Vec<_> = house.unfinished("").await.into_iter().map(|upload| upload.key).collect();
+    // Less than a part, because moto answers UploadPart with 500 if the upload does not exist.
+    let gone = harness.write(&ids[0], 0, chunks(&noise(10))).await;
+    assert_eq!(code_and_reason(gone), (Code::NotFound, "UPLOAD_NOT_FOUND".to_owned()));
+    let left: Vec<_> = harness.unfinished("").await.into_iter().map(|upload| upload.key).collect();
     assert_eq!(left, ["a/3", "b"]);
     for id in &ids[2..] {
-        house.cancel(id).await.unwrap();
+        harness.cancel(id).await.unwrap();
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn messages_out_of_order_and_ids_that_are_none_are_refused() {
-    let house = House::open().await;
-    let id = house.start(StartUploadRequest { size: Some(3), ..start() }).await;
+async fn messages_out_of_order_and_invalid_ids_are_rejected() {
+    let harness = Harness::open().await;
+    let id = harness.start(StartUploadRequest { size: Some(3), ..start() }).await;
     let chunk = |data: &'static [u8]| Message::Chunk(Chunk { crc32c: None, data: data.into() });
     let end = || Message::End(WriteUploadEnd {});
-    assert_eq!(field(house.write(&id, 0, [end(), chunk(b"abc")]).await), "end");
+    assert_eq!(field(harness.write(&id, 0, [end(), chunk(b"abc")]).await), "end");
     let spec = Message::Spec(WriteUploadSpec::default());
-    assert_eq!(field(house.write(&id, 0, [spec]).await), "spec");
-    assert_eq!(field(house.write("", 0, []).await), "spec.upload_id");
-    assert_eq!(field(house.write(&id[1..], 0, []).await), "spec.upload_id");
-    assert_eq!(field(house.query("x").await), "upload_id");
-    let long = house.write(&id, 0, [chunk(b"abcd")]).await;
-    assert_eq!(told(long), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
+    assert_eq!(field(harness.write(&id, 0, [spec]).await), "spec");
+    assert_eq!(field(harness.write("", 0, []).await), "spec.upload_id");
+    assert_eq!(field(harness.write(&id[1..], 0, []).await), "spec.upload_id");
+    assert_eq!(field(harness.query("x").await), "upload_id");
+    let long = harness.write(&id, 0, [chunk(b"abcd")]).await;
+    assert_eq!(code_and_reason(long), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
     let damaged = Message::Chunk(Chunk { crc32c: Some(1), data: b"abc".as_slice().into() });
-    assert_eq!(told(house.write(&id, 0, [damaged]).await), (Code::DataLoss, "CHECKSUM_MISMATCH".to_owned()));
-    assert_eq!(house.query(&id).await.unwrap(), Progress::PersistedSize(0), "none of it is there");
-    house.cancel(&id).await.unwrap();
+    assert_eq!(
+        code_and_reason(harness.write(&id, 0, [damaged]).await),
+        (Code::DataLoss, "CHECKSUM_MISMATCH".to_owned())
+    );
+    assert_eq!(harness.query(&id).await.unwrap(), Progress::PersistedSize(0), "S3 has none of the bytes");
+    harness.cancel(&id).await.unwrap();
     let token = ListUploadsRequest { page_token: "x".to_owned(), ..Default::default() };
-    assert_eq!(field(house.uploads.clone().list_uploads(token).await), "page_token");
-    house.close().await;
+    assert_eq!(field(harness.uploads.clone().list_uploads(token).await), "page_token");
+    harness.close().await;
 }

@@ -6,8 +6,8 @@ use tonic::Code;
 use super::limits::Ability;
 use crate::support::{
     calls::{chunk, create, finish, noise, spec, update},
-    failure::{field, told},
-    house::House,
+    failure::{code_and_reason, field},
+    harness::Harness,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -27,64 +27,64 @@ fn crc32c(data: &[u8]) -> u32 {
 
 #[tokio::test]
 async fn a_small_upload_is_one_put() {
-    let house = House::open().await;
+    let harness = Harness::open().await;
     for size in [0, 1, 8 * MIB] {
         let data = noise(size);
-        let uploaded = house.upload(messages(to("k"), &data, MIB)).await.unwrap();
+        let uploaded = harness.upload(messages(to("k"), &data, MIB)).await.unwrap();
         assert_eq!(uploaded.parts, 0);
         let meta = uploaded.meta.unwrap();
         assert_eq!((meta.key.as_str(), meta.size), ("k", i64::try_from(size).unwrap()));
-        assert!(house.get("k").await.unwrap().data == data);
+        assert!(harness.get("k").await.unwrap().data == data);
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_large_upload_goes_in_parts_whatever_its_messages() {
-    let house = House::open().await;
+async fn a_large_upload_is_split_into_parts_with_messages_of_any_size() {
+    let harness = Harness::open().await;
     let data = noise(20 * MIB + 1);
     for piece in [777_777, 2 * MIB] {
-        let uploaded = house.upload(messages(to("k"), &data, piece)).await.unwrap();
+        let uploaded = harness.upload(messages(to("k"), &data, piece)).await.unwrap();
         assert_eq!(uploaded.parts, 3);
         let meta = uploaded.meta.unwrap();
-        let read = house.get("k").await.unwrap();
+        let read = harness.get("k").await.unwrap();
         assert!(read.data == data, "in pieces of {piece}");
         assert_eq!(read.info.meta.unwrap().etag, meta.etag);
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn size_and_part_size_are_taken_as_given() {
-    let house = House::open().await;
+async fn size_and_part_size_are_honoured() {
+    let harness = Harness::open().await;
     let data = noise(12 * MIB);
     let size = Some(i64::try_from(data.len()).unwrap());
     let given = UploadSpec { size, part_size: Some(5 * 1024 * 1024), ..to("k") };
-    let uploaded = house.upload(messages(given, &data, MIB)).await.unwrap();
+    let uploaded = harness.upload(messages(given, &data, MIB)).await.unwrap();
     assert_eq!(uploaded.parts, 3);
-    assert!(house.get("k").await.unwrap().data == data);
-    house.close().await;
+    assert!(harness.get("k").await.unwrap().data == data);
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn attributes_survive_a_multipart_upload() {
-    let house = House::open().await;
+    let harness = Harness::open().await;
     let attributes = Attributes {
         content_type: "text/x-harbour".to_owned(),
         metadata: [("k".to_owned(), "ä".to_owned())].into(),
         ..Attributes::default()
     };
     let given = UploadSpec { attributes: Some(attributes.clone()), ..to("k") };
-    house.upload(messages(given, &noise(9 * MIB), MIB)).await.unwrap();
-    let read = house.head("k").await.unwrap().attributes.unwrap();
+    harness.upload(messages(given, &noise(9 * MIB), MIB)).await.unwrap();
+    let read = harness.head("k").await.unwrap().attributes.unwrap();
     assert_eq!(Attributes { storage_class: String::new(), ..read }, attributes);
 
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn what_the_caller_claims_of_the_whole_is_held_against_it() {
-    let house = House::open().await;
+async fn the_size_and_checksum_in_finish_are_verified() {
+    let harness = Harness::open().await;
     for data in [noise(10), noise(9 * MIB)] {
         let size = i64::try_from(data.len()).unwrap();
         let wrong = [
@@ -97,68 +97,68 @@ async fn what_the_caller_claims_of_the_whole_is_held_against_it() {
         for (claim, (code, reason)) in wrong {
             let mut messages = messages(to("k"), &data, MIB);
             messages.push(finish(claim));
-            assert_eq!(told(house.upload(messages).await), (code, reason.to_owned()));
-            assert!(house.head("k").await.is_err(), "nothing becomes visible");
+            assert_eq!(code_and_reason(harness.upload(messages).await), (code, reason.to_owned()));
+            assert!(harness.head("k").await.is_err(), "nothing becomes visible");
         }
         let mut messages = messages(to("right"), &data, MIB);
         messages.push(finish(UploadFinish { size: Some(size), crc32c: Some(crc32c(&data)) }));
-        house.upload(messages).await.unwrap();
+        harness.upload(messages).await.unwrap();
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn more_or_fewer_bytes_than_announced_fail() {
-    let house = House::open().await;
+    let harness = Harness::open().await;
     for announced in [9, 11] {
         let given = UploadSpec { size: Some(announced), ..to("k") };
-        let outcome = house.upload(messages(given, &noise(10), 3)).await;
-        assert_eq!(told(outcome), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
+        let outcome = harness.upload(messages(given, &noise(10), 3)).await;
+        assert_eq!(code_and_reason(outcome), (Code::InvalidArgument, "SIZE_MISMATCH".to_owned()));
     }
-    assert!(house.head("k").await.is_err());
-    house.close().await;
+    assert!(harness.head("k").await.is_err());
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn messages_out_of_order_are_refused() {
-    let house = House::open().await;
-    assert_eq!(field(house.upload(vec![chunk("x")]).await), "spec");
-    assert_eq!(field(house.upload(vec![]).await), "spec");
-    assert_eq!(field(house.upload(vec![spec(to("k")), spec(to("k"))]).await), "spec");
+async fn messages_out_of_order_are_rejected() {
+    let harness = Harness::open().await;
+    assert_eq!(field(harness.upload(vec![chunk("x")]).await), "spec");
+    assert_eq!(field(harness.upload(vec![]).await), "spec");
+    assert_eq!(field(harness.upload(vec![spec(to("k")), spec(to("k"))]).await), "spec");
     let late = vec![spec(to("k")), finish(UploadFinish::default()), chunk("x")];
-    assert_eq!(field(house.upload(late).await), "finish");
-    assert_eq!(field(house.upload(vec![spec(to(""))]).await), "spec.key");
+    assert_eq!(field(harness.upload(late).await), "finish");
+    assert_eq!(field(harness.upload(vec![spec(to(""))]).await), "spec.key");
     let tiny = UploadSpec { part_size: Some(1), ..to("k") };
-    assert_eq!(field(house.upload(vec![spec(tiny)]).await), "spec.part_size");
-    assert!(house.head("k").await.is_err());
-    house.close().await;
+    assert_eq!(field(harness.upload(vec![spec(tiny)]).await), "spec.part_size");
+    assert!(harness.head("k").await.is_err());
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn create_and_update_hold_their_condition_by_multipart_too() {
-    let house = House::open().await;
+async fn multipart_uploads_honour_create_and_update() {
+    let harness = Harness::open().await;
     let data = noise(9 * MIB);
-    if house.judges(Ability::CreateByMultipart) {
+    if harness.judges(Ability::CreateByMultipart) {
         let given = || UploadSpec { mode: Some(create()), ..to("created") };
-        house.upload(messages(given(), &data, MIB)).await.unwrap();
-        let again = told(house.upload(messages(given(), &data, MIB)).await);
+        harness.upload(messages(given(), &data, MIB)).await.unwrap();
+        let again = code_and_reason(harness.upload(messages(given(), &data, MIB)).await);
         assert_eq!(again, (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
     }
-    if house.judges(Ability::UpdateByMultipart) {
-        let etag = house.put("updated", "old").await.etag;
+    if harness.judges(Ability::UpdateByMultipart) {
+        let etag = harness.put("updated", "old").await.etag;
         let given = || UploadSpec { mode: Some(update(&etag)), ..to("updated") };
-        house.upload(messages(given(), &data, MIB)).await.unwrap();
-        let again = told(house.upload(messages(given(), &data, MIB)).await);
+        harness.upload(messages(given(), &data, MIB)).await.unwrap();
+        let again = code_and_reason(harness.upload(messages(given(), &data, MIB)).await);
         assert_eq!(again, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_nothing_visible() {
-    let house = House::open().await;
+async fn a_cancelled_upload_leaves_nothing_visible() {
+    let harness = Harness::open().await;
     let (send, receive) = tokio::sync::mpsc::channel(1);
-    let mut objects = house.objects.clone();
+    let mut objects = harness.objects.clone();
     let stream = tokio_stream::wrappers::ReceiverStream::new(receive);
     let call = tokio::task::spawn(async move { objects.upload(stream).await.map(drop) });
     send.send(spec(to("k"))).await.unwrap();
@@ -169,6 +169,6 @@ async fn a_caller_that_goes_away_leaves_nothing_visible() {
     assert!(call.await.unwrap_err().is_cancelled());
     drop(send);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(told(house.head("k").await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
-    house.close().await;
+    assert_eq!(code_and_reason(harness.head("k").await), (Code::NotFound, "OBJECT_NOT_FOUND".to_owned()));
+    harness.close().await;
 }

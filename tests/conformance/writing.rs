@@ -6,8 +6,8 @@ use tonic::Code;
 use super::limits::Ability;
 use crate::support::{
     calls::{create, noise, update},
-    failure::{field, told},
-    house::House,
+    failure::{code_and_reason, field},
+    harness::Harness,
 };
 
 fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
@@ -15,8 +15,8 @@ fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 }
 
 #[tokio::test]
-async fn attributes_come_back_as_they_were_written() {
-    let house = House::open().await;
+async fn attributes_are_returned_as_they_were_written() {
+    let harness = Harness::open().await;
     let attributes = Attributes {
         content_type: "text/x-harbour".to_owned(),
         content_encoding: "identity-ish".to_owned(),
@@ -32,16 +32,16 @@ async fn attributes_come_back_as_they_were_written() {
         attributes: Some(attributes.clone()),
         ..PutRequest::default()
     };
-    house.try_put(request).await.unwrap();
-    let read = house.head("k").await.unwrap().attributes.unwrap();
+    harness.try_put(request).await.unwrap();
+    let read = harness.head("k").await.unwrap().attributes.unwrap();
     assert_eq!(Attributes { storage_class: String::new(), ..read }, attributes);
-    assert_eq!(house.get("k").await.unwrap().info.attributes.unwrap().metadata, attributes.metadata);
-    house.close().await;
+    assert_eq!(harness.get("k").await.unwrap().info.attributes.unwrap().metadata, attributes.metadata);
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn what_a_header_cannot_carry_is_refused_by_name() {
-    let house = House::open().await;
+async fn attributes_that_a_header_cannot_carry_are_rejected() {
+    let harness = Harness::open().await;
     let with = |attributes: Attributes| PutRequest {
         key: "k".to_owned(),
         attributes: Some(attributes),
@@ -55,33 +55,36 @@ async fn what_a_header_cannot_carry_is_refused_by_name() {
         Attributes { metadata: metadata(&[("a", "x\ny")]), ..Attributes::default() },
     ];
     for attributes in cases {
-        assert_eq!(field(house.try_put(with(attributes)).await), "attributes.metadata");
+        assert_eq!(field(harness.try_put(with(attributes)).await), "attributes.metadata");
     }
     let newline = Attributes { content_type: "a\nb".to_owned(), ..Attributes::default() };
-    assert_eq!(field(house.try_put(with(newline)).await), "attributes.content_type");
-    assert!(house.head("k").await.is_err(), "nothing was written");
-    house.close().await;
+    assert_eq!(field(harness.try_put(with(newline)).await), "attributes.content_type");
+    assert!(harness.head("k").await.is_err(), "nothing was written");
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn a_damaged_message_writes_nothing() {
-    let house = House::open().await;
+    let harness = Harness::open().await;
     let request =
         PutRequest { key: "k".to_owned(), data: "x".into(), crc32c: Some(1), ..PutRequest::default() };
-    assert_eq!(told(house.try_put(request.clone()).await), (Code::DataLoss, "CHECKSUM_MISMATCH".to_owned()));
-    assert!(house.head("k").await.is_err());
+    assert_eq!(
+        code_and_reason(harness.try_put(request.clone()).await),
+        (Code::DataLoss, "CHECKSUM_MISMATCH".to_owned())
+    );
+    assert!(harness.head("k").await.is_err());
     let right = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, b"x");
     let right = PutRequest { crc32c: Some(u32::try_from(right).unwrap()), ..request };
-    house.try_put(right).await.unwrap();
-    house.close().await;
+    harness.try_put(right).await.unwrap();
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn create_and_update_hold_their_condition() {
-    let house = House::open().await;
-    if house.judges(Ability::ConditionalPut) {
+async fn puts_honour_create_and_update() {
+    let harness = Harness::open().await;
+    if harness.judges(Ability::ConditionalPut) {
         let put = |data: &'static str, mode| {
-            house.try_put(PutRequest {
+            harness.try_put(PutRequest {
                 key: "k".to_owned(),
                 data: data.into(),
                 mode,
@@ -89,27 +92,31 @@ async fn create_and_update_hold_their_condition() {
             })
         };
         let first = put("1", Some(create())).await.unwrap();
-        assert_eq!(told(put("2", Some(create())).await), (Code::AlreadyExists, "ALREADY_EXISTS".to_owned()));
+        assert_eq!(
+            code_and_reason(put("2", Some(create())).await),
+            (Code::AlreadyExists, "ALREADY_EXISTS".to_owned())
+        );
         let second = put("22", Some(update(&first.etag))).await.unwrap();
-        let stale = told(put("333", Some(update(&first.etag))).await);
+        let stale = code_and_reason(put("333", Some(update(&first.etag))).await);
         assert_eq!(stale, (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
-        let read = house.get("k").await.unwrap();
+        let read = harness.get("k").await.unwrap();
         assert_eq!((read.data.as_slice(), read.info.meta.unwrap().etag), (b"22".as_slice(), second.etag));
         assert!(read.info.attributes.unwrap().metadata.is_empty(), "the write id is hidden");
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn update_of_a_missing_object_fails() {
-    let house = House::open().await;
-    if house.judges(Ability::ConditionalPut) {
+    let harness = Harness::open().await;
+    if harness.judges(Ability::ConditionalPut) {
         let mode = Some(update("\"0123456789abcdef0123456789abcdef\""));
-        let outcome = house.try_put(PutRequest { key: "no".to_owned(), mode, ..PutRequest::default() }).await;
-        assert_eq!(told(outcome), (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
+        let outcome =
+            harness.try_put(PutRequest { key: "no".to_owned(), mode, ..PutRequest::default() }).await;
+        assert_eq!(code_and_reason(outcome), (Code::FailedPrecondition, "PRECONDITION_FAILED".to_owned()));
         assert_eq!(
             field(
-                house
+                harness
                     .try_put(PutRequest {
                         key: "no".to_owned(),
                         mode: Some(update("")),
@@ -120,36 +127,36 @@ async fn update_of_a_missing_object_fails() {
             "mode.update.etag"
         );
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_store_without_conditions_refuses_them() {
-    let house = House::open_with(|store| {
+async fn a_store_without_conditions_rejects_them() {
+    let harness = Harness::open_with(|store| {
         store.conditional_put = longshore::store::ConditionalPut::Disabled;
     })
     .await;
-    let outcome = house
+    let outcome = harness
         .try_put(PutRequest { key: "k".to_owned(), mode: Some(create()), ..PutRequest::default() })
         .await;
-    assert_eq!(told(outcome), (Code::Unimplemented, "CONDITIONS_NOT_SUPPORTED".to_owned()));
-    house.close().await;
+    assert_eq!(code_and_reason(outcome), (Code::Unimplemented, "CONDITIONS_NOT_SUPPORTED".to_owned()));
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_sent_to_upload() {
-    let house = House::open().await;
+async fn the_error_for_a_message_over_the_limit_suggests_upload() {
+    let harness = Harness::open().await;
     let request = PutRequest { key: "k".to_owned(), data: noise(5 * 1024 * 1024), ..PutRequest::default() };
-    let status = house.try_put(request).await.unwrap_err();
+    let status = harness.try_put(request).await.unwrap_err();
     assert!(status.message().contains("Upload"), "{status:?}");
-    assert_eq!(told::<()>(Err(status)), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
-    house.close().await;
+    assert_eq!(code_and_reason::<()>(Err(status)), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn every_checksum_algorithm_is_sent_and_comes_back() {
-    let house = House::open().await;
-    let says_checksums = house.judges(Ability::ChecksumsOfPuts);
+async fn every_checksum_algorithm_is_sent_and_returned() {
+    let harness = Harness::open().await;
+    let says_checksums = harness.judges(Ability::ChecksumsOfPuts);
     for algorithm in 1..=5 {
         let request = PutRequest {
             key: "k".to_owned(),
@@ -157,22 +164,22 @@ async fn every_checksum_algorithm_is_sent_and_comes_back() {
             checksum_algorithm: algorithm,
             ..PutRequest::default()
         };
-        let meta = house.try_put(request).await.unwrap();
-        // A server that does not say which checksum it keeps is not spoken for.
+        let meta = harness.try_put(request).await.unwrap();
+        // Some servers do not return the checksum.
         if says_checksums {
             assert_eq!(meta.checksums[0].algorithm, algorithm);
             assert!(!meta.checksums[0].value.is_empty());
         }
-        assert_eq!(house.get("k").await.unwrap().data, b"123456789");
+        assert_eq!(harness.get("k").await.unwrap().data, b"123456789");
     }
-    house.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn what_comes_later_says_so() {
-    let house = House::open().await;
+async fn methods_that_are_not_implemented_yet_say_so() {
+    let harness = Harness::open().await;
     let later = (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned());
-    assert_eq!(told(house.objects.clone().sign(SignRequest::default()).await), later);
-    assert_eq!(told(house.objects.clone().get_tags(GetTagsRequest::default()).await), later);
-    house.close().await;
+    assert_eq!(code_and_reason(harness.objects.clone().sign(SignRequest::default()).await), later);
+    assert_eq!(code_and_reason(harness.objects.clone().get_tags(GetTagsRequest::default()).await), later);
+    harness.close().await;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Helm chart without a cluster.
-#   tests/deploy/chart.sh [LONGSHORE_BINARY]      with a binary, the rendered settings and tenants are checked by it
-# Tools first: tests/tools/install.sh helm python
+#   tests/deploy/chart.sh [LONGSHORE_BINARY]      with a binary, `longshore check` also checks the rendered settings
+# First install the tools: tests/tools/install.sh helm python
 set -euo pipefail
 
 binary=${1:+$(realpath "$1")}
@@ -15,7 +15,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "chart: $*" >&2; exit 1; }
 
-# Helm reads no settings of whoever runs this.
+# Keeps Helm from reading the user's own settings.
 export HELM_CONFIG_HOME=$work HELM_CACHE_HOME=$work HELM_DATA_HOME=$work
 
 render() { # NAME VALUES...
@@ -23,7 +23,7 @@ render() { # NAME VALUES...
   shift
   echo "- $name"
   "$helm" lint --strict --quiet "$chart" "$@"
-  # The oldest version that the chart admits, and a recent one.
+  # The oldest version that the chart supports, and a recent one.
   for version in 1.27.0 1.37.0; do
     "$helm" template longshore "$chart" --namespace storage --kube-version "$version" "$@" >"$work/$name.yaml"
   done
@@ -36,20 +36,20 @@ done
 
 echo "- unusual values"
 "$python" "$here/values.py" ${binary:+"$binary"}
-echo "- lines of README.md and NOTES.txt"
+echo "- commands in README.md and NOTES.txt"
 "$python" "$here/pasted.py" ${binary:+"$binary"}
 
-echo "- what is refused"
+echo "- values that are rejected"
 tenant=()
 refused() { # PART-OF-THE-MESSAGE ARGUMENTS...
   local message=$1
   shift
-  if "$helm" template longshore "$chart" "${tenant[@]}" "$@" >"$work/out" 2>&1; then fail "$* is accepted"; fi
-  grep -qF -- "$message" "$work/out" || { cat "$work/out" >&2; fail "$*: another message than \"$message\""; }
+  if "$helm" template longshore "$chart" "${tenant[@]}" "$@" >"$work/out" 2>&1; then fail "$* is accepted, but must be rejected"; fi
+  grep -qF -- "$message" "$work/out" || { cat "$work/out" >&2; fail "$*: the message does not contain \"$message\""; }
 }
-refused "without a tenant there is nothing to serve"
+refused "no tenants are defined"
 tenant=(--values "$chart/ci/minimal-values.yaml")
-# By the schema: unknown names, wrong types, wrong words.
+# Rejected by the schema: unknown names, wrong types, invalid words.
 refused "replicas" --set replicas=3
 refused "additional properties 'repo' not allowed" --set image.repo=x
 refused "/replicaCount" --set replicaCount=two
@@ -60,12 +60,12 @@ refused "/tenants/config" --set tenants.config.tenant.acme.stores.default.bucket
 refused "invalid propertyName 'ACME'" --set tenants.config.tenants.ACME.stores.default.bucket=b
 refused "/podSecurityContext/runAsUser" --set podSecurityContext.runAsUser=0
 refused "/podSecurityContext/runAsNonRoot" --set podSecurityContext.runAsNonRoot=false
-# By the templates: what depends on two values.
+# Rejected by the templates: combinations of two values.
 refused "must be larger than" --set shutdown.terminationGracePeriodSeconds=35
 refused "auth.allowInsecure" --set auth.mode=none
 
-echo "- what follows from values"
-value() { # JSON-PATH-LIKE EXPRESSION, ARGUMENTS...
+echo "- fields that the chart derives from values"
+value() { # PYTHON-EXPRESSION ARGUMENTS...
   local expression=$1
   shift
   "$helm" template longshore "$chart" "${tenant[@]}" "$@" | "$python" -c '
@@ -79,11 +79,11 @@ same "grace period, computed" "$(value 'pod["spec"]["terminationGracePeriodSecon
 same "grace period, given" "$(value 'pod["spec"]["terminationGracePeriodSeconds"]' --set shutdown.terminationGracePeriodSeconds=36)" 36
 same "port without TLS" "$(value 'd["Service"]["spec"]["ports"][0]["appProtocol"]')" kubernetes.io/h2c
 same "port with TLS" "$(value 'd["Service"]["spec"]["ports"][0]["appProtocol"]' --set tls.existingSecret=t)" https
-same "no Secret beside an existing one" "$(value '"Secret" in d' --set tenants.existingSecret=mine)" False
-same "no replicas under autoscaling" "$(value '"replicas" in d["Deployment"]["spec"]' --set autoscaling.enabled=true)" False
-same "insecure on purpose" "$(value '[e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "LONGSHORE_ALLOW_INSECURE"]' \
+same "no Secret if an existing one is named" "$(value '"Secret" in d' --set tenants.existingSecret=mine)" False
+same "no replicas with autoscaling" "$(value '"replicas" in d["Deployment"]["spec"]' --set autoscaling.enabled=true)" False
+same "authentication deliberately off" "$(value '[e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "LONGSHORE_ALLOW_INSECURE"]' \
   --set auth.mode=none,auth.allowInsecure=true)" "['true']"
-same "a namespace of digits" "$(value '[m["metadata"]["namespace"] for m in d.values()] == ["123"] * len(d)' --namespace 123)" True
+same "a namespace that consists of digits" "$(value '[m["metadata"]["namespace"] for m in d.values()] == ["123"] * len(d)' --namespace 123)" True
 # Pods roll when the tenants change, and only then.
 sum='pod["metadata"]["annotations"]["checksum/tenants"]'
 one=$(value "$sum" --set tenants.config.tenants.a.stores.default.bucket=one)

@@ -1,4 +1,4 @@
-"""Renders the chart, and judges manifests as Kubernetes and `longshore check` would."""
+"""Renders the chart, and validates manifests as Kubernetes and `longshore check` do."""
 
 import base64
 import os
@@ -13,9 +13,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/longshore"
 HELM = ROOT / "tests/.tools/bin/helm"
-# The oldest version that the chart admits, and a recent one.
+# The oldest version that the chart supports, and a recent one.
 KUBERNETES = ("1.27.0", "1.37.0")
-# Stands in for a value from another Secret; it can be an upload key.
+# Stands in for a value from another Secret. It is also a valid upload key.
 STAND_IN = base64.b64encode(bytes(32)).decode()
 
 
@@ -24,13 +24,13 @@ class Refused(Exception):
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: the same key twice is an error."""
+    """A YAML loader that rejects duplicate keys, as Kubernetes does."""
 
 
 def unique_mapping(loader, node):
     keys = [loader.construct_object(key) for key, _ in node.value]
     twice = {key for key in keys if keys.count(key) > 1}
-    assert not twice, f"given twice: {twice}"
+    assert not twice, f"duplicate keys: {twice}"
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
@@ -38,7 +38,7 @@ UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, uniqu
 
 
 def helm(command, release, *arguments, cwd=None):
-    """The output of one Helm command that renders the chart."""
+    """Runs a Helm command that renders the chart, and returns its output."""
     done = subprocess.run([HELM, command, release, *arguments], capture_output=True, text=True, cwd=cwd, timeout=60)
     if done.returncode != 0:
         raise Refused(done.stderr)
@@ -50,7 +50,7 @@ def render(release, *arguments, cwd=None):
 
 
 def parse(text):
-    """The manifests by kind; the chart has one of each."""
+    """Returns the manifests by kind. The chart has one of each."""
     documents = [document for document in yaml.load_all(text, UniqueKeys) if document]
     by_kind = {document["kind"]: document for document in documents}
     assert len(by_kind) == len(documents)
@@ -58,22 +58,22 @@ def parse(text):
 
 
 def unique(what, items):
-    assert len(items) == len(set(items)), f"{what} given twice: {items}"
+    assert len(items) == len(set(items)), f"duplicate {what}: {items}"
 
 
 def judge(documents):
-    """What the API server checks: the schemas, and the rules beyond them that values can break."""
+    """Checks what the API server checks: the schemas, and further rules that values can break."""
     for document in documents.values():
         for version in KUBERNETES:
             kubernetes_validate.validate(document, version, strict=True)
         metadata = document["metadata"]
         for text in [metadata["name"], metadata["namespace"], *metadata["labels"].values()]:
-            assert isinstance(text, str), f"{document['kind']}: {text!r} is no text"
+            assert isinstance(text, str), f"{document['kind']}: {text!r} is not a string"
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", metadata["name"]), metadata["name"]
         for label in metadata["labels"].values():
             assert re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", label), label
     service = documents["Service"]
-    assert re.match("[a-z]", service["metadata"]["name"]), "the name of a Service begins with a letter"
+    assert re.match("[a-z]", service["metadata"]["name"]), "the name of a Service must begin with a letter"
     assert service["spec"].get("clusterIP") != "None" or service["spec"]["type"] == "ClusterIP"
     template = documents["Deployment"]["spec"]["template"]
     pod, labels = template["spec"], template["metadata"]["labels"]
@@ -93,18 +93,18 @@ def judge_container(pod, container):
     unique("variables", [entry["name"] for entry in container["env"]])
     unique("ports", [port["containerPort"] for port in container["ports"]])
     for entry in container["env"]:
-        assert isinstance(entry.get("value", ""), str), f"{entry['name']} is no text"
+        assert isinstance(entry.get("value", ""), str), f"{entry['name']} is not a string"
     assert pod["securityContext"]["runAsNonRoot"] is True
 
 
 def environment(documents):
-    """The container's variables. Those from other Secrets have a stand-in."""
+    """Returns the container's environment variables, with a stand-in for values from other Secrets."""
     (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry.get("value", STAND_IN) for entry in container["env"]}
 
 
 def mounted_files(documents, tenants, folder):
-    """`tenants` with the files that it names in extra volumes, which are made below `folder`."""
+    """Creates the files in volumes that `tenants` names, below `folder`. Returns `tenants` with their new paths."""
     (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
     for number, mount in enumerate(container["volumeMounts"]):
         for path in set(re.findall(rf"{re.escape(mount['mountPath'])}/[-._/a-zA-Z0-9]+", tenants)):
@@ -116,7 +116,7 @@ def mounted_files(documents, tenants, folder):
 
 
 def check(binary, documents, tenants=None):
-    """`longshore check` with the container's environment and the Secret's tenants file, or with `tenants`."""
+    """Runs `longshore check` with the container's environment and with `tenants`, by default the Secret's tenants file."""
     env = environment(documents)
     if tenants is None:
         (tenants,) = documents["Secret"]["stringData"].values()
@@ -130,9 +130,9 @@ def check(binary, documents, tenants=None):
 
 
 def accepted(binary, documents):
-    """Asserts that the server starts with what the chart renders."""
+    """Asserts that `longshore check` accepts what the chart renders."""
     done = check(binary, documents)
-    assert done.returncode == 0, f"longshore check refuses the rendered settings:\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"longshore check rejects the rendered settings:\n{done.stdout}{done.stderr}"
 
 
 def make_certificate(cert, key):

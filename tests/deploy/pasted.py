@@ -1,4 +1,4 @@
-"""The lines of README.md and NOTES.txt are to be pasted: they are rendered here as they stand there: [LONGSHORE_BINARY]."""
+"""[LONGSHORE_BINARY]: renders the chart with the commands in README.md and NOTES.txt, exactly as printed there."""
 
 import re
 import shlex
@@ -20,17 +20,17 @@ def blocks(language):
 
 
 def words_of(text, command):
-    """The words of every line that begins with `command`."""
+    """Returns the words of each line that begins with `command`."""
     return [shlex.split(line) for line in text.splitlines() if line.strip().startswith(command + " ")]
 
 
 def literals(words):
-    """The keys of a Secret that `kubectl create secret generic` makes."""
+    """Returns the keys of the Secret that `kubectl create secret generic` creates."""
     return {word.removeprefix("--from-literal=").split("=")[0] for word in words if word.startswith("--from-literal=")}
 
 
 def readme_installs(binary):
-    """Each `helm install` of the README, with the values file that the README shows."""
+    """Renders each `helm install` command in the README with the values files that the README shows."""
     files = {}
     for block in blocks("yaml"):
         if named := re.match(r"# (\S+\.yaml)\n", block):
@@ -52,18 +52,18 @@ def readme_installs(binary):
 
 
 def readme_secrets(documents, secrets):
-    """Every file that the tenants file names is in a Secret that the README makes."""
+    """Checks that the README creates a Secret for each file that the tenants file names."""
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (tenants,) = documents["Secret"]["stringData"].values()
     volumes = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     files = {f"{mount['mountPath']}/{key}" for mount in pod["containers"][0]["volumeMounts"]
              for key in secrets.get(volumes.get(mount["name"]), ())}
     named = set(re.findall(r"file: (\S+)", tenants))
-    assert named and named <= files, f"{named - files} is in no Secret"
+    assert named and named <= files, f"no Secret has {named - files}"
 
 
 def readme_tenants(binary):
-    """The tenants file of the README is right by itself, with the volume that the README shows later."""
+    """Checks that the README's tenants file is valid on its own, with the volume that the README shows later."""
     (tenants,) = [block for block in blocks("yaml") if block.startswith("tenants:\n  acme:")]
     (values,) = [block for block in blocks("yaml") if block.startswith("# my-values.yaml")]
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def notes(*arguments, release="rel"):
 
 
 def notes_lines(*arguments, release="rel"):
-    """The notes' commands fit what is rendered with the same arguments."""
+    """Checks that the commands in the notes match the manifests for the same arguments. Returns the notes."""
     text = notes(*arguments, release=release)
     documents = render(release, "--namespace", "storage", *arguments)
     service = documents["Service"]
@@ -89,7 +89,7 @@ def notes_lines(*arguments, release="rel"):
     (forward,) = [words for words in words_of(text, "kubectl") if "port-forward" in words]
     assert forward[1:3] == ["--namespace", service["metadata"]["namespace"]]
     assert forward[4] == f"service/{service['metadata']['name']}"
-    # kubectl forwards to the pod's own port where a Service has no cluster IP.
+    # For a Service without a cluster IP, kubectl forwards to the pod's own port.
     port = container["ports"][0]["containerPort"] if service["spec"].get("clusterIP") == "None" \
         else service["spec"]["ports"][0]["port"]
     assert forward[5] == f"50051:{port}"
@@ -105,7 +105,7 @@ def notes_lines(*arguments, release="rel"):
 
 
 def notes_of_uploads(binary):
-    """Without a key that pods share the notes say that UploadService is off, and how to turn it on."""
+    """Checks that the notes say that UploadService is off, and how to turn it on, if pods share no key."""
     text = notes_lines(*BASE)
     assert "UploadService is off" in text
     (secret,) = [words for words in words_of(text, "kubectl") if "create" in words]

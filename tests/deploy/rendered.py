@@ -1,7 +1,7 @@
-"""What must hold for every rendering of the chart: MANIFESTS [LONGSHORE_BINARY].
+"""MANIFESTS [LONGSHORE_BINARY]: checks what must hold for every rendering of the chart.
 
-With a binary, `longshore check` gets the container's own environment and the tenants file from the Secret, and
-then a broken tenants file, which it has to refuse.
+With a binary, also runs `longshore check` with the container's environment: with the tenants file from the Secret,
+which it must accept, and with an invalid tenants file, which it must reject.
 """
 
 import re

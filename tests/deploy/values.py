@@ -1,6 +1,6 @@
-"""Values that are unusual and right render to manifests that Kubernetes and the server take: [LONGSHORE_BINARY].
+"""[LONGSHORE_BINARY]: checks that unusual but valid values render to manifests that Kubernetes and the server accept.
 
-Wrong values are refused with a message that names the value.
+Also checks that invalid values are rejected with a message that names the value.
 """
 
 import re
@@ -25,9 +25,9 @@ def labels(documents):
     return documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
 
-# RELEASE, VALUES, and what must hold.
+# The release, the values, and a condition on the manifests.
 RENDERED = [
-    # Digits are texts.
+    # Strings that consist of digits.
     ("12345", "{}", lambda d: d["Deployment"]["metadata"]["name"] == "12345-longshore"
         and d["Service"]["metadata"]["name"] == "svc-12345-longshore"),
     ("1e3", "{}", lambda d: labels(d)["app.kubernetes.io/instance"] == "1e3"),
@@ -52,12 +52,12 @@ RENDERED = [
     ("rel", 'extraVolumes: [{name: "1", secret: {secretName: "2"}}]\nextraVolumeMounts: [{name: "1", mountPath: /1}]', None),
     ("rel", "tenants: {config: {tenants: {'123': {limits: {max_buffered: 67108864}, "
         "stores: {default: {bucket: '123', prefix: null, credential_provider: {type: anonymous}}}}}}}", None),
-    # Long names are cut, and end in a letter or digit.
+    # Long names are truncated, and end in a letter or digit.
     ("r" * 53, f"nameOverride: {LONG}", lambda d: len(d["Service"]["metadata"]["name"]) <= 63),
     ("rel", f"fullnameOverride: {LONG}", lambda d: d["Service"]["metadata"]["name"] == "a" * 61 + "-b"),
     ("rel", f"fullnameOverride: {LONG.replace('b', '-')}c", lambda d: d["Service"]["metadata"]["name"] == "a" * 61),
     ("rel", f"fullnameOverride: '{'1' * 59}-{'a' * 20}'", None),
-    # Given twice.
+    # Set twice.
     ("rel", "extraEnv: [{name: LONGSHORE_LOG, value: debug}]", lambda d: environment(d)["LONGSHORE_LOG"] == "debug"),
     ("rel", "extraEnv: [{name: LONGSHORE_REPLICAS, value: '7'}, {name: OTHER, value: ''}]",
         lambda d: environment(d)["LONGSHORE_REPLICAS"] == "7"),
@@ -79,7 +79,7 @@ RENDERED = [
     ("rel", "server: {maxConcurrentStreams: 1000000, memoryBudget: 268435456, maxMessageBytes: 8 MiB}",
         lambda d: environment(d)["LONGSHORE_MAX_CONCURRENT_STREAMS"] == "1000000"),
     ("rel", "server: {listenAddress: '::'}", lambda d: environment(d)["LONGSHORE_LISTEN_ADDR"] == "[::]:50051"),
-    # Maps that others are laid over.
+    # Maps that are merged with others.
     ("rel", "topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, "
         "labelSelector: {matchLabels: {a: b}}}]",
         lambda d: pod(d)["topologySpreadConstraints"][0]["labelSelector"] == {"matchLabels": {"a": "b"}}),
@@ -93,7 +93,7 @@ RENDERED = [
         lambda d: "a" not in labels(d)),
 ]
 
-# What the message says, VALUES.
+# A part of the message, and the values.
 REFUSED = [
     ("/fullnameOverride", "fullnameOverride: 123"),
     ("/fullnameOverride", "fullnameOverride: My_Name"),
@@ -114,28 +114,28 @@ REFUSED = [
     ("/extraEnv/0/name", "extraEnv: [{name: 1A, value: a}]"),
     ("/extraEnv/0/name", "extraEnv: [{name: 1, value: a}]"),
     ("/extraEnv/0", "extraEnv: [{name: A, vale: a}]"),
-    ("extraEnv gives A twice", "extraEnv: [{name: A, value: a}, {name: A, value: b}]"),
+    ("extraEnv contains A twice", "extraEnv: [{name: A, value: a}, {name: A, value: b}]"),
     ("server.listenAddress and ports.grpc", "extraEnv: [{name: LONGSHORE_LISTEN_ADDR, value: '0.0.0.0:1'}]"),
     ("shutdown.grace", "extraEnv: [{name: LONGSHORE_SHUTDOWN_GRACE, value: 10m}]"),
     ("/extraEnvFrom/0", "extraEnvFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]"),
     ("which selects the release's pods", "podLabels: {app.kubernetes.io/name: other}"),
     ("/extraVolumes/0", "extraVolumes: [{name: a, emptyDir: {}, hostPath: {path: /}}]"),
-    ("the name tenants is taken", "extraVolumes: [{name: tenants, emptyDir: {}}]"),
-    ("the name a is taken", "extraVolumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]"),
-    ("has no volume called a", "extraVolumeMounts: [{name: a, mountPath: /a}]"),
-    ("/etc/longshore/tenants already", "extraVolumeMounts: [{name: tenants, mountPath: /etc/longshore/tenants}]"),
+    ("the name tenants is already in use", "extraVolumes: [{name: tenants, emptyDir: {}}]"),
+    ("the name a is already in use", "extraVolumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]"),
+    ("has no volume named a", "extraVolumeMounts: [{name: a, mountPath: /a}]"),
+    ("already mounted at /etc/longshore/tenants", "extraVolumeMounts: [{name: tenants, mountPath: /etc/longshore/tenants}]"),
     ("/tolerations/0/value", "tolerations: [{key: a, value: 1}]"),
     ("/tolerations/0/value", "tolerations: [{key: a, operator: Exists, value: b}]"),
     ("zone with DoNotSchedule twice", f"topologySpreadConstraints: [{SPREAD}, {SPREAD}]"),
     ("/affinity", "affinity: {nodeAfinity: {}}"),
     ("/podSecurityContext", "podSecurityContext: {privileged: true}"),
     ("/resources/limits/memory", "resources: {limits: {memory: 1 Gi}}"),
-    ("is larger than resources.limits.memory", "resources: {limits: {memory: 128Mi}}"),
-    ("is larger than resources.limits.cpu", "resources: {limits: {cpu: 200m}}"),
+    ("must not be larger than resources.limits.memory", "resources: {limits: {memory: 128Mi}}"),
+    ("must not be larger than resources.limits.cpu", "resources: {limits: {cpu: 200m}}"),
     ("/podDisruptionBudget/maxUnavailable", "podDisruptionBudget: {maxUnavailable: '1'}"),
     ("/podDisruptionBudget/maxUnavailable", "podDisruptionBudget: {maxUnavailable: 101%}"),
     ("larger than autoscaling.maxReplicas", "autoscaling: {enabled: true, minReplicas: 11}"),
-    ("service.headless needs service.type ClusterIP", "service: {headless: true, type: NodePort}"),
+    ("service.headless requires service.type ClusterIP", "service: {headless: true, type: NodePort}"),
     ("ports.grpc and ports.health are both 9090", "ports: {grpc: 9090}"),
     ("/server/listenAddress", "server: {listenAddress: localhost}"),
     ("/server/messageTimeout", "server: {messageTimeout: 0s}"),
@@ -143,11 +143,11 @@ REFUSED = [
     ("/server/keepaliveTimeout", "server: {keepaliveTimeout: unlimited}"),
     ("/server/maxConnectionAge", "server: {maxConnectionAge: never}"),
     ("/server/maxConnections", "server: {maxConnections: 0}"),
-    ("server.maxMessageBytes is 1KiB, should be from 64KiB to 1GiB", "server: {maxMessageBytes: 1KiB}"),
+    ("server.maxMessageBytes is 1KiB, must be from 64KiB to 1GiB", "server: {maxMessageBytes: 1KiB}"),
     ("server.memoryBudget is 8MiB", "server: {memoryBudget: 8MiB}"),
 ]
 
-# One value for each variable of the server that the chart has a value for.
+# For each chart value that sets a variable of the server: the variable, and an example.
 SETTINGS = {
     "maxMessageBytes": ("MAX_MESSAGE_BYTES", "8MiB"),
     "messageTimeout": ("MESSAGE_TIMEOUT", "90s"),
@@ -166,13 +166,13 @@ SETTINGS = {
     "log": ("LOG", "warn,longshore=debug"),
     "logFormat": ("LOG_FORMAT", "text"),
 }
-# Variables that follow from other values.
+# Variables that the chart derives from other values.
 DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TLS_CERT", "TLS_KEY", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
            "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE"}
 
 
 def paths(values, at=()):
-    """The path of every key in values.yaml."""
+    """Yields the path of every key in values.yaml."""
     for key, value in values.items():
         yield (*at, key)
         if isinstance(value, dict):
@@ -200,26 +200,26 @@ def refused(message, text):
     try:
         with_values("rel", text)
     except Refused as error:
-        assert message in str(error), f"{text}: another message than {message!r}:\n{error}"
+        assert message in str(error), f"{text}: the message does not contain {message!r}:\n{error}"
     else:
-        raise AssertionError(f"{text}: accepted")
+        raise AssertionError(f"{text}: accepted, but must be rejected")
 
 
 def nulls(binary):
-    """null is taken for every key, except where nothing would be left to serve."""
+    """Checks that null is accepted for every key, unless no tenants would be left."""
     keys = list(paths(yaml.safe_load((CHART / "values.yaml").read_text())))
     for path in [*keys, ("global",)]:
         text = "null"
         for key in reversed(path):
             text = f"{{{key}: {text}}}"
         if path in {("tenants",), ("tenants", "config"), ("tenants", "config", "tenants")}:
-            refused("without a tenant", text)
+            refused("no tenants are defined", text)
         else:
             good(binary, "rel", text)
 
 
 def digits():
-    """Digits are a text for every key whose value is a text, or the schema refuses them."""
+    """Checks that each key with a string value accepts a string of digits, or that the schema rejects it."""
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     for path in paths(defaults):
         value = defaults
@@ -239,8 +239,8 @@ def digits():
 
 
 def settings(binary):
-    """Each variable of the server has a value in the chart, and is not set where the value is not."""
-    shown = re.findall(r"^\| `LONGSHORE_([A-Z_]+)`", (ROOT / "docs/CONFIG.md").read_text(), re.MULTILINE)
+    """Checks that the chart has a value for each variable of the server, and leaves it unset if the value is null."""
+    shown = re.findall(r"^\| `LONGSHORE_([A-Z_]+)`", (ROOT / "docs/CONFIG-REFERENCE.md").read_text(), re.MULTILINE)
     assert set(shown) == {name for name, _ in SETTINGS.values()} | DERIVED
     text = yaml.safe_dump({"server": {key: value for key, (_, value) in SETTINGS.items()}})
 
@@ -263,7 +263,7 @@ def main(binary=None):
     nulls(binary)
     digits()
     settings(binary)
-    print(f"{len(RENDERED)} rendered, {len(REFUSED)} refused")
+    print(f"{len(RENDERED)} rendered, {len(REFUSED)} rejected")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-//! A process that is killed in the midst of writing, again and again: what it has acknowledged is there, and what
-//! it has not is whole or not there.
+//! Kills a process repeatedly while it writes. Acknowledged writes must survive, and all other writes must be either
+//! complete or absent.
 //!
-//! `CRASH_KILLS` says how often, `CRASH_SEED` repeats a run's choices.
+//! `CRASH_KILLS` sets the number of kills. `CRASH_SEED` repeats the random choices of an earlier run.
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +25,10 @@ use crate::server::Process;
 
 const WRITERS: usize = 6;
 const KEYS_OF_A_WRITER: usize = 6;
-/// S3's least for a part before the last.
+/// S3's minimum size of a part that is not the last.
 const PART: usize = 5 * 1024 * 1024;
 
-/// An object's bytes, made anew from this whenever they are wanted.
+/// The bytes of an object or a part, generated from a seed whenever they are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Content {
     seed: u64,
@@ -47,23 +47,23 @@ impl Content {
     }
 }
 
-/// Parts in their order.
+/// The parts of an object in order.
 type Object = Vec<Content>;
 
 fn bytes(object: &Object) -> Vec<u8> {
     object.iter().flat_map(|content| content.bytes()).collect()
 }
 
-/// What is known of a key.
+/// What is known about a key.
 #[derive(Debug, Clone, Default)]
 struct Known {
-    /// The last that was acknowledged; none if it is not to be there.
+    /// The last acknowledged object. `None` if the key must not exist.
     acknowledged: Option<Object>,
-    /// What was asked for and never answered.
+    /// The object or delete that was requested but not acknowledged.
     unanswered: Option<Option<Object>>,
 }
 
-/// An upload with one part, whose second was never acknowledged.
+/// An upload with one acknowledged part. Its second part was not acknowledged.
 #[derive(Debug, Clone)]
 struct Upload {
     key: String,
@@ -75,13 +75,13 @@ struct Upload {
 struct Model {
     keys: BTreeMap<String, Known>,
     uploads: Vec<Upload>,
-    /// Keys and ids of all uploads that ever began.
+    /// The keys and ids of all uploads that were ever created.
     begun: Vec<(String, String)>,
 }
 
 type Shared = Arc<Mutex<Model>>;
 
-/// One that writes to keys of its own until the server does not answer any more.
+/// Writes to keys of its own until the server stops responding.
 struct Writer {
     s3: AmazonS3,
     model: Shared,
@@ -141,7 +141,7 @@ impl Writer {
         let upload = Upload { key: key.clone(), id: id.clone(), first: (first, begun.clone()) };
         self.model.lock().unwrap().uploads.push(upload);
         let ended = self.s3.put_part(&path, &id, 1, second.bytes().into()).await?;
-        // From here on the upload may be over without anybody having been told.
+        // From here on the upload may be completed without an acknowledgement.
         self.model.lock().unwrap().uploads.retain(|upload| upload.id != id);
         self.ask(&key, Some(vec![first, second]));
         self.s3.complete_multipart(&path, &id, vec![begun, ended]).await?;
@@ -164,7 +164,7 @@ fn keys_of(writer: usize) -> Vec<String> {
     (0..KEYS_OF_A_WRITER).map(|key| format!("writer-{writer}/key-{key}")).collect()
 }
 
-/// Writes, and kills the process at some moment.
+/// Writes, and kills the process at a random moment.
 async fn write_until_killed(process: Process, model: &Shared, rng: &mut Rng) {
     let s3 = process.client();
     let writers: Vec<_> = (0..WRITERS)
@@ -181,7 +181,7 @@ async fn write_until_killed(process: Process, model: &Shared, rng: &mut Rng) {
     }
 }
 
-/// Compares what is there with what is known; from then on it is known what is there.
+/// Compares the stored objects with what is known about each key, then records them as acknowledged.
 async fn check(s3: &AmazonS3, model: &Shared) {
     let keys = model.lock().unwrap().keys.clone();
     let mut there = BTreeMap::new();
@@ -207,7 +207,7 @@ async fn check(s3: &AmazonS3, model: &Shared) {
     assert_eq!(listed, there);
 }
 
-/// Uploads whose first part was acknowledged can be brought to their end.
+/// Completes the uploads whose first part was acknowledged. This must succeed.
 async fn finish_uploads(s3: &AmazonS3, model: &Shared, rng: &mut Rng) {
     let uploads = std::mem::take(&mut model.lock().unwrap().uploads);
     for Upload { key, id, first: (content, part) } in uploads {
@@ -219,7 +219,7 @@ async fn finish_uploads(s3: &AmazonS3, model: &Shared, rng: &mut Rng) {
     }
 }
 
-/// Files as a kill could leave them: one not finished, one that never got its row.
+/// Creates files as a kill could leave them: an unfinished one, and one without a row.
 fn litter(folder: &Path) {
     fs::write(folder.join("blobs/unfinished/0000010000000fff.0.0000010000000fff"), "half").unwrap();
     let of_the_first_run = folder.join("blobs/0000010000000");
@@ -252,7 +252,7 @@ async fn delete_everything(s3: &AmazonS3, model: &Shared) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_and_nothing_half_done_is_seen() {
+async fn kills_lose_no_acknowledged_write_and_leave_no_partial_one() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let kills = number("CRASH_KILLS").unwrap_or(20);
     let seed = number("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
@@ -274,13 +274,13 @@ async fn nothing_acknowledged_is_lost_and_nothing_half_done_is_seen() {
         if rng.bool() {
             finish_uploads(&s3, &model, &mut rng).await;
         }
-        // What is left of uploads is forgotten now and then; the last round below does not need them.
+        // Uploads that were not finished here are finished in a later round, or at the end.
         process.kill();
     }
     leaves_nothing(folder.path(), &model, &mut rng).await;
 }
 
-/// When all is deleted and the sweep has been, no file is left.
+/// After everything has been deleted and swept, no file is left.
 async fn leaves_nothing(folder: &Path, model: &Shared, rng: &mut Rng) {
     let process = Process::start(folder);
     let s3 = process.client();

@@ -1,11 +1,11 @@
-//! The embedded S3 server by itself, judged by others: object_store's conformance suite, a model, a killer.
+//! Tests of the embedded S3 server alone: object_store's integration suite, a comparison with a model, and kills.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
     clippy::pedantic,
-    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+    reason = "a failing test panics, its tasks end with its runtime, and readability matters more than speed"
 )]
 
 mod crash;

@@ -1,6 +1,6 @@
-//! Random operations on odd keys, compared with a `BTreeMap` that does the same.
+//! Applies random operations on unusual keys to the server and to a `BTreeMap`, and compares the two.
 //!
-//! `PROPTEST_CASES` says how many sequences.
+//! `PROPTEST_CASES` sets the number of sequences.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,7 +44,7 @@ const KEYS: [&str; 24] = [
     "\u{7f}\u{10ffff}",
 ];
 
-/// Sizes at the borders of what is read and written at once.
+/// Sizes around the limits of a single read or write.
 const SIZES: [usize; 9] = [0, 1, 1_000, 262_143, 262_144, 262_145, 1_048_575, 1_048_576, 1_100_000];
 
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ fn operations() -> impl Strategy<Value = Operation> {
         4 => (key(), 0..1_200_000_usize, 0..600_000_usize).prop_map(|(key, from, length)| Operation::Get(key, from, length)),
         2 => (key(), 0..2_000_000_usize).prop_map(|(key, length)| Operation::Suffix(key, length)),
         3 => key().prop_map(Operation::Delete),
-        // What XML can say.
+        // The keys that XML can represent.
         1 => vec(select(&KEYS[..17]), 1..5).prop_map(Operation::DeleteAll),
         4 => (key(), key()).prop_map(|(from, to)| Operation::Copy(from, to)),
         2 => (key(), any::<u8>()).prop_map(|(key, value)| Operation::Tag(key, value)),
@@ -89,19 +89,19 @@ fn operations() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// An object as it should be.
+/// The expected state of an object.
 #[derive(Debug, Clone)]
 struct Object {
     data: Vec<u8>,
     etag: String,
     tag: Option<u8>,
-    /// Which bytes on the disk it has, which copies share.
+    /// Identifies its bytes on disk. Copies share them.
     body: usize,
-    /// How many files they are.
+    /// The number of files that hold these bytes.
     parts: usize,
 }
 
-/// The server and what it should hold.
+/// The server and its expected contents.
 struct World {
     folder: tempfile::TempDir,
     server: Embedded,
@@ -198,7 +198,8 @@ impl World {
         }
     }
 
-    /// All parts but the last are uploaded for nothing: they are too small for any other place.
+    /// Uploads several parts and completes the upload with only one of them. The parts are too small to be anything but
+    /// the last part.
     async fn upload(&mut self, key: &str, sizes: &[usize]) {
         let begun = self.ask("POST", key, "?uploads", &[], b"").await;
         let id = begun.elements("UploadId").remove(0);
@@ -230,7 +231,7 @@ impl World {
         assert_eq!(head.header("etag"), object.etag);
         match wanted(object.data.len()) {
             None => assert_eq!(answer.status, 416),
-            // S3 says that all of nothing is no range.
+            // As in S3, a suffix of an empty object gets 200, not 206.
             Some(range) if range.is_empty() => {
                 assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0))
             }
@@ -275,7 +276,7 @@ impl World {
             return;
         };
         assert_eq!(answer.status, 200, "{}", answer.text());
-        // Whatever its source was made of, a copy is one whole.
+        // The ETag of a copy is the MD5 of the whole object, even if the source was uploaded in parts.
         let etag = format!("\"{}\"", hex::encode(md5(&object.data)));
         self.objects.insert(to.to_owned(), Object { etag, ..object });
     }
@@ -290,7 +291,7 @@ impl World {
         assert_eq!(tags.elements("Value"), Vec::from_iter(there.map(|()| value.to_string())));
     }
 
-    /// Goes through all pages of a listing.
+    /// Reads all pages of a listing.
     async fn list(&self, prefix: &str, delimiter: bool, after: Option<&str>, max: usize) {
         let mut query = format!("?list-type=2&encoding-type=url&max-keys={max}&prefix={}", encoded(prefix));
         query += if delimiter { "&delimiter=%2F" } else { "" };
@@ -302,7 +303,7 @@ impl World {
                 percent_decode_str(&text.replace('+', " ")).decode_utf8().unwrap().into_owned()
             };
             let found: Vec<String> = page.elements("Key").iter().map(text).collect();
-            // The first is what was asked for.
+            // The first prefix is that of the request.
             let rolled: Vec<String> = page.elements("Prefix").iter().skip(1).map(text).collect();
             assert!(found.len() + rolled.len() <= max);
             keys.extend(found);
@@ -316,7 +317,7 @@ impl World {
         assert_eq!((keys, common), (expected, rolled));
     }
 
-    /// From some place in the midst of what is there.
+    /// Lists objects from a random position within the existing keys.
     async fn list_somewhere(&mut self) {
         let Some(key) = self.rng.choice(self.objects.keys().cloned().collect::<Vec<_>>()) else { return };
         let (cut, max) = (self.rng.usize(..4), self.rng.usize(1..4));
@@ -350,7 +351,7 @@ impl World {
         Self { folder, server, raw, objects, bodies, rng }
     }
 
-    /// After a restart everything is there, and nothing else is on the disk.
+    /// Checks that after a restart all objects are there, and nothing else is on disk.
     async fn end(self) {
         let mut world = self.restart().await;
         world.list("", false, None, 1_000).await;
@@ -368,7 +369,7 @@ impl World {
         let needed: usize = bodies.values().sum();
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         while files(&world.folder.path().join("blobs")) != needed {
-            assert!(std::time::Instant::now() < deadline, "{needed} files are needed");
+            assert!(std::time::Instant::now() < deadline, "expected {needed} files");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         world.server.stop().await;
@@ -388,7 +389,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_server_does_what_a_map_does(seed in any::<u64>(), operations in vec(operations(), 1..60)) {
+    fn the_server_behaves_like_a_map(seed in any::<u64>(), operations in vec(operations(), 1..60)) {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let mut world = World::new(seed).await;
             for operation in operations {

@@ -1,4 +1,4 @@
-//! object_store's own suite for stores (its feature `integration`), over its S3 client.
+//! object_store's own integration suite for stores (its feature `integration`), run with its S3 client.
 
 use longshore::embedded::Embedded;
 use object_store::{
@@ -6,7 +6,7 @@ use object_store::{
     integration,
 };
 
-/// A server of its own, since the suite deletes everything that it finds.
+/// A server for a single test, since the suite deletes everything that it finds.
 struct Store {
     s3: AmazonS3,
     server: Embedded,
@@ -32,7 +32,7 @@ fn builder(server: &Embedded) -> AmazonS3Builder {
         .with_copy_if_not_exists(S3CopyIfNotExists::Header("if-none-match".to_owned(), "*".to_owned()))
 }
 
-/// Each function of the suite with what it takes beside the store.
+/// Each function of the suite, with its arguments after the store.
 macro_rules! suite {
     ($($name:ident($($argument:tt)*)$(.$result:ident)?,)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +64,7 @@ suite! {
     multipart_race_condition(true),
     put_get_attributes(),
     put_get_delete_list(),
-    // Five writers that each update one object ten times, fifty updates of which none may be lost.
+    // Five writers update one object ten times each. None of the fifty updates may be lost.
     put_opts(true),
     rename_and_copy(),
     stream_get(),

@@ -1,4 +1,5 @@
-//! Signed requests with any key, as no client library sends them: signatures by aws-sigv4, HTTP by hyper.
+//! Signed requests with any key, also with keys that client libraries do not send. aws-sigv4 signs the requests, and
+//! hyper sends them.
 
 use std::time::SystemTime;
 
@@ -21,7 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-/// One that asks an embedded server.
+/// A client of an embedded server.
 pub(crate) struct Raw {
     endpoint: String,
     id: String,
@@ -29,7 +30,7 @@ pub(crate) struct Raw {
     http: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// What it was answered.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -46,7 +47,7 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The texts of all elements of a name, which have no elements within.
+    /// The texts of all elements with this name. They must not contain other elements.
     pub(crate) fn elements(&self, name: &str) -> Vec<String> {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
         let after = self.text().split(&open).skip(1);
@@ -64,7 +65,7 @@ impl Raw {
         }
     }
 
-    /// A request for a key of the bucket `test` (or, with an empty key, for the bucket).
+    /// Sends a request for a key in the bucket `test`, or for the bucket itself if the key is empty.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -82,7 +83,7 @@ impl Raw {
         for (name, value) in self.signature(method, &uri, headers) {
             request = request.header(name, value);
         }
-        // hyper leaves it out where there is no body.
+        // hyper omits this header if there is no body.
         let request = request.header("content-length", body.len()).body(Full::new(body)).unwrap();
         let (head, body) = self.http.request(request).await.unwrap().into_parts();
         Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
@@ -111,7 +112,7 @@ impl Raw {
     }
 }
 
-/// A key in a URI.
+/// Percent-encodes a key for a URI.
 pub(crate) fn encoded(key: &str) -> String {
     utf8_percent_encode(key, KEPT).to_string()
 }

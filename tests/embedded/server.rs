@@ -1,4 +1,4 @@
-//! `longshore demo` as a process of its own, which a test can kill.
+//! `longshore demo` as a separate process that a test can kill.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,7 +12,7 @@ use object_store::{
     aws::{AmazonS3, AmazonS3Builder},
 };
 
-/// A running process; dropped, it is killed.
+/// A running process. Dropping it kills the process.
 pub(crate) struct Process {
     child: Child,
     /// Its S3 endpoint.
@@ -21,7 +21,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts one on a folder, and waits until it serves.
+    /// Starts a process with a data folder, and waits until it serves.
     pub(crate) fn start(folder: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_longshore"))
             .args(["demo", "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--data"])
@@ -36,12 +36,12 @@ impl Process {
         });
         Self {
             child,
-            endpoint: endpoint.expect("a greeting with the address of S3"),
+            endpoint: endpoint.expect("the output has the address of the S3 server"),
             folder: folder.to_owned(),
         }
     }
 
-    /// A client that tries once.
+    /// A client that does not retry.
     pub(crate) fn client(&self) -> AmazonS3 {
         let keys = std::fs::read_to_string(self.folder.join("credentials")).unwrap();
         let key = |name: &str| {
@@ -63,13 +63,13 @@ impl Process {
             .unwrap()
     }
 
-    /// SIGKILL: nothing that it holds in memory is left.
+    /// Sends SIGKILL, so everything that the process holds in memory is lost.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGINT, and waits for its end.
+    /// Sends SIGINT, and waits for the process to exit.
     pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());

@@ -1,4 +1,4 @@
-"""H2SPEC BINARY: runs h2spec against a demo and compares the failed cases with expected.txt."""
+"""H2SPEC BINARY: runs h2spec against `longshore demo` and compares the failed cases with expected.txt."""
 
 import shutil
 import subprocess
@@ -10,13 +10,13 @@ from pathlib import Path
 from support.server import Demo
 
 EXPECTED = Path(__file__).with_name("expected.txt")
-# Seconds that h2spec waits for an answer that does not come.
+# Seconds that h2spec waits for a response.
 PATIENCE = 2
 LONGEST_RUN = 600
 
 
 def expected():
-    """The cases that may fail, as (package, description)."""
+    """Returns the cases that may fail, as (package, description)."""
     lines = EXPECTED.read_text().splitlines()
     return {tuple(part.strip() for part in line.split("|", 1)) for line in lines if line and not line.startswith("#")}
 

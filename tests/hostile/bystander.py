@@ -1,4 +1,4 @@
-"""ADDRESS TOKEN: one Head after another until standard input ends. Prints latencies and failures as JSON."""
+"""ADDRESS TOKEN: sends one Head after another until standard input ends, then prints latencies and failures as JSON."""
 
 import json
 import sys

@@ -16,14 +16,14 @@ from support.client import Client, pieces
 MIB = 1024 * 1024
 TOKEN = "a-token-of-the-hostile-script"
 TENANT = "attacked"
-# What a process may have beside its memory budget.
+# The memory that the process may use in addition to its memory budget.
 BESIDE_BUDGET = 128 * MIB
 BUDGET = 256 * MIB
 TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Finding:
-    """A figure, with its bound if it has one."""
+    """A measured figure, and whether it is good (None if it is not judged)."""
 
     def __init__(self, what, text, good=None):
         self.what, self.text, self.good = what, text, good
@@ -79,12 +79,12 @@ class Gateway:
     def _until_ready(self):
         deadline = time.monotonic() + 15
         while self.probe("readyz") != 200:
-            assert self.process.poll() is None, f"the server ended: {self.log.read_text()[-2000:]}"
-            assert time.monotonic() < deadline, "the server is not ready"
+            assert self.process.poll() is None, f"the server exited: {self.log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, "the server did not become ready"
             time.sleep(0.05)
 
     def probe(self, path):
-        """The HTTP status of a probe; None if there is no answer."""
+        """Returns the HTTP status of a probe, or None if there is no response."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(f"http://127.0.0.1:{self.health_port}/{path}", timeout=5) as answer:
@@ -95,7 +95,7 @@ class Gateway:
             return None
 
     def metric(self, name):
-        """The value of a metric that has no labels to tell apart; None if it is not reported."""
+        """Returns the value of a metric with a single series, or None if it is not reported."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.health_port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
@@ -115,7 +115,7 @@ class Gateway:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def cpu(self):
-        """Processor time so far, in seconds."""
+        """Returns the CPU time used so far, in seconds."""
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICK
@@ -130,7 +130,7 @@ class Gateway:
 
 
 class Bystander:
-    """A well-behaved caller, in a process of its own. It makes one call after another until `end`."""
+    """A well-behaved caller in its own process. It makes one call after another until `end`."""
 
     def __init__(self, address):
         script = Path(__file__).with_name("bystander.py")
@@ -138,12 +138,12 @@ class Bystander:
                                      stdout=subprocess.PIPE, text=True)
 
     def end(self):
-        """Its latencies in milliseconds, the shortest first, and the number of calls that failed."""
+        """Ends the process. Returns the latencies in milliseconds, shortest first, and the number of failed calls."""
         said, _ = self.process.communicate("", timeout=60)
         return json.loads(said)
 
     def seen(self):
-        """(median in ms, number of calls, number of failed calls)"""
+        """Ends the process. Returns (median in ms, number of calls, number of failed calls)."""
         said = self.end()
         times = said["times"]
         return (times[len(times) // 2] if times else float("inf")), len(times), said["failed"]

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand (RFC 9113), for what no client library sends."""
+"""A minimal HTTP/2 client (RFC 9113), for frames that no client library sends."""
 
 import asyncio
 import struct
@@ -15,12 +15,12 @@ def frame(kind, flags, stream, payload=b""):
 
 
 def header(name, value):
-    """A field that is neither indexed nor Huffman-coded (RFC 7541, section 6.2.2)."""
+    """Encodes a header field without indexing and without Huffman coding (RFC 7541, section 6.2.2)."""
     return b"\x00" + _text(name) + _text(value)
 
 
 def _text(text):
-    """A string literal (RFC 7541, section 5.2)."""
+    """Encodes a string literal (RFC 7541, section 5.2)."""
     raw = text.encode()
     if len(raw) < 127:
         return bytes([len(raw)]) + raw
@@ -32,7 +32,7 @@ def _text(text):
 
 
 def request(path, token=None, **more):
-    """The header block of a gRPC call."""
+    """Returns the header block of a gRPC call."""
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost", "te": "trailers",
               "content-type": "application/grpc"}
     if token:
@@ -42,12 +42,12 @@ def request(path, token=None, **more):
 
 
 def message(payload, length=None, compressed=False):
-    """A gRPC message. `length`: the length that its head claims."""
+    """Returns a gRPC message. `length` replaces the true length in its prefix."""
     return bytes([compressed]) + struct.pack(">I", len(payload) if length is None else length) + payload
 
 
 class Connection(asyncio.Protocol):
-    """A connection that answers SETTINGS and PING, and notes the rest."""
+    """A connection that acknowledges SETTINGS and PING frames, and keeps track of the other frames."""
 
     def __init__(self, acknowledges=True):
         self.acknowledges = acknowledges
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self.send(frame(HEADERS, flags, stream, block))
 
     def room(self, stream):
-        """How many bytes the server's windows allow."""
+        """Returns how many bytes the server's windows allow on the stream, at most 16 KiB."""
         return max(0, min(self.window, self.streams.get(stream, 0), 16_384))
 
     def data(self, stream, payload, flags=0):
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
     def close(self):
         self.transport.abort()
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport):
         self.transport = transport

@@ -1,4 +1,4 @@
-"""BINARY [CASE...]: runs the cases, each against a server of its own, and prints what they found."""
+"""BINARY [CASE...]: runs the cases, each against its own server, and prints their findings."""
 
 import importlib
 import resource
@@ -13,13 +13,13 @@ CASES = ("idle", "messages", "bombs", "floods", "readers", "log")
 
 
 def raise_open_files():
-    """The limit passes to the servers, which hold as many connections as the attacker."""
+    """Raises the limit for this process and the servers, which have as many connections as the attacker."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def judge(case, binary, folder, backend):
-    """Prints the findings of a case, and returns whether all are good."""
+    """Runs a case and prints its findings. Returns whether all of them are good."""
     module = importlib.import_module(f"cases.{case}")
     print(f"\n{module.__doc__.splitlines()[0]}", flush=True)
     good = True
@@ -31,7 +31,7 @@ def judge(case, binary, folder, backend):
             for finding in module.run(gateway, **variant):
                 print(finding, flush=True)
                 good = good and finding.good is not False
-        except Exception as error:  # a case that fails must not keep the others from running
+        except Exception as error:  # a failed case must not keep the others from running
             print(f"  {'':44}not measured: {type(error).__name__}: {error}", flush=True)
             good = False
         finally:

@@ -1,11 +1,11 @@
-//! Log lines as the reader of a process's standard error gets them. A test runs this program again, which then is that process.
+//! Log lines as the reader of a process's standard error sees them. Each test runs this program again as that process.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::pedantic,
     clippy::print_stdout,
-    reason = "a test that cannot go on panics, and it is read more often than run"
+    reason = "a failing test panics, and readability matters more than speed"
 )]
 
 use std::{
@@ -21,13 +21,13 @@ use serde_json::Value;
 
 const SAY: &str = "LOGS_SAY";
 
-/// Lines of other targets are limited in rate.
+/// A target of Longshore: the lines of other targets are rate-limited.
 const OURS: &str = "longshore::test";
 
 const THREADS: u64 = 8;
 const LINES: u64 = 1_000;
 
-/// More lines than the queue and a pipe hold together, each of 1 KiB.
+/// More lines of 1 KiB each than the queue and a pipe hold together.
 const TOO_MANY: usize = 12 * 1024;
 
 fn process(what: &str) -> Command {
@@ -40,7 +40,7 @@ fn parsed(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// The lines that a process that says `what` leaves behind.
+/// The lines that a process logs when it runs the case `what`.
 fn lines(what: &str) -> Vec<Value> {
     let said = process(what).output().unwrap();
     assert!(said.status.success(), "{said:?}");
@@ -52,7 +52,7 @@ fn unread(what: &str) -> Child {
     process(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the end of a process, with a bound that only a hang reaches.
+/// Waits for the end of a process, with a time limit that only a hang reaches.
 fn wait_for_end(mut child: Child) {
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -68,7 +68,8 @@ fn messages(what: &str) -> Vec<String> {
     lines(what).iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The other process. It ends at once when it has spoken, with whatever still waits. Does nothing unless another test runs it.
+/// The other process: runs the case that the environment names, and then exits immediately, without waiting for queued
+/// lines. Does nothing unless another test runs it.
 #[test]
 #[ignore = "the other tests run it"]
 fn speak() {
@@ -134,7 +135,7 @@ fn say_too_much() {
     assert!(!dropped.unwrap().ends_with(" 0"), "{dropped:?}");
 }
 
-/// Lines of all lengths, some longer than what a pipe takes as a whole, and some that do not wait for others.
+/// Logs lines of all lengths. Some are longer than an atomic write to a pipe, and some are urgent.
 fn say_much(thread: u64) {
     for number in 0..LINES {
         let text = "x".repeat(if number % 100 == 7 { 9_000 } else { usize::try_from(number).unwrap() % 300 });
@@ -147,7 +148,7 @@ fn say_much(thread: u64) {
 }
 
 #[test]
-fn lines_of_many_threads_are_whole_and_those_of_each_in_order() {
+fn lines_of_many_threads_are_intact_and_those_of_each_thread_are_in_order() {
     let lines = lines("much");
     for thread in 0..THREADS {
         let of_thread = lines.iter().filter(|line| line["thread"] == thread);
@@ -157,7 +158,7 @@ fn lines_of_many_threads_are_whole_and_those_of_each_in_order() {
 }
 
 #[test]
-fn lines_come_out_while_the_process_runs() {
+fn lines_are_written_while_the_process_runs() {
     let mut child = unread("something, then a warning, and nothing more");
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     for expected in ["something", "a warning"] {
@@ -168,12 +169,12 @@ fn lines_come_out_while_the_process_runs() {
 }
 
 #[test]
-fn the_last_sentence_of_a_command_comes_after_its_log_lines() {
+fn the_final_message_of_a_command_follows_its_log_lines() {
     assert_eq!(messages("a sentence at the end"), ["something", "a sentence"]);
 }
 
 #[test]
-fn a_panic_is_a_log_line() {
+fn a_panic_is_logged_as_one_line() {
     let [line] = &lines("a panic")[..] else { panic!("more or fewer lines than one") };
     assert_eq!((&line["level"], &line["thread"]), (&"ERROR".into(), &"of a test".into()));
     assert_eq!(line["message"], "a thread panicked: at sea");
@@ -181,7 +182,7 @@ fn a_panic_is_a_log_line() {
 }
 
 #[test]
-fn lines_beyond_the_queue_are_dropped_and_one_line_counts_them() {
+fn lines_beyond_the_queue_limit_are_dropped_and_one_line_counts_them() {
     let mut child = unread("too much");
     let mut out = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -203,12 +204,12 @@ fn lines_beyond_the_queue_are_dropped_and_one_line_counts_them() {
 }
 
 #[test]
-fn a_process_ends_though_its_standard_error_is_not_read() {
+fn a_process_ends_even_if_its_standard_error_is_not_read() {
     wait_for_end(unread("too much, then the end"));
 }
 
 #[test]
-fn a_process_ends_though_its_standard_error_is_closed() {
+fn a_process_ends_even_if_its_standard_error_is_closed() {
     let mut child = unread("too much, then the end");
     drop(child.stderr.take());
     wait_for_end(child);
@@ -216,13 +217,13 @@ fn a_process_ends_though_its_standard_error_is_closed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_process_ends_though_the_disk_is_full() {
+fn a_process_ends_even_if_the_disk_is_full() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let child = process("too much, then the end").stderr(full).stdout(Stdio::null()).spawn().unwrap();
     wait_for_end(child);
 }
 
 #[test]
-fn nothing_waits_any_more_after_a_flush() {
+fn no_line_waits_after_a_flush() {
     assert_eq!(messages("something, then flush"), ["something"]);
 }

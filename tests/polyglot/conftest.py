@@ -1,4 +1,4 @@
-"""The servers, and the clients of four languages that call them: each runs once, with all cases."""
+"""The servers, and the clients in four languages that call them. Each client runs once, with all cases."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ TOKEN = "a-token-of-a-test"
 
 @pytest.fixture(scope="session")
 def demo(binary, tmp_path_factory):
-    """`longshore demo` with the objects that are read."""
+    """`longshore demo` with the objects that the clients read."""
     running = server.Demo(binary, tmp_path_factory.mktemp("demo"))
     client = running.client("demo")
     sizes = {f"sizes/{size}": size for size in cases.SIZES} | {"there": cases.SOME, "large": len(cases.DATA)}
@@ -30,7 +30,7 @@ def demo(binary, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def backend():
-    """The S3 server that breaks."""
+    """The S3 server that fails in the middle of objects."""
     running = Backend(cases.DATA)
     yield running
     running.stop()
@@ -38,13 +38,13 @@ def backend():
 
 @pytest.fixture(scope="session")
 def broken(binary, backend, tmp_path_factory):
-    """`longshore serve` on the S3 server that breaks, for callers with a token."""
+    """`longshore serve` on the S3 server that fails in the middle of objects, for callers with a token."""
     folder = tmp_path_factory.mktemp("broken")
     caller = {"name": "client", "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "access": ["read", "write"]}
     store = {"url": "s3://bucket", "client_options": {"allow_http": True}, "config": {
         "endpoint": backend.endpoint, "region": "us-east-1", "access_key_id": "id", "secret_access_key": "secret"}}
     tenants = folder / "tenants.yaml"
-    # JSON is YAML.
+    # JSON is valid YAML.
     tenants.write_text(json.dumps({"tenants": {"acme": {"callers": [caller], "stores": {"default": store}}}}))
     running = server.serve(binary, folder, tenants, AUTH="required", LOG="warn,longshore::access=info")
     yield running

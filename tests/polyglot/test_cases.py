@@ -1,4 +1,4 @@
-"""Every case in every language: what the client saw, what the server told of it, and what is in the store."""
+"""Every case in every language: what the client saw, what the server logged, and what is in the store."""
 
 import grpc
 import pytest
@@ -10,24 +10,24 @@ from support.wait import eventually
 
 in_every_language = pytest.mark.parametrize("language", LANGUAGES)
 
-# What a client decides by itself has no details.
+# Statuses that a client generates itself: they have no details.
 OWN = ("CANCELLED", "DEADLINE_EXCEEDED")
-# What tonic's decoder refuses says nothing of the call.
+# By reason: facts that may be missing if the message is compressed. tonic's decoder rejects it without knowing the call.
 UNSAID = {"MESSAGE_TOO_LARGE": {"tenant", "store"}}
-# Node.js ends the body of a request before it resets the stream: what comes first is an upload of another size than was told,
-# or a write of what has come.
+# Other statuses that the server may log when the client gives up. Node.js ends the request body before it resets the
+# stream, so the server may see the end first: of an upload with the wrong size, or of a write that is complete as it is.
 CLOSED_FIRST = {("js", "Upload"): ("INVALID_ARGUMENT", "OK"), ("js", "WriteUpload"): ("OK",),
                 ("js", "WriteUploadWithProgress"): ("OK",)}
 
 
 def every(cases):
-    """Each case in each language."""
+    """Parametrizes a test with each case in each language."""
     pairs = [(language, case.name) for language in LANGUAGES for case in cases]
     return pytest.mark.parametrize("language, name", pairs)
 
 
 @every(CASES.values())
-def test_what_the_client_saw(runs, language, name):
+def test_client_sees_the_expected_result(runs, language, name):
     case, saw = CASES[name], runs.seen(language, name)
     expected = dict(case.expect)
     if case.call == "Upload" and case.stored is not None:
@@ -37,20 +37,20 @@ def test_what_the_client_saw(runs, language, name):
         return
     assert saw["request_id"] == request_id(language, name)
     if saw["code"] == "OK":
-        assert "x-request-id" in saw["headers"], "in the headers, not in the trailers"
+        assert "x-request-id" in saw["headers"], "the request id must be in the headers, not in the trailers"
     else:
         assert saw["details_code"] == grpc.StatusCode[saw["code"]].value[0]
         assert saw["details_message"] == saw["message"]
 
 
 @every(SINGLES)
-def test_compressed_messages_are_answered_alike(runs, language, name):
+def test_compressed_messages_get_the_same_response(runs, language, name):
     plain, compressed = (runs.seen(language, each) for each in (name, name + COMPRESSED))
     for saw in (plain, compressed):
         del saw["request_id"]
         saw.pop("key", None)
     if plain["code"] in OWN:
-        # What comes of it depends on who is faster.
+        # The rest depends on whether the client or the server is faster.
         assert plain["code"] == compressed["code"]
         return
     said_to_plain, said_to_compressed = (set(saw.pop("facts", [])) for saw in (plain, compressed))
@@ -59,12 +59,12 @@ def test_compressed_messages_are_answered_alike(runs, language, name):
 
 
 @every(CASES.values())
-def test_what_the_server_told(runs, language, name):
+def test_server_logs_the_expected_status(runs, language, name):
     case = CASES[name]
     runs.seen(language, name)
     told = eventually("the call is in the log", lambda: runs.logged(language, name), within=5)
     if case.expect["code"] == "CANCELLED" and case.writes:
-        assert told["bytes_in"] == sum(case.fields["chunks"]), "the server had it all, but for the end"
+        assert told["bytes_in"] == sum(case.fields["chunks"]), "the server must have received everything except the end"
     expected = case.logged or (case.expect["code"],)
     if case.given_up:
         expected += CLOSED_FIRST.get((language, case.call), ())
@@ -72,14 +72,14 @@ def test_what_the_server_told(runs, language, name):
 
 
 @in_every_language
-def test_what_is_in_the_store(runs, demo, language):
-    """What was uploaded, and nothing of what failed or was given up."""
+def test_store_has_exactly_the_finished_uploads(runs, demo, language):
+    """The store has what was uploaded, and nothing of the uploads that failed or were given up."""
     runs(language)
     client = demo.client("demo")
     stored = {key_of(case, language): case.stored for case in CASES.values() if case.stored is not None}
     found = {found.key for found in client.walk(prefix=f"{language}/")}
     if (language, "Upload") in CLOSED_FIRST:
-        # Without a size it is only likely that the end is not taken for the end.
+        # Without a size, the server may take the end of an abandoned upload for a regular end.
         found -= {key_of(case, language) for case in CASES.values() if case.call == "Upload" and case.given_up
                   and "size" not in case.fields}
     assert found == set(stored)
@@ -88,8 +88,8 @@ def test_what_is_in_the_store(runs, demo, language):
 
 
 @in_every_language
-def test_no_upload_is_left(runs, demo, language):
-    """Those of WriteUpload outlive a failure, and are not meant."""
+def test_no_multipart_upload_of_upload_is_left(runs, demo, language):
+    """Uploads of WriteUpload outlive a failure by design, so they are not checked here."""
     runs(language)
     client = demo.client("demo")
 
@@ -101,21 +101,21 @@ def test_no_upload_is_left(runs, demo, language):
 
 
 @in_every_language
-def test_no_read_is_left(runs, backend, language):
-    """Those of whoever has cancelled or run out of time."""
+def test_abandoned_reads_close_their_s3_connections(runs, backend, language):
+    """Abandoned: the caller has cancelled, or its deadline has passed."""
     runs(language)
-    eventually("S3 is not listened to any more", lambda: backend.waiting == 0, within=5)
+    eventually("Longshore has closed its connections for stalled reads", lambda: backend.waiting == 0, within=5)
 
 
 @in_every_language
 def test_messages_were_compressed(runs, language):
-    """Where they were meant to be: a client that sends them plain is not answered by tonic."""
+    """Clients compress the messages in the cases that say so. tonic would accept uncompressed ones too."""
     whole = sum(case.stored for case in CASES.values() if case.stored and case.fields.get("gzip"))
     assert runs.sent_compressed(language) < 0.75 * whole
 
 
 @in_every_language
-def test_the_servers_are_well(runs, demo, broken, language):
+def test_servers_keep_running_without_errors(runs, demo, broken, language):
     runs(language)
     for server in (demo, broken):
         assert server.process.poll() is None

@@ -1,4 +1,4 @@
-"""What the README and docs/CLIENTS.md show is to be pasted: it is run here as it stands there."""
+"""Runs the programs in the README and docs/CLIENTS.md exactly as printed there."""
 
 import os
 import re
@@ -17,7 +17,7 @@ HELLO = b"Hello, harbour!"
 
 
 def shown(page, language):
-    """The one block of a language on a page."""
+    """Returns the only code block of a language on a page."""
     [block] = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
     return block
 
@@ -43,20 +43,20 @@ def app(demo, hello, tmp_path):
 
 
 def run(folder, *command, **environment):
-    """A command that is run there, to its end."""
+    """Runs a command in a folder, to its end."""
     return subprocess.run(command, cwd=folder, env=process.bare_environment(**environment), capture_output=True,
                           timeout=120)
 
 
 def said(folder, *command, **environment):
-    """What a command says that succeeds."""
+    """Runs a command that must succeed, and returns its output."""
     done = run(folder, *command, **environment)
     assert done.returncode == 0, f"{command}\n{done.stderr.decode()}"
     return done.stdout
 
 
 def reads_hello(demo, folder, *command, **environment):
-    """Whether a program brings the object, and fails where it is gone."""
+    """Checks that a program prints the object, and fails once the object is deleted."""
     assert said(folder, *command, **environment) == HELLO
     demo.client("demo").delete("hello.txt")
     done = run(folder, *command, **environment)
@@ -69,7 +69,7 @@ def test_go(demo, app, tmp_path_factory):
     client = TESTS / "polyglot" / "go"
     (folder / "go.mod").write_text(re.sub("^module .*", "module example.com/app", (client / "go.mod").read_text()))
     shutil.copy(client / "go.sum", folder)
-    # The protoc that the page calls is the one of grpcio-tools.
+    # The page calls `protoc`: provide the one from grpcio-tools.
     protoc = tmp_path_factory.mktemp("bin") / "protoc"
     protoc.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m grpc_tools.protoc "$@"\n')
     protoc.chmod(0o755)

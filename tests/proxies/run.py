@@ -1,4 +1,4 @@
-"""BINARY: the median time of Heads, alone and beside a call that stalls on the same connection."""
+"""BINARY: measures the median latency of Heads, alone and beside a stalled call on the same connection."""
 
 import contextlib
 import itertools
@@ -24,16 +24,16 @@ from longshore.v1 import (  # noqa: E402
     upload_service_pb2_grpc)
 
 HEADS, ROUNDS = 300, 3
-# The whole of a case; a Head that stalls does not hold up the script for longer.
+# Seconds after which a Head fails, so that a stalled Head does not hold up the script.
 DEADLINE = 10
 MOST = 2
 METADATA = [("authorization", f"Bearer {TOKEN}")]
-# Time for a call to use up every window and buffer.
+# Seconds for a stalled call to fill every window and buffer.
 SETTLE = 3
 
 
 class Caller:
-    """A connection of its own."""
+    """A caller with its own connection."""
 
     def __init__(self, address):
         options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
@@ -42,7 +42,7 @@ class Caller:
         self.upload_stub = upload_service_pb2_grpc.UploadServiceStub(self.channel)
 
     def heads(self):
-        """The median in milliseconds; infinite if a Head fails."""
+        """Returns the median latency in milliseconds, or infinity if a Head fails."""
         times, request = [], messages.HeadRequest(key="small")
         for _ in range(HEADS):
             began = time.monotonic()
@@ -59,7 +59,7 @@ class Caller:
         yield
 
     def uploads(self, count, mib=None, store="silent"):
-        """Uploads to an S3 server that takes nothing. Without a size they continue for as long as they are taken."""
+        """Uploads to an S3 server that reads nothing. Without `mib`, sends for as long as Longshore reads."""
         spec = messages.UploadRequest(spec=messages.UploadSpec(store=store, key="upload"))
         chunk = messages.UploadRequest(chunk=object_pb2.Chunk(data=bytes(MIB)))
         return self.sends(self.stub.Upload, spec, chunk, count, mib)
@@ -106,17 +106,17 @@ class Caller:
 CASES = {
     "alone": Caller.nothing,
     "8 MiB to a silent S3 server": lambda caller: caller.uploads(1, 8),
-    "80 MiB to it": lambda caller: caller.uploads(1, 80),
-    "80 MiB to one that creates uploads only": lambda caller: caller.uploads(1, 80, "creating"),
-    "80 MiB to a resumed upload there": lambda caller: caller.resumed(80),
+    "80 MiB to a silent S3 server": lambda caller: caller.uploads(1, 80),
+    "80 MiB, S3 only creates the upload": lambda caller: caller.uploads(1, 80, "creating"),
+    "80 MiB by WriteUpload, same S3 server": lambda caller: caller.resumed(80),
     "an endless upload": lambda caller: caller.uploads(1),
-    # Together they have more bytes in advance than fit into a connection's window if that is small.
+    # Together, they have more unread bytes in flight than fit into a small connection window.
     "20 endless uploads": lambda caller: caller.uploads(20),
     "an unread Get": Caller.unread_get,
     "an unread Walk": Caller.unread_walk,
 }
-# haproxy 2.6 stops a caller's connection behind a response that is not read, and behind a request that the server does not
-# read (docs/TESTING.md).
+# haproxy 2.6 stops a caller's whole connection while the caller does not read one response, or the server does not read
+# one request (docs/TESTING.md).
 NOT_COUNTED_BEHIND_HAPROXY = {"an endless upload", "20 endless uploads", "an unread Get", "an unread Walk"}
 
 
@@ -130,7 +130,7 @@ def median_of(address, case):
 
 
 def compare(name, address):
-    """Prints the row of a path to the server. Returns whether it is good."""
+    """Prints the rows of one path to the server. Returns whether all rows that count are good."""
     found = {case: [] for case in CASES}
     for _ in range(ROUNDS):
         for case, medians in found.items():
@@ -160,7 +160,7 @@ def main(binary):
     try:
         gateway = Gateway(binary, folder, stores(s3.start()))
         started.append(gateway)
-        print(f"\nThe median of {HEADS} Heads beside a call on the same connection, and against alone (at most {MOST} ×)")
+        print(f"\nMedian of {HEADS} Heads beside a call on their connection, and its ratio to Heads alone (at most {MOST} ×)")
         good = compare("directly", gateway.address)
         for name in ("nginx", "haproxy"):
             proxy = Proxy(name, gateway.address, folder)

@@ -1,5 +1,5 @@
-"""An S3 server with made-up objects and listings. It never reads from or answers requests to the bucket `silent`, and in the
-bucket `creating` only those that create uploads."""
+"""An S3 server with synthetic objects and listings. It never reads or answers requests to the bucket `silent`. In the
+bucket `creating`, it answers only the requests that create uploads."""
 
 import threading
 import time
@@ -69,11 +69,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        """A gateway that closes a connection early is what some of the cases are about."""
+        """Ignores errors: in some cases, the gateway is meant to close a connection early."""
 
 
 def start():
-    """Returns the endpoint."""
+    """Starts the server and returns its endpoint."""
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"

@@ -18,7 +18,7 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
-  # It counts the whole stream of a client.
+  # No limit: nginx counts the whole request stream as one body.
   client_max_body_size 0;
   keepalive_requests 1000000;
   upstream gateway {{ server {upstream}; keepalive 16; }}
@@ -65,7 +65,7 @@ class Proxy:
                 socket.create_connection(("127.0.0.1", port)).close()
                 return
             except OSError:
-                assert time.monotonic() < deadline, f"{name} does not listen: {(folder / f'{name}.out').read_text()}"
+                assert time.monotonic() < deadline, f"{name} is not listening: {(folder / f'{name}.out').read_text()}"
                 time.sleep(0.05)
 
     def end(self):

@@ -1,4 +1,4 @@
-"""Servers for the tests: each on free ports, each ended with what needed it."""
+"""Servers for the tests. Each runs on free ports, and is stopped after the tests that use it."""
 
 import itertools
 import json
@@ -45,7 +45,7 @@ def versitygw(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=["moto", "versitygw"])
 def s3_server(request):
-    """Each S3 server in turn."""
+    """Each S3 server, one after the other."""
     return request.getfixturevalue(request.param)
 
 
@@ -54,7 +54,7 @@ _buckets = itertools.count(1)
 
 @pytest.fixture
 def bucket(s3_server):
-    """A new bucket on each S3 server in turn."""
+    """A new bucket on each S3 server, one after the other."""
     return s3_server.make_bucket(f"bucket-{next(_buckets)}")
 
 
@@ -72,13 +72,13 @@ def versitygw_bucket(versitygw):
 
 @pytest.fixture
 def serve(binary, tmp_path_factory):
-    """Starts `longshore serve` with these tenants; ended with the test."""
+    """Starts `longshore serve` with the given tenants, and stops it after the test."""
     started = []
 
     def start(tenants, **settings):
         folder = tmp_path_factory.mktemp("serve")
         tenants_file = folder / "tenants.yaml"
-        # JSON is YAML, and has no anchors for what is the same twice.
+        # JSON is valid YAML, and repeats equal values where YAML would use anchors.
         tenants_file.write_text(json.dumps({"tenants": tenants}))
         started.append(server.serve(binary, folder, tenants_file, **settings))
         return started[-1]
@@ -90,7 +90,7 @@ def serve(binary, tmp_path_factory):
 
 @pytest.fixture
 def serve_store(serve):
-    """Starts `longshore serve` with these stores of one tenant, and returns it with a client of that tenant."""
+    """Starts `longshore serve` with one tenant that has the given stores. Returns the server and a client of the tenant."""
 
     def start(stores, **settings):
         running = serve({"acme": {"stores": stores}}, **settings)

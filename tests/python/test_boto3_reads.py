@@ -1,4 +1,4 @@
-"""What Longshore writes, boto3 reads: bytes, attributes, ETag, parts, checksums, tags; and what it deletes is gone."""
+"""boto3 reads what Longshore writes: bytes, attributes, ETag, parts, checksums, tags. What Longshore deletes is gone."""
 
 import base64
 import email.header
@@ -36,7 +36,7 @@ def assert_attributes(said):
 
 
 def nothing_is_left_under_way(bucket):
-    """A failed upload is aborted after its answer."""
+    """A failed upload is aborted after the response is sent, so this polls."""
     eventually("no multipart upload is left", lambda: bucket.uploads() == [], within=1)
 
 
@@ -60,7 +60,7 @@ def test_an_object_without_attributes(bucket, client):
     assert bucket.head("plain")["Metadata"] == {}
 
 
-def test_metadata_that_is_not_ascii(bucket, client):
+def test_non_ascii_metadata(bucket, client):
     text = "Grüße aus Łódź 🚢"
     client.put("greeting", b"x", attributes={"metadata": {"text": text}})
     assert dict(client.head("greeting").attributes.metadata) == {"text": text}
@@ -77,7 +77,7 @@ def test_a_storage_class(bucket, client):
     assert bucket.head("cold-parts")["StorageClass"] == "STANDARD_IA"
 
 
-def test_modes(bucket, client):
+def test_write_modes(bucket, client):
     first = client.put("modes", b"1", mode={"create": {}})
     with pytest.raises(Exception, match="ALREADY_EXISTS"):
         client.put("modes", b"2", mode={"create": {}})
@@ -98,7 +98,7 @@ CHECKSUMS = {
 
 
 @pytest.mark.parametrize("algorithm", CHECKSUMS)
-def test_a_checksum(bucket, client, algorithm):
+def test_checksum_of_a_put(bucket, client, algorithm):
     bucket.needs("checksums of puts")
     put = client.put("checked", DATA, checksum_algorithm=f"CHECKSUM_ALGORITHM_{algorithm}")
     said = bucket.head("checked", ChecksumMode="ENABLED")
@@ -106,7 +106,7 @@ def test_a_checksum(bucket, client, algorithm):
     assert CHECKSUMS[algorithm] in [found.value for found in put.checksums]
 
 
-def test_an_upload_by_parts(bucket, client):
+def test_multipart_upload(bucket, client):
     data = random.Random(5).randbytes(16 * MIB + 5)
     uploaded = client.upload(
         "parts", pieces(data, 700_001), {"size": len(data)}, part_size=5 * MIB, attributes=ATTRIBUTES,
@@ -123,17 +123,17 @@ def test_an_upload_by_parts(bucket, client):
     assert bucket.uploads() == []
 
 
-def test_an_upload_by_parts_with_a_checksum(bucket, client):
+def test_multipart_upload_with_a_checksum(bucket, client):
     data = random.Random(6).randbytes(11 * MIB)
     client.upload("parts", pieces(data), part_size=5 * MIB, checksum_algorithm="CHECKSUM_ALGORITHM_SHA256")
     said = bucket.head("parts", ChecksumMode="ENABLED")
     digests = b"".join(hashlib.sha256(part).digest() for part in pieces(data, 5 * MIB))
-    # Of the parts' checksums, since SHA-256 cannot be combined.
+    # The checksum of the parts' checksums, since SHA-256 checksums cannot be combined.
     composite = hashlib.sha256(digests).digest()
     assert base64.b64decode(said["ChecksumSHA256"].split("-")[0]) == composite
     [found] = client.head("parts").meta.checksums
     assert (found.value, found.algorithm) == (composite, object_pb2.CHECKSUM_ALGORITHM_SHA256)
-    # moto does not say what it covers.
+    # moto does not return the type of the checksum.
     assert found.type in (object_pb2.CHECKSUM_TYPE_COMPOSITE, object_pb2.CHECKSUM_TYPE_UNSPECIFIED)
 
 
@@ -144,7 +144,7 @@ def test_a_small_upload_is_one_put(bucket, client):
     assert bucket.get("small") == DATA
 
 
-def test_an_upload_in_mode_create(bucket, client):
+def test_upload_in_create_mode(bucket, client):
     data = bytes(9 * MIB)
     client.upload("created", pieces(data), mode={"create": {}})
     before = bucket.head("created")
@@ -152,7 +152,7 @@ def test_an_upload_in_mode_create(bucket, client):
         client.upload("created", pieces(data + b"x"), mode={"create": {}})
     assert bucket.head("created")["ETag"] == before["ETag"]
     nothing_is_left_under_way(bucket)
-    # What marks the writer is hidden from callers.
+    # The metadata entry that identifies the writer is hidden from callers.
     assert dict(client.head("created").attributes.metadata) == {}
 
 
@@ -161,7 +161,7 @@ def test_tags(bucket, client):
     assert tags(bucket, "tags") == {"kind": "crate", "+ @": "é/="}
 
 
-def test_copy_keeps_or_replaces(bucket, client):
+def test_copy_keeps_or_replaces_attributes_and_tags(bucket, client):
     source = client.put("from", DATA, attributes=ATTRIBUTES, tags={"kind": "crate"})
 
     copied = client.copy("from", "kept")
@@ -179,7 +179,7 @@ def test_copy_keeps_or_replaces(bucket, client):
     assert bucket.get("from") == DATA
 
 
-def test_copy_in_mode_create(bucket, client):
+def test_copy_in_create_mode(bucket, client):
     client.put("from", DATA, attributes=ATTRIBUTES, tags={"kind": "crate"})
     client.copy("from", "new", mode={"create": {}})
     assert bucket.get("new") == DATA
@@ -225,7 +225,7 @@ def test_delete_and_delete_many(bucket, client):
     assert bucket.keys() == names[30:]
 
 
-def test_below_a_prefix(bucket, serve_store):
+def test_store_with_a_prefix(bucket, serve_store):
     _, client = serve_store({"default": bucket.store("some/prefix")})
     client.put("a", b"1")
     client.copy("a", "b")

@@ -1,4 +1,4 @@
-"""What boto3 writes, Longshore reads: bytes, attributes, ETag, size, time, tags, checksums, versions."""
+"""Longshore reads what boto3 writes: bytes, attributes, ETag, size, time, tags, checksums, versions."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ def client(bucket, serve_store):
 
 
 def written(bucket, key, **fields):
-    """What boto3 says of the object that it has put."""
+    """Puts an object with boto3, and returns what boto3's Head says about it."""
     bucket.client.put_object(Bucket=bucket.bucket, Key=key, **fields)
     return bucket.head(key)
 
@@ -76,7 +76,7 @@ def test_a_storage_class(bucket, client):
     ("SHA1", hashlib.sha1(DATA).digest()),
     ("SHA256", hashlib.sha256(DATA).digest()),
 ])
-def test_a_checksum(bucket, client, algorithm, value):
+def test_checksum_of_a_put(bucket, client, algorithm, value):
     bucket.client.put_object(Bucket=bucket.bucket, Key="checked", Body=DATA, ChecksumAlgorithm=algorithm)
     said = bucket.head("checked", ChecksumMode="ENABLED")
     assert base64.b64decode(said[f"Checksum{algorithm}"]) == value
@@ -85,7 +85,7 @@ def test_a_checksum(bucket, client, algorithm, value):
             (f"CHECKSUM_ALGORITHM_{algorithm}", value)]
 
 
-def test_a_multipart_upload(bucket, client):
+def test_multipart_upload(bucket, client):
     data = random.Random(3).randbytes(12 * MIB + 5)
     bucket.client.upload_fileobj(
         io.BytesIO(data), bucket.bucket, "parts", ExtraArgs={"ContentType": "image/png", "Metadata": {"berth": "12"}},
@@ -96,14 +96,14 @@ def test_a_multipart_upload(bucket, client):
     assert hashlib.sha256(got.data).digest() == hashlib.sha256(data).digest()
     assert (got.info.meta.etag, got.info.meta.size) == (said["ETag"], len(data))
     assert (got.info.attributes.content_type, dict(got.info.attributes.metadata)) == ("image/png", {"berth": "12"})
-    # Ranges that meet the parts' borders.
+    # Ranges at the boundaries of parts.
     border = 5 * MIB
     ranges = [(border - 3, border + 3), (2 * border - 1, 2 * border), (2 * border, len(data))]
     found = client.get_ranges("parts", [{"bounded": {"start": start, "end": end}} for start, end in ranges])
     assert found == [data[start:end] for start, end in ranges]
 
 
-def test_tags_are_kept_by_every_way_of_copying(bucket, client):
+def test_every_kind_of_copy_keeps_or_replaces_tags(bucket, client):
     bucket.client.put_object(Bucket=bucket.bucket, Key="tags", Body=b"x", Tagging="kind=crate&owner=a%20b")
     client.copy("tags", "tags-by-s3")
     client.copy("tags", "tags-by-parts", mode={"create": {}})
@@ -116,7 +116,7 @@ def test_tags_are_kept_by_every_way_of_copying(bucket, client):
         assert sorted(found, key=lambda tag: tag["Key"]) == expected, key
 
 
-def test_a_listing(bucket, client):
+def test_list_and_walk(bucket, client):
     names = [f"list/{number:03}" for number in range(25)] + ["list/more/x", "other"]
     for name in names:
         bucket.client.put_object(Bucket=bucket.bucket, Key=name, Body=name.encode())
@@ -134,7 +134,7 @@ def test_a_listing(bucket, client):
     assert ([found.key for found in objects], prefixes) == (names[:25], ["list/more/"])
 
 
-def test_below_a_prefix(bucket, serve_store):
+def test_store_with_a_prefix(bucket, serve_store):
     _, client = serve_store({"default": bucket.store("some/prefix")})
     for key in ("some/prefix/a", "some/prefix/b/c", "some/prefixed", "a"):
         bucket.client.put_object(Bucket=bucket.bucket, Key=key, Body=key.encode())

@@ -1,4 +1,4 @@
-"""What a copy has of its source, by every way of copying: all of it, with boto3 as the witness."""
+"""Every kind of copy keeps everything that its source has. boto3 checks the copy."""
 
 import pytest
 
@@ -13,13 +13,13 @@ ATTRIBUTES = {
 EXPIRES = "Thu, 02 Jan 2031 03:04:05 GMT"
 TAGS = {"a": "1 + 2", "+ @": "/="}
 WRITE_ID = "longshore-write-id"
-# What every write has of its own.
+# Fields that each write sets itself.
 OWN = {"ETag", "LastModified", "VersionId", "ResponseMetadata", "AcceptRanges", "Expires", "ChecksumType",
        "ServerSideEncryption", "ContentLength"}
 
 
 def described(bucket, key):
-    """What boto3 sees of an object, but for what every write has of its own."""
+    """Returns what boto3 sees of an object, without the fields that each write sets itself."""
     found = bucket.client.head_object(Bucket=bucket.bucket, Key=key)
     metadata = {name: value for name, value in found["Metadata"].items() if name != WRITE_ID}
     tags = bucket.client.get_object_tagging(Bucket=bucket.bucket, Key=key)["TagSet"]
@@ -43,9 +43,9 @@ WAYS = ["overwrite", "create", "update", "rename", "rename and create", "relayed
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_copy_has_all_that_its_source_has(bucket, serve_store, source, way):
+def test_copy_keeps_everything_of_its_source(bucket, serve_store, source, way):
     elsewhere = bucket.store()
-    # Another name of the same server: what is copied between the two stores passes through Longshore.
+    # Another name for the same server, so that copies between the two stores pass through Longshore.
     elsewhere["config"]["endpoint"] = bucket.endpoint.replace("127.0.0.1", "localhost")
     running, client = serve_store({"default": bucket.store(), "elsewhere": elsewhere})
     mode = {"create": {}} if "create" in way else None
@@ -60,7 +60,7 @@ def test_a_copy_has_all_that_its_source_has(bucket, serve_store, source, way):
         assert copied.size == len(b"content")
     expected, found = dict(source), described(bucket, "to")
     if way.startswith("relayed"):
-        # Another server need not have the class.
+        # Another server may not support the storage class.
         expected.pop("StorageClass", None)
         assert found.pop("StorageClass", "STANDARD") == "STANDARD"
     assert found == expected
@@ -68,7 +68,7 @@ def test_a_copy_has_all_that_its_source_has(bucket, serve_store, source, way):
     assert (seen.expires, seen.content_disposition) == (EXPIRES, ATTRIBUTES["ContentDisposition"])
 
 
-def test_a_class_that_is_not_kept_is_named(moto_bucket, serve_store):
+def test_copy_reports_a_dropped_storage_class(moto_bucket, serve_store):
     moto_bucket.client.put_object(Bucket=moto_bucket.bucket, Key="source", Body=b"x", StorageClass="STANDARD_IA")
     elsewhere = moto_bucket.store()
     elsewhere["config"]["endpoint"] = moto_bucket.endpoint.replace("127.0.0.1", "localhost")

@@ -1,4 +1,4 @@
-"""Every way to move an object, by the generated client, on the embedded S3 server of `longshore demo`."""
+"""Every way to read and write objects with the generated client, on the embedded S3 server of `longshore demo`."""
 
 import random
 
@@ -136,7 +136,7 @@ def test_copy_and_rename(client):
     assert client.get("demo/to").data == WORDS
 
 
-def test_tags_come_later(client):
+def test_get_tags_is_not_implemented(client):
     with pytest.raises(grpc.RpcError) as failed:
         client.tags("demo/put")
     assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -148,7 +148,7 @@ def test_delete_and_delete_many(client):
         client.put(name, b"x")
 
     client.delete(names[0])
-    client.delete(names[0])  # A missing key is success.
+    client.delete(names[0])  # Deleting a missing key succeeds.
     assert keys(client.walk(prefix="demo/delete/")) == names[1:]
 
     results = client.delete_many(names[:10] + ["demo/delete/never-there"], a_message=4)
@@ -158,7 +158,7 @@ def test_delete_and_delete_many(client):
     assert keys(client.walk(prefix="demo/delete/")) == names[10:]
 
 
-def test_objects_are_kept_between_runs(binary, tmp_path):
+def test_objects_survive_a_restart(binary, tmp_path):
     first = Demo(binary, tmp_path)
     first.client("demo").put("kept", WORDS)
     first.stop()

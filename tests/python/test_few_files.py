@@ -1,4 +1,4 @@
-"""A server that may have few files open: callers leave enough for S3 and for probes."""
+"""A server with a low limit on open files: callers' connections leave enough descriptors for S3 and for probes."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from support.wait import eventually
 def is_closed(held):
     held.setblocking(False)
     try:
-        # The server's first frames come before the end.
+        # The server's first frames arrive before the end of the connection.
         while held.recv(65536):
             pass
         return True
@@ -33,13 +33,13 @@ def limit_of_open_files(running):
 
 
 @pytest.mark.parametrize("open_files", [64, 128])
-def test_callers_leave_descriptors_for_s3_and_for_probes(moto_bucket, serve_store, open_files):
+def test_connections_leave_descriptors_for_s3_and_for_probes(moto_bucket, serve_store, open_files):
     running, client = serve_store({"default": moto_bucket.store()}, open_files=open_files)
     assert limit_of_open_files(running) == str(open_files)
     client.put("key", b"data")
     taken = open_connections(running.address, 2 * open_files)
     try:
-        eventually("what is too many is closed", lambda: sum(map(is_closed, taken)) >= open_files, within=10)
+        eventually("the excess connections are closed", lambda: sum(map(is_closed, taken)) >= open_files, within=10)
         assert running.ready_status() == 200
         assert running.health(running.health_address) == 1
         with ThreadPoolExecutor(20) as threads:
@@ -55,4 +55,4 @@ def test_callers_leave_descriptors_for_s3_and_for_probes(moto_bucket, serve_stor
         except grpc.RpcError:
             return False
 
-    eventually("there is room again", serves_another, within=10)
+    eventually("the server accepts connections again", serves_another, within=10)

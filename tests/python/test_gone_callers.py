@@ -1,4 +1,4 @@
-"""A caller that goes away in mid-upload, however it goes: nothing is left behind in S3."""
+"""However a caller disconnects during an upload, nothing is left behind in S3."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from support.client import MIB, upload_messages
 from support.paths import HERE
 from support.wait import eventually
 
-# The acceptance criterion: so long after the caller is gone no multipart upload is left.
+# The acceptance criterion: this many seconds after the caller is gone, no multipart upload is left.
 BOUND = 1.0
 
 
@@ -29,14 +29,14 @@ def server(bucket, serve_store):
 
 
 def parts_under_way(bucket, least):
-    """Waits until a multipart upload is there with so many parts in S3."""
+    """Waits until a multipart upload has at least `least` parts in S3."""
     def look():
         return [upload for upload in bucket.uploads() if len(bucket.parts(upload)) >= least]
     return eventually(f"an upload has {least} parts in S3", look, within=20)
 
 
 def assert_nothing_is_left(bucket, since):
-    """No multipart upload within the bound, and none that a late request made anew."""
+    """Asserts that no multipart upload is left after the bound, and that no late request creates another one."""
     while bucket.uploads():
         assert time.monotonic() - since < BOUND, f"a multipart upload is left after {BOUND} s"
         time.sleep(0.02)
@@ -48,7 +48,7 @@ def assert_nothing_is_left(bucket, since):
 
 
 class SilentUpload:
-    """A caller that has sent so many MiB and then sends nothing, until it is told to end."""
+    """A caller that sends `count` MiB, and then nothing until `go_on` is set."""
 
     def __init__(self, server, count, timeout=60):
         self.go_on = threading.Event()
@@ -62,8 +62,8 @@ class SilentUpload:
         self.go_on.wait(60)
 
 
-@pytest.mark.parametrize("mib, parts", [(20, 2), (0, 1)], ids=["while it is silent", "while it is sending"])
-def test_a_caller_that_is_killed(bucket, server, mib, parts):
+@pytest.mark.parametrize("mib, parts", [(20, 2), (0, 1)], ids=["silent", "sending"])
+def test_killed_caller(bucket, server, mib, parts):
     environment = process.bare_environment(**{stubs.VARIABLE: stubs.generate(), "GRPC_VERBOSITY": "NONE"})
     caller = process.start(
         [sys.executable, "-m", "support.uploader", server.address, "acme", "cut", mib], stdin=subprocess.PIPE,
@@ -78,7 +78,7 @@ def test_a_caller_that_is_killed(bucket, server, mib, parts):
     assert_nothing_is_left(bucket, gone)
 
 
-def test_a_call_that_is_cancelled(bucket, server):
+def test_cancelled_call(bucket, server):
     upload = SilentUpload(server, 20)
     try:
         parts_under_way(bucket, 2)
@@ -90,7 +90,7 @@ def test_a_call_that_is_cancelled(bucket, server):
         upload.go_on.set()
 
 
-def test_a_call_whose_deadline_passes(bucket, server):
+def test_call_whose_deadline_passes(bucket, server):
     upload = SilentUpload(server, 20, timeout=3)
     try:
         parts_under_way(bucket, 2)
@@ -100,8 +100,8 @@ def test_a_call_whose_deadline_passes(bucket, server):
         upload.go_on.set()
 
 
-def test_a_call_that_fails_half_way(bucket, server):
-    """The caller breaks the rules after parts have gone to S3."""
+def test_call_that_fails_midway(bucket, server):
+    """The caller violates the protocol after parts have been sent to S3."""
     def messages():
         yield from upload_messages("cut", [bytes(MIB)] * 20, size=100 * MIB)
         parts_under_way(bucket, 2)
@@ -113,8 +113,8 @@ def test_a_call_that_fails_half_way(bucket, server):
     assert_nothing_is_left(bucket, time.monotonic())
 
 
-def test_others_are_not_disturbed(bucket, server):
-    """Another upload on the same connection goes on when one is cancelled."""
+def test_other_uploads_continue(bucket, server):
+    """When one upload is cancelled, another upload on the same connection continues."""
     client = server.client("acme")
     go_on = threading.Event()
 

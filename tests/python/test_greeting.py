@@ -1,4 +1,4 @@
-"""What `longshore demo` prints is to be pasted: it is run here as it is printed."""
+"""Runs the commands that `longshore demo` prints, exactly as printed."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from support.paths import TOOLS
 
 
 def printed(demo, command):
-    """The printed lines that begin with `command`, or with a variable before it."""
+    """Returns the printed lines that begin with `command`, possibly with environment variables in front of it."""
     return [line.strip() for line in demo.greeting().splitlines()
             if re.match(rf"\s+(\w+=\S+ )*{command} ", line)]
 
 
 def run(line):
-    """The JSON documents that the line prints in a shell."""
+    """Runs a line in a shell, and returns the JSON documents that it prints."""
     environment = {"PATH": f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, f"{line}\n{done.stderr}"
@@ -33,7 +33,7 @@ def run(line):
     return found
 
 
-def test_the_printed_grpcurl_lines(demo, demo_client):
+def test_printed_grpcurl_commands(demo, demo_client):
     lines = printed(demo, "grpcurl")
     methods = [line.rsplit("/", 1)[1] for line in lines]
     assert {"Put", "Get", "List"} <= set(methods)
@@ -71,7 +71,7 @@ def test_reflection_describes_every_service(demo):
     assert "rpc Upload ( stream .longshore.v1.UploadRequest )" in ask("describe", "longshore.v1.ObjectService")
 
 
-def test_the_printed_line_for_the_aws_cli(demo, demo_client, monkeypatch):
+def test_printed_aws_cli_command(demo, demo_client, monkeypatch):
     demo_client.put("by-the-aws-cli", b"x")
     [line] = printed(demo, "aws")
     words = shlex.split(line)
@@ -85,11 +85,11 @@ def test_the_printed_line_for_the_aws_cli(demo, demo_client, monkeypatch):
     found = Session().get_component("credential_provider").get_provider("shared-credentials-file").load()
     witness = s3.client(endpoint, found.access_key, found.secret_key, words[words.index("--region") + 1])
     assert "by-the-aws-cli" in [each["Key"] for each in witness.list_objects_v2(Bucket=bucket)["Contents"]]
-    # What it printed of the keys is the same.
+    # The greeting prints the same keys.
     assert found.access_key in demo.greeting() and found.secret_key in demo.greeting()
 
 
-def test_the_embedded_server_refuses_a_wrong_secret(demo):
+def test_embedded_server_rejects_a_wrong_secret(demo):
     [line] = printed(demo, "aws")
     words = shlex.split(line)
     endpoint, bucket = words[words.index("--endpoint-url") + 1], words[-1].removeprefix("s3://").rstrip("/")
@@ -100,7 +100,7 @@ def test_the_embedded_server_refuses_a_wrong_secret(demo):
     assert refused.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
 
 
-def test_the_printed_urls_answer(demo, demo_client):
+def test_printed_urls_respond(demo, demo_client):
     demo_client.put("counted", b"x")
     urls = re.findall(r"http://\S+/(?:readyz|metrics)\b", demo.greeting())
     assert {url.rsplit("/", 1)[1] for url in urls} == {"readyz", "metrics"}

@@ -1,4 +1,4 @@
-"""grpc.health.v1 on both listeners, and the kubelet's paths."""
+"""grpc.health.v1 on both listeners, and readiness over HTTP."""
 
 import grpc
 import pytest
@@ -13,7 +13,7 @@ def test_every_service_is_serving(demo, listener, service):
 
 
 @pytest.mark.parametrize("listener", ["address", "health_address"])
-def test_a_service_that_is_not_there(demo, listener):
+def test_unknown_service(demo, listener):
     with pytest.raises(grpc.RpcError) as refused:
         demo.health(getattr(demo, listener), "longshore.v1.NoService")
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND

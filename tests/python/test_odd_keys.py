@@ -1,4 +1,4 @@
-"""Keys are bytes that nobody may change: in by Put, out by List and Walk, copied, read, deleted; boto3 agrees."""
+"""Longshore never changes a key: Put, Get, List, Walk, Copy, Rename and DeleteMany, all checked with boto3."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ MANY = 1000
 
 
 def content(key):
-    """Each key has content of its own, so that two that were mixed up are noticed."""
+    """Returns content that differs for each key, so that mixed-up keys are detected."""
     return b"content of " + key.encode()
 
 
@@ -20,15 +20,15 @@ def in_s3_order(keys):
 
 
 def name_of(key):
-    """A key that no odd one is equal to."""
+    """Returns a plain key that differs from every odd key."""
     return f"copies/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def held(server, most):
-    """The odd keys that the server can hold."""
+    """Returns up to `most` odd keys that the server can store."""
     keys = [key for key in odd_keys() if server.holds(key)]
     if server.kind == "versitygw":
-        # A file or a folder, not both: of keys that are folders to others the longer ones stay.
+        # A name is either a file or a folder, so keys that are folders of other keys are left out.
         folders = {key[:at] for key in keys for at, char in enumerate(key) if char == "/"}
         keys = [key for key in keys if key not in folders]
     return keys[:most]
@@ -51,7 +51,7 @@ def witnessed(server, **arguments):
 def test_a_thousand_odd_keys(name, request, serve_store):
     server = request.getfixturevalue(f"{name}_bucket")
     keys = held(server, MANY)
-    # As many as were meant, so that a limit never empties the test.
+    # Fails if the server's limits leave too few keys to test.
     assert len(keys) == MANY
     missing = [odd for odd in ODD if not any(odd in key for key in keys)]
     assert missing == {"moto": ["\n"], "versitygw": ["//", "\x01", "\x1f", "\ufffe"]}[name]
@@ -71,34 +71,34 @@ def test_a_thousand_odd_keys(name, request, serve_store):
         after = [found for found in in_s3_order(keys) if found.encode() > key.encode()]
         assert [found.key for found in client.list(start_after=key, page_size=5).objects] == after[:5]
 
-    # Folders are what boto3 takes for them.
+    # Folders are the same as with boto3.
     folded = server.client.list_objects_v2(Bucket=server.bucket, Delimiter="/")
     objects, prefixes, _ = client.list_all(delimiter="/")
     assert [found.key for found in objects] == [found["Key"] for found in folded["Contents"]]
     assert prefixes == [found["Prefix"] for found in folded["CommonPrefixes"]]
 
-    # Read, and copied from an odd key to a plain one.
+    # Get, and Copy from an odd key to a plain one.
     for key in keys:
         assert client.get(key).data == content(key)
         client.copy(key, name_of(key))
     copies = {name_of(key): md5_etag(content(key)) for key in keys}
     assert dict(witnessed(server, Prefix="copies/")) == copies
 
-    # Deleted, and only those that were asked for.
+    # DeleteMany deletes exactly the given keys.
     results = client.delete_many(keys)
     assert [result.key for result in results] == keys
     assert [result.index for result in results] == list(range(len(keys)))
     assert [result for result in results if result.HasField("error")] == []
     assert dict(witnessed(server)) == copies
 
-    # And from a plain key to an odd one.
+    # Rename from a plain key to an odd one.
     for key in keys[:100]:
         client.rename(name_of(key), key)
     assert [found for found in witnessed(server) if not found[0].startswith("copies/")] == expected(keys[:100])
 
 
 @pytest.mark.parametrize("prefix", ["some/prefix", "a+b @ %2F/é"])
-def test_odd_keys_below_a_prefix(moto_bucket, serve_store, prefix):
+def test_odd_keys_in_a_store_with_a_prefix(moto_bucket, serve_store, prefix):
     server = moto_bucket
     keys = held(server, 120)
     _, client = serve_store({"default": server.store(prefix)})
@@ -116,14 +116,14 @@ def test_odd_keys_below_a_prefix(moto_bucket, serve_store, prefix):
 
 
 def shortened(key, prefix):
-    """1,024 bytes are the limit of prefix and key together."""
+    """Shortens a key so that it and the prefix together have at most 1,024 bytes."""
     room = 1024 - len(prefix.encode()) - 1
     while len(key.encode()) > room:
         key = key[:-1]
     return key
 
 
-def test_a_file_beside_a_folder(moto_bucket, serve_store):
+def test_keys_that_are_also_folders(moto_bucket, serve_store):
     _, client = serve_store({"default": moto_bucket.store()})
     for key in BESIDE:
         client.put(key, content(key))
@@ -136,8 +136,8 @@ def test_a_file_beside_a_folder(moto_bucket, serve_store):
     assert moto_bucket.keys() == in_s3_order(left)
 
 
-def test_a_newline(versitygw_bucket, serve_store):
-    """moto cannot hold it."""
+def test_newlines(versitygw_bucket, serve_store):
+    """moto cannot store keys with newlines."""
     _, client = serve_store({"default": versitygw_bucket.store()})
     keys = ["\n", "a\nb", "a\r\nb", "a\n"]
     for key in keys:

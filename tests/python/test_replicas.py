@@ -1,4 +1,4 @@
-"""Uploads that go on on another replica when one is killed."""
+"""Uploads resume on another replica when one is killed."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 
 @pytest.fixture
 def replica(moto_bucket, serve):
-    """Starts another replica over the same bucket."""
+    """Starts another replica on the same bucket."""
     def start(**settings):
         settings = {"UPLOAD_KEY": KEY, "REPLICAS": "3", **settings}
         return serve({"acme": {"stores": {"default": moto_bucket.store()}}}, **settings)
@@ -34,7 +34,7 @@ def messages(upload_id, offset, data, then=()):
 
 
 def write_until_killed(running, bucket, upload_id, offset, data, parts):
-    """Writes, and kills the replica while the call goes on and S3 has so many parts in all."""
+    """Writes, and kills the replica during the call, once S3 has `parts` parts in all."""
     never = threading.Event()
 
     def silence():
@@ -52,7 +52,7 @@ def write_until_killed(running, bucket, upload_id, offset, data, parts):
         never.set()
 
 
-def test_an_upload_outlives_two_replicas(moto_bucket, replica):
+def test_upload_survives_the_loss_of_two_replicas(moto_bucket, replica):
     data = os.urandom(33 * MIB)
     one, two, three = replica(), replica(), replica()
     upload_id = one.client("acme").uploads.StartUpload(
@@ -80,7 +80,7 @@ def test_an_upload_outlives_two_replicas(moto_bucket, replica):
     assert moto_bucket.keys() == ["large"]
 
 
-def test_an_upload_of_another_key_or_tenant_is_none(moto_bucket, replica, serve):
+def test_upload_id_of_another_key_or_tenant_is_rejected(moto_bucket, replica, serve):
     upload_id = replica().client("acme").uploads.StartUpload(pb.StartUploadRequest(key="k")).upload_id
     other = base64.b64encode(bytes(32)).decode()
     for running, tenant in [
@@ -92,13 +92,13 @@ def test_an_upload_of_another_key_or_tenant_is_none(moto_bucket, replica, serve)
         assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "upload_id" in failed.value.details()
     assert len(moto_bucket.uploads()) == 1
-    # A new key first, the old one after it: what was begun goes on.
+    # With the new key first and the old key after it, existing uploads stay valid.
     rotated = replica(UPLOAD_KEY=f"{other},{KEY}")
     rotated.client("acme").uploads.CancelUpload(pb.CancelUploadRequest(upload_id=upload_id))
     assert moto_bucket.uploads() == []
 
 
-def test_replicas_without_a_common_key_start_no_upload(moto_bucket, serve):
+def test_replicas_without_a_shared_key_reject_uploads(moto_bucket, serve):
     running = serve({"acme": {"stores": {"default": moto_bucket.store()}}}, REPLICAS="2")
     with pytest.raises(grpc.RpcError) as failed:
         running.client("acme").uploads.StartUpload(pb.StartUploadRequest(key="k"))

@@ -1,4 +1,4 @@
-"""SIGTERM drains; SIGKILL leaves nothing half-written to be seen."""
+"""SIGTERM drains the server. After SIGKILL, no partial object is visible."""
 
 import threading
 import time
@@ -20,13 +20,12 @@ def bucket(moto_bucket):
 
 
 class PausedUpload:
-    """An upload that has sent 20 MiB, and goes on for 5 more when it is told to."""
+    """An upload that pauses after 20 MiB, and sends 5 MiB more when `go_on` is set."""
 
     DATA = bytes(range(256)) * (MIB // 256)
 
     def __init__(self, server, bucket):
         self.go_on = threading.Event()
-        # The connection is there before it counts.
         client = server.client("acme")
         self.call = client.objects.Upload.func.future(
             upload_messages("drained", self._chunks(), {"size": 25 * MIB}), metadata=[("x-longshore-tenant", "acme")],
@@ -55,7 +54,7 @@ def paused_upload():
 
 
 def health_watch(server):
-    """The statuses that grpc.health.v1.Health/Watch tells, and the call."""
+    """Calls grpc.health.v1.Health/Watch. Returns the growing list of statuses that it sends, and the call."""
     channel = grpc.insecure_channel(server.address, options=[("grpc.enable_http_proxy", 0)])
     call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""), timeout=60)
     told = []
@@ -73,7 +72,7 @@ def health_watch(server):
 
 
 def exit_code(server, within):
-    eventually("the server has ended", lambda: server.process.poll() is not None, within)
+    eventually("the server has exited", lambda: server.process.poll() is not None, within)
     return server.process.returncode
 
 
@@ -84,12 +83,12 @@ def test_sigterm_drains(bucket, serve_store, paused_upload):
     assert server.health(server.health_address) == SERVING
 
     server.terminate()
-    eventually("whoever watches is told", lambda: told == [SERVING, NOT_SERVING], within=1)
+    eventually("the watch reports NOT_SERVING", lambda: told == [SERVING, NOT_SERVING], within=1)
     assert server.health(server.health_address) == NOT_SERVING
     assert server.ready_status() == 503
     watch.cancel()
 
-    # New callers are refused in the end, while the upload is still under way.
+    # New callers are eventually refused, while the upload is still in flight.
     def refused():
         stranger = server.client("acme")
         try:
@@ -109,7 +108,7 @@ def test_sigterm_drains(bucket, serve_store, paused_upload):
     assert bucket.uploads() == []
 
 
-def test_calls_that_outlast_the_grace_are_cut(bucket, serve_store, paused_upload):
+def test_calls_that_outlast_the_grace_are_ended(bucket, serve_store, paused_upload):
     server, _ = serve_store({"default": bucket.store()}, SHUTDOWN_GRACE="1s")
     upload = paused_upload(server, bucket)
     began = time.monotonic()
@@ -125,7 +124,7 @@ def test_calls_that_outlast_the_grace_are_cut(bucket, serve_store, paused_upload
     assert bucket.keys() == []
 
 
-def test_an_open_watch_does_not_hold_the_server(bucket, serve_store):
+def test_open_watch_does_not_delay_the_exit(bucket, serve_store):
     server, _ = serve_store({"default": bucket.store()}, SHUTDOWN_GRACE="1s")
     told, _ = health_watch(server)
     server.terminate()
@@ -133,14 +132,14 @@ def test_an_open_watch_does_not_hold_the_server(bucket, serve_store):
     assert told == [SERVING, NOT_SERVING]
 
 
-def test_an_idle_server_ends_at_once(bucket, serve_store):
+def test_idle_server_exits_immediately(bucket, serve_store):
     server, client = serve_store({"default": bucket.store()})
     client.put("a", b"x")
     server.terminate()
     assert exit_code(server, within=5) == 0
 
 
-def test_sigkill_in_mid_upload(bucket, serve_store, paused_upload):
+def test_sigkill_during_an_upload(bucket, serve_store, paused_upload):
     server, _ = serve_store({"default": bucket.store()})
     upload = paused_upload(server, bucket)
     server.kill()
@@ -150,7 +149,7 @@ def test_sigkill_in_mid_upload(bucket, serve_store, paused_upload):
         bucket.head("drained")
     assert missing.value.response["Error"]["Code"] == "404"
 
-    # Another replica, on the same bucket: the caller can begin anew.
+    # On another replica with the same bucket, the caller can start again.
     _, client = serve_store({"default": bucket.store()})
     assert client.upload("drained", [PausedUpload.DATA] * 9).parts == 2
     assert bucket.get("drained") == PausedUpload.DATA * 9

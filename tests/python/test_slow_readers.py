@@ -1,4 +1,4 @@
-"""A caller that stops reading in mid-Get: Longshore holds little and does not read on; nor is the caller cut."""
+"""A caller stops reading during a Get: Longshore buffers little, stops reading from S3, and keeps the call open."""
 
 import hashlib
 from dataclasses import replace
@@ -12,12 +12,12 @@ from support.counting_proxy import CountingProxy
 from support.wait import eventually, settled
 
 SIZE = 192 * MIB
-# Windows of HTTP/2 and buffers of sockets, on both sides, are between the caller and S3; all of them are less than this.
+# An upper bound on all HTTP/2 windows and socket buffers between the caller and S3, on both sides of Longshore.
 BETWEEN = 48 * MIB
 
 
 class Data:
-    """Bytes that are not held in memory."""
+    """A source of SIZE bytes that are not held in memory."""
 
     def __init__(self):
         self.block, self.left = hashlib.sha256(b"longshore").digest() * (MIB // 32), SIZE
@@ -51,7 +51,7 @@ def server(versitygw_bucket, proxy, serve_store):
     return serve_store({"default": replace(versitygw_bucket, endpoint=proxy.endpoint).store()})[0]
 
 
-def test_a_caller_that_stops_reading(server, proxy):
+def test_caller_that_stops_reading(server, proxy):
     client = server.client("acme")
     client.head("large")
     before = server.memory("VmRSS")
@@ -64,12 +64,12 @@ def test_a_caller_that_stops_reading(server, proxy):
         whole.update(data)
         got += len(data)
 
-    read = settled("what S3 has sent", lambda: proxy.received, still=1.5, within=30)
+    read = settled("the number of bytes from S3", lambda: proxy.received, still=1.5, within=30)
     assert read >= got
-    assert read < got + BETWEEN, "S3 is read on though nobody takes the bytes"
+    assert read < got + BETWEEN, "Longshore must stop reading from S3 when the caller stops reading"
     assert server.memory("VmHWM") < before + BETWEEN
 
-    # It was slow, which is not forbidden.
+    # A slow caller still receives the whole object.
     for answer in answers:
         whole.update(answer.chunk.data)
         got += len(answer.chunk.data)
@@ -78,12 +78,12 @@ def test_a_caller_that_stops_reading(server, proxy):
     assert server.memory("VmHWM") < before + BETWEEN
 
 
-def test_a_caller_that_goes_away_ends_the_read(server, proxy):
+def test_cancelling_a_get_ends_the_read_from_s3(server, proxy):
     client = server.client("acme")
     answers = client.objects.Get(object_service_pb2.GetRequest(key="large"))
     next(answers)
     answers.cancel()
-    read = settled("what S3 has sent", lambda: proxy.received, still=1.5, within=30)
+    read = settled("the number of bytes from S3", lambda: proxy.received, still=1.5, within=30)
     assert read < BETWEEN
 
 
@@ -95,9 +95,9 @@ def test_many_callers_that_stop_reading(server, proxy):
     try:
         for answers in calls:
             assert next(answers).HasField("info")
-        settled("what S3 has sent", lambda: proxy.received, still=1.5, within=30)
+        settled("the number of bytes from S3", lambda: proxy.received, still=1.5, within=30)
         assert server.memory("VmHWM") < before + 2 * BETWEEN
     finally:
         for answers in calls:
             answers.cancel()
-    eventually("the server answers others", lambda: client.head("large").meta.size == SIZE, within=5)
+    eventually("the server responds to other calls", lambda: client.head("large").meta.size == SIZE, within=5)

@@ -1,4 +1,4 @@
-"""Two tenants on two endpoints in one server: tokens, grants, and secrets that are told to nobody."""
+"""Two tenants on two endpoints in one server: tokens, grants, and secrets that are never exposed."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ def caller(name, **grant):
 
 
 class World:
-    """The server, its two buckets, and everything that it has said to its callers."""
+    """The server, its two buckets, and the texts that it has sent to its callers."""
 
     def __init__(self, server, acme_bucket, globex_bucket):
         self.server = server
@@ -36,7 +36,7 @@ class World:
         self.said = []
 
     def refused(self, call, *arguments, **fields):
-        """The status and the reason that a call failed with."""
+        """Returns the status and the reason with which a call failed."""
         with pytest.raises(grpc.RpcError) as failed:
             call(*arguments, **fields)
         error = failed.value
@@ -72,7 +72,7 @@ def world(moto_bucket, versitygw_bucket, serve, tmp_path):
     return World(server, moto_bucket, versitygw_bucket)
 
 
-def test_each_sees_only_its_own(world):
+def test_tenants_see_only_their_own_objects(world):
     world.acme.put("shared-name", b"of acme")
     world.globex.put("shared-name", b"of globex")
     world.globex.put("only-globex", b"x")
@@ -85,14 +85,14 @@ def test_each_sees_only_its_own(world):
     assert world.refused(world.acme.get, "only-globex") == (grpc.StatusCode.NOT_FOUND, "OBJECT_NOT_FOUND")
 
 
-def test_the_tenant_is_known_by_the_token(world):
+def test_token_identifies_the_tenant(world):
     world.acme.put("a", b"of acme")
     assert world.server.client(token=TOKENS["acme"]).get("a").data == b"of acme"
 
 
 @pytest.mark.parametrize("token, reason", [
     ("not-a-token", "TOKEN_UNKNOWN"), (TOKENS["acme"] + "x", "TOKEN_UNKNOWN"), (None, "TOKEN_MISSING")])
-def test_a_wrong_token(world, token, reason):
+def test_invalid_token(world, token, reason):
     client = world.server.client("acme", token)
     for call in (client.get, client.head, client.delete, lambda key: client.put(key, b"x"),
                  lambda key: client.upload(key, [b"x"]), lambda key: client.walk(prefix=key),
@@ -101,7 +101,7 @@ def test_a_wrong_token(world, token, reason):
     assert world.acme_bucket.keys() == []
 
 
-def test_the_tenant_of_somebody_else(world):
+def test_token_of_another_tenant(world):
     world.globex.put("a", b"of globex")
     intruder = world.server.client("globex", TOKENS["acme"])
     denied = (grpc.StatusCode.PERMISSION_DENIED, "TENANT_NOT_ALLOWED")
@@ -109,7 +109,7 @@ def test_the_tenant_of_somebody_else(world):
     assert world.refused(intruder.put, "a", b"x") == denied
     assert world.refused(intruder.walk) == denied
     assert world.refused(intruder.delete, "a") == denied
-    # A tenant that does not exist cannot be told from one that does.
+    # A caller cannot tell whether another tenant exists.
     assert world.refused(world.server.client("initech", TOKENS["acme"]).get, "a") == denied
     assert world.globex_bucket.get("globex/a") == b"of globex"
 
@@ -125,7 +125,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_reader_cannot_write(world, write):
+def test_read_only_caller_cannot_write(world, write):
     world.acme.put("a", b"of acme")
     reader = world.server.client("acme", TOKENS["acme-reader"])
     assert reader.get("a").data == b"of acme"
@@ -135,7 +135,7 @@ def test_a_reader_cannot_write(world, write):
     assert world.acme_bucket.get("acme/a") == b"of acme"
 
 
-def test_a_grant_on_a_prefix_and_a_store(world):
+def test_grant_limited_to_a_prefix_and_a_store(world):
     public = world.server.client("acme", TOKENS["acme-public"])
     public.put("public/a", b"x")
     world.acme.put("private/a", b"x")
@@ -151,7 +151,7 @@ def test_a_grant_on_a_prefix_and_a_store(world):
     assert [store.name for store in stores] == ["default"]
 
 
-def test_without_authentication_the_tenant_is_named(world, serve):
+def test_without_authentication_the_metadata_names_the_tenant(world, serve):
     server = serve({"one": {"stores": {"default": world.acme_bucket.store("one")}},
                     "two": {"stores": {"default": world.globex_bucket.store("two")}}}, AUTH="none")
     server.client("one").put("a", b"of one")
@@ -160,7 +160,7 @@ def test_without_authentication_the_tenant_is_named(world, serve):
     assert world.refused(server.client("three").head, "a") == (grpc.StatusCode.PERMISSION_DENIED, "TENANT_NOT_ALLOWED")
 
 
-def test_no_secret_is_told(world):
+def test_secrets_are_never_exposed(world):
     world.acme.put("a", b"x")
     world.globex.upload("b", [bytes(1024 * 1024)] * 9)
     world.acme.get("a")
@@ -179,7 +179,7 @@ def test_no_secret_is_told(world):
     world.server.stop()
 
     log = world.server.log.read_text()
-    # The log is one of everything that was done.
+    # The log covers everything that was done.
     for done in ("ObjectService/Put", "ObjectService/Upload", "StoreService/CheckStore", "UNAUTHENTICATED",
                  "FAILED_PRECONDITION", '"DEBUG"'):
         assert done in log, done

@@ -1,4 +1,4 @@
-"""Each case on each server, compared."""
+"""Runs each case on each server, and compares the responses."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from differences import DIFFERENCES  # noqa: E402
 
 def pytest_addoption(parser):
     program.pytest_addoption(parser)
-    parser.addoption("--servers", default=" ".join(SERVERS), help="which to test, of: %(default)s")
+    parser.addoption("--servers", default=" ".join(SERVERS), help="the servers to test; default: %(default)s")
 
 
 def pytest_generate_tests(metafunc):
@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
-    # It needs to have seen every case.
+    # Runs last, because it needs the results of all cases.
     items.sort(key=lambda item: item.path.name == "test_differences.py")
 
 

@@ -1,9 +1,9 @@
-"""Where a server does not answer as S3 does. An entry that no longer holds fails the test of its case.
+"""Where a server does not respond as S3 does. An entry that no longer holds fails the test of its case.
 
-The pages of S3 are those of https://docs.aws.amazon.com/AmazonS3/latest/API/ (API_*.html, ErrorResponses.html and
-RESTCommonResponseHeaders.html) and https://docs.aws.amazon.com/AmazonS3/latest/userguide/ (the others).
-"As recorded": S3's answers in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json, which that
-project takes from S3 itself; the case names the test that has them.
+The HTML pages are S3's: those in https://docs.aws.amazon.com/AmazonS3/latest/API/ (API_*.html, ErrorResponses.html and
+RESTCommonResponseHeaders.html) and in https://docs.aws.amazon.com/AmazonS3/latest/userguide/ (all others).
+"As recorded" refers to S3's responses in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json, which
+that project records from S3 itself. The case names the test whose snapshot has them.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from differences_of_versitygw import VERSITYGW
 
 @dataclass(frozen=True)
 class Difference:
-    """`server` differs from S3 in these steps of these cases, in these fields of the answer: `*` stands for any.
+    """`server` differs from S3 in these steps of these cases, in these fields of the response. `*` stands for any text.
 
-    `right` is what S3 answers wherever no server judges the field and the case states nothing else.
+    `does` is what the server does, and `s3` what S3 does. `right` is S3's value of the field, for use where neither a
+    judge nor the case determines it.
     """
 
     server: str
@@ -30,8 +31,8 @@ class Difference:
 
 
 DIFFERENCES = [
-    # boto3 asks for it with every list.
-    Difference("versitygw", "*", "*", "EncodingType", "leaves out which encoding was asked for",
+    # boto3 requests an encoding with every listing.
+    Difference("versitygw", "*", "*", "EncodingType", "omits the requested encoding",
                "echoes it: API_ListObjectsV2.html", right="url"),
     *(Difference("moto", *entry) for entry in MOTO),
     *(Difference("versitygw", *entry) for entry in VERSITYGW),

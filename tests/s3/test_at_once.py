@@ -1,4 +1,4 @@
-"""Calls at once: S3 is strongly consistent, and an answer is of one object, whole.
+"""Concurrent calls: S3 is strongly consistent, and each response describes one whole object.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
 """
@@ -13,7 +13,7 @@ SIZES = (10, 100_000, 3_000_000)
 
 
 def at_once(on, *works):
-    """Runs each with a client of its own; what they raise is returned."""
+    """Runs each of `works` with its own client. Returns the errors that they raised."""
     raised = []
 
     def run(work, client):
@@ -35,10 +35,10 @@ def body(number, round):
     return f"{number} {round} ".encode() * (SIZES[round % len(SIZES)] // 4)
 
 
-# moto answers 500 now and then, and versitygw with another Put's ETag: not every time, so that neither can be asked.
+# Neither can be a judge: now and then, moto returns 500, and versitygw returns another Put's ETag.
 @case(judges=())
 def test_readers_and_writers(on):
-    """Every Get is of one Put: its bytes, its ETag, its length and its metadata go together."""
+    """Every Get returns the result of one Put: its bytes, ETag, length and metadata match."""
     torn = []
     on.put_object("put", Key="k", Body=b"first", Metadata={"md5": hashlib.md5(b"first").hexdigest()})
 
@@ -58,12 +58,12 @@ def test_readers_and_writers(on):
                 torn.append(found)
 
     raised = at_once(on, *map(write, range(3)), read, read, read)
-    on.note("all went well", raised=raised, torn=len(torn)).says(raised=[], torn=0)
+    on.note("no errors", raised=raised, torn=len(torn)).says(raised=[], torn=0)
 
 
 @case(judges=())
 def test_readers_and_deletions(on):
-    """A Get finds all of it or nothing, also where it goes while it is read."""
+    """A Get finds the whole object or nothing, even if the object is deleted during the read."""
     data, odd = body(1, 2), []
 
     def write(client):
@@ -81,12 +81,12 @@ def test_readers_and_deletions(on):
                     odd.append(error.response["Error"]["Code"])
 
     raised = at_once(on, write, read, read)
-    on.note("all went well", raised=raised, odd=odd).says(raised=[], odd=[])
+    on.note("no errors", raised=raised, odd=odd).says(raised=[], odd=[])
 
 
 @case()
-def test_what_was_put_is_listed(on):
-    """After each Put a list has the key, and after each deletion it does not."""
+def test_listings_after_put_and_delete(on):
+    """After each Put, a listing has the key, and after each deletion it does not."""
     odd = []
 
     def work(number):
@@ -103,12 +103,12 @@ def test_what_was_put_is_listed(on):
         return run
 
     raised = at_once(on, *map(work, range(4)))
-    on.note("all went well", raised=raised, odd=odd).says(raised=[], odd=[])
+    on.note("no errors", raised=raised, odd=odd).says(raised=[], odd=[])
 
 
 @case()
-def test_parts_at_once(on):
-    """Parts of one upload come in any order."""
+def test_concurrent_parts(on):
+    """Parts of one upload arrive in any order."""
     id = on.create_multipart_upload("create", Key="k")["UploadId"]
     parts = {number: body(number, 2) * 2 for number in range(1, 5)}
     etags = {}

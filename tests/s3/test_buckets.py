@@ -1,4 +1,4 @@
-"""Buckets, and who pays for them.
+"""Buckets, and Requester Pays.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -26,7 +26,7 @@ def test_create_head_list_delete(on):
 
 @case()
 def test_create_again(on):
-    """In us-east-1 S3 lets the owner: API_CreateBucket.html, BucketAlreadyOwnedByYou. What is in it stays."""
+    """In us-east-1, S3 allows this to the owner: API_CreateBucket.html, BucketAlreadyOwnedByYou. The objects stay."""
     on.put_object("put", Key="k", Body=b"x")
     on.create_bucket("create again").says(status=200)
     on.head_object("still there", Key="k").says(status=200)
@@ -47,7 +47,7 @@ def test_list_by_prefix(on):
 
 
 @case()
-def test_delete_what_is_not_empty(on):
+def test_delete_a_bucket_that_is_not_empty(on):
     on.put_object("put", Key="k", Body=b"x")
     on.delete_bucket("delete").refuses(409, "BucketNotEmpty")
     on.head_object("still there", Key="k").says(status=200)
@@ -56,7 +56,7 @@ def test_delete_what_is_not_empty(on):
 
 
 @case()
-def test_missing(on):
+def test_missing_bucket(on):
     calls = {
         "get_object": {"Key": "k"}, "put_object": {"Key": "k", "Body": b"x"}, "delete_object": {"Key": "k"},
         "list_objects": {}, "list_objects_v2": {}, "list_multipart_uploads": {},
@@ -75,7 +75,7 @@ def test_missing(on):
 
 
 @case()
-def test_names(on):
+def test_bucket_names(on):
     for name in ("ab", "Harbour", "har_bour", "har..bour", "-harbour", "harbour-", "192.168.5.4", "h" * 64,
                  "xn--harbour", "harbour-s3alias", ".harbour"):
         on.in_bucket(name).http(name, "PUT").refuses(400, "InvalidBucketName")
@@ -86,7 +86,7 @@ def test_names(on):
 
 @case()
 def test_location(on):
-    """us-east-1 is none: API_GetBucketLocation.html."""
+    """us-east-1 has no location constraint: API_GetBucketLocation.html."""
     on.get_bucket_location("get").says(status=200, LocationConstraint=None)
 
 
@@ -101,31 +101,31 @@ def test_versioning_is_off(on):
 
 
 @case()
-def test_delete_with_an_upload_under_way(on):
-    """It is no object, so the bucket is empty, and the upload ends with it."""
+def test_delete_with_an_upload_in_progress(on):
+    """An upload is not an object, so the bucket is empty. The upload ends with the bucket."""
     upload = Upload(on)
     on.delete_bucket("delete").says(status=204)
     upload.list().refuses(404, "NoSuchBucket")
 
 
 @case(judges=())
-def test_the_requester_pays(on):
+def test_requester_pays_setting(on):
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html
 
-    moto forgets it, versitygw does not have it.
+    moto forgets the setting, and versitygw does not support it.
     """
-    on.get_bucket_request_payment("at first").says(Payer="BucketOwner")
+    on.get_bucket_request_payment("initially").says(Payer="BucketOwner")
     on.put_bucket_request_payment("set", RequestPaymentConfiguration={"Payer": "Requester"}).says(status=200)
-    on.get_bucket_request_payment("then").says(Payer="Requester")
+    on.get_bucket_request_payment("after set").says(Payer="Requester")
     on.put_bucket_request_payment("another payer", RequestPaymentConfiguration={"Payer": "Nobody"}).refuses(
         400, "MalformedXML")
     on.put_bucket_request_payment("set back", RequestPaymentConfiguration={"Payer": "BucketOwner"}).says(status=200)
-    on.get_bucket_request_payment("at last").says(Payer="BucketOwner")
+    on.get_bucket_request_payment("after set back").says(Payer="BucketOwner")
 
 
 @case(judges=())
-def test_the_requester_has_to_say_so(on):
-    """moto and versitygw do not ask for it; nor does S3 of a bucket's owner, but a demo has no other caller."""
+def test_requester_pays_is_enforced(on):
+    """moto and versitygw do not enforce it. S3 exempts the bucket's owner, but a demo has no other caller."""
     on.put_object("put", Key="k", Body=b"x")
     on.put_bucket_request_payment("set", RequestPaymentConfiguration={"Payer": "Requester"}).says(status=200)
     paying = {"RequestPayer": "requester"}
@@ -134,19 +134,19 @@ def test_the_requester_has_to_say_so(on):
             ("list", "list_objects_v2", {}), ("create", "create_multipart_upload", {"Key": "k"}),
             ("tags", "get_object_tagging", {"Key": "k"}),
             ("copy", "copy_object", {"Key": "k2", "CopySource": f"{on.bucket}/k"})):
-        getattr(on, operation)(f"{step}, saying nothing", **arguments).refuses(403, "AccessDenied")
-        answer = getattr(on, operation)(f"{step}, saying so", **arguments, **paying).says(status=200)
+        getattr(on, operation)(f"{step} without RequestPayer", **arguments).refuses(403, "AccessDenied")
+        answer = getattr(on, operation)(f"{step} with RequestPayer", **arguments, **paying).says(status=200)
         if step == "get":
             on.note("charged", charged=answer.get("RequestCharged")).says(charged="requester")
-    on.head_object("head, saying nothing", Key="k").refuses(403, "403")
-    on.head_object("head, saying so", Key="k", **paying).says(status=200)
-    on.delete_object("delete, saying nothing", Key="k").refuses(403, "AccessDenied")
-    on.delete_object("delete, saying so", Key="k", **paying).says(status=204)
+    on.head_object("head without RequestPayer", Key="k").refuses(403, "403")
+    on.head_object("head with RequestPayer", Key="k", **paying).says(status=200)
+    on.delete_object("delete without RequestPayer", Key="k").refuses(403, "AccessDenied")
+    on.delete_object("delete with RequestPayer", Key="k", **paying).says(status=204)
 
 
 @case(judges=())
-def test_what_the_embedded_server_has_not(on):
-    """S3, moto and versitygw have these; what has not must say so: ErrorResponses.html, NotImplemented."""
+def test_unsupported_operations(on):
+    """S3, moto and versitygw support these. A server that does not must say so: ErrorResponses.html, NotImplemented."""
     on.put_object("put", Key="k", Body=b"x")
     for operation, arguments in {
             "list_object_versions": {},

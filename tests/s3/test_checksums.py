@@ -1,4 +1,4 @@
-"""Checksums of objects that come in one piece: given, wrong, kept and returned.
+"""Checksums of objects that are uploaded with a single Put: given, wrong, stored and returned.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
@@ -10,12 +10,12 @@ from comparing.cases import case
 from comparing.checksums import ALGORITHMS, FIELDS, OF_BOTO3, checksum, field, header
 
 BODY = b"harbour" * 100
-# moto keeps one only where x-amz-sdk-checksum-algorithm names it, and checks none.
+# moto stores a checksum only if x-amz-sdk-checksum-algorithm names it, and verifies none.
 JUDGES = ("versitygw",)
 
 
 def returned(on, algorithm, key="k", body=BODY):
-    """Head and Get say it, if asked."""
+    """Checks that Head and Get return the checksum if it is requested."""
     said = {**field(algorithm, checksum(algorithm, body)), "ChecksumType": "FULL_OBJECT"}
     for operation in ("head_object", "get_object"):
         getattr(on, operation)(f"{operation} of {key}", Key=key, ChecksumMode="ENABLED").says(status=200, **said)
@@ -28,8 +28,8 @@ def test_given_as_a_header(on):
         on.put_object(f"put {algorithm}", Key=algorithm, Body=BODY, **right).says(
             status=200, ChecksumType="FULL_OBJECT", **right)
         returned(on, algorithm, key=algorithm)
-        on.head_object(f"head of {algorithm}, not asked", Key=algorithm).says(**{f"Checksum{algorithm}": None})
-        # Only a range that is all of it comes with its checksum: github.com/localstack/localstack,
+        on.head_object(f"head of {algorithm}, not requested", Key=algorithm).says(**{f"Checksum{algorithm}": None})
+        # A range has the checksum only if it covers the whole object: github.com/localstack/localstack,
         # test_get_object_range.
         on.get_object(f"a range of {algorithm}", Key=algorithm, Range="bytes=0-1", ChecksumMode="ENABLED").says(
             status=206, ChecksumType=None, **{f"Checksum{algorithm}": None})
@@ -42,7 +42,7 @@ def test_wrong_in_a_header(on):
     for algorithm in ALGORITHMS:
         wrong = field(algorithm, checksum(algorithm, b"another"))
         on.put_object(f"put {algorithm}", Key=algorithm, Body=BODY, **wrong).refuses(400, "BadDigest")
-        on.head_object(f"nothing came of {algorithm}", Key=algorithm).refuses(404, "404")
+        on.head_object(f"nothing was stored for {algorithm}", Key=algorithm).refuses(404, "404")
 
 
 @case(JUDGES, also=FIELDS)
@@ -51,11 +51,11 @@ def test_malformed_in_a_header(on):
         for what, value in (("not base64", "!"), ("too short", "AAA="), ("empty", "")):
             on.http(f"put {algorithm}, {what}", "PUT", "k", headers={header(algorithm): value}, body=BODY).refuses(
                 400, "InvalidRequest")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
 
 
 @case(JUDGES, also=FIELDS)
-def test_two_of_them(on):
+def test_two_checksums(on):
     on.put_object("put", Key="k", Body=BODY, ChecksumCRC32=checksum("CRC32", BODY),
                   ChecksumSHA256=checksum("SHA256", BODY)).refuses(400, "InvalidRequest")
 
@@ -69,14 +69,14 @@ def test_computed_by_boto3(on):
 
 
 @case(JUDGES, also=FIELDS)
-def test_announced_but_not_given(on):
+def test_announced_but_missing(on):
     on.http("put", "PUT", "k", headers={"x-amz-sdk-checksum-algorithm": "SHA256"}, body=BODY).refuses(
         400, "InvalidRequest")
 
 
 @case(JUDGES, also=FIELDS)
-def test_a_header_of_other_calls(on):
-    """x-amz-checksum-algorithm is for CreateMultipartUpload and CopyObject, and PutObject takes no notice of it.
+def test_header_of_other_operations(on):
+    """x-amz-checksum-algorithm is for CreateMultipartUpload and CopyObject. PutObject ignores it.
 
     As recorded in github.com/localstack/localstack, test_s3_checksum_no_automatic_sdk_calculation.
     """
@@ -95,13 +95,13 @@ def test_of_an_empty_object(on):
 
 @case(JUDGES, also=FIELDS)
 def test_none_given(on):
-    """S3 computes CRC64NVME then."""
+    """S3 then computes CRC64NVME."""
     on.put_object("put", Key="k", Body=BODY)
     returned(on, "CRC64NVME")
 
 
 @case(JUDGES, also=FIELDS)
-def test_replaced_with_the_object(on):
+def test_overwrite_replaces_the_checksum(on):
     on.put_object("put", Key="k", Body=b"old", ChecksumSHA256=checksum("SHA256", b"old"))
     on.put_object("put again", Key="k", Body=BODY, ChecksumCRC32=checksum("CRC32", BODY))
     returned(on, "CRC32")
@@ -119,7 +119,7 @@ def test_as_attributes(on):
 
 
 @case(JUDGES, also=FIELDS)
-def test_kept_by_a_copy(on):
+def test_copy_keeps_the_checksum(on):
     source = {"Bucket": on.bucket, "Key": "k"}
     on.put_object("put", Key="k", Body=BODY, ChecksumSHA1=checksum("SHA1", BODY))
     on.copy_object("copy", Key="copy", CopySource=source).says(status=200)
@@ -130,7 +130,7 @@ def test_kept_by_a_copy(on):
 
 @case(JUDGES, also=FIELDS + " ChecksumAlgorithm")
 def test_listed(on):
-    """API_Object.html: a list says which algorithm, and not the checksum."""
+    """API_Object.html: a listing has the algorithm, but not the checksum."""
     for algorithm in ALGORITHMS:
         on.put_object(f"put {algorithm}", Key=algorithm, Body=BODY, **field(algorithm, checksum(algorithm, BODY)))
     for operation in ("list_objects", "list_objects_v2"):
@@ -149,10 +149,10 @@ def test_md5(on):
     hexadecimal = hashlib.md5(BODY).hexdigest()
     for what, value in (("not base64", "!!!!"), ("too short", "AAAA"), ("empty", ""), ("hex", hexadecimal)):
         on.http(what, "PUT", "k", headers={"content-md5": value}, body=BODY).refuses(400, "InvalidDigest")
-    on.list_objects_v2("the right one alone came through").says(KeyCount=1)
+    on.list_objects_v2("only the right one was stored").says(KeyCount=1)
 
 
 @case(JUDGES, also=FIELDS)
-def test_an_algorithm_that_is_none(on):
+def test_unknown_algorithm(on):
     on.http("put", "PUT", "k", headers={"x-amz-sdk-checksum-algorithm": "MD7", "x-amz-checksum-md7": "AAAA"},
             body=BODY).refuses(400, "InvalidRequest")

@@ -1,4 +1,4 @@
-"""The AWS CLI on files and objects.
+"""The AWS CLI with files and objects.
 
 https://docs.aws.amazon.com/cli/latest/reference/s3/
 """
@@ -14,7 +14,7 @@ from comparing.cases import case
 from comparing.cli import Cli
 
 SMALL = b"Hello, harbour!\n"
-# Three parts of 8 MiB, the last of them not whole.
+# Three parts of up to 8 MiB.
 LARGE = b"".join(hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(17 * 1024 * 32))
 TREE = {"tree/a.txt": b"a", "tree/b c+d.txt": b"b", "tree/inner/é.txt": b"c", "tree/inner/deep/e": b"d",
         "tree/empty": b""}
@@ -22,13 +22,13 @@ TREE = {"tree/a.txt": b"a", "tree/b c+d.txt": b"b", "tree/inner/é.txt": b"c", "
 
 @contextmanager
 def shell(on):
-    """A folder with files, and the CLI in it."""
+    """Yields a folder with files, and the CLI with that working directory."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path, body in TREE.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(body)
-            # Before anything that a server stores: `s3 sync` goes by the dates.
+            # Older than anything that a server stores: `s3 sync` compares dates.
             os.utime(folder / path, (0, 1_700_000_000))
         yield folder, Cli(on, folder)
 
@@ -48,21 +48,21 @@ def test_copy_up_and_down(on):
         cli("up", "s3 cp --no-progress", "small", cli.url("k")).says(status=0)
         on.get_object("get", Key="k").says(Body=SMALL)
         cli("down", "s3 cp --no-progress", cli.url("k"), "back").says(status=0)
-        on.note("what came back", body=(folder / "back").read_bytes()).says(body=SMALL)
-        cli("from one to another", "s3 cp --no-progress", cli.url("k"), cli.url("k2")).says(status=0)
+        on.note("the downloaded file", body=(folder / "back").read_bytes()).says(body=SMALL)
+        cli("from key to key", "s3 cp --no-progress", cli.url("k"), cli.url("k2")).says(status=0)
         on.get_object("get the other", Key="k2").says(Body=SMALL)
-        cli("what is not there", "s3 cp --no-progress", cli.url("nothing"), "nothing").says(status=1)
+        cli("a missing key", "s3 cp --no-progress", cli.url("nothing"), "nothing").says(status=1)
 
 
 @case()
-def test_copy_by_parts(on):
+def test_copy_in_parts(on):
     with shell(on) as (folder, cli):
         (folder / "large").write_bytes(LARGE)
         cli("up", "s3 cp --no-progress", "large", cli.url("k")).says(status=0)
         on.head_object("head", Key="k").says(ContentLength=len(LARGE))
-        cli("from one to another", "s3 cp --no-progress", cli.url("k"), cli.url("k2")).says(status=0)
+        cli("from key to key", "s3 cp --no-progress", cli.url("k"), cli.url("k2")).says(status=0)
         cli("down", "s3 cp --no-progress", cli.url("k2"), "back").says(status=0)
-        on.note("what came back", same=(folder / "back").read_bytes() == LARGE).says(same=True)
+        on.note("the downloaded file", same=(folder / "back").read_bytes() == LARGE).says(same=True)
         on.list_multipart_uploads("no upload is left").says(Uploads=None)
 
 
@@ -75,9 +75,9 @@ def test_sync(on):
         (folder / "tree/a.txt").write_bytes(b"changed")
         (folder / "tree/inner/deep/e").unlink()
         cli("up with deletions", "s3 sync --no-progress --delete", "tree", cli.url("tree")).says(status=0)
-        on.note("keys then", keys=keys(on)).says(keys=sorted(TREE.keys() - {"tree/inner/deep/e"}))
+        on.note("keys after the deletion", keys=keys(on)).says(keys=sorted(TREE.keys() - {"tree/inner/deep/e"}))
         cli("down", "s3 sync --no-progress", cli.url("tree"), "back").says(status=0)
-        on.note("what came back", same=files(folder / "back") == files(folder / "tree")).says(same=True)
+        on.note("the downloaded files", same=files(folder / "back") == files(folder / "tree")).says(same=True)
 
 
 @case()
@@ -106,9 +106,9 @@ def test_objects(on):
             status=0, printed=[base64.b64encode(hashlib.sha256(SMALL).digest()).decode()])
         cli("head", "s3api head-object --key k --query", "[ContentLength,ContentType,ETag,Metadata]", "--bucket",
             on.bucket).says(status=0)
-        cli("head of nothing", "s3api head-object --key nothing", "--bucket", on.bucket).says(
+        cli("head of a missing key", "s3api head-object --key nothing", "--bucket", on.bucket).says(
             status=255, code="404 HeadObject")
-        cli("get of nothing", "s3api get-object --key nothing out", "--bucket", on.bucket).says(
+        cli("get of a missing key", "s3api get-object --key nothing out", "--bucket", on.bucket).says(
             status=255, code="NoSuchKey GetObject")
 
 
@@ -127,10 +127,10 @@ def test_pages(on):
     for number in range(7):
         on.put_object(f"put {number}", Key=f"k{number}", Body=b"x")
     with shell(on) as (_, cli):
-        cli("three a page", "s3api list-objects-v2 --page-size 3 --output text --query", "Contents[].Key", "--bucket",
+        cli("three per page", "s3api list-objects-v2 --page-size 3 --output text --query", "Contents[].Key", "--bucket",
             on.bucket).says(status=0)
         cli("four of them", "s3api list-objects-v2 --page-size 3 --max-items 4 --output text --query",
             "Contents[].Key", "--bucket", on.bucket).says(status=0)
-        cli("by version 1", "s3api list-objects --page-size 3 --output text --query", "Contents[].Key", "--bucket",
+        cli("with version 1", "s3api list-objects --page-size 3 --output text --query", "Contents[].Key", "--bucket",
             on.bucket).says(status=0)
         cli("ls", "s3 ls --page-size 2", cli.url()).says(status=0)

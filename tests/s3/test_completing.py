@@ -1,4 +1,4 @@
-"""What a completion of an upload by parts is refused for, and what a refusal leaves behind.
+"""Completion of multipart uploads: why it is rejected, and what a rejected completion leaves behind.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 """
@@ -20,42 +20,42 @@ def test_order(on):
 
 
 @case()
-def test_parts_that_are_none(on):
+def test_invalid_parts(on):
     upload = Upload(on)
     upload.part(1, FIRST)
-    upload.complete("a part that never came", parts=[1, 2]).refuses(400, "InvalidPart")
+    upload.complete("a part that was never uploaded", parts=[1, 2]).refuses(400, "InvalidPart")
     upload.complete("another ETag", parts=[(1, OTHER)]).refuses(400, "InvalidPart")
     upload.complete("no parts", parts=[]).says(status=400)
     upload.complete("an ETag without quotes", parts=[(1, upload.etags[1].strip('"'))]).says(status=200)
 
 
 @case(also="MinSizeAllowed ProposedSize")
-def test_parts_that_are_too_small(on):
+def test_too_small_parts(on):
     upload = Upload(on)
     upload.part(1, FIRST[:LEAST - 1])
     upload.part(2, LAST)
-    upload.complete("a byte too few").says(
+    upload.complete("one byte too short").says(
         status=400, code="EntityTooSmall", MinSizeAllowed=str(LEAST), ProposedSize=str(LEAST - 1))
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
-    upload.part(1, FIRST, step="enough")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
+    upload.part(1, FIRST, step="long enough")
     upload.complete("again").says(status=200)
 
 
 @case()
-def test_no_xml(on):
+def test_malformed_xml(on):
     upload = Upload(on)
     upload.part(1)
-    for step, body in (("no XML", b"parts"), ("another element", b"<Parts><Part/></Parts>"),
-                       ("cut off", b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>")):
+    for step, body in (("not XML", b"parts"), ("another element", b"<Parts><Part/></Parts>"),
+                       ("truncated", b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>")):
         on.http(step, "POST", "k", query={"uploadId": upload.id}, body=body).refuses(400, "MalformedXML")
-    # S3's answer as recorded in github.com/localstack/localstack, test_multipart_complete_multipart_too_small.
+    # S3's response as recorded in github.com/localstack/localstack, test_multipart_complete_multipart_too_small.
     on.http("empty", "POST", "k", query={"uploadId": upload.id}).refuses(400, "InvalidRequest")
-    upload.complete("still there").says(status=200)
+    upload.complete("the upload still exists").says(status=200)
 
 
 @case()
 def test_repeated(on):
-    """Within some time S3 answers a completion that is repeated as it did the first time."""
+    """For some time, S3 answers a repeated completion as it answered the first one."""
     upload = Upload(on)
     upload.part(1)
     first = upload.complete()
@@ -89,19 +89,19 @@ def test_if_match(on):
 
 
 @case()
-def test_if_match_of_nothing(on):
+def test_if_match_of_a_missing_key(on):
     upload = Upload(on)
     upload.part(1)
-    upload.complete("of nothing", IfMatch=OTHER).refuses(404, "NoSuchKey")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    upload.complete("of a missing key", IfMatch=OTHER).refuses(404, "NoSuchKey")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
 
 
 @case()
-def test_sixteen_creators(on):
+def test_sixteen_concurrent_creates(on):
     uploads = [Upload(on, step=f"create {number}") for number in range(16)]
     for number, upload in enumerate(uploads):
         upload.part(1, f"{number}".encode(), step=f"part of {number}")
-    on.race("all at once", "complete_multipart_upload", [
+    on.race("all concurrently", "complete_multipart_upload", [
         {"Key": "k", "UploadId": upload.id, "IfNoneMatch": "*",
          "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": upload.etags[1]}]}} for upload in uploads]).says(
         **{"200": 1, "412 PreconditionFailed": 15})
@@ -112,5 +112,5 @@ def test_the_size_of_the_object(on):
     upload = Upload(on)
     upload.part(1)
     upload.complete("another size", MpuObjectSize=len(LAST) + 1).refuses(400, "InvalidRequest")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
     upload.complete("its size", MpuObjectSize=len(LAST)).says(status=200)

@@ -1,4 +1,4 @@
-"""Reads, writes and deletions under conditions.
+"""Conditional reads, writes and deletions.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
@@ -14,13 +14,13 @@ SECOND = datetime.timedelta(seconds=1)
 
 
 def put(on, key="k", body=BODY):
-    """The ETag and the date of a new object."""
+    """Puts a new object. Returns its ETag and date."""
     etag = on.put_object(f"put {key}", Key=key, Body=body)["ETag"]
     return etag, on.head_object(f"head {key}", Key=key)["LastModified"]
 
 
 def both(on, step, **conditions):
-    """Get and Head decide alike; Head has no error code but its status."""
+    """Get and Head behave alike, but Head has no error code other than its status."""
     return (on.get_object(f"get, {step}", Key="k", **conditions),
             on.head_object(f"head, {step}", Key="k", **conditions))
 
@@ -66,23 +66,23 @@ def test_if_none_match(on):
 @case()
 def test_dates(on):
     etag, modified = put(on)
-    not_modified(on, "since it was made", etag, IfModifiedSince=modified)
+    not_modified(on, "since it was created", etag, IfModifiedSince=modified)
     given(on, "since the second before", IfModifiedSince=modified - SECOND)
-    given(on, "not since it was made", IfUnmodifiedSince=modified)
+    given(on, "not since it was created", IfUnmodifiedSince=modified)
     given(on, "not since a second later", IfUnmodifiedSince=modified + SECOND)
     failed(on, "not since the second before", IfUnmodifiedSince=modified - SECOND)
 
 
 @case()
-def test_dates_to_come(on):
-    """S3 takes no notice of them: github.com/localstack/localstack, test_s3_get_object_preconditions."""
+def test_future_dates(on):
+    """S3 ignores them: github.com/localstack/localstack, test_s3_get_object_preconditions."""
     _, modified = put(on)
     given(on, "since tomorrow", IfModifiedSince=modified + datetime.timedelta(days=1))
 
 
 @case(also="Condition")
-def test_what_a_refusal_says(on):
-    """Which condition it was: github.com/localstack/localstack, test_s3_get_object_preconditions."""
+def test_the_error_names_the_condition(on):
+    """The element `Condition`: github.com/localstack/localstack, test_s3_get_object_preconditions."""
     etag, modified = put(on)
     on.get_object("get", Key="k", IfMatch=OTHER).says(Condition="If-Match")
     on.get_object("get by date", Key="k", IfUnmodifiedSince=modified - SECOND).says(Condition="If-Unmodified-Since")
@@ -93,20 +93,20 @@ def test_what_a_refusal_says(on):
 
 @case()
 def test_precedence(on):
-    """The ETag decides over the date, by the notes on If-Match and If-None-Match in API_GetObject.html."""
+    """The ETag takes precedence over the date: notes on If-Match and If-None-Match in API_GetObject.html."""
     etag, modified = put(on)
     before = modified - SECOND
     given(on, "its ETag, yet modified since", IfMatch=etag, IfUnmodifiedSince=before)
     failed(on, "another ETag, yet not modified since", IfMatch=OTHER, IfUnmodifiedSince=modified)
-    not_modified(on, "its ETag, yet modified since, to skip", etag, IfNoneMatch=etag, IfModifiedSince=before)
-    given(on, "another ETag, yet not modified since, to skip", IfNoneMatch=OTHER, IfModifiedSince=modified)
-    not_modified(on, "wanted and not", etag, IfMatch=etag, IfNoneMatch=etag)
-    failed(on, "neither wanted nor not", IfMatch=OTHER, IfNoneMatch=etag)
+    not_modified(on, "If-None-Match: its ETag, yet modified since", etag, IfNoneMatch=etag, IfModifiedSince=before)
+    given(on, "If-None-Match: another ETag, yet not modified since", IfNoneMatch=OTHER, IfModifiedSince=modified)
+    not_modified(on, "If-Match and If-None-Match both hold its ETag", etag, IfMatch=etag, IfNoneMatch=etag)
+    failed(on, "If-Match another ETag, If-None-Match its ETag", IfMatch=OTHER, IfNoneMatch=etag)
     not_modified(on, "its ETag, and not modified since", etag, IfMatch=etag, IfModifiedSince=modified)
 
 
 @case()
-def test_dates_that_are_none(on):
+def test_invalid_dates(on):
     """RFC 9110, 13.1.3 and 13.1.4: such a header is ignored."""
     put(on)
     for header in ("if-modified-since", "if-unmodified-since"):
@@ -114,8 +114,8 @@ def test_dates_that_are_none(on):
 
 
 @case()
-def test_of_nothing(on):
-    """What is not there is 404, whatever the conditions."""
+def test_missing_key(on):
+    """A missing key is 404, whatever the conditions."""
     for condition in ("IfMatch", "IfNoneMatch"):
         for value in (OTHER, "*"):
             on.get_object(f"get, {condition} {value}", Key="nothing", **{condition: value}).refuses(404, "NoSuchKey")
@@ -139,39 +139,39 @@ def test_writes(on):
     on.put_object("create again", Key="k", Body=b"2", IfNoneMatch="*").refuses(412, "PreconditionFailed")
     on.get_object("still the first", Key="k").says(Body=b"1")
     second = on.put_object("replace", Key="k", Body=b"3", IfMatch=first["ETag"]).says(status=200)
-    on.put_object("replace what was replaced", Key="k", Body=b"4", IfMatch=first["ETag"]).refuses(
+    on.put_object("replace with a stale ETag", Key="k", Body=b"4", IfMatch=first["ETag"]).refuses(
         412, "PreconditionFailed")
     on.get_object("still the second", Key="k").says(Body=b"3", ETag=second["ETag"])
     on.put_object("replace nothing", Key="nothing", Body=b"5", IfMatch=first["ETag"]).refuses(404, "NoSuchKey")
-    on.head_object("nothing was made", Key="nothing").refuses(404, "404")
+    on.head_object("nothing was stored", Key="nothing").refuses(404, "404")
     on.delete_object("delete", Key="k")
     on.put_object("create after a deletion", Key="k", Body=b"6", IfNoneMatch="*").says(status=200)
 
 
 @case()
-def test_conditions_that_a_write_cannot_have(on):
-    """If-None-Match takes `*` alone, If-Match everything else, and there can be one of them.
+def test_unsupported_write_conditions(on):
+    """If-None-Match accepts only `*`, If-Match only an ETag, and a request can have only one of them.
 
-    github.com/localstack/localstack, test_put_object_if_match_validation and those after it, recorded these of S3.
+    As recorded in github.com/localstack/localstack, test_put_object_if_match_validation and the tests after it.
     """
     etag, _ = put(on)
-    on.put_object("unless an ETag", Key="k", Body=b"2", IfNoneMatch=etag).refuses(501, "NotImplemented")
-    on.put_object("if there is any", Key="k", Body=b"4", IfMatch="*").refuses(501, "NotImplemented")
-    on.put_object("both", Key="k", Body=b"3", IfMatch=etag, IfNoneMatch="*").refuses(501, "NotImplemented")
+    on.put_object("If-None-Match with an ETag", Key="k", Body=b"2", IfNoneMatch=etag).refuses(501, "NotImplemented")
+    on.put_object("If-Match with a star", Key="k", Body=b"4", IfMatch="*").refuses(501, "NotImplemented")
+    on.put_object("both conditions", Key="k", Body=b"3", IfMatch=etag, IfNoneMatch="*").refuses(501, "NotImplemented")
     on.get_object("unchanged", Key="k").says(Body=BODY, ETag=etag, ContentLength=len(BODY))
 
 
 @case()
-def test_sixteen_creators(on):
-    on.race("all at once", "put_object", [
+def test_sixteen_concurrent_creates(on):
+    on.race("all concurrently", "put_object", [
         {"Key": "k", "Body": f"{number}".encode() * 1000, "IfNoneMatch": "*"} for number in range(16)]).says(
         **{"200": 1, "412 PreconditionFailed": 15})
 
 
 @case()
-def test_sixteen_replacers(on):
+def test_sixteen_concurrent_replaces(on):
     etag, _ = put(on)
-    on.race("all at once", "put_object", [
+    on.race("all concurrently", "put_object", [
         {"Key": "k", "Body": f"{number}".encode() * 1000, "IfMatch": etag} for number in range(16)]).says(
         **{"200": 1, "412 PreconditionFailed": 15})
 
@@ -186,11 +186,11 @@ def test_deletions(on):
     on.head_object("still there", Key="k").says(status=200)
     on.delete_object("its ETag", Key="k", IfMatch=etag).says(status=204)
     on.head_object("gone", Key="k").refuses(404, "404")
-    on.delete_object("what is gone", Key="k", IfMatch=etag).refuses(404, "NoSuchKey")
-    on.delete_object("what is gone, if there", Key="k", IfMatch="*").refuses(404, "NoSuchKey")
-    on.delete_object("of a size, for directory buckets alone", Key="k", IfMatchSize=7).refuses(501, "NotImplemented")
+    on.delete_object("already deleted", Key="k", IfMatch=etag).refuses(404, "NoSuchKey")
+    on.delete_object("already deleted, if it exists", Key="k", IfMatch="*").refuses(404, "NoSuchKey")
+    on.delete_object("of a size, for directory buckets only", Key="k", IfMatchSize=7).refuses(501, "NotImplemented")
     put(on, "any")
-    on.delete_object("if there", Key="any", IfMatch="*").says(status=204)
+    on.delete_object("if it exists", Key="any", IfMatch="*").says(status=204)
     on.head_object("gone too", Key="any").refuses(404, "404")
 
 

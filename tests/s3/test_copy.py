@@ -25,7 +25,7 @@ def copy(on, step, key="to", source="from", **arguments):
 
 
 @case()
-def test_everything_comes_along(on):
+def test_copies_everything(on):
     etag = put(on)
     copied = copy(on, "copy").says(status=200)
     on.note("its ETag", etag=copied["CopyObjectResult"]["ETag"]).says(etag=etag)
@@ -45,11 +45,11 @@ def test_metadata_directives(on):
     on.get_object("copied", Key="to").says(
         ContentType="text/plain", Metadata={"a": "b"}, CacheControl="no-cache", ContentLanguage=None)
     copy(on, "given without a directive", **given)
-    on.get_object("copied all the same", Key="to").says(ContentType="text/plain", Metadata={"a": "b"})
-    copy(on, "replace by nothing", MetadataDirective="REPLACE")
-    on.get_object("replaced by nothing", Key="to").says(
+    on.get_object("still copied", Key="to").says(ContentType="text/plain", Metadata={"a": "b"})
+    copy(on, "replace with nothing", MetadataDirective="REPLACE")
+    on.get_object("replaced with nothing", Key="to").says(
         ContentType="binary/octet-stream", Metadata={}, CacheControl=None)
-    on.get_object_tagging("tags come along all the same", Key="to").says(TagSet=TAGS)
+    on.get_object_tagging("tags are still copied", Key="to").says(TagSet=TAGS)
     copy(on, "another directive", MetadataDirective="MERGE").refuses(400, "InvalidArgument")
 
 
@@ -61,8 +61,8 @@ def test_tagging_directives(on):
         TagSet=[{"Key": "y", "Value": "2"}, {"Key": "z", "Value": "3"}])
     copy(on, "copy", TaggingDirective="COPY", Tagging="y=2")
     on.get_object_tagging("copied", Key="to").says(TagSet=TAGS)
-    copy(on, "replace by nothing", TaggingDirective="REPLACE")
-    on.get_object_tagging("replaced by nothing", Key="to").says(TagSet=None)
+    copy(on, "replace with nothing", TaggingDirective="REPLACE")
+    on.get_object_tagging("replaced with nothing", Key="to").says(TagSet=None)
     copy(on, "another directive", TaggingDirective="MERGE").refuses(400, "InvalidArgument")
 
 
@@ -80,7 +80,7 @@ def test_onto_itself(on):
 
 @case()
 def test_if_the_source_matches(on):
-    """"Consider the following" below x-amz-copy-source-if-match: the ETag decides over the date."""
+    """"Consider the following" below x-amz-copy-source-if-match: the ETag takes precedence over the date."""
     etag = put(on)
     modified = on.head_object("head", Key="from")["LastModified"]
     before = modified - SECOND
@@ -94,7 +94,7 @@ def test_if_the_source_matches(on):
     failed = {
         "another ETag": {"CopySourceIfMatch": OTHER},
         "not its ETag": {"CopySourceIfNoneMatch": etag},
-        "modified since it was made": {"CopySourceIfModifiedSince": modified},
+        "modified since it was created": {"CopySourceIfModifiedSince": modified},
         "not modified since the second before": {"CopySourceIfUnmodifiedSince": before},
         "not its ETag, yet modified since": {"CopySourceIfNoneMatch": etag, "CopySourceIfModifiedSince": before},
     }
@@ -107,7 +107,7 @@ def test_if_the_source_matches(on):
 
 @case()
 def test_if_the_destination_matches(on):
-    """Those of a write, and github.com/localstack/localstack, test_copy_object_precondition_write_validation.
+    """The conditions of a write, and github.com/localstack/localstack, test_copy_object_precondition_write_validation.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
@@ -116,30 +116,30 @@ def test_if_the_destination_matches(on):
     copy(on, "create again", IfNoneMatch="*").refuses(412, "PreconditionFailed")
     copy(on, "replace", IfMatch=etag, MetadataDirective="REPLACE").says(status=200)
     copy(on, "replace another", IfMatch=OTHER).refuses(412, "PreconditionFailed")
-    on.head_object("the last that went through", Key="to").says(status=200, Metadata={})
-    copy(on, "unless an ETag", IfNoneMatch=etag).refuses(501, "NotImplemented")
-    copy(on, "if there is any", IfMatch="*").refuses(501, "NotImplemented")
-    copy(on, "both", IfMatch=etag, IfNoneMatch="*").refuses(501, "NotImplemented")
+    on.head_object("the last successful copy", Key="to").says(status=200, Metadata={})
+    copy(on, "If-None-Match with an ETag", IfNoneMatch=etag).refuses(501, "NotImplemented")
+    copy(on, "If-Match with a star", IfMatch="*").refuses(501, "NotImplemented")
+    copy(on, "both conditions", IfMatch=etag, IfNoneMatch="*").refuses(501, "NotImplemented")
     copy(on, "replace nothing", key="nothing", IfMatch=etag).refuses(404, "NoSuchKey")
-    on.head_object("nothing came of it", Key="nothing").refuses(404, "404")
+    on.head_object("nothing was stored", Key="nothing").refuses(404, "404")
 
 
 @case()
-def test_sixteen_creators(on):
+def test_sixteen_concurrent_creates(on):
     put(on)
-    on.race("all at once", "copy_object", [
+    on.race("all concurrently", "copy_object", [
         {"Key": "to", "CopySource": {"Bucket": on.bucket, "Key": "from"}, "IfNoneMatch": "*"} for _ in range(16)]).says(
         **{"200": 1, "412 PreconditionFailed": 15})
 
 
 @case()
-def test_sources_that_are_none(on):
+def test_invalid_sources(on):
     put(on)
     copy(on, "no such key", source="nothing").refuses(404, "NoSuchKey")
     on.copy_object("no such bucket", Key="to", CopySource={"Bucket": "no-such-bucket-here", "Key": "k"}).refuses(
         404, "NoSuchBucket")
     on.http("no key", "PUT", "to", headers={"x-amz-copy-source": f"/{on.bucket}"}).refuses(400, "InvalidArgument")
-    on.head_object("nothing came of it", Key="to").refuses(404, "404")
+    on.head_object("nothing was stored", Key="to").refuses(404, "404")
 
 
 @case()
@@ -151,8 +151,8 @@ def test_from_another_bucket(on):
 
 
 @case()
-def test_how_a_source_is_written(on):
-    """URL-encoded, with or without a slash before."""
+def test_encoding_of_the_source(on):
+    """URL-encoded, with or without a leading slash."""
     for key in ("a+b", "a b", "a%2Bb", "ä/€", "a/b"):
         on.put_object(f"put {key}", Key=key, Body=key.encode())
     written = {"a%2Bb": "a+b", "a%20b": "a b", "a%252Bb": "a%2Bb", "%C3%A4/%E2%82%AC": "ä/€", "a/b": "a/b",
@@ -166,24 +166,24 @@ def test_how_a_source_is_written(on):
 
 
 @case()
-def test_of_what_came_by_parts(on):
+def test_copy_of_a_multipart_object(on):
     upload = Upload(on, "from", ContentType="text/plain", Metadata={"a": "b"})
     upload.part(1, FIRST)
     upload.part(2, LAST)
     upload.complete()
     copy(on, "copy").says(status=200)
-    # The copy is one piece: github.com/localstack/localstack, test_multipart_copy_object_etag.
+    # The copy has no parts: github.com/localstack/localstack, test_multipart_copy_object_etag.
     on.get_object("get", Key="to").says(
         ContentLength=len(FIRST + LAST), ContentType="text/plain", Metadata={"a": "b"},
         ETag=f'"{hashlib.md5(FIRST + LAST).hexdigest()}"')
-    on.head_object("its first part is all of it", Key="to", PartNumber=1).says(
+    on.head_object("its first part is the whole object", Key="to", PartNumber=1).says(
         status=206, ContentLength=len(FIRST + LAST))
     copy(on, "with other metadata", MetadataDirective="REPLACE", Metadata={"new": "yes"})
     on.head_object("head", Key="to").says(ContentLength=len(FIRST + LAST), Metadata={"new": "yes"})
 
 
 @case()
-def test_of_an_empty_object(on):
+def test_copy_of_an_empty_object(on):
     on.put_object("put", Key="from", Body=b"")
     copy(on, "copy").says(status=200)
     on.head_object("head", Key="to").says(ContentLength=0)

@@ -1,4 +1,4 @@
-"""Rules for browsers of other origins.
+"""CORS rules, for browsers that call from other origins.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html
 """
@@ -13,7 +13,7 @@ RULE = {
 }
 ANY = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
 INNER = {"AllowedMethods": ["DELETE"], "AllowedOrigins": ["https://*.harbour.example"], "AllowedHeaders": ["*"]}
-# moto's server answers every preflight by itself, whatever the rules of the bucket.
+# moto's server answers every preflight itself, whatever the bucket's rules.
 JUDGES = ("versitygw",)
 
 
@@ -29,7 +29,7 @@ def preflight(on, step, origin, method, headers=None, key="k"):
 
 @case()
 def test_the_configuration(on):
-    on.get_bucket_cors("none yet").refuses(404, "NoSuchCORSConfiguration")
+    on.get_bucket_cors("initially none").refuses(404, "NoSuchCORSConfiguration")
     configured(on, RULE, ANY)
     found = on.get_bucket_cors("get")["CORSRules"]
     on.note("rules", first=found[0], second=found[1], count=len(found)).says(first=RULE, second=ANY, count=2)
@@ -79,23 +79,24 @@ def test_wildcards(on):
 
 
 @case(JUDGES)
-def test_the_call_itself(on):
+def test_the_request_itself(on):
     configured(on, RULE)
     on.put_object("put", Key="k", Body=b"harbour")
-    on.http("of the origin", "GET", "k", headers={"origin": "https://harbour.example"}, shown=SHOWN).says(
+    on.http("from the origin", "GET", "k", headers={"origin": "https://harbour.example"}, shown=SHOWN).says(
         status=200, **{"access-control-allow-origin": "https://harbour.example",
                        "access-control-expose-headers": "ETag, x-amz-meta-a",
                        "access-control-allow-credentials": "true"})
-    on.http("of another", "GET", "k", headers={"origin": "https://other.example"}, shown=SHOWN).says(
+    on.http("from another origin", "GET", "k", headers={"origin": "https://other.example"}, shown=SHOWN).says(
         status=200, Body=b"harbour", vary=None, **{"access-control-allow-origin": None})
-    on.http("of none", "GET", "k", shown=SHOWN).says(status=200, vary=None, **{"access-control-allow-origin": None})
+    on.http("without an origin", "GET", "k", shown=SHOWN).says(
+        status=200, vary=None, **{"access-control-allow-origin": None})
     on.http("a failure", "GET", "nothing", headers={"origin": "https://harbour.example"}, shown=SHOWN).says(
         status=404, code="NoSuchKey", **{"access-control-allow-origin": "https://harbour.example"})
 
 
 @case()
-def test_configurations_that_cannot_be(on):
-    """API_PutBucketCors.html; a rule has at most one `*` in an origin or header."""
+def test_invalid_configurations(on):
+    """API_PutBucketCors.html: a rule has at most one `*` in an origin or header."""
     for step, rule in {
             "another method": {"AllowedMethods": ["PATCH"], "AllowedOrigins": ["*"]},
             "two wildcards in an origin": {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://*.*"]},
@@ -104,5 +105,5 @@ def test_configurations_that_cannot_be(on):
         on.put_bucket_cors(step, CORSConfiguration={"CORSRules": [rule]}).refuses(400, "InvalidRequest")
     on.http("no rules", "PUT", query={"cors": ""}, body=b"<CORSConfiguration></CORSConfiguration>").refuses(
         400, "MalformedXML")
-    on.http("no XML", "PUT", query={"cors": ""}, body=b"rules").refuses(400, "MalformedXML")
-    on.get_bucket_cors("nothing came of it").refuses(404, "NoSuchCORSConfiguration")
+    on.http("not XML", "PUT", query={"cors": ""}, body=b"rules").refuses(400, "MalformedXML")
+    on.get_bucket_cors("nothing was stored").refuses(404, "NoSuchCORSConfiguration")

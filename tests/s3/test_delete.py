@@ -1,4 +1,4 @@
-"""Deletions, of one and of many.
+"""DeleteObject and DeleteObjects.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
@@ -19,7 +19,7 @@ def put(on, *keys):
 
 
 def delete(on, step, keys, **more):
-    """Deletes them at once; recorded is also what came of each, since S3 promises no order."""
+    """Deletes keys with one call. Also records the result for each key, since S3 does not guarantee an order."""
     answer = on.delete_objects(step, Delete={"Objects": [{"Key": key} for key in keys], **more})
     return on.note(f"{step}: each", deleted=sorted(each["Key"] for each in answer.get("Deleted", [])),
                    errors=sorted((each["Key"], each["Code"]) for each in answer.get("Errors", [])))
@@ -34,7 +34,7 @@ def test_one(on):
     put(on, "a", "b")
     on.delete_object("delete", Key="a").says(status=204)
     on.delete_object("delete again", Key="a").says(status=204)
-    on.delete_object("delete what never was", Key="nothing").says(status=204)
+    on.delete_object("delete a key that never existed", Key="nothing").says(status=204)
     on.get_object("get", Key="a").refuses(404, "NoSuchKey")
     left(on, "left").says(keys=["b"])
 
@@ -47,7 +47,7 @@ def test_many(on):
 
 
 @case()
-def test_quietly(on):
+def test_quiet(on):
     put(on, "a", "b")
     delete(on, "delete", ["a", "nothing"], Quiet=True).says(deleted=[], errors=[])
     left(on, "left").says(keys=["b"])
@@ -72,7 +72,7 @@ def test_a_thousand(on):
 
 @case(judges=("versitygw",))
 def test_keys_that_xml_escapes(on):
-    """moto's answer is no XML for some of them."""
+    """For some of them, moto's response is not valid XML."""
     keys = ["a&b", "a<b>", "a'b\"", " a ", "a%2Fb", "é", "e\u0301", "a\tb", "漢", "😀"]
     put(on, *keys, "left")
     delete(on, "delete", keys).says(deleted=sorted(keys), errors=[])
@@ -81,7 +81,7 @@ def test_keys_that_xml_escapes(on):
 
 @case(judges=("versitygw",))
 def test_bodies(on):
-    """moto takes most of them."""
+    """moto accepts most of them."""
     put(on, "a")
 
     def post(step, body, **headers):
@@ -89,8 +89,8 @@ def test_bodies(on):
         headers = headers or {"content-md5": base64.b64encode(hashlib.md5(sent).digest()).decode()}
         return on.http(step, "POST", query={"delete": ""}, body=sent, headers=headers)
 
-    for step, body in (("no XML", "a"), ("another element", "<Remove/>"), ("no keys", "<Delete></Delete>"),
-                       ("cut off", "<Delete><Object><Key>a</Key>")):
+    for step, body in (("not XML", "a"), ("another element", "<Remove/>"), ("no keys", "<Delete></Delete>"),
+                       ("truncated", "<Delete><Object><Key>a</Key>")):
         post(step, body).refuses(400, "MalformedXML")
     right = XML.format("a")
     post("a wrong digest", right, **{"content-md5": "XrY7u+Ae7tCTyyK7j1rNww=="}).refuses(400, "BadDigest")

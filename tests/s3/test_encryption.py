@@ -1,4 +1,4 @@
-"""Encryption by the server: what is echoed, and keys of the caller.
+"""Server-side encryption: which headers are echoed, and keys that the caller provides.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/serv-side-encryption.html
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
@@ -17,27 +17,27 @@ WITH_OTHER = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": OTHER}
 SAID = {"SSECustomerAlgorithm": "AES256", "SSECustomerKeyMD5": base64.b64encode(hashlib.md5(KEY).digest()).decode()}
 KMS_KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ALSO = "ServerSideEncryption SSEKMSKeyId BucketKeyEnabled"
-# Neither encrypts by a key of the caller: moto takes the headers and does nothing, versitygw says 501.
+# Neither supports keys from the caller: moto accepts the headers and ignores them, and versitygw returns 501.
 NO_JUDGES = ()
 
 
 @case(judges=("moto",), also=ALSO)
 def test_keys_of_the_server(on):
-    """versitygw takes no notice."""
+    """versitygw ignores the headers."""
     for algorithm in ("AES256", "aws:kms", "aws:kms:dsse"):
         on.put_object(f"put {algorithm}", Key="k", Body=b"x", ServerSideEncryption=algorithm).says(
             status=200, ServerSideEncryption=algorithm)
         on.head_object(f"head {algorithm}", Key="k").says(ServerSideEncryption=algorithm)
         on.get_object(f"get {algorithm}", Key="k").says(ServerSideEncryption=algorithm, Body=b"x")
-    on.put_object("put with a key's name", Key="k", Body=b"x", ServerSideEncryption="aws:kms",
+    on.put_object("put with a key id", Key="k", Body=b"x", ServerSideEncryption="aws:kms",
                   SSEKMSKeyId=KMS_KEY).says(ServerSideEncryption="aws:kms", SSEKMSKeyId=KMS_KEY)
-    on.head_object("head with a key's name", Key="k").says(ServerSideEncryption="aws:kms", SSEKMSKeyId=KMS_KEY)
+    on.head_object("head with a key id", Key="k").says(ServerSideEncryption="aws:kms", SSEKMSKeyId=KMS_KEY)
     on.copy_object("copy", Key="k2", CopySource={"Bucket": on.bucket, "Key": "k"}, ServerSideEncryption="AES256")
     on.head_object("head of the copy", Key="k2").says(ServerSideEncryption="AES256", SSEKMSKeyId=None)
 
 
 @case(judges=NO_JUDGES)
-def test_by_parts_with_a_key_of_the_server(on):
+def test_multipart_with_a_key_of_the_server(on):
     upload = on.create_multipart_upload("create", Key="k", ServerSideEncryption="aws:kms", SSEKMSKeyId=KMS_KEY)
     on.note("created", algorithm=upload.get("ServerSideEncryption"), key=upload.get("SSEKMSKeyId")).says(
         algorithm="aws:kms", key=KMS_KEY)
@@ -50,24 +50,24 @@ def test_by_parts_with_a_key_of_the_server(on):
 
 
 @case(judges=NO_JUDGES)
-def test_methods_that_are_none(on):
+def test_invalid_methods(on):
     on.put_object("another", Key="k", Body=b"x", ServerSideEncryption="ROT13").refuses(400, "InvalidArgument")
-    on.put_object("a key's name for another", Key="k", Body=b"x", ServerSideEncryption="AES256",
+    on.put_object("a key id for another method", Key="k", Body=b"x", ServerSideEncryption="AES256",
                   SSEKMSKeyId=KMS_KEY).refuses(400, "InvalidArgument")
-    on.put_object("another for a key of ours", Key="k", Body=b"x", SSECustomerAlgorithm="ROT13",
+    on.put_object("another method for a customer key", Key="k", Body=b"x", SSECustomerAlgorithm="ROT13",
                   SSECustomerKey=KEY).refuses(400, "InvalidEncryptionAlgorithmError")
     on.put_object("both", Key="k", Body=b"x", ServerSideEncryption="AES256", **WITH_KEY).refuses(
         400, "InvalidArgument")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
 
 
 def said(answer, status=200, **more):
-    """The answer names the algorithm and the key's MD5."""
+    """States that the response names the algorithm and the key's MD5."""
     return answer.says(status=status, **SAID, **more)
 
 
 @case(judges=NO_JUDGES)
-def test_with_a_key_of_ours(on):
+def test_customer_key(on):
     said(on.put_object("put", Key="k", Body=b"harbour", **WITH_KEY))
     said(on.get_object("get", Key="k", **WITH_KEY), Body=b"harbour", ContentLength=7)
     said(on.head_object("head", Key="k", **WITH_KEY), ContentLength=7)
@@ -85,19 +85,19 @@ def test_with_a_key_of_ours(on):
 
 
 @case(judges=NO_JUDGES)
-def test_a_key_for_what_has_none(on):
+def test_customer_key_for_an_object_without_one(on):
     on.put_object("put", Key="k", Body=b"harbour")
     on.get_object("get", Key="k", **WITH_KEY).refuses(400, "InvalidRequest")
     on.head_object("head", Key="k", **WITH_KEY).refuses(400, "400")
 
 
 @case(judges=NO_JUDGES)
-def test_keys_that_cannot_be(on):
+def test_invalid_customer_keys(on):
     name = "x-amz-server-side-encryption-customer"
     right = {f"{name}-algorithm": "AES256", f"{name}-key": base64.b64encode(KEY).decode(),
              f"{name}-key-md5": SAID["SSECustomerKeyMD5"]}
     for step, changes in {
-            "the MD5 of another": {f"{name}-key-md5": base64.b64encode(hashlib.md5(OTHER).digest()).decode()},
+            "the MD5 of another key": {f"{name}-key-md5": base64.b64encode(hashlib.md5(OTHER).digest()).decode()},
             "no MD5": {f"{name}-key-md5": None},
             "no key": {f"{name}-key": None, f"{name}-key-md5": None},
             "no algorithm": {f"{name}-algorithm": None},
@@ -107,31 +107,31 @@ def test_keys_that_cannot_be(on):
     }.items():
         headers = {header: value for header, value in {**right, **changes}.items() if value}
         on.http(step, "PUT", "k", headers=headers, body=b"x").refuses(400, "InvalidArgument")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
-    on.http("all right", "PUT", "k", headers=right, body=b"x").says(status=200)
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
+    on.http("valid", "PUT", "k", headers=right, body=b"x").says(status=200)
 
 
 @case(judges=NO_JUDGES)
-def test_copies(on):
+def test_copies_with_customer_keys(on):
     source = {"Bucket": on.bucket, "Key": "from"}
     of_source = {"CopySourceSSECustomerAlgorithm": "AES256", "CopySourceSSECustomerKey": KEY}
     on.put_object("put", Key="from", Body=b"harbour", **WITH_KEY)
-    on.copy_object("without the source's", Key="to", CopySource=source).refuses(400, "InvalidRequest")
-    on.copy_object("with another", Key="to", CopySource=source, CopySourceSSECustomerAlgorithm="AES256",
+    on.copy_object("without the source's key", Key="to", CopySource=source).refuses(400, "InvalidRequest")
+    on.copy_object("with another key for the source", Key="to", CopySource=source, CopySourceSSECustomerAlgorithm="AES256",
                    CopySourceSSECustomerKey=OTHER).refuses(403, "AccessDenied")
-    on.copy_object("to one without", Key="to", CopySource=source, **of_source).says(status=200)
+    on.copy_object("to an object without a key", Key="to", CopySource=source, **of_source).says(status=200)
     on.get_object("get", Key="to").says(Body=b"harbour", SSECustomerAlgorithm=None)
-    on.copy_object("to another key of ours", Key="to", CopySource=source, **of_source, **WITH_OTHER).says(
+    on.copy_object("to another customer key", Key="to", CopySource=source, **of_source, **WITH_OTHER).says(
         status=200, SSECustomerAlgorithm="AES256")
-    on.get_object("get with the other", Key="to", **WITH_OTHER).says(Body=b"harbour")
+    on.get_object("get with the other key", Key="to", **WITH_OTHER).says(Body=b"harbour")
     on.get_object("get with none", Key="to").refuses(400, "InvalidRequest")
-    on.copy_object("onto itself, with another key", Key="from", CopySource=source, **of_source, **WITH_OTHER).says(
+    on.copy_object("onto itself with another key", Key="from", CopySource=source, **of_source, **WITH_OTHER).says(
         status=200)
-    on.get_object("get what was copied onto itself", Key="from", **WITH_OTHER).says(Body=b"harbour")
+    on.get_object("get after the copy onto itself", Key="from", **WITH_OTHER).says(Body=b"harbour")
 
 
 @case(judges=NO_JUDGES)
-def test_by_parts(on):
+def test_multipart_with_a_customer_key(on):
     upload = Upload(on, **WITH_KEY)
     said(upload.answer)
     upload.part(1, FIRST, step="without").refuses(400, "InvalidRequest")

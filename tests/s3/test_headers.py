@@ -1,4 +1,4 @@
-"""What is kept and returned with an object.
+"""Headers that are stored and returned with an object.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 """
@@ -26,7 +26,7 @@ def test_system_headers(on):
 
 @case()
 def test_expires(on):
-    """Kept as it was written, date or not."""
+    """Stored as it was sent, whether it is a date or not."""
     for value in ("Wed, 21 Oct 2026 07:28:00 GMT", "0"):
         on.http(f"put {value}", "PUT", "k", headers={"expires": value}, body=b"x").says(status=200)
         on.http(f"head {value}", "HEAD", "k", shown="expires").says(status=200, expires=value)
@@ -42,8 +42,8 @@ def test_metadata(on):
 
 
 @case()
-def test_metadata_that_is_not_ascii(on):
-    """S3 returns it in the form of RFC 2047; boto3 refuses to send it."""
+def test_non_ascii_metadata(on):
+    """S3 returns it in the encoding of RFC 2047. boto3 refuses to send it."""
     text = "Grüße aus Łódź"
     on.put_object("boto3", Key="k", Body=b"x", Metadata={"a": text}).refuses("none", "ParamValidationError")
     on.http("put", "PUT", "k", headers={"x-amz-meta-a": text}, body=b"x").says(status=200)
@@ -52,16 +52,16 @@ def test_metadata_that_is_not_ascii(on):
 
 
 @case()
-def test_the_most_metadata(on):
-    """2 KiB, names and values together."""
+def test_metadata_limit(on):
+    """2 KiB for names and values together."""
     most = {"a": "x" * 1000, "b": "y" * 1046}
-    on.put_object("the most", Key="k", Body=b"x", Metadata=most).says(status=200)
+    on.put_object("the maximum", Key="k", Body=b"x", Metadata=most).says(status=200)
     on.head_object("head", Key="k").says(Metadata=most)
-    on.put_object("a byte more", Key="k2", Body=b"x", Metadata={**most, "a": "x" * 1001}).refuses(
+    on.put_object("one byte more", Key="k2", Body=b"x", Metadata={**most, "a": "x" * 1001}).refuses(
         400, "MetadataTooLarge")
-    on.create_multipart_upload("a byte more by parts", Key="k2", Metadata={**most, "a": "x" * 1001}).refuses(
+    on.create_multipart_upload("one byte more, multipart", Key="k2", Metadata={**most, "a": "x" * 1001}).refuses(
         400, "MetadataTooLarge")
-    on.head_object("nothing came of it", Key="k2").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k2").refuses(404, "404")
 
 
 @case()
@@ -79,14 +79,14 @@ def test_storage_classes(on):
 
 
 @case()
-def test_redirects_that_cannot_be(on):
-    """API_PutObject.html: it begins with `/`, `http://` or `https://`."""
+def test_invalid_redirects(on):
+    """API_PutObject.html: a redirect begins with `/`, `http://` or `https://`."""
     on.put_object("put", Key="k", Body=b"x", WebsiteRedirectLocation="elsewhere").refuses(
         400, "InvalidRedirectLocation")
 
 
 @case()
-def test_overrides(on):
+def test_response_header_overrides(on):
     on.put_object("put", Key="k", Body=b"x", **SYSTEM)
     other = {"CacheControl": "no-store", "ContentDisposition": "inline", "ContentEncoding": "br",
              "ContentLanguage": "fr", "ContentType": "text/html"}
@@ -96,11 +96,11 @@ def test_overrides(on):
     on.get_object("a range", Key="k", Range="bytes=0-0", **asked).says(status=206, **other)
     on.http("expires", "GET", "k", query={"response-expires": "Thu, 01 Dec 2033 16:00:00 GMT"}, shown="expires").says(
         status=200, expires="Thu, 01 Dec 2033 16:00:00 GMT")
-    on.get_object("kept as they were", Key="k").says(**SYSTEM)
+    on.get_object("stored values are unchanged", Key="k").says(**SYSTEM)
 
 
 @case()
-def test_headers_of_an_answer(on):
+def test_response_headers(on):
     on.put_object("put", Key="k", Body=b"harbour")
     on.http("get", "GET", "k", shown="accept-ranges content-length content-type etag").says(
         status=200, **{"accept-ranges": "bytes", "content-length": "7", "content-type": "binary/octet-stream",
@@ -112,15 +112,15 @@ def test_headers_of_an_answer(on):
 
 
 @case(judges=("versitygw",))
-def test_bodies_of_unknown_length(on):
-    """moto's server takes them."""
+def test_body_of_unknown_length(on):
+    """moto's server accepts it."""
     on.http("put", "PUT", "k", headers={"transfer-encoding": "chunked"}, body=b"7\r\nharbour\r\n0\r\n\r\n",
             sha256="UNSIGNED-PAYLOAD").refuses(411, "MissingContentLength")
 
 
 @case()
 def test_access_control(on):
-    """A new bucket's objects belong to its owner, so that lists say no more than that."""
-    on.put_object("the owner's", Key="k", Body=b"x", ACL="bucket-owner-full-control").says(status=200)
-    on.put_object("everyone's", Key="k2", Body=b"x", ACL="public-read").refuses(
+    """In a new bucket, all objects belong to the bucket's owner, so no access control list can say anything else."""
+    on.put_object("bucket-owner-full-control", Key="k", Body=b"x", ACL="bucket-owner-full-control").says(status=200)
+    on.put_object("public-read", Key="k2", Body=b"x", ACL="public-read").refuses(
         400, "AccessControlListNotSupported")

@@ -1,4 +1,4 @@
-"""Lists of objects, of both versions.
+"""Listings of objects, versions 1 and 2.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html
@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from comparing.cases import case
 
-# Answers of S3 as recorded in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json.
+# S3's response as recorded in github.com/localstack/localstack, tests/aws/services/s3/*.snapshot.json.
 RECORDED = "test_list_objects_marker_common_prefixes"
 KEYS = ["A", "a", "b/1", "b/2", "b/c/3", "b/c/4", "c--1", "c--2", "c-1", "d/", "d/1", "e f", "g+h", "z", "é"]
 KEYS_WITHOUT_FOLDERS = [key for key in KEYS if not key.endswith("/")]
@@ -21,7 +21,7 @@ def put(on, keys=None):
 
 
 def both(on, step, **arguments):
-    """The same of both versions; recorded is also what is named, in the order in which it is."""
+    """Lists with both versions. Also records the keys and prefixes in the order in which they are returned."""
     for version, operation in (("v1", "list_objects"), ("v2", "list_objects_v2")):
         answer = getattr(on, operation)(f"{version}, {step}", **arguments)
         on.note(f"{version}, {step}: names", **names(answer))
@@ -37,7 +37,7 @@ def test_all(on):
     both(on, "nothing")
     put(on)
     both(on, "all")
-    on.note("in the order of their bytes", **names(on.list_objects_v2("again"))).says(keys=KEYS_WITHOUT_FOLDERS)
+    on.note("in byte order", **names(on.list_objects_v2("again"))).says(keys=KEYS_WITHOUT_FOLDERS)
 
 
 @case()
@@ -45,12 +45,12 @@ def test_prefixes_and_delimiters(on):
     put(on)
     for step, arguments in {
             "a prefix": {"Prefix": "b/"},
-            "a prefix of no folder": {"Prefix": "b/c"},
+            "a prefix that is not a folder": {"Prefix": "b/c"},
             "a whole key": {"Prefix": "b/1"},
             "no such prefix": {"Prefix": "no"},
             "a delimiter": {"Delimiter": "/"},
             "both": {"Prefix": "b/", "Delimiter": "/"},
-            "both, of no folder": {"Prefix": "b", "Delimiter": "/"},
+            "both, without a folder": {"Prefix": "b", "Delimiter": "/"},
             "two letters": {"Delimiter": "--"},
             "a prefix and two letters": {"Prefix": "c", "Delimiter": "--"},
             "no such delimiter": {"Delimiter": "%"},
@@ -63,7 +63,7 @@ def test_prefixes_and_delimiters(on):
 
 @case(judges=("moto",))
 def test_folders_as_objects(on):
-    """versitygw keeps a folder for each."""
+    """versitygw creates a folder for each."""
     put(on, ["d/", "d/1", "d//", "/", "/x"])
     for prefix in ("", "d/", "d//", "/"):
         both(on, f"below {prefix}", Prefix=prefix, Delimiter="/")
@@ -79,22 +79,22 @@ def test_start_after(on):
             keys=[key for key in KEYS_WITHOUT_FOLDERS if key.encode() > after.encode()])
         on.note(f"v1, {step}: names", **names(on.list_objects(f"v1, {step}", Marker=after))).says(
             keys=[key for key in KEYS_WITHOUT_FOLDERS if key.encode() > after.encode()])
-    # What a marker is in is behind it: see `RECORDED`.
+    # The folder that contains the marker is skipped: see `RECORDED`.
     for version, operation, named in (("v1", on.list_objects, "Marker"), ("v2", on.list_objects_v2, "StartAfter")):
         answer = operation(f"{version}, after b/2 by folders", Delimiter="/", **{named: "b/2"})
-        on.note(f"{version}, past the folder that it is in", **names(answer)).says(
+        on.note(f"{version}, past the folder that contains the marker", **names(answer)).says(
             keys=["c--1", "c--2", "c-1", "e f", "g+h", "z", "é"], prefixes=["d/"])
     on.note("past a folder", **names(on.list_objects_v2("after b/ by folders", StartAfter="b/", Delimiter="/")))
     on.note("with a prefix", **names(on.list_objects_v2("after b/1 below b/", StartAfter="b/1", Prefix="b/")))
 
 
 @case()
-def test_how_many(on):
+def test_max_keys(on):
     put(on, ["a", "b", "c"])
     both(on, "none", MaxKeys=0)
     both(on, "one", MaxKeys=1, Delimiter="/")
     both(on, "exactly all", MaxKeys=3)
-    both(on, "more than there are", MaxKeys=5000)
+    both(on, "more than exist", MaxKeys=5000)
     for version in ("1", "2"):
         for value in ("-1", "x", "99999999999"):
             on.http(f"v{version}, {value}", "GET", query={"list-type": version, "max-keys": value}).refuses(
@@ -102,10 +102,10 @@ def test_how_many(on):
 
 
 def by_pages(on, version, size, **arguments):
-    """Every name, page by page, and how many there are on each."""
+    """Lists page by page. Records all names, and the number of names on each page."""
     found, sizes, more = [], [], {}
     for page in range(1, 30):
-        step = f"v{version}, {size} a page, page {page}"
+        step = f"v{version}, {size} per page, page {page}"
         operation = on.list_objects if version == 1 else on.list_objects_v2
         answer = operation(step, MaxKeys=size, **arguments, **more)
         if version == 1 and "Delimiter" not in arguments:
@@ -118,9 +118,9 @@ def by_pages(on, version, size, **arguments):
         if version == 2:
             more = {"ContinuationToken": answer["NextContinuationToken"]}
         else:
-            # The last key, where S3 says no next marker.
+            # The last key, if S3 returns no next marker.
             more = {"Marker": answer.get("NextMarker") or said["keys"][-1]}
-    return on.note(f"v{version}, {size} a page", found=found, sizes=sizes)
+    return on.note(f"v{version}, {size} per page", found=found, sizes=sizes)
 
 
 @case()
@@ -135,9 +135,9 @@ def test_pages(on):
 
 @case(judges=("versitygw",))
 def test_pages_of_folders(on):
-    """A folder counts as one, and comes once, however many keys are in it.
+    """A folder counts as one name and is returned once, however many keys are in it.
 
-    moto counts keys alone, and names every folder on every page.
+    moto counts only keys, and returns every folder on every page.
     """
     put(on)
     folded = ["A", "a", "b/", "c--1", "c--2", "c-1", "d/", "e f", "g+h", "z", "é"]
@@ -160,24 +160,25 @@ def test_tokens(on):
     token = on.list_objects_v2("one", MaxKeys=1)["NextContinuationToken"]
     on.note("a token wins over start-after", **names(on.list_objects_v2(
         "both", ContinuationToken=token, StartAfter="c").says(StartAfter="c"))).says(keys=["b", "c", "d"])
-    on.list_objects_v2("no token", ContinuationToken="no token").refuses(400, "InvalidArgument")
+    on.list_objects_v2("invalid token", ContinuationToken="no token").refuses(400, "InvalidArgument")
     on.put_object("put between", Key="aa", Body=b"")
-    on.note("what came since", **names(on.list_objects_v2("go on", ContinuationToken=token))).says(
+    on.note("keys added since", **names(on.list_objects_v2("continue", ContinuationToken=token))).says(
         keys=["aa", "b", "c", "d"])
 
 
 @case(judges=())
-def test_written_for_urls(on):
-    """boto3 decodes what it asked for itself, and leaves alone what it was told to ask for.
+def test_url_encoding(on):
+    """boto3 decodes a listing if it requested the encoding itself, but not if the caller did.
 
-    versitygw takes no notice of encoding-type, and moto does it only in part. Every text may differ in which letters
-    are escaped, and has to come to the same when boto3's way of decoding is applied to it.
+    versitygw ignores encoding-type, and moto supports it only in part. Servers may differ in the characters that they
+    escape, but must yield the same text when it is decoded as boto3 does.
     """
     keys = ["a b", "a+b", "a%2Fb", "a/b c/d", "ä", "a&b", "a(1)", "a~*'", "a\tb", "a<b"]
     put(on, keys)
     for version, operation in (("v1", on.list_objects), ("v2", on.list_objects_v2)):
         found = names(operation(f"{version}, all", EncodingType="url").says(status=200, EncodingType="url"))["keys"]
-        on.note(f"{version}, escaped", strange=[key for key in found if re.search(r"[^!-;=?-~]|%(?![0-9A-F]{2})", key)],
+        on.note(f"{version}, escaped keys",
+                strange=[key for key in found if re.search(r"[^!-;=?-~]|%(?![0-9A-F]{2})", key)],
                 keys=[unquote_plus(key) for key in found]).says(strange=[], keys=sorted(keys, key=str.encode))
         answer = operation(f"{version}, below", EncodingType="url", Prefix="a/b ", Delimiter="/")
         on.note(f"{version}, the rest", prefix=unquote_plus(answer["Prefix"]), delimiter=unquote_plus(
@@ -201,7 +202,7 @@ def test_owners(on):
 
 @case()
 def test_a_thousand_and_one(on):
-    """No page has more than a thousand, whatever was asked for."""
+    """No page has more than 1,000 keys, whatever was requested."""
     keys = [f"{number:04}" for number in range(1001)]
     for key in keys:
         on.client.put_object(Bucket=on.bucket, Key=key, Body=b"")

@@ -1,4 +1,4 @@
-"""Uploads by parts, and reading what came by parts.
+"""Multipart uploads, and reading objects that were uploaded in parts.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 """
@@ -10,15 +10,15 @@ from comparing.uploads import FIRST, LAST, LEAST, NO_UPLOAD, SECOND, Upload, eta
 
 
 @case()
-def test_whole(on):
+def test_complete_upload(on):
     upload = Upload(on, ContentType="text/plain", Metadata={"a": "b"}, CacheControl="no-cache",
                     ContentDisposition="inline", ContentLanguage="de", ContentEncoding="gzip", Tagging="x=1&y=2")
     upload.part(1, FIRST).says(ETag=f'"{hashlib.md5(FIRST).hexdigest()}"')
     upload.part(2, SECOND)
     upload.part(3, LAST)
     upload.list().says(status=200)
-    on.head_object("not there yet", Key="k").refuses(404, "404")
-    on.list_objects_v2("none listed yet").says(KeyCount=0)
+    on.head_object("no object yet", Key="k").refuses(404, "404")
+    on.list_objects_v2("no object listed yet").says(KeyCount=0)
     upload.complete().says(ETag=etag_of(FIRST, SECOND, LAST), Key="k", Bucket="(the bucket)")
     on.head_object("head", Key="k").says(
         ETag=etag_of(FIRST, SECOND, LAST), ContentLength=len(FIRST + SECOND + LAST), ContentType="text/plain",
@@ -26,7 +26,7 @@ def test_whole(on):
         ContentEncoding="gzip")
     on.get_object_tagging("tags", Key="k").says(TagSet=[{"Key": "x", "Value": "1"}, {"Key": "y", "Value": "2"}])
     on.get_object("get", Key="k")
-    on.get_object("over the seam", Key="k", Range=f"bytes={LEAST - 4}-{LEAST + 3}").says(
+    on.get_object("across the boundary of two parts", Key="k", Range=f"bytes={LEAST - 4}-{LEAST + 3}").says(
         status=206, Body=b"irst" + b"2nd,", ContentRange=f"bytes {LEAST - 4}-{LEAST + 3}/{2 * LEAST + 8}")
     on.list_objects_v2("listed")
     on.list_multipart_uploads("no upload is left")
@@ -50,14 +50,14 @@ def test_by_part_number(on):
 
 
 @case()
-def test_an_object_of_no_parts_by_part_number(on):
+def test_part_numbers_of_an_object_without_parts(on):
     on.put_object("put", Key="k", Body=b"harbour")
     on.get_object("get 1", Key="k", PartNumber=1).says(status=206, Body=b"harbour", ContentRange="bytes 0-6/7")
     on.get_object("get 2", Key="k", PartNumber=2).refuses(416, "InvalidPartNumber")
 
 
 @case()
-def test_gaps_in_the_numbers(on):
+def test_gaps_in_the_part_numbers(on):
     upload = Upload(on)
     upload.part(2, FIRST)
     upload.part(7, SECOND)
@@ -68,8 +68,8 @@ def test_gaps_in_the_numbers(on):
 
 
 @case()
-def test_parts_left_out(on):
-    """Parts that a completion does not name are dropped."""
+def test_omitted_parts(on):
+    """Parts that the completion does not name are discarded."""
     upload = Upload(on)
     upload.part(1, FIRST)
     upload.part(2, SECOND)
@@ -79,13 +79,13 @@ def test_parts_left_out(on):
 
 
 @case()
-def test_a_part_overwritten(on):
+def test_overwritten_part(on):
     upload = Upload(on)
     old = upload.part(1, b"old", step="old part")["ETag"]
     upload.part(1, b"new")
     upload.list("one part is listed")
-    upload.complete("by the old part", parts=[(1, old)]).refuses(400, "InvalidPart")
-    upload.complete("by the new part").says(status=200)
+    upload.complete("with the old part", parts=[(1, old)]).refuses(400, "InvalidPart")
+    upload.complete("with the new part").says(status=200)
     on.get_object("get", Key="k").says(Body=b"new")
 
 
@@ -98,7 +98,7 @@ def test_an_empty_part(on):
 
 
 @case()
-def test_part_numbers_that_cannot_be(on):
+def test_invalid_part_numbers(on):
     upload = Upload(on)
     for number in (0, 10001, -1):
         upload.part(number).refuses(400, "InvalidArgument")
@@ -117,8 +117,8 @@ def test_abort(on):
 
 
 @case()
-def test_an_upload_that_is_none(on):
-    """An upload belongs to its key."""
+def test_unknown_uploads(on):
+    """An upload belongs to one key."""
     upload = Upload(on)
     upload.part(1)
     for key, id in (("k", NO_UPLOAD), ("another", upload.id)):
@@ -133,7 +133,7 @@ def test_an_upload_that_is_none(on):
 
 
 @case()
-def test_what_was_there_stays_until_completion(on):
+def test_old_object_stays_until_completion(on):
     on.put_object("put", Key="k", Body=b"old")
     upload = Upload(on)
     upload.part(1, b"new")
@@ -158,4 +158,4 @@ def test_a_part_with_a_wrong_digest(on):
     upload = Upload(on)
     upload.part(1, b"x", step="wrong", ContentMD5="XrY7u+Ae7tCTyyK7j1rNww==").refuses(400, "BadDigest")
     upload.part(1, b"x", step="malformed", ContentMD5="x").refuses(400, "InvalidDigest")
-    upload.list("no part came of it").says(Parts=None, NextPartNumberMarker=0)
+    upload.list("no part was stored").says(Parts=None, NextPartNumberMarker=0)

@@ -1,4 +1,4 @@
-"""Checksums of parts, and of what is made of them: of the parts' checksums, or of the whole object.
+"""Checksums of parts and of multipart objects: composite (of the parts' checksums) or of the full object.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
@@ -9,7 +9,7 @@ from comparing.cases import case
 from comparing.checksums import ALGORITHMS, FIELDS, checksum, composite, field
 from comparing.uploads import FIRST, LAST, Upload, etag_of
 
-# moto checks none, and knows no type of them.
+# moto verifies no checksums, and does not support checksum types.
 JUDGES = ("versitygw",)
 ALSO = FIELDS + " ChecksumAlgorithm Checksum"
 COMPOSITE = tuple(name for name in ALGORITHMS if name != "CRC64NVME")
@@ -17,7 +17,7 @@ FULL_OBJECT = ("CRC32", "CRC32C", "CRC64NVME")
 
 
 def uploaded(on, algorithm, **arguments):
-    """An upload of two parts with their checksums; and how a completion lists them."""
+    """Uploads two parts with checksums. Returns the upload, and the parts as the completion lists them."""
     upload = Upload(on, algorithm, step=f"create {algorithm}", ChecksumAlgorithm=algorithm, **arguments)
     listed = []
     for number, body in enumerate((FIRST, LAST), 1):
@@ -42,8 +42,8 @@ def test_composite(on):
 
 
 @case(JUDGES, also=ALSO)
-def test_copied(on):
-    """The copy is one piece, and its checksum that of the whole: CopyObject, API_CopyObject.html, Checksum."""
+def test_copy_of_a_multipart_object(on):
+    """The copy has no parts, and its checksum is that of the full object: API_CopyObject.html, Checksum."""
     upload, listed = uploaded(on, "CRC64NVME")
     upload.complete(parts=listed)
     on.copy_object("copy", Key="copy", CopySource={"Bucket": on.bucket, "Key": "CRC64NVME"}).says(status=200)
@@ -53,12 +53,12 @@ def test_copied(on):
 
 
 @case(JUDGES, also=ALSO)
-def test_of_the_whole_object(on):
+def test_full_object(on):
     for algorithm in FULL_OBJECT:
         upload, _ = uploaded(on, algorithm, ChecksumType="FULL_OBJECT")
         upload.answer.says(ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")
         whole = {**field(algorithm, checksum(algorithm, FIRST + LAST)), "ChecksumType": "FULL_OBJECT"}
-        # Its parts' checksums need not be listed.
+        # The parts' checksums need not be listed.
         upload.complete(f"complete {algorithm}").says(status=200, **whole)
         on.head_object(f"head {algorithm}", Key=algorithm, ChecksumMode="ENABLED").says(**whole)
 
@@ -74,16 +74,16 @@ def test_given_with_the_completion(on):
 
 
 @case(JUDGES, also=ALSO)
-def test_parts_have_to_be_listed_with_theirs(on):
+def test_completion_must_list_the_checksums(on):
     upload, listed = uploaded(on, "SHA256")
-    upload.complete("without").refuses(400, "InvalidRequest")
+    upload.complete("without checksums").refuses(400, "InvalidRequest")
     wrong = [listed[0], {"PartNumber": 2, "ChecksumSHA256": checksum("SHA256", b"another")}]
-    upload.complete("with a wrong one", parts=wrong).refuses(400, "InvalidPart")
-    upload.complete("with theirs", parts=listed).says(status=200)
+    upload.complete("with a wrong checksum", parts=wrong).refuses(400, "InvalidPart")
+    upload.complete("with the right checksums", parts=listed).says(status=200)
 
 
 @case(JUDGES, also=ALSO)
-def test_wrong_parts(on):
+def test_wrong_checksums_of_parts(on):
     for algorithm in ALGORITHMS:
         upload = Upload(on, step=f"create {algorithm}", ChecksumAlgorithm=algorithm)
         wrong = field(algorithm, checksum(algorithm, b"another"))
@@ -94,15 +94,15 @@ def test_wrong_parts(on):
 @case(JUDGES, also=ALSO)
 def test_parts_with_another_algorithm(on):
     upload = Upload(on, ChecksumAlgorithm="SHA256")
-    upload.part(1, step="another", ChecksumCRC32=checksum("CRC32", LAST)).refuses(400, "InvalidRequest")
-    upload.part(1, step="none").refuses(400, "InvalidRequest")
+    upload.part(1, step="another algorithm", ChecksumCRC32=checksum("CRC32", LAST)).refuses(400, "InvalidRequest")
+    upload.part(1, step="no checksum").refuses(400, "InvalidRequest")
 
 
 @case(JUDGES, also=ALSO)
-def test_types_that_do_not_fit(on):
-    """Which go together stands in a table in checking-object-integrity-upload.html."""
+def test_invalid_types(on):
+    """A table in checking-object-integrity-upload.html lists the valid combinations."""
     for algorithm in ("SHA1", "SHA256"):
-        on.create_multipart_upload(f"{algorithm} of the whole object", Key="k", ChecksumAlgorithm=algorithm,
+        on.create_multipart_upload(f"{algorithm} of the full object", Key="k", ChecksumAlgorithm=algorithm,
                                    ChecksumType="FULL_OBJECT").refuses(400, "InvalidRequest")
     on.create_multipart_upload("CRC64NVME of the parts", Key="k", ChecksumAlgorithm="CRC64NVME",
                                ChecksumType="COMPOSITE").refuses(400, "InvalidRequest")
@@ -112,8 +112,8 @@ def test_types_that_do_not_fit(on):
 
 
 @case(JUDGES, also=ALSO)
-def test_none_asked_for(on):
-    """S3 computes CRC64NVME of the whole object then, and compares nothing.
+def test_none_requested(on):
+    """S3 then computes CRC64NVME of the full object, and compares nothing.
 
     As recorded in github.com/localstack/localstack, test_complete_multipart_parts_checksum_default.
     """
@@ -153,7 +153,7 @@ def test_parts_as_attributes(on):
 
 @case(JUDGES, also=ALSO)
 def test_a_composite_as_an_attribute(on):
-    """Without the count of parts that it has elsewhere.
+    """Without the number of parts that it has elsewhere.
 
     As recorded in github.com/localstack/localstack, test_multipart_upload_part_copy_checksum.
     """
@@ -165,7 +165,7 @@ def test_a_composite_as_an_attribute(on):
 
 @case(JUDGES, also=ALSO)
 def test_parts_as_attributes_without_checksums(on):
-    """S3 counts the parts then, and lists none: API_GetObjectAttributes.html, ObjectParts.Parts.
+    """S3 then counts the parts, but lists none: API_GetObjectAttributes.html, ObjectParts.Parts.
 
     As recorded in github.com/localstack/localstack, test_complete_multipart_parts_checksum_full_object.
     """
@@ -177,15 +177,15 @@ def test_parts_as_attributes_without_checksums(on):
         ObjectParts={"TotalPartsCount": 2})
     full, listed = uploaded(on, "CRC32", ChecksumType="FULL_OBJECT")
     full.complete("complete CRC32", parts=listed)
-    on.get_object_attributes("attributes with a checksum of the whole", Key="CRC32", ObjectAttributes=[
+    on.get_object_attributes("attributes with a checksum of the full object", Key="CRC32", ObjectAttributes=[
         "ObjectParts"]).says(ObjectParts={"TotalPartsCount": 2})
     on.put_object("put", Key="one", Body=LAST)
-    on.get_object_attributes("attributes of an object of no parts", Key="one",
+    on.get_object_attributes("attributes of an object without parts", Key="one",
                              ObjectAttributes=["ObjectParts", "ObjectSize"]).says(ObjectParts=None)
 
 
 @case(JUDGES, also=ALSO)
-def test_a_part_read_alone(on):
+def test_single_parts(on):
     """As recorded in github.com/localstack/localstack, test_get_object_part_checksum and test_get_object_part."""
     upload, listed = uploaded(on, "SHA256")
     upload.complete(parts=listed)
@@ -194,7 +194,7 @@ def test_a_part_read_alone(on):
     on.head_object("head of part 1", Key="SHA256", PartNumber=1, ChecksumMode="ENABLED").says(
         status=206, ChecksumSHA256=checksum("SHA256", FIRST), ChecksumType="COMPOSITE")
     plain = Upload(on)
-    plain.part(1, step="part of one without")
-    plain.complete("complete one without")
-    on.get_object("part of one without, read", Key="k", PartNumber=1, ChecksumMode="ENABLED").says(
+    plain.part(1, step="part without a checksum")
+    plain.complete("complete without a checksum")
+    on.get_object("read a part without a checksum", Key="k", PartNumber=1, ChecksumMode="ENABLED").says(
         status=206, Body=LAST, ChecksumCRC64NVME=None)

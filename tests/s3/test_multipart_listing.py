@@ -1,4 +1,4 @@
-"""Lists of parts and of uploads.
+"""Listings of parts and of uploads.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
 from comparing.cases import case
 from comparing.uploads import Upload
 
-# moto pages neither, and takes no notice of a delimiter.
+# moto does not page these listings, and ignores the delimiter.
 JUDGES = ("versitygw",)
 KEYS = ["a", "a/1", "a/2", "a/b/3", "b", "c/1", "é"]
 
@@ -22,7 +22,7 @@ def test_parts_by_pages(on):
     upload.list("the next two", MaxParts=2, PartNumberMarker=3).says(
         IsTruncated=True, NextPartNumberMarker=7, PartNumberMarker=3)
     upload.list("the rest", MaxParts=2, PartNumberMarker=7).says(IsTruncated=False)
-    upload.list("after one that is none", PartNumberMarker=4).says(IsTruncated=False)
+    upload.list("after a missing number", PartNumberMarker=4).says(IsTruncated=False)
     upload.list("after the last", PartNumberMarker=9).says(IsTruncated=False, Parts=None)
     upload.list("exactly all", MaxParts=5).says(IsTruncated=False)
 
@@ -37,7 +37,7 @@ def uploads(on):
 
 
 def named(on, step, **arguments):
-    """Lists uploads; recorded is what the listing names, besides the answer itself."""
+    """Lists uploads. Also records the keys and prefixes of the listing."""
     answer = on.list_multipart_uploads(step, **arguments)
     on.note(f"{step}: names", uploads=[each["Key"] for each in answer.get("Uploads", [])],
             prefixes=[each["Prefix"] for each in answer.get("CommonPrefixes", [])])
@@ -47,7 +47,7 @@ def named(on, step, **arguments):
 @case(JUDGES)
 def test_uploads(on):
     uploads(on)
-    # S3 says the last upload even where there are no more: github.com/localstack/localstack,
+    # S3 returns the markers of the last upload even if there are no more: github.com/localstack/localstack,
     # test_list_multiparts_next_marker.
     named(on, "all").says(IsTruncated=False, NextKeyMarker="é", NextUploadIdMarker="(an upload)")
     named(on, "by prefix", Prefix="a/").says(IsTruncated=False, Prefix="a/", NextKeyMarker="a/b/3")
@@ -89,7 +89,7 @@ def test_uploads_by_pages_with_prefixes(on):
 
 @case(JUDGES)
 def test_uploads_of_one_key(on):
-    """In the order in which they began."""
+    """In the order in which they were created."""
     begun = [Upload(on, step=f"create {number}").id for number in range(4)]
     listed = on.list_multipart_uploads("all")
     ids = [each["UploadId"] for each in listed["Uploads"]]
@@ -102,15 +102,15 @@ def test_uploads_of_one_key(on):
 
 @case(JUDGES)
 def test_after_an_upload(on):
-    """Without a key marker, S3 ignores the upload's."""
+    """Without a key marker, S3 ignores the upload id marker."""
     begun = uploads(on)
-    named(on, "an id alone", UploadIdMarker=begun["b"].id).says(IsTruncated=False)
-    named(on, "a key alone", KeyMarker="b").says(IsTruncated=False)
-    named(on, "an id of another key", KeyMarker="a", UploadIdMarker=begun["b"].id).refuses(400, "InvalidArgument")
+    named(on, "only an upload id", UploadIdMarker=begun["b"].id).says(IsTruncated=False)
+    named(on, "only a key", KeyMarker="b").says(IsTruncated=False)
+    named(on, "an upload id of another key", KeyMarker="a", UploadIdMarker=begun["b"].id).refuses(400, "InvalidArgument")
 
 
 @case(JUDGES)
-def test_limits_that_are_none(on):
+def test_invalid_limits(on):
     upload = Upload(on)
     for value in ("-1", "x"):
         on.http(f"max-parts={value}", "GET", "k", query={"uploadId": upload.id, "max-parts": value}).refuses(

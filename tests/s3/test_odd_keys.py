@@ -1,4 +1,4 @@
-"""Keys that naive servers get wrong: each is an object of its own, under the name that it was given.
+"""Keys that naive servers get wrong. Each is a separate object, stored under exactly the given key.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 """
@@ -8,11 +8,11 @@ import hashlib
 from comparing.cases import case
 from support.odd_keys import BESIDE, LONG, ODD
 
-# versitygw takes keys for paths, so only moto can say something; it knows no newline.
+# versitygw treats keys as paths, so only moto can judge. moto does not support newlines.
 JUDGES = ("moto",)
 PATHS = [".", "..", "./x", "../x", "a/../b", "a/./b", "//", "/x", "x/", "x//", "a//b", "a/b/", "...", "a/..", "~",
          "//x//"]
-# XML 1.0 cannot hold these, so S3's lists are read with encoding-type=url, which boto3 asks for.
+# XML 1.0 cannot contain these, so listings are read with encoding-type=url, which boto3 requests.
 CONTROLS = ["\x01", "\x1f", "a\x7fb", "\t", "a\r", "\ufffe"]
 ESCAPES = ["%2F", "%2f", "%", "%zz", "a%2Fb", "a%20b", "+", "a+b", "a b", " a", "a ", "  ", "?", "a?b=c", "#", "a#b",
            "&", "&amp;", "a=b", "<", ">", '"', "'", "`", "\\", "|", "^", "{}", "[]", "*", "@:,;!$()", "?versions",
@@ -25,12 +25,12 @@ def content(key):
 
 
 def named(key):
-    """A long one by its beginning."""
+    """Returns a short name for the key."""
     return repr(key) if len(key) < 40 else f"{key[:5]!r} of {len(key)}"
 
 
 def moved(on, keys):
-    """Each is put, read, listed, copied and deleted by its own name, and by no other's."""
+    """Puts, reads, lists, copies and deletes each key, and checks that no other key is affected."""
     expected = sorted(keys, key=str.encode)
     for key in keys:
         on.put_object(f"put {named(key)}", Key=key, Body=content(key)).says(status=200)
@@ -45,7 +45,7 @@ def moved(on, keys):
         on.copy_object(f"copy back {named(key)}", Key=key, CopySource={"Bucket": on.bucket, "Key": "copy"}).says(
             status=200)
     on.client.delete_object(Bucket=on.bucket, Key="copy")
-    on.note("still the same", keys=listed(on, "list again")).says(keys=expected)
+    on.note("still the same keys", keys=listed(on, "list again")).says(keys=expected)
     for key in keys[::2]:
         on.delete_object(f"delete {named(key)}", Key=key).says(status=204)
         on.get_object(f"get {named(key)}, deleted", Key=key).refuses(404, "NoSuchKey")
@@ -62,30 +62,30 @@ def listed(on, step, **arguments):
 
 
 @case(JUDGES)
-def test_that_look_like_paths(on):
+def test_keys_that_look_like_paths(on):
     moved(on, PATHS)
 
 
 @case(JUDGES)
-def test_beside_each_other(on):
-    """Where a file system has either a file or a folder."""
+def test_keys_that_are_also_folders(on):
+    """A file system has either a file or a folder of a name."""
     moved(on, BESIDE)
 
 
 @case(JUDGES)
-def test_that_look_escaped(on):
+def test_keys_that_look_escaped(on):
     moved(on, ESCAPES)
 
 
 @case(JUDGES)
 def test_letters(on):
-    """Forms of Unicode, and cases, are not the same."""
+    """Keys that differ in Unicode normalisation or case are different keys."""
     moved(on, LETTERS)
 
 
 @case(judges=())
 def test_controls(on):
-    """DeleteObjects cannot name what XML cannot, so each is deleted alone. moto's lists are no XML then."""
+    """DeleteObjects cannot name keys that XML cannot contain, so each is deleted alone. moto's listings are invalid XML."""
     for key in CONTROLS:
         on.put_object(f"put {named(key)}", Key=key, Body=content(key)).says(status=200)
     expected = sorted(CONTROLS, key=str.encode)
@@ -104,23 +104,23 @@ def test_newlines(on):
 
 
 @case(JUDGES)
-def test_the_longest(on):
+def test_longest_keys(on):
     moved(on, LONG)
 
 
 @case(JUDGES)
 def test_too_long(on):
-    """1,024 bytes are the most, however many letters they are."""
+    """The maximum is 1,024 bytes, however many characters they are."""
     for what, key in (("letters", "l" * 1025), ("bytes", "é" * 512 + "l"), ("of a path", "s/" * 512 + "s")):
         on.put_object(f"put {what}", Key=key, Body=b"x").refuses(400, "KeyTooLongError")
         on.get_object(f"get {what}", Key=key).refuses(400, "KeyTooLongError")
         on.create_multipart_upload(f"create {what}", Key=key).refuses(400, "KeyTooLongError")
-    on.note("nothing came of it", keys=listed(on, "list")).says(keys=[])
+    on.note("nothing was stored", keys=listed(on, "list")).says(keys=[])
 
 
 @case(JUDGES)
 def test_folders_of_odd_keys(on):
-    """The delimiter is found in the key as it is, and not in how it is written."""
+    """The delimiter is looked up in the key itself, not in its encoded form."""
     keys = ["%2F", "a%2Fb", "a/%2F", "a/b", "//", "/", "é/e", "e\u0301/e"]
     for key in keys:
         on.put_object(f"put {named(key)}", Key=key, Body=b"x")
@@ -131,7 +131,7 @@ def test_folders_of_odd_keys(on):
 
 
 @case(JUDGES)
-def test_by_parts(on):
+def test_multipart_uploads(on):
     keys = [key for key in dict.fromkeys(ODD) if key.isprintable() or key == "\u202e"]
     begun = {}
     for key in keys:

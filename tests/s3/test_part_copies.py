@@ -1,4 +1,4 @@
-"""Parts that are copies.
+"""UploadPartCopy: parts that are copies.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
@@ -34,7 +34,7 @@ def test_whole_and_by_range(on):
 
 
 @case()
-def test_what_a_part_says(on):
+def test_etag_of_a_part(on):
     upload = Upload(on)
     answer = upload.copied_part(1, source(on), CopySourceRange="bytes=2-4")
     on.note("its ETag", etag=answer.get("CopyPartResult", {}).get("ETag")).says(
@@ -43,7 +43,7 @@ def test_what_a_part_says(on):
 
 @case()
 def test_ranges(on):
-    """A range is written as bytes=first-last, and within the source."""
+    """A range has the form bytes=first-last, and must lie within the source."""
     upload, of = Upload(on), source(on)
     for number, (asked, body) in enumerate({"bytes=0-0": b"0", "bytes=9-9": b"9", "bytes=0-9": BODY}.items(), 1):
         upload.copied_part(number, of, step=asked, CopySourceRange=asked).says(status=200)
@@ -53,8 +53,9 @@ def test_ranges(on):
         on.get_object(f"get {asked}", Key=f"k{number}").says(Body=body)
     for asked in ("bytes=0-10", "bytes=5-20"):
         upload.copied_part(4, of, step=asked, CopySourceRange=asked).refuses(400, "InvalidArgument")
-    # S3's answer as recorded in github.com/localstack/localstack, test_upload_part_copy_range.
-    upload.copied_part(4, of, step="all beyond", CopySourceRange="bytes=100-200").refuses(400, "InvalidRequest")
+    # S3's response as recorded in github.com/localstack/localstack, test_upload_part_copy_range.
+    upload.copied_part(4, of, step="entirely beyond the end", CopySourceRange="bytes=100-200").refuses(
+        400, "InvalidRequest")
     for asked in ("bytes=2-1", "bytes=2-", "bytes=-2", "0-2", "bytes=a-b", "bytes=0-1,3-4", "bytes=0--1"):
         upload.copied_part(4, of, step=asked, CopySourceRange=asked).refuses(400, "InvalidArgument")
 
@@ -74,19 +75,19 @@ def test_if_the_source_matches(on):
     failed = {
         "another ETag": {"CopySourceIfMatch": OTHER},
         "not its ETag": {"CopySourceIfNoneMatch": etag},
-        "modified since it was made": {"CopySourceIfModifiedSince": modified},
+        "modified since it was created": {"CopySourceIfModifiedSince": modified},
         "not modified since the second before": {"CopySourceIfUnmodifiedSince": modified - SECOND},
     }
     for step, conditions in given.items():
         upload.copied_part(1, of, step=step, **conditions).says(status=200)
     for step, conditions in failed.items():
         upload.copied_part(2, of, step=step, **conditions).refuses(412, "PreconditionFailed")
-    listed = upload.list("one part came of it").says(NextPartNumberMarker=1).get("Parts", [])
+    listed = upload.list("one part was stored").says(NextPartNumberMarker=1).get("Parts", [])
     on.note("the parts", numbers=[part["PartNumber"] for part in listed]).says(numbers=[1])
 
 
 @case()
-def test_what_is_not_there(on):
+def test_missing_source_or_upload(on):
     upload, of = Upload(on), source(on)
     upload.copied_part(1, {"Bucket": on.bucket, "Key": "nothing"}, step="no such key").refuses(404, "NoSuchKey")
     upload.copied_part(1, {"Bucket": "no-such-bucket-here", "Key": "k"}, step="no such bucket").refuses(
@@ -96,8 +97,8 @@ def test_what_is_not_there(on):
 
 
 @case()
-def test_of_what_came_by_parts(on):
-    """The range is that of the whole object, over the seams of its parts."""
+def test_copy_of_a_multipart_object(on):
+    """The range refers to the whole object, across the boundaries of its parts."""
     first = Upload(on, "from", step="create the source")
     first.part(1, FIRST, step="source part 1")
     first.part(2, LAST, step="source part 2")

@@ -1,4 +1,4 @@
-"""Parts of objects.
+"""Ranges of objects.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Range"; RFC 9110, 14.
 """
@@ -14,7 +14,7 @@ SATISFIED = {
     "bytes=0-": (0, 10),
     "bytes=-3": (7, 10),
     "bytes=-10": (0, 10),
-    # What is longer than the object is cut to it.
+    # Ranges that end beyond the object are shortened.
     "bytes=-100": (0, 10),
     "bytes=4-100": (4, 10),
     "bytes=9-99999999999999": (9, 10),
@@ -35,7 +35,7 @@ def test_satisfied(on):
 
 @case()
 def test_beyond_the_end(on):
-    """The Content-Range is that of RFC 9110, 15.5.17."""
+    """Content-Range is as in RFC 9110, 15.5.17."""
     on.put_object("put", Key="k", Body=BODY)
     for asked in BEYOND:
         on.get_object(f"get {asked}", Key="k", Range=asked).says(
@@ -53,32 +53,32 @@ def test_ignored(on):
 
 
 @case()
-def test_of_an_empty_object(on):
+def test_ranges_of_an_empty_object(on):
     on.put_object("put", Key="k", Body=b"")
     on.get_object("whole", Key="k").says(status=200, ContentLength=0)
     for asked in ("bytes=0-", "bytes=0-0", "bytes=4-"):
         on.get_object(f"get {asked}", Key="k", Range=asked).says(
             status=416, code="InvalidRange", ContentRange="bytes */0")
-    # RFC 9110 would have 416 for this too; S3, moto and versitygw do not.
+    # RFC 9110 requires 416 here too, but S3, moto and versitygw return 200.
     on.get_object("get bytes=-1", Key="k", Range="bytes=-1").says(status=200, ContentLength=0, ContentRange=None)
 
 
 @case(also="ActualObjectSize RangeRequested")
-def test_what_a_refusal_says(on):
-    """The elements that S3 puts into its InvalidRange error."""
+def test_elements_of_the_error(on):
+    """S3 adds these elements to its InvalidRange error."""
     on.put_object("put", Key="k", Body=BODY)
     on.get_object("beyond", Key="k", Range="bytes=10-").says(ActualObjectSize="10", RangeRequested="bytes=10-")
 
 
 @case()
-def test_of_nothing(on):
+def test_missing_key(on):
     on.get_object("get", Key="nothing", Range="bytes=0-1").refuses(404, "NoSuchKey")
     on.head_object("head", Key="nothing", Range="bytes=0-1").refuses(404, "404")
 
 
 @case()
-def test_a_range_keeps_the_rest(on):
-    """The headers of the whole object come with a range too."""
+def test_headers_of_a_range(on):
+    """A range has the same headers as the whole object."""
     on.put_object("put", Key="k", Body=BODY, ContentType="text/plain", CacheControl="no-cache", Metadata={"a": "b"})
     on.get_object("get", Key="k", Range="bytes=1-2").says(
         status=206, ContentType="text/plain", CacheControl="no-cache", Metadata={"a": "b"})

@@ -1,4 +1,4 @@
-"""Who may call: signatures in headers and in URLs.
+"""Authentication: signatures in headers and in URLs.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -12,7 +12,7 @@ from comparing import signing
 from comparing.cases import case
 
 BODY = b"harbour"
-# moto checks no signature.
+# moto does not check signatures.
 JUDGES = ("versitygw",)
 
 
@@ -25,7 +25,7 @@ def ago(**span):
 
 
 @case(JUDGES)
-def test_who(on):
+def test_credentials(on):
     put(on)
     on.with_client(secret="another").get_object("another secret", Key="k").refuses(403, "SignatureDoesNotMatch")
     on.with_client(key_id="AKIAANOTHER000000000").get_object("another key", Key="k").refuses(
@@ -34,14 +34,14 @@ def test_who(on):
     on.with_client(secret="another").put_object("another secret, put", Key="k", Body=b"x").refuses(
         403, "SignatureDoesNotMatch")
     on.with_client(secret="another").head_object("another secret, head", Key="k").refuses(403, "403")
-    on.http("nobody", "GET", "k", sign=False).refuses(403, "AccessDenied")
-    on.http("nobody puts", "PUT", "k", sign=False, body=b"x").refuses(403, "AccessDenied")
+    on.http("anonymous get", "GET", "k", sign=False).refuses(403, "AccessDenied")
+    on.http("anonymous put", "PUT", "k", sign=False, body=b"x").refuses(403, "AccessDenied")
     on.get_object("unchanged", Key="k").says(Body=BODY)
 
 
 @case(JUDGES)
-def test_clocks(on):
-    """Fifteen minutes, either way."""
+def test_clock_skew(on):
+    """S3 accepts a clock that is up to 15 minutes fast or slow."""
     put(on)
     for minutes in (14, -14):
         on.http(f"{minutes} min. ago", "GET", "k", at=ago(minutes=minutes)).says(status=200, Body=BODY)
@@ -56,14 +56,14 @@ def test_another_region(on):
 
 
 def a_second_off(stamp):
-    """Within the same minute, and so on the same day."""
+    """Changes the second, but not the minute, so that the day stays the same."""
     seconds = int(stamp[-3:-1])
     return f"{stamp[:-3]}{seconds - 1 if seconds else 1:02}Z"
 
 
 @case(JUDGES)
-def test_what_was_signed(on):
-    """Whatever is changed after it was signed is found out."""
+def test_changes_after_signing(on):
+    """Every change to a signed request is detected."""
     put(on)
     on.http("as signed", "GET", "k", headers={"x-amz-meta-a": "1"}).says(status=200)
     on.http("another signature", "GET", "k", spoil="signature").refuses(403, "SignatureDoesNotMatch")
@@ -82,12 +82,12 @@ def test_what_was_signed(on):
 
 
 @case(JUDGES)
-def test_headers_that_are_none(on):
+def test_malformed_headers(on):
     put(on)
     endpoint = f"{on.server.endpoint}/{on.bucket}/k"
     date = ago().strftime("%Y%m%dT%H%M%SZ")
     for step, value in {
-            "no method": "harbour", "another method": "Basic aGFyYm91cg==", "nothing after it": "AWS4-HMAC-SHA256",
+            "not a method": "harbour", "another method": "Basic aGFyYm91cg==", "no parameters": "AWS4-HMAC-SHA256",
             "no scope": "AWS4-HMAC-SHA256 Credential=a, SignedHeaders=host, Signature=b"}.items():
         on.fetch(step, "GET", endpoint, headers={
             "authorization": value, "x-amz-date": date, "x-amz-content-sha256": signing.EMPTY}).says(status=400)
@@ -109,7 +109,7 @@ def presigned(on, operation="get_object", **more):
 
 
 def presigned_ago(on, seconds, expires):
-    """As one that was made some time ago: signed here, since boto3 knows only now."""
+    """Returns a URL that was signed some time ago. It is signed here, since boto3 only signs for the current time."""
     at = ago(seconds=seconds)
     scope = f"{at:%Y%m%d}/{on.server.region}/s3/aws4_request"
     query = {"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{on.server.access_key_id}/{scope}",
@@ -120,7 +120,7 @@ def presigned_ago(on, seconds, expires):
 
 
 @case(JUDGES)
-def test_urls(on):
+def test_presigned_urls(on):
     put(on)
     on.fetch("get", "GET", presigned(on), shown="etag content-length").says(status=200, Body=BODY)
     on.fetch("head", "HEAD", presigned(on, "head_object"), shown="content-length").says(
@@ -135,7 +135,7 @@ def test_urls(on):
 
 
 @case(JUDGES)
-def test_urls_that_were_changed(on):
+def test_changed_urls(on):
     put(on)
     url = presigned(on)
     on.fetch("to put", "PUT", url, body=b"x").refuses(403, "SignatureDoesNotMatch")
@@ -154,22 +154,22 @@ def test_urls_that_were_changed(on):
 
 
 @case(JUDGES)
-def test_times_of_urls(on):
+def test_expiry_of_urls(on):
     put(on)
     on.fetch("as signed here", "GET", presigned_ago(on, 0, 60)).says(status=200, Body=BODY)
     on.fetch("within its time", "GET", presigned_ago(on, 3600, 7200)).says(status=200)
     on.fetch("expired", "GET", presigned_ago(on, 3600, 60)).refuses(403, "AccessDenied")
     on.fetch("of seven days", "GET", presigned_ago(on, 0, 604800)).says(status=200)
-    for step, expires in (("over seven days", 604801), ("negative", -1), ("no number", "x")):
+    for step, expires in (("over seven days", 604801), ("negative", -1), ("not a number", "x")):
         on.fetch(step, "GET", presigned_ago(on, 0, expires)).refuses(400, "AuthorizationQueryParametersError")
 
 
 @case(JUDGES)
-def test_headers_that_a_url_signs(on):
+def test_signed_headers_of_urls(on):
     url = presigned(on, "put_object", ContentType="text/plain", Metadata={"a": "b"})
-    on.fetch("without them", "PUT", url, body=b"x").refuses(403, "SignatureDoesNotMatch")
-    on.fetch("with others", "PUT", url, body=b"x", headers={"content-type": "text/html", "x-amz-meta-a": "b"}).refuses(
-        403, "SignatureDoesNotMatch")
-    on.fetch("with them", "PUT", url, body=b"x", headers={"content-type": "text/plain", "x-amz-meta-a": "b"}).says(
+    on.fetch("without the headers", "PUT", url, body=b"x").refuses(403, "SignatureDoesNotMatch")
+    on.fetch("with other headers", "PUT", url, body=b"x", headers={
+        "content-type": "text/html", "x-amz-meta-a": "b"}).refuses(403, "SignatureDoesNotMatch")
+    on.fetch("with the headers", "PUT", url, body=b"x", headers={"content-type": "text/plain", "x-amz-meta-a": "b"}).says(
         status=200)
     on.head_object("head", Key="k").says(ContentType="text/plain", Metadata={"a": "b"})

@@ -12,13 +12,13 @@ from comparing.uploads import Upload
 
 # More than one chunk.
 BODY = b"harbour" * 20_000
-# moto checks no signature and no trailer.
+# moto checks neither signatures nor trailers.
 JUDGES = ("versitygw",)
 TRAILED = ("chunks, trailer", "unsigned, trailer")
 
 
 def by_trailer(on):
-    """boto3 sends trailers over TLS alone, since the body is not signed then; here it does over plain HTTP."""
+    """Returns a view whose client sends trailers. By default, boto3 does so only over TLS, since the body is unsigned."""
 
     def as_trailer(params, **_):
         asked = params["context"].get("checksum", {}).get("request_algorithm")
@@ -54,7 +54,7 @@ def test_trailers_of_a_part(on):
 def test_every_form(on):
     for form in ("signed", "unsigned", "chunks"):
         on.http(f"put {form}", "PUT", form, body=BODY, form=form).says(status=200)
-        # aws-chunked is how it came, and not kept.
+        # aws-chunked is the encoding of the transfer, and is not stored.
         on.get_object(f"get {form}", Key=form).says(ContentLength=len(BODY), ContentEncoding=None)
     for form in TRAILED:
         for algorithm in ALGORITHMS:
@@ -81,7 +81,7 @@ def test_wrong_trailers(on):
         for algorithm in ALGORITHMS:
             wrong = (header(algorithm), checksum(algorithm, b"another"))
             on.http(f"{form}, {algorithm}", "PUT", "k", body=BODY, form=form, trailer=wrong).refuses(400, "BadDigest")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
 
 
 @case(JUDGES)
@@ -94,14 +94,14 @@ def test_wrong_signatures(on):
     on.http("of a trailer", "PUT", "k", body=BODY, form="chunks, trailer", trailer=right,
             spoil="trailer signature").refuses(*refused)
     on.http("of the request", "PUT", "k", body=BODY, form="chunks", spoil="signature").refuses(*refused)
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
 
 
 @case(JUDGES)
-def test_another_hash_of_the_body(on):
+def test_wrong_hash_of_the_body(on):
     on.http("put", "PUT", "k", body=BODY, sha256="0" * 64).refuses(400, "XAmzContentSHA256Mismatch")
-    on.http("no hash", "PUT", "k", body=BODY, sha256="harbour").refuses(400, "InvalidArgument")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.http("not a hash", "PUT", "k", body=BODY, sha256="harbour").refuses(400, "InvalidArgument")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")
 
 
 @case(JUDGES)
@@ -115,9 +115,9 @@ def test_other_content_encodings(on):
 
 
 @case(JUDGES)
-def test_a_trailer_that_does_not_come(on):
-    """Announced by x-amz-trailer, and missing from the body."""
+def test_missing_trailer(on):
+    """x-amz-trailer announces it, but the body does not have it."""
     for form in TRAILED:
         on.http(f"put {form}", "PUT", "k", body=BODY, form=form,
                 headers={"x-amz-trailer": header("CRC32")}).refuses(400, "MalformedTrailerError")
-    on.head_object("nothing came of it", Key="k").refuses(404, "404")
+    on.head_object("nothing was stored", Key="k").refuses(404, "404")

@@ -38,16 +38,16 @@ def test_put_get_delete(on):
 
 
 @case()
-def test_given_with_the_object(on):
+def test_tags_in_the_put(on):
     put(on, Tagging="a=1&b=x%20y&c%2Bd=%C3%A9&e=x+y&f")
     on.get_object_tagging("get", Key="k").says(TagSet=tags(**{"a": "1", "b": "x y", "c+d": "é", "e": "x y", "f": ""}))
     on.get_object("get the object", Key="k").says(TagCount=5)
     on.put_object("put again", Key="k", Body=b"y")
-    on.get_object_tagging("gone with what was there", Key="k").says(TagSet=None)
+    on.get_object_tagging("gone after the overwrite", Key="k").says(TagSet=None)
 
 
 @case()
-def test_of_nothing(on):
+def test_missing_key(on):
     on.get_object_tagging("get", Key="nothing").refuses(404, "NoSuchKey")
     on.delete_object_tagging("delete", Key="nothing").refuses(404, "NoSuchKey")
     tagged(on, "tag", tags(a="1"), key="nothing").refuses(404, "NoSuchKey")
@@ -61,10 +61,10 @@ def test_limits(on):
     tagged(on, "the longest", [{"Key": LONGEST_KEY, "Value": LONGEST_VALUE}]).says(status=200)
     tagged(on, "too long a key", [{"Key": LONGEST_KEY + "k", "Value": "v"}]).refuses(400, "InvalidTag")
     tagged(on, "too long a value", [{"Key": "k", "Value": LONGEST_VALUE + "v"}]).refuses(400, "InvalidTag")
-    on.get_object_tagging("the last that went through", Key="k").says(
+    on.get_object_tagging("the last successful tags", Key="k").says(
         TagSet=[{"Key": LONGEST_KEY, "Value": LONGEST_VALUE}])
-    # Characters are counted, not bytes.
-    tagged(on, "the longest, of other letters", [{"Key": "ä" * 128, "Value": "é" * 256}]).says(status=200)
+    # The limits count characters, not bytes.
+    tagged(on, "the longest, not ASCII", [{"Key": "ä" * 128, "Value": "é" * 256}]).says(status=200)
 
 
 @case()
@@ -76,14 +76,14 @@ def test_limits_in_the_header(on):
             ("too long a value", f"k={LONGEST_VALUE}v", "InvalidTag"),
             ("twice", "a=1&a=2", "InvalidArgument")):
         on.put_object(step, Key="other", Body=b"x", Tagging=given).refuses(400, code)
-    on.head_object("nothing came of it", Key="other").refuses(404, "404")
+    on.head_object("nothing was stored", Key="other").refuses(404, "404")
 
 
 @case()
-def test_letters(on):
+def test_characters(on):
     """Letters, digits, spaces and + - = . _ : / @"""
     put(on)
-    tagged(on, "all that may be", [{"Key": "aZ9 +-=._:/@", "Value": "aZ9 +-=._:/@ äöü 漢"}]).says(status=200)
+    tagged(on, "all allowed characters", [{"Key": "aZ9 +-=._:/@", "Value": "aZ9 +-=._:/@ äöü 漢"}]).says(status=200)
     on.get_object_tagging("get", Key="k").says(TagSet=[{"Key": "aZ9 +-=._:/@", "Value": "aZ9 +-=._:/@ äöü 漢"}])
     for letter in "?#&!*<":
         tagged(on, f"key {letter}", [{"Key": f"a{letter}", "Value": "v"}]).refuses(400, "InvalidTag")
@@ -91,21 +91,21 @@ def test_letters(on):
 
 
 @case()
-def test_keys_that_cannot_be(on):
+def test_invalid_tags(on):
     put(on)
     tagged(on, "twice", [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]).refuses(400, "InvalidTag")
-    tagged(on, "AWS's own", tags(**{"aws:a": "1"})).refuses(400, "InvalidTag")
+    tagged(on, "AWS's own prefix", tags(**{"aws:a": "1"})).refuses(400, "InvalidTag")
     on.http("an empty key", "PUT", "k", query={"tagging": ""}, body=(
         b"<Tagging><TagSet><Tag><Key></Key><Value>v</Value></Tag></TagSet></Tagging>")).refuses(400, "InvalidTag")
-    for step, body in (("no XML", b"a=1"),
+    for step, body in (("not XML", b"a=1"),
                        ("no value", b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>"),
                        ("no key", b"<Tagging><TagSet><Tag><Value>a</Value></Tag></TagSet></Tagging>")):
         on.http(step, "PUT", "k", query={"tagging": ""}, body=body).refuses(400, "MalformedXML")
-    tagged(on, "twice but for their case", tags(a="1", A="2")).says(status=200)
+    tagged(on, "keys that differ in case", tags(a="1", A="2")).says(status=200)
 
 
 @case()
-def test_they_change_nothing_else(on):
+def test_tags_change_nothing_else(on):
     put(on, Metadata={"a": "b"}, CacheControl="no-cache")
     before = on.head_object("head", Key="k")["LastModified"]
     tagged(on, "tag", tags(a="1"))

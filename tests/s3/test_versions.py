@@ -1,6 +1,6 @@
-"""Objects of a bucket without versions have one, called null.
+"""Objects in a bucket without versioning have one version, named null.
 
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html, and S3's answers as recorded in
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html, and S3's responses as recorded in
 github.com/localstack/localstack, test_get_object_with_version_unversioned_bucket and test_delete_object.
 """
 
@@ -9,9 +9,9 @@ from comparing.cases import case
 OTHER = "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD"
 
 
-# moto makes a version of any id up, versitygw has versions only where it was told to.
+# moto accepts any version id, and versitygw supports versions only if it is configured to.
 @case(judges=())
-def test_null_is_the_only_one(on):
+def test_null_is_the_only_version(on):
     on.put_object("put", Key="k", Body=b"harbour", Tagging="a=1")
     source = f"{on.bucket}/k?versionId="
     on.get_object("get", Key="k", VersionId="null").says(status=200, Body=b"harbour")
@@ -25,24 +25,24 @@ def test_null_is_the_only_one(on):
     answer = on.delete_objects("delete another of many", Delete={"Objects": [{"Key": "k", "VersionId": OTHER}]})
     on.note("another of many", errors=[each["Code"] for each in answer.get("Errors", [])],
             deleted=[each["Key"] for each in answer.get("Deleted", [])]).says(errors=["NoSuchVersion"], deleted=[])
-    on.head_object("still there", Key="k").says(status=200)
+    on.head_object("still there after that", Key="k").says(status=200)
     on.delete_object("delete", Key="k", VersionId="null").says(status=204)
     on.head_object("gone", Key="k").refuses(404, "404")
 
 
 @case(judges=())
-def test_what_must_not_be_ignored(on):
-    """Whoever asks for these relies on them; S3, moto and versitygw have some of them."""
+def test_unsupported_headers_are_rejected(on):
+    """A caller that sends these relies on them. S3, moto and versitygw each support some of them."""
     lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": "2099-01-01T00:00:00Z"}
     someone = 'id="111122223333"'
     for step, arguments in {
-            "a lock": lock, "a legal hold": {"ObjectLockLegalHoldStatus": "ON"}, "a list": {"ACL": "public-read"},
+            "a lock": lock, "a legal hold": {"ObjectLockLegalHoldStatus": "ON"}, "an ACL": {"ACL": "public-read"},
             "a grant": {"GrantRead": someone}, "appending": {"WriteOffsetBytes": 1},
     }.items():
         status = on.put_object(step, Key=step, Body=b"x", **arguments).recorded["status"]
         on.steps.pop(step)
         on.note(step, refused=status in (400, 403, 501)).says(refused=True)
-        on.head_object(f"{step}: nothing came of it", Key=step).refuses(404, "404")
+        on.head_object(f"{step}: nothing was stored", Key=step).refuses(404, "404")
     for step, arguments in {
             "a bucket with locks": {"ObjectLockEnabledForBucket": True}, "a bucket with a list": {"ACL": "public-read"},
     }.items():

@@ -1,4 +1,4 @@
-//! Requests as no generated client sends them, and what is rejected before a message is read.
+//! Requests that no generated client sends, and requests that are rejected before a message is read.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -34,7 +34,7 @@ fn with_caller() -> ServerSettings {
     ServerSettings { auth: AuthMode::Required, tenants: vec![tenant], ..settings() }
 }
 
-/// A connection whose frames the test chooses.
+/// A connection on which the test chooses the frames.
 struct Raw(h2::client::SendRequest<Bytes>);
 
 struct Answer {
@@ -68,7 +68,7 @@ impl Raw {
         Self(requests)
     }
 
-    /// Sends a request whose body has `data`, and then ends or stays open.
+    /// Sends a request with the body `data`. Ends the body if `end` is true, and leaves it open otherwise.
     async fn call(&mut self, request: http::request::Builder, data: Bytes, end: bool) -> Answer {
         let mut requests = self.0.clone().ready().await.unwrap();
         let (response, mut body) = requests.send_request(request.body(()).unwrap(), false).unwrap();
@@ -84,7 +84,7 @@ impl Raw {
             let status = status.or_else(|| Status::from_header_map(&head.headers));
             Answer { http: head.status, headers: head.headers, status }
         });
-        answer.await.expect("the call ends")
+        answer.await.expect("the call should end")
     }
 }
 
@@ -112,7 +112,7 @@ async fn only_grpc_requests_are_served() {
 }
 
 #[tokio::test]
-async fn metadata_that_is_too_large_is_an_error_with_details_and_counted() {
+async fn metadata_that_is_too_large_is_rejected_with_details_and_counted() {
     let running = Running::start(with_caller()).await;
     let mut raw = Raw::connect(running.grpc).await;
     let answer = raw.call(post(CHECK).header("x-blob", "b".repeat(15_000)), framed(0, b""), true).await;
@@ -129,10 +129,10 @@ async fn metadata_that_is_too_large_is_an_error_with_details_and_counted() {
 }
 
 #[tokio::test]
-async fn every_service_takes_the_same_encodings() {
+async fn every_service_accepts_the_same_encodings() {
     let running = Running::start(with_caller()).await;
     let mut raw = Raw::connect(running.grpc).await;
-    // An empty message, packed: RFC 1952, section 2.3.
+    // An empty message, compressed with gzip (RFC 1952, section 2.3).
     let packed =
         framed(1, b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00");
     let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -152,7 +152,7 @@ async fn every_service_takes_the_same_encodings() {
     running.stop().await;
 }
 
-/// The answer comes although the message is not complete, and the request not over.
+/// The response arrives although neither the message nor the request is complete.
 #[tokio::test]
 async fn a_caller_without_a_valid_token_is_rejected_before_its_message_is_read() {
     let running = Running::start(with_caller()).await;
@@ -175,7 +175,7 @@ async fn a_caller_without_a_valid_token_is_rejected_before_its_message_is_read()
 }
 
 #[tokio::test]
-async fn health_takes_small_messages_without_a_token() {
+async fn health_accepts_only_small_messages_without_a_token() {
     let running = Running::start(with_caller()).await;
     let mut raw = Raw::connect(running.grpc).await;
     let service = |len: usize| {
@@ -192,7 +192,7 @@ async fn health_takes_small_messages_without_a_token() {
 }
 
 #[tokio::test]
-async fn an_unfinished_message_ends_its_call() {
+async fn a_call_whose_message_does_not_arrive_in_time_ends() {
     let mut settings = with_caller();
     settings.message_timeout = Duration::from_millis(200);
     let running = Running::start(settings).await;
@@ -208,7 +208,7 @@ async fn an_unfinished_message_ends_its_call() {
 }
 
 #[tokio::test]
-async fn a_message_that_unpacks_to_too_much_is_rejected() {
+async fn a_compressed_message_that_expands_too_much_is_rejected() {
     let running = Running::start(with_caller()).await;
     let mut raw = Raw::connect(running.grpc).await;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

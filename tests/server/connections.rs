@@ -20,14 +20,14 @@ const ENHANCE_YOUR_CALM: u32 = 0xb;
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// A server whose connections have these limits.
+/// A server with changed connection limits.
 async fn limited(change: impl FnOnce(&mut ConnectionSettings)) -> Running {
     let mut settings = ServerSettings { shutdown_grace: Duration::ZERO, ..settings() };
     change(&mut settings.connections);
     Running::start(settings).await
 }
 
-/// How many connections the server says that it has ended for `reason`.
+/// How many connections the server has ended for `reason`, according to its metrics.
 async fn ended(running: &Running, reason: &str) -> u64 {
     let metrics = get(running.health, "/metrics").await;
     let start = format!("longshore_connections_ended_total{{reason=\"{reason}\"");
@@ -35,7 +35,7 @@ async fn ended(running: &Running, reason: &str) -> u64 {
     line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
-/// Waits until the server has counted one.
+/// Waits until the server has counted a connection that it ended for `reason`.
 async fn is_counted(running: &Running, reason: &str) {
     while ended(running, reason).await == 0 {
         sleep(Duration::from_millis(5)).await;
@@ -67,7 +67,7 @@ async fn connections_beyond_the_limit_are_closed_and_those_within_it_are_served(
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_end_is_given_up() {
+async fn an_unfinished_handshake_ends_the_connection() {
     let running = limited(|limits| limits.handshake_timeout = Duration::from_millis(100)).await;
     for sent in [&b""[..], &PREFACE[..10], PREFACE] {
         let mut raw = Raw::connect(running.grpc).await;
@@ -79,7 +79,7 @@ async fn a_handshake_that_does_not_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_header_block_that_does_not_end_is_given_up() {
+async fn an_unfinished_header_block_ends_the_connection() {
     let running = limited(|limits| limits.handshake_timeout = Duration::from_millis(200)).await;
     let mut raw = Raw::open(running.grpc, &[]).await;
     raw.send(&frame(HEADERS, 0, 1, &head(CHECK))).await;
@@ -88,7 +88,7 @@ async fn a_header_block_that_does_not_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_old_connection_is_asked_to_go_and_its_calls_go_on() {
+async fn an_old_connection_gets_goaway_and_its_calls_continue() {
     let running = limited(|limits| limits.max_age = Some(Duration::from_millis(200))).await;
     let mut raw = Raw::open(running.grpc, &[]).await;
     raw.send(&call(1, WATCH)).await;
@@ -99,7 +99,7 @@ async fn an_old_connection_is_asked_to_go_and_its_calls_go_on() {
     raw.send(&frame(PING, 0, 0, b"is alive")).await;
     while raw.next().await.unwrap().payload != b"is alive" {}
     assert_eq!(ended(&running, "age").await, 0, "its call has not ended");
-    // Its answer says that the caller has seen the GOAWAY.
+    // The acknowledged PING shows that the caller has seen the GOAWAY.
     raw.send(&frame(PING, ACK, 0, &ping.payload)).await;
     raw.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await;
     assert_eq!(raw.goaway().await, Some(NO_ERROR));
@@ -107,7 +107,7 @@ async fn an_old_connection_is_asked_to_go_and_its_calls_go_on() {
 }
 
 #[tokio::test]
-async fn calls_of_an_old_connection_have_a_grace_if_it_is_limited() {
+async fn calls_of_an_old_connection_end_after_the_grace_period() {
     let running = limited(|limits| {
         limits.max_age = Some(Duration::from_millis(100));
         limits.max_age_grace = Some(Duration::from_millis(100));
@@ -120,7 +120,7 @@ async fn calls_of_an_old_connection_have_a_grace_if_it_is_limited() {
 }
 
 #[tokio::test]
-async fn a_connection_without_calls_is_asked_to_go_and_one_with_a_call_is_not() {
+async fn a_connection_without_calls_gets_goaway_and_one_with_a_call_does_not() {
     let running = limited(|limits| limits.max_idle = Some(Duration::from_millis(100))).await;
     let mut busy = Raw::open(running.grpc, &[]).await;
     busy.send(&call(1, WATCH)).await;
@@ -136,11 +136,11 @@ async fn a_connection_without_calls_is_asked_to_go_and_one_with_a_call_is_not() 
 }
 
 #[tokio::test]
-async fn a_health_watch_keeps_a_connection_only_while_there_is_room_for_others() {
+async fn a_health_watch_keeps_a_connection_open_only_while_there_is_room_for_others() {
     let running = limited(|limits| {
         limits.max_connections = Some(2);
         limits.max_idle = Some(Duration::from_millis(100));
-        // How often it is looked whether there is room.
+        // How often the server checks whether there is room.
         limits.keepalive_interval = Duration::from_millis(50);
         limits.handshake_timeout = Duration::from_millis(200);
     })
@@ -157,7 +157,7 @@ async fn a_health_watch_keeps_a_connection_only_while_there_is_room_for_others()
 }
 
 #[tokio::test]
-async fn calls_that_are_refused_do_not_keep_a_connection_that_others_need() {
+async fn rejected_calls_do_not_keep_open_a_connection_that_others_need() {
     let running = limited(|limits| {
         limits.max_connections = Some(1);
         limits.max_idle = Some(Duration::from_millis(200));
@@ -178,7 +178,7 @@ async fn calls_that_are_refused_do_not_keep_a_connection_that_others_need() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_asked_to_go_is_closed_though_its_caller_stays() {
+async fn a_connection_is_closed_after_goaway_even_if_its_caller_stays() {
     let running = limited(|limits| {
         limits.max_idle = Some(Duration::from_millis(50));
         limits.handshake_timeout = Duration::from_millis(200);
@@ -190,7 +190,7 @@ async fn a_connection_that_was_asked_to_go_is_closed_though_its_caller_stays() {
 }
 
 #[tokio::test]
-async fn a_caller_that_answers_no_ping_is_given_up() {
+async fn a_caller_that_does_not_answer_a_ping_is_disconnected() {
     let running = limited(|limits| {
         limits.keepalive_interval = Duration::from_millis(50);
         limits.keepalive_timeout = Duration::from_millis(50);
@@ -213,7 +213,7 @@ async fn floods_of_frames_without_content_end_the_connection() {
     let running = limited(|_| {}).await;
     let frames = [
         ("PING", frame(PING, 0, 0, b"12345678")),
-        ("PING that answers nothing", frame(PING, ACK, 0, b"12345678")),
+        ("unsolicited PING acknowledgement", frame(PING, ACK, 0, b"12345678")),
         ("SETTINGS", frame(SETTINGS, 0, 0, &[])),
         ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
         ("PRIORITY", frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 16])),
@@ -228,7 +228,7 @@ async fn floods_of_frames_without_content_end_the_connection() {
 }
 
 #[tokio::test]
-async fn cancelling_every_call_at_once_is_no_flood_and_doing_so_for_long_is() {
+async fn cancelling_every_call_once_is_not_a_flood_and_doing_so_repeatedly_is() {
     let running = limited(|limits| limits.max_concurrent_streams = 1_000).await;
     let cancelled = |stream: u32| [call(stream, WATCH), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat();
     let mut raw = Raw::open(running.grpc, &[]).await;
@@ -243,7 +243,7 @@ async fn cancelling_every_call_at_once_is_no_flood_and_doing_so_for_long_is() {
 }
 
 #[tokio::test]
-async fn health_is_served_while_the_callers_have_taken_every_connection() {
+async fn health_is_served_while_callers_use_every_connection() {
     let running = limited(|limits| limits.max_connections = Some(1)).await;
     let _only = Raw::open(running.grpc, &[]).await;
     let silent: Vec<_> = futures::future::join_all((0..200).map(|_| Raw::connect(running.health))).await;
@@ -253,7 +253,7 @@ async fn health_is_served_while_the_callers_have_taken_every_connection() {
 }
 
 #[tokio::test]
-async fn a_caller_that_answers_no_goaway_does_not_hold_the_shutdown() {
+async fn a_caller_that_ignores_goaway_does_not_delay_the_shutdown() {
     let running =
         Running::start(ServerSettings { shutdown_grace: Duration::from_hours(1), ..settings() }).await;
     let mut raw = Raw::open(running.grpc, &[]).await;
@@ -262,11 +262,11 @@ async fn a_caller_that_answers_no_goaway_does_not_hold_the_shutdown() {
 }
 
 #[tokio::test]
-async fn streams_of_health_and_reflection_do_not_hold_the_shutdown() {
+async fn streams_of_health_and_reflection_do_not_delay_the_shutdown() {
     const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     let running =
         Running::start(ServerSettings { shutdown_grace: Duration::from_hours(1), ..settings() }).await;
-    // No window for a response.
+    // SETTINGS_INITIAL_WINDOW_SIZE of 0: the server cannot send a response body.
     let mut raw = Raw::open(running.grpc, &[0, 4, 0, 0, 0, 0]).await;
     raw.send(&call(1, WATCH)).await;
     raw.send(&frame(HEADERS, END_HEADERS, 3, &head(REFLECTION))).await;

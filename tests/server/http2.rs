@@ -1,4 +1,4 @@
-//! A caller that writes HTTP/2 frames by hand, as no client does.
+//! A caller that writes HTTP/2 frames by hand, to send what no client library sends.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,10 +21,10 @@ pub(crate) const ACK: u8 = 0x1;
 pub(crate) const END_STREAM: u8 = 0x1;
 pub(crate) const END_HEADERS: u8 = 0x4;
 
-/// Long enough for a busy machine; only a test that fails waits for it.
+/// Long enough for a busy machine; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The preface of a connection, before the first SETTINGS.
+/// The connection preface, which precedes the first SETTINGS.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame that the server sent.
@@ -40,7 +40,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The head of a call, each field as a literal (RFC 7541, section 6.2.2).
+/// The header block of a call, with each field as a literal (RFC 7541, section 6.2.2).
 pub(crate) fn head(path: &str) -> Vec<u8> {
     let fields = [
         (":method", "POST"),
@@ -74,7 +74,7 @@ impl Raw {
         raw
     }
 
-    /// Sends what the server still takes; whether that was all.
+    /// Sends as much of `bytes` as the server accepts, and returns whether that was all.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok()
     }
@@ -93,7 +93,7 @@ impl Raw {
         .expect("the server neither sends nor closes")
     }
 
-    /// The next frame of this kind, and no acknowledgement; `None` if the server closes the connection first.
+    /// The next frame of this kind that is not an acknowledgement; `None` if the server closes the connection first.
     pub(crate) async fn next_of(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let frame = self.next().await?;

@@ -1,11 +1,11 @@
-//! The server as callers, probes and the kubelet see it: over sockets, with clients that it did not make.
+//! The server as callers, probes and the kubelet see it: over sockets, with independent clients.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
     clippy::pedantic,
-    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+    reason = "a failing test panics, its tasks end with its runtime, and readability matters more than speed"
 )]
 
 mod calls;
@@ -40,7 +40,7 @@ fn status(response: &HealthCheckResponse) -> ServingStatus {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_one_sentence() {
+async fn the_error_for_an_address_in_use_is_one_sentence() {
     let running = Running::start(settings()).await;
     let mut same = settings();
     same.listen_addr = running.grpc;
@@ -66,7 +66,7 @@ async fn health_is_the_same_on_both_listeners() {
 }
 
 #[tokio::test]
-async fn watchers_learn_of_the_shutdown_and_do_not_hold_it() {
+async fn health_watches_see_the_shutdown_and_do_not_delay_it() {
     let mut settings = settings();
     settings.shutdown_grace = Duration::from_secs(3600);
     let running = Running::start(settings).await;
@@ -85,7 +85,7 @@ async fn watchers_learn_of_the_shutdown_and_do_not_hold_it() {
         let (_, watch) = &mut watches[0];
         watch.message().await.unwrap()
     };
-    // That both end is the test: the watches are still open on the caller's side.
+    // Both must end, although the caller keeps the watches open.
     let ((), last) = tokio::join!(stopped, watched);
     assert_eq!(last, None);
 }
@@ -108,7 +108,7 @@ async fn rejected_tenants_are_reported_by_readyz_and_metrics() {
 }
 
 #[tokio::test]
-async fn while_it_drains_it_is_alive_and_not_ready() {
+async fn a_draining_server_is_alive_but_not_ready() {
     let mut settings = settings();
     settings.shutdown_delay = Duration::from_secs(3600);
     let mut running = Running::start(settings).await;
@@ -121,13 +121,13 @@ async fn while_it_drains_it_is_alive_and_not_ready() {
     assert_eq!(status(&watch.message().await.unwrap().unwrap()), ServingStatus::NotServing);
     assert!(get(running.health, "/readyz").await.starts_with("HTTP/1.1 503 "));
     assert!(get(running.health, "/livez").await.starts_with("HTTP/1.1 200 "));
-    // Calls are still taken: not every load balancer has noticed.
+    // Calls are still accepted: not every load balancer has noticed.
     let response = health.check(whole_server()).await.unwrap().into_inner();
     assert_eq!(status(&response), ServingStatus::NotServing);
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_hold_the_shutdown() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let mut settings = settings();
     settings.shutdown_grace = Duration::from_secs(3600);
     let running = Running::start(settings).await;
@@ -137,7 +137,7 @@ async fn idle_connections_do_not_hold_the_shutdown() {
 }
 
 #[tokio::test]
-async fn request_ids_come_back_with_answers_and_with_errors() {
+async fn request_ids_are_returned_with_responses_and_errors() {
     let running = Running::start(settings()).await;
     let mut health = HealthClient::new(channel(running.grpc).await);
     let mut request = Request::new(whole_server());
@@ -154,7 +154,7 @@ async fn request_ids_come_back_with_answers_and_with_errors() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_is_an_error_with_details_and_no_label() {
+async fn an_unknown_method_gets_error_details_and_no_metric_label() {
     let running = Running::start(settings()).await;
     for path in ["/longshore.v1.ObjectService/Fly", "/other.v1.Service/Get"] {
         let error = unknown_method(running.grpc, path).await;
@@ -167,7 +167,7 @@ async fn an_unknown_method_is_an_error_with_details_and_no_label() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_is_refused_with_details() {
+async fn a_message_that_is_too_large_is_rejected_with_details() {
     let mut settings = settings();
     settings.max_message_bytes = 1024;
     settings.tenants = vec![TenantSettings::new("acme", Default::default())];
@@ -207,7 +207,7 @@ async fn reflection_lists_our_services_and_health_unless_it_is_off() {
 }
 
 #[tokio::test]
-async fn callers_verify_the_certificate() {
+async fn callers_can_verify_the_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let (settings, authority) = support::with_tls(settings(), folder.path());
     let running = Running::start(settings).await;

@@ -1,4 +1,4 @@
-//! A server that runs beside the test, and callers of it.
+//! A server that runs in the test's process, and clients for it.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -22,7 +22,7 @@ use tonic_prost::ProstCodec;
 
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
-/// Any free ports, no tenants, nobody asked who they are.
+/// Settings with any free ports, no tenants and no authentication.
 pub(crate) fn settings() -> ServerSettings {
     ServerSettings {
         listen_addr: SocketAddr::from(ANY_PORT),
@@ -32,7 +32,7 @@ pub(crate) fn settings() -> ServerSettings {
     }
 }
 
-/// A server under way. Dropped, it is ended where it stands.
+/// A running server. Dropping it aborts the server.
 pub(crate) struct Running {
     pub(crate) grpc: SocketAddr,
     pub(crate) health: SocketAddr,
@@ -41,7 +41,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it, and waits until it says that it is ready.
+    /// Starts a server, and waits until it reports that it is ready.
     pub(crate) async fn start(settings: ServerSettings) -> Self {
         let server = Server::bind(settings).await.unwrap();
         let (grpc, health) = (server.listen_addr(), server.health_addr());
@@ -58,14 +58,14 @@ impl Running {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
-    /// Shuts it down and waits for its end.
+    /// Shuts the server down, and waits for its end.
     pub(crate) async fn stop(mut self) {
         self.begin_shutdown();
         self.serving.join_next().await.unwrap().unwrap().unwrap();
     }
 }
 
-/// The whole answer to a GET over HTTP/1.1.
+/// The whole response to a GET over HTTP/1.1.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
@@ -80,7 +80,7 @@ pub(crate) async fn channel(address: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-/// What calling a method that is not there is answered with.
+/// The status of a call to a method that does not exist.
 pub(crate) async fn unknown_method(address: SocketAddr, path: &'static str) -> Status {
     let mut client = Grpc::new(channel(address).await);
     client.ready().await.unwrap();
@@ -89,13 +89,13 @@ pub(crate) async fn unknown_method(address: SocketAddr, path: &'static str) -> S
     client.unary(request, http::uri::PathAndQuery::from_static(path), codec).await.unwrap_err()
 }
 
-/// Certificate and key of `localhost`, both PEM; the certificate is its own authority.
+/// A key and a self-signed certificate for `localhost`, both in PEM.
 pub(crate) fn certificate() -> (String, String) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (pair.signing_key.serialize_pem(), pair.cert.pem())
 }
 
-/// `settings` with a certificate in `folder`; also gives what callers have to trust.
+/// `settings` with a certificate in `folder`. Also returns that certificate, which callers have to trust.
 pub(crate) fn with_tls(mut settings: ServerSettings, folder: &Path) -> (ServerSettings, String) {
     let (key, cert) = certificate();
     let files = TlsFiles { cert: folder.join("tls.crt"), key: folder.join("tls.key") };

@@ -1,4 +1,4 @@
-"""Waits until an S3 server answers and makes the test bucket: ENDPOINT REGION ID SECRET BUCKET PID."""
+"""ENDPOINT REGION ID SECRET BUCKET PID: waits until an S3 server responds, and creates the test bucket."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ while True:
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
-            sys.exit("the server ended before it answered")
+            sys.exit("the server exited before it responded")
         if time.monotonic() > deadline:
-            sys.exit(f"the server did not answer within 30 s: {error}")
+            sys.exit(f"the server did not respond within 30 s: {error}")
         time.sleep(0.1)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
-# Garage: an object store with a database of its own for keys, from crates.io. Sourced by run.sh.
-# It takes some ten CPU minutes to build, so that it is not among the servers that CI starts unless told to.
-# sqlite, not lmdb: lmdb's keys end at 511 bytes, and a longer object key would be a 503.
+# Garage: an object store with its own database for keys, from crates.io. Sourced by run.sh.
+# Building it takes about ten CPU minutes, so CI does not start it by default.
+# sqlite, not lmdb: lmdb limits keys to 511 bytes, and Garage answers a longer object key with 503.
 rpc_port=$(free_port)
 cat >"$data/garage.toml" <<TOML
 metadata_dir = "$data/meta"
@@ -17,6 +17,6 @@ s3_region = "$region"
 api_bind_addr = "127.0.0.1:$port"
 TOML
 chmod 600 "$data/garage.toml"
-# The default key may make buckets; the default bucket is there from the start.
+# The default key may create buckets. The default bucket exists from the start.
 export GARAGE_DEFAULT_ACCESS_KEY=$access_key GARAGE_DEFAULT_SECRET_KEY=$secret_key GARAGE_DEFAULT_BUCKET=$bucket
 RUST_LOG=warn start "$tools/bin/garage" --config "$data/garage.toml" server --single-node --default-bucket

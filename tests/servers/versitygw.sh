@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
-# versitygw: an S3 gateway onto a folder, from the Go module proxy. Sourced by run.sh.
-# It keeps attributes and ETags in extended attributes, so the folder must be on a file system that has them;
-# where it does not (overlayfs in some containers, an old tmpfs), a sidecar folder holds them.
+# versitygw: an S3 gateway to a folder, from the Go module proxy. Sourced by run.sh.
+# By default it stores attributes and ETags in extended attributes, which some file systems lack (overlayfs in some
+# containers, an old tmpfs). With --sidecar, it stores them in a folder instead.
 mkdir "$data/root" "$data/sidecar"
 start "$tools/bin/versitygw" --port "127.0.0.1:$port" --access "$access_key" --secret "$secret_key" \
   --region "$region" --quiet posix --sidecar "$data/sidecar" "$data/root"

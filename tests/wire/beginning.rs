@@ -1,4 +1,4 @@
-//! Uploads while S3 does not answer the request that they begin with: their parts fill and wait.
+//! Uploads while S3 holds back the response to their first request: their parts fill and wait.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, reserved, sha
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
 
-/// Only a test that fails waits for so long.
+/// A timeout that only a failing test reaches.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
@@ -31,7 +31,8 @@ const COMPLETED: &str =
     "<CompleteMultipartUploadResult><ETag>\"done-4\"</ETag></CompleteMultipartUploadResult>";
 const TWO_PARTS: &str = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5242880</Size></Part><Part><PartNumber>2</PartNumber><ETag>e</ETag><Size>5242880</Size></Part></ListPartsResult>";
 
-/// A server that answers the first request of an upload only when it is told to, and a store of it with parts of 5 MiB.
+/// A server that holds back the response to an upload's first request until it is released, and a store on this server
+/// with parts of 5 MiB.
 struct Held {
     server: Scripted,
     store: S3Store,
@@ -44,7 +45,7 @@ impl Held {
         Self::with_room(first, answer, 3).await
     }
 
-    /// `room`: how many parts may be under way.
+    /// `room` is the number of parts that may be in flight.
     async fn with_room(
         first: impl Fn(&Seen) -> bool + Send + Sync + 'static,
         answer: Vec<u8>,
@@ -65,14 +66,14 @@ impl Held {
         Self { server, store, metrics, release }
     }
 
-    /// Waits until no memory is reserved any more.
+    /// Waits until no memory is reserved.
     async fn all_is_given_back(&self) {
         let empty = async {
             while reserved(&self.metrics) > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, empty).await.expect("memory is kept");
+        timeout(PATIENCE, empty).await.expect("memory stays reserved");
     }
 
     fn parts(&self) -> usize {
@@ -100,7 +101,7 @@ fn part() -> Bytes {
     Bytes::from(vec![7; PART])
 }
 
-/// Three parts, and a little of the next.
+/// Three full parts and the start of a fourth.
 fn chunks() -> [Bytes; 4] {
     [part(), part(), part(), Bytes::from_static(b"more")]
 }
@@ -113,7 +114,7 @@ fn started() -> ResumableUpload {
         size: None,
         part_size: PART as u64,
         parts_grow: true,
-        most_held: 128 * MIB as u64,
+        max_in_flight_bytes: 128 * MIB as u64,
         write_id: String::new(),
     }
 }
@@ -123,11 +124,11 @@ async fn parts_wait_for_their_upload_and_are_sent_once_it_is_created() {
     let held = Held::start(is_create, bytes(200, &[], CREATED.as_bytes())).await;
     let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
     for chunk in chunks() {
-        timeout(PATIENCE, upload.write(chunk)).await.expect("nothing more is read").unwrap();
+        timeout(PATIENCE, upload.write(chunk)).await.expect("the upload takes no more bytes").unwrap();
     }
     assert_eq!(held.server.asked(is_create).await.target, "/b/k?uploads=");
-    assert!(reserved(&held.metrics) >= 3 * PART as u64, "what waits counts");
-    assert_eq!(held.server.seen().len(), 1, "no part has an upload yet");
+    assert!(reserved(&held.metrics) >= 3 * PART as u64, "waiting parts count as reserved memory");
+    assert_eq!(held.server.seen().len(), 1, "no part is sent before its upload exists");
     held.release.send(true).unwrap();
     let uploaded = upload.finish(UploadClaim::default()).await.unwrap();
     assert_eq!((uploaded.parts, uploaded.meta.size), (4, 3 * PART as u64 + 4));
@@ -139,7 +140,7 @@ async fn parts_wait_for_their_upload_and_are_sent_once_it_is_created() {
 }
 
 #[tokio::test]
-async fn no_more_parts_wait_than_may_be_under_way() {
+async fn no_more_parts_wait_than_may_be_in_flight() {
     let held = Held::with_room(is_create, bytes(200, &[], CREATED.as_bytes()), 2).await;
     let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
     let written = Arc::new(AtomicUsize::new(0));
@@ -156,16 +157,16 @@ async fn no_more_parts_wait_than_may_be_under_way() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, filled).await.expect("two parts wait, and the next one fills");
+    timeout(PATIENCE, filled).await.expect("two parts do not wait while the third fills");
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(written.load(SeqCst), 3 * PART - MIB, "the third part has no room beside them");
+    assert_eq!(written.load(SeqCst), 3 * PART - MIB, "the third part filled up although two parts wait");
     held.release.send(true).unwrap();
     assert_eq!(writing.await.unwrap().unwrap().parts, 12);
     held.all_is_given_back().await;
 }
 
 #[tokio::test]
-async fn an_upload_that_cannot_be_created_ends_and_its_parts_are_dropped() {
+async fn an_upload_that_cannot_be_created_fails_and_drops_its_parts() {
     let denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
     for ends in ["while the caller is silent", "with the next bytes", "at its end"] {
         let held = Held::start(is_create, bytes(403, &[], denied)).await;
@@ -191,7 +192,7 @@ async fn an_upload_that_cannot_be_created_ends_and_its_parts_are_dropped() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_dropped_while_it_is_created_is_aborted_and_its_parts_are_not_sent() {
+async fn an_upload_dropped_during_its_creation_is_aborted_and_sends_no_parts() {
     let held = Held::start(is_create, bytes(200, &[], CREATED.as_bytes())).await;
     let mut upload = held.store.upload("k", UploadOptions::default()).unwrap();
     for chunk in chunks() {
@@ -200,7 +201,7 @@ async fn an_upload_that_is_dropped_while_it_is_created_is_aborted_and_its_parts_
     held.server.asked(is_create).await;
     drop(upload);
     held.all_is_given_back().await;
-    assert_eq!(held.server.seen().len(), 1, "its id is not known yet");
+    assert_eq!(held.server.seen().len(), 1, "the upload's id is not known yet");
     held.release.send(true).unwrap();
     let aborted = held.server.asked(|seen| seen.method == "DELETE").await;
     assert_eq!(aborted.target, "/b/k?uploadId=u");
@@ -208,7 +209,7 @@ async fn an_upload_that_is_dropped_while_it_is_created_is_aborted_and_its_parts_
 }
 
 #[tokio::test]
-async fn a_resumable_upload_whose_start_is_dropped_is_aborted() {
+async fn a_resumable_upload_whose_start_is_cancelled_is_aborted() {
     let held = Held::start(is_create, bytes(200, &[], CREATED.as_bytes())).await;
     let store = held.store.clone();
     let starting = tokio::spawn(async move { store.start_upload("k", UploadOptions::default()).await });
@@ -221,7 +222,7 @@ async fn a_resumable_upload_whose_start_is_dropped_is_aborted() {
 }
 
 #[tokio::test]
-async fn parts_wait_while_the_version_that_they_are_to_replace_is_compared() {
+async fn parts_wait_while_the_version_to_replace_is_checked() {
     let is_head = |seen: &Seen| seen.method == "HEAD";
     let other = bytes(200, &[("etag", "\"e\""), ("x-amz-version-id", "2"), ("content-length", "4")], b"");
     let held = Held::start(is_head, other).await;
@@ -230,7 +231,7 @@ async fn parts_wait_while_the_version_that_they_are_to_replace_is_compared() {
     let options = UploadOptions { write, ..UploadOptions::default() };
     let mut upload = held.store.upload("k", options).unwrap();
     for chunk in chunks() {
-        timeout(PATIENCE, upload.write(chunk)).await.expect("nothing more is read").unwrap();
+        timeout(PATIENCE, upload.write(chunk)).await.expect("the upload takes no more bytes").unwrap();
     }
     held.release.send(true).unwrap();
     assert_eq!(upload.failed().await.kind(), ErrorKind::PreconditionFailed);
@@ -240,7 +241,7 @@ async fn parts_wait_while_the_version_that_they_are_to_replace_is_compared() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_dropped_before_it_is_created_is_not_created() {
+async fn an_upload_dropped_before_its_creation_is_not_created() {
     let is_head = |seen: &Seen| seen.method == "HEAD";
     let same = bytes(200, &[("etag", "\"e\""), ("x-amz-version-id", "1"), ("content-length", "4")], b"");
     let held = Held::start(is_head, same).await;
@@ -260,7 +261,7 @@ async fn an_upload_that_is_dropped_before_it_is_created_is_not_created() {
 }
 
 #[tokio::test]
-async fn parts_of_a_resumed_upload_are_sent_at_once_and_listed_when_they_are_done() {
+async fn a_resumed_upload_sends_parts_immediately_and_lists_them_at_its_end() {
     let held = Held::start(is_listing, bytes(200, &[], TWO_PARTS.as_bytes())).await;
     let mut writer = held.store.resume_upload(&started(), 0).await.unwrap();
     for chunk in chunks() {
@@ -272,16 +273,12 @@ async fn parts_of_a_resumed_upload_are_sent_at_once_and_listed_when_they_are_don
     assert!(held.server.lines().last().unwrap().starts_with("GET "), "{:?}", held.server.lines());
     held.release.send(true).unwrap();
     let persisted = settled.await.unwrap().unwrap();
-    assert_eq!(
-        (persisted.size, persisted.ranges),
-        (2 * PART as u64, Vec::new()),
-        "what S3 says, and nothing else"
-    );
+    assert_eq!((persisted.size, persisted.ranges), (2 * PART as u64, Vec::new()), "only what S3 lists");
     held.all_is_given_back().await;
 }
 
 #[tokio::test]
-async fn listings_at_the_end_of_resumed_uploads_do_not_wait_for_what_these_hold() {
+async fn final_listings_of_resumed_uploads_do_not_deadlock_on_memory() {
     const UPLOADS: usize = 8;
     let held = Held::start(is_listing, bytes(200, &[], TWO_PARTS.as_bytes())).await;
     held.release.send(true).unwrap();
@@ -293,7 +290,7 @@ async fn listings_at_the_end_of_resumed_uploads_do_not_wait_for_what_these_hold(
         let store = store.clone();
         tokio::spawn(async move {
             let mut writer = store.resume_upload(&started(), 0).await.unwrap();
-            // The last MiB fills no part, and its memory is held until the listing.
+            // The last MiB does not fill a part, so its memory stays reserved until the listing.
             for _ in 0..PART / MIB + 1 {
                 writer.write(Bytes::from(vec![7; MIB])).await.unwrap();
             }
@@ -308,14 +305,14 @@ async fn listings_at_the_end_of_resumed_uploads_do_not_wait_for_what_these_hold(
 }
 
 #[tokio::test]
-async fn an_upload_can_be_resumed_where_a_part_begins_and_nowhere_else() {
+async fn an_upload_can_be_resumed_only_at_a_part_boundary() {
     let held = Held::start(is_listing, bytes(200, &[], TWO_PARTS.as_bytes())).await;
     held.release.send(true).unwrap();
     let part = PART as u64;
     for offset in [0, part, 2 * part, 5 * part] {
         held.store.resume_upload(&started(), offset).await.unwrap();
     }
-    assert_eq!(held.server.lines(), [""; 0], "nothing has to be known for it");
+    assert_eq!(held.server.lines(), [""; 0], "these offsets need no request");
     let sized = ResumableUpload { size: Some(part + 3), parts_grow: false, ..started() };
     let cases = [
         (started(), 7, 0, Some(part)),
@@ -334,7 +331,7 @@ async fn an_upload_can_be_resumed_where_a_part_begins_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn bytes_behind_a_short_last_part_are_refused() {
+async fn bytes_after_a_short_last_part_are_rejected() {
     let short = TWO_PARTS.replace(
         "<PartNumber>2</PartNumber><ETag>e</ETag><Size>5242880<",
         "<PartNumber>2</PartNumber><ETag>e</ETag><Size>7<",
@@ -352,7 +349,7 @@ async fn bytes_behind_a_short_last_part_are_refused() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_fails_with_its_first_part_or_at_its_end() {
+async fn a_missing_upload_fails_at_its_first_part_or_at_its_end() {
     let gone = Scripted::start(|_, _| error(404, "NoSuchUpload")).await;
     let mut writer = gone.store().resume_upload(&started(), 0).await.unwrap();
     writer.write(part()).await.unwrap();
@@ -362,7 +359,7 @@ async fn an_upload_that_is_gone_fails_with_its_first_part_or_at_its_end() {
 }
 
 #[tokio::test]
-async fn progress_is_reported_up_to_the_first_part_that_s3_has_not_taken() {
+async fn progress_is_reported_up_to_the_first_part_that_s3_does_not_have() {
     let is_part_3 = |seen: &Seen| seen.method == "PUT" && seen.target.contains("partNumber=3&");
     let held = Held::start(is_part_3, bytes(200, &[("etag", "\"p\"")], b"")).await;
     let part_size = PART as u64;
@@ -375,7 +372,7 @@ async fn progress_is_reported_up_to_the_first_part_that_s3_has_not_taken() {
     while held.parts() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Parts 4 and 5 are there, and nobody can say so before part 3 is.
+    // S3 has parts 4 and 5, but progress cannot include them before part 3.
     assert!(timeout(Duration::from_millis(200), writer.failed()).await.is_err());
     assert!(!persisted_end.has_changed().unwrap());
     held.release.send(true).unwrap();

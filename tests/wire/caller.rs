@@ -1,4 +1,5 @@
-//! A whole Longshore on an embedded S3 server, and a caller that believes nothing, behind a proxy that turns bits round.
+//! A complete Longshore on an embedded S3 server, and a caller that verifies every response, behind a proxy that
+//! flips bits.
 
 use std::{
     collections::BTreeMap,
@@ -36,24 +37,25 @@ pub(crate) struct Line {
     _folder: tempfile::TempDir,
 }
 
-/// The direction in which a bit is turned round, and its place in what DATA frames hold.
+/// The direction in which a bit is flipped, and the bit's position in the contents of DATA frames.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Damage {
     Up(usize),
     Down(usize),
 }
 
-/// An answer to `Get` for a whole object, held against all that it says of itself (docs/SEMANTICS.md, "Reading").
+/// A response to `Get` for a whole object, verified against its own metadata and checksums (docs/SEMANTICS.md,
+/// "Reading").
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) data: Vec<u8>,
-    /// What DATA frames held, in bytes.
+    /// The number of bytes in DATA frames.
     pub(crate) framed: usize,
-    /// It is of the object that was asked for, and all of it.
+    /// Whether the response is for the requested object and contains all of it.
     pub(crate) complete: bool,
-    /// Each chunk has its CRC-32C.
+    /// Whether each chunk matches its CRC-32C.
     pub(crate) chunks: bool,
-    /// All of it has the checksum that S3 keeps.
+    /// Whether the whole object matches the checksum that S3 stores.
     pub(crate) whole: bool,
 }
 
@@ -83,7 +85,7 @@ impl Line {
         Self { direct, damaged, flips, _embedded: embedded, _folder: folder }
     }
 
-    /// A caller with a connection of its own, on which this bit changes.
+    /// A caller with its own connection, on which this bit is flipped.
     pub(crate) async fn caller(&self, damage: Damage) -> Caller {
         let (up, down) = match damage {
             Damage::Up(bit) => (bit, NONE),
@@ -94,13 +96,13 @@ impl Line {
         Caller::connect(self.damaged).await
     }
 
-    /// A caller on whose connection nothing changes.
+    /// A caller with an undamaged connection.
     pub(crate) async fn witness(&self) -> Caller {
         Caller::connect(self.direct).await
     }
 }
 
-/// A store whose objects have a checksum of all of their bytes, multipart uploads too.
+/// A store whose objects have a full-object checksum, including those from multipart uploads.
 fn store(embedded: &Embedded) -> StoreSettings {
     let bucket = BucketSettings {
         endpoint: Some(format!("http://{}", embedded.address())),
@@ -133,7 +135,7 @@ impl Caller {
         let mut read = Read { data: Vec::new(), framed: 0, complete: true, chunks: true, whole: false };
         let mut info = None;
         while let Some(message) = messages.message().await? {
-            // `info` is in the first message and only there.
+            // Only the first message has `info`.
             read.complete &= message.info.is_some() == (read.framed == 0);
             read.framed += framed(slice::from_ref(&message)).len();
             info = info.or(message.info);
@@ -151,8 +153,8 @@ impl Caller {
         Ok(read)
     }
 
-    /// The bytes of ranges, one after the other, and what DATA frames held. `None` where an answer is not to be
-    /// believed: each range has to come in order and whole, each chunk with its CRC-32C.
+    /// Returns the concatenated bytes of the ranges, and the contents of DATA frames. Returns `None` if verification
+    /// fails: the ranges must be in order and complete, and each chunk must match its CRC-32C.
     pub(crate) async fn get_ranges(
         &mut self,
         key: &str,
@@ -179,7 +181,7 @@ impl Caller {
         Ok((believed && missing.next().is_none()).then_some((data, all)))
     }
 
-    /// All that is under `key`, or nothing.
+    /// The bytes of the object at `key`. `None` if it does not exist.
     pub(crate) async fn found(&mut self, key: &str) -> Option<Vec<u8>> {
         match self.get(pb::GetRequest { key: key.to_owned(), ..Default::default() }).await {
             Ok(read) => {
@@ -196,7 +198,7 @@ impl Caller {
         listed.objects.into_iter().map(|meta| meta.key).collect()
     }
 
-    /// Returns what the answer says of the object: nothing where that has been lost.
+    /// Returns the object's metadata from the response, or empty metadata if the response has lost it.
     pub(crate) async fn put(&mut self, request: pb::PutRequest) -> Result<pb::ObjectMeta, Status> {
         Ok(self.objects.put(of_tenant(request)).await?.into_inner().meta.unwrap_or_default())
     }
@@ -206,7 +208,7 @@ impl Caller {
         self.objects.delete(of_tenant(request)).await.unwrap();
     }
 
-    /// Returns what [`Caller::put`] does.
+    /// Returns the same as [`Caller::put`].
     pub(crate) async fn upload(
         &mut self,
         messages: Vec<pb::UploadRequest>,
@@ -215,7 +217,7 @@ impl Caller {
         Ok(answer.into_inner().meta.unwrap_or_default())
     }
 
-    /// Begins an upload that outlives its connection, and returns its id.
+    /// Starts an upload that outlives its connection, and returns its id.
     pub(crate) async fn start_upload(&mut self, key: &str, size: usize) -> String {
         let size = i64::try_from(size).unwrap();
         let mut request =
@@ -224,7 +226,7 @@ impl Caller {
         self.uploads.start_upload(of_tenant(request)).await.unwrap().into_inner().upload_id
     }
 
-    /// Returns how much of it S3 has.
+    /// Returns the number of bytes that S3 has.
     pub(crate) async fn write_upload(
         &mut self,
         messages: Vec<pb::WriteUploadRequest>,
@@ -261,7 +263,8 @@ pub(crate) fn crc32c(data: &[u8]) -> u32 {
     u32::try_from(checksum(CrcAlgorithm::Crc32Iscsi, data)).unwrap()
 }
 
-/// What DATA frames hold of these messages: before each a flag and its length (gRPC over HTTP/2, "Requests").
+/// The contents of DATA frames for these messages. A flag and a length precede each message (gRPC over HTTP/2,
+/// "Requests").
 pub(crate) fn framed(messages: &[impl Message]) -> Vec<u8> {
     let mut framed = Vec::new();
     for message in messages {
@@ -272,7 +275,7 @@ pub(crate) fn framed(messages: &[impl Message]) -> Vec<u8> {
     framed
 }
 
-/// What an upload sends: its chunks, each with its checksum where `sums.0`, and that of the whole where `sums.1`.
+/// The messages of an upload. `sums.0` adds the checksum of each chunk, `sums.1` that of the whole object.
 pub(crate) fn upload(key: &str, chunks: &[Bytes], sums: (bool, bool)) -> Vec<pb::UploadRequest> {
     use pb::upload_request::Message;
     let whole = chunks.concat();

@@ -1,7 +1,7 @@
-//! Bits that change on the way between a caller and Longshore. HTTP/2 has no checksum of its own, and TLS often ends at a
-//! proxy. Covered are the bytes of objects, in both directions, and framing, gRPC's and protobuf's: whatever changes there, a
-//! caller that checks sums, keys and sizes believes in no other bytes. Not covered are attributes, conditions and headers,
-//! which have no checksum.
+//! Bits that flip in transit between a caller and Longshore. HTTP/2 has no checksum of its own, and TLS often ends at
+//! a proxy. These tests cover the bytes of objects in both directions, and the framing of gRPC and protobuf. Whatever
+//! flips there, a caller that verifies checksums, keys and sizes accepts no wrong bytes. The tests do not cover
+//! attributes, conditions and headers, which have no checksum.
 
 use std::ops::Range;
 
@@ -15,14 +15,14 @@ use crate::caller::{Caller, Damage, Line, crc32c, framed, upload};
 
 const MIB: usize = 1024 * 1024;
 
-/// Any bytes, and always the same.
+/// Pseudo-random bytes, the same on every call.
 fn data(len: usize) -> Bytes {
     let mut data = vec![0; len];
     fastrand::Rng::with_seed(7).fill(&mut data);
     data.into()
 }
 
-/// Where each of `pieces` lies in `framed`.
+/// The position of each of `pieces` in `framed`.
 fn places(framed: &[u8], pieces: &[Bytes]) -> Vec<Range<usize>> {
     let mut end = 0;
     let place = |piece: &Bytes| {
@@ -33,7 +33,7 @@ fn places(framed: &[u8], pieces: &[Bytes]) -> Vec<Range<usize>> {
     pieces.iter().map(place).collect()
 }
 
-/// The bits of these bytes.
+/// The positions of the bits in these bytes.
 fn bits(bytes: Range<usize>) -> Range<usize> {
     bytes.start * 8..bytes.end * 8
 }
@@ -51,7 +51,7 @@ fn put(key: &str, data: &Bytes) -> pb::PutRequest {
     }
 }
 
-fn told<T>(outcome: Result<T, Status>) -> Option<(Code, String)> {
+fn code_and_reason<T>(outcome: Result<T, Status>) -> Option<(Code, String)> {
     let status = outcome.err()?;
     Some((status.code(), status.get_details_error_info()?.reason))
 }
@@ -60,12 +60,12 @@ fn mismatch() -> Option<(Code, String)> {
     Some((Code::DataLoss, "CHECKSUM_MISMATCH".to_owned()))
 }
 
-/// A caller believes an answer to a write that names its key and its size. Then the object has to be there.
+/// Whether the caller accepts the response to a write: it has the right key and size. The object must then exist.
 fn believed(outcome: &Result<pb::ObjectMeta, Status>, key: &str, data: &Bytes) -> bool {
     outcome.as_ref().is_ok_and(|meta| meta.key == key && meta.size == i64::try_from(data.len()).unwrap())
 }
 
-/// Whatever has been written, under whatever key, is `data`.
+/// Asserts that every object, under any key, contains `data`.
 async fn nothing_else_was_written(witness: &mut Caller, data: &Bytes) {
     for key in witness.keys().await {
         assert_eq!(witness.found(&key).await.as_ref(), Some(&data.to_vec()), "{key}");
@@ -73,7 +73,7 @@ async fn nothing_else_was_written(witness: &mut Caller, data: &Bytes) {
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed_on_its_way_to_a_caller() {
+async fn a_bit_flip_in_the_response_to_a_get_is_detected() {
     let (line, data) = (Line::start().await, data(40));
     let mut witness = line.witness().await;
     witness.put(put("k", &data)).await.unwrap();
@@ -84,7 +84,10 @@ async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed_on_its_way_to_a_
         let read = line.caller(Damage::Down(bit)).await.get(get("k")).await;
         if bits(payload.clone()).contains(&bit) {
             let read = read.unwrap();
-            assert!(read.complete && !read.chunks && !read.whole, "bit {bit}: either sum tells: {read:?}");
+            assert!(
+                read.complete && !read.chunks && !read.whole,
+                "bit {bit}: both checksums must fail: {read:?}"
+            );
         } else {
             assert!(!read.is_ok_and(|read| read.is_believed() && read.data != data), "bit {bit}");
         }
@@ -92,7 +95,7 @@ async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed_on_its_way_to_a_
 }
 
 #[tokio::test]
-async fn no_bit_of_a_request_makes_another_object_of_the_one_asked_for() {
+async fn a_bit_flip_in_a_get_request_returns_no_other_object() {
     let (line, data) = (Line::start().await, data(40));
     let mut witness = line.witness().await;
     witness.put(put("k", &data)).await.unwrap();
@@ -111,14 +114,14 @@ async fn no_bit_of_a_request_makes_another_object_of_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_put_changes_unnoticed() {
+async fn a_bit_flip_in_a_put_is_detected() {
     let (line, data) = (Line::start().await, data(40));
     let mut witness = line.witness().await;
     let sent = framed(&[put("k", &data)]);
     let payload = bits(places(&sent, std::slice::from_ref(&data)).remove(0));
     for bit in payload.clone() {
         let answer = line.caller(Damage::Up(bit)).await.put(put("k", &data)).await;
-        assert_eq!(told(answer), mismatch(), "bit {bit}");
+        assert_eq!(code_and_reason(answer), mismatch(), "bit {bit}");
     }
     assert_eq!(witness.found("k").await, None, "nothing was written");
     for bit in bits(0..sent.len()).filter(|bit| !payload.contains(bit)) {
@@ -132,7 +135,7 @@ async fn no_bit_of_the_data_of_a_put_changes_unnoticed() {
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_small_upload_changes_unnoticed() {
+async fn a_bit_flip_in_a_small_upload_is_detected() {
     let line = Line::start().await;
     let mut witness = line.witness().await;
     let chunks = [data(12), data(24).slice(12..)];
@@ -140,7 +143,11 @@ async fn no_bit_of_the_data_of_a_small_upload_changes_unnoticed() {
         let sent = framed(&upload("k", &chunks, sums));
         for bit in places(&sent, &chunks).into_iter().flat_map(bits) {
             let answer = line.caller(Damage::Up(bit)).await.upload(upload("k", &chunks, sums)).await;
-            assert_eq!(told(answer), mismatch(), "bit {bit}, sums of chunks and whole: {sums:?}");
+            assert_eq!(
+                code_and_reason(answer),
+                mismatch(),
+                "bit {bit}, checksums of chunks and whole: {sums:?}"
+            );
         }
     }
     assert_eq!(witness.found("k").await, None, "nothing was written");
@@ -157,16 +164,16 @@ async fn no_bit_of_the_data_of_a_small_upload_changes_unnoticed() {
     nothing_else_was_written(&mut witness, &whole).await;
 }
 
-/// The bits of an answer to a write, and those of them that tell the key and the size of `data`, which is under `k`.
+/// The bits of the response to a write, and those of its bits that contain the key `k` and the size of `data`.
 fn told_of_the_write(answer: &impl Message, data: &Bytes) -> (Range<usize>, Range<usize>) {
     let answer = framed(std::slice::from_ref(answer));
     let size = u8::try_from(data.len()).unwrap();
     // Fields 1 and 2 of `ObjectMeta`.
-    let told = Bytes::from(vec![1 << 3 | 2, 1, b'k', 2 << 3, size]);
-    (bits(0..answer.len()), bits(places(&answer, &[told]).remove(0)))
+    let code_and_reason = Bytes::from(vec![1 << 3 | 2, 1, b'k', 2 << 3, size]);
+    (bits(0..answer.len()), bits(places(&answer, &[code_and_reason]).remove(0)))
 }
 
-/// Whatever the caller of a write was told, the object is there. The next one finds nothing.
+/// Asserts that the object exists, whatever the response to the write was. Deletes it before the next write.
 async fn is_there_until_now(witness: &mut Caller, data: &Bytes) {
     assert_eq!(witness.keys().await, ["k"]);
     assert_eq!(witness.found("k").await.as_ref(), Some(&data.to_vec()));
@@ -174,22 +181,22 @@ async fn is_there_until_now(witness: &mut Caller, data: &Bytes) {
 }
 
 #[tokio::test]
-async fn no_bit_of_the_answer_to_a_put_makes_a_caller_believe_in_another_key_or_size() {
+async fn a_bit_flip_in_the_key_or_size_of_a_put_response_is_detected() {
     let (line, data) = (Line::start().await, data(40));
     let mut witness = line.witness().await;
     let answer = witness.put(put("k", &data)).await;
     assert!(believed(&answer, "k", &data), "{answer:?}");
     is_there_until_now(&mut witness, &data).await;
-    let (all, told) = told_of_the_write(&pb::PutResponse { meta: answer.ok() }, &data);
+    let (all, code_and_reason) = told_of_the_write(&pb::PutResponse { meta: answer.ok() }, &data);
     for bit in all {
         let answer = line.caller(Damage::Down(bit)).await.put(put("k", &data)).await;
-        assert!(!(told.contains(&bit) && believed(&answer, "k", &data)), "bit {bit}: {answer:?}");
+        assert!(!(code_and_reason.contains(&bit) && believed(&answer, "k", &data)), "bit {bit}: {answer:?}");
         is_there_until_now(&mut witness, &data).await;
     }
 }
 
 #[tokio::test]
-async fn no_bit_of_the_answer_to_an_upload_makes_a_caller_believe_in_another_key_or_size() {
+async fn a_bit_flip_in_the_key_or_size_of_an_upload_response_is_detected() {
     let line = Line::start().await;
     let mut witness = line.witness().await;
     let chunks = [data(12), data(24).slice(12..)];
@@ -197,17 +204,18 @@ async fn no_bit_of_the_answer_to_an_upload_makes_a_caller_believe_in_another_key
     let answer = witness.upload(messages.clone()).await;
     assert!(believed(&answer, "k", &whole), "{answer:?}");
     is_there_until_now(&mut witness, &whole).await;
-    let (all, told) = told_of_the_write(&pb::UploadResponse { meta: answer.ok(), parts: 0 }, &whole);
+    let (all, code_and_reason) =
+        told_of_the_write(&pb::UploadResponse { meta: answer.ok(), parts: 0 }, &whole);
     for bit in all {
         let answer = line.caller(Damage::Down(bit)).await.upload(messages.clone()).await;
-        assert!(!(told.contains(&bit) && believed(&answer, "k", &whole)), "bit {bit}: {answer:?}");
+        assert!(!(code_and_reason.contains(&bit) && believed(&answer, "k", &whole)), "bit {bit}: {answer:?}");
         is_there_until_now(&mut witness, &whole).await;
     }
 }
 
-/// In a read of many messages: the first chunk's, one on the border of a message, the last.
+/// Flips bits of a read with many messages: in the first chunk, at the boundary of a message, and in the last chunk.
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_large_object_changes_unnoticed_on_its_way_to_a_caller() {
+async fn a_bit_flip_in_a_large_object_is_detected() {
     let line = Line::start().await;
     let chunks: Vec<_> = (0..9).map(|_| data(MIB)).collect();
     let mut witness = line.witness().await;
@@ -222,7 +230,7 @@ async fn no_bit_of_the_data_of_a_large_object_changes_unnoticed_on_its_way_to_a_
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_large_upload_changes_unnoticed() {
+async fn a_bit_flip_in_a_large_upload_is_detected() {
     let line = Line::start().await;
     let chunks: Vec<_> = (0..9).map(|_| data(MIB)).collect();
     for sums in [(true, false), (false, true)] {
@@ -230,14 +238,18 @@ async fn no_bit_of_the_data_of_a_large_upload_changes_unnoticed() {
         for byte in [places[0].start, places[4].start + 77_777, places[8].end - 1] {
             let bit = byte * 8 + byte % 8;
             let answer = line.caller(Damage::Up(bit)).await.upload(upload("k", &chunks, sums)).await;
-            assert_eq!(told(answer), mismatch(), "bit {bit}, sums of chunks and whole: {sums:?}");
+            assert_eq!(
+                code_and_reason(answer),
+                mismatch(),
+                "bit {bit}, checksums of chunks and whole: {sums:?}"
+            );
         }
     }
     assert_eq!(line.witness().await.keys().await, Vec::<String>::new(), "nothing was written");
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_ranges_changes_unnoticed_on_its_way_to_a_caller() {
+async fn a_bit_flip_in_the_response_to_get_ranges_is_detected() {
     let (line, data, ranges) = (Line::start().await, data(40), [30..40, 0..8]);
     let mut witness = line.witness().await;
     witness.put(put("k", &data)).await.unwrap();
@@ -249,7 +261,7 @@ async fn no_bit_of_the_data_of_ranges_changes_unnoticed_on_its_way_to_a_caller()
     for bit in bits(0..all.len()) {
         let read = line.caller(Damage::Down(bit)).await.get_ranges("k", &ranges).await;
         if payload.contains(&bit) {
-            assert!(matches!(read, Ok(None)), "bit {bit}: the sum of the chunk tells: {read:?}");
+            assert!(matches!(read, Ok(None)), "bit {bit}: the chunk's checksum must fail: {read:?}");
         } else {
             assert!(read.ok().flatten().is_none_or(|(read, _)| read == wanted), "bit {bit}");
         }
@@ -265,7 +277,7 @@ fn write(upload_id: &str, data: &Bytes, crc32c: Option<u32>) -> Vec<pb::WriteUpl
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_an_upload_that_outlives_its_connection_changes_unnoticed() {
+async fn a_bit_flip_in_an_upload_that_outlives_its_connection_is_detected() {
     let (line, data) = (Line::start().await, data(12));
     let (mut witness, sum) = (line.witness().await, crc32c(&data));
     let id = witness.start_upload("k", data.len()).await;
@@ -274,14 +286,14 @@ async fn no_bit_of_the_data_of_an_upload_that_outlives_its_connection_changes_un
     let checked = write(&id, &data, Some(sum));
     for bit in bits(place(&checked)) {
         let answer = line.caller(Damage::Up(bit)).await.write_upload(checked.clone()).await;
-        assert_eq!(told(answer), mismatch(), "bit {bit}");
+        assert_eq!(code_and_reason(answer), mismatch(), "bit {bit}");
     }
     for bit in bits(0..data.len()) {
         let id = witness.start_upload("k", data.len()).await;
         let unchecked = write(&id, &data, None);
         let damage = Damage::Up(place(&unchecked).start * 8 + bit);
         line.caller(damage).await.write_upload(unchecked).await.unwrap();
-        assert_eq!(told(witness.finish_upload(&id, sum).await), mismatch(), "bit {bit}");
+        assert_eq!(code_and_reason(witness.finish_upload(&id, sum).await), mismatch(), "bit {bit}");
     }
     assert_eq!(witness.found("k").await, None, "nothing was written");
     witness.write_upload(checked).await.unwrap();
@@ -290,12 +302,12 @@ async fn no_bit_of_the_data_of_an_upload_that_outlives_its_connection_changes_un
     assert!(read.complete && read.chunks && read.data == data, "{read:?}");
 }
 
-/// A bit of a length can make fields of the data's end, and these can take in the sum that follows.
+/// A bit flip in a length can turn the end of the data into fields, and these can swallow the checksum that follows.
 #[tokio::test]
-async fn a_put_that_loses_its_sum_is_told_by_the_size_in_the_answer() {
+async fn a_put_that_loses_its_checksum_is_detected_by_the_size_in_the_response() {
     let line = Line::start().await;
     let mut data = data(40).to_vec();
-    // Read as fields: number 15, of 11 bytes. 6 of them are the data's, and 5 the sum with its key.
+    // Parsed as a field: number 15, with 11 bytes. 6 of them come from the data, and 5 are the checksum and its tag.
     data[32..34].copy_from_slice(&[15 << 3 | 2, 11]);
     let data = Bytes::from(data);
     let sent = framed(&[put("k", &data)]);
@@ -306,12 +318,12 @@ async fn a_put_that_loses_its_sum_is_told_by_the_size_in_the_answer() {
     assert!(!believed(&answer, "k", &data));
 }
 
-/// As above, and the data's end has the sum of what is before it.
+/// As above, but the end of the data contains the checksum of the data before it.
 #[tokio::test]
-async fn an_upload_whose_sum_fits_what_is_left_of_its_data_is_refused_by_its_size() {
+async fn an_upload_whose_checksum_matches_its_truncated_data_is_rejected_by_its_size() {
     let line = Line::start().await;
     let mut data = data(40).to_vec();
-    // The sum's field, and number 15, of 1 byte.
+    // The checksum's field, then field number 15 with 1 byte.
     let [a, b, c, d] = crc32c(&data[..32]).to_le_bytes();
     data[32..].copy_from_slice(&[1 << 3 | 5, a, b, c, d, 15 << 3 | 2, 1, 0]);
     let messages = upload("k", &[data.into()], (true, false));
@@ -319,5 +331,5 @@ async fn an_upload_whose_sum_fits_what_is_left_of_its_data_is_refused_by_its_siz
     let length = sent.len() - framed(&messages[2..]).len() - 40 - 1;
     assert_eq!(sent[length], 40);
     let answer = line.caller(Damage::Up(length * 8 + 3)).await.upload(messages).await;
-    assert_eq!(told(answer), Some((Code::InvalidArgument, "SIZE_MISMATCH".to_owned())));
+    assert_eq!(code_and_reason(answer), Some((Code::InvalidArgument, "SIZE_MISMATCH".to_owned())));
 }

@@ -1,4 +1,4 @@
-//! The checksums that writes carry, held against the bytes that they carry.
+//! Verifies that the checksums of writes match their bytes.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -24,13 +24,13 @@ fn sum(algorithm: ChecksumAlgorithm, data: &[u8]) -> String {
     })
 }
 
-/// As [`upload_by`], in pieces that end nowhere near the ends of parts.
+/// Like [`upload_by`], with pieces that do not align with parts.
 async fn upload(algorithm: ChecksumAlgorithm, size: usize, threshold: usize) -> Vec<usize> {
     upload_by(700_001, algorithm, size, threshold).await
 }
 
-/// Uploads `size` bytes in parts of 5 MiB, taken in pieces of `piece` bytes, and gives the numbers of bytes that the writes
-/// had.
+/// Uploads `size` bytes in parts of 5 MiB, written in pieces of `piece` bytes. Returns the number of bytes in each
+/// write request.
 async fn upload_by(piece: usize, algorithm: ChecksumAlgorithm, size: usize, threshold: usize) -> Vec<usize> {
     let server =
         Scripted::start(|_, seen| match (seen.method.as_str(), seen.target.ends_with("?uploads=")) {
@@ -83,7 +83,7 @@ async fn each_part_carries_the_checksum_of_its_bytes() {
 }
 
 #[tokio::test]
-async fn each_part_of_a_piece_that_is_larger_than_parts_carries_the_checksum_of_its_bytes() {
+async fn each_part_of_a_piece_larger_than_a_part_carries_the_checksum_of_its_bytes() {
     for algorithm in ChecksumAlgorithm::ALL {
         assert_eq!(
             upload_by(11 * MIB, algorithm, 11 * MIB, 5 * MIB).await,
@@ -94,7 +94,7 @@ async fn each_part_of_a_piece_that_is_larger_than_parts_carries_the_checksum_of_
 }
 
 #[tokio::test]
-async fn what_was_held_for_one_put_carries_the_checksum_of_all() {
+async fn a_put_of_buffered_bytes_carries_the_checksum_of_all_of_them() {
     for algorithm in ChecksumAlgorithm::ALL {
         for size in [0, 7, 5 * MIB, 11 * MIB] {
             assert_eq!(upload(algorithm, size, 12 * MIB).await, [size], "{algorithm:?}");
@@ -103,7 +103,7 @@ async fn what_was_held_for_one_put_carries_the_checksum_of_all() {
         assert_eq!(
             upload(algorithm, 10 * MIB + last, 12 * MIB).await,
             [5 * MIB, 5 * MIB, last],
-            "in parts after all"
+            "an upload above the threshold is sent in parts"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Which connections requests travel on, and how long those are kept.
+//! Which connections requests use, and how long idle connections are kept.
 
 use std::{
     collections::HashSet,
@@ -35,7 +35,7 @@ fn connections(server: &Scripted) -> HashSet<SocketAddr> {
 }
 
 #[tokio::test]
-async fn requests_one_after_another_share_a_connection() {
+async fn sequential_requests_share_a_connection() {
     let server = Scripted::start(|_, seen| match (seen.method.as_str(), seen.target.as_str()) {
         ("GET", "/b/k") => Answer::Reply(object()),
         ("GET", _) => error(404, "NoSuchKey"),
@@ -53,7 +53,7 @@ async fn requests_one_after_another_share_a_connection() {
 }
 
 #[tokio::test]
-async fn requests_at_once_have_a_connection_each() {
+async fn concurrent_requests_have_a_connection_each() {
     let server = Scripted::start(|_, _| Answer::Behind(3, Duration::ZERO, object())).await;
     let store = server.store();
     tokio::join!(get(&store), get(&store), get(&store));
@@ -61,7 +61,7 @@ async fn requests_at_once_have_a_connection_each() {
 }
 
 #[tokio::test]
-async fn another_store_has_connections_of_its_own() {
+async fn stores_do_not_share_connections() {
     let server = Scripted::start(|_, _| Answer::Reply(object())).await;
     get(&server.store()).await;
     get(&server.store()).await;
@@ -69,21 +69,21 @@ async fn another_store_has_connections_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_server_has_closed_costs_no_attempt() {
+async fn an_idle_connection_closed_by_the_server_costs_no_attempt() {
     let server = Scripted::start(|_, _| Answer::Cut(object())).await;
     let mut settings = server.settings();
     settings.retry_config.max_retries = 0;
     let store = store(settings);
     for _ in 0..3 {
         get(&store).await;
-        // For the close to arrive.
+        // Gives the close time to arrive.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(connections(&server).len(), 3);
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_closes_before_anything_is_sent_costs_no_attempt() {
+async fn an_idle_connection_that_closes_before_a_request_is_sent_costs_no_attempt() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut settings = Scripted::start(|_, _| Answer::Reply(object())).await.settings();
     settings.bucket.endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
@@ -103,9 +103,9 @@ async fn a_kept_connection_that_closes_before_anything_is_sent_costs_no_attempt(
     let store = store(settings);
     get(&store).await;
     hang_up.send(()).unwrap();
-    // The thread waits, and so does the connection's task, which does not learn of the close.
+    // This blocks the thread, so the connection's task does not notice the close.
     is_hung_up.recv().unwrap();
-    // The runtime does now. This test goes on before the task does: the connection still looks as if it were open.
+    // Now the runtime notices it. This test resumes before that task does, so the connection still looks open.
     tokio::task::yield_now().await;
     get(&store).await;
     hang_up.send(()).unwrap();
@@ -113,7 +113,7 @@ async fn a_kept_connection_that_closes_before_anything_is_sent_costs_no_attempt(
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_until_it_has_been_idle_for_its_time() {
+async fn a_connection_is_kept_until_its_idle_timeout() {
     let mut server = Scripted::start(|number, _| match number {
         0 | 1 => Answer::Reply(object()),
         _ => Answer::Hang(object()),
@@ -131,19 +131,19 @@ async fn a_connection_is_kept_until_it_has_been_idle_for_its_time() {
     server.hung_up().await;
 }
 
-/// Lets so much of tokio's time pass at once, and tasks do what they do then.
+/// Advances tokio's clock by `time` and runs the tasks that are then due.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
-    // The runtime looks at the clock, and then has the tasks that it finds to be due run before this one.
+    // The runtime checks the clock, then runs the tasks that are due before this one.
     for _ in 0..2 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn as_many_idle_connections_are_kept_as_may_be() {
+async fn no_more_idle_connections_are_kept_than_the_maximum() {
     let server =
         Scripted::start(|number, _| Answer::Behind((number / 3 + 1) * 3, Duration::ZERO, object())).await;
     let mut settings = server.settings();
@@ -152,11 +152,11 @@ async fn as_many_idle_connections_are_kept_as_may_be() {
     for _ in 0..2 {
         tokio::join!(get(&store), get(&store), get(&store));
     }
-    // Three, and two more beside the one that was kept.
+    // Three connections at first, then two new ones and the one that was kept.
     assert_eq!(connections(&server).len(), 5);
 }
 
-/// A thread with a runtime of its own, as each is that serves callers.
+/// A thread with its own runtime, like each worker thread that serves callers.
 struct Home {
     gets: tokio::sync::mpsc::UnboundedSender<()>,
     got: mpsc::Receiver<()>,
@@ -182,7 +182,7 @@ impl Home {
         self.got.recv().unwrap();
     }
 
-    /// Ends the thread, and drops its runtime.
+    /// Ends the thread and drops its runtime.
     fn end(self) {
         drop(self.gets);
         self.thread.join().unwrap();
@@ -190,7 +190,7 @@ impl Home {
 }
 
 #[test]
-fn each_runtime_has_connections_of_its_own_and_outlives_the_others() {
+fn each_runtime_has_its_own_connections_and_outlives_the_others() {
     let outside = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = outside.block_on(Scripted::start(|_, _| Answer::Reply(object())));
     let store = server.store();
@@ -208,7 +208,7 @@ fn each_runtime_has_connections_of_its_own_and_outlives_the_others() {
 }
 
 #[tokio::test]
-async fn without_idle_time_a_request_may_take_as_long_as_it_takes() {
+async fn an_idle_timeout_of_zero_does_not_limit_requests() {
     let server = Scripted::start(|_, _| Answer::Later(Duration::from_millis(50), object())).await;
     let mut settings = server.settings();
     settings.client_options.pool_idle_timeout = Duration::ZERO;
@@ -220,7 +220,7 @@ async fn without_idle_time_a_request_may_take_as_long_as_it_takes() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_all_is_sent_closes_the_connection() {
+async fn a_response_before_the_request_is_complete_closes_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (read_on, may_read) = oneshot::channel();
@@ -229,13 +229,13 @@ async fn an_answer_that_comes_before_all_is_sent_closes_the_connection() {
         stream.read_exact(&mut [0; 16]).await.unwrap();
         stream.write_all(&bytes(503, &[], b"")).await.unwrap();
         may_read.await.unwrap();
-        // To the end, which only comes where the other side closes.
+        // Reads to the end, which comes only when the client closes the connection.
         while stream.read(&mut [0; 65_536]).await.is_ok_and(|count| count > 0) {}
     });
     let mut settings = Scripted::start(|_, _| Answer::Reply(object())).await.settings();
     settings.bucket.endpoint = Some(format!("http://{address}"));
     settings.retry_config.max_retries = 0;
-    // More than the sockets between take.
+    // The put has more bytes than the socket buffers hold.
     let store = store(settings);
     let put = store.put("k", vec![0; 64 << 20].into(), WriteOptions::default()).await;
     assert_eq!(put.unwrap_err().kind(), ErrorKind::BackendUnavailable);
@@ -244,7 +244,7 @@ async fn an_answer_that_comes_before_all_is_sent_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_dropped_closes_its_idle_connections() {
+async fn dropping_a_store_closes_its_idle_connections() {
     let mut server = Scripted::start(|_, _| Answer::Hang(object())).await;
     get(&server.store()).await;
     server.hung_up().await;

@@ -1,4 +1,4 @@
-//! Bits of objects' bytes that change on the way between Longshore and S3, in either direction.
+//! Bits of objects that flip in transit between Longshore and S3, in either direction.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -23,8 +23,7 @@ struct Line {
     _folder: tempfile::TempDir,
 }
 
-/// A store whose payloads are not signed: its checksum is all that protects them. Each request has a connection of its
-/// own.
+/// A store with unsigned payloads, which only a checksum protects. Each request has its own connection.
 async fn line() -> Line {
     let folder = tempfile::tempdir().unwrap();
     let embedded = Embedded::start(folder.path(), ([127, 0, 0, 1], 0).into(), &["damaged"]).await.unwrap();
@@ -71,7 +70,7 @@ fn payload(len: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed() {
+async fn a_bit_flip_in_a_small_object_is_detected() {
     let line = line().await;
     let (data, other) = (payload(40), payload(41));
     line.put(&data).await.unwrap();
@@ -84,11 +83,11 @@ async fn no_bit_of_the_data_of_a_small_object_changes_unnoticed() {
         assert_eq!(line.put(&other).await, Err(ErrorKind::BytesDamaged), "bit {bit} up");
         line.flips.up.store(NONE, Ordering::SeqCst);
     }
-    assert_eq!(line.read().await.unwrap(), data, "nothing damaged was written");
+    assert_eq!(line.read().await.unwrap(), data, "no corrupted bytes were written");
 }
 
 #[tokio::test]
-async fn no_bit_of_the_data_of_a_part_changes_unnoticed() {
+async fn a_bit_flip_in_a_part_is_detected() {
     let line = line().await;
     let data = payload(9 * MIB);
     line.upload(&data).await.unwrap();
@@ -102,5 +101,5 @@ async fn no_bit_of_the_data_of_a_part_changes_unnoticed() {
         assert_eq!(line.upload(&payload(10 * MIB)).await, Err(ErrorKind::BytesDamaged), "bit {bit} up");
         line.flips.up.store(NONE, Ordering::SeqCst);
     }
-    assert!(line.read().await.unwrap() == data, "nothing damaged was written");
+    assert!(line.read().await.unwrap() == data, "no corrupted bytes were written");
 }

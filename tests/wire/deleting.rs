@@ -7,7 +7,7 @@ fn id(key: &str) -> ObjectId {
 }
 
 #[tokio::test]
-async fn results_go_by_key_and_what_is_not_named_is_asked_for_by_itself() {
+async fn results_are_matched_by_key_and_missing_ones_are_requested_separately() {
     let answer = "<DeleteResult><Error><Key>p/denied</Key><Code>AccessDenied</Code></Error><Deleted><Key>p/a</Key></Deleted>\
         <Error><Key>p/busy</Key><Code>SlowDown</Code></Error></DeleteResult>";
     let server = Scripted::start(move |_, seen| match seen.method.as_str() {
@@ -35,7 +35,7 @@ async fn results_go_by_key_and_what_is_not_named_is_asked_for_by_itself() {
 }
 
 #[tokio::test]
-async fn a_server_without_bulk_delete_is_asked_key_by_key() {
+async fn a_server_without_bulk_delete_gets_one_request_per_key() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "POST" => error(501, "NotImplemented"),
         _ => reply(204, &[], ""),

@@ -1,6 +1,6 @@
-//! How large the messages of a read are for callers that are fast, slow, and first one and then the other.
+//! The sizes of a read's messages for fast callers, slow callers, and callers whose speed changes.
 //!
-//! Time stands still but for what a test lets pass, so a caller is as fast as it is meant to be on any machine.
+//! The clock is paused and the tests advance it, so a caller has its intended speed on any machine.
 
 use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 
@@ -19,14 +19,14 @@ use crate::scripted::{Answer, Scripted, bytes};
 const MIB: usize = 1024 * 1024;
 const OBJECT: usize = 12 * MIB;
 
-/// What a slow caller gets at most in a message: so much is read from S3 at once.
+/// The largest message of a slow caller: what one read from S3 returns.
 const SMALL: usize = 48 * 1024;
-/// What a fast caller gets, in each message that S3 has sent enough for.
+/// The size of a fast caller's messages, when S3 has sent enough bytes.
 const LARGE: usize = 256 * 1024;
-/// So much a caller takes fast before it is known for that.
+/// The number of bytes after which a caller that reads quickly gets large messages.
 const PROVEN: usize = 2 * MIB;
 
-/// The services without a server, which would have threads whose clocks nobody stops.
+/// The services without a server, because the test cannot pause the clocks of a server's threads.
 fn services(s3: &Scripted) -> ObjectServiceClient<Routes> {
     let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), s3.settings())]));
     let pool = Pool::new(vec![tenant], MemorySettings::default(), &Metrics::default(), &Tasks::default());
@@ -35,17 +35,17 @@ fn services(s3: &Scripted) -> ObjectServiceClient<Routes> {
     ObjectServiceClient::new(services.routes())
 }
 
-/// The sizes of the messages for a caller that waits so long before each, by what it has taken before.
+/// The sizes of the messages for a caller that waits after each one. `wait` gets the number of bytes taken so far.
 async fn sizes(wait: impl Fn(usize) -> Duration) -> Vec<usize> {
     let s3 = Scripted::start(|_, _| Answer::Reply(bytes(200, &[("etag", "\"e\"")], &vec![7; OBJECT]))).await;
-    // A stopped clock goes on by itself when nothing but sockets is waited for, unless there is work on another thread.
+    // While all tasks wait, tokio advances a paused clock by itself, unless a blocking task is running.
     let (working, work) = mpsc::channel::<()>();
     spawn_blocking(move || work.recv());
     time::pause();
     let mut request = Request::new(pb::GetRequest { key: "k".to_owned(), ..Default::default() });
     request.metadata_mut().insert("x-longshore-tenant", "acme".parse().unwrap());
     let mut messages = services(&s3).get(request).await.unwrap().into_inner();
-    assert!(messages.message().await.unwrap().unwrap().chunk.is_none(), "the first says what it is");
+    assert!(messages.message().await.unwrap().unwrap().chunk.is_none(), "the first message has no data");
     let (mut sizes, mut taken) = (Vec::new(), 0);
     while let Some(message) = messages.message().await.unwrap() {
         let size = message.chunk.unwrap().data.len();
@@ -58,7 +58,7 @@ async fn sizes(wait: impl Fn(usize) -> Duration) -> Vec<usize> {
     sizes
 }
 
-/// The messages that begin before so many bytes, and those after.
+/// Splits the sizes into those of messages that start before `at` bytes, and the rest.
 fn split(sizes: &[usize], at: usize) -> (&[usize], &[usize]) {
     let mut taken = 0;
     let first = sizes.iter().take_while(|size| {
@@ -73,7 +73,7 @@ fn largest(sizes: &[usize]) -> usize {
 }
 
 #[tokio::test]
-async fn a_fast_caller_gets_large_messages_once_it_is_known_for_it() {
+async fn a_fast_caller_gets_large_messages_once_it_has_proven_its_speed() {
     let sizes = sizes(|_| Duration::ZERO).await;
     let (unproven, proven) = split(&sizes, PROVEN);
     assert!(largest(unproven) <= SMALL, "{sizes:?}");
@@ -88,7 +88,7 @@ async fn a_slow_caller_gets_small_messages() {
 }
 
 #[tokio::test]
-async fn a_caller_that_stops_reading_gets_small_messages_until_it_is_known_for_fast_again() {
+async fn a_caller_that_stops_reading_gets_small_messages_until_it_is_fast_again() {
     let stops_after = 5 * MIB;
     let stopped = std::cell::Cell::new(0);
     let sizes = sizes(|taken| {

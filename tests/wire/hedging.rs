@@ -1,4 +1,4 @@
-//! Reads that are asked for once more because their answer has not begun.
+//! Hedged reads: a second request is sent because the response to the first has not begun.
 
 use std::{
     collections::HashSet,
@@ -15,10 +15,10 @@ use longshore::{
 
 use crate::scripted::{Answer, Scripted, bytes, error, reply};
 
-/// Long enough for anything that is not waited for on purpose.
+/// Long enough for everything that does not hang on purpose.
 const AMPLE: Duration = Duration::from_secs(20);
 
-/// When a hedge is sent where one is wanted.
+/// The delay before a hedge, in tests that need one.
 const SOON: Duration = Duration::from_millis(5);
 
 fn object(data: &str) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn hedging(server: &Scripted, after: Duration) -> S3Store {
     counted(server, Some(after)).0
 }
 
-/// A store and what it counts. An attempt that nothing ends goes on for longer than any test.
+/// A store and its metrics. An attempt that hangs does not time out during a test.
 fn counted(server: &Scripted, hedge_after: Option<Duration>) -> (S3Store, Metrics) {
     let mut settings = server.settings();
     settings.client_options.read_timeout = 100 * AMPLE;
@@ -53,7 +53,7 @@ async fn read(store: &S3Store) -> Result<String, Error> {
     Ok(String::from_utf8(data).unwrap())
 }
 
-/// A counter's value among those of `metrics`.
+/// The value of a counter in `metrics`.
 fn count(metrics: &Metrics, name: &str, label: &str) -> u64 {
     let text = metrics.render();
     let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
@@ -61,7 +61,7 @@ fn count(metrics: &Metrics, name: &str, label: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_overtaken_and_its_connection_closed() {
+async fn a_slow_response_is_overtaken_and_its_connection_closed() {
     let mut server = Scripted::start(|number, _| match number {
         0 => Answer::Hang(Vec::new()),
         _ => Answer::Reply(object("cargo")),
@@ -91,7 +91,7 @@ async fn a_slow_head_is_overtaken_too() {
 }
 
 #[tokio::test]
-async fn the_first_answer_wins_if_it_comes_before_that_of_the_hedge() {
+async fn the_first_response_wins_if_it_arrives_before_that_of_the_hedge() {
     let mut server = Scripted::start(|number, _| match number {
         0 => Answer::Behind(2, Duration::ZERO, object("cargo")),
         _ => Answer::Hang(Vec::new()),
@@ -103,7 +103,7 @@ async fn the_first_answer_wins_if_it_comes_before_that_of_the_hedge() {
 }
 
 #[tokio::test]
-async fn a_fast_answer_is_not_hedged_and_a_slow_one_only_where_that_is_set() {
+async fn a_fast_response_is_not_hedged_and_a_slow_one_only_if_enabled() {
     for (hedge_after, time) in [(Some(AMPLE), Duration::ZERO), (None, Duration::from_millis(50))] {
         let server = Scripted::start(move |_, _| Answer::Later(time, object("cargo"))).await;
         let (store, metrics) = counted(&server, hedge_after);
@@ -128,9 +128,9 @@ async fn only_reads_of_objects_are_hedged() {
 }
 
 #[tokio::test]
-async fn a_failure_of_either_waits_for_the_other() {
+async fn if_one_attempt_fails_the_read_waits_for_the_other() {
     let some_time = Duration::from_millis(50);
-    // The first fails while the hedge is under way, then the other way round.
+    // First the original attempt fails while the hedge is in flight, then the other way round.
     let server = Scripted::start(move |number, _| match number {
         0 => Answer::Behind(2, Duration::ZERO, failure(503)),
         _ => Answer::Later(some_time, object("cargo")),
@@ -148,7 +148,7 @@ async fn a_failure_of_either_waits_for_the_other() {
 }
 
 #[tokio::test]
-async fn where_both_fail_the_read_is_retried() {
+async fn if_both_attempts_fail_the_read_is_retried() {
     let server = Scripted::start(|number, _| match number {
         0 => Answer::Behind(2, Duration::ZERO, failure(503)),
         1 => Answer::Reply(failure(500)),
@@ -162,8 +162,8 @@ async fn where_both_fail_the_read_is_retried() {
 }
 
 #[tokio::test]
-async fn retries_end_with_their_number_however_often_they_are_hedged() {
-    // Each attempt is answered when its hedge has come.
+async fn hedges_do_not_add_retries() {
+    // The server responds to each attempt once its hedge has arrived.
     let server =
         Scripted::start(|number, _| Answer::Behind((number + 2) & !1, Duration::ZERO, failure(503))).await;
     let failed = read(&hedging(&server, SOON)).await.unwrap_err();
@@ -172,7 +172,7 @@ async fn retries_end_with_their_number_however_often_they_are_hedged() {
 }
 
 #[tokio::test]
-async fn what_s3_has_said_is_not_waited_for_again() {
+async fn a_conclusive_error_does_not_wait_for_the_other_attempt() {
     let mut server = Scripted::start(|number, _| match number {
         0 => Answer::Behind(2, Duration::ZERO, failure(304)),
         _ => Answer::Hang(Vec::new()),
@@ -190,7 +190,7 @@ async fn what_s3_has_said_is_not_waited_for_again() {
 }
 
 #[tokio::test]
-async fn a_wrong_region_is_corrected_while_a_hedge_is_under_way() {
+async fn a_wrong_region_is_corrected_while_a_hedge_is_in_flight() {
     let server = Scripted::start(|number, seen| {
         if seen.header("authorization").unwrap().contains("/eu-central-1/") {
             return Answer::Reply(object("cargo"));
@@ -207,7 +207,7 @@ async fn a_wrong_region_is_corrected_while_a_hedge_is_under_way() {
 }
 
 #[tokio::test]
-async fn a_dropped_read_drops_both_requests() {
+async fn dropping_a_read_cancels_both_requests() {
     let mut server = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
     let store = hedging(&server, SOON);
     let reading = tokio::task::spawn(async move { read(&store).await });
@@ -219,7 +219,7 @@ async fn a_dropped_read_drops_both_requests() {
 }
 
 #[tokio::test]
-async fn no_hedge_begins_after_the_callers_deadline() {
+async fn no_hedge_starts_after_the_callers_deadline() {
     let server = Scripted::start(|_, _| Answer::Later(Duration::from_millis(50), object("cargo"))).await;
     let store = hedging(&server, SOON).until(Some(Instant::now()));
     assert_eq!(read(&store).await.unwrap(), "cargo");
@@ -227,7 +227,7 @@ async fn no_hedge_begins_after_the_callers_deadline() {
 }
 
 #[tokio::test]
-async fn no_hedge_takes_what_the_quota_needs_for_retries() {
+async fn hedges_leave_quota_for_retries() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "HEAD" => Answer::Reply(failure(503)),
         _ => Answer::Later(Duration::from_millis(50), object("cargo")),
@@ -241,7 +241,7 @@ async fn no_hedge_takes_what_the_quota_needs_for_retries() {
     assert_eq!(server.lines().iter().filter(|line| *line == "GET /b/k").count(), 1);
 }
 
-/// A server that treats the first request for a key otherwise than those that follow.
+/// A server that responds to the first request for a key differently from those that follow.
 async fn first_and_following(first: fn() -> Answer, following: fn() -> Answer) -> Scripted {
     let known = Mutex::new(HashSet::new());
     Scripted::start(
@@ -252,7 +252,7 @@ async fn first_and_following(first: fn() -> Answer, following: fn() -> Answer) -
     .await
 }
 
-/// How many requests were made for a hundred reads of different keys.
+/// Reads a hundred different keys, and returns the number of requests that the server received.
 async fn reads(server: &Scripted) -> usize {
     let store = hedging(server, Duration::from_millis(1));
     for key in 0..100 {
@@ -263,14 +263,14 @@ async fn reads(server: &Scripted) -> usize {
 }
 
 #[tokio::test]
-async fn hedges_go_on_while_they_help_and_not_where_everything_is_slow() {
+async fn hedges_continue_while_they_help_and_stop_if_every_response_is_slow() {
     let reply = || Answer::Reply(object(""));
     let later = || Answer::Later(Duration::from_millis(5), object(""));
     let never = || Answer::Hang(Vec::new());
     let helped = first_and_following(never, reply).await;
     assert_eq!(reads(&helped).await, 200);
     let slow = first_and_following(later, never).await;
-    // Half of 500 tokens at 5 each, and one for each success.
+    // Half of 500 tokens at 5 per hedge, and one token back for each success.
     let hedges = reads(&slow).await - 100;
     assert!((1..=50 + 20).contains(&hedges), "{hedges}");
 }

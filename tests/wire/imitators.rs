@@ -1,4 +1,5 @@
-//! What servers that imitate S3 answer where S3 answers otherwise, one test for each kind. docs/SERVERS.md lists them with their sources.
+//! Responses in which servers that imitate S3 differ from S3, with one test for each difference. docs/SERVERS.md
+//! lists them with their sources.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -23,7 +24,7 @@ fn create() -> CopyOptions {
     CopyOptions { mode: WriteMode::Create, ..CopyOptions::default() }
 }
 
-/// HEAD without a length: R2's edge, Yandex, proxies that compress (RFC 9110, section 8.6).
+/// A response to HEAD without a length, as from R2's edge, Yandex and proxies that compress (RFC 9110, section 8.6).
 fn without_length(headers: &str) -> Answer {
     Answer::Reply(format!("HTTP/1.1 200 x\r\netag: \"e\"\r\n{headers}\r\n").into_bytes())
 }
@@ -60,7 +61,7 @@ async fn head_without_length() {
     assert_eq!(failed.kind(), ErrorKind::ObjectChanged);
 }
 
-/// Nothing is written where the size cannot be had.
+/// If the size is unknown, nothing is written.
 #[tokio::test]
 async fn copy_of_unknown_size() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
@@ -94,16 +95,16 @@ async fn walked(server: &Scripted) -> (usize, ErrorKind) {
     let mut walk = std::pin::pin!(server.store().walk(WalkOptions::default()));
     let mut objects = 0;
     loop {
-        match walk.next().await.expect("the listing never ends") {
+        match walk.next().await.expect("the listing ended without an error") {
             Ok(page) => objects += page.objects.len(),
             Err(error) => return (objects, error.kind()),
         }
     }
 }
 
-/// Wasabi and others have given the same token twice (<https://github.com/aws/aws-cli/issues/3917>).
+/// Wasabi and others have returned the same token twice (<https://github.com/aws/aws-cli/issues/3917>).
 #[tokio::test]
-async fn token_repeated() {
+async fn repeated_token() {
     let server = Scripted::start(|_, _| page("same", &["a", "b"])).await;
     assert_eq!(walked(&server).await.1, ErrorKind::BackendProtocol);
     assert!(server.seen().len() <= 3, "{}", server.seen().len());
@@ -113,7 +114,7 @@ async fn token_repeated() {
 }
 
 #[tokio::test]
-async fn two_tokens() {
+async fn alternating_tokens() {
     let server = Scripted::start(|_, seen| {
         page(if seen.target.contains("continuation-token=a") { "b" } else { "a" }, &["k"])
     })
@@ -123,13 +124,13 @@ async fn two_tokens() {
 }
 
 #[tokio::test]
-async fn empty_pages_for_ever() {
+async fn endless_empty_pages() {
     let server = Scripted::start(|number, _| page(&number.to_string(), &[])).await;
     assert_eq!(walked(&server).await, (0, ErrorKind::BackendProtocol));
 }
 
 #[tokio::test]
-async fn orphans_in_circles() {
+async fn repeated_upload_markers() {
     let server = Scripted::start(|_, _| {
         reply(
             200,
@@ -144,9 +145,9 @@ async fn orphans_in_circles() {
     assert_eq!(failed.kind(), ErrorKind::BackendProtocol);
 }
 
-/// HEAD's errors have no body: what GET says is what Head says.
+/// The errors of HEAD have no body, so Head returns the error of a GET request.
 #[tokio::test]
-async fn head_says_little() {
+async fn head_error_without_a_body() {
     for (status, code, kind) in [
         (400, "ExpiredToken", ErrorKind::CredentialsExpired),
         (403, "InvalidAccessKeyId", ErrorKind::CredentialsRejected),
@@ -170,7 +171,7 @@ async fn head_says_little() {
     assert_eq!((failed.kind(), minio.seen().len()), (ErrorKind::CredentialsRejected, 1));
 }
 
-/// A bucket that has been seen needs no second question for each missing object.
+/// Once the bucket is known to exist, a missing object needs no second request.
 #[tokio::test]
 async fn a_missing_object_in_a_known_bucket() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
@@ -187,7 +188,7 @@ async fn a_missing_object_in_a_known_bucket() {
 }
 
 #[tokio::test]
-async fn skewed_clock_of_a_head() {
+async fn skewed_clock_in_a_head_response() {
     let server = Scripted::start(|_, seen| {
         if seen.header("x-amz-date").unwrap().starts_with("2040") {
             return reply(200, &[("etag", "\"e\"")], "");
@@ -199,7 +200,7 @@ async fn skewed_clock_of_a_head() {
     assert_eq!(server.lines(), ["HEAD /b/k", "HEAD /b/k"]);
 }
 
-/// A clock that cannot be right is not believed: every later request would be signed by it.
+/// An impossible clock is ignored, because every later request would be signed with it.
 #[tokio::test]
 async fn impossible_clock() {
     let server = Scripted::start(|number, _| {
@@ -249,7 +250,7 @@ async fn archived_source() {
     assert_eq!(failed.kind(), ErrorKind::ObjectArchived);
 }
 
-/// An object with headers that other clients wrote, and what copies of it were described by.
+/// Copies an object with headers that other clients wrote. Returns the requests that describe the copies.
 async fn copied_headers(
     foreign: &'static [(&'static str, &'static [u8])],
     between: bool,
@@ -297,7 +298,7 @@ async fn copied_headers(
 }
 
 #[tokio::test]
-async fn expires_and_redirects_are_carried() {
+async fn expires_and_redirects_are_copied() {
     const FOREIGN: &[(&str, &[u8])] = &[
         ("expires", b"never"),
         ("x-amz-website-redirect-location", b"/there"),
@@ -318,7 +319,8 @@ async fn expires_and_redirects_are_carried() {
     }
 }
 
-/// Google Cloud Storage computes an `Expires` for each answer and keeps none (<https://github.com/GoogleCloudPlatform/gsutil/issues/21>).
+/// Google Cloud Storage computes an `Expires` for each response and stores none
+/// (<https://github.com/GoogleCloudPlatform/gsutil/issues/21>).
 #[tokio::test]
 async fn computed_expires() {
     const GOOGLES: &[(&str, &[u8])] = &[
@@ -336,7 +338,8 @@ async fn computed_expires() {
     }
 }
 
-/// Huawei OBS, and versitygw before 1.1 (<https://github.com/versity/versitygw/issues/1686>).
+/// Huawei OBS and versitygw before 1.1 return these errors for an object without tags
+/// (<https://github.com/versity/versitygw/issues/1686>).
 #[tokio::test]
 async fn no_such_tag_set() {
     for (code, copied) in [("NoSuchTagSet", true), ("NoSuchTagSetError", true), ("NoSuchKey", false)] {
@@ -361,7 +364,7 @@ async fn no_such_tag_set() {
 }
 
 #[tokio::test]
-async fn foreign_headers() {
+async fn headers_from_other_clients() {
     const CASES: &[&[(&str, &[u8])]] = &[
         &[("content-disposition", b"attachment; filename=\"f\xc3\xbc\xc3\x9f.pdf\"")],
         &[("content-disposition", b"attachment; filename=\"f\xfc\xdf.pdf\"")],
@@ -405,7 +408,7 @@ async fn null_version() {
     assert_eq!((deleted.version.as_deref(), deleted.delete_marker), (Some("null"), true));
 }
 
-/// Cloudflare R2 (<https://developers.cloudflare.com/r2/objects/multipart-objects/>).
+/// Cloudflare R2 requires parts of equal size (<https://developers.cloudflare.com/r2/objects/multipart-objects/>).
 #[tokio::test]
 async fn equal_parts() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
@@ -425,9 +428,9 @@ async fn equal_parts() {
     assert!(failed.message().contains("transfer.equal_parts"), "{failed}");
 }
 
-/// Keys that are no UTF-8, and entries that cannot be read, leave the rest of a page.
+/// Keys that are not UTF-8 and entries that cannot be read do not affect the rest of a page.
 #[tokio::test]
-async fn not_utf8() {
+async fn unreadable_keys() {
     let entry = |key: &[u8]| [b"<Contents><Key>", key, b"</Key><Size>1</Size></Contents>"].concat();
     for bad in [&b"k\xff"[..], b"k&#0;", b"k&#xD800;", b"", b"k</Key><Size/><Key>k"] {
         let body = [
@@ -443,7 +446,7 @@ async fn not_utf8() {
             server.store().list(&ListOptions { page_size: 10, ..ListOptions::default() }).await.unwrap();
         let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
         if bad.starts_with(b"k</Key>") {
-            // Of an element that comes twice, the last counts.
+            // If an element occurs twice, the last one counts.
             assert_eq!((keys, page.skipped), (vec!["a", "k", "z"], 0));
         } else {
             assert_eq!((keys, page.skipped), (vec!["a", "z"], 1), "{bad:?}");
@@ -451,7 +454,7 @@ async fn not_utf8() {
     }
 }
 
-/// A read of a server that does not say how much it sends.
+/// A read from a server that does not state the length of its response.
 #[tokio::test]
 async fn get_without_length() {
     let asked = AtomicUsize::new(0);
@@ -471,9 +474,9 @@ async fn get_without_length() {
     assert_eq!(reader.next().await.unwrap().unwrap(), "0123");
 }
 
-/// A range of an object that turns out to be empty is none.
+/// A response with status 206 and no bytes is valid only for a suffix, where it means that the object is empty.
 #[tokio::test]
-async fn range_answered_with_nothing() {
+async fn partial_content_without_bytes() {
     let server = Scripted::start(|_, _| reply(206, &[("etag", "\"e\"")], "")).await;
     let read = async |range: ByteRange| {
         server
@@ -486,7 +489,7 @@ async fn range_answered_with_nothing() {
     assert_eq!(read(ByteRange::Offset(3)).await.unwrap_err().kind(), ErrorKind::BackendProtocol);
 }
 
-/// Without an id, requests about an upload would be requests about the object.
+/// Without an id, requests for an upload would act on the object itself.
 #[tokio::test]
 async fn upload_without_an_id() {
     for created in
@@ -504,7 +507,7 @@ async fn upload_without_an_id() {
     }
 }
 
-/// A page of a proxy's is no answer to a write.
+/// A proxy's page is not a valid response to a write.
 #[tokio::test]
 async fn html_with_status_200() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
@@ -519,7 +522,7 @@ async fn html_with_status_200() {
     assert_eq!(failed.kind(), ErrorKind::BackendProtocol);
 }
 
-/// Ceph, SeaweedFS and LeoFS have lost finished objects by an abort that came after a slow completion.
+/// Ceph, SeaweedFS and LeoFS have lost finished objects when an abort followed a slow completion.
 #[tokio::test]
 async fn unclear_completion() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {

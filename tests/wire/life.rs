@@ -1,4 +1,4 @@
-//! What becomes of requests whose caller has gone.
+//! What happens to requests whose caller has left.
 
 use bytes::Bytes;
 use longshore::store::{ReadOptions, UploadOptions, WriteOptions};
@@ -6,7 +6,7 @@ use longshore::store::{ReadOptions, UploadOptions, WriteOptions};
 use crate::scripted::{Answer, Scripted, bytes, reply};
 
 #[tokio::test]
-async fn a_dropped_read_closes_its_connection() {
+async fn dropping_a_read_closes_its_connection() {
     let mut server = Scripted::start(|_, _| {
         Answer::Hang(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0"))
     })
@@ -18,7 +18,7 @@ async fn a_dropped_read_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn a_dropped_put_closes_its_connection() {
+async fn dropping_a_put_closes_its_connection() {
     let mut server = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
     let store = server.store();
     let put = tokio::task::spawn(async move {
@@ -32,7 +32,7 @@ async fn a_dropped_put_closes_its_connection() {
 const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
 
 #[tokio::test]
-async fn a_dropped_upload_ends_its_parts_and_is_aborted() {
+async fn dropping_an_upload_cancels_its_parts_and_aborts_it() {
     let mut server = Scripted::start(|_, seen| match seen.method.as_str() {
         "POST" => reply(200, &[], CREATED),
         "DELETE" => reply(204, &[], ""),

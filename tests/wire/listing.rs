@@ -1,4 +1,4 @@
-//! Pages of listings that are larger than S3's.
+//! Listings whose pages are larger than requested or than S3's.
 
 use longshore::{
     store::{ErrorKind, ListOptions, MemoryBudget, MemorySettings, S3Store, WalkOptions},
@@ -30,7 +30,7 @@ fn prefixed(server: &Scripted) -> S3Store {
 }
 
 #[tokio::test]
-async fn a_page_never_has_more_keys_than_were_asked_for_and_the_next_begins_after_the_last() {
+async fn a_page_has_no_more_keys_than_requested_and_the_next_starts_after_the_last() {
     let server = listing_everything().await;
     let store = prefixed(&server);
     let (mut options, mut pages) = (ListOptions { page_size: 2, ..ListOptions::default() }, Vec::new());
@@ -46,7 +46,7 @@ async fn a_page_never_has_more_keys_than_were_asked_for_and_the_next_begins_afte
 }
 
 #[tokio::test]
-async fn a_walk_gets_every_key_once() {
+async fn a_walk_returns_each_key_once() {
     use futures::TryStreamExt as _;
     let server = listing_everything().await;
     let walk = prefixed(&server).walk(WalkOptions { limit: Some(3), ..WalkOptions::default() });
@@ -56,7 +56,7 @@ async fn a_walk_gets_every_key_once() {
 }
 
 #[tokio::test]
-async fn a_page_beyond_the_bound_is_refused_once_and_its_memory_comes_back() {
+async fn an_oversized_page_is_rejected_without_a_retry_and_its_memory_is_released() {
     let key = entry(&"k".repeat(1024));
     for entries in [key.repeat(5_000), "<Contents/>".repeat(120_000)] {
         let page = format!("<ListBucketResult>{entries}</ListBucketResult>");
@@ -66,7 +66,7 @@ async fn a_page_beyond_the_bound_is_refused_once_and_its_memory_comes_back() {
         let store = sharing(server.settings(), budget.share(None));
         let error = store.list(&ListOptions { page_size: 1000, ..ListOptions::default() }).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BackendProtocol);
-        assert_eq!(server.seen().len(), 1, "it is not asked for again");
+        assert_eq!(server.seen().len(), 1, "the request is not retried");
         assert!(
             metrics.render().contains("longshore_memory_reserved_bytes{otel_scope_name=\"longshore\"} 0\n")
         );

@@ -1,12 +1,12 @@
-//! What goes over the wire to S3, byte for byte, and what is made of odd answers: on a scripted server. And what is made of
-//! bits that change on the wire, to S3 and to callers.
+//! Tests of the wire protocol on a scripted server: the exact bytes sent to S3, and the handling of unusual
+//! responses. Also tests with bits that flip in transit, to S3 and to callers.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
     clippy::pedantic,
-    reason = "a test that cannot go on panics, its tasks end with it, and it is read more often than run"
+    reason = "tests panic on failure, their tasks end with them, and readability matters more than speed"
 )]
 
 mod caller;

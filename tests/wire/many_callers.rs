@@ -1,4 +1,4 @@
-//! Calls that wait beside other calls on the same connection: for a slow S3, or for a caller that does not read.
+//! Calls that share a connection with calls that wait for a slow S3 or for a caller that does not read.
 
 use std::{
     collections::BTreeMap,
@@ -30,18 +30,18 @@ use crate::scripted::{Answer, Scripted, bytes};
 
 const MIB: usize = 1024 * 1024;
 
-/// Only a test that fails waits for so long.
+/// A timeout that only a failing test reaches.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with the stores `default`, whose objects have 8 MiB, and `deaf`, whose S3 answers no write.
-struct Beside {
+/// A server with two stores: `default`, whose objects have 8 MiB, and `deaf`, whose S3 never responds.
+struct TestServer {
     address: SocketAddr,
     health: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     _stores: [Scripted; 2],
 }
 
-impl Beside {
+impl TestServer {
     async fn start(settings: ServerSettings) -> Self {
         let page = page();
         let object = move |seen: &crate::scripted::Seen| match seen.method.as_str() {
@@ -70,7 +70,7 @@ impl Beside {
         Self { address, health, stop: Some(stop), _stores: [whole, deaf] }
     }
 
-    /// A connection whose streams have windows of so many bytes.
+    /// Opens a connection whose streams have windows of `window` bytes.
     async fn connect(&self, window: u32) -> Connection {
         self.connect_by(TcpStream::connect(self.address).await.unwrap(), window).await
     }
@@ -87,7 +87,7 @@ impl Beside {
     }
 }
 
-/// A page of 1,000 keys, with more to come.
+/// A page of 1,000 keys.
 fn page() -> String {
     let entries = (0..1_000).map(|number| {
         format!("<Contents><Key>{number:04}{}</Key><Size>1</Size></Contents>", "k".repeat(900))
@@ -98,7 +98,7 @@ fn page() -> String {
     )
 }
 
-/// A socket that is written to and never read.
+/// A socket that writes but never reads.
 struct Unread(TcpStream);
 
 impl AsyncRead for Unread {
@@ -123,7 +123,7 @@ impl AsyncWrite for Unread {
 
 struct Connection(client::SendRequest<Bytes>);
 
-/// A call whose head has been sent.
+/// A call whose request headers have been sent.
 struct Call {
     request: SendStream<Bytes>,
     response: client::ResponseFuture,
@@ -158,7 +158,7 @@ impl Connection {
 }
 
 impl Call {
-    /// Queues a message; HTTP/2 sends it as far as the windows go.
+    /// Queues a message. HTTP/2 sends as much of it as the windows allow.
     fn send(&mut self, message: &impl Message, end: bool) {
         let mut framed = BytesMut::new();
         framed.put_u8(0);
@@ -177,12 +177,12 @@ fn status(trailers: Option<HeaderMap>) -> String {
     trailers.unwrap().get(name).unwrap().to_str().unwrap().to_owned()
 }
 
-/// What a call ends with that has a short response.
+/// Reads a short response to its end, and returns the status of the call.
 async fn end(call: Call) -> String {
     let response = timeout(PATIENCE, call.response).await.expect("no response").unwrap();
     let (head, mut body) = response.into_parts();
     if head.headers.contains_key("grpc-status") {
-        // A status without a message before it.
+        // The response has a status and no message.
         return status(Some(head.headers));
     }
     while let Some(data) = body.data().await {
@@ -191,14 +191,14 @@ async fn end(call: Call) -> String {
     status(body.trailers().await.unwrap())
 }
 
-/// What a call ends with whose caller reads what has come, and makes no room for more.
+/// Reads what has arrived without opening the stream's window for more, and returns the status of the call.
 async fn end_unread(mut response: RecvStream) -> String {
     let mut taken = 0;
     while let Some(data) = timeout(PATIENCE, response.data()).await.expect("the call does not end") {
-        // Not given back to the stream's window.
+        // The capacity is not released to the stream's window.
         taken += data.unwrap().len();
     }
-    assert!(taken < MIB, "{taken} bytes came");
+    assert!(taken < MIB, "{taken} bytes arrived");
     status(response.trailers().await.unwrap())
 }
 
@@ -215,8 +215,8 @@ async fn get(connection: &mut Connection, headers: &[(&str, &str)]) -> RecvStrea
 }
 
 #[tokio::test]
-async fn uploads_that_wait_for_s3_hold_up_no_other_call_on_their_connection() {
-    let beside = Beside::start(ServerSettings::default()).await;
+async fn uploads_that_wait_for_s3_do_not_block_other_calls_on_their_connection() {
+    let beside = TestServer::start(ServerSettings::default()).await;
     let mut connection = beside.connect(65_535).await;
     let mut uploads = Vec::new();
     for key in 0..60 {
@@ -232,8 +232,8 @@ async fn uploads_that_wait_for_s3_hold_up_no_other_call_on_their_connection() {
 }
 
 #[tokio::test]
-async fn reads_that_nobody_takes_hold_up_no_other_call_on_their_connection() {
-    let beside = Beside::start(ServerSettings::default()).await;
+async fn unread_responses_do_not_block_other_calls_on_their_connection() {
+    let beside = TestServer::start(ServerSettings::default()).await;
     let mut connection = beside.connect(1_000).await;
     let mut unread = Vec::new();
     for _ in 0..50 {
@@ -245,17 +245,17 @@ async fn reads_that_nobody_takes_hold_up_no_other_call_on_their_connection() {
 }
 
 #[tokio::test]
-async fn a_read_ends_at_its_deadline_though_its_caller_does_not_read() {
-    let beside = Beside::start(ServerSettings::default()).await;
+async fn a_read_ends_at_its_deadline_even_if_its_caller_does_not_read() {
+    let beside = TestServer::start(ServerSettings::default()).await;
     let mut connection = beside.connect(1_000).await;
     let response = get(&mut connection, &[("grpc-timeout", "300m")]).await;
     assert_eq!(end_unread(response).await, "4");
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_a_read_though_its_caller_does_not_read() {
+async fn a_shutdown_ends_a_read_even_if_its_caller_does_not_read() {
     let settings = ServerSettings { shutdown_grace: Duration::from_millis(50), ..Default::default() };
-    let mut beside = Beside::start(settings).await;
+    let mut beside = TestServer::start(settings).await;
     let mut connection = beside.connect(1_000).await;
     let response = get(&mut connection, &[]).await;
     beside.stop.take().unwrap().send(()).unwrap();
@@ -263,13 +263,13 @@ async fn a_shutdown_ends_a_read_though_its_caller_does_not_read() {
 }
 
 #[tokio::test]
-async fn a_read_that_nobody_takes_ends_when_others_wait_for_memory() {
+async fn an_unread_response_ends_when_other_calls_wait_for_memory() {
     let memory = MemorySettings {
         budget: 16 << 20,
         wait: Duration::from_mins(10),
         idle_timeout: Duration::from_millis(200),
     };
-    let beside = Beside::start(ServerSettings { memory, ..Default::default() }).await;
+    let beside = TestServer::start(ServerSettings { memory, ..Default::default() }).await;
     let mut reading = beside.connect(1_000).await;
     let alone = get(&mut reading, &[]).await;
     let mut uploading = beside.connect(65_535).await;
@@ -285,10 +285,10 @@ async fn a_read_that_nobody_takes_ends_when_others_wait_for_memory() {
 }
 
 #[tokio::test]
-async fn unfinished_messages_give_way_to_those_that_wait_for_their_memory() {
+async fn incomplete_messages_are_evicted_when_other_messages_wait_for_memory() {
     let memory =
         MemorySettings { budget: 16 << 20, wait: Duration::from_secs(6), ..MemorySettings::default() };
-    let beside = Beside::start(ServerSettings { memory, ..Default::default() }).await;
+    let beside = TestServer::start(ServerSettings { memory, ..Default::default() }).await;
     let mut connection = beside.connect(65_535).await;
     let put = pb::PutRequest { key: "k".to_owned(), data: vec![7; 3 * MIB].into(), ..Default::default() };
     let mut framed = BytesMut::new();
@@ -299,7 +299,7 @@ async fn unfinished_messages_give_way_to_those_that_wait_for_their_memory() {
     let mut unfinished = Vec::new();
     for number in 0..10 {
         let mut call = connection.call("Put", &[]).await;
-        // Some send the whole message, and do not say that it is the last.
+        // Some callers send the whole message but do not end the stream.
         let sent = if number % 2 == 0 { framed.slice(..20_000) } else { framed.clone() };
         call.request.send_data(sent, false).unwrap();
         unfinished.push(call);
@@ -313,12 +313,12 @@ async fn unfinished_messages_give_way_to_those_that_wait_for_their_memory() {
 }
 
 #[tokio::test]
-async fn connections_that_nobody_reads_are_closed_while_many_bytes_are_unsent() {
+async fn unread_connections_are_closed_while_many_bytes_are_unsent() {
     let memory = MemorySettings { idle_timeout: Duration::from_millis(200), ..Default::default() };
     let mut settings = ServerSettings { memory, ..Default::default() };
-    // Nothing but the idle callers' own connections reminds the server of them.
+    // No keepalive ping is due during the test, so only the idle timeout can close the idle connections.
     settings.connections.keepalive_interval = Duration::from_hours(1);
-    let beside = Beside::start(settings).await;
+    let beside = TestServer::start(settings).await;
     let mut reading = beside.connect(65_535).await;
     let mut unread = Vec::new();
     for _ in 0..30 {
@@ -335,14 +335,14 @@ async fn connections_that_nobody_reads_are_closed_while_many_bytes_are_unsent() 
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, closed).await.expect("none is closed");
+    timeout(PATIENCE, closed).await.expect("no connection is closed");
     assert_eq!(timeout(PATIENCE, reading.head()).await.expect("Head waits for the reads"), "0");
 }
 
 #[tokio::test]
-async fn pages_that_nobody_reads_count_until_they_are_gone() {
+async fn unread_pages_count_as_reserved_memory_until_they_are_dropped() {
     const PAGE: u64 = 900_000;
-    let beside = Beside::start(ServerSettings::default()).await;
+    let beside = TestServer::start(ServerSettings::default()).await;
     let mut connection = beside.connect(1_000).await;
     let mut unread = Vec::new();
     for method in ["List", "Walk"].into_iter().cycle().take(20) {
@@ -359,15 +359,15 @@ async fn pages_that_nobody_reads_count_until_they_are_gone() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, gone).await.expect("memory is kept");
+    timeout(PATIENCE, gone).await.expect("memory stays reserved");
 }
 
-/// How many connections the server has closed because their callers read nothing.
+/// The number of connections that the server has closed because their callers read nothing.
 async fn ended_by_read_idle(health: SocketAddr) -> u64 {
     metric(health, "longshore_connections_ended_total", r#"reason="read_idle""#).await
 }
 
-/// What the server counts; 0 where it has not counted anything yet.
+/// The value of a metric of the server. 0 if the server has not counted anything yet.
 async fn metric(health: SocketAddr, name: &str, label: &str) -> u64 {
     let mut stream = TcpStream::connect(health).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -378,8 +378,8 @@ async fn metric(health: SocketAddr, name: &str, label: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_caller_that_resets_its_stream_gets_no_half_object() {
-    let beside = Beside::start(ServerSettings::default()).await;
+async fn resetting_the_stream_of_an_upload_writes_no_partial_object() {
+    let beside = TestServer::start(ServerSettings::default()).await;
     for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
         let mut connection = beside.connect(65_535).await;
         let mut call = connection.call("Upload", &[]).await;

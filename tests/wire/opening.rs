@@ -1,4 +1,4 @@
-//! How connections are opened: so many at once, whatever becomes of those that are begun and of those who wait for them.
+//! The limit on connections that are being opened at the same time, even when connections hang or callers leave.
 
 use std::time::Duration;
 
@@ -14,30 +14,30 @@ use tokio::{
 
 use crate::scripted::{Answer, Scripted, store};
 
-/// Long enough for all that is about to happen to happen.
+/// Long enough for everything that is about to happen.
 const SOON: Duration = Duration::from_millis(200);
 
-/// No test takes as long where all is well.
+/// A timeout that only a failing test reaches.
 const LATE: Duration = Duration::from_secs(20);
 
-/// None of these tests runs beside another: each has some 250 sockets, and a process may have 1,024.
+/// Serialises these tests: each has about 250 sockets, and a process may have 1,024.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// How many connections a store opens at once.
-const AT_ONCE: usize = 128;
+/// The number of connections that a store opens at the same time.
+const MAX_OPENING: usize = 128;
 
-/// The settings of a store that does not give up on its endpoint while a test lasts.
+/// The settings of a store that does not time out during a test.
 async fn settings(endpoint: String) -> StoreSettings {
     let mut settings = Scripted::start(|_, _| Answer::Cut(Vec::new())).await.settings();
     settings.bucket.endpoint = Some(endpoint);
     settings.client_options.connect_timeout = 3 * LATE;
     settings.client_options.read_timeout = 3 * LATE;
-    // Another attempt of a call that has failed could not be told from the first of one that waits.
+    // A retry of a failed call would look like the first attempt of a waiting call.
     settings.retry_config.max_retries = 0;
     settings
 }
 
-/// A server that says nothing when TLS begins, and the settings of a store of it.
+/// A server that does not respond to the TLS handshake, and the settings of a store on it.
 async fn silent() -> (MutexGuard<'static, ()>, TcpListener, StoreSettings) {
     let alone = ALONE.lock().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -46,7 +46,7 @@ async fn silent() -> (MutexGuard<'static, ()>, TcpListener, StoreSettings) {
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
-    timeout(LATE, listener.accept()).await.expect("nobody connects").unwrap().0
+    timeout(LATE, listener.accept()).await.expect("no connection arrived").unwrap().0
 }
 
 fn head(store: &S3Store) -> BoxFuture<'static, ErrorKind> {
@@ -54,26 +54,27 @@ fn head(store: &S3Store) -> BoxFuture<'static, ErrorKind> {
     async move { store.head("k", &ReadOptions::default()).await.unwrap_err().kind() }.boxed()
 }
 
-/// So many calls that all turns are taken and ten wait, with the connections of those that have one.
+/// Starts calls until all slots are taken and ten calls wait. Returns the calls, and the connections of the calls that
+/// have a slot.
 async fn all_turns_and_ten_more(
     store: &S3Store,
     listener: &TcpListener,
 ) -> (Vec<JoinHandle<ErrorKind>>, Vec<TcpStream>) {
-    let calls = (0..AT_ONCE + 10).map(|_| tokio::spawn(head(store))).collect();
+    let calls = (0..MAX_OPENING + 10).map(|_| tokio::spawn(head(store))).collect();
     let mut opening = Vec::new();
-    for _ in 0..AT_ONCE {
+    for _ in 0..MAX_OPENING {
         opening.push(accept(listener).await);
     }
     (calls, opening)
 }
 
 #[tokio::test]
-async fn so_many_at_once_and_no_more() {
+async fn no_more_connections_are_opened_at_once_than_the_limit() {
     let (_alone, listener, settings) = silent().await;
     let store = store(settings);
     let (calls, opening) = all_turns_and_ten_more(&store, &listener).await;
-    assert!(timeout(SOON, listener.accept()).await.is_err(), "more than {AT_ONCE} at once");
-    // Those that wait have their turn once others have failed.
+    assert!(timeout(SOON, listener.accept()).await.is_err(), "more than {MAX_OPENING} at once");
+    // The waiting calls get a slot once others have failed.
     drop(opening);
     for _ in 0..10 {
         drop(accept(&listener).await);
@@ -84,23 +85,23 @@ async fn so_many_at_once_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_turn_is_given_back_when_its_caller_leaves() {
+async fn a_slot_is_released_when_its_caller_leaves() {
     let (_alone, listener, settings) = silent().await;
     let store = store(settings);
     let (calls, _opening) = all_turns_and_ten_more(&store, &listener).await;
-    // Those that have a turn and those that wait for one.
+    // Aborts the calls that have a slot and the calls that wait for one.
     calls.iter().for_each(JoinHandle::abort);
     let _late = tokio::spawn(head(&store));
     let _its = accept(&listener).await;
-    assert!(timeout(SOON, listener.accept()).await.is_err(), "one who has left connects");
+    assert!(timeout(SOON, listener.accept()).await.is_err(), "an aborted call connects");
 }
 
 #[tokio::test]
-async fn a_turn_ends_in_time_though_nobody_looks_at_its_call() {
+async fn a_slot_times_out_even_if_its_call_is_not_polled() {
     let (_alone, listener, mut settings) = silent().await;
     settings.client_options.connect_timeout = SOON;
     let store = store(settings);
-    let mut calls: Vec<_> = (0..AT_ONCE).map(|_| head(&store)).collect();
+    let mut calls: Vec<_> = (0..MAX_OPENING).map(|_| head(&store)).collect();
     let mut opening = Vec::new();
     for call in &mut calls {
         assert_eq!(call.now_or_never(), None);
@@ -112,7 +113,7 @@ async fn a_turn_ends_in_time_though_nobody_looks_at_its_call() {
 }
 
 #[tokio::test]
-async fn a_write_that_had_no_connection_in_time_is_not_unclear() {
+async fn a_write_that_gets_no_connection_in_time_is_not_unclear() {
     let (_alone, _listener, mut settings) = silent().await;
     settings.write_id = false;
     let (mut impatient, mut hurried) = (settings.clone(), settings);
@@ -127,10 +128,10 @@ async fn a_write_that_had_no_connection_in_time_is_not_unclear() {
     }
 }
 
-/// Here others hang where TCP begins, and the first does not: its connection is the one that comes free.
+/// Here all connections but the first hang in the TCP handshake. The first becomes idle, and a waiting call reuses it.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn whose_turn_comes_takes_a_connection_that_has_come_free() {
+async fn a_call_that_gets_a_slot_takes_a_connection_that_has_become_idle() {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpSocket,
@@ -139,7 +140,7 @@ async fn whose_turn_comes_takes_a_connection_that_has_come_free() {
     let _alone = ALONE.lock().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    // Two that are not accepted are as good as open (listen(2)); the kernel answers no others.
+    // The kernel opens two connections that are not yet accepted (listen(2)) and answers no others.
     let listener = socket.listen(1).unwrap();
     let store = store(settings(format!("http://{}", listener.local_addr().unwrap())).await);
     let get = || {
@@ -150,9 +151,9 @@ async fn whose_turn_comes_takes_a_connection_that_has_come_free() {
     let first = get();
     let mut stream = accept(&listener).await;
     assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
-    let hanging: Vec<_> = (0..AT_ONCE + 20).map(|_| get()).collect();
+    let hanging: Vec<_> = (0..MAX_OPENING + 20).map(|_| get()).collect();
     let waiting = get();
-    // For the others to take all turns, and for this one to wait for one before a connection comes free.
+    // Lets the others take all slots, and lets this call wait for one before a connection becomes idle.
     tokio::time::sleep(SOON).await;
     stream.write_all(answer).await.unwrap();
     first.await.unwrap();

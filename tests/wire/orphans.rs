@@ -1,4 +1,4 @@
-//! Uploads that nobody will finish.
+//! The search for orphaned multipart uploads.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn part(written: &str) -> String {
 fn parts(upload_id: &str) -> String {
     let parts = match upload_id {
         "u1" => part("<LastModified>2026-01-03T00:00:00.000Z</LastModified>"),
-        // Begun long ago, and still written to.
+        // Started long ago, but still receives parts.
         "u6" => part("<LastModified>2026-01-09T23:00:00.000Z</LastModified>"),
         "u7" => part(""),
         _ => String::new(),
@@ -47,7 +47,8 @@ fn parts(upload_id: &str) -> String {
     format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>")
 }
 
-/// Two pages: an old upload, one too young and one of unknown age, then five old ones, of which one still receives parts and two may.
+/// A server with two pages of uploads. The first has an old upload, one that is too young and one of unknown age. The
+/// second has five old uploads, of which one still receives parts and two others may.
 async fn server(clock: &'static [(&str, &str)]) -> Scripted {
     Scripted::start(move |_, seen| match (seen.method.as_str(), seen.target.contains("key-marker=p%2Fc")) {
         ("GET", _) if seen.target.contains("uploadId=u8") => error(403, "AccessDenied"),
@@ -80,7 +81,7 @@ async fn server(clock: &'static [(&str, &str)]) -> Scripted {
 }
 
 #[tokio::test]
-async fn a_dry_run_finds_what_is_old_enough_and_touches_nothing() {
+async fn a_dry_run_finds_old_uploads_and_changes_nothing() {
     let server = server(&[NOW]).await;
     let orphans = search(&server, false).await;
     assert_eq!((orphans.found, orphans.aborted, orphans.unknown), (3, 0, 2));
@@ -97,7 +98,7 @@ async fn a_dry_run_finds_what_is_old_enough_and_touches_nothing() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_aborted_does_not_keep_the_others() {
+async fn a_failed_abort_does_not_prevent_the_others() {
     let server = server(&[NOW]).await;
     let orphans = search(&server, true).await;
     assert_eq!((orphans.found, orphans.aborted), (3, 2));

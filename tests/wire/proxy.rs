@@ -1,4 +1,4 @@
-//! A proxy that turns round one bit of the payload that passes.
+//! A proxy that flips one bit of the payload.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Which bit of the payload to turn round, counted from 0 in each connection and direction; `NONE` for none.
+/// The bit of the payload to flip, counted from 0 in each connection and direction. `NONE` flips no bit.
 pub(crate) struct Flips {
     pub(crate) up: AtomicUsize,
     pub(crate) down: AtomicUsize,
@@ -27,12 +27,12 @@ impl Default for Flips {
     }
 }
 
-/// What passes, and with it what of that is payload.
+/// The protocol of the connection, which determines what counts as payload.
 #[derive(Clone, Copy)]
 pub(crate) enum Protocol {
-    /// All else that HTTP/1.1 and S3 send is ASCII, so bytes beyond it are payload.
+    /// Non-ASCII bytes are payload: everything else that HTTP/1.1 and S3 send is ASCII.
     S3,
-    /// What DATA frames hold is payload, gRPC's and protobuf's framing too.
+    /// The contents of DATA frames are payload, including the framing of gRPC and protobuf.
     Http2,
 }
 
@@ -58,7 +58,7 @@ enum Payload {
 }
 
 impl Payload {
-    /// Whether the next byte is part of it.
+    /// Whether the next byte is payload.
     fn has(&mut self, byte: u8) -> bool {
         match self {
             Self::BeyondAscii => !byte.is_ascii(),
@@ -70,11 +70,11 @@ impl Payload {
 /// What a client sends before its first frame (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
 
-/// Where in HTTP/2's frames a direction of a connection is.
+/// The position in the HTTP/2 frames of one direction of a connection.
 #[derive(Default)]
 struct Frames {
     head: Vec<u8>,
-    /// How much is left of what comes before the next frame's head.
+    /// The number of bytes left before the next frame header.
     left: usize,
     data: bool,
 }
@@ -96,7 +96,7 @@ impl Frames {
     }
 }
 
-/// Passes everything on, but for one bit of the payload.
+/// Forwards all bytes and flips one bit of the payload.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -120,7 +120,7 @@ async fn pass(
     let _ = to.shutdown().await;
 }
 
-/// A proxy that damages what passes; it ends with the runtime of its test.
+/// Starts a proxy that flips bits. It ends with the runtime of its test.
 pub(crate) async fn damaging(target: SocketAddr, protocol: Protocol, flips: Arc<Flips>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -14,7 +14,7 @@ async fn all(mut reader: ObjectReader) -> Result<Vec<u8>, Error> {
 }
 
 #[tokio::test]
-async fn a_broken_read_goes_on_from_the_byte_reached() {
+async fn an_interrupted_read_resumes_at_the_byte_reached() {
     let server = Scripted::start(|number, _| match number {
         0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0123")),
         1 => Answer::Cut(bytes(
@@ -33,7 +33,7 @@ async fn a_broken_read_goes_on_from_the_byte_reached() {
 }
 
 #[tokio::test]
-async fn a_broken_read_of_a_replaced_object_is_told() {
+async fn an_interrupted_read_of_a_replaced_object_fails() {
     for second in [412, 404] {
         let server = Scripted::start(move |number, _| match number {
             0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0123")),
@@ -46,7 +46,7 @@ async fn a_broken_read_of_a_replaced_object_is_told() {
 }
 
 #[tokio::test]
-async fn a_read_that_breaks_again_and_again_ends_with_the_number_of_its_attempts() {
+async fn a_read_that_keeps_breaking_ends_after_its_download_attempts() {
     for attempts in [5, 2, 1] {
         let server = Scripted::start(|number, _| match number {
             0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "10")], b"0")),
@@ -67,7 +67,7 @@ async fn a_read_that_breaks_again_and_again_ends_with_the_number_of_its_attempts
 }
 
 #[tokio::test]
-async fn attempts_at_a_body_begin_anew_with_progress_and_are_not_those_of_requests() {
+async fn progress_resets_download_attempts_and_these_are_separate_from_retries() {
     const PIECE: usize = 64 * 1024;
     let server = piecemeal(PIECE).await;
     let mut settings = server.settings();
@@ -79,7 +79,7 @@ async fn attempts_at_a_body_begin_anew_with_progress_and_are_not_those_of_reques
 }
 
 #[tokio::test]
-async fn a_read_that_gains_next_to_nothing_from_each_connection_ends() {
+async fn a_read_with_little_progress_on_each_connection_ends() {
     let server = piecemeal(1).await;
     let mut settings = server.settings();
     settings.transfer.download_attempts = 3;
@@ -88,7 +88,7 @@ async fn a_read_that_gains_next_to_nothing_from_each_connection_ends() {
     assert_eq!(server.seen().len(), 4);
 }
 
-/// An object of ten pieces; each connection brings one and breaks.
+/// An object of ten pieces. Each connection sends one piece and breaks.
 async fn piecemeal(piece: usize) -> Scripted {
     Scripted::start(move |number, _| {
         let (start, total) = (number * piece, 10 * piece);
@@ -114,8 +114,8 @@ async fn a_stalled_read_is_resumed() {
 }
 
 #[tokio::test]
-async fn damaged_bytes_are_told_at_the_end() {
-    // The CRC-32C of 123456789, on other bytes.
+async fn corrupted_bytes_fail_the_read_at_its_end() {
+    // The CRC-32C of 123456789, sent with other bytes unless the key is `right`.
     let server = Scripted::start(|_, seen| {
         let headers = [
             ("etag", "\"e\""),
@@ -134,7 +134,7 @@ async fn damaged_bytes_are_told_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_server_without_ranges_is_read_all_the_same() {
+async fn a_range_can_be_read_from_a_server_without_ranges() {
     let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "0123456789")).await;
     let range = Some(ByteRange::Bounded { start: 3, end: 6 });
     let reader = server.store().get("k", range, &ReadOptions::default()).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_suffix_of_an_empty_object_is_empty() {
 }
 
 #[tokio::test]
-async fn neighbouring_ranges_are_one_request() {
+async fn neighbouring_ranges_share_one_request() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", "\"e\""), ("content-length", "100")], ""),
         _ => reply(206, &[("etag", "\"e\""), ("content-range", "bytes 10-29/100")], "abcdefghijklmnopqrst"),
@@ -179,7 +179,7 @@ async fn neighbouring_ranges_are_one_request() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_s3s_is_told() {
+async fn a_response_that_is_not_from_s3_is_rejected() {
     let page = "<html><body>502 Bad Gateway</body></html>";
     let server = Scripted::start(move |_, _| reply(200, &[], page)).await;
     let error = server

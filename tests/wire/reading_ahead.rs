@@ -15,13 +15,13 @@ fn object() -> Vec<u8> {
     (0..SIZE).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
-/// The first and the last byte asked for.
+/// The first and the last byte requested.
 fn range(seen: &Seen) -> Option<(usize, usize)> {
     let (first, last) = seen.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
     Some((first.parse().unwrap(), last.parse().unwrap()))
 }
 
-/// An answer that takes its time, as S3 gives each connection only so much.
+/// A slow response, like those of S3, which limits the throughput of each connection.
 fn slowly(seen: &Seen) -> Answer {
     let object = object();
     let bytes = match range(seen) {
@@ -41,7 +41,7 @@ fn settings(server: &Scripted, max_concurrency: usize) -> StoreSettings {
     settings
 }
 
-/// What a read gives, and the ranges that were asked for after its first request.
+/// The bytes of a read, and the ranges that it requested after its first request.
 async fn read(server: &Scripted, max_concurrency: usize, budget: u64) -> (Vec<u8>, Vec<(usize, usize)>) {
     let budget =
         MemoryBudget::new(MemorySettings { budget, ..MemorySettings::default() }, Metrics::default())
@@ -54,14 +54,14 @@ async fn read(server: &Scripted, max_concurrency: usize, budget: u64) -> (Vec<u8
     }
     let seen = server.seen();
     assert_eq!(range(&seen[0]), None);
-    assert!(seen[1..].iter().all(|seen| seen.header("if-match") == Some("\"e\"")), "of this object only");
+    assert!(seen[1..].iter().all(|seen| seen.header("if-match") == Some("\"e\"")), "ranges are pinned");
     let mut ranges: Vec<_> = seen[1..].iter().filter_map(range).collect();
     ranges.sort_unstable();
     (data, ranges)
 }
 
 #[tokio::test]
-async fn a_slow_read_goes_on_over_many_connections_without_gap_or_overlap() {
+async fn a_slow_read_uses_many_connections_without_gap_or_overlap() {
     let server = Scripted::start(|_, seen| slowly(seen)).await;
     let (data, ranges) = read(&server, 4, 1 << 20).await;
     assert!(data == object());
@@ -71,7 +71,7 @@ async fn a_slow_read_goes_on_over_many_connections_without_gap_or_overlap() {
 }
 
 #[tokio::test]
-async fn one_connection_is_enough_where_no_more_are_allowed_or_no_memory_is_left() {
+async fn a_read_uses_one_connection_if_no_more_are_allowed_or_no_memory_is_left() {
     for (max_concurrency, budget) in [(1, 1 << 20), (4, 0)] {
         let server = Scripted::start(|_, seen| slowly(seen)).await;
         let (data, ranges) = read(&server, max_concurrency, budget).await;
@@ -81,7 +81,7 @@ async fn one_connection_is_enough_where_no_more_are_allowed_or_no_memory_is_left
 }
 
 #[tokio::test]
-async fn a_read_whose_memory_runs_out_on_the_way_goes_on_alone() {
+async fn a_read_that_runs_out_of_memory_continues_on_one_connection() {
     let server = Scripted::start(|_, seen| slowly(seen)).await;
     let (data, ranges) = read(&server, 4, 8 * 1024).await;
     assert!(data == object());
@@ -89,7 +89,7 @@ async fn a_read_whose_memory_runs_out_on_the_way_goes_on_alone() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_replaced_meanwhile_is_told() {
+async fn a_read_fails_if_the_object_is_replaced_meanwhile() {
     let server = Scripted::start(|_, seen| match range(seen) {
         Some((first, _)) if first > 4000 => error(412, "PreconditionFailed"),
         _ => slowly(seen),
@@ -110,7 +110,7 @@ async fn an_object_that_is_replaced_meanwhile_is_told() {
 }
 
 #[tokio::test]
-async fn a_part_that_breaks_off_goes_on() {
+async fn an_interrupted_part_is_resumed() {
     let server = Scripted::start(|number, seen| match (slowly(seen), number) {
         (Answer::Slowly(_, bytes), 2) => Answer::Cut(bytes[..bytes.len() - 300].to_vec()),
         (answer, _) => answer,

@@ -1,4 +1,4 @@
-//! Renames and copies on servers that leave things out of their answers: whatever they leave out, no byte is lost.
+//! Renames and copies on servers with incomplete or wrong responses. Whatever a server omits, no byte is lost.
 
 use std::{
     collections::HashMap,
@@ -13,56 +13,56 @@ use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, store};
 
 const DATA: &[u8] = b"the only copy";
 
-/// What a server does not do as S3 does.
+/// A way in which a server differs from S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Habit {
-    /// Answers to HEAD and GET leave a header out.
+enum Deviation {
+    /// The responses to HEAD and GET omit this header.
     Without(&'static str),
-    /// HEAD says that every object is empty.
+    /// HEAD reports every object as empty.
     HeadSaysEmpty,
-    /// `Content-Range` does not say the whole size.
+    /// `Content-Range` omits the total size.
     RangeOfUnknown,
-    /// Conditions are ignored.
+    /// The server ignores conditions.
     NoConditions,
-    /// Ranges are ignored.
+    /// The server ignores ranges.
     NoRanges,
     /// Results of writes have no ETag.
     ResultsWithoutEtag,
-    /// Results of writes are empty documents of another kin.
+    /// Results of writes are empty documents of another kind.
     ResultsAreHtml,
-    /// Writes are answered as if they were done, by a page of a proxy's, and are not done.
+    /// A proxy responds to writes with a page and status 200, and the writes are lost.
     WritesAreLost,
-    /// Writes are answered as S3 does it, and are not done.
+    /// The server responds to writes as S3 does but does not perform them.
     WritesAreClaimed,
     /// Uploads have an empty id.
     EmptyUploadId,
-    /// The answer to GetObjectTagging is empty.
+    /// The response to GetObjectTagging has no tag set.
     NoTagSet,
-    /// Names are folded: slashes at the beginning do not count, nor does the case.
+    /// The server ignores leading slashes and case in names.
     FoldsNames,
-    /// Each request but those that read fails once with this status after it took effect.
+    /// The first request that writes fails with this status after it has taken effect.
     FailsAfterwards(u16),
 }
 
-const HABITS: [Habit; 18] = [
-    Habit::WritesAreClaimed,
-    Habit::Without("content-length"),
-    Habit::Without("etag"),
-    Habit::Without("last-modified"),
-    Habit::Without("x-amz-version-id"),
-    Habit::Without("content-type"),
-    Habit::HeadSaysEmpty,
-    Habit::RangeOfUnknown,
-    Habit::NoConditions,
-    Habit::NoRanges,
-    Habit::ResultsWithoutEtag,
-    Habit::ResultsAreHtml,
-    Habit::WritesAreLost,
-    Habit::EmptyUploadId,
-    Habit::NoTagSet,
-    Habit::FoldsNames,
-    Habit::FailsAfterwards(500),
-    Habit::FailsAfterwards(403),
+const HABITS: [Deviation; 18] = [
+    Deviation::WritesAreClaimed,
+    Deviation::Without("content-length"),
+    Deviation::Without("etag"),
+    Deviation::Without("last-modified"),
+    Deviation::Without("x-amz-version-id"),
+    Deviation::Without("content-type"),
+    Deviation::HeadSaysEmpty,
+    Deviation::RangeOfUnknown,
+    Deviation::NoConditions,
+    Deviation::NoRanges,
+    Deviation::ResultsWithoutEtag,
+    Deviation::ResultsAreHtml,
+    Deviation::WritesAreLost,
+    Deviation::EmptyUploadId,
+    Deviation::NoTagSet,
+    Deviation::FoldsNames,
+    Deviation::FailsAfterwards(500),
+    Deviation::FailsAfterwards(403),
 ];
 
 #[derive(Debug, Clone, Default)]
@@ -72,10 +72,10 @@ struct Object {
     headers: Vec<(String, String)>,
 }
 
-/// What a server has.
+/// The state of a server.
 #[derive(Debug, Default)]
 struct World {
-    habits: Vec<Habit>,
+    habits: Vec<Deviation>,
     objects: HashMap<String, Object>,
     uploads: HashMap<String, Object>,
     writes: usize,
@@ -83,13 +83,13 @@ struct World {
 }
 
 impl World {
-    fn has(&self, habit: Habit) -> bool {
+    fn has(&self, habit: Deviation) -> bool {
         self.habits.contains(&habit)
     }
 
     fn name(&self, path: &str) -> String {
         let path = path.trim_start_matches("/b/");
-        if self.has(Habit::FoldsNames) {
+        if self.has(Deviation::FoldsNames) {
             path.trim_start_matches('/').to_lowercase()
         } else {
             path.to_owned()
@@ -111,7 +111,7 @@ impl World {
         let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
         let name = self.name(path);
         let reads = matches!(seen.method.as_str(), "GET" | "HEAD");
-        if !reads && self.has(Habit::WritesAreLost) {
+        if !reads && self.has(Deviation::WritesAreLost) {
             return reply(200, &[], "<html><body>Please log in</body></html>");
         }
         let answer = match seen.method.as_str() {
@@ -120,8 +120,11 @@ impl World {
             "DELETE" => self.delete(&name, query, seen),
             "POST" if query.starts_with("uploads") => {
                 let started = self.written(Vec::new(), seen);
-                let id =
-                    if self.has(Habit::EmptyUploadId) { String::new() } else { format!("u{}", self.writes) };
+                let id = if self.has(Deviation::EmptyUploadId) {
+                    String::new()
+                } else {
+                    format!("u{}", self.writes)
+                };
                 self.uploads.insert(id.clone(), started);
                 result("InitiateMultipartUploadResult", &format!("<UploadId>{id}</UploadId>"))
             }
@@ -129,7 +132,7 @@ impl World {
             _ => self.put(&name, query, seen),
         };
         for habit in self.habits.clone() {
-            if let Habit::FailsAfterwards(status) = habit
+            if let Deviation::FailsAfterwards(status) = habit
                 && !reads
                 && self.failed == 0
             {
@@ -141,7 +144,7 @@ impl World {
     }
 
     fn tags(&self) -> Answer {
-        if self.has(Habit::NoTagSet) {
+        if self.has(Deviation::NoTagSet) {
             reply(200, &[], "<Tagging/>")
         } else {
             reply(200, &[], "<Tagging><TagSet/></Tagging>")
@@ -151,11 +154,11 @@ impl World {
     fn read(&self, name: &str, seen: &Seen) -> Answer {
         let Some(object) = self.objects.get(name) else { return error(404, "NoSuchKey") };
         let matches = seen.header("if-match").is_none_or(|etag| etag == object.etag);
-        if !matches && !self.has(Habit::NoConditions) {
+        if !matches && !self.has(Deviation::NoConditions) {
             return error(412, "PreconditionFailed");
         }
         let size = object.data.len();
-        let range = seen.header("range").filter(|_| !self.has(Habit::NoRanges)).map(|range| {
+        let range = seen.header("range").filter(|_| !self.has(Deviation::NoRanges)).map(|range| {
             let (start, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
             (start.parse::<usize>().unwrap(), last.parse::<usize>().map_or(size, |last| size.min(last + 1)))
         });
@@ -163,9 +166,9 @@ impl World {
             return error(416, "InvalidRange");
         }
         let (start, end) = range.unwrap_or((0, size));
-        let total = if self.has(Habit::RangeOfUnknown) { "*".to_owned() } else { size.to_string() };
+        let total = if self.has(Deviation::RangeOfUnknown) { "*".to_owned() } else { size.to_string() };
         let head = seen.method == "HEAD";
-        let length = if head && self.has(Habit::HeadSaysEmpty) { 0 } else { end - start };
+        let length = if head && self.has(Deviation::HeadSaysEmpty) { 0 } else { end - start };
         let mut headers = vec![
             ("content-length".to_owned(), length.to_string()),
             ("etag".to_owned(), object.etag.clone()),
@@ -176,9 +179,9 @@ impl World {
             headers.push(("content-range".to_owned(), format!("bytes {start}-{}/{total}", end - 1)));
         }
         headers.extend(object.headers.clone());
-        // A body needs its length.
+        // A response with a body keeps its length.
         let left_out = |name: &str| {
-            self.habits.iter().any(|habit| matches!(habit, Habit::Without(header) if *header == name))
+            self.habits.iter().any(|habit| matches!(habit, Deviation::Without(header) if *header == name))
                 && (head || name != "content-length")
         };
         headers.retain(|(name, _)| !left_out(name));
@@ -196,10 +199,10 @@ impl World {
             self.uploads.remove(id);
             return reply(204, &[], "");
         }
-        // An empty id is none to some servers, and the request one about the object.
+        // Some servers treat an empty id as no id, and the request as one for the object.
         let current = self.objects.get(name).map(|object| object.etag.clone());
         let asked = seen.header("if-match").map(str::to_owned);
-        if asked.is_some() && asked != current && !self.has(Habit::NoConditions) {
+        if asked.is_some() && asked != current && !self.has(Deviation::NoConditions) {
             return error(412, "PreconditionFailed");
         }
         self.objects.remove(name);
@@ -236,12 +239,12 @@ impl World {
             written.headers = self.objects[source].headers.clone();
         }
         let etag = written.etag.clone();
-        if !self.has(Habit::WritesAreClaimed) {
+        if !self.has(Deviation::WritesAreClaimed) {
             self.objects.insert(name.to_owned(), written);
         }
         match source {
             Some(_) => self.written_result("CopyObjectResult", &etag),
-            None if self.has(Habit::ResultsWithoutEtag) => reply(200, &[], ""),
+            None if self.has(Deviation::ResultsWithoutEtag) => reply(200, &[], ""),
             None => reply(200, &[("etag", &etag)], ""),
         }
     }
@@ -254,7 +257,7 @@ impl World {
         let Some(upload) = self.uploads.remove(id) else { return error(404, "NoSuchUpload") };
         self.writes += 1;
         let etag = format!("\"e{}\"", self.writes);
-        if !self.has(Habit::WritesAreClaimed) {
+        if !self.has(Deviation::WritesAreClaimed) {
             self.objects.insert(name.to_owned(), Object { etag: etag.clone(), ..upload });
         }
         self.written_result("CompleteMultipartUploadResult", &etag)
@@ -262,14 +265,14 @@ impl World {
 
     fn refused(&self, name: &str, seen: &Seen) -> Option<Answer> {
         let taken = seen.header("if-none-match") == Some("*") && self.objects.contains_key(name);
-        (taken && !self.has(Habit::NoConditions)).then(|| error(412, "PreconditionFailed"))
+        (taken && !self.has(Deviation::NoConditions)).then(|| error(412, "PreconditionFailed"))
     }
 
     fn written_result(&self, root: &str, etag: &str) -> Answer {
-        if self.has(Habit::ResultsAreHtml) {
+        if self.has(Deviation::ResultsAreHtml) {
             return reply(200, &[], "<html/>");
         }
-        if self.has(Habit::ResultsWithoutEtag) {
+        if self.has(Deviation::ResultsWithoutEtag) {
             result(root, "")
         } else {
             result(root, &format!("<ETag>{etag}</ETag>"))
@@ -281,8 +284,8 @@ fn result(root: &str, content: &str) -> Answer {
     Answer::Reply(bytes(200, &[], format!("<{root}>{content}</{root}>").as_bytes()))
 }
 
-/// A server with these habits, and an object under `from`.
-async fn server(habits: &[Habit], from: &str, data: &[u8]) -> (Scripted, Arc<Mutex<World>>) {
+/// Starts a server with these habits and an object at `from`.
+async fn server(habits: &[Deviation], from: &str, data: &[u8]) -> (Scripted, Arc<Mutex<World>>) {
     let mut world = World { habits: habits.to_vec(), ..World::default() };
     let headers =
         vec![("content-type".to_owned(), "a/b".to_owned()), ("x-amz-meta-m".to_owned(), "1".to_owned())];
@@ -293,7 +296,7 @@ async fn server(habits: &[Habit], from: &str, data: &[u8]) -> (Scripted, Arc<Mut
     (Scripted::start(move |_, seen| shared.lock().unwrap().answer(seen)).await, world)
 }
 
-/// A store on the server, by another of its names.
+/// A store on the same server, reached by another name.
 fn elsewhere(server: &Scripted) -> S3Store {
     let mut settings = server.settings();
     settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
@@ -305,12 +308,12 @@ fn elsewhere(server: &Scripted) -> S3Store {
 enum Way {
     /// Within one store.
     Within,
-    /// Between two names of one server: its bytes are relayed.
+    /// Between two names of one server, so that Longshore relays the bytes.
     Between,
 }
 
 async fn attempt(
-    habits: &[Habit],
+    habits: &[Deviation],
     (from, to): (&str, &str),
     way: Way,
     mode: WriteMode,
@@ -321,7 +324,7 @@ async fn attempt(
     if taken && from != to {
         let mut world = world.lock().unwrap();
         let name = world.name(to);
-        // As large as the source.
+        // The same size as the source.
         let other =
             Object { data: vec![b'o'; data.len()], etag: "\"other\"".to_owned(), headers: Vec::new() };
         world.objects.entry(name).or_insert(other);
@@ -340,9 +343,9 @@ async fn attempt(
     };
     let world = world.lock().unwrap();
     let has = |key: &str| world.object(key).is_some_and(|object| object.data == data);
-    assert!(has(from) || rename && has(to), "the bytes are gone: {outcome:?} {world:?}");
-    // A copy whose answer is S3's is believed; a rename is not.
-    let believed = world.has(Habit::WritesAreClaimed) && !rename;
+    assert!(has(from) || rename && has(to), "the bytes are lost: {outcome:?} {world:?}");
+    // A copy trusts a response that S3 would send. A rename verifies the object.
+    let believed = world.has(Deviation::WritesAreClaimed) && !rename;
     if outcome.is_ok() && !believed {
         let copied = world.object(to).unwrap();
         assert_eq!(copied.data, data);
@@ -353,9 +356,9 @@ async fn attempt(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// `PROPTEST_CASES` runs more of them.
+    /// Set `PROPTEST_CASES` to run more cases.
     #[test]
-    fn renames_and_copies_lose_no_byte_whatever_a_server_leaves_out(
+    fn renames_and_copies_lose_no_byte_whatever_a_server_omits(
         habits in proptest::sample::subsequence(HABITS.to_vec(), 0..4),
         keys in prop_oneof![Just(("from", "to")), Just(("k", "k")), Just(("/k", "k")), Just(("Logo", "logo"))],
         way in prop_oneof![Just(Way::Within), Just(Way::Between)],
@@ -372,7 +375,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_rename_without_any_habit_moves_everything() {
+async fn a_rename_on_a_server_without_habits_moves_everything() {
     for way in [Way::Within, Way::Between] {
         for mode in [WriteMode::Overwrite, WriteMode::Create] {
             let (server, world) = server(&[], "from", DATA).await;

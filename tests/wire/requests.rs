@@ -7,7 +7,7 @@ use longshore::{
 use crate::scripted::{Scripted, reply, store};
 
 #[tokio::test]
-async fn a_get_is_one_signed_request_for_the_key_as_it_is() {
+async fn a_get_is_one_signed_request_for_the_unchanged_key() {
     let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "data")).await;
     let mut settings = server.settings();
     settings.prefix = "pre/".to_owned();
@@ -26,7 +26,7 @@ async fn a_get_is_one_signed_request_for_the_key_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_put_says_everything_that_was_asked_for() {
+async fn a_put_sends_everything_that_was_requested() {
     let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "")).await;
     let mut settings = server.settings();
     settings.bucket.request_payer = true;
@@ -63,14 +63,14 @@ async fn a_put_says_everything_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn an_empty_object_has_a_length_too() {
+async fn a_put_of_an_empty_object_has_a_content_length() {
     let server = Scripted::start(|_, _| reply(200, &[("etag", "\"e\"")], "")).await;
     store(server.settings()).put("k", Bytes::new(), WriteOptions::default()).await.unwrap();
     assert_eq!(server.seen()[0].header("content-length"), Some("0"));
 }
 
 #[tokio::test]
-async fn settings_decide_what_is_signed() {
+async fn settings_control_signatures_and_headers() {
     let server = Scripted::start(|_, _| reply(200, &[], "")).await;
     let put = async |change: fn(&mut longshore::store::StoreSettings)| {
         let mut settings = server.settings();
@@ -102,13 +102,13 @@ async fn settings_decide_what_is_signed() {
         assert_eq!(encrypted.header(name), Some(value));
     }
     let plain = put(|_| {}).await;
-    assert!(plain.headers.iter().all(|(name, _)| !name.starts_with("x-amz-checksum")), "none unless asked");
+    assert!(plain.headers.iter().all(|(name, _)| !name.starts_with("x-amz-checksum")), "no default checksum");
     let asked = put(|settings| settings.bucket.checksum_algorithm = Some(ChecksumAlgorithm::Sha1)).await;
     assert_eq!(asked.header("x-amz-checksum-sha1"), Some("EfatjsUqKYSrqv18O1FlA3hcIHI="));
 }
 
 #[tokio::test]
-async fn a_listing_asks_for_encoded_keys_below_the_prefix() {
+async fn a_listing_requests_encoded_keys_under_the_prefix() {
     let server = Scripted::start(move |number, _| {
         let page = format!(
             "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
@@ -137,19 +137,19 @@ async fn a_listing_asks_for_encoded_keys_below_the_prefix() {
 }
 
 #[tokio::test]
-async fn a_virtual_hosted_bucket_is_in_the_host() {
+async fn a_virtual_hosted_bucket_is_in_the_host_name() {
     let server = Scripted::start(|_, _| reply(200, &[], "")).await;
     let mut settings = server.settings();
     settings.bucket.bucket = "b".to_owned();
     settings.bucket.virtual_hosted_style = true;
     settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
-    // b.localhost is loopback by RFC 6761, section 6.3, where the resolver knows it.
+    // b.localhost is loopback by RFC 6761, section 6.3, if the resolver supports it.
     if tokio::net::lookup_host(format!("b.localhost:{}", server.address.port())).await.is_ok() {
         store(settings).head("k", &ReadOptions::default()).await.unwrap();
         let seen = &server.seen()[0];
         assert_eq!(seen.line(), "HEAD /k");
         assert_eq!(seen.header("host"), Some(format!("b.localhost:{}", server.address.port()).as_str()));
     } else {
-        eprintln!("not judged: this machine's resolver does not know names below localhost");
+        eprintln!("skipped: this machine's resolver does not resolve names under localhost");
     }
 }

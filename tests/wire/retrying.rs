@@ -7,7 +7,7 @@ use longshore::{
 use crate::scripted::{Answer, Scripted, error, reply, store};
 
 #[tokio::test]
-async fn a_failing_server_is_asked_again_with_the_same_bytes() {
+async fn a_failed_request_is_retried_with_the_same_bytes() {
     let server = Scripted::start(|number, _| match number {
         0 => error(500, "InternalError"),
         1 => error(503, "SlowDown"),
@@ -22,7 +22,7 @@ async fn a_failing_server_is_asked_again_with_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn what_cannot_succeed_is_asked_once() {
+async fn permanent_errors_are_not_retried() {
     for (status, code, kind) in [
         (403, "AccessDenied", ErrorKind::AccessDenied),
         (404, "NoSuchBucket", ErrorKind::BucketNotFound),
@@ -37,13 +37,13 @@ async fn what_cannot_succeed_is_asked_once() {
 }
 
 #[tokio::test]
-async fn attempts_end_with_their_number_and_say_it() {
+async fn attempts_are_limited_and_counted_in_the_error() {
     let server = Scripted::start(|_, _| error(503, "SlowDown")).await;
     let failed = server.store().head("k", &ReadOptions::default()).await.unwrap_err();
     assert_eq!(
         (failed.kind(), failed.attempts()),
         (ErrorKind::BackendUnavailable, 4),
-        "HEAD has no body to say more"
+        "the response to HEAD has no body with a code"
     );
     let failed = server.store().put("k", Bytes::new(), WriteOptions::default()).await.unwrap_err();
     assert_eq!((failed.kind(), failed.attempts()), (ErrorKind::Throttled, 4));
@@ -68,7 +68,7 @@ async fn a_wrong_region_is_corrected_once_and_remembered() {
 }
 
 #[tokio::test]
-async fn a_wrong_region_is_corrected_for_calls_at_the_same_time() {
+async fn a_wrong_region_is_corrected_for_concurrent_calls() {
     let server = Scripted::start(|_, seen| {
         if seen.header("authorization").unwrap().contains("/eu-central-1/") {
             return reply(200, &[], "");
@@ -86,14 +86,14 @@ async fn a_wrong_region_is_corrected_for_calls_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_to_wait_for_ever_is_not_waited_for() {
+async fn an_endless_retry_after_is_not_waited_for() {
     let server = Scripted::start(|_, _| reply(503, &[("retry-after", "18446744073709551615")], "")).await;
     let failed = server.store().head("k", &ReadOptions::default()).await.unwrap_err();
     assert_eq!((failed.kind(), failed.attempts()), (ErrorKind::BackendUnavailable, 1));
 }
 
 #[tokio::test]
-async fn a_region_that_is_never_right_is_the_operators_matter() {
+async fn a_region_that_stays_wrong_fails_with_wrong_region() {
     let server = Scripted::start(|number, _| {
         reply(301, &[("x-amz-bucket-region", if number == 0 { "eu-west-1" } else { "eu-west-2" })], "")
     })
@@ -103,9 +103,9 @@ async fn a_region_that_is_never_right_is_the_operators_matter() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_corrected_by_s3s() {
+async fn a_wrong_clock_is_corrected_from_s3s_date() {
     let server = Scripted::start(|_, seen| {
-        // The offset has whole seconds, so that the corrected clock may be one behind.
+        // The offset has whole seconds, so the corrected clock may be one second behind.
         let date = seen.header("x-amz-date").unwrap();
         if date.starts_with("20400101T") || date == "20391231T235959Z" {
             return reply(200, &[], "");
@@ -119,7 +119,7 @@ async fn a_wrong_clock_is_corrected_by_s3s() {
 }
 
 #[tokio::test]
-async fn a_damaged_transfer_is_replayed_once() {
+async fn a_corrupted_transfer_is_sent_again_once() {
     let server =
         Scripted::start(|number, _| if number == 0 { error(400, "BadDigest") } else { reply(200, &[], "") })
             .await;
@@ -131,7 +131,7 @@ async fn a_damaged_transfer_is_replayed_once() {
 }
 
 #[tokio::test]
-async fn an_error_inside_a_success_is_an_error() {
+async fn an_error_in_a_response_with_status_200_is_an_error() {
     let server = Scripted::start(|number, seen| match (seen.method.as_str(), number) {
         ("HEAD", _) => reply(200, &[("etag", "\"e\""), ("content-length", "5")], ""),
         (_, 1) => reply(200, &[], "<Error><Code>InternalError</Code></Error>"),
@@ -156,7 +156,8 @@ fn create() -> WriteOptions {
     WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() }
 }
 
-/// Answers 500 to the first write and 412 to the second; HEAD tells of the object that `ours` makes of the id sent.
+/// A server that responds with 500 to the first write and with 412 to the second. `ours` maps the write id that was
+/// sent to the write id in the response to HEAD.
 async fn unclear(ours: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Scripted {
     let sent = std::sync::Mutex::new(String::new());
     Scripted::start(move |number, seen| {
@@ -178,7 +179,7 @@ async fn unclear(ours: impl Fn(&str) -> Option<String> + Send + Sync + 'static) 
 }
 
 #[tokio::test]
-async fn a_create_that_took_effect_unseen_succeeds() {
+async fn a_create_that_took_effect_although_it_appeared_to_fail_succeeds() {
     let server = unclear(|sent| Some(sent.to_owned())).await;
     let meta = server.store().put("k", Bytes::from_static(b"x"), create()).await.unwrap();
     assert_eq!(meta.properties.etag.as_deref(), Some("\"e\""));
@@ -186,7 +187,7 @@ async fn a_create_that_took_effect_unseen_succeeds() {
 }
 
 #[tokio::test]
-async fn a_create_that_lost_to_another_is_told_so() {
+async fn a_create_that_lost_to_another_write_fails_with_already_exists() {
     let server = unclear(|_| None).await;
     let failed = server.store().put("k", Bytes::from_static(b"x"), create()).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::AlreadyExists);
@@ -203,14 +204,14 @@ async fn without_a_write_id_an_unclear_create_stays_unclear() {
 }
 
 #[tokio::test]
-async fn a_clear_412_needs_no_second_look() {
+async fn a_412_on_the_first_attempt_needs_no_head_request() {
     let server = Scripted::start(|_, _| error(412, "PreconditionFailed")).await;
     let failed = server.store().put("k", Bytes::from_static(b"x"), create()).await.unwrap_err();
     assert_eq!((failed.kind(), server.seen().len()), (ErrorKind::AlreadyExists, 1));
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_idle_is_not_noticed() {
+async fn a_connection_that_was_closed_while_idle_causes_no_error() {
     let server = Scripted::start(|_, _| {
         let Answer::Reply(bytes) = reply(200, &[("content-length", "0")], "") else { unreachable!() };
         Answer::Cut(bytes)
@@ -224,7 +225,7 @@ async fn a_connection_that_was_closed_while_idle_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn no_retry_begins_after_the_callers_deadline() {
+async fn no_retry_starts_after_the_callers_deadline() {
     let server = Scripted::start(|_, _| reply(503, &[("retry-after", "60")], "")).await;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let failed = server.store().until(Some(deadline)).head("k", &ReadOptions::default()).await.unwrap_err();
@@ -232,7 +233,7 @@ async fn no_retry_begins_after_the_callers_deadline() {
 }
 
 #[tokio::test]
-async fn no_failure_tells_a_secret() {
+async fn no_error_contains_a_secret() {
     let server = Scripted::start(|_, seen| {
         let echoed: Vec<_> = seen.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let body = format!(

@@ -1,4 +1,4 @@
-//! A server that answers as a script says, byte for byte, and remembers what it was asked.
+//! A server that sends scripted responses, byte for byte, and records the requests.
 
 use std::{
     fmt::Write,
@@ -18,10 +18,10 @@ use tokio::{
     sync::watch,
 };
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// Where it came from: another for each connection.
+    /// The client's address, which is different for each connection.
     pub(crate) peer: SocketAddr,
     pub(crate) method: String,
     pub(crate) target: String,
@@ -34,7 +34,7 @@ impl Seen {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A header's bytes.
+    /// The bytes of a header's value.
     pub(crate) fn raw(&self, name: &str) -> Vec<u8> {
         self.header(name).unwrap().chars().map(|c| u8::try_from(c).unwrap()).collect()
     }
@@ -49,25 +49,25 @@ impl Seen {
     }
 }
 
-/// What the script answers.
+/// A scripted response.
 pub(crate) enum Answer {
-    /// These bytes; the connection is kept.
+    /// Sends these bytes and keeps the connection.
     Reply(Vec<u8>),
-    /// These bytes, after some time.
+    /// Sends these bytes after a delay.
     Later(std::time::Duration, Vec<u8>),
-    /// These bytes, some time after so many requests have come in all.
+    /// Sends these bytes after a delay, which starts once the server has received this number of requests in total.
     Behind(usize, std::time::Duration, Vec<u8>),
-    /// These bytes, once this is true; the connection is kept.
+    /// Sends these bytes once this is true, and keeps the connection.
     Once(watch::Receiver<bool>, Vec<u8>),
-    /// These bytes, a hundred at a time with a pause after each.
+    /// Sends these bytes, a hundred at a time, with a pause after each hundred.
     Slowly(std::time::Duration, Vec<u8>),
-    /// These bytes, then the connection is closed.
+    /// Sends these bytes, then closes the connection.
     Cut(Vec<u8>),
-    /// These bytes, then nothing until the other side closes.
+    /// Sends these bytes, then nothing until the client closes the connection.
     Hang(Vec<u8>),
 }
 
-/// An answer with a status, headers and a body of its length.
+/// A response with a status, headers and a body. Adds `content-length` if `headers` does not contain it.
 pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     Answer::Reply(bytes(status, headers, body.as_bytes()))
 }
@@ -89,7 +89,7 @@ pub(crate) fn error(status: u16, code: &str) -> Answer {
 
 type Script = dyn Fn(usize, &Seen) -> Answer + Send + Sync;
 
-/// The server; it ends with the runtime of its test.
+/// The server. It ends with the runtime of its test.
 pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -97,7 +97,7 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// Answers each request by `script`, which gets the request and its number, counted from 0.
+    /// Responds to each request by `script`, which gets the number of the request, counted from 0, and the request.
     pub(crate) async fn start(script: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -114,27 +114,27 @@ impl Scripted {
         Self { address, seen, hung_up }
     }
 
-    /// What was asked, in order.
+    /// The requests received, in order.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Method and target of each request.
+    /// The method and target of each request.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().iter().map(Seen::line).collect()
     }
 
-    /// Waits until the other side has closed a connection that hangs.
+    /// Waits until the client has closed a hanging connection.
     pub(crate) async fn hung_up(&mut self) {
         self.all_hung_up(1).await;
     }
 
-    /// Waits until the other side has closed so many of them.
+    /// Waits until the client has closed this number of hanging connections.
     pub(crate) async fn all_hung_up(&mut self, connections: usize) {
         self.hung_up.wait_for(|count| *count >= connections).await.unwrap();
     }
 
-    /// Waits until a request has come that `wanted` knows.
+    /// Waits for a request that matches `wanted`.
     pub(crate) async fn asked(&self, wanted: impl Fn(&Seen) -> bool) -> Seen {
         loop {
             if let Some(found) = self.seen().into_iter().find(&wanted) {
@@ -165,12 +165,12 @@ pub(crate) fn store(settings: StoreSettings) -> S3Store {
     sharing(settings, TenantBudget::default())
 }
 
-/// A store that may read ahead as much as `budget` has left.
+/// A store that takes its memory from `budget`.
 pub(crate) fn sharing(settings: StoreSettings, budget: TenantBudget) -> S3Store {
     S3Store::new(settings, Metrics::default(), Tasks::default(), budget).unwrap()
 }
 
-/// How many bytes of a budget with these metrics are reserved.
+/// The number of bytes reserved from the budget with these metrics.
 pub(crate) fn reserved(metrics: &Metrics) -> u64 {
     let text = metrics.render();
     let line = text.lines().find(|line| line.starts_with("longshore_memory_reserved_bytes")).unwrap();
@@ -239,7 +239,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
             return None;
         }
     };
-    // Byte by byte: other clients' headers need not be UTF-8.
+    // Byte by byte, because headers from other clients need not be UTF-8.
     let head: String = buffer.drain(..end).map(char::from).collect();
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');

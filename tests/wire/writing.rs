@@ -15,9 +15,9 @@ const CREATED: &str =
     "<InitiateMultipartUploadResult><UploadId>u/1</UploadId></InitiateMultipartUploadResult>";
 const COMPLETED: &str =
     "<CompleteMultipartUploadResult><ETag>\"done-2\"</ETag></CompleteMultipartUploadResult>";
-/// The MD5 of nothing, which is what the script says of every part.
+/// The MD5 of no bytes. The script returns it as the ETag of every part.
 const PART_ETAG: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
-/// What S3 would then say of two parts.
+/// The ETag that S3 would give to an object of two such parts.
 const TWO_PARTS: &str = "\"5873dd45edd01f09c1ef2e7819369e8e-2\"";
 
 fn is_create(seen: &Seen) -> bool {
@@ -28,7 +28,7 @@ fn is_complete(seen: &Seen) -> bool {
     seen.method == "POST" && !is_create(seen)
 }
 
-/// A server that takes a multipart upload and ends it with `complete`.
+/// A server that accepts a multipart upload. `complete` responds to the completion and to all other requests.
 async fn multipart(complete: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Scripted {
     Scripted::start(move |number, seen| match seen.method.as_str() {
         "POST" if is_create(seen) => reply(200, &[], CREATED),
@@ -48,7 +48,7 @@ async fn upload(server: &Scripted, write: WriteOptions) -> Result<Uploaded, long
 }
 
 #[tokio::test]
-async fn an_upload_in_parts_is_three_kinds_of_request() {
+async fn an_upload_in_parts_sends_three_kinds_of_request() {
     let server = multipart(|_, _| reply(200, &[("x-amz-version-id", "v")], COMPLETED)).await;
     let write =
         WriteOptions { checksum_algorithm: Some(ChecksumAlgorithm::Crc32c), ..WriteOptions::default() };
@@ -82,7 +82,7 @@ async fn an_upload_in_parts_is_three_kinds_of_request() {
 }
 
 #[tokio::test]
-async fn a_completion_whose_answer_was_lost_is_recognised_by_its_etag() {
+async fn a_completion_whose_response_was_lost_is_recognised_by_its_etag() {
     let server = multipart(|_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", TWO_PARTS), ("content-length", "9437184")], ""),
         "DELETE" => error(404, "NoSuchUpload"),
@@ -96,7 +96,7 @@ async fn a_completion_whose_answer_was_lost_is_recognised_by_its_etag() {
 }
 
 #[tokio::test]
-async fn a_completion_that_is_repeated_after_it_succeeded_succeeds() {
+async fn a_retry_of_a_completion_that_took_effect_succeeds() {
     let completions = std::sync::atomic::AtomicUsize::new(0);
     let server = multipart(move |_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", TWO_PARTS), ("content-length", "9437184")], ""),
@@ -113,7 +113,7 @@ async fn a_completion_that_is_repeated_after_it_succeeded_succeeds() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_is_an_error_and_another_object_is_not_taken_for_it() {
+async fn a_missing_upload_is_an_error_even_if_another_object_exists() {
     let server = multipart(|_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", "\"another\""), ("content-length", "1")], ""),
         _ => error(404, "NoSuchUpload"),
@@ -137,7 +137,7 @@ async fn a_failed_part_fails_the_upload_and_aborts_it() {
 }
 
 #[tokio::test]
-async fn a_conditional_upload_says_so_at_its_completion() {
+async fn a_conditional_upload_sends_its_condition_with_the_completion() {
     let server = multipart(|_, _| reply(200, &[], COMPLETED)).await;
     upload(&server, WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() }).await.unwrap();
     let seen = server.seen();
@@ -148,7 +148,7 @@ async fn a_conditional_upload_says_so_at_its_completion() {
     assert_eq!(server.seen().last().unwrap().header("if-match"), Some("\"e\""));
 }
 
-/// A source of `size` bytes with attributes and a tag; copies succeed.
+/// A server with a source object of `size` bytes, which has attributes and a tag. Copies succeed.
 async fn with_source(size: &'static str) -> Scripted {
     Scripted::start(move |_, seen| match seen.method.as_str() {
         "HEAD" if seen.target == "/b/to" => reply(200, &[("etag", "\"c\""), ("content-length", size)], ""),
@@ -171,7 +171,7 @@ async fn with_source(size: &'static str) -> Scripted {
 }
 
 #[tokio::test]
-async fn an_object_over_5_gib_is_copied_by_parts_with_all_it_has() {
+async fn an_object_over_5_gib_is_copied_in_parts_with_its_attributes_and_tags() {
     let server = with_source("6442450945").await;
     let store = server.store();
     let copied = store.copy_from(&store, "from ?", "to", CopyOptions::default()).await.unwrap();
@@ -194,18 +194,18 @@ async fn an_object_over_5_gib_is_copied_by_parts_with_all_it_has() {
 }
 
 #[tokio::test]
-async fn a_copy_is_pinned_to_the_source_that_was_seen() {
+async fn a_copy_is_pinned_to_the_etag_of_its_source() {
     let server = with_source("5").await;
     let store = server.store();
     store.copy_from(&store, "from", "to", CopyOptions::default()).await.unwrap();
     let copy = server.seen().pop().unwrap();
     assert_eq!(copy.line(), "PUT /b/to");
     assert_eq!(copy.header("x-amz-copy-source-if-match"), Some("\"s\""));
-    assert_eq!(copy.header("x-amz-metadata-directive"), None, "S3 copies attributes itself");
+    assert_eq!(copy.header("x-amz-metadata-directive"), None, "S3 copies the attributes");
 }
 
 #[tokio::test]
-async fn a_copy_that_creates_goes_by_what_the_store_says() {
+async fn a_copy_with_mode_create_follows_copy_if_not_exists() {
     let server = with_source("5").await;
     let create = || CopyOptions { mode: WriteMode::Create, ..CopyOptions::default() };
     let copy = async |how: CopyIfNotExists| {
@@ -228,7 +228,7 @@ async fn a_copy_that_creates_goes_by_what_the_store_says() {
 }
 
 #[tokio::test]
-async fn a_servers_own_status_may_mean_that_the_key_exists() {
+async fn the_status_in_copy_if_not_exists_means_that_the_key_exists() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "5")], ""),
         _ => error(409, "KeyTaken"),
@@ -265,7 +265,7 @@ async fn a_rename_deletes_only_what_it_copied() {
 }
 
 #[tokio::test]
-async fn a_rename_keeps_its_source_if_the_copy_is_not_seen_to_be_one() {
+async fn a_rename_keeps_its_source_if_the_copy_cannot_be_verified() {
     for (etag, size) in [("\"c\"", "4"), ("\"other\"", "5")] {
         let server = Scripted::start(move |_, seen| match seen.method.as_str() {
             "HEAD" if seen.target == "/b/to" => reply(200, &[("etag", etag), ("content-length", size)], ""),
@@ -281,7 +281,7 @@ async fn a_rename_keeps_its_source_if_the_copy_is_not_seen_to_be_one() {
 }
 
 #[tokio::test]
-async fn a_rename_onto_itself_is_seen_through_two_spellings_of_a_server() {
+async fn a_rename_onto_itself_is_detected_across_two_names_of_a_server() {
     let server = with_source("5").await;
     let (one, mut settings) = (server.store(), server.settings());
     settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
@@ -292,7 +292,7 @@ async fn a_rename_onto_itself_is_seen_through_two_spellings_of_a_server() {
 
 #[tokio::test]
 async fn a_check_finds_which_writes_ignore_conditions() {
-    // Conditions on PutObject are honoured, those on CompleteMultipartUpload are not looked at.
+    // The server honours conditions on PutObject and ignores those on CompleteMultipartUpload.
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "GET" => reply(200, &[], "<ListBucketResult></ListBucketResult>"),
         "DELETE" => reply(204, &[], ""),
@@ -321,14 +321,14 @@ async fn a_check_finds_which_writes_ignore_conditions() {
     );
     let create = WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() };
     let put = store.put("k", Bytes::from_static(b"x"), create.clone()).await.unwrap_err();
-    assert_eq!(put.kind(), ErrorKind::AlreadyExists, "the server was asked");
+    assert_eq!(put.kind(), ErrorKind::AlreadyExists, "the condition was sent to the server");
     let mut upload = store.upload("k", UploadOptions { write: create, ..UploadOptions::default() }).unwrap();
     let refused = upload.write(Bytes::from(vec![7; 9 * MIB])).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConditionsNotSupported);
 }
 
 #[tokio::test]
-async fn a_part_that_finds_another_source_is_told_as_that() {
+async fn a_part_copy_of_a_replaced_source_fails_with_object_changed() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", "\"s\""), ("content-length", "6442450944")], ""),
         "GET" => error(501, "NotImplemented"),
@@ -343,7 +343,7 @@ async fn a_part_that_finds_another_source_is_told_as_that() {
 }
 
 #[tokio::test]
-async fn a_server_that_puts_parts_together_for_long_is_not_asked_again() {
+async fn a_slow_completion_is_not_retried() {
     let server = multipart(|_, _| {
         let Answer::Reply(bytes) = reply(200, &[], COMPLETED) else { unreachable!() };
         Answer::Later(std::time::Duration::from_millis(500), bytes)
@@ -361,10 +361,10 @@ async fn a_server_that_puts_parts_together_for_long_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn uploads_that_need_more_memory_than_there_is_wait_for_each_other_and_all_end() {
+async fn uploads_that_exceed_the_memory_wait_for_each_other_and_all_finish() {
     let server = multipart(|_, _| reply(200, &[], COMPLETED)).await;
     let metrics = Metrics::default();
-    // Room for two parts, and for three of the eight uploads to fill one at a time.
+    // Room for two parts. The eight uploads have three parts each.
     let budget = MemoryBudget::new(
         MemorySettings { budget: 11 * MIB as u64, ..MemorySettings::default() },
         metrics.clone(),

@@ -1,4 +1,4 @@
-//! Answers that are no objects.
+//! Responses other than objects.
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -6,7 +6,7 @@ use hyper::{Response, StatusCode, header::CONTENT_TYPE};
 
 use super::body::ObjectBody;
 
-/// An answer of the backend.
+/// A response of the backend.
 pub(super) type Answer = Response<Either<Full<Bytes>, ObjectBody>>;
 
 pub(super) fn text(text: String) -> Answer {
@@ -24,12 +24,12 @@ pub(super) fn no_content() -> Answer {
 }
 
 pub(super) fn unknown() -> Answer {
-    let text = "<Error><Code>NotImplemented</Code><Message>The bench does not need it.</Message></Error>";
+    let text = "<Error><Code>NotImplemented</Code><Message>The benchmark does not use it.</Message></Error>";
     status(StatusCode::NOT_IMPLEMENTED, text.to_owned())
 }
 
 pub(super) fn no_such_key() -> Answer {
-    let text = "<Error><Code>NoSuchKey</Code><Message>Keys of the bench end with a size.</Message></Error>";
+    let text = "<Error><Code>NoSuchKey</Code><Message>Keys must end with a size in bytes.</Message></Error>";
     status(StatusCode::NOT_FOUND, text.to_owned())
 }
 

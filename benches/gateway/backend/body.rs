@@ -1,4 +1,4 @@
-//! Bodies of answers.
+//! Response bodies.
 
 use std::{
     convert::Infallible,
@@ -11,14 +11,14 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{content::Content, pace::Pace};
+use crate::{content::Content, rate_limit::RateLimit};
 
-/// How many answers were given up before their end, and when the last one was.
+/// The number of responses that were dropped before their end, and the time of the last one.
 #[derive(Debug, Default)]
 pub(super) struct Abandoned(Mutex<(u64, u128)>);
 
 impl Abandoned {
-    /// The number and the nanoseconds since 1970, as text.
+    /// Returns the number, and the time in nanoseconds since 1970, as text.
     pub(super) fn text(&self) -> String {
         let (count, at) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         format!("{count} {at}")
@@ -31,16 +31,16 @@ impl Abandoned {
     }
 }
 
-/// An object's bytes. hyper drops it when the connection breaks.
+/// An object as a response body. hyper drops it when the connection closes.
 #[derive(Debug)]
 pub(super) struct ObjectBody {
     content: Content,
-    pace: Pace,
+    pace: RateLimit,
     abandoned: Arc<Abandoned>,
 }
 
 impl ObjectBody {
-    pub(super) fn new(content: Content, pace: Pace, abandoned: Arc<Abandoned>) -> Self {
+    pub(super) fn new(content: Content, pace: RateLimit, abandoned: Arc<Abandoned>) -> Self {
         Self { content, pace, abandoned }
     }
 }

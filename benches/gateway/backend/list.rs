@@ -1,13 +1,13 @@
-//! ListObjectsV2 over keys that are made up.
+//! ListObjectsV2 over generated keys.
 
 use std::fmt::Write as _;
 
 use super::answer::{self, Answer};
 
-/// Of a page, as S3 has it.
+/// The largest page size, as in S3.
 const MOST: u64 = 1000;
 
-/// A page. The continuation token is the number of the next key.
+/// Returns a page. The continuation token is the number of the next key.
 pub(super) fn page(keys: u64, bucket: &str, query: &str) -> Answer {
     let value = |name: &str| {
         query

@@ -1,12 +1,12 @@
-//! The S3 server that costs as little as can be: it makes up the bytes that are read and throws away those that are
-//! written. The first part of a path, the bucket, says how it behaves:
+//! An S3 server with the lowest possible cost: it generates the bytes that callers read and discards the bytes that
+//! they write. The bucket selects the behaviour:
 //!
-//! - `bench`: as S3 does
-//! - `plain`: announces no checksums
-//! - `throttled`: so many bytes a second on each connection
-//! - `silent`: reads no bodies and never answers
+//! - `bench`: behaves like S3
+//! - `plain`: sends no checksums
+//! - `throttled`: limits the rate of each connection
+//! - `silent`: reads no request bodies and never responds
 //!
-//! The last part of a key is the object's size in bytes.
+//! The last segment of a key is the object's size in bytes.
 
 mod answer;
 mod body;
@@ -34,33 +34,33 @@ use crate::{
     tls::{self, ServerFiles},
 };
 
-/// Where the driver asks for [`Abandoned`].
+/// The path at which the driver queries [`Abandoned`].
 pub(crate) const ABANDONED: &str = "/.bench/abandoned";
 
-/// What the backend is told.
+/// The backend's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Bytes a second of each connection to the bucket `throttled`
+    /// Rate of each connection to the bucket `throttled`, in bytes per second
     #[arg(long, default_value_t = 32 * 1024 * 1024)]
     throttle: u64,
-    /// How many keys a listing has
+    /// Number of keys in a listing
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
     #[command(flatten)]
     tls: ServerFiles,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Backend {
     throttle: u64,
     keys: u64,
-    /// By size; made when first asked for.
+    /// Checksums by object size, computed on first use.
     checksums: Mutex<HashMap<u64, String>>,
     abandoned: Arc<Abandoned>,
 }
 
-/// Serves until the driver ends.
+/// Serves until the driver exits.
 pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     let acceptor = tls::acceptor(&settings.tls)?;
     let backend = Arc::new(Backend {
@@ -95,7 +95,7 @@ async fn serve(backend: Arc<Backend>, stream: impl AsyncRead + AsyncWrite + Unpi
         let backend = backend.clone();
         async move { Ok::<_, Infallible>(backend.answer(request).await) }
     });
-    // A connection that breaks is what some of the rows are about.
+    // Errors are ignored: some rows close connections on purpose.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -1,4 +1,4 @@
-//! Objects: reading and writing them, whole and by parts.
+//! Reads and writes of objects, whole and in parts.
 
 use std::{fmt::Write as _, sync::PoisonError};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     content::{self, Content},
-    pace::Pace,
+    rate_limit::RateLimit,
 };
 
 const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
@@ -56,7 +56,7 @@ impl Backend {
         built(head, Either::Right(ObjectBody::new(content, self.pace(bucket), self.abandoned.clone())))
     }
 
-    /// PutObject and UploadPart: the bytes are counted and thrown away.
+    /// PutObject and UploadPart. The bytes are counted and discarded.
     pub(super) async fn write(&self, bucket: &str, request: Request<Incoming>) -> Answer {
         let checksum = request.headers().get(CHECKSUM).cloned();
         let mut pace = self.pace(bucket);
@@ -76,11 +76,11 @@ impl Backend {
         built(head, Either::Left(Full::default()))
     }
 
-    fn pace(&self, bucket: &str) -> Pace {
-        Pace::new((bucket == "throttled").then_some(self.throttle))
+    fn pace(&self, bucket: &str) -> RateLimit {
+        RateLimit::new((bucket == "throttled").then_some(self.throttle))
     }
 
-    /// Of the whole object, as S3 writes it.
+    /// The checksum of the whole object, encoded as in S3's header.
     fn checksum(&self, size: u64) -> String {
         let mut known = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(size).or_insert_with(|| STANDARD.encode(content::crc64nvme(size).to_be_bytes())).clone()
@@ -112,7 +112,7 @@ pub(super) async fn completed(bucket: &str, key: &str, request: Request<Incoming
     answer::xml(text)
 }
 
-/// The first byte and the one after the last (RFC 9110, section 14.1.2).
+/// Parses a byte range (RFC 9110, section 14.1.2). The end is exclusive.
 fn bounds(range: &str, size: u64) -> Option<(u64, u64)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     if first.is_empty() {

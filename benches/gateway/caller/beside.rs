@@ -1,4 +1,4 @@
-//! Calls that a caller has on its connections beside its job.
+//! Calls that a caller makes on its connections in addition to its job.
 
 use std::{
     iter::repeat_n,
@@ -15,18 +15,18 @@ use crate::{
     job::{Beside, GIB, Job, KIB, Work},
 };
 
-/// Time for calls that stall to stall before the job begins.
+/// The time to wait for calls to stall before the job starts.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// The pause between two Heads on a single connection. With more connections each pauses longer, so that the total
+/// The pause between two Heads on a single connection. With more connections, each one pauses longer, so that the total
 /// rate stays the same.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Stalled uploads on each connection. Together they have more bytes in advance than a small window of the connection
+/// The number of stalled uploads on each connection. Together, they send more bytes than a small connection window
 /// allows.
 const UPLOADS: usize = 20;
 
-/// Running calls. Dropped, they are cancelled.
+/// The running calls. They are cancelled on drop.
 pub(super) struct Calls {
     beside: Option<Beside>,
     running: JoinSet<Outcome<Vec<Duration>>>,
@@ -34,7 +34,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Begins them on each connection.
+    /// Starts the calls on each connection.
     pub(super) fn begin(job: &Job, channels: &[Channel]) -> Self {
         let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
         let pause = PAUSE * u32::try_from(channels.len()).unwrap_or(u32::MAX);
@@ -55,14 +55,14 @@ impl Calls {
         Self { beside: job.beside, running, stop }
     }
 
-    /// Waits until calls that stall have stalled.
+    /// Waits until the calls have stalled. Heads do not stall, so there is no wait for them.
     pub(super) async fn settle(&mut self) {
         if self.beside.is_some_and(|beside| beside != Beside::Heads) {
             tokio::time::sleep(SETTLE).await;
         }
     }
 
-    /// Ends them. Gives the latencies of Heads, the shortest first.
+    /// Stops the calls. Returns the latencies of the Heads, in ascending order.
     pub(super) async fn end(mut self) -> Outcome<Vec<Duration>> {
         self.stop.cancel();
         let mut latencies = Vec::new();
@@ -74,7 +74,7 @@ impl Calls {
     }
 }
 
-/// One Head after another. One that is unfinished at the end counts with the time that it has taken.
+/// Sends one Head after another. A Head that is unfinished at the end counts with the time it has taken so far.
 async fn heads(
     channel: Channel,
     token: String,
@@ -96,7 +96,7 @@ async fn heads(
     Ok(latencies)
 }
 
-/// A call that does not end by itself. If the server ends it, another one follows.
+/// Makes a call that never completes. If the server ends a silent upload, another one follows.
 async fn stalled(beside: Beside, channel: Channel, token: String) -> Outcome<Vec<Duration>> {
     let work = if beside == Beside::SilentUploads { Work::Upload } else { Work::Get };
     let store = if beside == Beside::SilentUploads { "silent" } else { "default" };
@@ -114,7 +114,7 @@ async fn stalled(beside: Beside, channel: Channel, token: String) -> Outcome<Vec
             }
             Beside::SilentUploads | Beside::Heads => {
                 if caller.ask(&job).await.is_ok() {
-                    return Err("an upload to a server that never reads has succeeded".into());
+                    return Err("an upload to a server that never reads succeeded".into());
                 }
                 tokio::time::sleep(PAUSE).await;
             }

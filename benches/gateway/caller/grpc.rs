@@ -1,4 +1,4 @@
-//! A caller through tonic, with large frames and windows.
+//! A caller that uses tonic's client, with large frames and windows.
 
 use std::{fs, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     Outcome,
     content::{self, Content},
     job::{Job, Target, Trickle, Work},
-    pace::Pace,
+    rate_limit::RateLimit,
 };
 
 const LARGEST_FRAME: u32 = 256 * 1024;
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A connection of its own.
+/// Opens a new connection.
 pub(crate) async fn connect(target: &Target, windows: (u32, u32)) -> Outcome<Channel> {
     let scheme = if target.authority.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", target.address))?
@@ -36,11 +36,11 @@ pub(crate) async fn connect(target: &Target, windows: (u32, u32)) -> Outcome<Cha
     Ok(endpoint.connect().await?)
 }
 
-/// One that reads and discards.
+/// A caller that reads responses and discards them.
 pub(crate) struct Caller {
     client: ObjectServiceClient<Channel>,
     token: Option<MetadataValue<Ascii>>,
-    /// Of the whole object, if checksums are sent.
+    /// The CRC-32C of the whole object, if the caller sends checksums.
     crc32c: Option<u32>,
 }
 
@@ -54,7 +54,7 @@ impl Caller {
         }
     }
 
-    /// One request, to its end.
+    /// Sends one request and reads the whole response.
     pub(crate) async fn ask(&mut self, job: &Job) -> Outcome<()> {
         let seen = match job.work {
             Work::Get => self.get(job).await?,
@@ -63,10 +63,10 @@ impl Caller {
             Work::Walk => self.walk(job).await?,
             Work::Head => self.head(job).await?,
         };
-        if seen == job.size { Ok(()) } else { Err(format!("{seen} of {} came through", job.size).into()) }
+        if seen == job.size { Ok(()) } else { Err(format!("received {seen} of {}", job.size).into()) }
     }
 
-    /// Begins a Get and takes its first bytes; the call is cancelled when the answer is dropped.
+    /// Starts a Get and reads its first bytes. Dropping the response cancels the call.
     pub(crate) async fn begin(&mut self, job: &Job) -> Outcome<tonic::Streaming<pb::GetResponse>> {
         let message = pb::GetRequest { store: job.store.clone(), key: job.key(), ..Default::default() };
         let request = self.request(message);
@@ -76,15 +76,15 @@ impl Caller {
                 return Ok(answer);
             }
         }
-        Err("the answer has no bytes".into())
+        Err("the response has no bytes".into())
     }
 
-    /// Begins a Walk and takes its first page.
+    /// Starts a Walk and reads its first page.
     pub(crate) async fn begin_walk(&mut self, job: &Job) -> Outcome<tonic::Streaming<pb::WalkResponse>> {
         let message = pb::WalkRequest { store: job.store.clone(), ..Default::default() };
         let request = self.request(message);
         let mut answer = self.client.walk(request).await?.into_inner();
-        answer.message().await?.ok_or("the answer has no pages")?;
+        answer.message().await?.ok_or("the response has no pages")?;
         Ok(answer)
     }
 
@@ -98,7 +98,7 @@ impl Caller {
         let message = pb::GetRequest { store: job.store.clone(), key: job.key(), ..Default::default() };
         let request = self.request(message);
         let mut answer = self.client.get(request).await?.into_inner();
-        let (mut seen, mut pace) = (0, Pace::new(job.pace));
+        let (mut seen, mut pace) = (0, RateLimit::new(job.pace));
         while let Some(message) = answer.message().await? {
             let length = message.chunk.map_or(0, |chunk| chunk.data.len());
             seen += length as u64;
@@ -165,7 +165,7 @@ impl Caller {
     }
 }
 
-/// Messages of an upload that slows down: the first bytes at once, then a message each second.
+/// The messages of an upload that slows down: the first bytes at once, then one message per second.
 fn paced(
     messages: impl Iterator<Item = pb::UploadRequest> + Send + 'static,
     trickle: Trickle,
@@ -188,5 +188,5 @@ fn piece(content: &mut Content, most: u64) -> Outcome<Bytes> {
 }
 
 fn size(meta: Option<pb::ObjectMeta>) -> Outcome<u64> {
-    Ok(u64::try_from(meta.ok_or("the answer does not say what was written")?.size)?)
+    Ok(u64::try_from(meta.ok_or("the response has no metadata")?.size)?)
 }

@@ -1,4 +1,4 @@
-//! A caller that speaks HTTP/1.1 as S3 has it, to the backend or through the proxy.
+//! A caller that speaks S3's HTTP/1.1 API, either directly to the backend or through the proxy.
 
 use std::{
     convert::Infallible,
@@ -29,10 +29,10 @@ use crate::{
     tls,
 };
 
-/// With a connection of its own.
+/// A caller with its own connection.
 pub(crate) struct Caller {
     sender: SendRequest<Upload>,
-    /// Runs the connection.
+    /// The task that drives the connection.
     _connection: JoinSet<()>,
 }
 
@@ -56,27 +56,27 @@ impl Caller {
         Ok(Self { sender, _connection: connection })
     }
 
-    /// One request, to its end.
+    /// Sends one request and reads the whole response.
     pub(crate) async fn ask(&mut self, job: &Job) -> Outcome<()> {
         let path = format!("/bench/{}", job.key());
         match job.work {
             Work::Get => {
                 let seen = self.read(Method::GET, &path, 0).await?;
-                if seen == job.size { Ok(()) } else { Err("the object is cut".into()) }
+                if seen == job.size { Ok(()) } else { Err("the object is truncated".into()) }
             }
             Work::Put | Work::Upload => self.read(Method::PUT, &path, job.size).await.map(drop),
-            Work::Walk | Work::Head => Err("this work needs gRPC".into()),
+            Work::Walk | Work::Head => Err("this kind of request needs gRPC".into()),
         }
     }
 
-    /// A small answer, as text.
+    /// Returns a small response body as text.
     pub(crate) async fn text(&mut self, path: &str) -> Outcome<String> {
         let request = request(Method::GET, path, 0)?;
         let body = self.sender.send_request(request).await?.into_body().collect().await?;
         Ok(String::from_utf8(body.to_bytes().to_vec())?)
     }
 
-    /// How long the answer is.
+    /// Sends a request and returns the length of the response body.
     async fn read(&mut self, method: Method, path: &str, size: u64) -> Outcome<u64> {
         self.sender.ready().await?;
         let answer = self.sender.send_request(request(method, path, size)?).await?;
@@ -96,7 +96,7 @@ fn request(method: Method, path: &str, size: u64) -> Outcome<Request<Upload>> {
     Ok(Request::builder().method(method).uri(path).header(HOST, "localhost").body(body)?)
 }
 
-/// An object to write.
+/// The body of an upload.
 struct Upload(Content);
 
 impl Body for Upload {

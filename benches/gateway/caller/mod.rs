@@ -1,4 +1,4 @@
-//! A caller: does a job, and says how long it took.
+//! The caller role: runs a job and reports how long it took.
 
 mod beside;
 pub(crate) mod grpc;
@@ -22,21 +22,21 @@ use crate::{
     job::{Done, Job, Target},
 };
 
-/// The pause before a slow upload begins again.
+/// The pause before a rejected slow upload starts again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What a caller is told.
+/// The caller's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Whom it asks, JSON
+    /// The target, as JSON
     #[arg(long)]
     target: String,
-    /// What it asks, JSON
+    /// The job, as JSON
     #[arg(long)]
     job: String,
 }
 
-/// Does it, and prints what it has seen.
+/// Runs the job and prints the result.
 pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     let target: Target = serde_json::from_str(&settings.target)?;
     let job: Job = serde_json::from_str(&settings.job)?;
@@ -45,7 +45,7 @@ pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     Ok(())
 }
 
-/// One that can be asked again and again.
+/// A caller that can send any number of requests.
 enum Asker {
     Grpc(Box<grpc::Caller>),
     Http(Box<http::Caller>),
@@ -71,7 +71,7 @@ async fn perform(target: &Target, job: Job) -> Outcome<Done> {
     let latencies = match patience {
         None => work.await?,
         Some(seconds) => timeout(Duration::from_secs(seconds), work).await.map_err(|_| {
-            format!("{} requests have finished in {seconds} s", finished.load(Ordering::Relaxed))
+            format!("only {} requests finished in {seconds} s", finished.load(Ordering::Relaxed))
         })??,
     };
     let seconds = start.elapsed().as_secs_f64();
@@ -84,7 +84,7 @@ async fn perform(target: &Target, job: Job) -> Outcome<Done> {
     })
 }
 
-/// An asker for each request in flight, and the connections that those of gRPC share.
+/// Returns an asker for each request in flight, and the connections that the gRPC askers share.
 async fn connected(target: &Target, job: &Job) -> Outcome<(Vec<Asker>, Vec<Channel>)> {
     let (mut askers, mut channels) = (Vec::new(), Vec::new());
     for index in 0..job.in_flight {
@@ -101,7 +101,7 @@ async fn connected(target: &Target, job: &Job) -> Outcome<(Vec<Asker>, Vec<Chann
     Ok((askers, channels))
 }
 
-/// Does all requests of the job. Gives their latencies, the shortest first.
+/// Sends all requests of the job. Returns their latencies, in ascending order.
 async fn work(askers: Vec<Asker>, job: Arc<Job>, finished: Arc<AtomicU64>) -> Outcome<Vec<Duration>> {
     let begun = Arc::new(AtomicU64::new(0));
     let mut workers = JoinSet::new();
@@ -112,7 +112,7 @@ async fn work(askers: Vec<Asker>, job: Arc<Job>, finished: Arc<AtomicU64>) -> Ou
             while begun.fetch_add(1, Ordering::Relaxed) < job.requests {
                 let start = Instant::now();
                 match asker.ask(&job).await {
-                    // A slow upload that the server refuses is one that comes again.
+                    // A slow upload that the server rejects is retried.
                     Err(_) if job.trickle.is_some() => tokio::time::sleep(RETRY).await,
                     answered => answered?,
                 }
@@ -130,7 +130,7 @@ async fn work(askers: Vec<Asker>, job: Arc<Job>, finished: Arc<AtomicU64>) -> Ou
     Ok(latencies)
 }
 
-/// In microseconds.
+/// Returns a percentile of sorted latencies, in microseconds.
 fn quantile(sorted: &[Duration], percent: usize) -> f64 {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)

@@ -1,4 +1,4 @@
-//! object_store's types as messages.
+//! Converts object_store's types to messages.
 
 use object_store::ObjectMeta;
 use prost_types::Timestamp;
@@ -22,7 +22,7 @@ pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+#[allow(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
 pub(super) fn status(error: object_store::Error) -> Status {
     match error {
         object_store::Error::NotFound { .. } => Status::not_found(error.to_string()),

@@ -1,5 +1,5 @@
-//! The gateway that a good engineer would write in a day from tonic and object_store: the same contract, nothing more.
-//! No checksums, no authentication, no metrics, no log.
+//! The gateway that a good engineer would write in a day with tonic and object_store. It implements the same contract,
+//! but has no checksums, no authentication, no metrics and no log.
 
 mod convert;
 mod read;
@@ -20,26 +20,26 @@ use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
 use self::service::Naive;
 use crate::{Outcome, role, tls::ServerFiles};
 
-/// The setting of HTTP/2 that matters most.
+/// The HTTP/2 setting with the largest effect on performance.
 const LARGEST_FRAME: u32 = 256 * 1024;
 
-/// What it is told.
+/// The naive gateway's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// The backend's URL
     #[arg(long)]
     endpoint: String,
-    /// Whether payloads are part of the signature
+    /// Sign payloads
     #[arg(long)]
     signed: bool,
-    /// What is trusted beside the system's certificates, PEM
+    /// Certificate authority to trust in addition to the system's, PEM
     #[arg(long)]
     authority: Option<std::path::PathBuf>,
     #[command(flatten)]
     tls: ServerFiles,
 }
 
-/// Serves until the driver ends.
+/// Serves until the driver exits.
 pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     let store = store(&settings)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -8,10 +8,10 @@ use tonic::Status;
 use super::convert;
 use longshore::pb;
 
-/// Of a message of a walk.
+/// The number of objects in a message of a Walk.
 const PAGE: usize = 1000;
 
-/// What comes first, then each piece as it comes.
+/// Streams the object's info, then each piece as it arrives.
 pub(super) fn pieces(
     result: GetResult,
 ) -> impl Stream<Item = Result<pb::GetResponse, Status>> + Send + use<> {
@@ -34,7 +34,7 @@ pub(super) fn pieces(
     }
 }
 
-/// All objects, a page in a message.
+/// Streams all objects, one page per message.
 pub(super) fn walk(store: &AmazonS3) -> impl Stream<Item = Result<pb::WalkResponse, Status>> + Send + use<> {
     store.list(None).chunks(PAGE).map(|page| {
         let objects = page.into_iter().map(|object| object.map(convert::meta).map_err(convert::status));

@@ -1,4 +1,4 @@
-//! The service. What no row asks for is not there.
+//! The service. It implements only the methods that rows use.
 
 use futures::{Stream, StreamExt as _};
 use object_store::{ObjectStoreExt, aws::AmazonS3, path::Path};
@@ -10,7 +10,7 @@ use longshore::pb::{self, object_service_server::ObjectService};
 type Answer<T> = Result<Response<T>, Status>;
 type Messages<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The gateway.
+/// The naive gateway.
 #[derive(Debug)]
 pub(super) struct Naive {
     store: AmazonS3,
@@ -101,5 +101,5 @@ impl ObjectService for Naive {
 }
 
 fn absent() -> Status {
-    Status::unimplemented("no row asks for it")
+    Status::unimplemented("no row uses this method")
 }

@@ -7,10 +7,10 @@ use tonic::{Status, Streaming};
 use super::convert;
 use longshore::pb::{self, upload_request::Message};
 
-/// Of a part, and the largest object that is put at once.
+/// The part size, and the largest object that is sent as a single PutObject.
 const PART: usize = 8 * 1024 * 1024;
 
-/// As object_store's own `BufWriter` has it.
+/// The concurrency of object_store's own `BufWriter`.
 const PARTS_AT_ONCE: usize = 8;
 
 pub(super) async fn upload(
@@ -19,7 +19,7 @@ pub(super) async fn upload(
 ) -> Result<pb::UploadResponse, Status> {
     let first = messages.message().await?.and_then(|message| message.message);
     let Some(Message::Spec(spec)) = first else {
-        return Err(Status::invalid_argument("spec comes first"));
+        return Err(Status::invalid_argument("the first message must be `spec`"));
     };
     let path = Path::from(spec.key.as_str());
     let (mut held, mut size) = (Vec::<Bytes>::new(), 0);

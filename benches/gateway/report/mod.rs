@@ -1,4 +1,4 @@
-//! The figures: as tables, as JSON, as a plot.
+//! Reports the figures as tables, as JSON and as a plot.
 
 mod plot;
 mod results;
@@ -9,10 +9,10 @@ use std::{fs, path::Path};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-pub(crate) use self::results::{Failure, Figures, Results, Verdict, median};
-use crate::{Outcome, arguments::Arguments, process, stage::Stage};
+pub(crate) use self::results::{Failure, Figures, Results, TargetResult, median};
+use crate::{Outcome, arguments::Arguments, process, setup::Setup};
 
-/// All figures of a run.
+/// The figures of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     date: String,
@@ -28,16 +28,16 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(stage: &Stage, load_before: f64, results: Results) -> Self {
+    pub(crate) fn new(setup: &Setup, load_before: f64, results: Results) -> Self {
         Self {
             date: Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string(),
             machine: process::machine(),
             load_before,
             load_after: process::load(),
-            rounds: stage.arguments.rounds(),
-            tls: stage.arguments.tls,
-            quick: stage.arguments.quick,
-            settings: stage.shipped.settings(),
+            rounds: setup.arguments.rounds(),
+            tls: setup.arguments.tls,
+            quick: setup.arguments.quick,
+            settings: setup.shipped.settings(),
             results,
         }
     }
@@ -50,27 +50,27 @@ impl Report {
         table::markdown(self)
     }
 
-    /// Writes JSON and plot into their folder, and the tables into the document that was named.
+    /// Writes the JSON file and the plot to the output folder, and the tables to the Markdown file, if there is one.
     pub(crate) fn save(&self, arguments: &Arguments) -> Outcome<()> {
         let (folder, name) = (arguments.output(), self.name());
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(format!("{name}.json")), serde_json::to_string_pretty(self)?)?;
         fs::write(folder.join(format!("{name}.svg")), plot::svg(self))?;
-        eprintln!("figures and plot: {}/{name}.json, {name}.svg", folder.display());
+        eprintln!("wrote {}/{name}.json and {name}.svg", folder.display());
         match &arguments.markdown {
             Some(path) => self.write_into(path),
             None => Ok(()),
         }
     }
 
-    /// Replaces what stands between the marks in a file.
+    /// Replaces the text between the markers in a file.
     fn write_into(&self, path: &Path) -> Outcome<()> {
         let name = self.name();
         let (begin, end) = (format!("<!-- {name}-bench: begin -->"), format!("<!-- {name}-bench: end -->"));
         let text = fs::read_to_string(path)?;
         let parts =
             text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-        let (before, after) = parts.ok_or_else(|| format!("{} has no marks {begin}", path.display()))?;
+        let (before, after) = parts.ok_or_else(|| format!("{} has no {begin} ... {end}", path.display()))?;
         fs::write(path, format!("{before}{begin}\n{}{end}{after}", self.markdown()))?;
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! The figures as bars: how far each is from its target.
+//! A bar chart of the figures relative to their targets.
 
 use std::fmt::Write as _;
 
-use super::{Report, Verdict};
+use super::{Report, TargetResult};
 
 const LINE: usize = 22;
 const LEFT: f64 = 520.0;
-/// What is exactly as it should be has a bar of this length.
+/// The length of the bar for a figure that equals its target.
 const TARGET: f64 = 260.0;
 const WIDEST: f64 = 3.0 * TARGET / 2.0;
 
-/// Bars that end left of the line are better than the target; for what should be at least so much, the bar is the
-/// target in proportion to what was measured.
+/// A bar that ends left of the line is better than the target. For a figure with a minimum, the bar's length is the
+/// target divided by the measured value.
 pub(super) fn svg(report: &Report) -> String {
     let verdicts = &report.results.verdicts;
     let height = (verdicts.len() + 3) * LINE;
@@ -19,7 +19,7 @@ pub(super) fn svg(report: &Report) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"8\" y=\"16\">Longshore against its targets, {}: shorter is better, the line is the target</text>\n",
+         <text x=\"8\" y=\"16\">Longshore vs. its targets, {}: shorter is better, the line is the target</text>\n",
         report.date
     );
     for (index, verdict) in verdicts.iter().enumerate() {
@@ -35,8 +35,8 @@ pub(super) fn svg(report: &Report) -> String {
     text
 }
 
-fn bar(top: usize, verdict: &Verdict) -> String {
-    let Verdict { row, what, measured, unit, target, at_least, met, .. } = verdict;
+fn bar(top: usize, verdict: &TargetResult) -> String {
+    let TargetResult { row, what, measured, unit, target, at_least, met, .. } = verdict;
     let part = if *at_least { target / measured } else { measured / target };
     let length = (part * TARGET).clamp(1.0, WIDEST);
     let colour = if *met { "#2a9d55" } else { "#d1495b" };

@@ -1,34 +1,34 @@
-//! What rows give.
+//! The results of rows.
 
 use serde::Serialize;
 
 use crate::{
     job::{GIB, Job, Work},
-    stage::{Measured, Peer},
+    setup::{Measured, Peer},
 };
 
-/// Of all rows so far.
+/// The results of all rows so far.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Results {
     pub(crate) figures: Vec<Figures>,
-    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) verdicts: Vec<TargetResult>,
     pub(crate) failures: Vec<Failure>,
 }
 
-/// Medians of what one peer did in one row.
+/// The medians of one peer in one row.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figures {
     pub(crate) row: String,
     pub(crate) peer: String,
-    /// Processor time, in seconds.
+    /// CPU time, in seconds.
     pub(crate) cpu: f64,
-    /// Of all bytes, or of one small request, or of all keys.
+    /// The CPU time per GiB, per small request or per key, with its unit.
     pub(crate) cost: String,
     pub(crate) rate: String,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) peak_mib: f64,
-    /// Each round.
+    /// The single rounds.
     pub(crate) rounds: Vec<Round>,
 }
 
@@ -44,21 +44,21 @@ pub(crate) struct Round {
 
 /// A figure that has a target.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Verdict {
+pub(crate) struct TargetResult {
     pub(crate) row: String,
-    /// What is compared, such as "CPU against naive".
+    /// What is compared, such as "CPU vs. naive".
     pub(crate) what: String,
     pub(crate) measured: f64,
-    /// What it is counted in: `×`, `MiB`, `ms`.
+    /// The unit: `×`, `MiB` or `ms`.
     pub(crate) unit: &'static str,
-    /// Whether the target is the least that it should be.
+    /// Whether the target is a minimum.
     pub(crate) at_least: bool,
     pub(crate) target: f64,
     pub(crate) stretch: Option<f64>,
     pub(crate) met: bool,
 }
 
-/// A row without figures.
+/// A row that could not be measured.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Failure {
     pub(crate) row: String,
@@ -102,8 +102,8 @@ impl Round {
     }
 }
 
-impl Verdict {
-    /// It should not be more than `target`.
+impl TargetResult {
+    /// A figure that must be at most `target`.
     pub(crate) fn at_most(row: &str, what: impl Into<String>, measured: f64, target: f64) -> Self {
         let what = what.into();
         let met = measured <= target;
@@ -111,19 +111,19 @@ impl Verdict {
         Self { row, what, measured, unit: "×", at_least: false, target, stretch, met }
     }
 
-    /// It should not be less than `target`.
+    /// A figure that must be at least `target`.
     pub(crate) fn at_least(row: &str, what: impl Into<String>, measured: f64, target: f64) -> Self {
         let met = measured >= target;
         Self { at_least: true, met, ..Self::at_most(row, what, measured, target) }
     }
 
-    /// What would be better still.
+    /// Sets the stretch target.
     pub(crate) fn stretch(mut self, stretch: Option<f64>) -> Self {
         self.stretch = stretch;
         self
     }
 
-    /// What it is counted in.
+    /// Sets the unit.
     pub(crate) fn unit(mut self, unit: &'static str) -> Self {
         self.unit = unit;
         self

@@ -1,17 +1,17 @@
-//! The figures as Markdown.
+//! Markdown tables of the figures.
 
 use std::fmt::Write as _;
 
-use super::{Figures, Report, Verdict};
+use super::{Figures, Report, TargetResult};
 
 pub(super) fn markdown(report: &Report) -> String {
     let sides = if report.tls { "TLS on both sides" } else { "plaintext on both sides" };
-    let quick = if report.quick { " Small sizes (`--quick`): these figures say little." } else { "" };
+    let quick = if report.quick { " Small sizes (`--quick`): these figures mean little." } else { "" };
     let mut text = format!(
-        "{}: {}. Load of the machine before the run {:.1}, after it {:.1}; {} rounds, {sides}.{quick}\n\n",
+        "{}: {}. Load average {:.1} before the run and {:.1} after it; {} rounds, {sides}.{quick}\n\n",
         report.date, report.machine, report.load_before, report.load_after, report.rounds
     );
-    text.push_str("| | | measured | to reach | stretch | |\n|---|---|---:|---:|---:|---|\n");
+    text.push_str("| row | figure | measured | target | stretch | result |\n|---|---|---:|---:|---:|---|\n");
     let mut last = "";
     for verdict in &report.results.verdicts {
         let row = if verdict.row == last { "" } else { &verdict.row };
@@ -20,10 +20,9 @@ pub(super) fn markdown(report: &Report) -> String {
     }
     for failure in &report.results.failures {
         // Writing to a String does not fail.
-        let _ =
-            writeln!(text, "| {} | not measured: {} | | | | **no** |", failure.row, one_line(&failure.why));
+        let _ = writeln!(text, "| {} | failed: {} | | | | **error** |", failure.row, one_line(&failure.why));
     }
-    text.push_str("\n| | | CPU | rate | p50 ms | p99 ms | peak MiB |\n|---|---|---:|---:|---:|---:|---:|\n");
+    text.push_str("\n| row | gateway | CPU | rate | p50 ms | p99 ms | peak MiB |\n|-|-|-:|-:|-:|-:|-:|\n");
     let mut last = "";
     for figures in &report.results.figures {
         let row = if figures.row == last { "" } else { &figures.row };
@@ -34,11 +33,11 @@ pub(super) fn markdown(report: &Report) -> String {
     text
 }
 
-fn verdict_line(row: &str, verdict: &Verdict) -> String {
-    let Verdict { what, measured, unit, target, met, .. } = verdict;
+fn verdict_line(row: &str, verdict: &TargetResult) -> String {
+    let TargetResult { what, measured, unit, target, met, .. } = verdict;
     let sign = if verdict.at_least { "≥" } else { "≤" };
     let stretch = verdict.stretch.map_or_else(String::new, |stretch| format!("{stretch} {unit}"));
-    let mark = if *met { "met" } else { "**no**" };
+    let mark = if *met { "met" } else { "**missed**" };
     format!("| {row} | {what} | {measured:.2} {unit} | {sign} {target} {unit} | {stretch} | {mark} |\n")
 }
 

@@ -1,19 +1,19 @@
-//! A small call beside one that stalls, on the same connection.
+//! A small call beside a stalled call on the same connection.
 
 use super::turns::told;
 use crate::{
     Outcome,
     job::{Beside, Job, KIB, Work},
-    report::{Figures, Results, Verdict, median},
-    stage::{Measured, Peer, Running, Stage},
+    report::{Figures, Results, TargetResult, median},
+    setup::{Measured, Peer, Running, Setup},
 };
 
-pub(super) const NAME: &str = "Head beside a call that stalls on the same connection";
+pub(super) const NAME: &str = "Head beside a stalled call on the same connection";
 
-/// Seconds that a round may take.
+/// The time limit of a round, in seconds.
 const PATIENCE: u64 = 20;
 
-/// What stalls. The first runs alone.
+/// The kinds of stalled call. The first case runs alone.
 const CASES: [(Option<Beside>, &str); 4] = [
     (None, "alone"),
     (Some(Beside::SilentUploads), "beside 20 uploads to an S3 server that never reads"),
@@ -21,18 +21,18 @@ const CASES: [(Option<Beside>, &str); 4] = [
     (Some(Beside::UnreadWalk), "beside a Walk that the caller does not read"),
 ];
 
-/// The cases take turns, so that changes of the machine's load meet them all. A case that fails leaves the others.
-pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
-    let longshore = stage.start(&Peer::Longshore)?;
+/// The cases alternate, so that changes in the machine's load affect all of them. If a case fails, the others continue.
+pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
+    let longshore = setup.start(&Peer::Longshore)?;
     let mut rounds: Vec<Vec<Measured>> = vec![Vec::new(); CASES.len()];
     let mut failed: Vec<Option<String>> = vec![None; CASES.len()];
-    round(&longshore, None, stage)?;
-    for _ in 0..stage.arguments.rounds() {
+    round(&longshore, None, setup)?;
+    for _ in 0..setup.arguments.rounds() {
         for (at, (beside, label)) in CASES.iter().enumerate() {
             if failed[at].is_some() {
                 continue;
             }
-            match round(&longshore, *beside, stage) {
+            match round(&longshore, *beside, setup) {
                 Ok(measured) => rounds[at].push(measured),
                 Err(error) => failed[at] = Some(format!("{label}: {error}")),
             }
@@ -42,15 +42,15 @@ pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
     for (at, (beside, label)) in CASES.iter().enumerate() {
         let slower = if failed[at].is_some() { f64::INFINITY } else { p50(at) / p50(0) };
         if beside.is_some() {
-            results.verdicts.push(Verdict::at_most(
+            results.verdicts.push(TargetResult::at_most(
                 NAME,
-                format!("median {label}, against alone"),
+                format!("median {label}, vs. alone"),
                 slower,
                 2.0,
             ));
         }
         if failed[at].is_none() {
-            let mut figures = Figures::of(NAME, &Peer::Longshore, &job(*beside, stage), &rounds[at]);
+            let mut figures = Figures::of(NAME, &Peer::Longshore, &job(*beside, setup), &rounds[at]);
             figures.peer = format!("longshore, {label}");
             results.figures.push(figures);
         }
@@ -59,14 +59,14 @@ pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
     Ok(())
 }
 
-fn round(longshore: &Running, beside: Option<Beside>, stage: &Stage) -> Outcome<Measured> {
-    told(longshore, &job(beside, stage), None)
+fn round(longshore: &Running, beside: Option<Beside>, setup: &Setup) -> Outcome<Measured> {
+    told(longshore, &job(beside, setup), None)
 }
 
-fn job(beside: Option<Beside>, stage: &Stage) -> Job {
-    let requests = if stage.arguments.quick { 500 } else { 5_000 };
+fn job(beside: Option<Beside>, setup: &Setup) -> Job {
+    let requests = if setup.arguments.quick { 500 } else { 5_000 };
     let mut job = Job::new(Work::Head, 4 * KIB, requests).within(PATIENCE);
-    // The caller's own connection window is far larger than that of a stream, so that the unread call does not use it up.
+    // The caller's connection window is far larger than a stream's, so that the unread call does not exhaust it.
     job.windows = (64 * 1024, 16 << 20);
     job.beside = beside;
     job

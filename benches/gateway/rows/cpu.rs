@@ -1,29 +1,29 @@
-//! Rows of processor time against peers.
+//! Rows that compare CPU time with peers.
 
 use super::turns::in_turn;
 use crate::{
     Outcome,
     arguments::Arguments,
     job::{Job, KIB, Work},
-    report::{Results, Verdict},
-    stage::{Peer, Stage},
+    report::{Results, TargetResult},
+    setup::{Peer, Setup},
 };
 
-/// Jobs of more requests than this are of small ones.
+/// A job with more requests than this has small requests.
 const FEW: u64 = 100;
 
-/// Longshore's first, then those of its peers.
+/// Measures Longshore first, then its peers.
 #[derive(Debug)]
 pub(super) struct CpuRow {
     pub(super) name: String,
     job: Job,
     goals: Vec<Goal>,
-    /// Measured to be looked at.
+    /// Peers that are measured without a target.
     beside: Vec<Peer>,
     caller: Option<String>,
 }
 
-/// How much of a peer's processor time Longshore may take.
+/// Longshore's maximum CPU time as a ratio of a peer's.
 #[derive(Debug)]
 struct Goal {
     against: Peer,
@@ -42,7 +42,7 @@ pub(super) fn rows(arguments: &Arguments) -> Vec<CpuRow> {
     rows.extend(puts(arguments));
     rows.extend(walk(arguments));
     let others: Vec<Peer> = arguments.peer_names().map(|name| Peer::Other(name.clone())).collect();
-    // They sign no payloads.
+    // These peers do not sign payloads.
     for row in rows.iter_mut().filter(|row| row.job.store != "signed") {
         row.beside.extend(others.iter().cloned());
     }
@@ -55,11 +55,11 @@ fn large_gets(arguments: &Arguments) -> Vec<CpuRow> {
     let mut rows = vec![
         row("Get 1 GiB", &get, [goal(Peer::Naive, 0.65, 0.5), goal(Peer::Proxy, 1.6, 1.3)]),
         row(
-            "Get 1 GiB, checksums off (S3 announces none)",
+            "Get 1 GiB, checksums off (S3 sends none)",
             &get.clone().store("plain"),
             [goal(Peer::Naive, 0.65, 0.5), goal(Peer::Proxy, 1.6, 1.3)],
         ),
-        row("Get 1 GiB × 4 at once, each on its connection", &four, [goal(Peer::Naive, 0.7, 0.6)]),
+        row("Get 1 GiB × 4 at once, one connection each", &four, [goal(Peer::Naive, 0.7, 0.6)]),
     ];
     if arguments.grpcio_caller.is_some() {
         let mut grpcio = row("Get 1 GiB from grpcio", &get, [goal(Peer::Naive, 0.55, 0.5)]);
@@ -133,21 +133,21 @@ fn row(name: &str, job: &Job, goals: impl Into<Vec<Goal>>) -> CpuRow {
 }
 
 impl CpuRow {
-    pub(super) fn measure(&self, stage: &Stage, results: &mut Results) -> Outcome<()> {
+    pub(super) fn measure(&self, setup: &Setup, results: &mut Results) -> Outcome<()> {
         let mut turns = vec![(Peer::Longshore, self.job.clone())];
         turns.extend(self.goals.iter().map(|goal| (goal.against.clone(), self.job.clone())));
         turns.extend(self.beside.iter().map(|peer| (peer.clone(), self.job_of(peer))));
-        let figures = in_turn(stage, &self.name, &turns, self.caller.as_deref())?;
+        let figures = in_turn(setup, &self.name, &turns, self.caller.as_deref())?;
         for (goal, peer) in self.goals.iter().zip(&figures[1..]) {
-            let what = format!("CPU against {}", goal.against);
-            let verdict = Verdict::at_most(&self.name, what, figures[0].cpu / peer.cpu, goal.at_most);
+            let what = format!("CPU vs. {}", goal.against);
+            let verdict = TargetResult::at_most(&self.name, what, figures[0].cpu / peer.cpu, goal.at_most);
             results.verdicts.push(verdict.stretch(goal.stretch));
         }
         results.figures.extend(figures);
         Ok(())
     }
 
-    /// Peers in other languages are slow enough for a tenth of the small requests.
+    /// Peers in other languages are slow, so they get a tenth of the small requests.
     fn job_of(&self, peer: &Peer) -> Job {
         let mut job = self.job.clone();
         if matches!(peer, Peer::Other(_)) && job.requests > FEW {

@@ -1,4 +1,4 @@
-//! A tenant that makes small calls beside one that keeps the server busy.
+//! A tenant makes small calls while another tenant keeps the server busy.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::{
     Outcome,
     child::Background,
     job::{Job, KIB, MIB, Work},
-    report::{Figures, Results, Verdict},
+    report::{Figures, Results, TargetResult},
+    setup::{Peer, Setup},
     shipped::QUIET_TOKEN,
-    stage::{Peer, Stage},
 };
 
-pub(super) const NAME: &str = "Get 4 KiB by a quiet tenant beside another tenant's flood";
+pub(super) const NAME: &str = "Get 4 KiB by a quiet tenant during another tenant's flood";
 
-/// Time for the flood to begin.
+/// The time for the flood to start.
 const LEAD: Duration = Duration::from_secs(3);
 
-/// Seconds that a round may take.
+/// The time limit of a round, in seconds.
 const PATIENCE: u64 = 120;
 
-/// The flood comes from processes of its own, so that the quiet caller competes with it in the server only, and for
-/// the machine's processors.
-pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
-    let longshore = stage.start(&Peer::Longshore)?;
-    let requests = if stage.arguments.quick { 500 } else { 5_000 };
+/// The flood comes from separate processes, so that the quiet caller competes with it only in the server and for the
+/// machine's CPUs.
+pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
+    let longshore = setup.start(&Peer::Longshore)?;
+    let requests = if setup.arguments.quick { 500 } else { 5_000 };
     let mut quiet = Job::new(Work::Get, 4 * KIB, requests).within(PATIENCE);
     QUIET_TOKEN.clone_into(&mut quiet.token);
     told(&longshore, &quiet, None)?;
-    let rounds = stage.arguments.rounds().min(3);
+    let rounds = setup.arguments.rounds().min(3);
     let alone = (0..rounds).map(|_| told(&longshore, &quiet, None)).collect::<Outcome<Vec<_>>>()?;
     let mut flood = [
         longshore.begin(&Job::new(Work::Upload, 12 * MIB, u64::MAX / 2).at_once(200, 4))?,
@@ -39,8 +39,8 @@ pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
     flood.iter_mut().try_for_each(Background::check)?;
     let mut figures = [&alone, &beside].map(|rounds| Figures::of(NAME, &Peer::Longshore, &quiet, rounds));
     let median = figures[1].p50_us / figures[0].p50_us;
-    results.verdicts.push(Verdict::at_most(NAME, "median beside the flood against alone", median, 4.0));
-    for (figures, label) in figures.iter_mut().zip(["alone", "beside the flood"]) {
+    results.verdicts.push(TargetResult::at_most(NAME, "median during the flood vs. alone", median, 4.0));
+    for (figures, label) in figures.iter_mut().zip(["alone", "during the flood"]) {
         figures.peer = format!("longshore, {label}");
     }
     results.figures.extend(figures);

@@ -1,4 +1,4 @@
-//! From a caller that goes away until the backend sees the connection of its request close.
+//! The time from a caller's disconnect until the backend sees the S3 connection close.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,27 +7,27 @@ use crate::{
     backend::ABANDONED,
     caller::{grpc, http},
     job::{GIB, Job, Work},
-    report::{Results, Verdict, median},
-    stage::{Peer, Stage},
+    report::{Results, TargetResult, median},
+    setup::{Peer, Setup},
 };
 
-pub(super) const NAME: &str = "Caller gone until the S3 request is gone";
+pub(super) const NAME: &str = "Time to drop the S3 request when the caller leaves";
 
-/// After this it counts as not noticed at all.
+/// The time limit for the backend to see the connection close.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
-    let longshore = stage.start(&Peer::Longshore)?;
-    // The throttled backend is at it for half a minute.
+pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
+    let longshore = setup.start(&Peer::Longshore)?;
+    // The throttled backend takes half a minute for this object.
     let job = Job::new(Work::Get, GIB, 1).store("throttled");
     for (what, cancelled) in [("call cancelled", true), ("connection closed", false)] {
         let mut times = Vec::new();
-        for _ in 0..stage.arguments.rounds() {
-            times.push(stage.runtime.block_on(async {
+        for _ in 0..setup.arguments.rounds() {
+            times.push(setup.runtime.block_on(async {
                 let channel = grpc::connect(&longshore.target, job.windows).await?;
                 let mut caller = grpc::Caller::new(channel.clone(), &job);
                 let answer = caller.begin(&job).await?;
-                let mut backend = http::Caller::connect(&stage.backend()).await?;
+                let mut backend = http::Caller::connect(&setup.backend()).await?;
                 let (before, _) = abandoned(&mut backend).await?;
                 let gone = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
                 if cancelled {
@@ -40,7 +40,7 @@ pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
             })?);
         }
         eprintln!("  {what}: {times:.1?} ms");
-        results.verdicts.push(Verdict::at_most(NAME, what, median(times), 100.0).unit("ms"));
+        results.verdicts.push(TargetResult::at_most(NAME, what, median(times), 100.0).unit("ms"));
     }
     Ok(())
 }
@@ -53,7 +53,7 @@ async fn until_abandoned(backend: &mut http::Caller, before: u64) -> Outcome<u12
             return Ok(at);
         }
         if start.elapsed() > PATIENCE {
-            return Err("the backend did not see the request end".into());
+            return Err("the backend did not see the connection close".into());
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -61,6 +61,7 @@ async fn until_abandoned(backend: &mut http::Caller, before: u64) -> Outcome<u12
 
 async fn abandoned(backend: &mut http::Caller) -> Outcome<(u64, u128)> {
     let text = backend.text(ABANDONED).await?;
-    let (count, at) = text.split_once(' ').ok_or("the backend does not say what was abandoned")?;
+    let (count, at) =
+        text.split_once(' ').ok_or("unexpected response to the query for abandoned requests")?;
     Ok((count.parse()?, at.parse()?))
 }

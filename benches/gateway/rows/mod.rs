@@ -1,4 +1,4 @@
-//! What is measured, a family of rows in a file.
+//! The rows of the benchmark, one file per family.
 
 mod beside;
 mod cpu;
@@ -16,21 +16,21 @@ mod turns;
 use crate::{
     Outcome,
     report::{Failure, Results},
-    stage::Stage,
+    setup::Setup,
 };
 
-/// A row or a few that belong together, by the name that `--only` looks for.
-type Row = (String, Box<dyn Fn(&Stage, &mut Results) -> Outcome<()>>);
+/// A row or a group of related rows, with the name that `--only` matches.
+type Row = (String, Box<dyn Fn(&Setup, &mut Results) -> Outcome<()>>);
 
-/// Measures what was asked for. A row that fails does not keep the others from being measured.
-pub(crate) fn measure(stage: &Stage) -> Results {
+/// Measures the selected rows. If a row fails, the others are still measured.
+pub(crate) fn measure(setup: &Setup) -> Results {
     let mut results = Results::default();
-    for (name, row) in rows(stage) {
-        if !stage.arguments.wants(&name) {
+    for (name, row) in rows(setup) {
+        if !setup.arguments.wants(&name) {
             continue;
         }
         eprintln!("{name}");
-        if let Err(error) = row(stage, &mut results) {
+        if let Err(error) = row(setup, &mut results) {
             eprintln!("  {error}");
             results.failures.push(Failure { row: name, why: error.to_string() });
         }
@@ -38,24 +38,24 @@ pub(crate) fn measure(stage: &Stage) -> Results {
     results
 }
 
-fn rows(stage: &Stage) -> Vec<Row> {
+fn rows(setup: &Setup) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for row in cpu::rows(&stage.arguments) {
-        rows.push((row.name.clone(), Box::new(move |stage, results| row.measure(stage, results))));
+    for row in cpu::rows(&setup.arguments) {
+        rows.push((row.name.clone(), Box::new(move |setup, results| row.measure(setup, results))));
     }
     rows.push((memory::NAME.to_owned(), Box::new(memory::measure)));
     rows.push((latency::NAME.to_owned(), Box::new(latency::measure)));
     for way in throttled::WAYS {
-        rows.push((way.name.to_owned(), Box::new(move |stage, results| way.measure(stage, results))));
+        rows.push((way.name.to_owned(), Box::new(move |setup, results| way.measure(setup, results))));
     }
-    rows.push((slow::name(&stage.arguments), Box::new(slow::measure)));
+    rows.push((slow::name(&setup.arguments), Box::new(slow::measure)));
     rows.push((start::NAME.to_owned(), Box::new(start::measure)));
     rows.push((gone::NAME.to_owned(), Box::new(gone::measure)));
     for connections in crowd::CONNECTIONS {
-        let name = crowd::name(&stage.arguments, connections);
-        rows.push((name, Box::new(move |stage, results| crowd::measure(stage, results, connections))));
+        let name = crowd::name(&setup.arguments, connections);
+        rows.push((name, Box::new(move |setup, results| crowd::measure(setup, results, connections))));
     }
-    rows.push((trickle::name(&stage.arguments), Box::new(trickle::measure)));
+    rows.push((trickle::name(&setup.arguments), Box::new(trickle::measure)));
     rows.push((beside::NAME.to_owned(), Box::new(beside::measure)));
     rows.push((flood::NAME.to_owned(), Box::new(flood::measure)));
     rows

@@ -5,17 +5,17 @@ use crate::{
     Outcome,
     arguments::Arguments,
     job::{Job, MIB, Work},
-    report::{Figures, Results, Verdict},
-    stage::{Peer, Stage},
+    report::{Figures, Results, TargetResult},
+    setup::{Peer, Setup},
 };
 
-/// What a caller reads a second.
+/// The rate at which a caller reads, in bytes per second.
 const PACE: u64 = MIB;
 
-/// Callers on one connection.
+/// The number of callers per connection.
 const STREAMS: u64 = 50;
 
-/// The memory budget and what the process may have beside it, in MiB.
+/// The memory budget plus the memory that the process may use in addition, in MiB.
 const MOST: f64 = 256.0 + 128.0;
 
 pub(super) fn name(arguments: &Arguments) -> String {
@@ -26,17 +26,17 @@ pub(super) fn name(arguments: &Arguments) -> String {
     )
 }
 
-/// Once: it takes a minute and more.
-pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
-    let name = name(&stage.arguments);
-    let callers = stage.arguments.slow_callers();
-    let mut job = Job::new(Work::Get, stage.arguments.slow_size(), callers);
+/// Runs once, since a run takes more than a minute.
+pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
+    let name = name(&setup.arguments);
+    let callers = setup.arguments.slow_callers();
+    let mut job = Job::new(Work::Get, setup.arguments.slow_size(), callers);
     job = job.at_once(callers, callers.div_ceil(STREAMS));
     job.pace = Some(PACE);
-    // Windows as gRPC libraries have them without being told, so that what waits does not wait in the caller.
+    // The default windows of gRPC libraries, so that unread data does not accumulate in the caller.
     job.windows = (64 * 1024, 4 * 1024 * 1024);
-    let measured = told(&stage.start(&Peer::Longshore)?, &job, None)?;
-    let verdict = Verdict::at_most(&name, "peak", measured.peak, MOST).unit("MiB");
+    let measured = told(&setup.start(&Peer::Longshore)?, &job, None)?;
+    let verdict = TargetResult::at_most(&name, "peak", measured.peak, MOST).unit("MiB");
     results.verdicts.push(verdict);
     results.figures.push(Figures::of(&name, &Peer::Longshore, &job, &[measured]));
     Ok(())

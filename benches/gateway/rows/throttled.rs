@@ -1,17 +1,17 @@
-//! A backend that gives each connection so many bytes a second: several at once go round that.
+//! A backend that limits the rate of each connection. Several connections together exceed that rate.
 
 use super::turns::told;
 use crate::{
     Outcome,
     job::{Job, MIB, Work},
-    report::{Figures, Results, Verdict, median},
-    stage::{Peer, Stage},
+    report::{Figures, Results, TargetResult, median},
+    setup::{Peer, Setup},
 };
 
-/// A second with one connection takes long enough.
+/// The maximum number of rounds, since a round with one connection takes long.
 const ROUNDS: usize = 3;
 
-/// A direction.
+/// The direction of a transfer.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) name: &'static str,
@@ -35,12 +35,12 @@ const STORES: [(&str, &str); 3] = [
 ];
 
 impl Way {
-    pub(super) fn measure(&self, stage: &Stage, results: &mut Results) -> Outcome<()> {
-        let size = if stage.arguments.quick { 64 * MIB } else { 256 * MIB };
+    pub(super) fn measure(&self, setup: &Setup, results: &mut Results) -> Outcome<()> {
+        let size = if setup.arguments.quick { 64 * MIB } else { 256 * MIB };
         let job = Job::new(self.work, size, 1);
-        let longshore = stage.start(&Peer::Longshore)?;
+        let longshore = setup.start(&Peer::Longshore)?;
         let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
-        for _ in 0..stage.arguments.rounds().min(ROUNDS) {
+        for _ in 0..setup.arguments.rounds().min(ROUNDS) {
             for ((store, _), measured) in STORES.iter().zip(&mut rounds) {
                 measured.push(told(&longshore, &job.clone().store(store), None)?);
             }
@@ -48,8 +48,9 @@ impl Way {
         let seconds = |index: usize| median(rounds[index].iter().map(|round| round.done.seconds).collect());
         for (index, (_, label)) in STORES.iter().enumerate() {
             if index > 0 {
-                let what = format!("rate with {label} against 1");
-                let verdict = Verdict::at_least(self.name, what, seconds(0) / seconds(index), self.at_least);
+                let what = format!("rate with {label} vs. 1");
+                let verdict =
+                    TargetResult::at_least(self.name, what, seconds(0) / seconds(index), self.at_least);
                 results.verdicts.push(verdict);
             }
             let mut figures = Figures::of(self.name, &Peer::Longshore, &job, &rounds[index]);

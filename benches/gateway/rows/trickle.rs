@@ -7,54 +7,54 @@ use crate::{
     Outcome,
     arguments::Arguments,
     job::{Job, KIB, MIB, Trickle, Work},
-    report::{Figures, Results, Verdict},
-    stage::{Measured, Peer, Running, Stage},
+    report::{Figures, Results, TargetResult},
+    setup::{Measured, Peer, Running, Setup},
 };
 
-/// Slow uploads on one connection.
+/// The number of slow uploads per connection.
 const STREAMS: u64 = 50;
 
-/// Larger than a slow upload can become during the run.
+/// The size of a slow upload: more than it can send during the run.
 const SLOW_SIZE: u64 = 64 * MIB;
 
 const FAST: u64 = 8;
 
-/// Seconds that the fast uploads may take.
+/// The time limit of the fast uploads, in seconds.
 const PATIENCE: u64 = 120;
 
-/// Time for the slow uploads to send their first bytes.
+/// The time for the slow uploads to send their first bytes.
 const LEAD: Duration = Duration::from_secs(15);
 
 pub(super) fn name(arguments: &Arguments) -> String {
     let slow = arguments.crowd();
-    format!("{FAST} fast uploads beside {slow} that have sent 1 MiB and continue at 1 KiB/s")
+    format!("{FAST} fast uploads beside {slow} slow ones (1 MiB at once, then 1 KiB/s)")
 }
 
-pub(super) fn measure(stage: &Stage, results: &mut Results) -> Outcome<()> {
-    let row = name(&stage.arguments);
-    let fast = fast(&stage.arguments);
-    let longshore = stage.start(&Peer::Longshore)?;
-    // One that is not counted brings the allocator to its size.
+pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
+    let row = name(&setup.arguments);
+    let fast = fast(&setup.arguments);
+    let longshore = setup.start(&Peer::Longshore)?;
+    // An uncounted run lets the allocator grow to its usual size.
     told(&longshore, &fast, None)?;
-    let alone = rounds(stage, &longshore, &fast)?;
-    let mut slow = longshore.begin(&slow(&stage.arguments))?;
+    let alone = rounds(setup, &longshore, &fast)?;
+    let mut slow = longshore.begin(&slow(&setup.arguments))?;
     std::thread::sleep(LEAD);
     slow.check()?;
-    let beside = rounds(stage, &longshore, &fast)?;
+    let beside = rounds(setup, &longshore, &fast)?;
     slow.check()?;
     let mut figures = [&alone, &beside].map(|rounds| Figures::of(&row, &Peer::Longshore, &fast, rounds));
     let seconds = [&alone, &beside].map(|rounds| rounds.iter().map(|round| round.done.seconds).sum::<f64>());
-    let what = "rate of the fast ones against alone";
-    results.verdicts.push(Verdict::at_least(&row, what, seconds[0] / seconds[1], 0.8));
-    for (figures, label) in figures.iter_mut().zip(["alone", "beside the slow ones"]) {
+    let what = "rate of the fast uploads vs. alone";
+    results.verdicts.push(TargetResult::at_least(&row, what, seconds[0] / seconds[1], 0.8));
+    for (figures, label) in figures.iter_mut().zip(["alone", "beside slow uploads"]) {
         figures.peer = format!("longshore, {label}");
     }
     results.figures.extend(figures);
     Ok(())
 }
 
-fn rounds(stage: &Stage, longshore: &Running, job: &Job) -> Outcome<Vec<Measured>> {
-    (0..stage.arguments.rounds().min(3)).map(|_| told(longshore, job, None)).collect()
+fn rounds(setup: &Setup, longshore: &Running, job: &Job) -> Outcome<Vec<Measured>> {
+    (0..setup.arguments.rounds().min(3)).map(|_| told(longshore, job, None)).collect()
 }
 
 fn fast(arguments: &Arguments) -> Job {

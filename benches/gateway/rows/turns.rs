@@ -1,25 +1,25 @@
-//! Peers in turn: A B A B.
+//! Measures peers alternately: A B A B.
 
 use crate::{
     Outcome,
     job::Job,
     report::Figures,
-    stage::{Measured, Peer, Running, Stage},
+    setup::{Measured, Peer, Running, Setup},
 };
 
-/// Each peer does its job once in each round, after one that is not counted. Gives the medians, in the peers' order.
+/// Each peer runs its job once per round, after one uncounted run. Returns the medians, in the order of the peers.
 pub(super) fn in_turn(
-    stage: &Stage,
+    setup: &Setup,
     row: &str,
     turns: &[(Peer, Job)],
     caller: Option<&str>,
 ) -> Outcome<Vec<Figures>> {
-    let running = turns.iter().map(|(peer, _)| stage.start(peer)).collect::<Outcome<Vec<_>>>()?;
+    let running = turns.iter().map(|(peer, _)| setup.start(peer)).collect::<Outcome<Vec<_>>>()?;
     for (peer, (_, job)) in running.iter().zip(turns) {
         peer.measure(&Job { requests: job.requests.div_ceil(20).max(job.in_flight), ..job.clone() }, caller)?;
     }
     let mut rounds = vec![Vec::new(); turns.len()];
-    for _ in 0..stage.arguments.rounds() {
+    for _ in 0..setup.arguments.rounds() {
         for ((peer, (_, job)), measured) in running.iter().zip(turns).zip(&mut rounds) {
             measured.push(told(peer, job, caller)?);
         }
@@ -27,7 +27,7 @@ pub(super) fn in_turn(
     Ok(turns.iter().zip(&rounds).map(|((peer, job), rounds)| Figures::of(row, peer, job, rounds)).collect())
 }
 
-/// Measures, and says so to whoever watches.
+/// Measures a job and prints the figures to standard error.
 pub(super) fn told(peer: &Running, job: &Job, caller: Option<&str>) -> Outcome<Measured> {
     let measured = peer.measure(job, caller)?;
     let Measured { cpu, peak, done } = &measured;

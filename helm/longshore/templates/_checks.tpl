@@ -1,4 +1,4 @@
-{{/* What Kubernetes or the server would refuse, and the schema cannot see because it depends on two values. */}}
+{{/* Rejects values that Kubernetes or the server would reject, and that the schema cannot, mostly because two values conflict. */}}
 {{- define "longshore.checks" -}}
 {{- $auth := .Values.auth | default dict -}}
 {{- $service := .Values.service | default dict -}}
@@ -6,16 +6,16 @@
 {{- $scaling := .Values.autoscaling | default dict -}}
 {{- $grpc := int64 ($ports.grpc | default 50051) -}}
 {{- if and (eq ($auth.mode | default "required") "none") (not $auth.allowInsecure) -}}
-{{- fail "auth.mode none lets every client that reaches the port read and write every store: set auth.allowInsecure to true to allow that" -}}
+{{- fail "auth.mode none lets every client that can connect read and write every store: set auth.allowInsecure to true to allow this" -}}
 {{- end -}}
 {{- if and $service.headless (ne ($service.type | default "ClusterIP") "ClusterIP") -}}
-{{- fail (printf "service.headless needs service.type ClusterIP: a Service of type %s has a cluster IP" $service.type) -}}
+{{- fail (printf "service.headless requires service.type ClusterIP: a Service of type %s has a cluster IP" $service.type) -}}
 {{- end -}}
 {{- if eq $grpc (int64 ($ports.health | default 9090)) -}}
-{{- fail (printf "ports.grpc and ports.health are both %d: give two ports" $grpc) -}}
+{{- fail (printf "ports.grpc and ports.health are both %d: use different ports" $grpc) -}}
 {{- end -}}
 {{- if and $scaling.enabled (gt (int64 ($scaling.minReplicas | default 2)) (int64 ($scaling.maxReplicas | default 10))) -}}
-{{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" -}}
+{{- fail "autoscaling.minReplicas must not be larger than autoscaling.maxReplicas" -}}
 {{- end -}}
 {{- $server := .Values.server | default dict -}}
 {{- include "longshore.checkSize" (list "server.maxMessageBytes" $server.maxMessageBytes "64KiB" "1GiB") -}}
@@ -25,18 +25,18 @@
 {{- include "longshore.checkResources" . -}}
 {{- end -}}
 
-{{/* NAME VALUE LEAST MOST: the server's own bounds. */}}
+{{/* NAME VALUE MINIMUM MAXIMUM: checks a size against the server's own bounds. */}}
 {{- define "longshore.checkSize" -}}
 {{- $value := index . 1 -}}
 {{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) -}}
 {{- $bytes := include "longshore.bytes" $value | float64 -}}
 {{- if or (lt $bytes (include "longshore.bytes" (index . 2) | float64)) (gt $bytes (include "longshore.bytes" (index . 3) | float64)) -}}
-{{- fail (printf "%s is %v, should be from %s to %s" (index . 0) $value (index . 2) (index . 3)) -}}
+{{- fail (printf "%s is %v, must be from %s to %s" (index . 0) $value (index . 2) (index . 3)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Bytes of a size such as 8MiB, 8MB, 8B or 8; the schema lets no other form through. */}}
+{{/* The bytes of a size such as 8MiB, 8MB, 8B or 8. The schema allows no other form. */}}
 {{- define "longshore.bytes" -}}
 {{- $text := ternary (int64 . | toString) (toString .) (kindIs "float64" .) | trimSuffix "B" -}}
 {{- $units := dict "K" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 -}}
@@ -48,17 +48,17 @@
 {{- $volumes := list "tenants" "tls" -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $volumes -}}
-{{- fail (printf "extraVolumes: the name %s is taken: give the volume another name" .name) -}}
+{{- fail (printf "extraVolumes: the name %s is already in use: rename the volume" .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
 {{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
-{{- fail (printf "extraVolumeMounts: extraVolumes has no volume called %s" .name) -}}
+{{- fail (printf "extraVolumeMounts: extraVolumes has no volume named %s" .name) -}}
 {{- end -}}
 {{- if has .mountPath $paths -}}
-{{- fail (printf "extraVolumeMounts: something is mounted at %s already: give another mountPath" .mountPath) -}}
+{{- fail (printf "extraVolumeMounts: another volume is already mounted at %s: use another mountPath" .mountPath) -}}
 {{- end -}}
 {{- $paths = append $paths .mountPath -}}
 {{- end -}}
@@ -69,7 +69,7 @@
 {{- range .Values.topologySpreadConstraints -}}
 {{- $pair := printf "%s with %s" .topologyKey .whenUnsatisfiable -}}
 {{- if has $pair $seen -}}
-{{- fail (printf "topologySpreadConstraints gives %s twice" $pair) -}}
+{{- fail (printf "topologySpreadConstraints contains %s twice: remove one of the two" $pair) -}}
 {{- end -}}
 {{- $seen = append $seen $pair -}}
 {{- end -}}
@@ -82,13 +82,13 @@
 {{- $limit := get $limits $name -}}
 {{- if not (or (kindIs "invalid" $request) (kindIs "invalid" $limit) (eq (toString $limit) "")) -}}
 {{- if gt (include "longshore.quantity" $request | float64) (include "longshore.quantity" $limit | float64) -}}
-{{- fail (printf "resources.requests.%s (%v) is larger than resources.limits.%s (%v)" $name $request $name $limit) -}}
+{{- fail (printf "resources.requests.%s (%v) must not be larger than resources.limits.%s (%v)" $name $request $name $limit) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* A Kubernetes quantity such as 250m, 1.5 or 1Gi as a plain number. */}}
+{{/* A Kubernetes quantity, such as 250m, 1.5 or 1Gi, as a number without a unit. */}}
 {{- define "longshore.quantity" -}}
 {{- $text := toString . -}}
 {{- $units := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18

@@ -1,4 +1,4 @@
-{{/* The server's variables as the chart sets them. */}}
+{{/* The LONGSHORE_* variables that the chart sets. */}}
 {{- define "longshore.ownEnv" -}}
 {{- $server := .Values.server | default dict -}}
 {{- $ports := .Values.ports | default dict -}}
@@ -56,7 +56,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* Other parts of the chart depend on these, so that extraEnv cannot replace them: the values to set instead. */}}
+{{/* Variables that extraEnv cannot replace, because other parts of the chart depend on them, with the values to set instead. */}}
 {{- define "longshore.fixedEnv" -}}
 LONGSHORE_LISTEN_ADDR: server.listenAddress and ports.grpc
 LONGSHORE_HEALTH_ADDR: server.listenAddress and ports.health
@@ -64,17 +64,17 @@ LONGSHORE_SHUTDOWN_DELAY: shutdown.delay
 LONGSHORE_SHUTDOWN_GRACE: shutdown.grace
 {{- end -}}
 
-{{/* The container's environment: no name twice, and extraEnv wins. */}}
+{{/* The container's environment. Each name appears once, and extraEnv overrides the chart's own variables. */}}
 {{- define "longshore.env" -}}
 {{- $given := .Values.extraEnv | default list -}}
 {{- $fixed := include "longshore.fixedEnv" . | fromYaml -}}
 {{- $names := list -}}
 {{- range $given -}}
 {{- if has .name $names -}}
-{{- fail (printf "extraEnv gives %s twice" .name) -}}
+{{- fail (printf "extraEnv contains %s twice: remove one of the two" .name) -}}
 {{- end -}}
 {{- if hasKey $fixed .name -}}
-{{- fail (printf "extraEnv: %s comes from %s: set those values instead" .name (get $fixed .name)) -}}
+{{- fail (printf "extraEnv cannot set %s: set %s instead" .name (get $fixed .name)) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- end -}}

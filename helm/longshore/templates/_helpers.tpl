@@ -1,13 +1,13 @@
 {{/*
-A value that is null reads as missing: of a map nothing is left, and a word or number has its default. Therefore the
-templates read maps as `.Values.x | default dict`, and quote every text: a name of digits is a number to YAML otherwise.
+A null value counts as missing: a map is then empty, and a string or number has its default. The templates therefore
+read maps as `.Values.x | default dict`. They also quote every string, because YAML reads a name of digits as a number.
 */}}
 
 {{- define "longshore.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-" -}}
 {{- end -}}
 
-{{/* A release's name may hold dots; a Service's name may not. */}}
+{{/* The name of a release may contain dots; the name of a Service may not. */}}
 {{- define "longshore.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 63 | trimAll "-" -}}
@@ -18,7 +18,7 @@ templates read maps as `.Values.x | default dict`, and quote every text: a name 
 {{- end -}}
 {{- end -}}
 
-{{/* Kubernetes before 1.34 refuses a Service whose name begins with a digit. */}}
+{{/* Kubernetes before 1.34 rejects a Service whose name begins with a digit. */}}
 {{- define "longshore.serviceName" -}}
 {{- $name := include "longshore.fullname" . -}}
 {{- ternary (printf "svc-%s" $name | trunc 63 | trimAll "-") $name (regexMatch "^[0-9]" $name) -}}
@@ -42,12 +42,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 
-{{/* podLabels win, except over the labels that the selectors use. */}}
+{{/* podLabels override the chart's labels, except for those that the selectors use. */}}
 {{- define "longshore.podLabels" -}}
 {{- $given := include "longshore.withoutNulls" .Values.podLabels | fromYaml -}}
 {{- range $label, $own := include "longshore.selectorLabels" . | fromYaml -}}
 {{- if and (hasKey $given $label) (ne (get $given $label) $own) -}}
-{{- fail (printf "podLabels: %s is %q, which selects the release's pods: leave it out, or set nameOverride" $label $own) -}}
+{{- fail (printf "podLabels: %s must be %q, which selects the release's pods: remove it, or set nameOverride" $label $own) -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite (include "longshore.labels" . | fromYaml) $given) -}}
@@ -57,7 +57,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- $own := dict -}}
 {{- $tenants := .Values.tenants | default dict -}}
 {{- if not $tenants.existingSecret -}}
-{{/* Rolls the pods when the tenants change. */}}
+{{/* Replaces the pods when the tenants change. */}}
 {{- $_ := set $own "checksum/tenants" (toYaml $tenants.config | sha256sum) -}}
 {{- end -}}
 {{- $given := include "longshore.withoutNulls" .Values.podAnnotations | fromYaml -}}
@@ -83,7 +83,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- (.Values.tenants | default dict).existingSecret | default (printf "%s-tenants" (include "longshore.fullname" . | trunc 55 | trimAll "-")) -}}
 {{- end -}}
 
-{{/* How many pods serve at most. */}}
+{{/* The maximum number of pods. */}}
 {{- define "longshore.replicas" -}}
 {{- $scaling := .Values.autoscaling | default dict -}}
 {{- if $scaling.enabled -}}
@@ -93,7 +93,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* A map as YAML, without the keys that are null. */}}
+{{/* A map as YAML, without keys whose value is null. */}}
 {{- define "longshore.withoutNulls" -}}
 {{- $kept := dict -}}
 {{- range $key, $value := . -}}
@@ -106,7 +106,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- toYaml $kept -}}
 {{- end -}}
 
-{{/* Milliseconds of a duration such as 500ms, 30s or 2m; the schema lets no other form through. */}}
+{{/* The milliseconds of a duration such as 500ms, 30s or 2m. The schema allows no other form. */}}
 {{- define "longshore.milliseconds" -}}
 {{- if hasSuffix "ms" . -}}{{ trimSuffix "ms" . }}
 {{- else if hasSuffix "s" . -}}{{ mul (trimSuffix "s" .) 1000 }}
@@ -114,7 +114,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The kubelet kills a pod after this time, so it must outlast the drain. */}}
+{{/* The kubelet kills a pod after this time, so it must be longer than the drain. */}}
 {{- define "longshore.terminationGracePeriodSeconds" -}}
 {{- $shutdown := .Values.shutdown | default dict -}}
 {{- $delay := $shutdown.delay | default "5s" -}}
@@ -129,7 +129,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The numbers of a probe; without any, Kubernetes' own defaults apply. */}}
+{{/* The numbers of a probe. Kubernetes has a default for each that is not set. */}}
 {{- define "longshore.probe" -}}
 {{- range $key, $value := . }}
 {{- if not (kindIs "invalid" $value) }}

@@ -1,4 +1,4 @@
-//! What a listing asks for.
+//! Validates and converts requests for listings.
 
 use super::{Failure, unsigned};
 use crate::{
@@ -6,28 +6,30 @@ use crate::{
     store::{ListOptions, WalkOptions},
 };
 
-/// How much a page holds unless less is asked for, and at most: S3's own limit.
+/// The default and the maximum number of entries of a page: S3's own limit.
 const PAGE_SIZE: u16 = 1000;
 
-/// How much a page shall hold (AIP-158: 0 is the default, and more than there can be is as much as there can be).
+/// The number of entries to put on a page (AIP-158: 0 is the default, and a number above the maximum counts as the
+/// maximum).
 pub(crate) fn page_size(asked: i32) -> Result<u16, Failure> {
     match asked {
-        ..0 => Err(Failure::field("page_size", format!("{asked} is negative"))),
+        ..0 => Err(Failure::field("page_size", format!("must be 0 or more, not {asked}"))),
         0 => Ok(PAGE_SIZE),
         _ => Ok(u16::try_from(asked).unwrap_or(PAGE_SIZE).min(PAGE_SIZE)),
     }
 }
 
-/// Rejects a text that no key can hold: S3's keys have at most 1,024 bytes.
+/// Rejects a text that is longer than any key: S3's keys have at most 1,024 bytes.
 pub(crate) fn within_a_key(text: &str, field: &'static str) -> Result<(), Failure> {
     const LONGEST: usize = 1_024;
     if text.len() <= LONGEST {
         return Ok(());
     }
-    Err(Failure::field(field, format!("has {} bytes, and a key has at most {LONGEST}", text.len())))
+    let message = format!("must have at most {LONGEST} bytes, the limit for keys, not {}", text.len());
+    Err(Failure::field(field, message))
 }
 
-/// One page; where it begins is in the page token, which is read elsewhere.
+/// Options for one page. `continuation` is where it begins, from the page token.
 pub(crate) fn list_options(
     request: pb::ListRequest,
     continuation: Option<String>,
@@ -48,7 +50,7 @@ pub(crate) fn list_options(
     })
 }
 
-/// Everything below a prefix.
+/// Options for a walk of everything below a prefix.
 pub(crate) fn walk_options(request: pb::WalkRequest) -> Result<WalkOptions, Failure> {
     within_a_key(&request.prefix, "prefix")?;
     within_a_key(&request.start_after, "start_after")?;
@@ -65,7 +67,7 @@ mod tests {
     use super::{super::testing::field, *};
 
     #[test]
-    fn pages_hold_up_to_a_thousand() {
+    fn page_sizes_are_limited_to_a_thousand() {
         let cases =
             [(0, 1000), (1, 1), (999, 999), (1000, 1000), (1001, 1000), (70_000, 1000), (i32::MAX, 1000)];
         for (asked, given) in cases {
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_without_a_limit_is_endless() {
+    fn a_walk_with_limit_0_is_unlimited() {
         let walk = |limit| walk_options(pb::WalkRequest { limit, ..Default::default() });
         assert_eq!(walk(0).unwrap().limit, None);
         assert_eq!(walk(i64::MAX).unwrap().limit, Some(i64::MAX.unsigned_abs()));

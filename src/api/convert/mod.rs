@@ -1,5 +1,5 @@
-//! Between the messages of the API and the stores' own types. Requests are checked here, and what is wrong is
-//! told by the field's path in the proto.
+//! Converts between the messages of the API and the types of the stores. Requests are validated here, and failures name
+//! the invalid field by its path in the proto.
 
 mod list;
 mod object;
@@ -21,31 +21,32 @@ pub(crate) use write::{
 
 use super::failure::Failure;
 
-/// A size, offset or count from the wire, where it is signed because many languages have no other integers.
+/// A size, offset or count from the wire. It is signed on the wire, because many languages have only signed integers.
 pub(crate) fn unsigned(value: i64, field: &str) -> Result<u64, Failure> {
-    u64::try_from(value).map_err(|_| Failure::field(field.to_owned(), format!("{value} is negative")))
+    u64::try_from(value)
+        .map_err(|_| Failure::field(field.to_owned(), format!("must be 0 or more, not {value}")))
 }
 
-/// A size, offset or count for the wire. No object comes near the bound.
+/// A size, offset or count for the wire. Real objects stay far below the bound.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// How many entries of a page there are; a page has 1,000 at most.
+/// A number of entries of a page. A page has at most 1,000.
 pub(crate) fn count(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// An empty text stands for none.
+/// An empty text means `None`.
 fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A text that becomes the value of an HTTP header: control characters have no place there (RFC 9110, section
-/// 5.5), and a line break would be another header.
+/// A text for the value of an HTTP header. Control characters are invalid there (RFC 9110, section 5.5), and a line
+/// break would start another header.
 fn header_text(text: String, field: &str) -> Result<String, Failure> {
     if text.chars().any(char::is_control) {
-        return Err(Failure::field(field.to_owned(), "holds a control character"));
+        return Err(Failure::field(field.to_owned(), "must not contain control characters"));
     }
     Ok(text)
 }
@@ -54,7 +55,7 @@ fn header_text(text: String, field: &str) -> Result<String, Failure> {
 pub(crate) mod testing {
     use super::Failure;
 
-    /// The field that a failed conversion names.
+    /// The field that the failure of a conversion names.
     pub(crate) fn field<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
         match result.unwrap_err() {
             Failure::Field { field, .. } => field.into_owned(),

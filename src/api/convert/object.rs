@@ -1,4 +1,4 @@
-//! What S3 says of objects, and their bytes.
+//! Converts objects' metadata and bytes into messages.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use crate::{
     store::{Attributes, Checksum, ChecksumAlgorithm, ChecksumType, ObjectMeta, sum_of},
 };
 
-/// An object's metadata.
+/// Converts an object's metadata.
 pub(crate) fn object_meta(meta: ObjectMeta) -> pb::ObjectMeta {
     let ObjectMeta { key, size, properties } = meta;
     pb::ObjectMeta {
@@ -25,12 +25,12 @@ pub(crate) fn object_meta(meta: ObjectMeta) -> pb::ObjectMeta {
     }
 }
 
-/// Many objects' metadata.
+/// Converts the metadata of many objects.
 pub(crate) fn object_metas(metas: Vec<ObjectMeta>) -> Vec<pb::ObjectMeta> {
     metas.into_iter().map(object_meta).collect()
 }
 
-/// An object's headers and user metadata.
+/// Converts an object's headers and user metadata.
 pub(crate) fn attributes_message(attributes: Attributes) -> pb::Attributes {
     pb::Attributes {
         content_type: attributes.content_type,
@@ -44,24 +44,24 @@ pub(crate) fn attributes_message(attributes: Attributes) -> pb::Attributes {
     }
 }
 
-/// Bytes for a caller, with their checksum.
+/// A chunk with its checksum.
 pub(crate) fn chunk(data: Bytes) -> pb::Chunk {
     chunk_of_pieces(data, &[])
 }
 
-/// The first piece of a caller's bytes, with the checksum of all of them.
+/// A chunk with its first piece and the checksum of all pieces.
 pub(crate) fn chunk_of_pieces(first: Bytes, more: &[Bytes]) -> pb::Chunk {
     pb::Chunk { crc32c: Some(sum_of(std::iter::once(&first).chain(more))), data: first }
 }
 
-/// A length of time. No length that occurs here comes near the bound.
+/// Converts a duration. Durations that occur here stay far below the bound.
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: signed(duration.as_secs()), nanos: nanos(duration) }
 }
 
-/// An instant.
+/// Converts a time.
 pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
-    // S3 is younger than 1970.
+    // S3 has no times before 1970.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp { seconds: signed(since.as_secs()), nanos: nanos(since) }
 }
@@ -92,7 +92,7 @@ mod tests {
     use crate::store::Properties;
 
     #[test]
-    fn metadata_goes_over_whole() {
+    fn metadata_is_converted_completely() {
         let meta = ObjectMeta {
             key: "a//b/../c".to_owned(),
             size: 5 << 40,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_carry_the_crc_that_rfc_3720_gives_for_them() {
+    fn chunks_carry_the_crc32c_of_rfc_3720() {
         // RFC 3720, appendix B.4: 32 bytes of zeroes.
         assert_eq!(chunk(Bytes::from_static(&[0; 32])).crc32c, Some(0x8a91_36aa));
     }

@@ -1,4 +1,4 @@
-//! What a read asks for.
+//! Validates and converts requests for reads.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,34 +10,34 @@ use crate::{
     store::{ByteRange, Conditions, Error, ErrorKind, RangesOptions, ReadOptions},
 };
 
-/// The most ranges of one call.
+/// The maximum number of ranges in a call.
 const MAX_RANGES: usize = 1000;
 
-/// How close ranges have to be to be fetched together, unless the caller says so, in bytes.
+/// The default of `coalesce_bytes`: ranges with a smaller gap, in bytes, are fetched with one request.
 const COALESCE_BYTES: u64 = 1024 * 1024;
 
 /// The first and the last second of a `google.protobuf.Timestamp`: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// A key. How long it may be depends on the store's prefix, so the store checks that.
+/// A key. The store checks the length, because the limit depends on the store's prefix.
 pub(crate) fn key<'a>(key: &'a str, field: &str) -> Result<&'a str, Failure> {
     if key.is_empty() {
-        return Err(Failure::field(field.to_owned(), "is required"));
+        return Err(Failure::field(field.to_owned(), "must not be empty"));
     }
     Ok(key)
 }
 
-/// A version id: opaque, but it ends up in a query.
+/// A version id. It is opaque, but it becomes part of a query.
 pub(crate) fn version(version: String, field: &str) -> Result<Option<String>, Failure> {
     const LONGEST: usize = 1_024;
     if version.len() > LONGEST {
-        let message = format!("has {} bytes, and a version id has at most {LONGEST}", version.len());
+        let message = format!("must have at most {LONGEST} bytes, not {}", version.len());
         return Err(Failure::field(field.to_owned(), message));
     }
     header_text(version, field).map(non_empty)
 }
 
-/// Which version, on which conditions.
+/// The version and the conditions of a read.
 pub(crate) fn read_options(
     version_id: String,
     conditions_message: Option<pb::ReadConditions>,
@@ -48,10 +48,10 @@ pub(crate) fn read_options(
     })
 }
 
-/// Which bytes.
+/// The range of a read.
 pub(crate) fn range(range: pb::ByteRange, field: &str) -> Result<ByteRange, Failure> {
     let Some(range) = range.range else {
-        let message = "holds none of `bounded`, `offset` and `suffix`: set one of them";
+        let message = "must set one of `bounded`, `offset` and `suffix`";
         return Err(Failure::field(field.to_owned(), message));
     };
     Ok(match range {
@@ -59,17 +59,17 @@ pub(crate) fn range(range: pb::ByteRange, field: &str) -> Result<ByteRange, Fail
             let start = unsigned(bounded.start, &format!("{field}.bounded.start"))?;
             let end = unsigned(bounded.end, &format!("{field}.bounded.end"))?;
             if start > end {
-                let message = format!("{end} is less than the start, {start}");
+                let message = format!("must not be less than `start` ({end} < {start})");
                 return Err(Failure::field(format!("{field}.bounded.end"), message));
             }
             ByteRange::Bounded { start, end }
         }
         Range::Offset(offset) => ByteRange::Offset(unsigned(offset, &format!("{field}.offset"))?),
         Range::Suffix(suffix) => match unsigned(suffix, &format!("{field}.suffix"))? {
-            // Said here because servers differ: RFC 9110, section 14.1.2, calls it unsatisfiable, and some send
-            // the whole object.
+            // Rejected here because servers differ: RFC 9110, section 14.1.2, calls the range unsatisfiable, but some
+            // servers send the whole object.
             0 => {
-                let message = format!("`{field}.suffix`: the last 0 bytes of an object cannot be read");
+                let message = format!("`{field}.suffix`: must be 1 or more");
                 return Err(Error::new(ErrorKind::RangeNotSatisfiable, message).into());
             }
             suffix => ByteRange::Suffix(suffix),
@@ -77,11 +77,11 @@ pub(crate) fn range(range: pb::ByteRange, field: &str) -> Result<ByteRange, Fail
     })
 }
 
-/// Several ranges of one object.
+/// The ranges and options of `GetRanges`.
 pub(crate) fn ranges_options(request: pb::GetRangesRequest) -> Result<RangesOptions, Failure> {
     let count = request.ranges.len();
     if !(1..=MAX_RANGES).contains(&count) {
-        let message = format!("{count} ranges are not between 1 and {MAX_RANGES}");
+        let message = format!("must have 1 to {MAX_RANGES} entries, not {count}");
         return Err(Failure::field("ranges", message));
     }
     let ranges = request.ranges.into_iter().enumerate();
@@ -97,8 +97,8 @@ pub(crate) fn ranges_options(request: pb::GetRangesRequest) -> Result<RangesOpti
     })
 }
 
-/// Conditions of a read. Those that no object can fulfil are refused, rather than answered with a failure that
-/// looks as if it were the object's.
+/// The conditions of a read. Conditions that no object can satisfy are rejected, because the usual error would suggest
+/// that the object caused it.
 pub(crate) fn conditions(message: Option<pb::ReadConditions>, field: &str) -> Result<Conditions, Failure> {
     let Some(message) = message else { return Ok(Conditions::default()) };
     let conditions = Conditions {
@@ -111,26 +111,26 @@ pub(crate) fn conditions(message: Option<pb::ReadConditions>, field: &str) -> Re
         && (wanted == unwanted || unwanted == "*")
     {
         let field = format!("{field}.if_none_match");
-        return Err(Failure::field(field, "excludes every object that `if_match` lets through"));
+        return Err(Failure::field(field, "contradicts `if_match`: no object can satisfy both"));
     }
-    // With an ETag beside it, a date is not looked at (RFC 9110, section 13.2.2).
+    // A date is ignored if the ETag condition is set (RFC 9110, section 13.2.2).
     if let (Some(after), Some(before)) = (conditions.if_modified_since, conditions.if_unmodified_since)
         && conditions.if_match.is_none()
         && conditions.if_none_match.is_none()
         && after >= before
     {
         let field = format!("{field}.if_modified_since");
-        return Err(Failure::field(field, "is not before `if_unmodified_since`"));
+        return Err(Failure::field(field, "must be earlier than `if_unmodified_since`"));
     }
     Ok(conditions)
 }
 
-/// Which conditions are set, by their fields.
+/// The fields of the conditions that are set.
 pub(crate) fn condition_names(conditions: &Conditions) -> Vec<&'static str> {
     let names = [
         (conditions.if_match.is_some(), "if_match"),
         (conditions.if_none_match.is_some(), "if_none_match"),
-        // RFC 9110, section 13.2.2: a date is not looked at beside an ETag.
+        // RFC 9110, section 13.2.2: a date is ignored if the ETag condition is set.
         (conditions.if_modified_since.is_some() && conditions.if_none_match.is_none(), "if_modified_since"),
         (conditions.if_unmodified_since.is_some() && conditions.if_match.is_none(), "if_unmodified_since"),
     ];
@@ -138,9 +138,12 @@ pub(crate) fn condition_names(conditions: &Conditions) -> Vec<&'static str> {
 }
 
 pub(super) fn etag(etag: String, field: &str) -> Result<Option<String>, Failure> {
-    // RFC 9110, section 8.8.3: an entity tag is visible characters.
+    // RFC 9110, section 8.8.3: an entity tag consists of visible characters.
     if !etag.chars().all(|character| character == ' ' || character.is_ascii_graphic()) {
-        return Err(Failure::field(field.to_owned(), "holds a character that no ETag has"));
+        return Err(Failure::field(
+            field.to_owned(),
+            "must contain only visible ASCII characters and spaces",
+        ));
     }
     Ok(non_empty(etag))
 }
@@ -150,9 +153,9 @@ fn instant(timestamp: Option<Timestamp>, field: &str) -> Result<Option<SystemTim
         return Ok(None);
     };
     if !TIMESTAMP_SECONDS.contains(&timestamp.seconds) || !(0..1_000_000_000).contains(&timestamp.nanos) {
-        return Err(Failure::field(field.to_owned(), "is not between the years 1 and 9999"));
+        return Err(Failure::field(field.to_owned(), "must be a valid timestamp of the years 1 to 9999"));
     }
-    // HTTP dates have whole seconds, and those before 1970 say the same of any object as 1970 does.
+    // HTTP dates have whole seconds. A date before 1970 has the same effect as 1970.
     let seconds = u64::try_from(timestamp.seconds).unwrap_or(0);
     Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
 }
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_taken_or_named() {
+    fn ranges_are_converted_or_rejected_by_field() {
         let of = |range| super::range(pb::ByteRange { range: Some(range) }, "range");
         assert_eq!(field(range(pb::ByteRange { range: None }, "range")), "range");
         assert_eq!(range(bounded(3, 3), "range").unwrap(), ByteRange::Bounded { start: 3, end: 3 });
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_at_fault_is_told_by_its_index() {
+    fn an_invalid_range_is_named_by_its_index() {
         let request = |ranges| pb::GetRangesRequest { ranges, ..Default::default() };
         assert_eq!(
             field(ranges_options(request(vec![bounded(0, 1), bounded(2, 1)]))),
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gap_to_coalesce_is_taken_as_given() {
+    fn coalesce_bytes_is_used_as_given() {
         let options = |coalesce_bytes| {
             let ranges = vec![bounded(0, 1)];
             ranges_options(pb::GetRangesRequest { ranges, coalesce_bytes, ..Default::default() })
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_are_whole_seconds_of_this_era() {
+    fn timestamps_become_whole_seconds_since_1970() {
         let at = |seconds, nanos| instant(Some(Timestamp { seconds, nanos }), "t");
         assert_eq!(at(5, 999_999_999).unwrap(), Some(UNIX_EPOCH + Duration::from_secs(5)));
         assert_eq!(at(-5, 0).unwrap(), Some(UNIX_EPOCH));
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_that_no_object_fulfils_are_refused() {
+    fn conditions_that_no_object_can_satisfy_are_rejected() {
         let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
         let check = |message: pb::ReadConditions| conditions(Some(message), "conditions");
         let etags = |wanted: &str, unwanted: &str| pb::ReadConditions {
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_required_and_otherwise_left_alone() {
+    fn a_key_is_required_and_never_changed() {
         assert_eq!(field(key("", "source.key")), "source.key");
         for odd in ["/", "..", "a//b", " ", "\u{1f600}", "\u{1}", "e\u{301}"] {
             assert_eq!(key(odd, "key").unwrap(), odd);

@@ -1,4 +1,4 @@
-//! A store's settings as callers may see them: everything but secrets.
+//! Converts a store's settings into the message that callers see, without secrets.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,8 +8,8 @@ use crate::{
     store::{ChecksumAlgorithm, ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings},
 };
 
-/// A store of `tenant` with its settings. Written field by field, and never through `Debug` or serde, so that
-/// a secret added to the settings one day does not show up here by itself.
+/// The message for a store of `tenant`. It is built field by field, never with `Debug` or serde, so that a secret that
+/// is later added to the settings does not appear here.
 pub(crate) fn store(tenant: &str, name: &str, settings: &StoreSettings) -> pb::Store {
     pb::Store {
         name: name.to_owned(),
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_shown_without_its_user() {
+    fn an_endpoint_is_shown_without_user_and_password() {
         let cases = [
             ("https://user:password@minio:9000/base?x@y", "https://minio:9000/base?x@y"),
             ("http://user@[::1]:9000", "http://[::1]:9000"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_the_usual_status_is_written_without_it() {
+    fn the_default_status_of_a_header_is_left_out() {
         let header = |status| CopyIfNotExists::Header { name: "n".to_owned(), value: "v".to_owned(), status };
         assert_eq!(copy_if_not_exists(&header(412)), "header:n:v");
         assert_eq!(copy_if_not_exists(&header(409)), "header-with-status:n:v:409");

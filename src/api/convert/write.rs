@@ -1,4 +1,4 @@
-//! What a write is told.
+//! Validates and converts requests for writes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,15 +8,15 @@ use crate::{
     store::{Attributes, ChecksumAlgorithm, Tags, UploadClaim, UploadOptions, WriteMode, WriteOptions},
 };
 
-/// The user metadata by which a conditional write knows itself again.
+/// The user metadata with which a conditional write identifies its own object.
 const WRITE_ID: &str = "longshore-write-id";
 
-/// S3's rules for object tags: how many, and how many characters in a key and in a value.
+/// S3's limits for object tags: the number of tags, and the number of characters in a key and in a value.
 const MAX_TAGS: usize = 10;
 const MAX_TAG_KEY: usize = 128;
 const MAX_TAG_VALUE: usize = 256;
 
-/// How a whole object is written.
+/// The options of `Put`.
 pub(crate) fn write_options(
     attributes_message: Option<pb::Attributes>,
     tags_message: HashMap<String, String>,
@@ -31,7 +31,7 @@ pub(crate) fn write_options(
     })
 }
 
-/// How an upload is written.
+/// The options of `Upload`.
 pub(crate) fn upload_options(spec: pb::UploadSpec) -> Result<UploadOptions, Failure> {
     let size = spec.size.map(|size| unsigned(size, "spec.size")).transpose()?;
     let part_size = spec.part_size.map(|size| unsigned(size, "spec.part_size")).transpose()?;
@@ -40,7 +40,7 @@ pub(crate) fn upload_options(spec: pb::UploadSpec) -> Result<UploadOptions, Fail
     Ok(UploadOptions { write, size, part_size })
 }
 
-/// How an upload over several calls is written. What it may replace is said at its end.
+/// The options of `StartUpload`. The write mode is set when the upload is finished.
 pub(crate) fn start_options(message: pb::StartUploadRequest) -> Result<UploadOptions, Failure> {
     Ok(UploadOptions {
         size: message.size.map(|size| unsigned(size, "size")).transpose()?,
@@ -49,13 +49,13 @@ pub(crate) fn start_options(message: pb::StartUploadRequest) -> Result<UploadOpt
     })
 }
 
-/// What the caller computed over the whole upload.
+/// The size and checksum of the whole object, from the caller.
 pub(crate) fn claim(finish: pb::UploadFinish) -> Result<UploadClaim, Failure> {
     let size = finish.size.map(|size| unsigned(size, "finish.size")).transpose()?;
     Ok(UploadClaim { size, crc32c: finish.crc32c })
 }
 
-/// An object's headers and user metadata.
+/// The headers and user metadata of an object.
 pub(crate) fn attributes(message: pb::Attributes) -> Result<Attributes, Failure> {
     Ok(Attributes {
         content_type: header_text(message.content_type, "attributes.content_type")?,
@@ -69,44 +69,45 @@ pub(crate) fn attributes(message: pb::Attributes) -> Result<Attributes, Failure>
     })
 }
 
-/// Object tags.
+/// The tags of an object.
 pub(crate) fn tags(message: HashMap<String, String>) -> Result<Tags, Failure> {
     if message.len() > MAX_TAGS {
-        return Err(Failure::field("tags", format!("{} tags are more than {MAX_TAGS}", message.len())));
+        let message = format!("must have at most {MAX_TAGS} entries, not {}", message.len());
+        return Err(Failure::field("tags", message));
     }
     for (key, value) in &message {
         if !(1..=MAX_TAG_KEY).contains(&key.chars().count()) {
-            let message = format!("the key `{key}` has not between 1 and {MAX_TAG_KEY} characters");
+            let message = format!("the key `{key}` must have 1 to {MAX_TAG_KEY} characters");
             return Err(Failure::field("tags", message));
         }
         if value.chars().count() > MAX_TAG_VALUE {
-            let message = format!("the value of `{key}` has more than {MAX_TAG_VALUE} characters");
+            let message = format!("the value of `{key}` must have at most {MAX_TAG_VALUE} characters");
             return Err(Failure::field("tags", message));
         }
     }
     Ok(message.into_iter().collect())
 }
 
-/// Whether a write may replace what is there.
+/// The write mode: whether a write may replace an existing object.
 pub(crate) fn mode(message: Option<pb::WriteMode>) -> Result<WriteMode, Failure> {
     let Some(message) = message else { return Ok(WriteMode::Overwrite) };
     match message.mode {
         None => Err(Failure::field(
             "mode",
-            "holds none of `overwrite`, `create` and `update`: set one of them, or leave `mode` out to overwrite",
+            "must set one of `overwrite`, `create` and `update`; leave `mode` out to overwrite",
         )),
         Some(Mode::Overwrite(_)) => Ok(WriteMode::Overwrite),
         Some(Mode::Create(_)) => Ok(WriteMode::Create),
         Some(Mode::Update(update)) => {
             let etag = etag(update.etag, "mode.update.etag")?
-                .ok_or_else(|| Failure::field("mode.update.etag", "is required"))?;
+                .ok_or_else(|| Failure::field("mode.update.etag", "must not be empty"))?;
             let version = header_text(update.version, "mode.update.version")?;
             Ok(WriteMode::Update { etag, version: non_empty(version) })
         }
     }
 }
 
-/// The mode's field, if it is a condition.
+/// The field of the mode, if the mode is a condition.
 pub(crate) fn mode_name(mode: &WriteMode) -> Option<&'static str> {
     match mode {
         WriteMode::Overwrite => None,
@@ -116,8 +117,9 @@ pub(crate) fn mode_name(mode: &WriteMode) -> Option<&'static str> {
 }
 
 fn algorithm(value: i32) -> Result<Option<ChecksumAlgorithm>, Failure> {
-    let algorithm = pb::ChecksumAlgorithm::try_from(value)
-        .map_err(|_| Failure::field("checksum_algorithm", format!("{value} is no value of the enum")))?;
+    let algorithm = pb::ChecksumAlgorithm::try_from(value).map_err(|_| {
+        Failure::field("checksum_algorithm", format!("must be a value of ChecksumAlgorithm, not {value}"))
+    })?;
     Ok(match algorithm {
         pb::ChecksumAlgorithm::Unspecified => None,
         pb::ChecksumAlgorithm::Crc32 => Some(ChecksumAlgorithm::Crc32),
@@ -128,32 +130,32 @@ fn algorithm(value: i32) -> Result<Option<ChecksumAlgorithm>, Failure> {
     })
 }
 
-/// User metadata. A name becomes part of a header's name, which has no case; two that differ by nothing else
-/// would lose one of their values in silence.
+/// User metadata. A key becomes part of a header's name, which is case-insensitive. If two keys differed only by case,
+/// one of their values would be lost silently.
 fn metadata(message: HashMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
     let wrong = |message: String| Failure::field("attributes.metadata", message);
     let mut metadata = BTreeMap::new();
     for (name, value) in message {
         if name.is_empty() || !name.bytes().all(token) {
-            return Err(wrong(format!("`{}` cannot be part of a header's name", name.escape_debug())));
+            return Err(wrong(format!("the key `{}` must be a valid HTTP header name", name.escape_debug())));
         }
         let lower = name.to_ascii_lowercase();
         if lower == WRITE_ID {
-            return Err(wrong(format!("`{WRITE_ID}` is reserved")));
+            return Err(wrong(format!("the key `{WRITE_ID}` is reserved for Longshore")));
         }
         if metadata.insert(lower.clone(), value).is_some() {
-            return Err(wrong(format!("`{lower}` is there twice, written differently")));
+            return Err(wrong(format!("the key `{lower}` occurs more than once: keys are case-insensitive")));
         }
     }
     Ok(metadata)
 }
 
-/// A character of a header's name (RFC 9110, section 5.6.2).
+/// Whether a byte is valid in a header's name (RFC 9110, section 5.6.2).
 fn token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The same failure, its field below another.
+/// The same failure, with the field below `parent`.
 fn below(parent: &str, failure: Failure) -> Failure {
     match failure {
         Failure::Field { field, message } => Failure::field(format!("{parent}.{field}"), message),
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_names_are_lower_cased_header_names() {
+    fn metadata_keys_are_valid_in_header_names_and_lower_cased() {
         let taken = metadata(texts(&[("Owner", "\u{e9}t\u{e9}\n"), ("x-Y_z", "")])).unwrap();
         assert_eq!(taken.keys().collect::<Vec<_>>(), ["owner", "x-y_z"]);
         assert_eq!(taken["owner"], "\u{e9}t\u{e9}\n");
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_hold_no_line_breaks() {
+    fn headers_must_not_contain_line_breaks() {
         let attributes = |content_type: &str| {
             super::attributes(pb::Attributes { content_type: content_type.to_owned(), ..Default::default() })
         };
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_keep_to_the_rules_of_s3() {
+    fn tags_are_limited_as_in_s3() {
         let many: HashMap<_, _> = (0..11).map(|n| (n.to_string(), String::new())).collect();
         assert_eq!(field(tags(many)), "tags");
         assert_eq!(field(tags(texts(&[("", "v")]))), "tags");
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_told_apart() {
+    fn write_modes_are_converted() {
         let of = |mode| super::mode(Some(pb::WriteMode { mode: Some(mode) }));
         let update = |etag: &str| {
             Mode::Update(pb::write_mode::Update { etag: etag.to_owned(), version: String::new() })
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_enum_values_are_refused() {
+    fn unknown_enum_values_are_rejected() {
         assert_eq!(algorithm(0).unwrap(), None);
         assert_eq!(algorithm(5).unwrap(), Some(ChecksumAlgorithm::Sha256));
         for value in [6, -1, i32::MAX] {
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_a_spec_are_told_with_their_parent() {
+    fn invalid_fields_of_a_spec_are_named_with_their_parent() {
         let spec = |edit: fn(&mut pb::UploadSpec)| {
             let mut spec = pb::UploadSpec::default();
             edit(&mut spec);

@@ -1,4 +1,4 @@
-//! A request's body that consists of whole, uncompressed, checked messages.
+//! A request body that consists of complete, uncompressed, validated messages.
 
 use std::{
     pin::Pin,
@@ -13,14 +13,14 @@ use super::{Messages, Segments};
 use crate::api::{
     CallContext,
     failure::{BrokenOff, Failure},
-    status::Labels,
+    status::ErrorContext,
 };
 
-/// What the generated services and those of health and reflection read.
+/// The body that the generated services and the health and reflection services read.
 #[derive(Debug)]
 pub(super) struct MessagesBody<B> {
     messages: Messages<B>,
-    /// What is left of the message that is being passed on.
+    /// The rest of the message that is being passed on.
     message: Segments,
     context: CallContext,
 }
@@ -36,12 +36,12 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> MessagesBody<B> {
         }
         self.context.facts.fail(failure.for_log(false));
         let (tenant, request_id) = (self.messages.tenant(), &*self.context.request_id);
-        failure.into_status(&Labels { request_id, tenant, ..Labels::default() })
+        failure.into_status(&ErrorContext { request_id, tenant, ..ErrorContext::default() })
     }
 }
 
-/// tonic takes a caller's cancellation for the end of its messages: half of the messages would be all of them.
-/// [`Failure::stream`] makes a cancellation of it again.
+/// tonic treats a cancellation by the caller as the end of the messages, so that an incomplete stream would look
+/// complete. This status prevents that, and [`Failure::stream`] turns it back into a cancellation.
 pub(crate) fn breaking_off(status: Status) -> Status {
     match status.code() {
         Code::Cancelled => Status::from_error(Box::new(BrokenOff)),

@@ -1,4 +1,4 @@
-//! The time limit of an unfinished message.
+//! The time limit for an unfinished message.
 
 use std::{
     pin::Pin,
@@ -8,11 +8,11 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Measures how long a message has been waited for. It holds no timer before the first wait.
+/// Measures how long the server has waited for a message. It creates no timer before the first wait.
 #[derive(Debug)]
 pub(super) struct Clock {
     limit: Duration,
-    /// Whether the limit starts anew with each arrival of bytes.
+    /// Whether the limit restarts each time bytes arrive.
     restarts: bool,
     /// When the wait began.
     since: Option<Instant>,
@@ -31,13 +31,13 @@ impl Clock {
         }
     }
 
-    /// Nothing is waited for from the caller any more.
+    /// The server no longer waits for the caller.
     pub(super) fn stop(&mut self) {
         self.since = None;
     }
 
-    /// Ready once the limit has passed. Call it only while bytes are missing.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the limit has passed. Call it only while bytes are missing.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let Some(end) = since.checked_add(self.limit) else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
@@ -46,7 +46,8 @@ impl Clock {
             if timer.deadline() >= end {
                 return Poll::Ready(());
             }
-            // The timer belongs to an earlier wait. It is moved only when it fires, which is cheaper than with every frame.
+            // The timer is from an earlier wait. Resetting it only when it fires is cheaper than resetting it with
+            // every frame.
             timer.as_mut().reset(end);
         }
     }

@@ -1,4 +1,4 @@
-//! The layer through which every request's messages come.
+//! The layer that reads the messages of every request.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::api::{CallContext, Limits, payload};
 
-/// Bounds the messages of every call, and unpacks compressed ones.
+/// Limits the messages of every call and decompresses them.
 #[derive(Debug, Clone)]
 pub struct MessagesLayer {
     limits: Limits,
@@ -26,7 +26,7 @@ pub struct MessagesLayer {
 }
 
 impl MessagesLayer {
-    /// A layer with these limits. Make one for the process: its clones share a count of bytes.
+    /// A layer with these limits. Create one per process: its clones share one count of bytes.
     pub fn new(limits: Limits) -> Self {
         Self { limits, unreserved: Unreserved::default() }
     }
@@ -64,7 +64,7 @@ where
         let (mut head, body) = request.into_parts();
         let MessagesLayer { limits, unreserved } = &self.layer;
         let policy = Policy::of(&head, *limits, unreserved);
-        // The services get uncompressed messages.
+        // The services receive uncompressed messages.
         head.headers.remove(ENCODING);
         let reserved = policy.held.clone();
         let body = if payload::reads_messages(head.uri.path()) {
@@ -78,8 +78,8 @@ where
     }
 }
 
-/// A response on its way. It keeps the memory of the request's message counted: tonic drops the request's body before it
-/// calls the handler.
+/// The future of a response. It keeps the memory of the request's message reserved, because tonic drops the request's
+/// body before it calls the handler.
 #[derive(Debug)]
 pub struct MessagesFuture<F> {
     inner: F,

@@ -1,4 +1,4 @@
-//! The memory of one call's messages, counted in its tenant's budget.
+//! Reserves the memory for a call's messages from the tenant's budget.
 
 use std::{
     fmt,
@@ -20,19 +20,19 @@ use crate::{
     tenants::Tenant,
 };
 
-/// Messages of up to so many bytes need no reservation: most calls have no larger ones, and stay cheap.
+/// Messages up to this size, in bytes, need no reservation. Most calls have no larger messages and stay cheap.
 pub(super) const SMALL: usize = 16 * 1024;
 
-/// How many bytes of unfinished messages may be without a reservation in the whole process.
+/// The maximum number of bytes of unfinished messages without a reservation in the whole process.
 const UNRESERVED: usize = 32 * 1024 * 1024;
 
-/// What a call reserves before it reads anything, where that many are: its first frame.
+/// The number of bytes that a call reserves for its first frame before it reads anything, if that maximum is reached.
 const FIRST: usize = 64 * 1024;
 
-/// How often a caller is judged whose unfinished message has a reservation.
+/// The interval between checks of a caller's speed while its unfinished message has a reservation.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Bytes of unfinished messages without a reservation. Cheap to clone; clones share the count.
+/// The number of bytes of unfinished messages without a reservation. Cheap to clone; clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unreserved(Arc<AtomicUsize>);
 
@@ -47,7 +47,8 @@ impl Unreserved {
     }
 }
 
-/// Reservations of a call's messages. Cheap to clone; they are released with the last clone, or by [`Held::release`].
+/// The reservations of a call's messages. Cheap to clone. They are released when the last clone is dropped, or by
+/// [`Held::release`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held(Arc<Mutex<Vec<Reservation>>>);
 
@@ -68,16 +69,16 @@ impl Held {
 
 /// Reserves memory for the message that is being read.
 pub(super) struct Memory {
-    /// `None`: the call has no tenant, and its messages are small.
+    /// `None` if the call has no tenant; its messages are then small.
     tenant: Option<Tenant>,
     held: Held,
     reserved: usize,
-    /// Since when its caller has been waited for: for the message, or for what ends the call.
+    /// Since when the server has waited for the caller: for the message, or for the end of the call.
     since: Instant,
-    /// When its caller is judged next.
+    /// The timer for the next check of the caller's speed.
     tick: Option<Pin<Box<Sleep>>>,
     unreserved: Unreserved,
-    /// What this call adds to `unreserved`.
+    /// The bytes that this call adds to `unreserved`.
     charged: usize,
     waiting: Option<BoxFuture<'static, Result<Reservation, Error>>>,
 }
@@ -93,8 +94,8 @@ impl Memory {
         if self.unreserved.is_full() { self.poll_reserve(cx, FIRST) } else { Poll::Ready(Ok(())) }
     }
 
-    /// Waits until a message of `whole` bytes, of which `arrived` have arrived, may be read on. It may need `most` bytes once
-    /// it is unpacked.
+    /// Waits until the server may continue to read a message of `whole` bytes, of which `arrived` have arrived. After
+    /// decompression it may need `most` bytes.
     pub(super) fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,7 +109,7 @@ impl Memory {
         self.poll_reserve(cx, most)
     }
 
-    /// Counts `arrived` bytes of an unfinished message for which nothing is reserved.
+    /// Counts `arrived` bytes of an unfinished message as far as nothing is reserved for them.
     pub(super) fn charge(&mut self, arrived: usize) {
         let charge = arrived.saturating_sub(self.reserved);
         if charge == self.charged {
@@ -122,16 +123,16 @@ impl Memory {
         self.charged = charge;
     }
 
-    /// Waits until `bytes` are reserved in all.
+    /// Waits until `bytes` are reserved in total.
     ///
-    /// The whole message is reserved at once. Messages that grew step by step could together hold the budget with none of
-    /// them complete, and would then wait for each other.
+    /// The whole message is reserved at once. If messages reserved memory step by step, many incomplete messages could
+    /// together use up the budget and then wait for each other.
     pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Failure>> {
         let Some(tenant) = &self.tenant else { return Poll::Ready(Ok(())) };
         if bytes <= self.reserved {
             return Poll::Ready(Ok(()));
         }
-        // No call waits while it holds what others wait for.
+        // A call never waits while it holds memory that other calls wait for.
         if self.reserved > 0 {
             self.held.release();
             self.reserved = 0;
@@ -147,13 +148,13 @@ impl Memory {
         Poll::Ready(Ok(()))
     }
 
-    /// A message has been read: from now on its caller is waited for anew.
+    /// A message has been read: the wait for the caller starts again.
     pub(super) fn taken(&mut self) {
         self.since = Instant::now();
     }
 
-    /// Waits until others need what is reserved for an unfinished message of `whole` bytes, of which `arrived` have arrived, and
-    /// its caller is too slow to keep it. Call it only while nothing more arrives.
+    /// Waits until other calls need the memory that is reserved for an unfinished message of `whole` bytes, of which
+    /// `arrived` have arrived, and the caller is too slow to keep it. Call it only while nothing more arrives.
     pub(super) fn poll_claimed(
         &mut self,
         cx: &mut Context<'_>,
@@ -163,7 +164,7 @@ impl Memory {
         if self.reserved == 0 {
             return Poll::Pending;
         }
-        // Where the length is not known, as much as was reserved.
+        // If the length is not known, use the reserved size.
         let whole = whole.unwrap_or(self.reserved);
         loop {
             let tick = self.tick.get_or_insert_with(|| Box::pin(sleep(TICK)));

@@ -1,5 +1,5 @@
-//! Request messages between the wire and their decoding: their length, their compression, the time that they take, the
-//! memory that they hold, and what they may contain.
+//! Request messages before they are decoded: limits on their length, their compression, the time they take to arrive,
+//! the memory they use and their contents.
 
 mod body;
 mod clock;
@@ -28,13 +28,13 @@ use self::{
 use super::{Limits, failure::Failure, gate::Admitted};
 use crate::tenants::Tenant;
 
-/// The metadata that names the compression of a call's messages.
+/// The metadata key for the compression of a call's messages.
 pub(crate) const ENCODING: &str = "grpc-encoding";
 
-/// The encodings of messages that the server takes, for `grpc-accept-encoding`.
+/// The message encodings that the server supports, for `grpc-accept-encoding`.
 pub const ENCODINGS: &str = "identity,gzip";
 
-/// The largest message of a call without a tenant: one of health or reflection.
+/// The largest message of a call without a tenant, which is a call of the health or reflection service, in bytes.
 const LARGEST_WITHOUT_TENANT: usize = 4 * 1024;
 
 /// How the messages of one call are read.
@@ -42,13 +42,13 @@ const LARGEST_WITHOUT_TENANT: usize = 4 * 1024;
 pub(crate) struct Policy {
     /// The largest message, in bytes.
     limit: usize,
-    /// How long an unfinished message may take.
+    /// How long a message may take to arrive.
     timeout: Duration,
     gzip: bool,
-    /// Whether the method takes any number of messages.
+    /// Whether the method accepts any number of messages.
     streaming: bool,
     shape: Option<&'static Shape>,
-    /// Whose memory budget the messages count against.
+    /// The tenant whose memory budget the messages count against.
     tenant: Option<Tenant>,
     held: Held,
     unreserved: Unreserved,
@@ -60,7 +60,7 @@ impl Policy {
         Self::with(path, headers, limits, Unreserved::default())
     }
 
-    /// The policy of a call of this tenant, or of none; `unreserved` is shared by all calls.
+    /// The policy of a call with or without a tenant. All calls share `unreserved`.
     fn of(head: &Parts, limits: Limits, unreserved: &Unreserved) -> Self {
         let policy = Self::with(head.uri.path(), &head.headers, limits, unreserved.clone());
         let tenant = head.extensions.get::<Admitted>().map(|admitted| admitted.tenant().clone());
@@ -74,7 +74,7 @@ impl Policy {
             limit: limits.max_message_bytes,
             timeout: limits.message_timeout,
             gzip: headers.get(ENCODING).is_some_and(|encoding| encoding == "gzip"),
-            // Of the methods that are not ours only reflection takes many.
+            // Of the methods of other services, only reflection accepts any number of messages.
             streaming: shape.map_or_else(|| !path.starts_with("/grpc.health."), |shape| shape.streaming),
             shape,
             tenant: None,
@@ -83,13 +83,13 @@ impl Policy {
         }
     }
 
-    /// Checks what a whole message contains; `packed` is its length if it was compressed.
+    /// Validates the contents of a complete message. `packed` is its compressed length, if it was compressed.
     fn check(&self, message: &Segments, packed: Option<usize>) -> Result<(), Failure> {
         scan::check(message, self.shape, packed)
     }
 }
 
-/// Whether a message encoding of this name is taken.
+/// Whether the server supports this message encoding.
 pub fn is_known_encoding(name: &[u8]) -> bool {
     matches!(name, b"identity" | b"gzip")
 }

@@ -1,4 +1,4 @@
-//! Messages, read out of a request's body without copying them.
+//! Reads messages from a request's body without copying them.
 
 use std::{
     pin::Pin,
@@ -18,31 +18,32 @@ use super::{
 };
 use crate::{api::failure::Failure, tenants::Tenant};
 
-/// Data of an unfinished chunk is passed on once there are so many bytes, or nothing more has arrived.
+/// Data of an unfinished chunk is passed on when this many bytes have arrived, or when no more bytes are available.
 const PIECE: usize = 32 * 1024;
 
-/// Uncompressed messages of up to so many bytes cannot hold enough entries to be expensive to decode.
+/// Uncompressed messages up to this size, in bytes, are not scanned: they cannot hold enough entries to be expensive to
+/// decode.
 const UNCHECKED: usize = 1024;
 
-/// Finds the beginning of a chunk in the first bytes of a message of the given length. Returns how many bytes stand before
-/// the data, which ends the message, and the chunk's checksum; `None` for any other message.
+/// Finds a chunk in the first bytes of a message of the given length. If the message is a chunk, returns the offset of
+/// the data, which extends to the end of the message, and the chunk's checksum. Returns `None` for any other message.
 pub(crate) type FindChunk = fn(&[u8], usize) -> Option<(usize, Option<u32>)>;
 
-/// How many bytes [`FindChunk`] looks at.
+/// How many bytes [`FindChunk`] needs.
 pub(crate) const CHUNK_HEAD: usize = 32;
 
-/// What has been read.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum Read {
-    /// A whole message.
+    /// A complete message.
     Message(Segments),
     /// Data of a chunk that may still be incomplete.
     Chunk {
         /// The checksum of the whole chunk.
         crc32c: Option<u32>,
-        /// The data that follows what was read before.
+        /// The data that follows the previous data of the chunk.
         data: Segments,
-        /// The chunk ends with this data.
+        /// Whether the chunk ends with this data.
         last: bool,
     },
 }
@@ -51,11 +52,11 @@ pub(crate) enum Read {
 struct Prefix {
     compressed: bool,
     len: usize,
-    /// It is known not to be a chunk, or chunks are not read apart.
+    /// Whether the message is read as a whole: it is not a chunk, or the reader does not ask for chunks.
     whole: bool,
 }
 
-/// A chunk of which some data has not been passed on.
+/// A chunk whose data has not been passed on completely.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
     left: usize,
@@ -79,12 +80,12 @@ pub(crate) struct Messages<B> {
 }
 
 impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
-    /// Whole messages.
+    /// Reads complete messages.
     pub(crate) fn new(body: B, policy: Policy) -> Self {
         Self::with(body, policy, None)
     }
 
-    /// Chunks piece by piece as they arrive, and other messages whole.
+    /// Reads chunks piece by piece as they arrive, and other messages as a whole.
     pub(crate) fn with_chunks(body: B, policy: Policy, find_chunk: FindChunk) -> Self {
         Self::with(body, policy, Some(find_chunk))
     }
@@ -109,7 +110,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         self.policy.tenant.as_ref().map_or("", Tenant::name)
     }
 
-    /// Whether no bytes are left.
+    /// Whether all bytes have been read.
     pub(crate) fn is_end_stream(&self) -> bool {
         self.ended || (self.buffered.len() == 0 && self.body.is_end_stream())
     }
@@ -122,17 +123,17 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         })
     }
 
-    /// The next message with the prefix of an uncompressed one; `None` when the caller has closed its side, and only then: a
-    /// call that was cancelled or broken off is a failure, since its messages are not complete.
+    /// The next message with the prefix of an uncompressed message. `None` only if the caller has closed its side: if
+    /// the call was cancelled or its connection broke, the result is a failure, because the messages are incomplete.
     pub(super) fn poll_framed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Segments, Failure>>> {
         self.poll_read(cx).map_ok(|read| match read {
             Read::Message(message) => message,
-            // Only for a reader that asks for chunks.
+            // Occurs only if the reader asked for chunks.
             Read::Chunk { data, .. } => data,
         })
     }
 
-    /// The next message with its prefix, or data of a chunk. Ends as [`Messages::poll_framed`] does.
+    /// The next message with its prefix, or data of a chunk. Ends like [`Messages::poll_framed`].
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
         let read = self.poll_some(cx);
         let unfinished = if read.is_pending() { self.buffered.len() } else { 0 };
@@ -178,14 +179,14 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         }
     }
 
-    /// Whether the rest of the request has arrived and needs no reservation: reading it leaves no unfinished message behind.
-    /// A compressed one must be smaller, since it may have to wait for the memory to unpack it.
+    /// Whether the rest of the request has arrived and needs no reservation, so that reading it leaves no unfinished
+    /// message. The limit is lower for compressed messages, which may have to wait for the memory to decompress them.
     fn is_small_and_whole(&self) -> bool {
         let small = if self.policy.gzip { SMALL / 16 } else { SMALL };
         self.body.size_hint().upper().is_some_and(|rest| rest <= small as u64)
     }
 
-    /// What has arrived, if it is enough.
+    /// Returns a message or data of a chunk, if enough bytes have arrived.
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
         if self.chunk.is_none() && self.prefix.is_none() && self.buffered.len() >= PREFIX {
             match self.take_prefix() {
@@ -217,9 +218,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
 
     fn take_prefix(&mut self) -> Result<Prefix, Failure> {
         if self.count > 0 && !self.policy.streaming {
-            return Err(Failure::Malformed(
-                "the method takes one message, and another one follows it".into(),
-            ));
+            return Err(Failure::Malformed("the method accepts only one message".into()));
         }
         let mut buffer = [0; PREFIX];
         let mut prefix = self.buffered.peek(&mut buffer);
@@ -228,7 +227,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
             1 if self.policy.gzip => true,
             1 => {
                 return Err(Failure::Malformed(
-                    "it is compressed, and `grpc-encoding` does not say how".into(),
+                    "it is compressed, but `grpc-encoding` does not name the encoding".into(),
                 ));
             }
             _ => return Err(Failure::Malformed("its compression flag is neither 0 nor 1".into())),
@@ -243,7 +242,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         }
     }
 
-    /// Looks for a chunk in the message that begins.
+    /// Checks whether the message that begins is a chunk.
     fn find_chunk(&mut self) {
         let (Some(prefix), Some(find)) = (&mut self.prefix, self.find_chunk) else { return };
         let looked_at = PREFIX + prefix.len.min(CHUNK_HEAD);
@@ -260,7 +259,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         self.buffered.skip(PREFIX + before);
     }
 
-    /// The data of a chunk that has arrived.
+    /// Returns the data of the chunk that has arrived.
     fn take_data(&mut self, chunk: Chunk) -> Read {
         let data = self.buffered.split_to(chunk.left);
         let left = chunk.left - data.len();
@@ -274,7 +273,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         Read::Chunk { crc32c: chunk.crc32c, data, last }
     }
 
-    /// A message that has arrived, unpacked, once there is memory for it.
+    /// Returns the message that has arrived, decompressed, as soon as there is memory for it.
     fn poll_message(&mut self, cx: &mut Context<'_>, prefix: Prefix) -> Poll<Result<Segments, Failure>> {
         let whole = PREFIX + prefix.len;
         if !prefix.compressed {
@@ -295,7 +294,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         Poll::Ready(Ok(message))
     }
 
-    /// Nothing more has arrived.
+    /// Handles the case that no more bytes have arrived.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
         if let Some(chunk) = self.chunk
             && self.buffered.len() > 0
@@ -303,12 +302,12 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
             return Poll::Ready(Some(Ok(self.take_data(chunk))));
         }
         let unfinished = self.prefix.is_some() || self.buffered.len() > 0;
-        // A call that sends one message is not served before the caller has closed its side.
+        // A method that accepts one message is served only after the caller has closed its side.
         if !unfinished && self.count > 0 && self.policy.streaming {
             self.clock.stop();
             return Poll::Pending;
         }
-        if self.clock.poll_over(cx).is_ready() {
+        if self.clock.poll_expired(cx).is_ready() {
             return Poll::Ready(Some(Err(Failure::MessageTimeout { limit: self.policy.timeout })));
         }
         let whole = self.prefix.map(|prefix| PREFIX + prefix.len);
@@ -317,6 +316,6 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
 
     fn at_end(&mut self) -> Option<Failure> {
         let cut = self.prefix.is_some() || self.buffered.len() > 0;
-        cut.then(|| Failure::Malformed("the caller's stream ends in the middle of it".into()))
+        cut.then(|| Failure::Malformed("the request ended before it was complete".into()))
     }
 }

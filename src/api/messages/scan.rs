@@ -1,5 +1,5 @@
-//! A look at a message's encoding before it is decoded. It allocates nothing for what the message holds, and skips objects'
-//! bytes.
+//! Scans the encoding of a message before it is decoded. The scan allocates no memory for the message's contents and
+//! skips objects' bytes.
 
 use std::collections::vec_deque;
 
@@ -11,19 +11,20 @@ use super::{
 };
 use crate::api::failure::Failure;
 
-/// The most bytes of texts, keys and numbers of one message, beside lists and objects' bytes.
+/// The maximum size of texts, keys and numbers in a message, in bytes, in addition to lists and objects' bytes.
 const OTHER_BYTES: usize = 1024 * 1024;
 
-/// The most fields that this release does not know.
+/// The maximum number of fields that this release does not know.
 const UNKNOWN: usize = 1_024;
 
-/// A compressed message may have one field for each of its bytes, and so many more.
+/// A compressed message may have one field for each of its bytes, plus this number.
 const PACKED_FIELDS: usize = 64;
 
-/// The deepest nesting of groups, as prost has it.
+/// The maximum nesting depth of groups, as in prost.
 const DEEPEST_GROUP: usize = 100;
 
-/// Checks a message, with its prefix, against the limits of its method; `packed` is its length if it was compressed.
+/// Checks a message, including its prefix, against the limits of its method. `packed` is its compressed length, if it
+/// was compressed.
 pub(super) fn check(message: &Segments, shape: Option<&Shape>, packed: Option<usize>) -> Result<(), Failure> {
     let (fields, ids) = shape.map_or((&[][..], 0), |shape| (&shape.fields[..], shape.ids));
     let mut scan = Scan {
@@ -41,9 +42,9 @@ pub(super) fn check(message: &Segments, shape: Option<&Shape>, packed: Option<us
 
 struct Scan<'a> {
     cursor: Cursor<'a>,
-    /// How often each field of the shape has come, and its bytes.
+    /// How often each field of the shape has occurred, and its bytes.
     counts: Vec<(u32, usize)>,
-    /// All fields.
+    /// The number of all fields.
     total: usize,
     most: usize,
     unknown: usize,
@@ -100,8 +101,11 @@ impl Scan<'_> {
         if self.total <= self.most {
             return Ok(());
         }
-        let told =
-            format!("its {} packed bytes hold more than {} fields", self.most - PACKED_FIELDS, self.most);
+        let told = format!(
+            "its {} compressed bytes contain more than {} fields",
+            self.most - PACKED_FIELDS,
+            self.most
+        );
         Err(Failure::Malformed(told.into()))
     }
 
@@ -111,7 +115,7 @@ impl Scan<'_> {
             return Ok(());
         }
         Err(Failure::Malformed(
-            format!("it has more than {UNKNOWN} fields that this release does not know").into(),
+            format!("it contains more than {UNKNOWN} fields that this release does not know").into(),
         ))
     }
 
@@ -121,11 +125,11 @@ impl Scan<'_> {
         if *count > field.most {
             return Err(Failure::field(
                 field.path.to_string(),
-                format!("occurs more than {} times", field.most),
+                format!("must not occur more than {} times", field.most),
             ));
         }
         let most = match (&field.kind, field.most_bytes) {
-            // Its fields are counted one by one, or it has no limit of its own.
+            // The fields of a message are counted one by one, and a payload has no limit of its own.
             (Kind::Payload, _) | (Kind::Message(_), None) => return Ok(()),
             (_, Some(most)) => {
                 *bytes = bytes.saturating_add(len);
@@ -137,21 +141,23 @@ impl Scan<'_> {
             }
         };
         match most {
-            Some(most) => Err(Failure::field(field.path.to_string(), format!("exceeds {most} bytes"))),
+            Some(most) => {
+                Err(Failure::field(field.path.to_string(), format!("must not exceed {most} bytes")))
+            }
             None => Ok(()),
         }
     }
 }
 
 fn malformed() -> Failure {
-    Failure::Malformed("its encoding is not that of protobuf".into())
+    Failure::Malformed("it is not valid protobuf".into())
 }
 
-/// A place in bytes that lie in several pieces.
+/// A position in bytes that are split into several pieces.
 struct Cursor<'a> {
     piece: &'a [u8],
     rest: vec_deque::Iter<'a, Bytes>,
-    /// How many bytes are left in all.
+    /// The number of bytes left in all pieces.
     left: usize,
 }
 

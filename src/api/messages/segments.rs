@@ -1,20 +1,20 @@
-//! Bytes in the pieces in which they arrived, and the prefix of a length-prefixed message (gRPC over HTTP/2).
+//! Bytes in the pieces in which they arrived, and the prefix of length-prefixed messages (gRPC over HTTP/2).
 
 use std::collections::{VecDeque, vec_deque};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Before each message: a flag that says whether it is compressed, and its length as four bytes.
+/// The length of the prefix before each message: a flag for compression, and the message's length in four bytes.
 pub(crate) const PREFIX: usize = 5;
 
-/// Writes what stands before an uncompressed message of `len` bytes.
+/// Writes the prefix of an uncompressed message of `len` bytes.
 pub(crate) fn put_prefix(buffer: &mut BytesMut, len: usize) {
     buffer.put_u8(0);
-    // No message of ours comes near 4 GiB: data is at most 1 MiB.
+    // The server's messages are far smaller than 4 GiB: data is at most 1 MiB.
     buffer.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
 }
 
-/// Bytes that came in several pieces.
+/// Bytes that arrived in several pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     pieces: VecDeque<Bytes>,
@@ -30,7 +30,7 @@ impl From<Bytes> for Segments {
 }
 
 impl Segments {
-    /// How many bytes in all.
+    /// The number of bytes in all pieces.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -43,7 +43,7 @@ impl Segments {
         }
     }
 
-    /// Takes the first `len` bytes, or all if there are fewer.
+    /// Removes and returns the first `len` bytes, or all bytes if there are fewer.
     pub(crate) fn split_to(&mut self, len: usize) -> Self {
         let mut taken = Self::default();
         while taken.len < len
@@ -58,7 +58,7 @@ impl Segments {
         taken
     }
 
-    /// The first `len` bytes, which stay here as well.
+    /// Returns the first `len` bytes without removing them.
     pub(crate) fn share(&self, len: usize) -> Self {
         let mut shared = Self { pieces: self.pieces.clone(), len: self.len };
         shared.split_to(len)
@@ -69,7 +69,7 @@ impl Segments {
         drop(self.split_to(len));
     }
 
-    /// The first bytes, copied into `buffer`: as many as fit, or all that there are.
+    /// Copies the first bytes into `buffer`: as many as fit, or all bytes if there are fewer.
     pub(crate) fn peek<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
         let mut copied = 0;
         for piece in &self.pieces {
@@ -80,7 +80,7 @@ impl Segments {
         &buffer[..copied]
     }
 
-    /// Fills `buffer` with the bytes after the first `skipped`, as far as there are any.
+    /// Fills `buffer` with the bytes after the first `skipped` bytes, as far as there are any.
     pub(crate) fn copy_from(&self, skipped: usize, buffer: &mut [u8]) {
         let (mut skipped, mut copied) = (skipped, 0);
         for piece in &self.pieces {
@@ -109,7 +109,7 @@ impl Segments {
         self.pieces.into_iter()
     }
 
-    /// All of it in one piece, copied where there are several.
+    /// Joins all bytes into one piece. They are copied only if there are several pieces.
     pub(crate) fn join(mut self) -> Bytes {
         if self.pieces.len() == 1 {
             return self.pieces.pop_front().unwrap_or_default();

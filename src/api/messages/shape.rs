@@ -1,4 +1,4 @@
-//! What the request of each method may hold, by the protos.
+//! The fields that the request of each method may contain, derived from the protos, and their limits.
 
 use std::{
     collections::HashMap,
@@ -11,9 +11,9 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-/// The most entries of repeated fields and the most bytes of them, by the field's name. They leave room above S3's limits
-/// (10 tags, 2 KiB of user metadata, 1,000 keys or ranges), so that a request that is a little too large is rejected by S3 or by
-/// the field's own check.
+/// The maximum number of entries and of bytes of repeated fields, by the field's name. The limits are higher than S3's
+/// (10 tags, 2 KiB of user metadata, 1,000 keys or ranges), so that S3 or the field's own check rejects a request that
+/// is slightly too large.
 const LISTS: &[(&str, u32, usize)] = &[
     ("metadata", 1_024, 16 * 1024),
     ("tags", 64, 64 * 1024),
@@ -21,10 +21,10 @@ const LISTS: &[(&str, u32, usize)] = &[
     ("", 1_024, 4 * 1024 * 1024),
 ];
 
-/// How many more times a field that is not repeated may be there: a later value replaces an earlier one.
-const REPLACED: u32 = 16;
+/// How many additional times a field that is not repeated may occur. A later value replaces an earlier one.
+const MAX_REPLACEMENTS: u32 = 16;
 
-/// The deepest nesting of messages that is scanned. No request type is as deep.
+/// The maximum nesting depth of messages that is scanned. No request type is that deep.
 const DEEPEST: usize = 8;
 
 /// The request of one method.
@@ -32,9 +32,9 @@ const DEEPEST: usize = 8;
 pub(crate) struct Shape {
     /// The fields of the request.
     pub(super) fields: Vec<Field>,
-    /// How many fields there are at all depths, and so the first number that is no [`Field::id`].
+    /// The number of fields at all depths. Every [`Field::id`] is below it.
     pub(super) ids: usize,
-    /// Whether the method takes any number of messages.
+    /// Whether the method accepts any number of messages.
     pub(super) streaming: bool,
 }
 
@@ -42,14 +42,15 @@ pub(crate) struct Shape {
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) number: u32,
-    /// Its number among all fields of the request at all depths.
+    /// The field's index among all fields of the request at all depths.
     pub(super) id: usize,
-    /// Its path from the request, such as `spec.attributes.metadata`.
+    /// The field's path from the request, such as `spec.attributes.metadata`.
     pub(super) path: Arc<str>,
     pub(super) kind: Kind,
-    /// How often it may be in one request in all.
+    /// How often the field may occur in a request in total.
     pub(super) most: u32,
-    /// How many bytes it may have in one request in all; `None` counts them with those of all other fields.
+    /// How many bytes the field may have in a request in total. `None`: its bytes count towards the limit for all other
+    /// fields.
     pub(super) most_bytes: Option<usize>,
 }
 
@@ -57,16 +58,16 @@ pub(super) struct Field {
 pub(super) enum Kind {
     /// A number or a text.
     Plain,
-    /// Bytes of an object, which have no limit but that of the message.
+    /// Bytes of an object. Only the limit of the message applies to them.
     Payload,
     /// A message with these fields.
     Message(Vec<Field>),
 }
 
-/// The shape of the requests that come to this path; `None` for a method of other services.
+/// The shape of the requests to this path. `None` for methods of other services.
 pub(crate) fn shape(path: &str) -> Option<&'static Shape> {
     static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
-        // It is compiled in, and reflection does not start with one that cannot be decoded.
+        // The descriptor set is compiled in, and reflection does not start if it cannot be decoded.
         FileDescriptorSet::decode(crate::pb::DESCRIPTOR_SET).map(|set| shapes(&set)).unwrap_or_default()
     });
     SHAPES.get(path)
@@ -109,7 +110,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The fields of a message that may be in the request `times` times.
+    /// The fields of a message that may occur `times` times in the request.
     fn fields(
         &mut self,
         name: &str,
@@ -137,7 +138,8 @@ impl Builder<'_> {
             Some((_, entries, most_bytes)) => (times.saturating_mul(*entries), Some(*most_bytes)),
             None => (times, bytes),
         };
-        let most = if field.label() == Label::Repeated { times } else { times.saturating_add(REPLACED) };
+        let most =
+            if field.label() == Label::Repeated { times } else { times.saturating_add(MAX_REPLACEMENTS) };
         let id = self.ids;
         self.ids += 1;
         let kind = match field.r#type() {

@@ -1,4 +1,4 @@
-//! Messages read from bodies that arrive in every way.
+//! Reads messages from bodies whose bytes arrive in different ways.
 
 use std::{collections::BTreeMap, future::poll_fn, time::Duration};
 
@@ -50,7 +50,7 @@ where
         match message {
             Ok(message) => found.push(message.join()),
             Err(failure) => {
-                assert!(poll_fn(|cx| messages.poll_next(cx)).await.is_none(), "nothing follows a failure");
+                assert!(poll_fn(|cx| messages.poll_next(cx)).await.is_none(), "no message follows a failure");
                 return Err(failure);
             }
         }
@@ -75,11 +75,11 @@ fn malformed(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_message_that_is_not_one_is_rejected() {
-    assert!(malformed(&framed(2, b"7")), "no such flag");
+fn malformed_messages_are_rejected() {
+    assert!(malformed(&framed(2, b"7")), "an unknown flag");
     assert!(malformed(&framed(1, b"not gzip")));
-    assert!(malformed(&[0, 0, 0]), "a cut prefix");
-    assert!(malformed(&framed(0, b"cut")[..7]), "a cut message");
+    assert!(malformed(&[0, 0, 0]), "an incomplete prefix");
+    assert!(malformed(&framed(0, b"cut")[..7]), "an incomplete message");
     let large = read(vec![framed(0, &[0; 9])], policy(DELETE_MANY, 8));
     assert!(matches!(large, Err(Failure::MessageTooLarge { limit: 8 })));
     assert_eq!(read(vec![framed(0, &[0; 8])], policy(DELETE_MANY, 8)).unwrap(), [vec![0; 8]]);
@@ -88,7 +88,7 @@ fn a_message_that_is_not_one_is_rejected() {
 }
 
 #[test]
-fn a_method_of_one_message_takes_one() {
+fn a_unary_method_accepts_one_message() {
     let one = framed(0, b"\x12\x01k");
     assert_eq!(read(vec![one.clone()], policy(PUT, 8)).unwrap().len(), 1);
     assert!(matches!(read(vec![one.clone(), one.clone()], policy(PUT, 8)), Err(Failure::Malformed(_))));
@@ -96,13 +96,13 @@ fn a_method_of_one_message_takes_one() {
 }
 
 #[test]
-fn compressed_messages_are_unpacked_between_others() {
+fn compressed_and_uncompressed_messages_can_be_mixed() {
     let id = pb::DeleteManyRequest { store: "s".repeat(100), objects: Vec::new() }.encode_to_vec();
     let frames = vec![framed(0, &id), framed(1, &pack(&id)), framed(0, &id)];
     assert_eq!(read(frames, policy(DELETE_MANY, 200)).unwrap(), [&id[..], &id, &id]);
 }
 
-/// The field at fault; empty for another failure.
+/// The invalid field; empty if the message is malformed.
 fn field(message: &[u8], path: &str, packed: bool) -> String {
     let message = if packed { framed(1, &pack(message)) } else { framed(0, message) };
     match read(vec![message], policy(path, 4 << 20)).unwrap_err() {
@@ -113,7 +113,7 @@ fn field(message: &[u8], path: &str, packed: bool) -> String {
 }
 
 #[test]
-fn entries_of_maps_and_lists_are_bounded_before_they_are_decoded() {
+fn entries_of_maps_and_lists_are_limited_before_decoding() {
     let entries = |key: &[u8]| key.repeat(100_000);
     assert_eq!(field(&entries(b"\x2a\x00"), PUT, false), "tags");
     let metadata = entries(b"\x3a\x00");
@@ -125,24 +125,24 @@ fn entries_of_maps_and_lists_are_bounded_before_they_are_decoded() {
     assert_eq!(field(&entries(b"\x12\x00"), DELETE_MANY, false), "objects");
     assert_eq!(field(&entries(b"\x1a\x00"), "/longshore.v1.ObjectService/Sign", false), "keys");
     assert_eq!(field(&entries(b"\x22\x00"), "/longshore.v1.UploadService/StartUpload", false), "tags");
-    assert_eq!(field(&entries(b"\x12\x00"), PUT, false), "key", "a field that is there again and again");
+    assert_eq!(field(&entries(b"\x12\x00"), PUT, false), "key", "a field that occurs too often");
     assert_eq!(field(&entries(b"\xa0\x06\x01"), PUT, false), "", "unknown fields");
     assert_eq!(field(&entries(b"\xa3\x06\xa4\x06"), PUT, false), "", "unknown groups");
 }
 
 #[test]
-fn user_metadata_is_bounded_in_bytes() {
+fn the_size_of_user_metadata_is_limited() {
     let put = |value: usize| {
         let metadata = (0..10).map(|n| (n.to_string(), "v".repeat(value))).collect();
         let attributes = Some(pb::Attributes { metadata, ..Default::default() });
         pb::PutRequest { attributes, ..Default::default() }.encode_to_vec()
     };
-    assert!(read(vec![framed(0, &put(1_000))], policy(PUT, 1 << 20)).is_ok(), "S3 judges it");
+    assert!(read(vec![framed(0, &put(1_000))], policy(PUT, 1 << 20)).is_ok(), "left to S3 to reject");
     assert_eq!(field(&put(10_000), PUT, false), "attributes.metadata");
 }
 
 #[test]
-fn a_compressed_message_has_no_more_fields_than_bytes() {
+fn the_number_of_fields_of_a_compressed_message_is_limited_by_its_size() {
     let entries = b"\x12\x00".repeat(8_000);
     assert!(read(vec![framed(0, &entries)], policy(DELETE_MANY, 1 << 20)).is_ok());
     assert_eq!(field(&entries, DELETE_MANY, true), "");
@@ -152,13 +152,13 @@ fn a_compressed_message_has_no_more_fields_than_bytes() {
 }
 
 #[test]
-fn object_bytes_are_not_looked_at() {
+fn object_bytes_are_not_scanned() {
     let put = pb::PutRequest { data: b"\x2a\x00".repeat(100_000).into(), ..Default::default() };
     assert!(read(vec![framed(0, &put.encode_to_vec())], policy(PUT, 1 << 20)).is_ok());
 }
 
 #[test]
-fn every_message_that_prost_writes_passes() {
+fn messages_encoded_by_prost_are_accepted() {
     let texts = |count: usize| (0..count).map(|n| (format!("name-{n}"), "value".to_owned())).collect();
     let put = pb::PutRequest {
         store: "s".to_owned(),
@@ -178,14 +178,14 @@ fn every_message_that_prost_writes_passes() {
 }
 
 #[test]
-fn a_call_that_breaks_off_is_a_failure_and_not_an_end() {
+fn a_broken_stream_is_a_failure_and_not_the_end() {
     let broken = vec![Ok(framed(0, b"\x0a\x01s")), Err(Status::cancelled("reset by the caller"))];
     let failure =
         all(Messages::new(body(broken), policy(DELETE_MANY, 8))).now_or_never().unwrap().unwrap_err();
     assert!(matches!(failure, Failure::Stream(_)));
 }
 
-/// How the messages of a generated service end that reads this body.
+/// The failure that ends the messages of a generated service whose body ends with `status`.
 async fn end(status: Status) -> Option<Failure> {
     let messages = Messages::new(body(vec![Err(status)]), policy(DELETE_MANY, 8));
     let decoder = ProstCodec::<pb::DeleteManyResponse, pb::DeleteManyRequest>::default().decoder();
@@ -194,11 +194,14 @@ async fn end(status: Status) -> Option<Failure> {
 }
 
 #[tokio::test]
-async fn a_cancellation_that_came_through_tonic_is_one_and_no_other_end_is() {
+async fn only_a_cancellation_is_reported_as_one_through_tonic() {
     let Some(Failure::Stream(cancelled)) = end(Status::cancelled("reset")).await else {
-        panic!("it is no end of the stream")
+        panic!("the stream must not end without a failure")
     };
-    assert_eq!((cancelled.code(), cancelled.message()), (Code::Cancelled, "the caller's stream broke off"));
+    assert_eq!(
+        (cancelled.code(), cancelled.message()),
+        (Code::Cancelled, "the caller's stream ended before the request was complete")
+    );
     for other in [Status::unknown(cancelled.message()), Status::internal("reset")] {
         let (code, message) = (other.code(), other.message().to_owned());
         let Some(Failure::Stream(told)) = end(other).await else { panic!("{message}") };
@@ -206,20 +209,20 @@ async fn a_cancellation_that_came_through_tonic_is_one_and_no_other_end_is() {
     }
 }
 
-/// A body that the test feeds.
+/// A body whose data the test sends.
 fn fed() -> (mpsc::UnboundedSender<Bytes>, impl http_body::Body<Data = Bytes, Error = Status> + Unpin) {
     let (sender, receiver) = mpsc::unbounded();
     (sender, StreamBody::new(receiver.map(|data| Ok(Frame::data(data)))))
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_message_has_a_time_limit_and_the_next_one_has_none() {
+async fn an_unfinished_message_times_out_but_waiting_for_the_next_one_does_not() {
     let (sender, body) = fed();
     let mut messages = Messages::new(body, policy(DELETE_MANY, 100));
     sender.unbounded_send(framed(0, b"\x0a\x01s")).unwrap();
     assert!(poll_fn(|cx| messages.poll_next(cx)).await.unwrap().is_ok());
     let next = tokio::time::timeout(Duration::from_hours(1), poll_fn(|cx| messages.poll_next(cx))).await;
-    assert!(next.is_err(), "the next message may take any time");
+    assert!(next.is_err(), "waiting for the next message has no time limit");
     sender.unbounded_send(framed(0, b"\x0a\x01s").slice(..3)).unwrap();
     let begun = tokio::time::Instant::now();
     let failure = poll_fn(|cx| messages.poll_next(cx)).await.unwrap().unwrap_err();
@@ -228,7 +231,7 @@ async fn an_unfinished_message_has_a_time_limit_and_the_next_one_has_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_sends_nothing_ends() {
+async fn a_call_that_sends_nothing_times_out() {
     for path in [PUT, DELETE_MANY, "/grpc.health.v1.Health/Check"] {
         let (_sender, body) = fed();
         let mut messages = Messages::new(body, policy(path, 100));
@@ -242,7 +245,7 @@ fn find_chunk(head: &[u8], len: usize) -> Option<(usize, Option<u32>)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_of_a_chunk_is_passed_on_as_it_arrives_and_may_be_slow() {
+async fn chunk_data_is_passed_on_as_it_arrives_and_may_be_slow() {
     let (sender, body) = fed();
     let mut messages =
         Messages::with_chunks(body, policy("/longshore.v1.ObjectService/Upload", 1_000), find_chunk);
@@ -251,7 +254,7 @@ async fn data_of_a_chunk_is_passed_on_as_it_arrives_and_may_be_slow() {
     for piece in message.chunks(20) {
         sender.unbounded_send(Bytes::copy_from_slice(piece)).unwrap();
         let read = tokio::time::timeout(Duration::from_secs(59), poll_fn(|cx| messages.poll_read(cx))).await;
-        // The first piece is too short to be known for a chunk.
+        // The first piece is too short to identify a chunk.
         let Ok(read) = read else { continue };
         let Read::Chunk { crc32c, data, last } = read.unwrap().unwrap() else { panic!() };
         assert_eq!(crc32c, Some(7));
@@ -273,20 +276,20 @@ fn tenant(budget: u64) -> Tenant {
     pool.tenant("acme").unwrap()
 }
 
-/// Reservations that leave no memory for another message.
+/// Reservations that use up the memory.
 fn exhausted(tenant: &Tenant) -> Vec<Reservation> {
     std::iter::from_fn(|| tenant.budget().reserve(u64::MAX).now_or_never()).map(Result::unwrap).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn unfinished_messages_count_against_the_budget_until_they_are_handled() {
+async fn messages_count_against_the_budget_until_they_are_handled() {
     let tenant = tenant(100 * 1024);
     let data = pb::PutRequest { data: vec![0; 60 * 1024].into(), ..Default::default() }.encode_to_vec();
     let message = framed(0, &data);
     let counted = || Policy { tenant: Some(tenant.clone()), ..policy(PUT, 1 << 20) };
 
     let mut others = exhausted(&tenant);
-    // Room for one message, which is charged no more than a reservation can have.
+    // Leave memory for one message, which takes at most one of these reservations.
     others.pop();
     let first = counted();
     let handled = first.held.clone();
@@ -296,11 +299,11 @@ async fn unfinished_messages_count_against_the_budget_until_they_are_handled() {
     assert!(poll_fn(|cx| unfinished.poll_next(cx)).now_or_never().is_none());
 
     let mut second = Box::pin(all(Messages::new(body(vec![Ok(message.clone())]), counted())));
-    assert!((&mut second).now_or_never().is_none(), "the first one took the last memory");
+    assert!((&mut second).now_or_never().is_none(), "the first message uses the last memory");
     sender.unbounded_send(message.slice(20_000..)).unwrap();
     assert!(poll_fn(|cx| unfinished.poll_next(cx)).await.unwrap().is_ok());
     drop(unfinished);
-    assert!((&mut second).now_or_never().is_none(), "the first message is being handled");
+    assert!((&mut second).now_or_never().is_none(), "the first message is still being handled");
     drop(handled);
     assert_eq!(second.await.unwrap().len(), 1);
 
@@ -310,10 +313,13 @@ async fn unfinished_messages_count_against_the_budget_until_they_are_handled() {
         matches!(failure, Failure::Store(error) if error.kind() == crate::store::ErrorKind::MemoryExhausted)
     );
     let small = framed(0, &[0x12, 1, b'k']);
-    assert!(all(Messages::new(body(vec![Ok(small)]), counted())).await.is_ok(), "a small one needs none");
+    assert!(
+        all(Messages::new(body(vec![Ok(small)]), counted())).await.is_ok(),
+        "a small one needs no memory"
+    );
 }
 
-/// A body whose end has arrived: its frame is the last one.
+/// A body that has arrived completely in one frame.
 struct Arrived(Option<Bytes>);
 
 impl http_body::Body for Arrived {
@@ -333,7 +339,7 @@ impl http_body::Body for Arrived {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_request_that_has_arrived_waits_for_no_unfinished_message() {
+async fn a_small_complete_request_does_not_wait_for_memory() {
     let tenant = tenant(100 * 1024);
     let _held = exhausted(&tenant);
     let read = |message: Bytes, gzip: bool| {
@@ -347,12 +353,12 @@ async fn a_small_request_that_has_arrived_waits_for_no_unfinished_message() {
     assert_eq!(read(framed(1, &pack(&put(1))), true).unwrap().unwrap().len(), 1);
     assert_eq!(read(framed(0, &put(16_000)), false).unwrap().unwrap().len(), 1);
     assert!(read(framed(0, &put(17_000)), false).is_none(), "it needs a reservation");
-    assert!(read(framed(0, &put(2_000)), true).is_none(), "it might need one to be unpacked");
+    assert!(read(framed(0, &put(2_000)), true).is_none(), "it may need a reservation for decompression");
 }
 
-/// Each unfinished message may be small, and many of them are not.
+/// Unfinished messages that are small individually can be large together.
 #[tokio::test(start_paused = true)]
-async fn many_unfinished_messages_are_reserved_before_they_are_read() {
+async fn memory_is_reserved_before_reading_if_there_are_many_unfinished_messages() {
     let tenant = tenant(100 * 1024);
     let crowded = || {
         let (tenant, unreserved) = (Some(tenant.clone()), Unreserved::full());
@@ -369,7 +375,7 @@ async fn many_unfinished_messages_are_reserved_before_they_are_read() {
 }
 
 #[tokio::test]
-async fn without_a_tenant_messages_are_small() {
+async fn messages_without_a_tenant_are_limited_to_4_kib() {
     let request = http::Request::post("/grpc.health.v1.Health/Check").body(()).unwrap();
     let (head, ()) = request.into_parts();
     let limits = Limits { max_message_bytes: 1 << 20, message_timeout: Duration::from_mins(1) };
@@ -379,7 +385,7 @@ async fn without_a_tenant_messages_are_small() {
 }
 
 #[tokio::test]
-async fn a_generated_service_reads_what_was_compressed() {
+async fn a_generated_service_receives_decompressed_messages() {
     let id = pb::DeleteManyRequest { store: "s".repeat(100), objects: Vec::new() };
     let packed = framed(1, &pack(&id.encode_to_vec()));
     let messages = Messages::new(body(vec![Ok(packed)]), policy(DELETE_MANY, 1_000));
@@ -389,7 +395,7 @@ async fn a_generated_service_reads_what_was_compressed() {
 
 proptest! {
     #[test]
-    fn messages_come_out_however_they_are_cut(
+    fn messages_are_read_from_frames_of_any_size(
         messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..6),
         size in 1_usize..30,
     ) {
@@ -399,7 +405,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_come_out_however_they_are_cut(
+    fn chunks_are_read_from_frames_of_any_size(
         messages in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 1..90)), 0..6),
         size in 1_usize..60,
     ) {
@@ -428,9 +434,9 @@ proptest! {
         prop_assert_eq!(found, messages);
     }
 
-    /// What is checked before decoding never rejects what prost decodes, within the limits, and never panics.
+    /// The scan and the decoder do not panic on arbitrary bytes.
     #[test]
-    fn any_bytes_are_decoded_or_rejected(bytes in proptest::collection::vec(any::<u8>(), 1_100..1_300)) {
+    fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 1_100..1_300)) {
         let _ = read(vec![framed(0, &bytes)], policy(PUT, 4_096));
     }
 }

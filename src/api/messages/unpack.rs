@@ -1,4 +1,4 @@
-//! Compressed messages.
+//! Decompresses messages.
 
 use std::io::Read as _;
 
@@ -8,25 +8,25 @@ use flate2::bufread::GzDecoder;
 use super::segments::{PREFIX, Segments};
 use crate::api::failure::Failure;
 
-/// How many times larger than its packed form a message may be.
+/// The maximum ratio of a message's size to its compressed size.
 const RATIO: usize = 100;
 
-/// Messages of up to so many bytes may be packed more tightly than that.
+/// The ratio does not apply to messages up to this size, in bytes.
 const SMALL: usize = 16 * 1024;
 
 /// The smallest gzip member: header and trailer (RFC 1952, section 2.3).
 const SMALLEST: usize = 18;
 
-/// The most bytes that a message of `packed` bytes may unpack to, of `limit` in all.
+/// The maximum size of a message whose compressed size is `packed`, if `limit` is the maximum for any message.
 pub(super) fn most(packed: usize, limit: usize) -> usize {
     packed.saturating_mul(RATIO).max(SMALL).min(limit)
 }
 
-/// How many bytes the message unpacks to, by the last four bytes of the gzip member (RFC 1952, section 2.3.1). Fails if
-/// that is more than `limit`, or more than a message of this packed size may have.
+/// The size of the decompressed message, by the last four bytes of the gzip member (RFC 1952, section 2.3.1). Fails if
+/// it is more than `limit`, or more than a message with this compressed size may have.
 pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Failure> {
     if packed.len() < SMALLEST {
-        return Err(Failure::Malformed("it is not in the gzip format".into()));
+        return Err(Failure::Malformed("it is not valid gzip data".into()));
     }
     let mut trailer = [0; 4];
     let skipped = packed.len() - trailer.len();
@@ -38,7 +38,7 @@ pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Fai
     let most = most(packed.len(), limit);
     if len > most {
         let told = format!(
-            "{} bytes of gzip unpack to {len} bytes, and {most} are allowed: send it uncompressed",
+            "its {} compressed bytes expand to {len}, more than the {most} allowed: send it uncompressed",
             packed.len()
         );
         return Err(Failure::Malformed(told.into()));
@@ -46,20 +46,20 @@ pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Fai
     Ok(len)
 }
 
-/// The message of `len` bytes, with the prefix of an uncompressed message before it.
+/// Decompresses the message to `len` bytes, with the prefix of an uncompressed message before it.
 pub(super) fn unpack(packed: Segments, len: usize) -> Result<Bytes, Failure> {
     let broken = |error: &dyn std::fmt::Display| {
-        Failure::Malformed(format!("it is not in the gzip format: {error}").into())
+        Failure::Malformed(format!("it is not valid gzip data: {error}").into())
     };
     let packed = packed.join();
     let mut message = Vec::with_capacity(PREFIX + len);
     message.push(0);
     message.extend_from_slice(&u32::try_from(len).map_err(|error| broken(&error))?.to_be_bytes());
-    // One byte more: the decoder verifies the trailer when it comes to the end.
+    // Read one byte more: the decoder verifies the trailer when it reaches the end.
     let mut decoder = GzDecoder::new(&packed[..]).take(len as u64 + 1);
     decoder.read_to_end(&mut message).map_err(|error| broken(&error))?;
     if message.len() != PREFIX + len {
-        return Err(broken(&"its length is not that of its trailer"));
+        return Err(broken(&"its length differs from the length in the gzip trailer"));
     }
     Ok(message.into())
 }
@@ -70,7 +70,7 @@ pub(super) mod testing {
 
     use flate2::{Compression, write::GzEncoder};
 
-    /// `bytes` in the gzip format.
+    /// `bytes` compressed with gzip.
     pub(in super::super) fn pack(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(bytes).unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_message_comes_out_with_a_prefix() {
+    fn a_decompressed_message_has_a_prefix() {
         for message in [&b""[..], b"a", &[7; 300]] {
             let found = unpacked(&pack(message), 300).unwrap();
             assert_eq!(
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_or_packed_too_tightly_is_rejected_before_it_is_unpacked() {
+    fn messages_that_expand_too_much_are_rejected_before_decompression() {
         assert!(matches!(unpacked(&pack(&[0; 301]), 300), Err(Failure::MessageTooLarge { limit: 300 })));
         let bomb = pack(&vec![0; 100_000]);
         assert!(bomb.len() < 1_000);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_that_lies_is_malformed() {
+    fn a_wrong_length_in_the_trailer_is_malformed() {
         let packed = pack(&[1; 1_000]);
         for claimed in [0_u32, 999, 1_001] {
             let mut lying = packed.clone();

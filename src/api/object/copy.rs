@@ -7,8 +7,8 @@ use crate::{
     store::{Copied, CopyOptions, ReadOptions},
 };
 
-/// Dropped before its end, it drops the requests to S3 and aborts an open multipart upload; whether the
-/// destination was written is then open.
+/// If this future is dropped, the S3 requests are cancelled and an open multipart upload is aborted. The destination
+/// may or may not have been written.
 pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::CopyResponse, Failure> {
     let (source, destination) = ends(request.source, request.destination)?;
     let source_key = convert::key(&source.key, "source.key")?;
@@ -37,8 +37,8 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
     })
 }
 
-/// Dropped before its end, it stops between or within its two steps: the source, the destination or both are
-/// there, never neither.
+/// If this future is dropped, the rename stops between or during its two steps: the source, the destination or both
+/// exist, never neither.
 pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb::RenameResponse, Failure> {
     let (source, destination) = ends(request.source, request.destination)?;
     let source_key = convert::key(&source.key, "source.key")?;
@@ -56,7 +56,7 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
 }
 
 fn ends<A, B>(source: Option<A>, destination: Option<B>) -> Result<(A, B), Failure> {
-    let source = source.ok_or_else(|| Failure::field("source", "is required"))?;
-    let destination = destination.ok_or_else(|| Failure::field("destination", "is required"))?;
+    let source = source.ok_or_else(|| Failure::field("source", "must be set"))?;
+    let destination = destination.ok_or_else(|| Failure::field("destination", "must be set"))?;
     Ok((source, destination))
 }

@@ -7,7 +7,7 @@ use crate::{
     store::ObjectId,
 };
 
-/// Dropped before its end, it drops the request to S3; whether the object was deleted is then open.
+/// If this future is dropped, the S3 request is cancelled, and the object may or may not have been deleted.
 pub(super) async fn delete(call: &Call, request: pb::DeleteRequest) -> Result<pb::DeleteResponse, Failure> {
     convert::key(&request.key, "key")?;
     let store = call.open(Access::Delete, &request.store, Scope::Key(&request.key))?;

@@ -1,4 +1,4 @@
-//! `DeleteMany`: keys in, batched, and a result for each in order.
+//! `DeleteMany`: collects keys into batches and returns a result for each key, in order.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
         convert,
         failure::Failure,
         gate::{Call, store_name},
-        status::{Side, reason_name, verdict},
+        status::{Fault, classify, reason_name},
     },
     auth::{Access, Scope},
     pb,
@@ -20,23 +20,24 @@ use crate::{
     telemetry::{cut, truncate},
 };
 
-/// The most bytes of a key and of a version in a result, so that a response of [`BATCH`] results fits the 4 MiB that clients
-/// take.
+/// The maximum length of a key and of a version in a result, in bytes, so that a response of [`BATCH`] results fits
+/// into the 4 MiB that clients accept.
 const MAX_NAME: usize = 1536;
 
-/// The most bytes of the message of one key's error.
+/// The maximum length of the error message for one key, in bytes.
 const MAX_MESSAGE: usize = 512;
 
-/// How many keys S3 takes in one request.
+/// The maximum number of keys that S3 accepts in one request.
 const BATCH: usize = 1000;
 
-/// How long a key waits for others: a caller that waits for each answer before it asks for more gets on.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a key waits for more keys. The limit lets a caller wait for each response before it sends more keys.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 
-/// The results, in the order asked.
+/// The results, in the order requested.
 ///
-/// Dropped, it drops the requests to S3; what was sent on before may be deleted or not. The caller's messages are
-/// read only while there is room in a batch, so one that sends faster than S3 deletes is slowed down.
+/// If the stream is dropped, the S3 requests are cancelled, and keys that were already sent to S3 may or may not have
+/// been deleted. The caller's messages are read only while a batch has room, so a caller that sends faster than S3
+/// deletes is slowed down.
 pub(super) fn results(
     call: Call,
     messages: Streaming<pb::DeleteManyRequest>,
@@ -59,7 +60,7 @@ pub(super) fn results(
 struct Deletion {
     call: Call,
     messages: Streaming<pb::DeleteManyRequest>,
-    /// The store by its name, from the first message on.
+    /// The store and its name, set by the first message.
     store: Option<(String, S3Store)>,
     pending: Pending,
     ended: bool,
@@ -71,7 +72,7 @@ impl Deletion {
         while !self.ended && self.pending.len() < BATCH {
             match self.more().await? {
                 More::Message(message) => self.take(message)?,
-                More::Silence => break,
+                More::TimedOut => break,
                 More::End => self.ended = true,
             }
         }
@@ -86,12 +87,14 @@ impl Deletion {
     }
 
     async fn more(&mut self) -> Result<More, Failure> {
-        // Dropping `message` loses nothing: what has arrived of the next message stays in the stream.
+        // Dropping `message` loses nothing: the part of the next message that has arrived stays in the stream.
         let message = match self.pending.since {
-            Some(since) => match tokio::time::timeout_at(since + PATIENCE, self.messages.message()).await {
-                Ok(message) => message,
-                Err(_) => return Ok(More::Silence),
-            },
+            Some(since) => {
+                match tokio::time::timeout_at(since + BATCH_DELAY, self.messages.message()).await {
+                    Ok(message) => message,
+                    Err(_) => return Ok(More::TimedOut),
+                }
+            }
             None => self.messages.message().await,
         };
         Ok(message.map_err(Failure::stream)?.map_or(More::End, More::Message))
@@ -105,13 +108,15 @@ impl Deletion {
                 name
             }
             Some((name, _)) if message.store.is_empty() || message.store == *name => name,
-            Some(_) => return Err(Failure::field("store", "differs from that of the first message")),
+            Some(_) => {
+                return Err(Failure::field("store", "must be empty or the same as in the first message"));
+            }
         };
         if message.objects.len() > MOST_IN_A_MESSAGE {
             let found = message.objects.len();
             return Err(Failure::field(
                 "objects",
-                format!("has {found} entries: send at most {MOST_IN_A_MESSAGE}"),
+                format!("must have at most {MOST_IN_A_MESSAGE} entries, not {found}"),
             ));
         }
         for object in message.objects {
@@ -122,33 +127,34 @@ impl Deletion {
     }
 }
 
-/// Keys that wait cost memory of their own, and one message of empty ones could hold millions.
+/// The maximum number of keys in a message. Waiting keys use memory in addition to the message, and one message could
+/// hold millions of empty keys.
 const MOST_IN_A_MESSAGE: usize = 10_000;
 
 enum More {
     Message(pb::DeleteManyRequest),
-    Silence,
+    TimedOut,
     End,
 }
 
-/// What is wrong with a key before S3 is asked.
+/// Validates a key and checks the caller's grant before S3 is involved.
 fn check(call: &Call, store: &str, object: &pb::ObjectId) -> Result<(), Failure> {
     convert::key(&object.key, "key")?;
     convert::version(object.version.clone(), "version")?;
     call.permit(Access::Delete, store, Scope::Key(&object.key))
 }
 
-/// Keys that wait to be sent on.
+/// Keys that wait to be sent to S3.
 #[derive(Debug, Default)]
 struct Pending {
     entries: VecDeque<Entry>,
-    /// When the first of them came.
+    /// When the first of them arrived.
     since: Option<Instant>,
-    /// How many keys the call had before.
+    /// How many keys the call has received.
     count: u64,
 }
 
-/// One key in its place, with what is wrong with it already.
+/// One key and its index in the call, with its failure if it is already known.
 #[derive(Debug)]
 struct Entry {
     index: u64,
@@ -168,7 +174,7 @@ impl Pending {
         self.since.get_or_insert(now);
     }
 
-    /// The next keys in order, as many as go at once.
+    /// The next batch of keys, in order.
     fn batch(&mut self) -> Vec<Entry> {
         let batch = self.entries.drain(..self.entries.len().min(BATCH)).collect();
         self.since = self.entries.front().map(|entry| entry.since);
@@ -176,7 +182,7 @@ impl Pending {
     }
 }
 
-/// The keys in their places, and apart from them those that are worth asking S3 for.
+/// The batch, and the keys from it that must be sent to S3.
 fn split(batch: Vec<Entry>) -> (Vec<Entry>, Vec<ObjectId>) {
     let wanted = batch.iter().filter(|entry| entry.failure.is_none()).map(|entry| ObjectId {
         key: entry.object.key.clone(),
@@ -186,7 +192,7 @@ fn split(batch: Vec<Entry>) -> (Vec<Entry>, Vec<ObjectId>) {
     (batch, wanted)
 }
 
-/// A result for each key: what was wrong with it before, or what came of it, in order.
+/// The result of each key, in order: its earlier failure, or its outcome in S3.
 fn merge(entries: Vec<Entry>, outcomes: Vec<Result<Deleted, Error>>) -> Vec<pb::DeleteResult> {
     let mut outcomes = outcomes.into_iter();
     let mut error = |failure: Option<Failure>| match failure {
@@ -206,7 +212,7 @@ fn merge(entries: Vec<Entry>, outcomes: Vec<Result<Deleted, Error>>) -> Vec<pb::
 }
 
 fn delete_error(failure: &Failure) -> pb::DeleteError {
-    let (_, reason, _) = failure.verdict();
+    let (_, reason, _) = failure.classify();
     pb::DeleteError {
         reason: reason_name(reason).to_owned(),
         s3_code: failure.s3_code().to_owned(),
@@ -214,16 +220,17 @@ fn delete_error(failure: &Failure) -> pb::DeleteError {
     }
 }
 
-/// A key or a version, cut where it is longer than any that S3 takes.
+/// A key or a version, cut if it is longer than S3 allows.
 fn shortened(text: String) -> String {
     if text.len() > MAX_NAME { truncate(&text, MAX_NAME).into_owned() } else { text }
 }
 
-/// Failures of keys that are not the caller's are in the response only in part: the log has the first of a batch.
+/// Responses do not contain all details of failures that the caller did not cause. The log has the first such failure
+/// of a batch.
 fn log(call: &Call, entries: &[Entry], outcomes: &[Result<Deleted, Error>]) {
     let asked = entries.iter().filter(|entry| entry.failure.is_none());
     let failures = asked.zip(outcomes).filter_map(|(entry, outcome)| Some((entry, outcome.as_ref().err()?)));
-    let mut failures = failures.filter(|(_, error)| verdict(error.kind()).2 != Side::Caller);
+    let mut failures = failures.filter(|(_, error)| classify(error.kind()).2 != Fault::Caller);
     if let Some((entry, error)) = failures.next() {
         call.log_partial_failure(&entry.object.key, error, failures.count() + 1);
     }
@@ -239,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_of_a_whole_batch_fits_a_message_whatever_its_texts_are() {
+    fn a_response_of_a_full_batch_fits_into_a_message() {
         use prost::Message as _;
         let long = "🚢".repeat(5_000);
         let mut pending = Pending::default();
@@ -253,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_go_in_batches_of_a_thousand_in_order() {
+    fn keys_are_sent_in_batches_of_a_thousand_in_order() {
         let mut pending = Pending::default();
-        let (early, late) = (Instant::now(), Instant::now() + PATIENCE);
+        let (early, late) = (Instant::now(), Instant::now() + BATCH_DELAY);
         for n in 0..2500 {
             pending.push(object(&n.to_string()), None, if n < 1500 { early } else { late });
         }
@@ -268,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_goes_on_over_batches() {
+    fn indexes_continue_across_batches() {
         let mut pending = Pending::default();
         pending.push(object("a"), None, Instant::now());
         pending.batch();
@@ -277,10 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn each_key_gets_its_own_result_whoever_it_comes_from() {
+    fn results_of_validation_and_of_s3_are_merged_in_order() {
         let mut pending = Pending::default();
         pending.push(object("a"), None, Instant::now());
-        pending.push(object(""), Some(Failure::field("key", "is required")), Instant::now());
+        pending.push(object(""), Some(Failure::field("key", "must not be empty")), Instant::now());
         pending.push(object("c"), None, Instant::now());
         pending.push(object("d"), None, Instant::now());
         let (entries, objects) = split(pending.batch());

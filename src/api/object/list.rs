@@ -10,20 +10,20 @@ use crate::{
         convert,
         failure::Failure,
         gate::{Call, store_name},
-        page_token::Listing,
+        page_token::ListingDigest,
     },
     auth::{Access, Scope},
     pb,
     store::{Error, PageMemory, WalkPage},
 };
 
-/// A page, and the memory that it takes until its caller has it.
+/// Returns a page, and the memory that it uses until the caller has received it.
 pub(super) async fn list(
     call: &Call,
     mut request: pb::ListRequest,
 ) -> Result<(pb::ListResponse, PageMemory), Failure> {
     let name = std::mem::take(&mut request.store);
-    let listing = Listing::new(&[
+    let listing = ListingDigest::new(&[
         call.tenant().name(),
         store_name(&name),
         &request.prefix,
@@ -43,7 +43,7 @@ pub(super) async fn list(
     Ok((response, page.memory))
 }
 
-/// The pages of a walk; nothing is sent to S3 before the first is asked for.
+/// The pages of a walk. No request is sent to S3 before the first page is polled.
 pub(super) fn walk(
     call: &Call,
     mut request: pb::WalkRequest,
@@ -51,7 +51,7 @@ pub(super) fn walk(
     let name = std::mem::take(&mut request.store);
     let options = convert::walk_options(request)?;
     let store = call.open(Access::List, &name, Scope::Prefix(&options.prefix))?;
-    // The walk borrows from the store, so it is kept beside it.
+    // The stream owns the store, because the walk borrows it.
     Ok(async_stream::stream! {
         let mut pages = pin!(store.walk(options));
         while let Some(page) = pages.next().await {
@@ -60,7 +60,7 @@ pub(super) fn walk(
     })
 }
 
-/// The messages of a walk, one a page. Each page's memory counts until its message has been taken.
+/// The messages of a walk, one per page. Each page's memory counts until its message has been taken.
 pub(super) fn messages(
     call: Call,
     pages: impl Stream<Item = Result<WalkPage, Error>> + Send + 'static,

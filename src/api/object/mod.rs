@@ -1,9 +1,9 @@
-//! `ObjectService`: one file per kind of call, and here the thin service over them.
+//! `ObjectService`: one file per kind of call, and the thin service that calls them in this file.
 
+mod batching;
 mod copy;
 mod delete;
 mod delete_many;
-mod gather;
 mod list;
 mod read;
 mod upload;
@@ -32,7 +32,7 @@ impl Objects {
         Self { gate }
     }
 
-    /// `Get`, whoever writes its messages.
+    /// `Get`, independent of how its messages are encoded.
     pub(crate) async fn get_messages(
         &self,
         request: Request<pb::GetRequest>,
@@ -43,7 +43,7 @@ impl Objects {
         Ok(Response::new(opened.into_messages(call)))
     }
 
-    /// `Upload`, whoever reads its messages.
+    /// `Upload`, independent of how its messages are decoded.
     pub(crate) async fn upload_messages(
         &self,
         request: Request<impl Stream<Item = Result<UploadMessage, Failure>> + Unpin>,
@@ -52,7 +52,7 @@ impl Objects {
         call.answer(upload::upload(&call, messages).await)
     }
 
-    /// What a method that is still to come answers to whoever may call at all.
+    /// The response of a method that is not implemented yet. Callers are authenticated first.
     fn not_implemented<T, R>(&self, method: &'static str, request: Request<T>) -> Answer<R> {
         let (call, _) = self.gate.admit(request)?;
         Err(call.fail(Failure::NotImplemented(method)))

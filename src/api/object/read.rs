@@ -1,13 +1,13 @@
 //! `Head`, `Get` and `GetRanges`.
 //!
-//! The bytes of an object are pulled: a piece is read from S3 when the caller's connection has room for it. No
-//! task runs ahead and no channel lies between, so a caller that reads slowly slows the read from S3 down, and
-//! one that goes away drops the reader, and with it the request.
+//! Reads are driven by the caller: Longshore reads the next piece from S3 when the caller's connection has room for it.
+//! No task runs ahead and no channel sits in between, so a slow caller slows down the read from S3. If the caller
+//! disconnects, the reader is dropped and the S3 request is cancelled.
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt as _};
 
-use super::{Messages, gather::Gather};
+use super::{Messages, batching::MessageBatcher};
 use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
@@ -15,11 +15,11 @@ use crate::{
     store::{ObjectReader, RangePiece, RangesReader, ReadInfo},
 };
 
-/// An object of at most so many bytes comes in the message that says what it is. Waiting for more than this
-/// would delay that message noticeably.
+/// The maximum size of an object, in bytes, that is sent in the first message together with its metadata. Waiting for
+/// more bytes would noticeably delay that message.
 const SMALL: u64 = 64 * 1024;
 
-/// A message of `Get`, its data in the pieces in which it came.
+/// A message of `Get`, with its data in the pieces in which it arrived.
 #[derive(Debug)]
 pub(crate) struct GetMessage {
     /// The message, with the first piece.
@@ -29,7 +29,7 @@ pub(crate) struct GetMessage {
 }
 
 impl GetMessage {
-    /// With all of its data in one piece.
+    /// Joins all of the data into one piece.
     pub(crate) fn into_one(mut self) -> pb::GetResponse {
         if let Some(chunk) = &mut self.response.chunk
             && !self.more.is_empty()
@@ -47,11 +47,11 @@ impl From<pb::GetResponse> for GetMessage {
     }
 }
 
-/// A read of an object that has begun.
+/// A read that has started.
 #[derive(Debug)]
 pub(super) struct Opened<Reader, Message> {
     first: Message,
-    /// `None` if the first message was all.
+    /// `None` if the first message is the whole response.
     rest: Option<Reader>,
 }
 
@@ -107,9 +107,9 @@ pub(super) async fn get_ranges(
 }
 
 impl Opened<ObjectReader, pb::GetResponse> {
-    /// The messages that the caller gets.
+    /// The messages of the response.
     pub(super) fn into_messages(self, call: Call) -> Messages<GetMessage> {
-        let rest = stream::unfold((call, self.rest.map(Gather::new)), |(call, mut rest)| async {
+        let rest = stream::unfold((call, self.rest.map(MessageBatcher::new)), |(call, mut rest)| async {
             let item = match rest.as_mut()?.next().await? {
                 Ok((first, more)) => {
                     call.sent(first.len() + more.iter().map(Bytes::len).sum::<usize>());
@@ -128,7 +128,7 @@ impl Opened<ObjectReader, pb::GetResponse> {
 }
 
 impl Opened<RangesReader, pb::GetRangesResponse> {
-    /// The messages that the caller gets.
+    /// The messages of the response.
     pub(super) fn into_messages(self, call: Call) -> Messages<pb::GetRangesResponse> {
         let rest = stream::unfold((call, self.rest), |(call, mut reader)| async {
             let item = next_piece(&call, reader.as_mut()?).await;
@@ -142,7 +142,7 @@ impl Opened<RangesReader, pb::GetRangesResponse> {
     }
 }
 
-/// The next piece with bytes in it; an empty range has no message.
+/// The next piece that is not empty. An empty range has no message.
 async fn next_piece(
     call: &Call,
     reader: &mut RangesReader,
@@ -172,7 +172,7 @@ fn info(info: &ReadInfo, range: Option<pb::ContentRange>) -> pb::GetInfo {
     }
 }
 
-/// Reads a small object to its end. It usually comes in one piece, which is then passed on as it is.
+/// Reads a small object to its end. It usually arrives in one piece, which is then not copied.
 async fn whole(reader: &mut ObjectReader) -> Result<Bytes, Failure> {
     let mut pieces = Vec::with_capacity(1);
     while let Some(piece) = reader.next().await {
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_joined_in_order_and_one_is_not_copied() {
+    fn pieces_are_joined_in_order_and_a_single_piece_is_not_copied() {
         let one = Bytes::from(vec![1, 2, 3]);
         assert_eq!(join(vec![one.clone()]).as_ptr(), one.as_ptr());
         assert_eq!(join(vec![one, Bytes::from_static(&[4])]).as_ref(), [1, 2, 3, 4]);

@@ -1,4 +1,4 @@
-//! `Upload`: what the messages are, chunks into parts, and what the caller knows of the whole.
+//! `Upload`: decodes the messages, writes chunks into parts, and verifies the size and checksum of the whole object.
 
 use std::time::Duration;
 
@@ -12,28 +12,29 @@ use crate::{
     store::{ChunkSum, Error, Upload, UploadClaim},
 };
 
-/// How long an upload waits at its end where nothing says that this is the end. Node.js ends a stream that it cancels, and
-/// resets it some milliseconds later: until then half an upload looks like a whole one.
+/// How long an upload without `size` and `finish` waits after its last message. Node.js ends the stream of a call that
+/// it cancels and resets it some milliseconds later. Until the reset arrives, an incomplete upload looks like a
+/// complete one.
 const LATE_CANCELLATION: Duration = Duration::from_millis(50);
 
 /// One message of an upload.
 #[derive(Debug, PartialEq)]
 pub(crate) enum UploadMessage {
-    /// What is to be written.
+    /// The object to write.
     Spec(Box<pb::UploadSpec>),
     /// The next bytes.
     Chunk(Pieces),
-    /// What the caller knows of the whole.
+    /// The size and checksum of the whole object.
     Finish(pb::UploadFinish),
 }
 
-/// Bytes of a chunk as they arrived: all of them, or those after the ones before.
+/// Bytes of a chunk as they arrived: the whole chunk, or the bytes that follow the previous ones.
 #[derive(Debug, PartialEq, Default)]
 pub(crate) struct Pieces {
     /// The checksum of the whole chunk.
     pub(crate) crc32c: Option<u32>,
     pub(crate) data: Vec<Bytes>,
-    /// The chunk ends with these bytes.
+    /// Whether the chunk ends with these bytes.
     pub(crate) last: bool,
 }
 
@@ -52,13 +53,13 @@ impl TryFrom<pb::UploadRequest> for UploadMessage {
             Some(Message::Spec(spec)) => Ok(Self::Spec(Box::new(spec))),
             Some(Message::Chunk(chunk)) => Ok(Self::Chunk(chunk.into())),
             Some(Message::Finish(finish)) => Ok(Self::Finish(finish)),
-            None => Err(Failure::field("message", "is required: `spec`, `chunk` or `finish`")),
+            None => Err(Failure::field("message", "must set one of `spec`, `chunk` and `finish`")),
         }
     }
 }
 
-/// Dropped before its end, be it that the caller went away, reset the stream or ran out of time, it drops the
-/// upload, which aborts it in S3.
+/// If this future is dropped, because the caller disconnected, reset the stream or ran out of time, the upload is
+/// dropped too, which aborts it in S3.
 pub(super) async fn upload(
     call: &Call,
     mut messages: impl Stream<Item = Result<UploadMessage, Failure>> + Unpin,
@@ -74,7 +75,7 @@ pub(super) async fn upload(
     let mut sum = None;
     loop {
         let message = tokio::select! {
-            // A part that failed is told at once, also to a caller that is silent at the moment.
+            // Report a failed part at once, even if the caller is silent at the moment.
             biased;
             error = upload.failed() => return Err(error.into()),
             message = messages.next() => message.transpose()?,
@@ -103,8 +104,8 @@ pub(super) async fn upload(
     }
 }
 
-/// Writes bytes of a chunk; `sum` is that of what was written of it before. The bytes may be in S3 before the chunk is
-/// verified, but the object is not visible before all of them are.
+/// Writes bytes of a chunk. `sum` is the checksum of the chunk's bytes written so far. The bytes may reach S3 before
+/// the chunk is verified, but the object becomes visible only after all chunks are verified.
 async fn write(upload: &mut Upload, sum: &mut Option<ChunkSum>, pieces: Pieces) -> Result<(), Error> {
     let Pieces { crc32c, data, last } = pieces;
     if last && sum.is_none() {
@@ -128,7 +129,7 @@ fn begin(call: &Call, mut spec: pb::UploadSpec) -> Result<Upload, Failure> {
     Ok(store.upload(key, options)?)
 }
 
-/// The order of messages after the first.
+/// Checks the order of the messages after the first.
 #[derive(Debug, Default)]
 struct Order {
     claim: Option<UploadClaim>,
@@ -138,7 +139,7 @@ struct Order {
 enum Step {
     /// Write these bytes.
     Write(Pieces),
-    /// Wait for the caller to close its side: until then it may still change its mind.
+    /// Wait for the caller to close its side: until then it may still cancel.
     Wait,
     /// Make the object visible.
     Complete(UploadClaim),
@@ -150,7 +151,7 @@ impl Order {
             (None, claim) => Ok(Step::Complete(claim.unwrap_or_default())),
             (Some(_), Some(_)) => Err(Failure::field("finish", "must be the last message")),
             (Some(UploadMessage::Spec(_)), None) => {
-                Err(Failure::field("spec", "must be in the first message only"))
+                Err(Failure::field("spec", "must be sent only once, in the first message"))
             }
             (Some(UploadMessage::Chunk(chunk)), None) => Ok(Step::Write(chunk)),
             (Some(UploadMessage::Finish(finish)), None) => {
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_without_finish_completes_with_nothing_claimed() {
+    fn closing_without_finish_completes_with_an_empty_claim() {
         let mut order = Order::default();
         assert_eq!(order.take(Some(chunk())).unwrap(), Step::Write(Pieces::default()));
         assert_eq!(order.take(None).unwrap(), Step::Complete(UploadClaim::default()));
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_out_of_order_are_refused() {
+    fn messages_out_of_order_are_rejected() {
         for late in [chunk(), finish(3), UploadMessage::Spec(Box::default())] {
             let mut order = Order::default();
             order.take(Some(finish(3))).unwrap();

@@ -7,7 +7,7 @@ use crate::{
     store::check_chunk,
 };
 
-/// Dropped before its end, it drops the request to S3; whether the object was written is then open.
+/// If this future is dropped, the S3 request is cancelled, and the object may or may not have been written.
 pub(super) async fn put(call: &Call, request: pb::PutRequest) -> Result<pb::PutResponse, Failure> {
     let key = convert::key(&request.key, "key")?;
     let options =

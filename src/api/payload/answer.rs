@@ -1,4 +1,4 @@
-//! The body of an answer: messages, then the status as trailers.
+//! The body of a response: messages, then the status in trailers.
 
 use std::{
     pin::Pin,
@@ -13,24 +13,24 @@ use tonic::{Code, Status};
 
 use super::chunk::{Data, Framed, framed};
 
-/// Sends each message's data as the bytes that it holds.
+/// Sends the data of each message without copying it.
 #[derive(Debug)]
-pub(super) struct AnswerBody<S> {
+pub(super) struct ResponseBody<S> {
     messages: S,
     data: Data,
     ended: bool,
 }
 
-impl<S> AnswerBody<S> {
+impl<S> ResponseBody<S> {
     pub(super) fn new(messages: S) -> Self {
         Self { messages, data: None.into_iter().chain(Vec::new()), ended: false }
     }
 
-    /// A failure in mid-stream is the status that a call ends with, and never a broken stream.
+    /// A failure in the middle of the stream ends the call with a status, never with a broken stream.
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
         self.ended = true;
         let mut trailers = HeaderMap::new();
-        // A status that no header carries: what is left is its code.
+        // If the status cannot be encoded in headers, send only its code.
         if status.add_header(&mut trailers).is_err() {
             trailers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
         }
@@ -38,7 +38,7 @@ impl<S> AnswerBody<S> {
     }
 }
 
-impl<S, M> Body for AnswerBody<S>
+impl<S, M> Body for ResponseBody<S>
 where
     S: Stream<Item = Result<M, Status>> + Unpin,
     M: Framed,

@@ -1,4 +1,4 @@
-//! Messages with a chunk, as the bytes before the chunk's data and the data itself.
+//! Encodes messages with a chunk as a head and the chunk's data, and finds the data in received messages.
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use prost::{
@@ -14,33 +14,35 @@ use crate::{
     pb,
 };
 
-/// The fields of `Chunk`.
+/// The field numbers of `Chunk`.
 const CRC32C: u32 = 1;
 const DATA: u32 = 2;
-/// A `fixed32` with its key.
+/// The length of a `fixed32` with its key.
 const CRC32C_LEN: usize = 5;
 
-/// Data of up to so many bytes goes into one piece with what stands before it: copying it costs less than a frame.
+/// Data up to this size, in bytes, is copied into the same piece as the head: copying costs less than a separate frame.
 const TOGETHER: usize = 8 * 1024;
 
-/// The longest beginning of a message that is a chunk alone: keys and lengths of the chunk and its data, and a checksum.
+/// The maximum length of the head of a message that contains only a chunk: the keys and lengths of the chunk and its
+/// data, and a checksum.
 const LONGEST_HEAD: usize = 1 + 10 + CRC32C_LEN + 1 + 10;
 
 const _: () = assert!(LONGEST_HEAD <= CHUNK_HEAD);
 
-/// A message of an answer.
+/// A message of a response.
 pub(super) trait Framed {
-    /// What it is in protobuf.
+    /// The protobuf message.
     type Message: Message;
 
-    /// Takes out the chunk, where there is one, with the number of its field, and the data that follows what is in it.
-    fn take_apart(self) -> (Self::Message, Option<(u32, pb::Chunk)>, Vec<Bytes>);
+    /// Separates the message from its chunk, if it has one. Returns the chunk with its field number, and the data that
+    /// follows the chunk's own.
+    fn split_chunk(self) -> (Self::Message, Option<(u32, pb::Chunk)>, Vec<Bytes>);
 }
 
 impl Framed for GetMessage {
     type Message = pb::GetResponse;
 
-    fn take_apart(mut self) -> (pb::GetResponse, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+    fn split_chunk(mut self) -> (pb::GetResponse, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
         let chunk = self.response.chunk.take().map(|chunk| (2, chunk));
         (self.response, chunk, self.more)
     }
@@ -49,7 +51,7 @@ impl Framed for GetMessage {
 impl Framed for pb::GetRangesResponse {
     type Message = Self;
 
-    fn take_apart(mut self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+    fn split_chunk(mut self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
         let chunk = self.chunk.take().map(|chunk| (4, chunk));
         (self, chunk, Vec::new())
     }
@@ -58,7 +60,7 @@ impl Framed for pb::GetRangesResponse {
 impl Framed for pb::UploadResponse {
     type Message = Self;
 
-    fn take_apart(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+    fn split_chunk(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
         (self, None, Vec::new())
     }
 }
@@ -66,7 +68,7 @@ impl Framed for pb::UploadResponse {
 impl Framed for pb::WriteUploadWithProgressResponse {
     type Message = Self;
 
-    fn take_apart(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+    fn split_chunk(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
         (self, None, Vec::new())
     }
 }
@@ -74,19 +76,19 @@ impl Framed for pb::WriteUploadWithProgressResponse {
 impl Framed for pb::WriteUploadResponse {
     type Message = Self;
 
-    fn take_apart(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
+    fn split_chunk(self) -> (Self, Option<(u32, pb::Chunk)>, Vec<Bytes>) {
         (self, None, Vec::new())
     }
 }
 
-/// A chunk's data in the pieces in which it came.
+/// A chunk's data in the pieces in which it arrived.
 pub(super) type Data = std::iter::Chain<std::option::IntoIter<Bytes>, std::vec::IntoIter<Bytes>>;
 
-/// A message with its length before it, and after that the chunk's data as it was, or nothing where that is small. The chunk
-/// comes last, and its checksum before its data; the order of fields has no meaning
-/// (<https://protobuf.dev/programming-guides/encoding/#order>).
+/// Encodes a message with its length prefix. Returns the encoded head and the chunk's data; the data is part of the
+/// head if it is small. The chunk comes last, and its checksum before its data. The order of fields has no meaning in
+/// protobuf (<https://protobuf.dev/programming-guides/encoding/#order>).
 pub(super) fn framed(message: impl Framed) -> (BytesMut, Data) {
-    let (message, chunk, more) = message.take_apart();
+    let (message, chunk, more) = message.split_chunk();
     let rest_len = message.encoded_len();
     let Some((number, pb::Chunk { crc32c, data })) = chunk else {
         let mut head = BytesMut::with_capacity(PREFIX + rest_len);
@@ -119,9 +121,10 @@ pub(super) fn framed(message: impl Framed) -> (BytesMut, Data) {
     (head, data)
 }
 
-/// The beginning of a chunk, where the message of `len` bytes is `field` alone and that is a chunk whose data ends it, as every
-/// generated client writes it: how many bytes stand before the data, and the checksum. `head` is the message's first bytes.
-pub(super) fn find_head(head: &[u8], len: usize, field: u32) -> Option<(usize, Option<u32>)> {
+/// Finds the data of a chunk in a message of `len` bytes. `head` is the beginning of the message. Returns the offset of
+/// the data and the checksum if the message contains only `field`, and `field` is a chunk that ends with its data, as
+/// every generated client encodes it.
+pub(super) fn find_chunk_data(head: &[u8], len: usize, field: u32) -> Option<(usize, Option<u32>)> {
     let mut rest = head;
     let in_message = |rest: &[u8]| len - (head.len() - rest.len());
     if take_length(&mut rest, field)? != in_message(rest) {
@@ -140,7 +143,7 @@ pub(super) fn find_head(head: &[u8], len: usize, field: u32) -> Option<(usize, O
     Some((head.len() - rest.len(), crc32c))
 }
 
-/// The length of the length-delimited field `number`, if that is what comes next.
+/// The length of the length-delimited field `number`, if that field comes next.
 fn take_length(rest: &mut &[u8], number: u32) -> Option<usize> {
     if rest.first() != Some(&key_byte(number, WireType::LengthDelimited)) {
         return None;
@@ -149,14 +152,14 @@ fn take_length(rest: &mut &[u8], number: u32) -> Option<usize> {
     usize::try_from(decode_varint(rest).ok()?).ok()
 }
 
-/// The key of a field below 16, which is one byte
+/// The key of a field with a number below 16, which takes one byte
 /// (<https://protobuf.dev/programming-guides/encoding/#structure>).
 fn key_byte(number: u32, wire_type: WireType) -> u8 {
     u8::try_from(number << 3).unwrap_or(u8::MAX) | wire_type as u8
 }
 
 fn put_message(head: &mut BytesMut, message: &impl Message) {
-    // It grows as it needs to.
+    // The buffer grows, so this cannot fail.
     let _ = message.encode(head);
 }
 
@@ -175,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// What is sent, without its length, which is checked.
+    /// The encoded message without its length prefix, which is verified.
     fn sent(message: impl Framed) -> Vec<u8> {
         let (head, data) = framed(message);
         let whole = data.fold(head.to_vec(), |whole, piece| [&whole[..], &piece[..]].concat());
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_more_or_other_than_a_chunk_is_left_alone() {
+    fn a_message_that_is_not_only_a_chunk_is_not_split() {
         let spec = pb::UploadRequest {
             message: Some(pb::upload_request::Message::Spec(pb::UploadSpec {
                 key: "k".to_owned(),
@@ -211,12 +214,16 @@ mod tests {
             vec![0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
             Vec::new(),
         ] {
-            assert_eq!(find_head(&bytes[..bytes.len().min(CHUNK_HEAD)], bytes.len(), 2), None, "{bytes:?}");
+            assert_eq!(
+                find_chunk_data(&bytes[..bytes.len().min(CHUNK_HEAD)], bytes.len(), 2),
+                None,
+                "{bytes:?}"
+            );
         }
     }
 
     proptest! {
-        /// prost reads what we write.
+        /// prost decodes what we encode.
         #[test]
         fn a_framed_message_is_what_prost_encodes(
             crc32c: Option<u32>,
@@ -233,9 +240,9 @@ mod tests {
             prop_assert_eq!(pb::GetRangesResponse::decode(&whole[..]).unwrap(), message);
         }
 
-        /// Also where the data is in several pieces, large or small.
+        /// The same for data in several pieces, large or small.
         #[test]
-        fn pieces_are_one_chunk(
+        fn several_pieces_are_encoded_as_one_chunk(
             lengths in proptest::collection::vec(prop_oneof![0_usize..300, TOGETHER - 2..TOGETHER + 3], 1..5),
             has_info: bool,
         ) {
@@ -248,15 +255,15 @@ mod tests {
             prop_assert_eq!(read.chunk.unwrap().data, pieces.concat());
         }
 
-        /// We read what prost writes.
+        /// We split what prost encodes.
         #[test]
-        fn an_encoded_chunk_is_taken_apart(
+        fn an_encoded_chunk_is_split(
             crc32c: Option<u32>,
             data in proptest::collection::vec(any::<u8>(), 1..400),
         ) {
             let encoded = upload(crc32c, data.clone()).encode_to_vec();
             let head = &encoded[..encoded.len().min(CHUNK_HEAD)];
-            let (before, found) = find_head(head, encoded.len(), 2).unwrap();
+            let (before, found) = find_chunk_data(head, encoded.len(), 2).unwrap();
             prop_assert_eq!(found, crc32c);
             prop_assert_eq!(&encoded[before..], &data);
         }

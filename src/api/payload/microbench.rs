@@ -1,4 +1,4 @@
-//! What `benches/micro.rs` measures of this room.
+//! The functions of this module that `benches/micro.rs` measures.
 
 use std::{
     pin::Pin,
@@ -23,12 +23,13 @@ use crate::{
     pb,
 };
 
-/// A message of `Get` as it goes out: what stands before the chunk's data, and the data.
+/// Encodes a message of `Get`: the head, and the chunk's data.
 pub fn framed(message: pb::GetResponse) -> (BytesMut, impl Iterator<Item = Bytes>) {
     chunk::framed(GetMessage::from(message))
 }
 
-/// The data of the chunk that comes first in the body of an `Upload`, given the body's DATA frames; empty if none does.
+/// The data of the first chunk in the body of an `Upload` with these DATA frames. Empty if the body does not begin with
+/// a chunk.
 pub fn first_chunk(frames: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
     let frames = frames.map(|data| Ok::<_, Status>(Frame::data(data)));
     let limits = Limits { max_message_bytes: usize::MAX, message_timeout: Duration::MAX };

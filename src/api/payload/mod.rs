@@ -1,8 +1,8 @@
-//! The calls that carry objects' bytes, with the bytes passed on as they are.
+//! The calls that carry objects' bytes, without copying the bytes.
 //!
-//! tonic copies every message into one buffer before it sends it, and every message that it receives out of one.
-//! For `Get`, `GetRanges`, `Upload`, `WriteUpload` and `WriteUploadWithProgress` this room stands beside tonic's generated services and does
-//! neither: what the services say and how they fail is the same for any caller.
+//! tonic copies every message into one buffer before sending it, and out of one buffer after receiving it. For `Get`,
+//! `GetRanges`, `Upload`, `WriteUpload` and `WriteUploadWithProgress` this module bypasses tonic's generated services
+//! and avoids both copies. Callers see the same responses and the same errors.
 
 mod answer;
 mod chunk;

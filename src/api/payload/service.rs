@@ -1,4 +1,4 @@
-//! The service around tonic's generated one.
+//! The service that wraps tonic's generated `ObjectService`.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use tonic::{
 };
 use tower::Service;
 
-use super::{answer::AnswerBody, chunk::Framed, upload_messages::UploadMessages};
+use super::{answer::ResponseBody, chunk::Framed, upload_messages::UploadMessages};
 use crate::{
     api::{
         Limits,
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// Answers `Get`, `GetRanges` and `Upload`, and passes everything else on.
+/// Serves `Get`, `GetRanges` and `Upload`, and passes all other calls to the generated service.
 #[derive(Debug, Clone)]
 pub(crate) struct PayloadService {
     objects: Arc<Objects>,
@@ -45,7 +45,7 @@ pub(crate) struct PayloadService {
 }
 
 impl PayloadService {
-    /// Takes messages within `limits`.
+    /// Accepts messages within `limits`.
     pub(crate) fn new(objects: Arc<Objects>, inner: ObjectServiceServer<Objects>, limits: Limits) -> Self {
         Self { objects, inner, limits }
     }
@@ -84,7 +84,8 @@ impl Service<Request<Body>> for PayloadService {
     }
 }
 
-/// Whether the method at this path reads its request's messages here, and not out of the body that the layers made.
+/// Whether the method at this path reads the request's messages in this module, and not from the body that the layers
+/// create.
 pub(crate) fn reads_messages(path: &str) -> bool {
     matches!(method(path, PayloadService::NAME), "Get" | "GetRanges" | "Upload")
         || matches!(
@@ -93,18 +94,18 @@ pub(crate) fn reads_messages(path: &str) -> bool {
         )
 }
 
-/// The method's name in `/package.Service/Method`; empty where the path is not one of `service`.
+/// The method's name in `/package.Service/Method`. Empty if the path does not belong to `service`.
 pub(super) fn method<'a>(path: &'a str, service: &str) -> &'a str {
     let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
     method.and_then(|path| path.strip_prefix('/')).unwrap_or_default()
 }
 
-/// A call's policy, as the server's layers put it into the extensions.
+/// The call's policy, which the server's layers put into the extensions.
 fn policy(head: &mut Parts, limits: Limits) -> Policy {
     head.extensions.remove().unwrap_or_else(|| Policy::new(head.uri.path(), &head.headers, limits))
 }
 
-/// A call's one message, once the caller has closed its side.
+/// The only message of a call, after the caller has closed its side.
 async fn unary<M: Message + Default>(
     request: Request<Body>,
     limits: Limits,
@@ -119,7 +120,7 @@ async fn unary<M: Message + Default>(
 
 async fn only<M: Message + Default>(mut messages: Messages<Body>) -> Result<M, Failure> {
     let message = future::poll_fn(|cx| messages.poll_next(cx)).await;
-    let message = message.unwrap_or(Err(Failure::Malformed("it is missing".into())))?;
+    let message = message.unwrap_or(Err(Failure::Malformed("the request contains no message".into())))?;
     // A second message is a failure.
     if let Some(second) = future::poll_fn(|cx| messages.poll_next(cx)).await {
         second?;
@@ -138,7 +139,7 @@ fn received<M>(headers: HeaderMap, extensions: Extensions, message: M) -> tonic:
     tonic::Request::from_parts(MetadataMap::from_headers(headers), extensions, message)
 }
 
-/// An answer of one message.
+/// A response with one message.
 pub(super) fn one<M>(
     answer: Result<tonic::Response<M>, Status>,
 ) -> Result<tonic::Response<impl Stream<Item = Result<M, Status>> + Send + Unpin>, Status>
@@ -148,7 +149,7 @@ where
     answer.map(|answer| answer.map(|message| stream::iter([Ok(message)])))
 }
 
-/// What goes out: messages and a status after them, or a status alone.
+/// The HTTP response: messages followed by a status, or only a status.
 pub(super) fn streaming<S, M>(answer: Result<tonic::Response<S>, Status>) -> Response<Body>
 where
     S: Stream<Item = Result<M, Status>> + Send + Unpin + 'static,
@@ -158,7 +159,7 @@ where
         Ok(answer) => answer.into_parts(),
         Err(status) => return status.into_http(),
     };
-    let mut response = Response::new(Body::new(AnswerBody::new(messages)));
+    let mut response = Response::new(Body::new(ResponseBody::new(messages)));
     *response.headers_mut() = metadata.into_headers();
     response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     *response.extensions_mut() = extensions;
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_is_known_by_its_whole_path() {
+    fn a_method_is_identified_by_its_full_path() {
         let method = |path| method(path, PayloadService::NAME);
         assert_eq!(method("/longshore.v1.ObjectService/Get"), "Get");
         assert_eq!(method("/longshore.v1.ObjectService/x/Get"), "x/Get");

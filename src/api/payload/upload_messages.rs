@@ -1,4 +1,5 @@
-//! The messages of an `Upload`, a `WriteUpload` or a `WriteUploadWithProgress`, their data in the pieces in which it arrives.
+//! Reads the messages of `Upload`, `WriteUpload` and `WriteUploadWithProgress`, with their data in the pieces in which
+//! it arrives.
 
 use std::{
     marker::PhantomData,
@@ -18,17 +19,17 @@ use crate::{
         failure::Failure,
         messages::{Messages, PREFIX, Policy, Read, Segments},
         object::{Pieces, UploadMessage},
-        upload::WriteMessage,
+        uploads::WriteMessage,
     },
     pb,
 };
 
-/// A message that is a chunk, or something else.
+/// A message that is a chunk or something else.
 pub(super) trait ChunkMessage: Sized {
-    /// The message that is this chunk, or a part of it.
+    /// The message for a chunk or a part of one.
     fn chunk(pieces: Pieces) -> Self;
 
-    /// Any message, from its encoding.
+    /// Decodes any message.
     fn decode(bytes: Bytes) -> Result<Self, Failure>;
 }
 
@@ -53,7 +54,7 @@ impl ChunkMessage for WriteMessage {
     }
 }
 
-/// The number of `chunk` in the requests of all three.
+/// The field number of `chunk` in the requests of all three methods.
 const CHUNK: u32 = 2;
 
 /// Reads messages from a request's body.
@@ -65,7 +66,7 @@ pub(super) struct UploadMessages<B, M> {
 
 impl<B: Body<Data = Bytes, Error = Status> + Unpin, M> UploadMessages<B, M> {
     pub(super) fn new(body: B, policy: Policy) -> Self {
-        let find_chunk = |head: &[u8], len| chunk::find_head(head, len, CHUNK);
+        let find_chunk = |head: &[u8], len| chunk::find_chunk_data(head, len, CHUNK);
         Self { messages: Messages::with_chunks(body, policy, find_chunk), _message: PhantomData }
     }
 }

@@ -1,4 +1,4 @@
-//! The service around tonic's generated `UploadService`.
+//! The service that wraps tonic's generated `UploadService`.
 
 use std::{
     convert::Infallible,
@@ -13,11 +13,11 @@ use tower::Service;
 
 use super::service::{chunks, method, one, streaming};
 use crate::{
-    api::{Limits, upload::Uploads},
+    api::{Limits, uploads::Uploads},
     pb::upload_service_server::UploadServiceServer,
 };
 
-/// Answers `WriteUpload` and `WriteUploadWithProgress`, and passes everything else on.
+/// Serves `WriteUpload` and `WriteUploadWithProgress`, and passes all other calls to the generated service.
 #[derive(Debug, Clone)]
 pub(crate) struct WritePayloadService {
     uploads: Arc<Uploads>,
@@ -26,7 +26,7 @@ pub(crate) struct WritePayloadService {
 }
 
 impl WritePayloadService {
-    /// Takes messages within `limits`.
+    /// Accepts messages within `limits`.
     pub(crate) fn new(uploads: Arc<Uploads>, inner: UploadServiceServer<Uploads>, limits: Limits) -> Self {
         Self { uploads, inner, limits }
     }

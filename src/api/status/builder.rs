@@ -14,47 +14,47 @@ use super::size;
 use crate::{
     api::convert,
     pb::ErrorReason,
-    store::{Error, ErrorKind, Unmet, UploadOffsets},
+    store::{Error, ErrorKind, FailedCondition, UploadOffsets},
     telemetry::{cut, truncate},
 };
 
-/// The domain of every reason.
+/// The domain of all reasons.
 const DOMAIN: &str = "longshore";
 
-/// When to retry where nothing else is known.
+/// The retry delay if S3 did not give one.
 const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The most that is added to a delay at random, so that callers do not return all at once.
+/// The maximum random addition to a delay. It keeps callers from retrying all at once.
 const MAX_JITTER: Duration = Duration::from_secs(1);
 
-/// The delay for gRPC's own retries, which ignore RetryInfo (gRFC A6, "Pushback").
+/// The trailer with the delay for gRPC's built-in retries, which ignore RetryInfo (gRFC A6, "Pushback").
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// The most bytes of a description in a detail.
+/// The maximum length of a description in a detail, in bytes.
 const MAX_DESCRIPTION: usize = 400;
 
-/// The most bytes of a value of the metadata in `ErrorInfo`.
+/// The maximum length of a metadata value in `ErrorInfo`, in bytes.
 const MAX_LABEL: usize = 256;
 
-/// The most bytes of a resource's or a subject's name: S3's longest key.
+/// The maximum length of the name of a resource or a subject, in bytes: S3's longest key.
 const MAX_NAME: usize = 1024;
 
-/// What is known of the call that failed; what is empty is left out.
+/// What is known about the failed call. Empty fields are left out of the status.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Labels<'a> {
+pub(crate) struct ErrorContext<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) tenant: &'a str,
     pub(crate) store: &'a str,
-    /// The key that the call is about; of a copy, the destination's.
+    /// The key of the object. For a copy, the destination's key.
     pub(crate) key: &'a str,
-    /// The key that a copy or a rename reads.
+    /// The source key of a copy or a rename.
     pub(crate) source_key: &'a str,
-    /// The conditions in the request, by their fields.
+    /// The fields of the conditions that the request sets.
     pub(crate) conditions: &'a [&'static str],
 }
 
-/// A status with `google.rpc.ErrorInfo` and the other details that fit. The details are encoded by hand, since
-/// `tonic_types::ErrorDetails` takes the standard ones only, and one of ours is not.
+/// Builds a status with `google.rpc.ErrorInfo` and the other details that fit. The details are encoded here, because
+/// `tonic_types::ErrorDetails` supports only the standard ones and not `ObjectMeta`.
 #[derive(Debug)]
 pub(crate) struct StatusBuilder {
     code: Code,
@@ -66,7 +66,7 @@ pub(crate) struct StatusBuilder {
 }
 
 impl StatusBuilder {
-    /// A status of `code` for `reason`, with a sentence for people. Text is cut to what a header can hold.
+    /// A status with a code, a reason and a human-readable message. The message is cut to the length limit.
     pub(crate) fn new(code: Code, reason: ErrorReason, message: impl AsRef<str>) -> Self {
         Self {
             code,
@@ -78,12 +78,12 @@ impl StatusBuilder {
         }
     }
 
-    /// Why the call fails.
+    /// The reason.
     pub(crate) fn reason(&self) -> ErrorReason {
         self.reason
     }
 
-    /// Adds one entry to the metadata, unless it is empty or already there.
+    /// Adds an entry to the metadata, unless the value is empty or the name already exists.
     pub(crate) fn label(mut self, name: &str, value: impl AsRef<str>) -> Self {
         let value = cut(value.as_ref(), MAX_LABEL);
         if !value.is_empty() {
@@ -92,14 +92,14 @@ impl StatusBuilder {
         self
     }
 
-    /// Adds what is known of the call.
-    pub(crate) fn labels(self, labels: &Labels<'_>) -> Self {
-        self.label("request_id", labels.request_id)
-            .label("tenant", labels.tenant)
-            .label("store", labels.store)
+    /// Adds the request id, the tenant and the store.
+    pub(crate) fn context(self, context: &ErrorContext<'_>) -> Self {
+        self.label("request_id", context.request_id)
+            .label("tenant", context.tenant)
+            .label("store", context.store)
     }
 
-    /// Adds the field at fault.
+    /// Adds the invalid field.
     pub(crate) fn violation(self, field: &str, description: &str) -> Self {
         let violation = rpc::bad_request::FieldViolation {
             field: cut(field, MAX_LABEL).into_owned(),
@@ -110,7 +110,7 @@ impl StatusBuilder {
             .attach("google.rpc.BadRequest", &rpc::BadRequest { field_violations: vec![violation] })
     }
 
-    /// Adds when to retry: `delay`, and up to a second more. Clients that retry by themselves get it as a trailer.
+    /// Adds a retry delay: `delay` plus up to a second of jitter. Clients with built-in retries get it as a trailer.
     pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
         let delay = delay + delay.min(MAX_JITTER).mul_f64(fastrand::f64());
         self.retry_delay = Some(delay);
@@ -118,7 +118,7 @@ impl StatusBuilder {
         self.attach("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay })
     }
 
-    /// Adds the resource that is missing or exists already.
+    /// Adds the resource that does not exist, or that already exists.
     pub(crate) fn resource(self, kind: &str, name: &str) -> Self {
         let info = rpc::ResourceInfo {
             resource_type: kind.to_owned(),
@@ -129,22 +129,22 @@ impl StatusBuilder {
         self.attach("google.rpc.ResourceInfo", &info)
     }
 
-    /// Adds what a store's error says beyond its kind and sentence.
-    pub(crate) fn error(self, error: &Error, labels: &Labels<'_>) -> Self {
-        let mut builder = self.trail(error);
+    /// Adds the details of a store's error.
+    pub(crate) fn error(self, error: &Error, context: &ErrorContext<'_>) -> Self {
+        let mut builder = self.s3_details(error);
         if let Some(field) = error.field() {
             builder = builder.violation(field, error.message());
         }
         builder = match error.kind() {
             ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound | ErrorKind::UploadNotFound => {
-                let key = if labels.source_key.is_empty() { labels.key } else { labels.source_key };
+                let key = if context.source_key.is_empty() { context.key } else { context.source_key };
                 builder.resource("longshore.v1.Object", key)
             }
-            ErrorKind::AlreadyExists => builder.resource("longshore.v1.Object", labels.key),
+            ErrorKind::AlreadyExists => builder.resource("longshore.v1.Object", context.key),
             _ => builder,
         };
         if let Some(unmet) = error.unmet() {
-            builder = builder.unmet(labels, unmet);
+            builder = builder.unmet(context, unmet);
         }
         let temporary = matches!(error.kind(), ErrorKind::Throttled | ErrorKind::MemoryExhausted);
         if let Some(delay) = error.retry_after().or(temporary.then_some(DEFAULT_RETRY_DELAY)) {
@@ -163,11 +163,11 @@ impl StatusBuilder {
         builder
     }
 
-    /// The status. It stays within [`size::LIMIT`]: details that do not fit are left out, the largest first, and then texts
-    /// are cut.
+    /// The finished status. It stays within [`size::LIMIT`]: details that do not fit are left out, the largest first,
+    /// and then texts are cut.
     ///
-    /// DEADLINE_EXCEEDED and CANCELLED have no details. A client makes the same statuses by itself, with a message of its
-    /// own, and may still read the trailers: Python's grpcio-status raises ValueError where the two differ.
+    /// DEADLINE_EXCEEDED and CANCELLED have no details. A client can create these statuses itself with its own message
+    /// and still read the server's trailers; Python's grpcio-status raises ValueError if the two messages differ.
     pub(crate) fn build(mut self) -> Status {
         if matches!(self.code, Code::DeadlineExceeded | Code::Cancelled) {
             return Status::new(self.code, self.message);
@@ -190,7 +190,7 @@ impl StatusBuilder {
         rpc::Status { code: self.code.into(), message: self.message.clone(), details }.encode_to_vec()
     }
 
-    /// Makes the status smaller. `false` once there is nothing left to leave out.
+    /// Makes the status smaller. Returns `false` if nothing is left to remove or cut.
     fn shrink(&mut self) -> bool {
         let details = self.details.iter().enumerate().filter(|(_, detail)| detail.value.len() >= size::SMALL);
         if let Some((largest, _)) = details.max_by_key(|(_, detail)| detail.value.len()) {
@@ -208,8 +208,8 @@ impl StatusBuilder {
         true
     }
 
-    /// Adds what is known of the requests to S3.
-    fn trail(self, error: &Error) -> Self {
+    /// Adds what is known about the S3 requests.
+    fn s3_details(self, error: &Error) -> Self {
         let mut builder = self;
         if error.attempts() > 0 {
             builder = builder
@@ -231,22 +231,22 @@ impl StatusBuilder {
             .label("http_status", http_status)
     }
 
-    /// Adds which of the request's conditions has failed, and on which object: of a copy, the mode is about the destination and all others
-    /// about the source.
-    fn unmet(self, labels: &Labels<'_>, unmet: Unmet) -> Self {
+    /// Adds the conditions that failed, and the object that each is about. In a copy the mode is about the destination,
+    /// and all other conditions are about the source.
+    fn unmet(self, context: &ErrorContext<'_>, unmet: FailedCondition) -> Self {
         let (candidates, on_source): (&[&str], _) = match unmet {
-            Unmet::Mode => (&["mode.create", "mode.update"], false),
-            Unmet::Same => (&["if_match", "if_unmodified_since"], true),
-            Unmet::Other => (&["if_none_match", "if_modified_since"], true),
+            FailedCondition::Mode => (&["mode.create", "mode.update"], false),
+            FailedCondition::Same => (&["if_match", "if_unmodified_since"], true),
+            FailedCondition::Other => (&["if_none_match", "if_modified_since"], true),
         };
-        let is_source = on_source && !labels.source_key.is_empty();
-        let subject = if is_source { labels.source_key } else { labels.key };
+        let is_source = on_source && !context.source_key.is_empty();
+        let subject = if is_source { context.source_key } else { context.key };
         let violation = |condition: &&str| rpc::precondition_failure::Violation {
             r#type: (*condition).to_owned(),
             subject: truncate(subject, MAX_NAME).into_owned(),
             description: cut(&self.message, MAX_DESCRIPTION).into_owned(),
         };
-        let violations: Vec<_> = labels
+        let violations: Vec<_> = context
             .conditions
             .iter()
             .filter(|condition| candidates.contains(condition))
@@ -264,7 +264,7 @@ impl StatusBuilder {
     }
 }
 
-/// A reason as `ErrorInfo` has it.
+/// The name of a reason in `ErrorInfo`.
 pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
     reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
@@ -272,7 +272,7 @@ pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
 fn pushback(delay: Option<Duration>) -> MetadataMap {
     let mut metadata = MetadataMap::new();
     if let Some(delay) = delay {
-        // A 32-bit signed integer; a client does not retry at all where it cannot read the value.
+        // The value is a 32-bit signed integer. A client that cannot parse it does not retry at all.
         let milliseconds = i32::try_from(delay.as_millis()).unwrap_or(i32::MAX);
         metadata.insert(PUSHBACK, MetadataValue::from(milliseconds));
     }
@@ -295,7 +295,7 @@ mod tests {
         store::{ObjectMeta, Properties, ServiceDetails},
     };
 
-    const LABELS: Labels<'_> = Labels {
+    const LABELS: ErrorContext<'_> = ErrorContext {
         request_id: "r1",
         tenant: "acme",
         store: "default",
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_s3_is_in_the_metadata() {
+    fn the_metadata_describes_the_s3_requests() {
         let error = Error::new(ErrorKind::BackendUnavailable, "S3 failed")
             .with_service(ServiceDetails {
                 code: "InternalError".to_owned(),
@@ -336,19 +336,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
-        let status = Failure::from(Error::new(ErrorKind::Internal, "x")).into_status(&Labels::default());
+    fn unknown_values_are_left_out() {
+        let status =
+            Failure::from(Error::new(ErrorKind::Internal, "x")).into_status(&ErrorContext::default());
         assert!(status.get_details_error_info().unwrap().metadata.is_empty());
     }
 
     #[test]
-    fn a_missing_object_is_named() {
+    fn a_missing_object_is_named_in_resource_info() {
         let info = status(Error::new(ErrorKind::ObjectNotFound, "no such key")).get_details_resource_info();
         assert_eq!(info.unwrap().resource_name, "a/b");
     }
 
     #[test]
-    fn temporary_failures_have_a_delay_in_details_and_as_a_trailer() {
+    fn temporary_failures_have_a_retry_delay_in_details_and_trailer() {
         let delays = |error: Error| {
             let status = status(error);
             let pushback =
@@ -369,10 +370,10 @@ mod tests {
         assert!((2_500..3_501).contains(&delays(asked.clone()).unwrap()));
         assert_eq!(delays(Error::new(ErrorKind::BackendUnavailable, "x")), None);
         let distinct: std::collections::HashSet<_> = (0..20).map(|_| delays(asked.clone())).collect();
-        assert!(distinct.len() > 1, "callers do not return all at once");
+        assert!(distinct.len() > 1, "the delay has jitter");
     }
 
-    /// The bytes of a status in headers, counted as C-core counts them.
+    /// The size of a status in headers, counted as gRPC C-core counts it.
     fn size(status: &Status) -> usize {
         let mut headers = http::HeaderMap::new();
         status.add_header(&mut headers).unwrap();
@@ -382,12 +383,12 @@ mod tests {
     }
 
     #[test]
-    fn no_error_is_larger_than_4_kib_and_each_keeps_its_reason() {
+    fn every_error_keeps_its_reason_within_4_kib() {
         let texts = ["x", "🚢", "%", "\u{1}", "\n", "ü ", "\u{202e}"].map(|text| text.repeat(20_000));
         for text in &texts {
             let key: String = text.chars().take(256).collect();
-            let labels =
-                Labels { request_id: &"r".repeat(128), tenant: text, store: text, key: &key, ..LABELS };
+            let context =
+                ErrorContext { request_id: &"r".repeat(128), tenant: text, store: text, key: &key, ..LABELS };
             let service = ServiceDetails {
                 code: text.clone(),
                 request_id: text.clone(),
@@ -409,31 +410,31 @@ mod tests {
                     .with_service(service.clone())
                     .with_field("key")
                     .with_left_behind(meta);
-                let status = Failure::from(error).into_status(&labels);
+                let status = Failure::from(error).into_status(&context);
                 assert!(size(&status) < 4096, "{kind:?} {}", size(&status));
                 let info = status.get_details_error_info().unwrap();
-                assert_eq!(info.reason, reason_name(crate::api::status::verdict(kind).1));
-                assert_eq!(info.metadata["request_id"], labels.request_id);
+                assert_eq!(info.reason, reason_name(crate::api::status::classify(kind).1));
+                assert_eq!(info.metadata["request_id"], context.request_id);
                 assert_eq!(kind == ErrorKind::Throttled, status.get_details_retry_info().is_some());
                 let decoded = rpc::Status::decode(status.details()).unwrap();
                 assert_eq!((decoded.code, &*decoded.message), (status.code() as i32, status.message()));
             }
             for failure in [Failure::StoreNotFound(text.clone()), Failure::field(text.clone(), text)] {
-                assert!(size(&failure.into_status(&labels)) < 4096);
+                assert!(size(&failure.into_status(&context)) < 4096);
             }
         }
     }
 
     #[test]
-    fn the_longest_key_of_a_missing_object_is_named_as_it_is() {
+    fn the_longest_key_of_a_missing_object_is_not_cut() {
         let key = "🚢".repeat(256);
         let status = Failure::from(Error::new(ErrorKind::ObjectNotFound, "there is no object with this key"))
-            .into_status(&Labels { key: &key, ..LABELS });
+            .into_status(&ErrorContext { key: &key, ..LABELS });
         assert_eq!(status.get_details_resource_info().unwrap().resource_name, key);
     }
 
     #[test]
-    fn a_failed_condition_is_told_from_those_that_hold() {
+    fn only_the_failed_condition_is_reported() {
         let failed = |kind| {
             let details = status(Error::new(kind, "x")).get_details_precondition_failure().unwrap();
             details.violations.into_iter().map(|violation| violation.r#type).collect::<Vec<_>>()
@@ -443,14 +444,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_the_stores_is_named() {
+    fn an_invalid_field_found_by_the_store_is_named() {
         let violations =
             status(Error::invalid_field("key", "is too long")).get_details_bad_request().unwrap();
         assert_eq!(violations.field_violations[0].field, "key");
     }
 
     #[test]
-    fn a_half_done_rename_says_what_it_left() {
+    fn a_rename_that_kept_its_source_reports_the_destination() {
         let meta = ObjectMeta { key: "new".to_owned(), size: 7, ..ObjectMeta::default() };
         let status = status(Error::new(ErrorKind::RenameSourceRemains, "x").with_left_behind(meta));
         let details = rpc::Status::decode(status.details()).unwrap().details;

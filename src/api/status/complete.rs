@@ -1,4 +1,4 @@
-//! Reasons and details for statuses that tonic makes by itself.
+//! Adds reasons and details to statuses that tonic creates.
 
 use tonic::{Code, Status};
 
@@ -8,22 +8,23 @@ use crate::{
     pb::ErrorReason,
 };
 
-/// A status that tonic made, as the access log has it.
+/// The failure for the access log of a status that tonic created.
 pub(crate) fn for_log(status: &Status) -> CallFailure {
     let reason = builder(status).reason();
     let severity = if reason == ErrorReason::Internal { Severity::Error } else { Severity::Info };
     CallFailure::new(reason_name(reason), severity, status.message())
 }
 
-/// The reason of a call that ended with `code` without a status of ours: it was dropped, or a layer ended it.
+/// The reason for the access log of a call that ended with `code` but without a status of ours: the call was dropped,
+/// or a layer ended it.
 pub(crate) fn reason_of_code(code: Code) -> Option<&'static str> {
     let usual = matches!(code, Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable);
     usual.then(|| reason_name(by_code(code, "").reason()))
 }
 
-/// Gives a status without details, which tonic made before or beside any handler, its `ErrorInfo`, and
-/// corrects its code where tonic's would mislead. A status with details is returned unchanged, and one of a code that never
-/// has details (DEADLINE_EXCEEDED, CANCELLED) gets none.
+/// Adds an `ErrorInfo` to a status without details, which tonic created before or outside of a handler, and corrects
+/// the code where tonic's would be misleading. A status with details is returned unchanged. A status with the code
+/// DEADLINE_EXCEEDED or CANCELLED, which never have details, gets none.
 pub fn complete(status: Status, request_id: &str) -> Status {
     if status.code() == Code::Ok || !status.details().is_empty() {
         return status;
@@ -40,36 +41,37 @@ pub fn complete(status: Status, request_id: &str) -> Status {
 fn builder(status: &Status) -> StatusBuilder {
     let (code, text) = (status.code(), status.message());
     match code {
-        // tonic's decoder: a protobuf parser's limit is an OUT_OF_RANGE there.
+        // tonic's decoder uses OUT_OF_RANGE for a message above the size limit.
         Code::OutOfRange if text.contains("decoded message length too large") => too_large(text),
         Code::ResourceExhausted if text.contains("exceeded while decompressing") => too_large(text),
         Code::Internal if malformed(text) => StatusBuilder::new(
             Code::InvalidArgument,
             ErrorReason::MalformedMessage,
-            format!("the message cannot be read: {text}"),
+            format!("the message is malformed: {text}"),
         ),
-        // A message in a compression that tonic was not told to take: known, and not there yet.
+        // The message is compressed with an encoding that is not enabled in tonic: gRPC knows it, this server does not
+        // support it.
         Code::Unimplemented if text.contains("compressed") => {
             StatusBuilder::new(code, ErrorReason::NotImplemented, text)
         }
         Code::Unimplemented => {
-            let text = if text.is_empty() { "the server has no such method" } else { text };
+            let text = if text.is_empty() { "the server has no such service or method" } else { text };
             StatusBuilder::new(code, ErrorReason::MethodUnknown, text)
         }
         _ => by_code(code, text),
     }
 }
 
-/// What tonic's decoder says of a message that is not one, or not all of one.
+/// Whether the text is tonic's message for a malformed or incomplete message.
 fn malformed(text: &str) -> bool {
-    const SAYINGS: &[&str] = &[
+    const DECODER_MESSAGES: &[&str] = &[
         "failed to decode Protobuf message",
         "Unexpected EOF decoding stream",
-        "Missing request message",
+        "MissingGrant request message",
         "protocol error: received message with",
         "Error decompressing",
     ];
-    SAYINGS.iter().any(|saying| text.contains(saying))
+    DECODER_MESSAGES.iter().any(|saying| text.contains(saying))
 }
 
 fn too_large(text: &str) -> StatusBuilder {
@@ -78,13 +80,13 @@ fn too_large(text: &str) -> StatusBuilder {
         .label("limit_bytes", limit)
 }
 
-/// The sentence for a message that is larger than `limit` bytes; an empty limit is an unknown one.
+/// The error message for a message that is larger than `limit` bytes. An empty limit means that the limit is unknown.
 pub(crate) fn message_too_large(limit: &str) -> String {
-    let than = if limit.is_empty() { String::new() } else { format!(" than {limit} bytes") };
-    format!("the message is larger{than}: send a larger object by Upload, in chunks")
+    let than = if limit.is_empty() { " than allowed".to_owned() } else { format!(" than {limit} bytes") };
+    format!("the message is larger{than}: use Upload to send larger objects in chunks")
 }
 
-/// The limit in tonic's sentence: the last number in it.
+/// The limit in tonic's message: the last number in it.
 fn limit(text: &str) -> &str {
     text.split(|character: char| !character.is_ascii_digit()).rfind(|digits| !digits.is_empty()).unwrap_or("")
 }
@@ -92,13 +94,25 @@ fn limit(text: &str) -> &str {
 fn by_code(code: Code, text: &str) -> StatusBuilder {
     let (code, reason, otherwise) = match code {
         Code::Cancelled => (code, ErrorReason::Cancelled, "the caller cancelled the call"),
-        Code::DeadlineExceeded => (code, ErrorReason::DeadlineExceeded, "the deadline of the call passed"),
-        Code::InvalidArgument => (code, ErrorReason::MalformedMessage, "the request cannot be read"),
-        Code::Unauthenticated => (code, ErrorReason::TokenUnknown, "the token is not known"),
-        Code::PermissionDenied => (code, ErrorReason::AccessNotGranted, "the caller may not do this"),
-        Code::ResourceExhausted => (code, ErrorReason::LimitExceeded, "a limit of the server is reached"),
-        Code::Unavailable => (code, ErrorReason::ShuttingDown, "the server takes no calls at the moment"),
-        _ => (Code::Internal, ErrorReason::Internal, "the server failed"),
+        Code::DeadlineExceeded => (code, ErrorReason::DeadlineExceeded, "the call's deadline passed"),
+        Code::InvalidArgument => (code, ErrorReason::MalformedMessage, "the request is malformed"),
+        Code::Unauthenticated => {
+            (code, ErrorReason::TokenUnknown, "the server does not know the bearer token")
+        }
+        Code::PermissionDenied => {
+            (code, ErrorReason::AccessNotGranted, "the caller's grant does not allow this call")
+        }
+        Code::ResourceExhausted => {
+            (code, ErrorReason::LimitExceeded, "a limit of the server is reached: retry later")
+        }
+        Code::Unavailable => {
+            (code, ErrorReason::ShuttingDown, "the server does not accept calls at the moment: retry later")
+        }
+        _ => (
+            Code::Internal,
+            ErrorReason::Internal,
+            "internal error: the server's log has the details under the request id",
+        ),
     };
     StatusBuilder::new(code, reason, if text.is_empty() { otherwise } else { text })
 }
@@ -110,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tonics_own_statuses_get_a_reason_and_a_fitting_code() {
+    fn statuses_of_tonic_get_a_reason_and_the_right_code() {
         let too_large =
             "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes";
         let cases = [
@@ -127,7 +141,7 @@ mod tests {
                 Code::InvalidArgument,
                 "MALFORMED_MESSAGE",
             ),
-            (Status::internal("Missing request message."), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+            (Status::internal("MissingGrant request message."), Code::InvalidArgument, "MALFORMED_MESSAGE"),
             (Status::unimplemented(""), Code::Unimplemented, "METHOD_UNKNOWN"),
             (
                 Status::unimplemented("Content is compressed with `br` which isn't supported"),
@@ -152,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_that_a_client_makes_as_well_have_no_details() {
+    fn cancelled_and_deadline_exceeded_get_no_details() {
         for (status, reason) in [
             (Status::cancelled("Timeout expired"), "CANCELLED"),
             (Status::deadline_exceeded(""), "DEADLINE_EXCEEDED"),
@@ -167,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_with_details_stays_as_it_is() {
+    fn a_status_with_details_is_unchanged() {
         let before = super::super::shutting_down("r1");
         let after = complete(before.clone(), "r2");
         assert_eq!(after.details(), before.details());

@@ -1,14 +1,14 @@
-//! From a failure to the `google.rpc.Status` that a caller gets, with its details.
+//! Converts failures to the `google.rpc.Status` that callers get, with its details.
 
 mod builder;
 mod complete;
 mod size;
 mod table;
 
-pub(crate) use builder::{Labels, StatusBuilder, reason_name};
+pub(crate) use builder::{ErrorContext, StatusBuilder, reason_name};
 pub use complete::complete;
 pub(crate) use complete::{for_log, message_too_large, reason_of_code};
-pub(crate) use table::{Side, verdict};
+pub(crate) use table::{Fault, classify};
 
 use tonic::{Code, Status};
 
@@ -19,24 +19,24 @@ pub fn deadline_exceeded(request_id: &str) -> Status {
     plain(
         Code::DeadlineExceeded,
         ErrorReason::DeadlineExceeded,
-        "the deadline of the call passed: whether a write took effect is open",
+        "the call's deadline passed: a write may or may not have taken effect",
         request_id,
     )
 }
 
-/// The caller of a read took nothing for too long while others waited for memory.
+/// The caller of a read received nothing for too long while other calls waited for memory.
 pub fn read_idle(request_id: &str) -> Status {
-    let message = "the caller read nothing for too long while other calls waited for memory";
+    let message = "the caller read nothing for too long while other calls waited for memory: retry the call";
     plain(Code::Aborted, ErrorReason::ReadIdle, message, request_id)
 }
 
-/// This process is draining and takes no new calls.
+/// This process is draining and accepts no new calls.
 pub fn shutting_down(request_id: &str) -> Status {
-    let message = "this replica is shutting down: another one will serve the call";
+    let message = "this replica is shutting down: retry the call on another replica";
     plain(Code::Unavailable, ErrorReason::ShuttingDown, message, request_id)
 }
 
-/// `field` of the request, by its path in the proto, is wrong; `message` says what would be right.
+/// The request's `field`, named by its path in the proto, is invalid. `message` says what a valid value looks like.
 pub fn invalid_field(field: &str, message: &str, request_id: &str) -> Status {
     StatusBuilder::new(Code::InvalidArgument, ErrorReason::InvalidField, format!("`{field}`: {message}"))
         .label("request_id", request_id)
@@ -55,10 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_own_answers_carry_reason_and_request_id() {
+    fn statuses_of_the_server_have_a_reason_and_a_request_id() {
         let cases = [
             (shutting_down("r1"), Code::Unavailable, "SHUTTING_DOWN"),
-            (invalid_field("key", "is required", "r1"), Code::InvalidArgument, "INVALID_FIELD"),
+            (invalid_field("key", "must not be empty", "r1"), Code::InvalidArgument, "INVALID_FIELD"),
         ];
         for (status, code, reason) in cases {
             let info = status.get_details_error_info().unwrap();
@@ -71,19 +71,19 @@ mod tests {
     }
 
     #[test]
-    fn a_passed_deadline_has_no_details() {
+    fn deadline_exceeded_has_no_details() {
         let status = deadline_exceeded("r1");
         assert_eq!((status.code(), status.details()), (Code::DeadlineExceeded, &[][..]));
     }
 
     #[test]
-    fn an_invalid_field_is_named() {
-        let status = invalid_field("range.bounded.end", "is less than the start", "");
+    fn an_invalid_field_is_named_in_message_and_details() {
+        let status = invalid_field("range.bounded.end", "must not be less than `start`", "");
         let violations = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(violations[0].field, "range.bounded.end");
-        assert_eq!(status.message(), "`range.bounded.end`: is less than the start");
+        assert_eq!(status.message(), "`range.bounded.end`: must not be less than `start`");
         let info = status.get_details_error_info().unwrap();
         assert_eq!(info.metadata["field"], "range.bounded.end");
-        assert!(!info.metadata.contains_key("request_id"), "what is not known is left out");
+        assert!(!info.metadata.contains_key("request_id"), "an empty request id is left out");
     }
 }

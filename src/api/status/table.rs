@@ -1,15 +1,15 @@
-//! Each kind of failure with its status code, its reason and the side at fault.
+//! Maps each kind of failure to its status code, its reason and the side at fault.
 
 use tonic::Code;
 
 use crate::{pb::ErrorReason, store::ErrorKind};
 
-/// Who can do something about a failure.
+/// The side that can fix a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Whoever made the call.
+pub(crate) enum Fault {
+    /// The caller.
     Caller,
-    /// Whoever wrote the store's settings or gave its credentials.
+    /// The operator, who configures the store and its credentials.
     Operator,
     /// The S3 server.
     Backend,
@@ -17,11 +17,11 @@ pub(crate) enum Side {
     Longshore,
 }
 
-/// What a caller is told of a failure of this kind.
-pub(crate) fn verdict(kind: ErrorKind) -> (Code, ErrorReason, Side) {
+/// The status code, the reason and the side at fault for a kind of failure.
+pub(crate) fn classify(kind: ErrorKind) -> (Code, ErrorReason, Fault) {
     use ErrorKind as Kind;
     use ErrorReason as Reason;
-    use Side::{Backend, Caller, Operator};
+    use Fault::{Backend, Caller, Operator};
     match kind {
         Kind::InvalidField => (Code::InvalidArgument, Reason::InvalidField, Caller),
         Kind::InvalidRequest => (Code::InvalidArgument, Reason::InvalidRequest, Caller),
@@ -59,8 +59,8 @@ pub(crate) fn verdict(kind: ErrorKind) -> (Code, ErrorReason, Side) {
         Kind::ConnectionLost => (Code::Unavailable, Reason::ConnectionLost, Backend),
         Kind::BackendProtocol => (Code::Unavailable, Reason::BackendProtocol, Backend),
         Kind::BytesDamaged => (Code::DataLoss, Reason::BytesDamaged, Backend),
-        Kind::MemoryExhausted => (Code::ResourceExhausted, Reason::MemoryExhausted, Side::Longshore),
-        Kind::Internal => (Code::Internal, Reason::Internal, Side::Longshore),
+        Kind::MemoryExhausted => (Code::ResourceExhausted, Reason::MemoryExhausted, Fault::Longshore),
+        Kind::Internal => (Code::Internal, Reason::Internal, Fault::Longshore),
     }
 }
 
@@ -109,17 +109,17 @@ mod tests {
         ErrorKind::Internal,
     ];
 
-    /// The number of a reason says whose side it is.
-    fn side(reason: ErrorReason) -> Side {
+    /// The side at fault by the number of a reason.
+    fn side(reason: ErrorReason) -> Fault {
         match i32::from(reason) {
-            1..=99 => Side::Caller,
-            100..=199 => Side::Operator,
-            200..=299 => Side::Backend,
-            _ => Side::Longshore,
+            1..=99 => Fault::Caller,
+            100..=199 => Fault::Operator,
+            200..=299 => Fault::Backend,
+            _ => Fault::Longshore,
         }
     }
 
-    /// `Status:` in the comment above each reason of the proto.
+    /// The `Status:` in the comment above a reason in the proto.
     fn documented(reason: ErrorReason) -> String {
         let proto = include_str!("../../../proto/longshore/v1/error_reason.proto");
         let above = proto.split(&format!("  {} = ", reason.as_str_name())).next().unwrap();
@@ -146,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_reason_of_its_name_with_the_documented_status_and_side() {
+    fn every_kind_has_a_reason_with_its_name_documented_status_and_side() {
         for kind in KINDS {
-            let (code, reason, at_fault) = verdict(*kind);
+            let (code, reason, at_fault) = classify(*kind);
             let spelled = reason.as_str_name().replace("ERROR_REASON", "").replace('_', "");
             assert_eq!(spelled, format!("{kind:?}").to_uppercase(), "{kind:?}");
             assert_eq!(name(code), documented(reason), "{kind:?}");
@@ -156,9 +156,9 @@ mod tests {
         }
     }
 
-    /// The rows of the table of failures that callers were promised, whatever the proto says.
+    /// The status codes that callers rely on. They must not change, even if the proto does.
     #[test]
-    fn the_promised_statuses_hold() {
+    fn status_codes_that_callers_rely_on_do_not_change() {
         let rows = [
             (ErrorKind::ObjectNotFound, Code::NotFound),
             (ErrorKind::BucketNotFound, Code::FailedPrecondition),
@@ -184,7 +184,7 @@ mod tests {
             (ErrorKind::ObjectChanged, Code::Aborted),
         ];
         for (kind, code) in rows {
-            assert_eq!(verdict(kind).0, code, "{kind:?}");
+            assert_eq!(classify(kind).0, code, "{kind:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `LONGSHORE_*`.
+//! `LONGSHORE_*` variables.
 
 use std::{fs, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 use super::*;
 
 #[test]
-fn the_environment_has_its_defaults() {
+fn unset_variables_have_defaults_and_set_ones_override_them() {
     let text = format!("tenants: {{t: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}}}}}");
     let Settings { server, log } = load_text(&text, &[]).unwrap().settings;
     assert_eq!(
@@ -77,7 +77,7 @@ fn the_environment_has_its_defaults() {
 }
 
 #[test]
-fn every_problem_of_the_environment_is_found() {
+fn every_problem_in_the_environment_is_reported() {
     let found = load(pairs(&[
         ("LONGSHORE_LISTEN_ADDR", "0.0.0.0:9090"),
         ("LONGSHORE_HEALTH_ADDR", "localhost:9090"),
@@ -105,33 +105,33 @@ fn every_problem_of_the_environment_is_found() {
     assert_eq!(
         found.lines().collect::<Vec<_>>(),
         [
-            "LONGSHORE_ADMIN_ADDR: is not supported by this version",
-            "LONGSHORE_JWT_ISSUER: is not supported by this version",
+            "LONGSHORE_ADMIN_ADDR: is not supported by this version: unset it",
+            "LONGSHORE_JWT_ISSUER: is not supported by this version: unset it",
             "LONGSHORE_LISTEN_ADR: unknown variable; did you mean `LONGSHORE_LISTEN_ADDR`?",
-            "LONGSHORE_ALLOW_INSECURE: is empty: give a value or unset it",
-            "LONGSHORE_HEALTH_ADDR: is `localhost:9090`, should be an IP address and a port, such as 127.0.0.1:50051 or [::]:50051",
+            "LONGSHORE_ALLOW_INSECURE: is empty: set a value or unset the variable",
+            "LONGSHORE_HEALTH_ADDR: expected an IP address and a port, such as 127.0.0.1:50051 or [::]:50051, found `localhost:9090`",
             "LONGSHORE_TLS_CERT: cannot read /nowhere/cert.pem: No such file or directory (os error 2)",
-            "LONGSHORE_TLS_KEY: is not set: give LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither",
-            "LONGSHORE_AUTH: none would let anyone who reaches 0.0.0.0:9090 do anything: use required, listen on a loopback address, or set LONGSHORE_ALLOW_INSECURE=true",
-            "LONGSHORE_REFLECTION: is `perhaps`, should be true or false",
-            "LONGSHORE_MAX_MESSAGE_BYTES: is 1024 bytes, should be from 64.0 KiB to 1.0 GiB",
-            "LONGSHORE_MESSAGE_TIMEOUT: is zero, should be a length of time such as 5s, 500ms or 1m 30s",
-            "LONGSHORE_MAX_CONCURRENT_STREAMS: is 0, should be a whole number from 1 to 1000000",
-            "LONGSHORE_MAX_CONNECTION_AGE: is zero, should be a length of time such as 5s, 500ms or 1m 30s, or unlimited",
-            "LONGSHORE_MAX_CONNECTION_AGE_GRACE: is `never`, should be a length of time such as 5s, 500ms or 1m 30s, or unlimited",
-            "LONGSHORE_MAX_CONNECTION_IDLE: is a number without a unit: give a unit, such as 5s",
-            "LONGSHORE_SHUTDOWN_DELAY: is a number without a unit: give a unit, such as 5s",
-            "LONGSHORE_SHUTDOWN_GRACE: is `soon`, should be a length of time such as 5s, 500ms or 1m 30s",
-            "LONGSHORE_LOG: the log filter \"longshore=loud\" cannot be read: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
-            "LONGSHORE_LOG_FORMAT: `xml` is not known; known here: text, json",
-            "LONGSHORE_TENANTS_FILE: is not set: give the tenants file, or a folder of them",
+            "LONGSHORE_TLS_KEY: is not set: set both LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither",
+            "LONGSHORE_AUTH: `none` lets every client that can connect to 0.0.0.0:9090 access all tenants: set LONGSHORE_AUTH=required, listen on a loopback address, or set LONGSHORE_ALLOW_INSECURE=true",
+            "LONGSHORE_REFLECTION: expected true or false, found `perhaps`",
+            "LONGSHORE_MAX_MESSAGE_BYTES: expected a size from 64.0 KiB to 1.0 GiB, found 1024 bytes",
+            "LONGSHORE_MESSAGE_TIMEOUT: must be longer than zero: expected a duration such as 5s, 500ms or 1m 30s",
+            "LONGSHORE_MAX_CONCURRENT_STREAMS: expected a whole number from 1 to 1000000, found 0",
+            "LONGSHORE_MAX_CONNECTION_AGE: must be longer than zero: expected a duration such as 5s, 500ms or 1m 30s, or unlimited",
+            "LONGSHORE_MAX_CONNECTION_AGE_GRACE: expected a duration such as 5s, 500ms or 1m 30s, or unlimited, found `never`",
+            "LONGSHORE_MAX_CONNECTION_IDLE: is a duration without a unit: add one, as in 5s or 500ms",
+            "LONGSHORE_SHUTDOWN_DELAY: is a duration without a unit: add one, as in 5s or 500ms",
+            "LONGSHORE_SHUTDOWN_GRACE: expected a duration such as 5s, 500ms or 1m 30s, found `soon`",
+            "LONGSHORE_LOG: the log filter \"longshore=loud\" is invalid: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+            "LONGSHORE_LOG_FORMAT: `xml` is not a known value; expected one of: text, json",
+            "LONGSHORE_TENANTS_FILE: is not set: set it to the path of a tenants file, or of a folder of tenants files",
         ]
     );
 }
 
 #[cfg(unix)]
 #[test]
-fn variables_that_are_not_utf8_are_named() {
+fn variables_that_are_not_utf8_are_reported_by_name() {
     use std::os::unix::ffi::OsStringExt;
 
     let strange = || OsString::from_vec(b"\xff".to_vec());
@@ -144,7 +144,10 @@ fn variables_that_are_not_utf8_are_named() {
     let found = load(variables.clone()).unwrap_err().to_string();
     let lines: Vec<_> = found.lines().collect();
     assert!(lines[0].starts_with("LONGSHORE_\u{fffd}: unknown variable; "), "{found}");
-    assert_eq!(lines[1..], ["LONGSHORE_LISTEN_ADDR: is not UTF-8", "LONGSHORE_TENANTS_FILE: is not UTF-8"]);
+    assert_eq!(
+        lines[1..],
+        ["LONGSHORE_LISTEN_ADDR: is not valid UTF-8", "LONGSHORE_TENANTS_FILE: is not valid UTF-8"]
+    );
 
     let file =
         "tenants: {t: {stores: {s: {bucket: abc, from_env: true, config: {access_key_id: {env: ID}}}}}}";
@@ -156,6 +159,6 @@ fn variables_that_are_not_utf8_are_named() {
         ("ID".into(), strange()),
     ];
     let found = named(&load(variables).unwrap_err(), path.path());
-    assert!(found.contains("AWS_REGION: tenants.t.stores.s.config.region: is not UTF-8"), "{found}");
-    assert!(found.contains("access_key_id: the variable ID is not UTF-8"), "{found}");
+    assert!(found.contains("AWS_REGION: tenants.t.stores.s.config.region: is not valid UTF-8"), "{found}");
+    assert!(found.contains("access_key_id: the variable ID is not valid UTF-8"), "{found}");
 }

@@ -1,4 +1,4 @@
-//! Whole files and folders of them.
+//! Whole tenants files, and folders of them.
 
 use std::fs;
 
@@ -94,103 +94,112 @@ tenants:
 ";
 
 const SAID_OF_MISTAKES: &str = r"
-FILE:5: tenants.acme.callers[0].token_sha256: should be 64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`
-FILE:6: tenants.acme.callers[0].access[1]: `wirte` is not known; did you mean `write`?
-FILE:7: tenants.acme.callers[0].stores[1]: `other` is no store of this tenant; it has: default, Default, empty, number
-FILE:8: tenants.acme.callers[1].token_sha256: is a number, should be 64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`
-FILE:8: tenants.acme.callers[1]: has no `name`: give one, for the logs
-FILE:8: tenants.acme.callers[1].access: grants no access: give some of read, write, delete, list, sign, bucket_admin
+FILE:5: tenants.acme.callers[0].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`
+FILE:6: tenants.acme.callers[0].access[1]: `wirte` is not a known value; did you mean `write`?
+FILE:7: tenants.acme.callers[0].stores[1]: `other` is not a store of this tenant; expected one of: default, Default, empty, number
+FILE:8: tenants.acme.callers[1].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`, found a number
+FILE:8: tenants.acme.callers[1]: has no `name`: set one, by which the log identifies the caller
+FILE:8: tenants.acme.callers[1].access: grants no access: list at least one of read, write, delete, list, sign, bucket_admin
 FILE:13: tenants.acme.stores.default.config.regoin: unknown key; did you mean `region`?
-FILE:14: tenants.acme.stores.default.config.aws_unsigned_payload: is `maybe`, should be true or false
-FILE:15: tenants.acme.stores.default.config.role_arn: is not supported by this version
-FILE:16: tenants.acme.stores.default.config.access_key_id: has no secret_access_key beside it: give both halves of the pair, or neither
-FILE:17: tenants.acme.stores.default.client_options.connect_timeout: is a number without a unit: give a unit, such as 5s
-FILE:17: tenants.acme.stores.default.client_options.proxy_url: is not supported by this version
-FILE:17: tenants.acme.stores.default.client_options.timeout: is zero, after which nothing could ever succeed
-FILE:19: tenants.acme.stores.default.retry_config.max_retries: is -1, should be a whole number from 0 to 1000
-FILE:20: tenants.acme.stores.default.retry_config.backoff.base: is 0.5, should be a number of at least 1
+FILE:14: tenants.acme.stores.default.config.aws_unsigned_payload: expected true or false, found `maybe`
+FILE:15: tenants.acme.stores.default.config.role_arn: is not supported by this version: remove it
+FILE:16: tenants.acme.stores.default.config.access_key_id: is set without secret_access_key: set both access_key_id and secret_access_key, or neither
+FILE:17: tenants.acme.stores.default.client_options.connect_timeout: is a duration without a unit: add one, as in 5s or 500ms
+FILE:17: tenants.acme.stores.default.client_options.proxy_url: is not supported by this version: remove it
+FILE:17: tenants.acme.stores.default.client_options.timeout: must be longer than zero: a timeout of zero fails every request
+FILE:19: tenants.acme.stores.default.retry_config.max_retries: expected a whole number from 0 to 1000, found -1
+FILE:20: tenants.acme.stores.default.retry_config.backoff.base: expected a number of at least 1, found 0.5
 FILE:20: tenants.acme.stores.default.retry_config.backoff.max_backof: unknown key; did you mean `max_backoff`?
-FILE:20: tenants.acme.stores.default.retry_config.backoff.init_backoff: makes init_backoff (20s) longer than max_backoff (15s): it should be at most as long
-FILE:21: tenants.acme.stores.default.transfer.part_size: is 1048576 bytes, should be from 5.0 MiB to 512.0 MiB
-FILE:21: tenants.acme.stores.default.transfer.io_chunksize: is about boto3's files on a local disk; Longshore streams: leave it out
-FILE:21: tenants.acme.stores.default.transfer.max_concurrency: is 101, should be a whole number from 1 to 100
-FILE:21: tenants.acme.stores.default.transfer.num_download_attempts: is 0, should be a whole number from 1 to 100
-FILE:21: tenants.acme.stores.default.transfer.hedge_after: is 0s, should be 1ms or longer: every read would be made twice
-FILE:21: tenants.acme.stores.default.transfer.orphan_age: is 5m, should be 1h or longer: uploads that are under way are not orphans
-FILE:22: tenants.acme.stores.Default: a name should be 1 to 64 of a-z, 0-9, ., _ and -, and not start with a dot
-FILE:22: tenants.acme.stores.Default: has no credentials: give access_key_id and secret_access_key under `config`, `from_env: true`, a `credential_provider`, or `skip_signature: true` under `config` for a public bucket
-FILE:22: tenants.acme.stores.Default: names no bucket: give `url`, such as s3://BUCKET/PREFIX, or `bucket`
-FILE:23: tenants.acme.stores.empty: has no value: give one or leave the key out
-FILE:24: tenants.acme.stores.number: is a number, should be a mapping
-FILE:25: tenants.acme.limits.max_in_flight: is not supported by this version
-FILE:25: tenants.acme.limits.max_buffered: is 1024 bytes, should be from 1.0 MiB to 1.0 TiB
+FILE:20: tenants.acme.stores.default.retry_config.backoff.init_backoff: init_backoff (20s) must not be longer than max_backoff (15s)
+FILE:21: tenants.acme.stores.default.transfer.part_size: expected a size from 5.0 MiB to 512.0 MiB, found 1048576 bytes
+FILE:21: tenants.acme.stores.default.transfer.io_chunksize: configures how boto3 accesses local files, which Longshore does not use: remove it
+FILE:21: tenants.acme.stores.default.transfer.max_concurrency: expected a whole number from 1 to 100, found 101
+FILE:21: tenants.acme.stores.default.transfer.num_download_attempts: expected a whole number from 1 to 100, found 0
+FILE:21: tenants.acme.stores.default.transfer.hedge_after: must be 1ms or longer, found 0s: a shorter wait sends every read twice
+FILE:21: tenants.acme.stores.default.transfer.orphan_age: must be 1h or longer, found 5m: a shorter age matches uploads that are still in progress
+FILE:22: tenants.acme.stores.Default: a name must consist of 1 to 64 of the characters a-z, 0-9, `.`, `_` and `-`, and must not begin with a dot
+FILE:22: tenants.acme.stores.Default: has no credentials: set access_key_id and secret_access_key in `config`, `from_env: true`, a `credential_provider`, or, for a public bucket, `skip_signature: true` in `config`
+FILE:22: tenants.acme.stores.Default: has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`
+FILE:23: tenants.acme.stores.empty: has no value: set one or remove the key
+FILE:24: tenants.acme.stores.number: expected a mapping, found a number
+FILE:25: tenants.acme.limits.max_in_flight: is not supported by this version: remove it
+FILE:25: tenants.acme.limits.max_buffered: expected a size from 1.0 MiB to 1.0 TiB, found 1024 bytes
 ";
 
 #[test]
-fn every_problem_of_a_file_is_found_at_its_line() {
+fn every_problem_in_a_file_is_reported_with_its_line() {
     let loaded = load_text(MISTAKES, &[]).unwrap();
     assert_eq!(loaded.settings.server.tenants.len(), 1);
     assert_eq!(problems(MISTAKES, &[]), SAID_OF_MISTAKES.trim().lines().collect::<Vec<_>>());
 }
 
 #[test]
-fn problems_beyond_one_tenant_are_an_error_with_all_problems() {
+fn problems_that_concern_more_than_one_tenant_fail_the_load_with_all_problems() {
     for (text, expected) in [
-        ("", &["FILE:1:1: empty: give at least one tenant below `tenants`"][..]),
-        ("tenants: {}", &["LONGSHORE_TENANTS_FILE: there is no tenant in FILE: give at least one"]),
-        ("[a]", &["FILE:1: is a list, should be a mapping"]),
-        ("tenants: [a]", &["FILE:1: tenants: is a list, should be a mapping"]),
+        ("", &["FILE:1:1: the file is empty: define at least one tenant under `tenants`"][..]),
+        (
+            "tenants: {}",
+            &["LONGSHORE_TENANTS_FILE: FILE defines no tenant: define at least one under `tenants`"],
+        ),
+        ("[a]", &["FILE:1: expected a mapping, found a list"]),
+        ("tenants: [a]", &["FILE:1: tenants: expected a mapping, found a list"]),
         (
             "tenant: {}",
             &[
                 "FILE:1: tenant: unknown key; did you mean `tenants`?",
-                "FILE:1: has no `tenants`: give at least one below it",
+                "FILE:1: has no `tenants`: add the key, with at least one tenant under it",
             ],
         ),
-        ("tenants:\n", &["FILE:1: tenants: has no value: give one or leave the key out"]),
+        ("tenants:\n", &["FILE:1: tenants: has no value: set one or remove the key"]),
         (
             "defaults:\n  limits: {}\n  retry_config: {max_retries: x}\n  transfer: {use_threads: false, max_concurrency: 4}\ntenants: {b: {}, B: 1, 7: {}}",
             &[
-                "FILE:2: defaults.limits: is not supported by this version",
-                "FILE:3: defaults.retry_config.max_retries: is `x`, should be a whole number from 0 to 1000",
-                "FILE:4: defaults.transfer.use_threads: contradicts max_concurrency: 4: false is a max_concurrency of 1; give one of them",
-                "FILE:5: tenants.b: has no stores: give at least one under `stores`",
-                "FILE:5: tenants.B: is a number, should be a mapping",
-                "FILE:5: tenants: has a key that is not text: put it in quotes",
+                "FILE:2: defaults.limits: is not supported by this version: remove it",
+                "FILE:3: defaults.retry_config.max_retries: expected a whole number from 0 to 1000, found `x`",
+                "FILE:4: defaults.transfer.use_threads: conflicts with max_concurrency: 4, because false means max_concurrency: 1; remove one of the two",
+                "FILE:5: tenants.b: has no stores: define at least one under `stores`",
+                "FILE:5: tenants.B: expected a mapping, found a number",
+                "FILE:5: tenants: has a key that is not a string: put the key in quotes",
             ],
         ),
         (
             "tenants:\n  a: {stores: {s: {}}}\n  a: {}\n",
-            &["FILE:3:3: the key `a` is given twice in this mapping: give it once"],
+            &["FILE:3:3: the key `a` appears twice in this mapping: remove one of the two"],
         ),
         (
             "tenants: {a: {<<: {}}}",
             &[
-                "FILE:1: tenants.a.<<: merge keys are not supported: write the values out, or use `defaults`",
-                "FILE:1: tenants.a: has no stores: give at least one under `stores`",
+                "FILE:1: tenants.a.<<: YAML merge keys are not supported: write the values out, or use `defaults`",
+                "FILE:1: tenants.a: has no stores: define at least one under `stores`",
             ],
         ),
-        ("tenants: {a: !x {}}", &["FILE:1: tenants.a: has a tag: tags are not supported"]),
+        (
+            "tenants: {a: !x {}}",
+            &["FILE:1: tenants.a: has a YAML tag, and tags are not supported: remove the tag"],
+        ),
         (
             "tenants: {a: {callers: [{jwt: x, san: y}], stores: {}}}",
             &[
-                "FILE:1: tenants.a.callers[0].jwt: is not supported by this version",
-                "FILE:1: tenants.a.callers[0].san: is not supported by this version",
-                "FILE:1: tenants.a: has no stores: give at least one under `stores`",
-                "FILE:1: tenants.a.callers[0]: has no `name`: give one, for the logs",
-                "FILE:1: tenants.a.callers[0]: has no `token_sha256`: give 64 hexadecimal digits in quotes, as from `printf %s TOKEN | sha256sum`",
-                "FILE:1: tenants.a.callers[0]: grants no access: give some of read, write, delete, list, sign, bucket_admin",
+                "FILE:1: tenants.a.callers[0].jwt: is not supported by this version: remove it",
+                "FILE:1: tenants.a.callers[0].san: is not supported by this version: remove it",
+                "FILE:1: tenants.a: has no stores: define at least one under `stores`",
+                "FILE:1: tenants.a.callers[0]: has no `name`: set one, by which the log identifies the caller",
+                "FILE:1: tenants.a.callers[0]: has no `token_sha256`: set it to 64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`",
+                "FILE:1: tenants.a.callers[0]: grants no access: list at least one of read, write, delete, list, sign, bucket_admin",
             ],
         ),
     ] {
         let found = load_text(text, &[]).unwrap_err();
         assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{text}");
     }
-    assert_eq!(load_bytes(b"a: 1\nb: \xff\n", &[]).unwrap_err(), "FILE:2: is not UTF-8");
+    assert_eq!(
+        load_bytes(b"a: 1\nb: \xff\n", &[]).unwrap_err(),
+        "FILE:2: is not valid UTF-8: save the file as UTF-8"
+    );
 }
 
 #[test]
-fn callers() {
+fn callers_are_read_and_validated() {
     let digest = "ab".repeat(32);
     let tenant =
         |callers: &str| format!("{{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{callers}]}}");
@@ -199,7 +208,9 @@ fn callers() {
     let twice = tenant(&format!("{}, {}", caller("a", ""), caller("b", "")));
     assert_eq!(
         problems(&format!("tenants: {{t: {twice}}}"), &[]),
-        ["FILE:1: tenants.t.callers[1]: has the same token as the caller `a`: give each its own"]
+        [
+            "FILE:1: tenants.t.callers[1]: has the same token as the caller `a`: give each caller its own token"
+        ]
     );
     let shared = tenant(&caller("a", ", prefixes: [x/]"));
     let loaded = load_text(&format!("tenants: {{t: {shared}, u: {shared}}}"), &[]).unwrap();
@@ -213,8 +224,8 @@ fn callers() {
     assert_eq!(
         problems(&format!("tenants: {{t: {empty}}}"), &[]),
         [
-            "FILE:1: tenants.t.callers[0].prefixes[0]: is empty: give a value or leave the key out",
-            "FILE:1: tenants.t.callers[0].stores: is empty, which is no store at all: name some, or leave it out for all",
+            "FILE:1: tenants.t.callers[0].prefixes[0]: is empty: set a value or remove the key",
+            "FILE:1: tenants.t.callers[0].stores: is empty, so the caller can use no store: list at least one, or remove the key to allow all stores",
         ]
     );
     let anyone = tenant(
@@ -222,12 +233,14 @@ fn callers() {
     );
     assert_eq!(
         problems(&format!("tenants: {{t: {anyone}}}"), &[]),
-        ["FILE:1: tenants.t.callers[0].token_sha256: is the SHA-256 of an empty token"]
+        [
+            "FILE:1: tenants.t.callers[0].token_sha256: is the SHA-256 of an empty token: use the SHA-256 of the caller's token"
+        ]
     );
 }
 
 #[test]
-fn a_folder_of_files() {
+fn all_files_of_a_folder_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let tenant = |name: &str| format!("tenants: {{{name}: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}}}}}");
@@ -235,7 +248,7 @@ fn a_folder_of_files() {
     let shown = |problems: &Problems| problems.to_string().replace(folder.path().to_str().unwrap(), "DIR");
     assert_eq!(
         shown(&load(pairs(&variables)).unwrap_err()),
-        "LONGSHORE_TENANTS_FILE: the folder DIR holds no *.yaml, *.yml or *.json file"
+        "LONGSHORE_TENANTS_FILE: the folder DIR contains no *.yaml, *.yml or *.json file: add a tenants file"
     );
     file("b.yaml", &tenant("bravo"));
     file(
@@ -257,10 +270,10 @@ fn a_folder_of_files() {
     assert_eq!(loaded.settings.server.rejected_tenants, ["bravo"]);
     assert_eq!(
         shown(&loaded.left_out),
-        "DIR/b.yaml:1: tenants.bravo: is also given at DIR/d.yaml:1: tenants.bravo: give it once\n\
-         DIR/d.yaml:1: tenants.bravo: is also given at DIR/b.yaml:1: tenants.bravo: give it once"
+        "DIR/b.yaml:1: tenants.bravo: is also defined at DIR/d.yaml:1: tenants.bravo: remove one of the two\n\
+         DIR/d.yaml:1: tenants.bravo: is also defined at DIR/b.yaml:1: tenants.bravo: remove one of the two"
     );
     file("e.yaml", "tenants: [");
     let found = shown(&load(pairs(&variables)).unwrap_err());
-    assert!(found.starts_with("DIR/e.yaml:") && found.contains(": not YAML: "), "{found}");
+    assert!(found.starts_with("DIR/e.yaml:") && found.contains(": invalid YAML: "), "{found}");
 }

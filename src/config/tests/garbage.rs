@@ -1,10 +1,10 @@
-//! Nothing that can be written into a file makes reading it panic.
+//! Property tests: no content of a tenants file makes the reader panic.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Text that looks enough like YAML to get past the first character.
+/// Text that resembles YAML closely enough for the parser to accept more than its first character.
 fn yamlish() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "tenants", "defaults", "stores", "a", "config", "callers", ": ", ":", "- ", "? ", "\n", "\n  ",
@@ -17,18 +17,18 @@ fn yamlish() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn bytes_of_any_kind_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = load_bytes(&bytes, &[]);
     }
 
     #[test]
-    fn garbage_that_resembles_yaml_never_panics(text in yamlish()) {
+    fn text_that_resembles_yaml_never_panics(text in yamlish()) {
         let _ = load_text(&text, &[]);
         let _ = load_text(&format!("tenants:\n  t:\n    stores:\n      s: {text}"), &[]);
     }
 
     #[test]
-    fn any_text_as_a_value_never_panics(value in any::<String>()) {
+    fn arbitrary_values_never_panic(value in any::<String>()) {
         let quoted = format!("{value:?}").replace("\\u{", "\\\\u{").replace("\\'", "'");
         for key in ["url", "bucket", "prefix", "from_env", "config"] {
             let _ = store(&format!("{key}: {quoted}"), &[]);

@@ -1,4 +1,4 @@
-//! Whole files: what good ones give, and exactly what is said of bad ones.
+//! Tests of whole files: the settings from valid ones, and the exact problems of invalid ones.
 
 mod environment;
 mod files;
@@ -18,12 +18,13 @@ fn pairs(variables: &[(&str, &str)]) -> Vec<Pair> {
     variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Loads `text` as the tenants file, with more variables.
+/// Loads `text` as the tenants file, with these variables besides `LONGSHORE_TENANTS_FILE`.
 fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     load_bytes(text.as_bytes(), variables).map(|(loaded, _)| loaded)
 }
 
-/// What comes of a file, and what is said of tenants that are left out. In texts the file is called FILE.
+/// Loads `bytes` as the tenants file. Also returns the problems of rejected tenants. In problems, FILE stands for the
+/// path of the file.
 fn load_bytes(bytes: &[u8], variables: &[(&str, &str)]) -> Result<(Loaded, String), String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
@@ -42,13 +43,13 @@ fn named(problems: &Problems, file: &Path) -> String {
     problems.to_string().replace(&file.display().to_string(), "FILE")
 }
 
-/// What is said of a file.
+/// The problems of a file, one per line.
 fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let said = load_bytes(text.as_bytes(), variables).map_or_else(|text| text, |(_, left_out)| left_out);
     said.lines().map(ToOwned::to_owned).collect()
 }
 
-/// The settings of the one store `s` of tenant `t`, of which `text` gives the keys as one flow mapping.
+/// The settings of the store `s` of the tenant `t`. `text` contains the store's keys, as in a flow mapping.
 fn store(text: &str, variables: &[(&str, &str)]) -> Result<StoreSettings, Vec<String>> {
     let file = format!("tenants: {{t: {{stores: {{s: {{{text}}}}}}}}}");
     match load_text(&file, variables) {

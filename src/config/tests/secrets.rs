@@ -1,4 +1,4 @@
-//! Credentials, and that they are never shown.
+//! The sources of credentials, and that messages never contain credentials.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::credentials::ProviderSettings;
 use super::*;
 
 #[test]
-fn credentials() {
+fn credentials_come_from_config_the_provider_or_the_environment() {
     let keys = "access_key_id: AKID, secret_access_key: topsecret";
     let environment = [("AWS_ACCESS_KEY_ID", "ENVID"), ("AWS_SECRET_ACCESS_KEY", "env-topsecret")];
     for (text, expected) in [
@@ -23,43 +23,43 @@ fn credentials() {
         assert_eq!(found.credential_provider.kind(), expected, "{text}");
         assert_eq!(found.bucket.skip_signature, expected == "anonymous");
     }
-    let unset = "takes its credentials from the environment, which has no AWS_ACCESS_KEY_ID with \
+    let unset = "takes its credentials from the environment, which lacks AWS_ACCESS_KEY_ID or \
                  AWS_SECRET_ACCESS_KEY: set both";
     for (text, expected) in [
         ("from_env: true".into(), vec![format!("S: {unset} (AWS_PROFILE is set, but profiles are not supported by this version)")]),
         (
             format!("config: {{{keys}}}, credential_provider: {{type: env}}"),
             vec![
-                "S.config.access_key_id: contradicts credential_provider: give the keys there, or leave it out".into(),
+                "S.config.access_key_id: conflicts with `credential_provider`: set the keys there, or remove `credential_provider`".into(),
                 format!("S.credential_provider: {unset} (AWS_PROFILE is set, but profiles are not supported by this version)"),
             ],
         ),
         (
             format!("config: {{{keys}, skip_signature: true}}"),
-            vec!["S.config.access_key_id: contradicts skip_signature: unsigned requests need no credentials".into()],
+            vec!["S.config.access_key_id: conflicts with `skip_signature: true`: unsigned requests use no credentials; remove one of the two".into()],
         ),
         (
             "config: {secret_access_key: topsecret}".into(),
-            vec!["S.config.secret_access_key: has no access_key_id beside it: give both halves of the pair, or neither".into()],
+            vec!["S.config.secret_access_key: is set without access_key_id: set both access_key_id and secret_access_key, or neither".into()],
         ),
         (
             format!("credential_provider: {{type: anonymous, {keys}}}"),
-            vec!["S.credential_provider.access_key_id: belongs to the type static".into()],
+            vec!["S.credential_provider.access_key_id: is only valid with `type: static`: remove it, or change the type".into()],
         ),
         (
             "credential_provider: {type: static}".into(),
-            vec!["S.credential_provider: needs access_key_id and secret_access_key".into()],
+            vec!["S.credential_provider: has `type: static` but no keys: set access_key_id and secret_access_key".into()],
         ),
         (
             "credential_provider: {type: assume_role, role_arn: x}".into(),
             vec![
-                "S.credential_provider.role_arn: is not supported by this version".into(),
-                "S.credential_provider.type: `assume_role` is not supported by this version".into(),
+                "S.credential_provider.role_arn: is not supported by this version: remove it".into(),
+                "S.credential_provider.type: `assume_role` is not supported by this version; expected one of static, env, anonymous".into(),
             ],
         ),
         (
             "credential_provider: {}".into(),
-            vec!["S.credential_provider: has no `type`: give static, env or anonymous".into()],
+            vec!["S.credential_provider: has no `type`: set it to static, env or anonymous".into()],
         ),
     ] {
         let mut found = store(&format!("bucket: abc, {text}"), &[("AWS_PROFILE", "dev")]).unwrap_err();
@@ -69,7 +69,7 @@ fn credentials() {
 }
 
 #[test]
-fn secrets_come_from_files_and_variables_and_are_never_shown() {
+fn secrets_come_from_files_and_variables_and_are_never_displayed() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -97,37 +97,40 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
     let large = path("large", &vec![b's'; 70_000]);
     let missing = folder.path().join("missing").display().to_string();
     for (given, expected) in [
-        ("''".to_owned(), "is empty: give a value or leave the key out".to_owned()),
+        ("''".to_owned(), "is empty: set a value or remove the key".to_owned()),
         (
             "12345678901".into(),
-            "is a number, should be text (a number in quotes), {file: PATH} or {env: NAME}".into(),
+            "expected a string (put a number in quotes), {file: PATH} or {env: NAME}, found a number".into(),
         ),
         (
             "[topsecret]".into(),
-            "is a list, should be text (a number in quotes), {file: PATH} or {env: NAME}".into(),
+            "expected a string (put a number in quotes), {file: PATH} or {env: NAME}, found a list".into(),
         ),
         (
             "topsecret x".into(),
-            "holds a character that no credential has, such as a space or a line break".into(),
+            "contains a character that is invalid in credentials, such as a space or line break: remove it"
+                .into(),
         ),
-        ("{env: UNSET}".into(), "the variable UNSET is not set".into()),
-        ("{env: EMPTY}".into(), "the variable EMPTY is empty".into()),
+        ("{env: UNSET}".into(), "the variable UNSET is not set: set it to the secret".into()),
+        ("{env: EMPTY}".into(), "the variable EMPTY is empty: set it to the secret".into()),
         (
             "{env: SPACED}".into(),
-            "holds a character that no credential has, such as a space or a line break".into(),
+            "contains a character that is invalid in credentials, such as a space or line break: remove it"
+                .into(),
         ),
-        ("{}".into(), "should be text, {file: PATH} or {env: NAME}".into()),
-        ("{env: KEY, file: x}".into(), "should be text, {file: PATH} or {env: NAME}".into()),
-        (format!("{{file: '{empty}'}}"), format!("{empty} is empty")),
+        ("{}".into(), "expected either {file: PATH} or {env: NAME}".into()),
+        ("{env: KEY, file: x}".into(), "expected either {file: PATH} or {env: NAME}".into()),
+        (format!("{{file: '{empty}'}}"), format!("{empty} is empty: write the secret to it")),
         (
             format!("{{file: '{binary}'}}"),
             format!("cannot read {binary}: stream did not contain valid UTF-8"),
         ),
         (
             format!("{{file: '{spaced}'}}"),
-            "holds a character that no credential has, such as a space or a line break".into(),
+            "contains a character that is invalid in credentials, such as a space or line break: remove it"
+                .into(),
         ),
-        (format!("{{file: '{large}'}}"), format!("{large} is too large to be a secret")),
+        (format!("{{file: '{large}'}}"), format!("{large} is larger than 64 KiB, the limit for a secret")),
         (
             format!("{{file: '{missing}'}}"),
             format!("cannot read {missing}: No such file or directory (os error 2)"),
@@ -144,7 +147,7 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
 }
 
 #[test]
-fn a_secret_in_the_wrong_place_is_not_shown_either() {
+fn secrets_in_the_wrong_place_are_not_displayed() {
     let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     for text in [
         format!("config: {secret}"),

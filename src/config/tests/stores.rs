@@ -1,4 +1,4 @@
-//! One store: where its settings come from, and what contradicts what.
+//! One store: which source of a setting wins, and which settings conflict.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::{s3::ChecksumAlgorithm, store::OrphanSettings};
 use super::*;
 
 #[test]
-fn config_wins_over_the_url_and_the_url_over_variables() {
+fn config_overrides_the_url_and_the_url_overrides_variables() {
     let from_url =
         "url: 'https://s3.eu-west-1.amazonaws.com/url-bucket/a', credential_provider: {type: anonymous}";
     let variables = [
@@ -41,7 +41,7 @@ fn config_wins_over_the_url_and_the_url_over_variables() {
 }
 
 #[test]
-fn defaults_lie_under_tenants_and_stores() {
+fn stores_override_tenants_and_tenants_override_defaults() {
     let text = "
 defaults: {transfer: {max_concurrency: 20, part_size: 64MiB, num_download_attempts: 3, hedge_after: 1s 500ms}, retry_config: {backoff: {base: 3, max_backoff: 20s}}}
 tenants:
@@ -69,91 +69,97 @@ tenants:
 }
 
 #[test]
-fn stores_that_contradict_themselves() {
+fn conflicting_and_invalid_settings_of_a_store_are_reported() {
     for (text, expected) in [
         (
             "bucket: abc, config: {endpoint: 'http://localhost:9000'}",
             vec![
-                "S.config.endpoint: is plain HTTP: give an https:// endpoint, or `allow_http: true` under `client_options`",
+                "S.config.endpoint: uses plain HTTP: use an https:// endpoint, or set `allow_http: true` in `client_options`",
             ],
         ),
         (
             "bucket: abc, transfer: {abort_orphans: true}",
             vec![
-                "S.transfer.abort_orphans: has no effect without `orphan_age`: give how old an upload must be, such as 7d",
+                "S.transfer.abort_orphans: has no effect without `orphan_age`: set `orphan_age` to the age from which uploads are aborted, such as 7d",
             ],
         ),
         (
             "bucket: abc, client_options: {read_timeout: 10s}, transfer: {hedge_after: 10s}",
             vec![
-                "S.transfer.hedge_after: leaves hedge_after (10s) without effect: it should be shorter than read_timeout (10s), which ends the request",
+                "S.transfer.hedge_after: hedge_after (10s) must be shorter than read_timeout (10s), after which the request has already failed",
             ],
         ),
         (
             "bucket: abc, transfer: {hedge_after: 10s}, client_options: {read_timeout: 5s}",
             vec![
-                "S.client_options.read_timeout: leaves hedge_after (10s) without effect: it should be shorter than read_timeout (5s), which ends the request",
+                "S.client_options.read_timeout: hedge_after (10s) must be shorter than read_timeout (5s), after which the request has already failed",
             ],
         ),
         (
             "bucket: abc, transfer: {hedge_after: 2}",
-            vec!["S.transfer.hedge_after: is a number without a unit: give a unit, such as 5s"],
+            vec!["S.transfer.hedge_after: is a duration without a unit: add one, as in 5s or 500ms"],
         ),
         (
             "bucket: abc, transfer: {max_bandwidth: 1MiB}",
-            vec!["S.transfer.max_bandwidth: is not supported by this version"],
+            vec!["S.transfer.max_bandwidth: is not supported by this version: remove it"],
         ),
         (
             "bucket: abc, config: {bucket: abd}",
-            vec!["S.bucket: is not the bucket that `config` names: give one of them"],
+            vec!["S.bucket: differs from the bucket in `config`: remove one of the two"],
         ),
         (
             "url: 's3://abc//x'",
             vec![
-                "S.url: has a path that begins with `/`, and so would every key in the bucket: leave the slash out",
+                "S.url: has a path that begins with `/`, so every key in the bucket would begin with `/` too: remove the slash",
             ],
         ),
         (
             "url: 's3://a b/x'",
-            vec!["S.url: names a bucket that should have no slashes, spaces or control characters"],
+            vec![
+                "S.url: has an invalid bucket name: it must not contain slashes, whitespace or control characters",
+            ],
         ),
         (
             "bucket: abc, config: {sse_kms_key_id: k, sse_bucket_key_enabled: true, server_side_encryption: AES256}",
             vec![
-                "S.config.sse_kms_key_id: needs server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"",
-                "S.config.sse_bucket_key_enabled: needs server_side_encryption: \"aws:kms\"",
+                "S.config.sse_kms_key_id: requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"",
+                "S.config.sse_bucket_key_enabled: requires server_side_encryption: \"aws:kms\"",
             ],
         ),
         (
             "bucket: abc, config: {server_side_encryption: sse-c, conditional_put: 'dynamo:t', copy_if_not_exists: 'dynamo:t:5'}",
             vec![
-                "S.config.server_side_encryption: `sse-c` is not supported by this version",
-                "S.config.conditional_put: `dynamo:t` is not supported by this version",
-                "S.config.copy_if_not_exists: `dynamo` is not supported by this version",
+                "S.config.server_side_encryption: `sse-c` is not supported by this version; expected one of AES256, aws:kms, aws:kms:dsse",
+                "S.config.conditional_put: `dynamo:t` is not supported by this version; expected one of etag, disabled",
+                "S.config.copy_if_not_exists: `dynamo` is not supported by this version; expected multipart, native, header:NAME:VALUE or header-with-status:NAME:VALUE:STATUS",
             ],
         ),
         (
             "bucket: abc, config: {copy_if_not_exists: 'header-with-status:a:b:200'}",
-            vec!["S.config.copy_if_not_exists: says that the key exists by 200, which is a success"],
+            vec![
+                "S.config.copy_if_not_exists: the status 200 cannot signal that the key exists: use an error status such as 412",
+            ],
         ),
         (
             "bucket: abc, config: {region: eu-west-1, aws_region: eu-west-1}",
-            vec!["S.config.aws_region: is the same setting as another key here: give `region` once"],
+            vec![
+                "S.config.aws_region: sets `region` a second time under another name: remove one of the two keys",
+            ],
         ),
         (
             "bucket: abc, config: {copy_if_not_exists: 'header:a b:c'}",
             vec![
-                "S.config.copy_if_not_exists: is `header:a b:c`, should be multipart, native, header:NAME:VALUE or header-with-status:NAME:VALUE:STATUS",
+                "S.config.copy_if_not_exists: expected multipart, native, header:NAME:VALUE or header-with-status:NAME:VALUE:STATUS, found `header:a b:c`",
             ],
         ),
-        ("bucket: 123", vec!["S.bucket: is a number, should be a bucket's name"]),
+        ("bucket: 123", vec!["S.bucket: expected a bucket name, found a number"]),
     ] {
         assert_eq!(store(&format!("{text}, {ANONYMOUS}"), &[]).unwrap_err(), expected, "{text}");
     }
 }
 
 #[test]
-fn variables_of_from_env_are_named_in_their_problems() {
+fn problems_of_from_env_name_the_variable() {
     let variables = [
         ("AWS_SKIP_SIGNATURE", "perhaps"),
         ("AWS_CONNECT_TIMEOUT", "5"),
@@ -166,9 +172,9 @@ fn variables_of_from_env_are_named_in_their_problems() {
     assert_eq!(
         found,
         [
-            "AWS_CONNECT_TIMEOUT: S.client_options.connect_timeout: is a number without a unit: give a unit, such as 5s",
-            "AWS_SKIP_SIGNATURE: S.config.skip_signature: is `perhaps`, should be true or false",
-            "AWS_USE_FIPS_ENDPOINT: S: is not supported by this version: unset it, or leave out from_env",
+            "AWS_CONNECT_TIMEOUT: S.client_options.connect_timeout: is a duration without a unit: add one, as in 5s or 500ms",
+            "AWS_SKIP_SIGNATURE: S.config.skip_signature: expected true or false, found `perhaps`",
+            "AWS_USE_FIPS_ENDPOINT: S: is not supported by this version: unset it, or remove `from_env` from the store",
         ]
     );
     assert!(store(&format!("bucket: abc, {ANONYMOUS}"), &variables).is_ok());

@@ -1,4 +1,4 @@
-//! What is said of an object when it is written, kept as the headers that reads give back.
+//! The attributes of an object that a write sets, stored as the headers that reads return.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -12,7 +12,7 @@ use crate::embedded::storage::{self, AttributesRow, HeaderRow, ObjectRow};
 
 const METADATA: &str = "x-amz-meta-";
 
-/// Names and values of user metadata together
+/// The limit in bytes for the names and values of user metadata together
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
 const MAX_METADATA: usize = 2 * 1024;
 
@@ -38,7 +38,7 @@ const CLASSES: [&str; 8] = [
     "DEEP_ARCHIVE",
 ];
 
-/// What a request says of the object that it writes.
+/// The attributes that a request sets for the object that it writes.
 pub(super) fn of(headers: &HeaderMap) -> S3Result<AttributesRow> {
     let mut kept = described(headers)?;
     let key = encryption::customer_key(headers, KeyOf::Object)?;
@@ -48,7 +48,8 @@ pub(super) fn of(headers: &HeaderMap) -> S3Result<AttributesRow> {
     Ok(kept)
 }
 
-/// For a copy that keeps what its source says: only class and encryption are the request's.
+/// The attributes of a copy that keeps those of its source. Only the storage class, the encryption and the website
+/// redirect are from the request.
 pub(super) fn copied(source: &AttributesRow, headers: &HeaderMap) -> S3Result<AttributesRow> {
     let mut kept = of(headers)?;
     let asked = |row: &HeaderRow| encryption::RECORDED.contains(&row.name.as_str());
@@ -75,7 +76,7 @@ fn described(headers: &HeaderMap) -> S3Result<AttributesRow> {
     Ok(kept)
 }
 
-/// Without `aws-chunked`, which is how the body came and not what it is.
+/// The content encoding without `aws-chunked`, which describes only the transfer.
 fn content_encoding(headers: &HeaderMap) -> Option<Vec<u8>> {
     let codings: Vec<_> = headers
         .get_all(header::CONTENT_ENCODING)
@@ -92,7 +93,7 @@ fn metadata(headers: &HeaderMap) -> S3Result<Vec<HeaderRow>> {
     let mut kept = Vec::new();
     let mut size = 0;
     for name in headers.keys().filter(|name| name.as_str().starts_with(METADATA)) {
-        // S3 joins the values of a name that comes several times.
+        // S3 joins the values of a repeated header.
         let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         let value = values.join(&b","[..]);
         size += name.as_str().len() - METADATA.len() + value.len();
@@ -135,12 +136,12 @@ fn storage_class(headers: &HeaderMap) -> S3Result<String> {
     }
 }
 
-/// Whether an object's bytes would have to be restored before they can be read.
+/// Whether an object must be restored before its bytes can be read.
 pub(super) fn is_archived(attributes: &AttributesRow) -> bool {
     matches!(attributes.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
 }
 
-/// As listings write it.
+/// The storage class as listings write it.
 pub(super) fn class(attributes: &AttributesRow) -> String {
     let class = &attributes.storage_class;
     if class.is_empty() { "STANDARD".to_owned() } else { class.clone() }
@@ -152,13 +153,13 @@ pub(super) fn etag_header(object: &ObjectRow) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// When it was written.
+/// The time at which an object was written.
 pub(super) fn last_modified_header(object: &ObjectRow) -> HeaderValue {
     let date = httpdate::fmt_http_date(storage::instant(object.modified));
     HeaderValue::from_str(&date).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// All that Get and Head tell of an object, but for checksums and what concerns their own body.
+/// The response headers of Get and Head, except for checksums and the headers about the response's own body.
 pub(super) fn told(object: &ObjectRow) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -181,7 +182,7 @@ pub(super) fn told(object: &ObjectRow) -> HeaderMap {
     headers
 }
 
-/// The headers of a write's answer: how what was written is encrypted.
+/// The response headers of a write that say how the object is encrypted.
 pub(super) fn told_of_encryption(attributes: &AttributesRow) -> HeaderMap {
     let recorded = attributes.headers.iter().filter(|row| encryption::RECORDED.contains(&row.name.as_str()));
     let mut headers: HeaderMap = recorded
@@ -191,7 +192,7 @@ pub(super) fn told_of_encryption(attributes: &AttributesRow) -> HeaderMap {
     headers
 }
 
-/// S3 gives back what is not ASCII by RFC 2047
+/// The value of a stored header in a response. S3 encodes values that are not ASCII according to RFC 2047
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
 fn told_value(value: &[u8]) -> Option<HeaderValue> {
     if value.is_ascii() {

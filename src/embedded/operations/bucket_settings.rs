@@ -1,4 +1,4 @@
-//! CORS and request payment of buckets.
+//! The CORS rules and the request payment of buckets.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ use s3s::{
 use super::call::{expect_owner, received};
 use crate::embedded::storage::{self, BucketRow, CorsRow, Failed, Storage};
 
-/// Rules of one bucket at most (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html>).
+/// The most rules of one bucket (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html>).
 const MAX_RULES: usize = 100;
 
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
-/// The rules of a bucket; none where there is no such bucket.
+/// The rules of a bucket. Empty if the bucket does not exist.
 pub(super) async fn cors_rules(storage: &Arc<Storage>, bucket: &str) -> S3Result<Vec<CORSRule>> {
     Ok(settings(storage, bucket).await?.cors.into_iter().map(rule).collect())
 }
 
-/// Whether callers pay; nobody does where there is no such bucket.
+/// Whether callers pay for their requests. False if the bucket does not exist.
 pub(super) async fn requester_pays(storage: &Arc<Storage>, bucket: &str) -> S3Result<bool> {
     Ok(settings(storage, bucket).await?.requester_pays)
 }
@@ -99,7 +99,8 @@ pub(super) async fn put_bucket_request_payment(
     Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
 }
 
-/// Settings are the owner's, who pays for asking.
+/// Checks that the bucket exists and has the expected owner. It does not check who pays: only the owner has access to
+/// settings, and pays for these requests.
 fn admit(row: Option<BucketRow>, headers: &HeaderMap) -> Result<BucketRow, Failed> {
     expect_owner(headers, "x-amz-expected-bucket-owner")?;
     row.ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist").into())

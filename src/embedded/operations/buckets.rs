@@ -1,4 +1,4 @@
-//! Buckets: making, finding, listing and deleting them.
+//! Creates, looks up, lists and deletes buckets.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use super::{
 };
 use crate::embedded::storage::{self, BucketRow, Failed, Storage, Writing, now};
 
-/// Where the server says it is.
+/// The region that the server reports.
 pub(super) const REGION: &str = "us-east-1";
 
-/// Makes a bucket. One that is there already is left as it is, as S3 does in this region.
+/// Creates a bucket. A bucket that exists is left unchanged, as in S3 in this region.
 pub(super) async fn create_bucket(
     storage: &Arc<Storage>,
     mut request: S3Request<CreateBucketInput>,
@@ -59,7 +59,7 @@ pub(super) async fn create_bucket(
     Ok(S3Response::new(output))
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+/// Whether S3 reserves the name. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
 fn is_reserved(bucket: &str) -> bool {
     const BEGINNINGS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
     const ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
@@ -67,7 +67,7 @@ fn is_reserved(bucket: &str) -> bool {
         || ENDS.iter().any(|end| bucket.ends_with(end))
 }
 
-/// Makes a bucket where it is missing; where it is not, nothing is written.
+/// Creates a bucket if it does not exist. Writes nothing if it does.
 pub(in crate::embedded) async fn make_bucket(storage: &Storage, bucket: &str) -> S3Result<()> {
     let name = bucket.to_owned();
     if storage.read(move |tables| Ok(storage::bucket(&tables.buckets, &name)?)).await?.is_some() {
@@ -85,7 +85,7 @@ pub(in crate::embedded) async fn make_bucket(storage: &Storage, bucket: &str) ->
         .await
 }
 
-/// Deletes a bucket that has neither objects nor uploads.
+/// Deletes a bucket that has no objects, and its multipart uploads with it.
 pub(super) async fn delete_bucket(
     storage: &Arc<Storage>,
     mut request: S3Request<DeleteBucketInput>,
@@ -100,7 +100,7 @@ pub(super) async fn delete_bucket(
             if object.is_some_and(|(key, _)| key.value().0 == bucket) {
                 return Err(s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty").into());
             }
-            // Uploads go with it, as they do in S3.
+            // As in S3, the bucket's uploads are deleted with it.
             while let Some((key, id)) = first_upload(tables, bucket)? {
                 tables.uploads.remove((bucket, key.as_str(), id))?;
                 tables.remove_parts(id)?;
@@ -132,7 +132,7 @@ pub(super) async fn head_bucket(
     Ok(S3Response::with_headers(HeadBucketOutput::default(), headers))
 }
 
-/// The region `us-east-1` is said by nothing.
+/// Returns an empty location, which means `us-east-1`.
 pub(super) async fn bucket_location(
     storage: &Arc<Storage>,
     mut request: S3Request<GetBucketLocationInput>,
@@ -143,7 +143,7 @@ pub(super) async fn bucket_location(
     Ok(S3Response::new(GetBucketLocationOutput::default()))
 }
 
-/// A bucket that never had versions says nothing of them.
+/// Returns no status, as S3 does for a bucket that never had versioning.
 pub(super) async fn bucket_versioning(
     storage: &Arc<Storage>,
     mut request: S3Request<GetBucketVersioningInput>,
@@ -154,7 +154,7 @@ pub(super) async fn bucket_versioning(
     Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
-/// All buckets, by name.
+/// Lists the buckets by name.
 pub(super) async fn list_buckets(
     storage: &Arc<Storage>,
     request: S3Request<ListBucketsInput>,
@@ -184,7 +184,7 @@ pub(super) async fn list_buckets(
     }))
 }
 
-/// Buckets whose names begin so and are behind `after`, and one more than asked for if there is one.
+/// The buckets whose names begin with `prefix` and sort after `after`: up to `max`, and one more if there is one.
 async fn named(storage: &Arc<Storage>, prefix: String, after: String, max: usize) -> S3Result<Vec<Bucket>> {
     storage
         .read(move |tables| {

@@ -1,4 +1,4 @@
-//! What every operation asks of its request before anything else.
+//! The checks that operations make before anything else, and conversions that they share.
 
 use http::HeaderMap;
 use s3s::{S3Error, S3Request, S3Result, dto::Timestamp, s3_error};
@@ -10,10 +10,10 @@ use crate::embedded::{
 
 pub(super) use crate::embedded::received::{coded, detailed, text};
 
-/// The one account, to which every bucket and every access key belongs.
+/// The only account. Every bucket and every access key belongs to it.
 pub(super) const ACCOUNT: &str = "123456789012";
 
-/// The request as it came.
+/// Takes the received headers and trailers out of a request.
 pub(super) fn received<T>(request: &mut S3Request<T>) -> Received {
     request.extensions.remove().unwrap_or_else(|| Received {
         headers: request.headers.clone(),
@@ -21,34 +21,34 @@ pub(super) fn received<T>(request: &mut S3Request<T>) -> Received {
     })
 }
 
-/// The instant of a row's seconds.
+/// Converts the seconds in a row to a timestamp.
 pub(super) fn timestamp(seconds: u64) -> Timestamp {
     storage::instant(seconds).into()
 }
 
-/// S3's number in an answer; what is larger than it can say does not occur.
+/// Converts a size to the type that responses use. Sizes that do not fit do not occur.
 pub(super) fn number(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-/// A bucket that is there, belongs to whom the caller expects, and is paid for as it wants.
+/// Checks that a bucket exists and has the owner that the caller expects, and that the caller agrees to pay if it must.
 pub(super) fn admit(bucket: Option<BucketRow>, headers: &HeaderMap) -> Result<BucketRow, Failed> {
     let Some(bucket) = bucket else {
         return Err(s3_error!(NoSuchBucket, "The specified bucket does not exist").into());
     };
     expect_owner(headers, "x-amz-expected-bucket-owner")?;
-    // S3 lets the owner off; here every caller is the owner, and the header would never be tested.
+    // S3 exempts the owner. Here every caller is the owner, so with that exemption the header would never be checked.
     if bucket.requester_pays && text(headers, "x-amz-request-payer") != Some("requester") {
         return Err(s3_error!(
             AccessDenied,
-            "Access Denied: the requester pays, and has to say so by x-amz-request-payer"
+            "Access Denied: the requester pays for this bucket; send x-amz-request-payer: requester"
         )
         .into());
     }
     Ok(bucket)
 }
 
-/// Refuses another owner than the one account.
+/// Rejects a request that expects another owner than the only account.
 pub(super) fn expect_owner(headers: &HeaderMap, name: &str) -> S3Result<()> {
     match text(headers, name) {
         Some(owner) if owner != ACCOUNT => Err(s3_error!(AccessDenied, "Access Denied")),
@@ -56,7 +56,7 @@ pub(super) fn expect_owner(headers: &HeaderMap, name: &str) -> S3Result<()> {
     }
 }
 
-/// Buckets have no versions, so an object has one, called `null`.
+/// Rejects a version id other than `null`: buckets have no versions, so an object has a single version with that id.
 pub(super) fn only_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null") => Ok(()),
@@ -64,8 +64,8 @@ pub(super) fn only_version(version: Option<&str>) -> S3Result<()> {
     }
 }
 
-/// Refuses what would be said of a new object and is not kept. Buckets are as S3 makes them today: without
-/// ACLs (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>) and object lock.
+/// Rejects headers for attributes that the server does not store. Buckets are like new buckets in S3: without ACLs
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>) and object lock.
 pub(super) fn refuse_unkept(headers: &HeaderMap) -> S3Result<()> {
     for name in headers.keys().map(http::HeaderName::as_str) {
         if name.starts_with("x-amz-grant-") {

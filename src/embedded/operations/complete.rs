@@ -1,4 +1,4 @@
-//! CompleteMultipartUpload: parts become an object, without their bytes being touched.
+//! CompleteMultipartUpload: assembles an object from parts without reading or moving their bytes.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -25,11 +25,11 @@ use crate::embedded::storage::{
     self, ChecksumRow, Failed, ObjectRow, PartRow, Storage, UploadRow, Writing, now,
 };
 
-/// Every part but the last has at least so many bytes
+/// The smallest size of every part except the last
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const MIN_PART: u64 = 5 * 1024 * 1024;
 
-/// Makes an object of an upload's parts. Asked again, it answers as before, as long as the object is there.
+/// Assembles an object from an upload's parts. A repeated request gets the same response while the object exists.
 pub(super) async fn complete_multipart_upload(
     storage: &Arc<Storage>,
     mut request: S3Request<CompleteMultipartUploadInput>,
@@ -51,7 +51,7 @@ pub(super) async fn complete_multipart_upload(
                     .ok_or_else(|| no_such_upload().into());
             }
             let (_, row) = upload(&tables.uploads, &bucket, &key, &upload_id)?;
-            // S3 wants the customer's key only where it has checksums to compute with it.
+            // S3 requires the customer's key only if it needs the key to compute checksums.
             if row.checksum_asked || encryption::customer_key(&headers, KeyOf::Object)?.is_some() {
                 encryption::check_part_key(&headers, &row.attributes.customer_key_md5)?;
             }
@@ -134,7 +134,7 @@ fn claimed(part: &CompletedPart) -> S3Result<Option<(Algorithm, Vec<u8>)>> {
     claim.map(|(algorithm, value)| Ok((algorithm, algorithm.parse(value)?))).transpose()
 }
 
-/// The object that the parts make, if they are the ones that are there.
+/// The object assembled from the listed parts, if these match the uploaded parts.
 fn assembled(
     tables: &Writing<'_>,
     id: u64,
@@ -175,7 +175,7 @@ fn assembled(
     })
 }
 
-/// The checksum of the whole. Parts that came with checksums of their own choice give none.
+/// The checksum of the whole object. There is none if a part was uploaded with a checksum of another algorithm.
 fn whole(upload: &UploadRow, parts: &[(Vec<u8>, u64)], listed: usize) -> Option<ChecksumRow> {
     let algorithm = Algorithm::named(&upload.checksum_algorithm)?;
     (parts.len() == listed).then(|| checksums::combine(algorithm, upload.composite, parts))
@@ -215,7 +215,7 @@ fn check_size(headers: &HeaderMap, size: u64) -> S3Result<()> {
     }
 }
 
-/// Compares with what the caller says of the whole object.
+/// Compares the checksum with the one that the caller sends for the whole object.
 fn check_whole(
     headers: &HeaderMap,
     upload: &UploadRow,
@@ -242,7 +242,7 @@ fn check_whole(
     }
 }
 
-/// Parts that were uploaded and are not of the object.
+/// Removes the uploaded parts that are not in the list.
 fn remove_unlisted(tables: &mut Writing<'_>, id: u64, listed: &[Listed]) -> Result<(), Failed> {
     let wanted: HashSet<u16> = listed.iter().map(|part| part.number).collect();
     let numbers =

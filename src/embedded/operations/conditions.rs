@@ -1,5 +1,5 @@
-//! Conditions of requests, read from the headers: s3s has no room for lists of ETags, and none for those of
-//! CopyObject's destination. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>
+//! Conditions of requests, read from the headers: s3s supports neither lists of ETags nor conditions on the destination
+//! of CopyObject. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html>
 
 use http::{HeaderMap, HeaderValue, header};
 use s3s::{S3Error, S3Result, s3_error};
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::embedded::storage::{ObjectRow, now};
 
-/// Conditions; those of RFC 9110, section 13.1.
+/// The conditions of a request, as defined in RFC 9110, section 13.1.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Conditions {
-    /// What their headers' names begin with.
+    /// The prefix of the headers' names.
     prefix: &'static str,
     matches: Option<ETags>,
     none_matches: Option<ETags>,
@@ -25,7 +25,7 @@ pub(super) struct Conditions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ETags {
     Any,
-    /// Without quotes, and weak ones as strong ones: an S3 object's ETag is always strong.
+    /// Without quotes. Weak ETags are compared like strong ones, since an S3 object's ETag is always strong.
     These(Vec<String>),
 }
 
@@ -50,12 +50,12 @@ impl ETags {
 }
 
 impl Conditions {
-    /// Those of the object that a request is for.
+    /// The conditions on the object that a request addresses.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         Self::named(headers, "")
     }
 
-    /// Those of the object that a copy reads.
+    /// The conditions on the object that a copy reads.
     pub(super) fn of_source(headers: &HeaderMap) -> Self {
         Self::named(headers, "x-amz-copy-source-")
     }
@@ -70,7 +70,7 @@ impl Conditions {
                 .collect();
             (!values.is_empty()).then(|| ETags::parse(&values.join(",")))
         };
-        // What is no date is no condition (RFC 9110, section 13.1.3).
+        // An invalid date is ignored (RFC 9110, section 13.1.3).
         let date = |name: &str| {
             let date = httpdate::parse_http_date(text(headers, &format!("{prefix}{name}"))?).ok()?;
             Some(date.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
@@ -84,34 +84,34 @@ impl Conditions {
         }
     }
 
-    /// For Get and Head: 412, or 304 if the caller has it already.
+    /// Checks a Get or Head. A failed condition is a 412, or a 304 if the caller already has the object.
     pub(super) fn check_read(&self, object: &ObjectRow) -> S3Result<()> {
         self.check_expected(object)?;
         self.check_new(object).map_err(|_| not_modified(object))
     }
 
-    /// For the source of a copy: 412 whatever it is.
+    /// Checks the source of a copy. Every failed condition is a 412.
     pub(super) fn check_source(&self, object: &ObjectRow) -> S3Result<()> {
         self.check_expected(object)?;
         self.check_new(object)
     }
 
-    /// For what is written, with what is there now. A new object has to be new as such, and a changed one to be
-    /// the one that the caller knows (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>).
+    /// Checks a write against the existing object. It can require that there is none, or that it is the one that the
+    /// caller knows (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>).
     pub(super) fn check_write(&self, there: Option<&ObjectRow>) -> S3Result<()> {
         match (&self.matches, &self.none_matches) {
             (Some(_), Some(_)) => {
-                Err(not_implemented("If-Match", "If-Match and If-None-Match do not go together"))
+                Err(not_implemented("If-Match", "If-Match and If-None-Match cannot be combined"))
             }
-            (Some(ETags::Any), None) => Err(not_implemented("If-Match", "it takes an ETag")),
-            (None, Some(ETags::These(_))) => Err(not_implemented("If-None-Match", "it takes * only")),
+            (Some(ETags::Any), None) => Err(not_implemented("If-Match", "use an ETag")),
+            (None, Some(ETags::These(_))) => Err(not_implemented("If-None-Match", "use *")),
             (None, Some(ETags::Any)) if there.is_some() => Err(self.failed("If-None-Match")),
             (None, Some(ETags::Any)) => Ok(()),
             (_, None) => self.check_delete(there),
         }
     }
 
-    /// For what is deleted, with what is there now.
+    /// Checks a delete against the existing object.
     pub(super) fn check_delete(&self, there: Option<&ObjectRow>) -> S3Result<()> {
         match (&self.matches, there) {
             (None, _) => Ok(()),
@@ -121,7 +121,7 @@ impl Conditions {
         }
     }
 
-    /// `If-Match`, and where there is none `If-Unmodified-Since` (RFC 9110, section 13.2.2).
+    /// Checks `If-Match`, or without it `If-Unmodified-Since` (RFC 9110, section 13.2.2).
     fn check_expected(&self, object: &ObjectRow) -> S3Result<()> {
         match (&self.matches, self.unmodified_since) {
             (Some(etags), _) if !etags.has(&object.etag) => Err(self.failed("If-Match")),
@@ -130,7 +130,7 @@ impl Conditions {
         }
     }
 
-    /// `If-None-Match`, and where there is none `If-Modified-Since`. A date to come is none (S3 keeps to RFC 2616,
+    /// Checks `If-None-Match`, or without it `If-Modified-Since`. A date in the future is ignored (S3 follows RFC 2616,
     /// section 14.25).
     fn check_new(&self, object: &ObjectRow) -> S3Result<()> {
         match (&self.none_matches, self.modified_since) {
@@ -157,7 +157,7 @@ fn not_implemented(header: &str, why: &str) -> S3Error {
     detailed(error, &[("Header", header)])
 }
 
-/// It says which version the caller has (RFC 9110, section 15.4.5).
+/// The error says which version the caller has (RFC 9110, section 15.4.5).
 fn not_modified(object: &ObjectRow) -> S3Error {
     let mut error = s3_error!(NotModified, "Not Modified");
     let mut headers = HeaderMap::new();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_are_judged_in_the_order_of_the_rfc() {
+    fn reads_check_conditions_in_the_order_of_the_rfc() {
         let cases: &[(Lines, &str)] = &[
             (&[], "read"),
             (&[("if-match", "\"abc\"")], "read"),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_know_what_is_there() {
+    fn writes_check_the_existing_object() {
         let cases: &[(Lines, bool, &str)] = &[
             (&[("if-none-match", "*")], false, "written"),
             (&[("if-none-match", "*")], true, "PreconditionFailed"),

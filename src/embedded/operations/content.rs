@@ -1,4 +1,4 @@
-//! Bytes on their way from the disk to a caller.
+//! Reads bytes from disk and streams them to a caller.
 
 use std::{
     collections::VecDeque,
@@ -17,10 +17,10 @@ use crate::embedded::storage::{
     self, BlobName, Blobs, Failed, HeldBody, ObjectRow, PartRow, Storage, blocking,
 };
 
-/// Read at once: large enough that a hop to the disk's threads is cheap beside it.
+/// The number of bytes that are read at once. Compared to reading them, the switch to a blocking thread is cheap.
 const CHUNK: u64 = 256 * 1024;
 
-/// An object with its bytes, which stay readable while this lives.
+/// An object with its bytes, which stay readable while this value exists.
 pub(super) struct Content {
     pub(super) object: ObjectRow,
     pub(super) parts: Vec<(u16, PartRow)>,
@@ -28,7 +28,7 @@ pub(super) struct Content {
     held: HeldBody,
 }
 
-/// Looks an object up such that its bytes can be read after. For threads that may wait for the disk.
+/// Looks up an object, and keeps its bytes readable. Blocks on the disk.
 pub(super) fn open(
     storage: &Storage,
     bucket: &str,
@@ -41,7 +41,7 @@ pub(super) fn open(
             existing(storage::object(&tables.objects, bucket, key)?)
         })?;
         let held = storage.blobs().hold(first.body);
-        // It may have been replaced, and its bytes removed, before they were held: then look again.
+        // The object may have been replaced, and its bytes removed, before `hold`. In that case, look it up again.
         let found = storage.look(|tables| {
             let object = existing(storage::object(&tables.objects, bucket, key)?)?;
             let parts = storage::parts(&tables.parts, object.body)?.collect::<Result<Vec<_>, _>>()?;
@@ -54,13 +54,13 @@ pub(super) fn open(
     }
 }
 
-/// An object that is there.
+/// The object, or NoSuchKey if there is none.
 pub(super) fn existing(object: Option<ObjectRow>) -> Result<ObjectRow, Failed> {
     object.ok_or_else(|| s3s::s3_error!(NoSuchKey, "The specified key does not exist.").into())
 }
 
 impl Content {
-    /// The bytes of a range, to be read in order.
+    /// A reader of the bytes in a range, in order.
     pub(super) fn reading(self, range: Range<u64>) -> Reading {
         let mut pieces = VecDeque::new();
         let mut begin = 0;
@@ -76,7 +76,7 @@ impl Content {
         Reading { blobs: self.blobs, pieces, file: None, _held: self.held }
     }
 
-    /// Where a part's bytes are in the whole, for objects that were uploaded in parts.
+    /// The range of a part's bytes in the object, for objects that were uploaded in parts.
     pub(super) fn part(&self, number: u16) -> Option<(Range<u64>, &PartRow)> {
         let mut begin = 0;
         for (part, row) in &self.parts {
@@ -89,32 +89,32 @@ impl Content {
     }
 }
 
-/// Bytes of one blob.
+/// A range of bytes in one blob.
 #[derive(Debug)]
 struct Piece {
     name: BlobName,
     range: Range<u64>,
 }
 
-/// Bytes that are still to be read.
+/// The bytes that are still to be read.
 #[derive(Debug)]
 pub(super) struct Reading {
     blobs: Arc<Blobs>,
     pieces: VecDeque<Piece>,
-    /// That of the first piece, if some of it has been read.
+    /// The file of the first piece, if some of it has been read.
     file: Option<File>,
     _held: HeldBody,
 }
 
 impl Reading {
-    /// Room for the next bytes. Made where they are let go of again: an allocator keeps what one thread takes and
-    /// another gives back, and the disk's threads are many.
+    /// A buffer for the next bytes. Allocate it on the thread that also frees it: an allocator retains memory that one
+    /// thread allocates and another frees, and there are many blocking threads.
     fn room(&self) -> Vec<u8> {
         let length = self.pieces.front().map_or(0, |piece| CHUNK.min(piece.range.end - piece.range.start));
         Vec::with_capacity(usize::try_from(length).unwrap_or_default())
     }
 
-    /// The next bytes; none at the end. For threads that may wait for the disk.
+    /// The next bytes, or `None` at the end. Blocks on the disk.
     pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
         let room = self.room();
         self.fill(room)
@@ -143,7 +143,8 @@ impl Reading {
         Ok(Some(bytes.into()))
     }
 
-    /// A body that reads one chunk ahead of its reader. The first is given, since it was read with the rows.
+    /// A body that reads one chunk ahead of its consumer. The caller passes the first chunk, which it has read together
+    /// with the rows.
     pub(super) fn stream(self, first: Bytes) -> StreamingBlob {
         let ready = Ok((self, Some(first)));
         StreamingBlob::wrap(stream::try_unfold(Ahead::Ready(ready), |ahead| async {
@@ -173,13 +174,13 @@ impl Ahead {
             Self::Ready(arrived) => Ok(arrived?),
             Self::Coming(task) => match task.await {
                 Ok(arrived) => Ok(arrived?),
-                Err(_) => Err(s3s::s3_error!(InternalError, "The server failed; its log says why")),
+                Err(_) => Err(s3s::s3_error!(InternalError, "The server failed; see its log")),
             },
         }
     }
 }
 
-/// Reads bytes and computes of them what a copy needs.
+/// Reads bytes and computes the digests that a copy needs.
 pub(super) async fn digest(
     mut reading: Reading,
     mut digests: super::checksums::Digests,

@@ -16,7 +16,7 @@ use super::{
     conditions::Conditions,
     content::{self, Content, digest},
     encryption::{self, KeyOf},
-    receive::MAX_AT_ONCE,
+    receive::MAX_SINGLE_WRITE,
     tags,
 };
 use crate::embedded::storage::{self, AttributesRow, ChecksumRow, ObjectRow, Storage, TagRow, blocking, now};
@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Opens it, if the request may read it and its conditions hold.
+    /// Opens the source, if the request may read it and its conditions hold.
     pub(super) async fn open(&self, storage: &Arc<Storage>, headers: &HeaderMap) -> S3Result<Content> {
         let (storage, source, headers) = (Arc::clone(storage), self.clone(), headers.clone());
         blocking(move || {
@@ -62,7 +62,8 @@ impl Source {
     }
 }
 
-/// Copies an object: the copy shares the bytes, which are read only where its ETag or checksum need it.
+/// Copies an object. The copy shares the bytes of its source. They are read only if the ETag or the checksum of the
+/// copy must be computed.
 pub(super) async fn copy_object(
     storage: &Arc<Storage>,
     mut request: S3Request<CopyObjectInput>,
@@ -87,7 +88,7 @@ pub(super) async fn copy_object(
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             let there = storage::object(&tables.objects, &bucket, &key)?;
             Conditions::of(&headers).check_write(there.as_ref())?;
-            // Replaced meanwhile, it may have taken its bytes with it.
+            // If the source has been replaced in the meantime, its bytes may be gone. In that case, try again.
             let now = storage::object(&tables.objects, &source.bucket, &source.key)?;
             if now.is_none_or(|now| now.body != row.body) {
                 return Ok(false);
@@ -118,9 +119,9 @@ fn answer(object: &ObjectRow) -> S3Response<CopyObjectOutput> {
     S3Response::with_headers(output, attributes::told_of_encryption(&object.attributes))
 }
 
-/// What a request says of the copy.
+/// What a request specifies for the copy.
 struct Said {
-    /// None for what the source says.
+    /// `None` to keep the attributes of the source.
     attributes: Option<AttributesRow>,
     tags: Option<Vec<TagRow>>,
     algorithm: Option<Algorithm>,
@@ -152,10 +153,10 @@ impl Said {
 
     async fn copied(&self, content: Content, headers: &HeaderMap) -> S3Result<ObjectRow> {
         let source = content.object.clone();
-        if source.size > MAX_AT_ONCE {
+        if source.size > MAX_SINGLE_WRITE {
             return Err(s3_error!(
                 InvalidRequest,
-                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_AT_ONCE}"
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_SINGLE_WRITE}"
             ));
         }
         let attributes = match &self.attributes {
@@ -175,7 +176,7 @@ impl Said {
         })
     }
 
-    /// A copy is one whole, whatever its source was, and so are its ETag and its checksum.
+    /// The ETag and the checksum of the copy. They cover the whole object, even if the source was uploaded in parts.
     async fn digested(&self, content: Content) -> S3Result<(String, ChecksumRow)> {
         let source = &content.object;
         let stored = source.checksum.as_ref().and_then(|checksum| Algorithm::named(&checksum.algorithm));

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::embedded::storage::{self, Failed, Storage, Writing};
 
-/// Keys of one request at most (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
+/// The most keys in one request (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
 const MAX_KEYS: usize = 1_000;
 
-/// Deletes an object. One that is not there is as good as deleted, unless it is to match something
+/// Deletes an object. Deleting an object that does not exist succeeds, unless the request has a condition
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>).
 pub(super) async fn delete_object(
     storage: &Arc<Storage>,
@@ -42,7 +42,7 @@ pub(super) async fn delete_object(
     Ok(S3Response::new(DeleteObjectOutput::default()))
 }
 
-/// S3 has these for directory buckets only.
+/// S3 supports these conditions only for directory buckets.
 fn refuse_directory_conditions(headers: &HeaderMap) -> S3Result<()> {
     for name in ["x-amz-if-match-last-modified-time", "x-amz-if-match-size"] {
         if headers.contains_key(name) {
@@ -55,7 +55,7 @@ fn refuse_directory_conditions(headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// Deletes some objects, each by itself: the answer says of each what became of it.
+/// Deletes several objects independently of each other. The response has the outcome for each.
 pub(super) async fn delete_objects(
     storage: &Arc<Storage>,
     mut request: S3Request<DeleteObjectsInput>,
@@ -108,7 +108,7 @@ fn one(
     };
     let outcome = version.and_then(|()| {
         if object.last_modified_time.is_some() || object.size.is_some() {
-            return Err(s3_error!(NotImplemented, "Only the ETag of an object can be a condition"));
+            return Err(s3_error!(NotImplemented, "ETag is the only supported condition"));
         }
         match (&object.e_tag, &there) {
             (None, _) => Ok(()),

@@ -1,5 +1,5 @@
-//! Server-side encryption as far as callers see it: what is asked for is recorded and told, and a customer's
-//! key has to be the same again. Nothing is encrypted on the disk.
+//! Server-side encryption as far as callers see it: what a write requests is stored and returned, and a customer's key
+//! must be the same for a read as for the write. Nothing is encrypted on disk.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html>
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -9,14 +9,14 @@ use s3s::{S3Result, s3_error};
 
 use super::call::text;
 
-/// Headers that are recorded and told: all of those that S3 tells again.
+/// The headers that are stored and returned: all those that S3 returns.
 pub(super) const RECORDED: [&str; 3] = [
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-bucket-key-enabled",
 ];
 
-/// Whose key is meant.
+/// The object to which a customer's key belongs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum KeyOf {
     Object,
@@ -33,7 +33,7 @@ impl KeyOf {
     }
 }
 
-/// The MD5, in base64, of the customer's key that came with a request.
+/// The MD5, in base64, of the customer's key in a request.
 pub(super) fn customer_key(headers: &HeaderMap, of: KeyOf) -> S3Result<Option<String>> {
     let (algorithm, key, md5) = (of.header("algorithm"), of.header("key"), of.header("key-md5"));
     let (algorithm, key, md5) = (text(headers, &algorithm), text(headers, &key), text(headers, &md5));
@@ -76,7 +76,7 @@ fn check_algorithm(algorithm: Option<&str>) -> S3Result<()> {
     }
 }
 
-/// Compares the key of a request with that of what it reads.
+/// Compares the key in a request with that of the object that it reads.
 pub(super) fn check_key(headers: &HeaderMap, of: KeyOf, stored_md5: &str) -> S3Result<()> {
     match (customer_key(headers, of)?, stored_md5) {
         (None, "") => Ok(()),
@@ -92,7 +92,7 @@ pub(super) fn check_key(headers: &HeaderMap, of: KeyOf, stored_md5: &str) -> S3R
     }
 }
 
-/// Compares the key of a part with that of its upload.
+/// Compares the key in a part's request with that of the upload.
 pub(super) fn check_part_key(headers: &HeaderMap, stored_md5: &str) -> S3Result<()> {
     match customer_key(headers, KeyOf::Object)? {
         Some(md5) if md5 == stored_md5 => Ok(()),
@@ -108,7 +108,7 @@ pub(super) fn check_part_key(headers: &HeaderMap, stored_md5: &str) -> S3Result<
     }
 }
 
-/// Refuses what S3 has no such encryption for.
+/// Rejects kinds and combinations of encryption that S3 does not support.
 pub(super) fn check_asked(headers: &HeaderMap, customer_key: bool) -> S3Result<()> {
     let asked = text(headers, RECORDED[0]);
     match asked {
@@ -132,7 +132,7 @@ pub(super) fn check_asked(headers: &HeaderMap, customer_key: bool) -> S3Result<(
     Ok(())
 }
 
-/// The headers of an answer about something stored with a customer's key.
+/// The response headers for something that is stored with a customer's key.
 pub(super) fn told(customer_key_md5: &str) -> Vec<(HeaderName, HeaderValue)> {
     let Ok(md5) = HeaderValue::from_str(customer_key_md5) else { return Vec::new() };
     if customer_key_md5.is_empty() {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::embedded::storage::{Failed, ObjectRow, PartRow, Storage, blocking};
 
-/// Sends an object, or what is asked of it.
+/// Sends an object, or the requested bytes of it.
 pub(super) async fn get_object(
     storage: &Arc<Storage>,
     mut request: S3Request<GetObjectInput>,
@@ -63,7 +63,7 @@ pub(super) async fn get_object(
     Ok(S3Response::with_headers(output, headers))
 }
 
-/// Tells what Get would tell, without the bytes.
+/// Returns the headers of Get without the bytes.
 pub(super) async fn head_object(
     storage: &Arc<Storage>,
     mut request: S3Request<HeadObjectInput>,
@@ -96,7 +96,7 @@ pub(super) async fn head_object(
     Ok(S3Response::with_headers(output, answer.headers))
 }
 
-/// Which bytes.
+/// The bytes that a request asks for.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
     All,
@@ -130,7 +130,7 @@ struct Answer {
     headers: HeaderMap,
 }
 
-/// Conditions come before the range (RFC 9110, section 13.2.2), and the key before either.
+/// Checks the customer's key, then the conditions, then the range (RFC 9110, section 13.2.2).
 fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answer, Failed> {
     let object = &content.object;
     encryption::check_key(request, KeyOf::Object, &object.attributes.customer_key_md5)?;
@@ -141,7 +141,7 @@ fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answ
     let whole = 0..object.size;
     let mut headers = attributes::told(object);
     let range = match wanted {
-        // The last bytes of nothing are all of it, as S3 has it.
+        // As in S3, a suffix of an empty object is the whole object.
         Wanted::Range(Range::Suffix { length: 1.. }) if object.size == 0 => whole.clone(),
         Wanted::Range(range) => range.check(object.size).map_err(|_| not_satisfiable(range, object.size))?,
         Wanted::Part(number) if object.parts > 0 => {
@@ -158,13 +158,13 @@ fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answ
     if let (true, Some(checksum)) = (with_checksum && range == whole && !of_part, &object.checksum) {
         headers.extend(checksums::headers(checksum, object.parts));
     }
-    // Nothing has no first byte to be named.
+    // An empty range has no `Content-Range`, since that would have to name a first byte.
     let partial = !range.is_empty() && !matches!(wanted, Wanted::All);
     let content_range = partial.then(|| format!("bytes {}-{}/{}", range.start, range.end - 1, object.size));
     Ok(Answer { range, content_range, headers })
 }
 
-/// A part's own checksum, if the upload was to have checksums.
+/// A part's own checksum, if the upload was created with a checksum algorithm.
 fn part_checksum(object: &ObjectRow, part: &PartRow) -> HeaderMap {
     match (&object.checksum, &part.checksum) {
         (Some(whole), Some(part)) if object.parts_have_checksums => checksums::part_headers(part, whole),
@@ -194,7 +194,7 @@ fn archived() -> Failed {
     s3_error!(InvalidObjectState, "The operation is not valid for the object's storage class").into()
 }
 
-/// The query's `response-*`, in the place of what is stored.
+/// The `response-*` parameters of the query, which replace stored headers.
 struct Overrides {
     cache_control: Option<String>,
     content_disposition: Option<String>,
@@ -224,7 +224,7 @@ impl Overrides {
     }
 }
 
-/// What cannot be a header's value overrides nothing.
+/// Replaces a header. A value that a header cannot have is ignored.
 fn override_header(headers: &mut HeaderMap, name: HeaderName, value: Option<String>) {
     if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
         headers.insert(name, value);

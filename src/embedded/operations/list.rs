@@ -23,7 +23,7 @@ use super::{
 };
 use crate::embedded::storage::{self, ObjectRow, Reading, Storage};
 
-/// ListObjects, whose pages go on after a marker.
+/// ListObjects, whose pages continue after a marker.
 pub(super) async fn list_objects(
     storage: &Arc<Storage>,
     mut request: S3Request<ListObjectsInput>,
@@ -40,7 +40,7 @@ pub(super) async fn list_objects(
     )?;
     let (max, rolled_up) = (query.max, query.delimiter.is_some());
     let page = objects(storage, input.bucket.clone(), query, headers).await?;
-    // The last key is marker enough where nothing is rolled up.
+    // Without a delimiter, callers use the last key as the marker.
     let next =
         page.lines.last().filter(|_| page.truncated && rolled_up).map(|line| encoding.text(line.name()));
     let truncated = page.truncated;
@@ -60,7 +60,7 @@ pub(super) async fn list_objects(
     }))
 }
 
-/// ListObjectsV2, whose pages go on at a token.
+/// ListObjectsV2, whose pages continue at a token.
 pub(super) async fn list_objects_v2(
     storage: &Arc<Storage>,
     mut request: S3Request<ListObjectsV2Input>,
@@ -168,17 +168,17 @@ fn described(row: ObjectRow) -> Object {
     }
 }
 
-/// Whom everything belongs to.
+/// The owner of everything.
 pub(super) fn owner() -> Owner {
     Owner { display_name: None, id: Some(ACCOUNT.to_owned()) }
 }
 
-/// Who began what is under way.
+/// The initiator of every upload.
 pub(super) fn initiator() -> Initiator {
     Initiator { display_name: None, id: Some(ACCOUNT.to_owned()) }
 }
 
-/// How keys are written in an answer: XML has no way to say some of them.
+/// How a response encodes keys. XML cannot represent some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Plain,
@@ -204,7 +204,7 @@ impl Encoding {
 
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-/// A key in a URL.
+/// Percent-encodes a key for a URL.
 pub(super) fn encoded(key: &str) -> String {
     utf8_percent_encode(key, KEPT).to_string()
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::embedded::storage::{self, PartRow, Storage, UploadRow};
 
-/// Parts of an upload, by number.
+/// Lists the parts of an upload by number.
 pub(super) async fn list_parts(
     storage: &Arc<Storage>,
     mut request: S3Request<ListPartsInput>,
@@ -60,7 +60,7 @@ pub(super) async fn list_parts(
     }))
 }
 
-/// The upload that is asked for.
+/// The requested upload.
 struct Of {
     bucket: String,
     key: String,
@@ -68,7 +68,7 @@ struct Of {
     headers: HeaderMap,
 }
 
-/// The parts behind `marker`, and one more than a page holds if there are so many.
+/// The upload, and its parts after `marker`: up to `max`, and one more if there is one.
 async fn found(
     storage: &Arc<Storage>,
     of: Of,
@@ -91,7 +91,7 @@ async fn found(
         .await
 }
 
-/// Checksums that nobody asked for are not told.
+/// Describes a part. Its checksum is returned only if the upload was created with a checksum algorithm.
 fn described_part(part_number: u16, row: PartRow, with_checksum: bool) -> Part {
     let checksums::Fields { crc32, crc32c, crc64nvme, sha1, sha256 } =
         checksums::fields(row.checksum.as_ref().filter(|_| with_checksum), 0);

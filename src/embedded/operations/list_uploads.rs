@@ -22,7 +22,7 @@ use crate::embedded::storage::{self, Failed, Reading, Storage, UploadRow};
 
 type Upload = (u64, UploadRow);
 
-/// Uploads under way, by key and, of one key, by age.
+/// Lists the uploads in progress by key, and those of one key by age.
 pub(super) async fn list_multipart_uploads(
     storage: &Arc<Storage>,
     mut request: S3Request<ListMultipartUploadsInput>,
@@ -62,7 +62,7 @@ pub(super) async fn list_multipart_uploads(
     Ok(S3Response::new(output))
 }
 
-/// Of no meaning without a key.
+/// The upload id after which the page begins. It is ignored without a key marker.
 fn upload_marker(query: &Query, marker: Option<&str>) -> S3Result<Option<u64>> {
     match (&query.after, marker.filter(|id| !id.is_empty())) {
         (Some(_), Some(id)) => {
@@ -97,7 +97,7 @@ async fn found(
         .await
 }
 
-/// An upload of another key is no marker. One that has ended meanwhile is.
+/// Rejects a marker that is an upload of another key. An upload that no longer exists is a valid marker.
 fn check_marker(tables: &Reading, bucket: &str, key: &str, id: u64) -> Result<(), Failed> {
     for upload in uploads(tables, bucket, Bound::Included(("", 0)))? {
         let (of, (found, _)) = upload?;

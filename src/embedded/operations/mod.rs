@@ -1,4 +1,4 @@
-//! S3's operations, a file for each or for a few that belong together.
+//! S3's operations, with one file for each operation or group of related operations.
 
 mod attributes;
 mod bucket_settings;
@@ -30,16 +30,16 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto, s3_error};
 
 pub(super) use buckets::make_bucket;
 
-use super::{checksums, front::BucketSettings, storage::Storage};
+use super::{checksums, s3s_adapter::BucketSettings, storage::Storage};
 
-/// What s3s calls with requests whose signatures it has checked.
+/// The operations, which s3s calls for requests whose signatures it has verified.
 #[derive(Debug, Clone)]
 pub(super) struct Operations(pub(super) Arc<Storage>);
 
 #[async_trait]
 impl BucketSettings for Operations {
     async fn cors_rules(&self, bucket: &str) -> Vec<dto::CORSRule> {
-        // Without its rules a bucket allows no other origin anything.
+        // If the rules cannot be read, no other origin is allowed.
         bucket_settings::cors_rules(&self.0, bucket).await.unwrap_or_default()
     }
 
@@ -56,7 +56,7 @@ macro_rules! operations {
                 $operation(&self.0, request).await
             })*
 
-            /// s3s would make a PutObject of it, with all of the body in memory.
+            /// s3s would convert it to a PutObject, with the whole body in memory.
             async fn post_object(
                 &self,
                 _request: S3Request<dto::PostObjectInput>,
@@ -67,7 +67,7 @@ macro_rules! operations {
     };
 }
 
-// Whatever is not here is answered by s3s: NotImplemented.
+// For every other operation, s3s returns NotImplemented.
 operations! {
     abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = uploads::abort_multipart_upload,
     complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = complete::complete_multipart_upload,

@@ -24,7 +24,7 @@ use crate::embedded::storage::{ChecksumRow, PartRow, Storage, blocking};
 
 const ALL: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 
-/// Tells of an object what is asked for.
+/// Returns the requested attributes of an object.
 pub(super) async fn object_attributes(
     storage: &Arc<Storage>,
     mut request: S3Request<GetObjectAttributesInput>,
@@ -65,7 +65,7 @@ pub(super) async fn object_attributes(
     Ok(S3Response::with_headers(output, headers))
 }
 
-/// Here a composite checksum does not say of how many parts it is.
+/// In this response a composite checksum does not end in the number of parts.
 fn checksum(row: &ChecksumRow) -> Checksum {
     let alone = ChecksumRow { composite: false, ..row.clone() };
     let checksums::Fields { crc32, crc32c, crc64nvme, sha1, sha256 } = checksums::fields(Some(&alone), 0);
@@ -79,7 +79,7 @@ fn checksum(row: &ChecksumRow) -> Checksum {
     }
 }
 
-/// The names of one header, which may come in several lines and hold several each.
+/// The names of the requested attributes. The header may be repeated, and each one may hold several names.
 fn asked(lines: &[ObjectAttributes]) -> S3Result<Vec<String>> {
     let names = lines.iter().flat_map(|line| line.as_str().split(','));
     let names: Vec<_> = names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
@@ -89,7 +89,7 @@ fn asked(lines: &[ObjectAttributes]) -> S3Result<Vec<String>> {
     Ok(names)
 }
 
-/// S3 lists parts only where each has a checksum of its own, which is so of composite ones.
+/// S3 lists the parts only if each has its own checksum, as is the case for composite checksums.
 fn parts(content: &Content, max: Option<i32>, marker: Option<i32>) -> GetObjectAttributesParts {
     let total = GetObjectAttributesParts {
         total_parts_count: i32::try_from(content.object.parts).ok(),

@@ -56,7 +56,7 @@ pub(super) async fn delete_object_tagging(
     Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
 }
 
-/// Tags are no part of the object's version: its ETag and its date stay.
+/// Replaces the tags of an object. Its ETag and its date do not change.
 async fn replace(
     storage: &Arc<Storage>,
     bucket: String,

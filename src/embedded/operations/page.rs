@@ -1,17 +1,17 @@
-//! A page of a listing: what it begins after, what it rolls up, and where the next one goes on.
+//! A page of a listing: where it begins, what it groups into common prefixes, and where the next page continues.
 
 use redb::StorageError;
 use s3s::{S3Result, s3_error};
 
-/// Entries of a page at most (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
+/// The most entries in a page (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
 const MAX: usize = 1_000;
 
-/// What a listing asks for.
+/// What a listing requests.
 pub(super) struct Query {
     pub(super) prefix: String,
-    /// None where keys are not rolled up.
+    /// `None` if keys are not grouped into common prefixes.
     pub(super) delimiter: Option<String>,
-    /// The key or the common prefix that the page before ended with.
+    /// The key or the common prefix with which the previous page ended.
     pub(super) after: Option<String>,
     pub(super) max: usize,
 }
@@ -19,12 +19,12 @@ pub(super) struct Query {
 /// A line of a listing.
 pub(super) enum Line<T> {
     Entry(String, T),
-    /// All keys that begin so.
+    /// A common prefix, which stands for all keys that begin with it.
     Common(String),
 }
 
 impl<T> Line<T> {
-    /// What the next page begins after.
+    /// The name after which the next page begins.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Entry(name, _) | Self::Common(name) => name,
@@ -32,7 +32,7 @@ impl<T> Line<T> {
     }
 }
 
-/// Lines, and whether there are more behind.
+/// The lines of a page, and whether more lines follow.
 pub(super) struct Page<T> {
     pub(super) lines: Vec<Line<T>>,
     pub(super) truncated: bool,
@@ -41,8 +41,8 @@ pub(super) struct Page<T> {
 /// Entries in the order of their keys.
 pub(super) type Entries<'t, T> = Box<dyn Iterator<Item = Result<(String, T), StorageError>> + 't>;
 
-/// Collects a page of `entries`, which begin where the page does. `from` gives those at and behind a key: what
-/// is rolled up is not read.
+/// Collects a page of `entries`, which begin where the page begins. `from` returns the entries from a key on. It is
+/// used to skip the keys of a common prefix.
 pub(super) fn page<'t, T>(
     query: &Query,
     mut entries: Entries<'t, T>,
@@ -58,7 +58,7 @@ pub(super) fn page<'t, T>(
             break;
         }
         let common = query.common(&key);
-        // A page that begins within what is rolled up begins behind its line, as S3 has it.
+        // As in S3, a page that begins within a common prefix does not list that prefix.
         let listed_before =
             common.is_some_and(|common| query.after.as_ref().is_some_and(|after| after.starts_with(common)));
         if lines.len() == query.max && !listed_before {
@@ -99,7 +99,7 @@ impl Query {
         })
     }
 
-    /// What a key is rolled up to: all of it to the end of the first delimiter behind the prefix.
+    /// The common prefix of a key: everything up to the end of the first delimiter after the query's prefix.
     fn common<'k>(&self, key: &'k str) -> Option<&'k str> {
         let delimiter = self.delimiter.as_ref()?;
         let at = key[self.prefix.len()..].find(delimiter)?;
@@ -107,11 +107,11 @@ impl Query {
     }
 }
 
-/// The first text behind all that begin with `prefix`; none if there is no such.
+/// The first string that sorts after all strings that begin with `prefix`, if there is one.
 fn behind(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
-        // The order of UTF-8's bytes is that of the characters; surrogates are none.
+        // UTF-8 bytes sort in the order of their characters. A range of `char` contains no surrogates.
         let next = (last..=char::MAX).nth(1);
         if let Some(next) = next {
             text.push(next);
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_behind_a_prefix_is_behind_all_that_begin_with_it() {
+    fn behind_sorts_after_all_strings_with_the_prefix() {
         assert_eq!(behind("a/").as_deref(), Some("a0"));
         assert_eq!(behind("a\u{d7ff}").as_deref(), Some("a\u{e000}"));
         assert_eq!(behind("a\u{10ffff}").as_deref(), Some("b"));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_begins_within_a_folder_leaves_it_out() {
+    fn a_page_that_begins_within_a_common_prefix_omits_it() {
         let query = |after: &str| Query {
             prefix: String::new(),
             delimiter: Some("/".to_owned()),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_go_on_where_they_ended_and_roll_up_once() {
+    fn pages_continue_where_they_ended_and_list_each_common_prefix_once() {
         let keys = ["a", "a/", "a/1", "a/2", "b", "b/1", "c"];
         for max in 1..=7 {
             for delimiter in [None, Some("/".to_owned())] {

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::embedded::storage::{self, ObjectRow, PartRow, Storage, now};
 
-/// Stores an object. The body is taken first; conditions are judged in the moment of the change, so that of
-/// callers who race one wins.
+/// Stores an object. The body is received first. The conditions are checked in the transaction, so that one of several
+/// concurrent callers wins.
 pub(super) async fn put_object(
     storage: &Arc<Storage>,
     mut request: S3Request<PutObjectInput>,
@@ -30,7 +30,7 @@ pub(super) async fn put_object(
     let attributes = attributes::of(&headers)?;
     let tags = tags::of_header(&headers)?;
     let conditions = Conditions::of(&headers);
-    // Twice: before the bytes, so that nobody sends them in vain, and after, when it counts.
+    // Checked twice: before the body, so that no caller sends it in vain, and after it, in the transaction.
     let check = move |bucket_row, there: Option<ObjectRow>| {
         admit(bucket_row, &headers)?;
         Ok::<_, storage::Failed>(conditions.check_write(there.as_ref())?)
@@ -76,7 +76,7 @@ pub(super) async fn put_object(
     Ok(S3Response::with_headers(output, headers))
 }
 
-/// The one part of a body that came whole.
+/// The single part of a body that was not uploaded in parts.
 fn part(object: &ObjectRow, md5: [u8; 16]) -> PartRow {
     PartRow {
         blob: object.body,

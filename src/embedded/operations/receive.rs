@@ -1,4 +1,4 @@
-//! Bytes on their way from a caller to the disk: hashed and written as they arrive, a little at a time.
+//! Receives bytes from a caller. They are hashed and written to disk in batches as they arrive.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,29 +11,31 @@ use super::{
     checksums::{Algorithm, Claims, Digested, Digests},
 };
 use crate::embedded::{
-    front::body_error,
     received::Received,
+    s3s_adapter::body_error,
     storage::{BlobFile, Blobs, Failed, NewBlob, blocking},
 };
 
 /// The largest object that one PutObject takes, and the largest part
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
-pub(super) const MAX_AT_ONCE: u64 = 5 * 1024 * 1024 * 1024;
+pub(super) const MAX_SINGLE_WRITE: u64 = 5 * 1024 * 1024 * 1024;
 
-/// Collected before the disk is bothered; with the socket's own buffers, all that a write holds in memory.
+/// The number of bytes that are collected before a write to disk. A request holds these and the socket's buffers in
+/// memory, and nothing else of its body.
 const BATCH: usize = 1024 * 1024;
 
-/// How long a caller may send nothing; S3 says some 20 s.
+/// How long a caller may send nothing. S3 documents about 20 seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes that are on the disk, and that are those the caller meant to send.
+/// Bytes that are on disk and match the caller's length and checksums.
 pub(super) struct Incoming {
     pub(super) blob: NewBlob,
     pub(super) digested: Digested,
 }
 
-/// Takes a body as a part of a body (its id and number), or as one of its own. If the caller leaves, or says
-/// a length or a checksum that does not fit, nothing stays. `algorithm` is for callers that claim none.
+/// Receives the body of a request, either as a part of a stored body (given by id and number) or as a stored body of
+/// its own. If the caller disconnects, or if its length or checksum does not match, nothing is stored. `algorithm` is
+/// used if the caller sends no checksum.
 pub(super) async fn receive(
     blobs: &Arc<Blobs>,
     part: Option<(u64, u16)>,
@@ -56,20 +58,20 @@ pub(super) async fn receive(
     }
 }
 
-/// How long the body is to be, without the framing of aws-chunked.
+/// The declared length of the body, without the framing of aws-chunked.
 fn length(received: &Received) -> S3Result<u64> {
     let header = ["x-amz-decoded-content-length", "content-length"];
     let length = header.into_iter().find_map(|name| text(&received.headers, name));
     let Some(length) = length.and_then(|length| length.parse().ok()) else {
         return Err(s3_error!(MissingContentLength));
     };
-    if length > MAX_AT_ONCE {
+    if length > MAX_SINGLE_WRITE {
         return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
     }
     Ok(length)
 }
 
-/// The next bytes, and whether they are the last. A caller that stops sending is not waited for.
+/// The next bytes, and whether they are the last. Fails if the caller stops sending.
 async fn gather(mut body: Option<&mut StreamingBlob>) -> S3Result<(Vec<Bytes>, bool)> {
     let (mut chunks, mut size) = (Vec::new(), 0);
     while size < BATCH {
@@ -88,7 +90,7 @@ async fn gather(mut body: Option<&mut StreamingBlob>) -> S3Result<(Vec<Bytes>, b
 struct Receiving {
     blobs: Arc<Blobs>,
     part: Option<(u64, u16)>,
-    /// Made when there is something to write.
+    /// Created by the first `append`.
     file: Option<BlobFile>,
     digests: Digests,
     claims: Claims,
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_stops_sending_is_not_waited_for() {
+    async fn a_caller_that_stops_sending_times_out() {
         let begun = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"begun"))]);
         let mut body = StreamingBlob::wrap(begun.chain(stream::pending()));
         let error = gather(Some(&mut body)).await.unwrap_err();

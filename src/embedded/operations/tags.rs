@@ -10,11 +10,11 @@ use super::call::{coded, text};
 use crate::embedded::storage::TagRow;
 
 const MAX_TAGS: usize = 10;
-/// In UTF-16 units, as S3 counts.
+/// In UTF-16 code units, as S3 counts. The same applies to `MAX_VALUE`.
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 256;
 
-/// The tags of the header `x-amz-tagging`: a form's encoding.
+/// The tags in the header `x-amz-tagging`, which is encoded like a form.
 pub(super) fn of_header(headers: &HeaderMap) -> S3Result<Vec<TagRow>> {
     let Some(pairs) = text(headers, "x-amz-tagging") else { return Ok(Vec::new()) };
     let tags = pairs.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -41,7 +41,7 @@ fn decoded(text: &str) -> S3Result<String> {
     })
 }
 
-/// The tags of a PutObjectTagging.
+/// The tags in a PutObjectTagging request.
 pub(super) fn of_set(set: Vec<Tag>) -> S3Result<Vec<TagRow>> {
     if set.len() > MAX_TAGS {
         return Err(too_many());
@@ -77,12 +77,12 @@ fn checked(tags: Vec<TagRow>, twice: impl Fn() -> S3Error) -> S3Result<Vec<TagRo
     Ok(tags)
 }
 
-/// Letters, digits and spaces of any language, and `+ - = . _ : / @`.
+/// Whether a text contains only letters, digits and spaces of any language, and `+ - = . _ : / @`.
 fn is_allowed(text: &str) -> bool {
     text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "+-=._:/@".contains(c))
 }
 
-/// As S3 gives them: in the order of their keys.
+/// The tags as S3 returns them: sorted by key.
 pub(super) fn set(tags: &[TagRow]) -> Vec<Tag> {
     let mut tags = tags.to_vec();
     tags.sort_by(|one, other| one.key.cmp(&other.key));

@@ -17,12 +17,12 @@ use super::{
     checksums::{self, Algorithm, Claims, Digested, Digests},
     copy::Source,
     encryption,
-    receive::{Incoming, MAX_AT_ONCE, receive},
+    receive::{Incoming, MAX_SINGLE_WRITE, receive},
     uploads::upload,
 };
 use crate::embedded::storage::{self, Failed, NewBlob, PartRow, Storage, UploadRow, blocking, now};
 
-/// Stores a part, in the place of one of the same number.
+/// Stores a part. It replaces an earlier part with the same number.
 pub(super) async fn upload_part(
     storage: &Arc<Storage>,
     mut request: S3Request<UploadPartInput>,
@@ -96,7 +96,7 @@ fn result(digested: &Digested, modified: u64) -> CopyPartResult {
     }
 }
 
-/// Where a part goes.
+/// The upload and the number of a part.
 #[derive(Debug, Clone)]
 struct Target {
     bucket: String,
@@ -119,7 +119,7 @@ impl Target {
             .await
     }
 
-    /// Gives the time at which it was stored. The upload may have ended while the bytes came.
+    /// Stores a part and returns the time of the write. Fails if the upload has ended while the bytes arrived.
     async fn store(
         self,
         storage: &Storage,
@@ -153,12 +153,12 @@ fn number(number: i32) -> S3Result<u16> {
     }
 }
 
-/// What is computed of a part: what the upload was begun with, which the part has to agree with.
+/// The checksum algorithm for a part. If the upload was created with one, the part must use the same.
 fn algorithm(upload: &UploadRow, claimed: Option<Algorithm>) -> S3Result<Algorithm> {
     let expected = Algorithm::named(&upload.checksum_algorithm).unwrap_or(Algorithm::DEFAULT);
     let fits = match claimed {
         Some(claimed) => !upload.checksum_asked || claimed == expected,
-        // S3 can compute the checksum of a whole, but wants to be told what a composite one is made of.
+        // S3 can compute a full-object checksum, but requires the caller to send the checksums for a composite one.
         None => !upload.composite,
     };
     if fits {
@@ -172,13 +172,13 @@ fn algorithm(upload: &UploadRow, claimed: Option<Algorithm>) -> S3Result<Algorit
     ))
 }
 
-/// `bytes=first-last`, both there and inside the source.
+/// Parses `bytes=first-last`. Both numbers are required and must be inside the source.
 fn range(text: Option<&str>, size: u64) -> S3Result<Range<u64>> {
     let Some(text) = text else {
-        if size > MAX_AT_ONCE {
+        if size > MAX_SINGLE_WRITE {
             return Err(s3_error!(
                 InvalidRequest,
-                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_AT_ONCE}"
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_SINGLE_WRITE}"
             ));
         }
         return Ok(0..size);
@@ -204,10 +204,10 @@ fn range(text: Option<&str>, size: u64) -> S3Result<Range<u64>> {
             "Range specified is not valid for source object of size: {size}"
         ));
     }
-    if last - first >= MAX_AT_ONCE {
+    if last - first >= MAX_SINGLE_WRITE {
         return Err(s3_error!(
             InvalidRequest,
-            "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_AT_ONCE}"
+            "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_SINGLE_WRITE}"
         ));
     }
     Ok(first..last + 1)

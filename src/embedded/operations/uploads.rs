@@ -1,4 +1,4 @@
-//! CreateMultipartUpload and AbortMultipartUpload, and finding an upload.
+//! CreateMultipartUpload, AbortMultipartUpload, and the look-up of an upload.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::embedded::storage::{self, Failed, Storage, UploadRow, now};
 
-/// Begins an upload.
+/// Creates an upload.
 pub(super) async fn create_multipart_upload(
     storage: &Arc<Storage>,
     mut request: S3Request<CreateMultipartUploadInput>,
@@ -67,8 +67,8 @@ pub(super) async fn create_multipart_upload(
     Ok(S3Response::with_headers(output, told))
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>: which types
-/// an algorithm has, and which it has by default.
+/// Whether the checksum of an upload is composite. Which types an algorithm supports, and which is its default:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>.
 fn is_composite(headers: &HeaderMap, asked: Option<Algorithm>) -> S3Result<bool> {
     let composite = match (text(headers, "x-amz-checksum-type"), asked) {
         (None, None) => return Ok(false),
@@ -96,7 +96,7 @@ fn is_composite(headers: &HeaderMap, asked: Option<Algorithm>) -> S3Result<bool>
     }
 }
 
-/// Ends an upload; its parts are gone.
+/// Aborts an upload and removes its parts.
 pub(super) async fn abort_multipart_upload(
     storage: &Arc<Storage>,
     mut request: S3Request<AbortMultipartUploadInput>,
@@ -115,17 +115,17 @@ pub(super) async fn abort_multipart_upload(
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
-/// An id as callers see it.
+/// Formats an upload id for callers.
 pub(super) fn written(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// An id that callers sent; none if it was never ours.
+/// Parses an upload id from a caller. Returns `None` if the server cannot have issued it.
 pub(super) fn parse(id: &str) -> Option<u64> {
     u64::from_str_radix(id, 16).ok().filter(|number| written(*number) == id)
 }
 
-/// The upload that a request is about.
+/// Looks up the upload of a request.
 pub(super) fn upload(
     uploads: &impl ReadableTable<(&'static str, &'static str, u64), &'static [u8]>,
     bucket: &str,

@@ -1,4 +1,4 @@
-//! A blob while it is written.
+//! A blob that is being written.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 
 use super::blobs::{BlobName, Blobs, NewBlob};
 
-/// A file that goes away again unless it is finished.
+/// The file of a new blob. Dropping it removes the file, unless it is finished.
 #[derive(Debug)]
 pub(in crate::embedded) struct BlobFile {
     blobs: Arc<Blobs>,
@@ -25,14 +25,14 @@ impl BlobFile {
     pub(super) fn create(blobs: Arc<Blobs>, name: BlobName, path: PathBuf) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        // As private as the keys beside it.
+        // As private as the access keys in the same folder.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path)?;
         Ok(Self { blobs, name, path, file, finished: false })
     }
 
-    /// Writes bytes behind those before.
+    /// Appends bytes to the file.
     pub(in crate::embedded) fn append(&mut self, chunks: &mut [Bytes]) -> io::Result<()> {
         let mut first = 0;
         while first < chunks.len() {
@@ -52,7 +52,7 @@ impl BlobFile {
         Ok(())
     }
 
-    /// Brings it to the disk and gives it its name, so that whoever finds it by that name has all of it.
+    /// Flushes the file to disk, then gives it its final name: a file with that name is always complete.
     pub(in crate::embedded) fn finish(mut self) -> io::Result<NewBlob> {
         self.file.sync_all()?;
         fs::rename(&self.path, self.blobs.path_of_new(self.name)?)?;
@@ -64,7 +64,7 @@ impl BlobFile {
 impl Drop for BlobFile {
     fn drop(&mut self) {
         if !self.finished {
-            // If it cannot be removed, the next run removes it.
+            // If this fails, the next run removes the file.
             let _ = fs::remove_file(&self.path);
         }
     }

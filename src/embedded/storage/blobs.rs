@@ -1,7 +1,7 @@
-//! Objects' bytes: files that are written once, and never changed.
+//! The bytes of objects, in files that are written once and never changed.
 //!
-//! A file's name says which part of which body it is, so the sweep needs no list of what is in use. Its id
-//! begins with the number of the run that wrote it: what this run writes is not swept by it.
+//! A file's name says which part of which body it holds, so the sweep needs no list of files in use. A blob's id begins
+//! with the number of the run that wrote it, so a run does not sweep its own blobs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,34 +17,34 @@ use std::{
 
 use super::blob_file::BlobFile;
 
-/// Blobs of a folder: few enough for a folder to be listed at once, many enough for parts of one upload to
-/// share one, which is synced for all of them.
+/// A folder holds 2^12 blob ids: few enough to list the folder at once, and enough for the parts of an upload to share
+/// a folder, which is synced once for all of them.
 const PER_FOLDER_BITS: u32 = 12;
 
-/// Ids of one run, more than it can live to use; the bits above are the run's number.
+/// A run has 2^40 ids, more than it can use. The bits above are the run's number.
 const PER_RUN_BITS: u32 = 40;
 
-/// Runs of a folder, likewise.
+/// The number of runs that a folder allows, also more than it can use.
 pub(super) const MAX_RUNS: u64 = 1 << (u64::BITS - PER_RUN_BITS);
 
-/// Which bytes a blob is.
+/// Says which bytes a blob holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::embedded) struct BlobName {
-    /// The body that it belongs to.
+    /// The body that the blob belongs to.
     pub(in crate::embedded) body: u64,
-    /// Its number in the body.
+    /// The number of the part in the body.
     pub(in crate::embedded) part: u16,
-    /// Its own id, that no other blob ever has.
+    /// The blob's own id, which no other blob ever gets.
     pub(in crate::embedded) blob: u64,
 }
 
 impl BlobName {
-    /// The number of its folder.
+    /// The number of the folder that holds the blob.
     fn folder(self) -> u64 {
         self.blob >> PER_FOLDER_BITS
     }
 
-    /// A file's name taken apart.
+    /// Parses the name of a file.
     pub(super) fn parse(file: &str) -> Option<Self> {
         let mut words = file.split('.');
         let mut word = |radix| u64::from_str_radix(words.next()?, radix).ok();
@@ -57,7 +57,7 @@ fn folder_name(folder: u64) -> String {
     format!("{folder:013x}")
 }
 
-/// The run that made a folder of this name; none if it is no folder of ours.
+/// The run that created the folder with this name. `None` if it is not a folder of blobs.
 pub(super) fn run_of_folder(name: &str) -> Option<u64> {
     let folder = u64::from_str_radix(name, 16).ok().filter(|folder| folder_name(*folder) == name)?;
     Some(folder >> (PER_RUN_BITS - PER_FOLDER_BITS))
@@ -69,18 +69,18 @@ impl fmt::Display for BlobName {
     }
 }
 
-/// All blobs of a folder.
+/// All blobs of a server's folder.
 #[derive(Debug)]
 pub(in crate::embedded) struct Blobs {
     folder: PathBuf,
     run: u64,
     ids: AtomicU64,
-    /// The folders that this run has made.
+    /// The folders that this run has created.
     made: Mutex<HashSet<u64>>,
     readers: Mutex<Readers>,
 }
 
-/// Bodies of several parts that are being read, by how many, and what is to be removed once they are done.
+/// The bodies that are being read, with the number of their readers, and the blobs to remove once these have finished.
 #[derive(Debug, Default)]
 struct Readers {
     reading: HashMap<u64, usize>,
@@ -88,7 +88,7 @@ struct Readers {
 }
 
 impl Blobs {
-    /// Makes the folders, and removes what an earlier run had not written to its end.
+    /// Creates the folders, and removes the unfinished files of an earlier run.
     pub(super) fn open(folder: PathBuf, run: u64) -> io::Result<Self> {
         let unfinished = folder.join("unfinished");
         match fs::remove_dir_all(&unfinished) {
@@ -99,7 +99,7 @@ impl Blobs {
         Ok(Self { folder, run, ids, made: Mutex::default(), readers: Mutex::default() })
     }
 
-    /// An id for a body or a blob, larger than any before.
+    /// Returns a new id for a body or a blob. It is larger than all earlier ones.
     pub(in crate::embedded) fn new_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
@@ -109,7 +109,8 @@ impl Blobs {
         self.run
     }
 
-    /// A file for a part of a body; `None` makes it a body of its own.
+    /// Creates a file for a part of a body, given by the body's id and the part's number. With `None` the file is a
+    /// body of its own.
     pub(in crate::embedded) fn create(self: &Arc<Self>, part: Option<(u64, u16)>) -> io::Result<BlobFile> {
         let blob = self.new_id();
         let (body, part) = part.unwrap_or((blob, 0));
@@ -122,7 +123,7 @@ impl Blobs {
         File::open(self.path(name))
     }
 
-    /// Keeps the parts of a body from being removed while it is read.
+    /// Protects the parts of a body from removal while it is being read.
     pub(in crate::embedded) fn hold(self: &Arc<Self>, body: u64) -> HeldBody {
         *self.readers().reading.entry(body).or_default() += 1;
         HeldBody { blobs: Arc::clone(self), body }
@@ -132,7 +133,8 @@ impl Blobs {
         self.folder.join(folder_name(name.folder())).join(name.to_string())
     }
 
-    /// Where a blob is to be, in a folder that lasts. Whoever comes while it is made waits until it does.
+    /// The path for a new blob, in a folder that exists on disk. Callers that need a folder while it is being created
+    /// wait until it is on disk.
     pub(super) fn path_of_new(&self, name: BlobName) -> io::Result<PathBuf> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if !made.contains(&name.folder()) {
@@ -147,7 +149,7 @@ impl Blobs {
         &self.folder
     }
 
-    /// Removes blobs that no row refers to; those being read go when they have been.
+    /// Removes blobs that no row refers to. A blob that is being read is removed after its last reader has finished.
     pub(super) fn remove(&self, names: impl IntoIterator<Item = BlobName>) {
         for name in names {
             let mut readers = self.readers();
@@ -160,10 +162,10 @@ impl Blobs {
         }
     }
 
-    /// What stays for whatever reason is swept in the next run.
+    /// Removes a file. If that fails, the next run sweeps the file.
     fn unlink(&self, name: BlobName) {
         if let Err(error) = fs::remove_file(self.path(name)) {
-            tracing::warn!(%error, "the embedded S3 server cannot remove bytes that are of no more use");
+            tracing::warn!(%error, "the embedded S3 server cannot remove an unused file; its next start retries");
         }
     }
 
@@ -172,7 +174,7 @@ impl Blobs {
     }
 }
 
-/// A body that stays readable while this lives.
+/// Keeps a body readable until it is dropped.
 #[derive(Debug)]
 pub(in crate::embedded) struct HeldBody {
     blobs: Arc<Blobs>,
@@ -196,7 +198,7 @@ impl Drop for HeldBody {
     }
 }
 
-/// A blob that is on the disk, and goes away again unless a row comes to refer to it.
+/// A blob that is on disk, but that no row refers to yet. Dropping it removes the blob, unless it is kept.
 #[derive(Debug)]
 pub(in crate::embedded) struct NewBlob {
     blobs: Arc<Blobs>,
@@ -209,19 +211,19 @@ impl NewBlob {
         Self { blobs, name, kept: false }
     }
 
-    /// Which it is.
+    /// The blob's name.
     pub(in crate::embedded) fn name(&self) -> BlobName {
         self.name
     }
 
-    /// The folder that has to be synced for the file to last.
+    /// The folder that must be synced before the file survives a crash.
     pub(super) fn folder(&self) -> PathBuf {
         let mut path = self.blobs.path(self.name);
         path.pop();
         path
     }
 
-    /// A row refers to it, or may do so: what is not in use after all is swept in the next run.
+    /// Keeps the blob, because a row refers to it or may do so. If no row does, the next run sweeps it.
     pub(super) fn keep(mut self) {
         self.kept = true;
     }
@@ -240,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_files_name_is_read_as_it_is_written() {
+    fn blob_names_are_parsed_as_they_are_written() {
         let name = BlobName { body: 3 << PER_RUN_BITS, part: 10_000, blob: (7 << PER_RUN_BITS) + 0x1fff };
         assert_eq!(name.to_string(), "0000030000000000.10000.0000070000001fff");
         assert_eq!(BlobName::parse(&name.to_string()), Some(name));

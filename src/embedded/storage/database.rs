@@ -1,4 +1,4 @@
-//! The redb database, opened again after the disk has failed it.
+//! The redb database, which is reopened after an I/O error.
 
 use std::{
     fs::OpenOptions,
@@ -18,16 +18,18 @@ use super::{
     tables::{META, Reading, Writing},
 };
 
-/// Pages that redb keeps in memory; the operating system keeps the rest of the file.
+/// The size of redb's page cache. The operating system caches the rest of the file.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The layout of rows and blobs that this version writes.
+/// The format of rows and blobs that this version writes.
 const FORMAT: u64 = 1;
 
-/// Why the database of a folder is not opened.
+/// Why the database of a folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::embedded) enum OpenError {
-    #[error("it was written by a later version of Longshore (format {0}; this one knows {FORMAT})")]
+    #[error(
+        "a later version of Longshore wrote it (in format {0}; this version reads up to format {FORMAT})"
+    )]
     Later(u64),
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -35,17 +37,18 @@ pub(in crate::embedded) enum OpenError {
     Redb(#[from] redb::Error),
 }
 
-/// After an I/O error redb refuses everything until it is opened anew ("previous I/O error"), so a full
-/// disk would end the server; here it ends what was under way, and the next one opens the file again.
+/// A redb database that recovers from I/O errors. After an I/O error redb rejects every operation ("previous I/O
+/// error") until it is reopened. This type reopens it, so a full disk fails the operations in progress and not the
+/// whole server.
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
-    /// None while it could not be opened again.
+    /// `None` if the file could not be reopened or has been closed.
     redb: RwLock<Option<redb::Database>>,
 }
 
 impl Database {
-    /// Opens it, makes its tables where they are missing, and counts this run: the number is given back.
+    /// Opens the database, creates missing tables, and counts this run. Returns the run's number with the database.
     pub(super) fn open(path: &Path) -> Result<(Self, u64), OpenError> {
         private(path)?;
         let redb = open(path).map_err(redb::Error::from)?;
@@ -53,7 +56,7 @@ impl Database {
         Ok((Self { path: path.to_owned(), redb: RwLock::new(Some(redb)) }, run))
     }
 
-    /// Looks at the state as it is now.
+    /// Calls `look` with a snapshot of the current state.
     pub(super) fn read<T>(&self, look: impl FnOnce(&Reading) -> Result<T, Failed>) -> Result<T, Failed> {
         let result = self.with(|redb| {
             let transaction = redb.begin_read().map_err(|error| storage(error.into()))?;
@@ -66,7 +69,7 @@ impl Database {
         result
     }
 
-    /// A transaction, committed if `change` succeeds; in any other case the database is opened anew.
+    /// Calls `change` in a transaction, and commits it if `change` succeeds. Reopens the database after any failure.
     pub(super) fn write<T>(
         &self,
         change: impl FnOnce(&mut Writing<'_>) -> Result<T, StorageError>,
@@ -86,7 +89,7 @@ impl Database {
         result
     }
 
-    /// Lets go of the file. Whoever comes later is refused.
+    /// Closes the file. Later operations fail.
     pub(super) fn close(&self) {
         *self.redb.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -102,31 +105,31 @@ impl Database {
     }
 
     fn opened(&self) -> RwLockReadGuard<'_, Option<redb::Database>> {
-        // A panic under the lock leaves a database that is whole: redb's transactions are.
+        // A panic while the lock is held leaves the database consistent, because redb's transactions are atomic.
         self.redb.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for those that read, closes the file and opens it again, which undoes what was not committed.
+    /// Waits for readers, then closes the file and opens it again. This discards everything that was not committed.
     pub(super) fn reopen(&self) {
         let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
-        // Closed first: redb locks the file.
+        // Close the file first: redb locks it.
         *redb = None;
         match open(&self.path) {
             Ok(opened) => *redb = Some(opened),
-            Err(error) => tracing::error!(%error, "the embedded S3 server cannot open its database again"),
+            Err(error) => tracing::error!(%error, "the embedded S3 server cannot reopen its database"),
         }
     }
 }
 
 fn open(path: &Path) -> Result<redb::Database, DatabaseError> {
-    // redb takes it for its own mistake if a file is not as it wrote it.
+    // redb panics if the contents of a file are not what it wrote.
     let opened = catch_unwind(|| Builder::new().set_cache_size(CACHE_BYTES).create(path));
     opened.unwrap_or_else(|_| Err(StorageError::Corrupted("the file is damaged".to_owned()).into()))
 }
 
 fn begin(redb: &redb::Database) -> Result<WriteTransaction, StorageError> {
     let mut transaction = redb.begin_write().map_err(|error| storage(error.into()))?;
-    // A commit is on the disk when it returns.
+    // A commit is on disk when it returns.
     transaction.set_durability(Durability::Immediate).map_err(|error| storage(error.into()))?;
     Ok(transaction)
 }
@@ -149,11 +152,12 @@ fn begin_run(redb: &redb::Database) -> Result<u64, OpenError> {
     if run < MAX_RUNS {
         Ok(run)
     } else {
-        Err(redb::Error::Corrupted("the count of runs is past its end".to_owned()).into())
+        Err(redb::Error::Corrupted("the number of runs exceeds its limit".to_owned()).into())
     }
 }
 
-/// Makes the file as private as the keys beside it, where it is missing; redb would let everybody read it.
+/// Creates the file if it does not exist. It is as private as the access keys in the same folder, whereas redb would
+/// create a file that everyone can read.
 fn private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -162,7 +166,7 @@ fn private(path: &Path) -> io::Result<()> {
     options.open(path).map(|_| ())
 }
 
-/// redb has an error type for every step; those beside storage cannot happen with tables of our own.
+/// redb has an error type for every step. Only its storage errors can occur with the tables that are used here.
 fn storage(error: redb::Error) -> StorageError {
     match error {
         redb::Error::Io(error) => StorageError::Io(error),

@@ -1,14 +1,14 @@
-//! Where the embedded server keeps what it is given: rows in a redb database, bytes in files beside it.
+//! The storage of the embedded server: rows in a redb database, and bytes in files beside it.
 //!
 //! ```text
 //! FOLDER/objects.redb             buckets, objects, uploads, parts
 //! FOLDER/blobs/unfinished/        files being written
-//! FOLDER/blobs/ID/BODY.PART.ID    files that are whole
-//! FOLDER/reserve                  room for deleting when the disk is full
+//! FOLDER/blobs/ID/BODY.PART.ID    complete files
+//! FOLDER/reserve                  padding, freed so that deletes still work when the disk is full
 //! ```
 //!
-//! A write brings its bytes to the disk first, then commits the row that refers to them, then answers. So
-//! whatever was acknowledged is there after a crash, and whatever was not is either whole or not there.
+//! A write flushes its bytes to disk first, then commits the row that refers to them, then responds. So acknowledged
+//! writes survive a crash, and a write that was not acknowledged is either complete or absent.
 
 mod blob_file;
 mod blobs;
@@ -41,7 +41,7 @@ pub(super) use rows::*;
 pub(super) use tables::{Reading, Writing, bucket, decode, object, part, parts, upload};
 use writer::Writer;
 
-/// Rows and bytes.
+/// The rows and the bytes in a folder.
 #[derive(Debug)]
 pub(super) struct Storage {
     database: Arc<Database>,
@@ -52,7 +52,7 @@ pub(super) struct Storage {
     closing: Arc<AtomicBool>,
 }
 
-/// Why a folder's storage is not opened.
+/// Why the storage in a folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StorageOpenError {
     #[error("its database cannot be opened: {0}")]
@@ -61,25 +61,25 @@ pub(super) enum StorageOpenError {
     Io(#[from] io::Error),
 }
 
-/// Why nothing came of looking or changing.
+/// Why a read or a change failed.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// S3 refuses it.
+    /// S3 rejects the request.
     Refused(S3Error),
-    /// The disk or the database does not give what it should.
+    /// The disk or the database failed.
     Storage(StorageError),
 }
 
 impl Storage {
-    /// Opens what is in a folder, or begins it. Bytes without a row are swept beside everything else.
+    /// Opens the storage in a folder, or creates it. Blobs without a row are swept in the background.
     pub(super) fn open(folder: &Path) -> Result<Self, StorageOpenError> {
         let reserve = Arc::new(Reserve::open(folder.join("reserve"))?);
         let (database, run) = Database::open(&folder.join("objects.redb"))?;
         let database = Arc::new(database);
         let blobs = Arc::new(Blobs::open(folder.join("blobs"), run)?);
-        // What has just been made in it lasts.
+        // The files and folders that were just created survive a crash once their folder is synced.
         File::open(folder)?.sync_all()?;
-        // A full disk can still be read, and deleted from.
+        // Ignore a full disk: objects can still be read and deleted.
         let _ = reserve.hold();
         let writer = Writer::start(Arc::clone(&database), Arc::clone(&blobs), Arc::clone(&reserve))?;
         let closing = Arc::new(AtomicBool::new(false));
@@ -87,7 +87,7 @@ impl Storage {
         Ok(Self { database, blobs, reserve, writer, sweeping: Mutex::new(Some(sweeping)), closing })
     }
 
-    /// Looks at the rows, in a state in which no change is half done.
+    /// Calls `look` with a snapshot of the rows. It contains no incomplete changes.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Reading) -> Result<T, Failed> + Send + 'static,
@@ -96,13 +96,13 @@ impl Storage {
         blocking(move || database.read(look)).await
     }
 
-    /// The same for threads that may wait for the disk.
+    /// Like `read`, but blocks on the disk.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Reading) -> Result<T, Failed>) -> Result<T, Failed> {
         self.database.read(look)
     }
 
-    /// Changes the rows. `change` first refuses whatever it refuses, then changes; no other change comes
-    /// between. When this returns, the change is on the disk.
+    /// Changes the rows. `change` must complete its checks before its first change. No other change runs in between.
+    /// When this returns, the change is on disk.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Writing<'_>) -> Result<T, Failed> + Send + 'static,
@@ -114,7 +114,7 @@ impl Storage {
         self.writer.write(change).await
     }
 
-    /// The same for a change that makes room: it is possible on a full disk.
+    /// Like `write`, for a change that frees space. It also works on a full disk.
     pub(super) async fn delete<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Writing<'_>) -> Result<T, Failed> + Send + 'static,
@@ -122,18 +122,18 @@ impl Storage {
         self.writer.write(change).await
     }
 
-    /// Objects' bytes.
+    /// The bytes of objects.
     pub(super) fn blobs(&self) -> &Arc<Blobs> {
         &self.blobs
     }
 
-    /// Finishes what is under way and lets go of the files, so that the folder can be opened again. Whoever
-    /// comes later is refused.
+    /// Finishes the changes in progress and closes the files, so that the folder can be opened again. Later operations
+    /// fail.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.writer.stop();
         let sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // If it panicked, it said so.
+        // A panic of the thread has already been reported.
         let _ = sweeping.map(thread::JoinHandle::join);
         self.database.close();
     }
@@ -154,20 +154,23 @@ fn start_sweep(
         match sweep::sweep(&blobs, &database, || !closing.load(Ordering::Relaxed)) {
             Ok(0) => {}
             Ok(removed) => {
-                tracing::info!(removed, "removed files of an earlier run that no object refers to");
+                tracing::info!(
+                    removed,
+                    "removed unused files that an earlier run of the embedded S3 server left"
+                );
             }
-            Err(error) => tracing::warn!(%error, "cannot look for files that no object refers to"),
+            Err(error) => tracing::warn!(%error, "the embedded S3 server cannot search for unused files"),
         }
     })
 }
 
-/// Work that waits for the disk, away from the tasks that do not.
+/// Runs work that blocks on the disk on a blocking thread.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
 ) -> S3Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(S3Error::from),
-        Err(_) => Err(s3_error!(InternalError, "The server failed; its log says why")),
+        Err(_) => Err(s3_error!(InternalError, "The server failed; see its log")),
     }
 }
 
@@ -195,12 +198,12 @@ impl From<Failed> for S3Error {
             Failed::Refused(error) => return error,
             Failed::Storage(error) => error,
         };
-        tracing::error!(%error, "the embedded S3 server cannot use its disk");
+        tracing::error!(%error, "the embedded S3 server cannot read or write its disk");
         match error {
             StorageError::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
                 s3_error!(InternalError, "No space is left on the server's disk")
             }
-            _ => s3_error!(InternalError, "The server cannot use its disk; its log says why"),
+            _ => s3_error!(InternalError, "The server cannot read or write its disk; see its log"),
         }
     }
 }
@@ -212,11 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_damaged_database_is_said_to_be_so() {
+    fn a_damaged_database_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         drop(Storage::open(folder.path()).unwrap());
         let file = fs::OpenOptions::new().write(true).open(folder.path().join("objects.redb")).unwrap();
-        // Behind the header, which redb checks by itself.
+        // After the header, which redb checks itself.
         file.write_all_at(&vec![0xa5; 60_000], 4096).unwrap();
         let error = Storage::open(folder.path()).unwrap_err().to_string();
         assert!(error.starts_with("its database cannot be opened: "), "{error}");

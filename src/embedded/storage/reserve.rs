@@ -1,7 +1,8 @@
-//! Room on the disk that is kept for deleting.
+//! Disk space that is reserved for deletes.
 //!
-//! redb never changes a page in place, so on a full disk nothing could be deleted either. A file of no use takes
-//! that room; it is given up when the database finds none, and until it is there again nothing is added.
+//! redb never changes a page in place, so on a full disk even a delete would fail. A file of padding reserves the space
+//! that a delete needs. The file is removed when the database runs out of space. Until it can be written again, no data
+//! is added.
 
 use std::{
     fs::{self, File},
@@ -10,10 +11,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Many times what the pages of a commit take.
+/// Many times the size of the pages in a commit.
 const BYTES: usize = 4 * 1024 * 1024;
 
-/// The file, and whether it is there.
+/// The file, and whether it exists.
 #[derive(Debug)]
 pub(super) struct Reserve {
     path: PathBuf,
@@ -21,19 +22,19 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Gives up what an earlier run has kept: opening the database takes room, too.
+    /// Removes the file of an earlier run, since opening the database also takes space.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let reserve = Self { path, held: Mutex::new(false) };
         reserve.give_up()?;
         Ok(reserve)
     }
 
-    /// Whether the room is there; then something may be added.
+    /// Whether the space is reserved. Only then may data be added.
     pub(super) fn is_held(&self) -> bool {
         *self.held()
     }
 
-    /// Takes the room, if there is so much.
+    /// Reserves the space, if the disk has enough.
     pub(super) fn hold(&self) -> io::Result<()> {
         let mut held = self.held();
         if !*held {
@@ -42,7 +43,7 @@ impl Reserve {
                 file.sync_all()
             });
             if let Err(error) = written {
-                // Part of it is of no use.
+                // An incomplete file is of no use.
                 let _ = fs::remove_file(&self.path);
                 return Err(error);
             }
@@ -51,7 +52,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// Lets the database have the room.
+    /// Frees the space for the database.
     pub(super) fn give_up(&self) -> io::Result<()> {
         *self.held() = false;
         match fs::remove_file(&self.path) {
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_is_taken_and_given_up() {
+    fn space_is_reserved_and_freed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reserve");
         let reserve = Reserve::open(path.clone()).unwrap();

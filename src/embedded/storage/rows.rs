@@ -1,5 +1,5 @@
-//! What the database holds, as protobuf messages: compact, and readable by later versions that add fields.
-//! Field numbers are part of the format of a folder on disk; a number is never used again.
+//! The rows of the database, as protobuf messages: compact, and readable by later versions that add fields. Field
+//! numbers are part of the format on disk, and a number is never reused.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,13 +40,13 @@ pub(in crate::embedded) struct ObjectRow {
     /// Without quotes.
     #[prost(string, tag = "2")]
     pub(in crate::embedded) etag: String,
-    /// Seconds since 1970: S3 knows when an object was written to the second.
+    /// Seconds since 1970. S3 records the time of a write to the second.
     #[prost(uint64, tag = "3")]
     pub(in crate::embedded) modified: u64,
-    /// Where its bytes are: the parts of this body, in order.
+    /// The body that holds the object's bytes: the bytes of its parts, in order.
     #[prost(uint64, tag = "4")]
     pub(in crate::embedded) body: u64,
-    /// How many parts it was uploaded in; 0 if by PutObject or CopyObject.
+    /// The number of parts in which the object was uploaded. 0 after PutObject or CopyObject.
     #[prost(uint32, tag = "5")]
     pub(in crate::embedded) parts: u32,
     #[prost(message, optional, tag = "6")]
@@ -55,15 +55,15 @@ pub(in crate::embedded) struct ObjectRow {
     pub(in crate::embedded) attributes: AttributesRow,
     #[prost(message, repeated, tag = "8")]
     pub(in crate::embedded) tags: Vec<TagRow>,
-    /// It was uploaded in parts, and with an algorithm that the caller chose.
+    /// Whether the object was uploaded in parts, with a checksum algorithm that the caller chose.
     #[prost(bool, tag = "9")]
     pub(in crate::embedded) parts_have_checksums: bool,
 }
 
-/// What is said of an object when it is written and given back when it is read.
+/// Attributes of an object that a write sets and a read returns.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(in crate::embedded) struct AttributesRow {
-    /// Headers that a read gives back as they came.
+    /// Headers that a read returns unchanged.
     #[prost(message, repeated, tag = "1")]
     pub(in crate::embedded) headers: Vec<HeaderRow>,
     /// Empty for STANDARD.
@@ -95,17 +95,17 @@ pub(in crate::embedded) struct TagRow {
 /// The checksum of an object or of a part.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(in crate::embedded) struct ChecksumRow {
-    /// As S3 names it: `CRC32`, `SHA256` and so on.
+    /// S3's name for the algorithm: `CRC32`, `SHA256` and so on.
     #[prost(string, tag = "1")]
     pub(in crate::embedded) algorithm: String,
-    /// A checksum of the parts' checksums rather than of the bytes.
+    /// Whether this is a checksum of the parts' checksums, not of the bytes.
     #[prost(bool, tag = "2")]
     pub(in crate::embedded) composite: bool,
     #[prost(bytes = "vec", tag = "3")]
     pub(in crate::embedded) value: Vec<u8>,
 }
 
-/// A multipart upload under way.
+/// A multipart upload in progress.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::embedded) struct UploadRow {
     #[prost(uint64, tag = "1")]
@@ -114,17 +114,17 @@ pub(in crate::embedded) struct UploadRow {
     pub(in crate::embedded) attributes: AttributesRow,
     #[prost(message, repeated, tag = "3")]
     pub(in crate::embedded) tags: Vec<TagRow>,
-    /// As S3 names it.
+    /// S3's name for the algorithm.
     #[prost(string, tag = "4")]
     pub(in crate::embedded) checksum_algorithm: String,
     #[prost(bool, tag = "5")]
     pub(in crate::embedded) composite: bool,
-    /// The algorithm was asked for; otherwise it is the one that S3 adds by itself.
+    /// Whether the caller requested the algorithm. Otherwise it is the one that S3 uses by default.
     #[prost(bool, tag = "6")]
     pub(in crate::embedded) checksum_asked: bool,
 }
 
-/// A part of a body. A body that came whole has one, of number 0.
+/// A part of a body. A body that was not uploaded in parts has a single part, number 0.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::embedded) struct PartRow {
     #[prost(uint64, tag = "1")]
@@ -140,12 +140,12 @@ pub(in crate::embedded) struct PartRow {
     pub(in crate::embedded) checksum: Option<ChecksumRow>,
 }
 
-/// Now, in seconds since 1970.
+/// The current time, in seconds since 1970.
 pub(in crate::embedded) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
-/// The instant of a row's seconds.
+/// Converts the seconds in a row to a time.
 pub(in crate::embedded) fn instant(seconds: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
 }

@@ -1,5 +1,5 @@
-//! Removing bytes that no row refers to: what a run left behind that was killed between a file and its row,
-//! or between a row and its file.
+//! Removes blobs that no row refers to. A run leaves them behind if it is killed after it has written a file and before
+//! it has committed the row, or after it has removed a row and before it has removed the file.
 
 use std::{fs, io};
 
@@ -11,11 +11,11 @@ use super::{
     tables::{self, Reading},
 };
 
-/// Files looked up in one transaction.
-const AT_ONCE: usize = 1_000;
+/// The number of files that are looked up in one transaction.
+const BATCH: usize = 1_000;
 
-/// Looks at every blob of earlier runs, a few at a time, and gives the number of those removed. Blobs of
-/// this run are none of its business, so it may go on beside anything else.
+/// Checks every blob of earlier runs, in batches, and returns the number of blobs that it removed. It ignores blobs of
+/// this run, so it can run concurrently with everything else.
 pub(super) fn sweep(blobs: &Blobs, database: &Database, go_on: impl Fn() -> bool) -> io::Result<usize> {
     let mut removed = 0;
     for folder in fs::read_dir(blobs.folder())? {
@@ -26,12 +26,12 @@ pub(super) fn sweep(blobs: &Blobs, database: &Database, go_on: impl Fn() -> bool
         }
         let mut files = fs::read_dir(folder.path())?;
         loop {
-            let some = files.by_ref().take(AT_ONCE).collect::<io::Result<Vec<_>>>()?;
+            let some = files.by_ref().take(BATCH).collect::<io::Result<Vec<_>>>()?;
             if !go_on() {
                 return Ok(removed);
             }
             if some.is_empty() {
-                // Earlier runs make no more files, so one without any goes; others cannot be removed.
+                // Earlier runs write no more files, so an empty folder can be removed. For any other folder this fails.
                 let _ = fs::remove_dir(folder.path());
                 break;
             }
@@ -46,8 +46,7 @@ pub(super) fn sweep(blobs: &Blobs, database: &Database, go_on: impl Fn() -> bool
     Ok(removed)
 }
 
-/// Those of the blobs that no row refers to. Rows never come to refer to a blob of an earlier run, so one without a
-/// row stays without.
+/// Returns the blobs that no row refers to. No new row refers to a blob of an earlier run, so such a blob stays unused.
 pub(super) fn unused(
     tables: &Reading,
     names: impl Iterator<Item = BlobName>,

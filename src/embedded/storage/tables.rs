@@ -1,4 +1,4 @@
-//! The tables of the database, and how rows are found in them.
+//! The tables of the database, and look-ups in them.
 
 use prost::Message;
 use redb::{
@@ -12,9 +12,9 @@ use super::{
 };
 
 type Row = &'static [u8];
-/// Bucket and key. Texts are ordered by their UTF-8 bytes, which is S3's order of keys.
+/// Bucket and key. Strings are ordered by their UTF-8 bytes, as S3 orders keys.
 type ObjectKey = (&'static str, &'static str);
-/// Bucket, key and upload: uploads of one key are in the order of their beginning, as S3 lists them.
+/// Bucket, key and upload id. The uploads of a key are ordered by their creation, as S3 lists them.
 type UploadKey = (&'static str, &'static str, u64);
 /// Body and part number.
 type PartKey = (u64, u16);
@@ -23,11 +23,11 @@ const BUCKETS: TableDefinition<&str, Row> = TableDefinition::new("buckets");
 const OBJECTS: TableDefinition<ObjectKey, Row> = TableDefinition::new("objects");
 const UPLOADS: TableDefinition<UploadKey, Row> = TableDefinition::new("uploads");
 const PARTS: TableDefinition<PartKey, Row> = TableDefinition::new("parts");
-/// How many objects have a body: a copy shares that of its source.
+/// The number of objects that use a body: a copy shares the body of its source.
 const BODIES: TableDefinition<u64, u32> = TableDefinition::new("bodies");
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
-/// One state of the database, as it was when reading began.
+/// A snapshot of the database.
 pub(in crate::embedded) struct Reading {
     pub(in crate::embedded) buckets: ReadOnlyTable<&'static str, Row>,
     pub(in crate::embedded) objects: ReadOnlyTable<ObjectKey, Row>,
@@ -46,16 +46,16 @@ impl Reading {
     }
 }
 
-/// A change of the database, all of it or nothing.
+/// A transaction that changes the database, completely or not at all.
 pub(in crate::embedded) struct Writing<'t> {
     pub(in crate::embedded) buckets: Table<'t, &'static str, Row>,
     pub(in crate::embedded) objects: Table<'t, ObjectKey, Row>,
     pub(in crate::embedded) uploads: Table<'t, UploadKey, Row>,
     pub(in crate::embedded) parts: Table<'t, PartKey, Row>,
     bodies: Table<'t, u64, u32>,
-    /// Blobs that rows refer to from now on.
+    /// The blobs that new rows refer to.
     pub(super) kept: Vec<NewBlob>,
-    /// Blobs that no row refers to any more.
+    /// The blobs that no row refers to any more.
     pub(super) dropped: Vec<BlobName>,
 }
 
@@ -100,14 +100,14 @@ impl<'t> Writing<'t> {
         numbers.into_iter().try_for_each(|number| self.remove_part(body, number))
     }
 
-    /// Puts an object in the place of whatever has its key; it is one more user of its body.
+    /// Adds or replaces an object, and counts it as a user of its body.
     pub(in crate::embedded) fn put_object(
         &mut self,
         bucket: &str,
         key: &str,
         row: &ObjectRow,
     ) -> Result<(), StorageError> {
-        // First, so that a copy onto itself does not let go of the body that it needs.
+        // Count the new user first, so that copying an object onto itself does not remove its body.
         let users = self.bodies.get(row.body)?.map_or(0, |users| users.value());
         self.bodies.insert(row.body, users + 1)?;
         let before = self
@@ -120,7 +120,7 @@ impl<'t> Writing<'t> {
         }
     }
 
-    /// Replaces what is said of an object whose body stays.
+    /// Replaces the row of an object that keeps its body.
     pub(in crate::embedded) fn amend_object(
         &mut self,
         bucket: &str,
@@ -139,7 +139,7 @@ impl<'t> Writing<'t> {
         }
     }
 
-    /// One user less; without any, the body's bytes are of no more use.
+    /// Removes one user of a body. Without users, the parts of the body are removed.
     fn let_go(&mut self, body: u64) -> Result<(), StorageError> {
         let users = self.bodies.get(body)?.map_or(0, |users| users.value());
         if users > 1 {
@@ -151,7 +151,6 @@ impl<'t> Writing<'t> {
     }
 }
 
-/// A bucket.
 pub(in crate::embedded) fn bucket(
     buckets: &impl ReadableTable<&'static str, Row>,
     name: &str,
@@ -159,7 +158,6 @@ pub(in crate::embedded) fn bucket(
     buckets.get(name)?.map(|row| decode(row.value())).transpose()
 }
 
-/// An object.
 pub(in crate::embedded) fn object(
     objects: &impl ReadableTable<ObjectKey, Row>,
     bucket: &str,
@@ -168,7 +166,6 @@ pub(in crate::embedded) fn object(
     objects.get((bucket, key))?.map(|row| decode(row.value())).transpose()
 }
 
-/// An upload.
 pub(in crate::embedded) fn upload(
     uploads: &impl ReadableTable<UploadKey, Row>,
     bucket: &str,
@@ -178,7 +175,6 @@ pub(in crate::embedded) fn upload(
     uploads.get((bucket, key, upload))?.map(|row| decode(row.value())).transpose()
 }
 
-/// A part of a body.
 pub(in crate::embedded) fn part(
     parts: &impl ReadableTable<PartKey, Row>,
     body: u64,
@@ -187,7 +183,7 @@ pub(in crate::embedded) fn part(
     parts.get((body, number))?.map(|row| decode(row.value())).transpose()
 }
 
-/// The parts of a body in their order, with their numbers.
+/// The parts of a body in order, with their numbers.
 pub(in crate::embedded) fn parts(
     parts: &impl ReadableTable<PartKey, Row>,
     body: u64,
@@ -199,7 +195,6 @@ pub(in crate::embedded) fn parts(
     }))
 }
 
-/// A row as it was written.
 pub(in crate::embedded) fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, StorageError> {
     T::decode(bytes).map_err(|error| StorageError::Corrupted(error.to_string()))
 }

@@ -1,7 +1,7 @@
-//! The one thread that changes the database.
+//! The only thread that changes the database.
 //!
-//! A commit waits for the disk, and redb has one at a time. So changes that arrive while a commit is under
-//! way share the next one: each is whole by itself, and all of them are on the disk when it returns.
+//! A commit waits for the disk, and redb runs one at a time. So changes that arrive during a commit share the next one.
+//! Each change is atomic by itself, and all of them are on disk when the commit returns.
 
 use std::{
     fs::File,
@@ -25,14 +25,15 @@ use super::{
     tables::Writing,
 };
 
-/// Changes that share a commit at most: enough for a busy server, few enough that a failure of the disk
-/// does not take many with it.
-const SHARED: usize = 64;
+/// The largest number of changes that share a commit: enough for a busy server, and few enough that a failure of the
+/// disk affects few changes.
+const MAX_BATCH: usize = 64;
 
-/// Tells the caller what became of its change, once that is known.
+/// Sends the result of a change to its caller, once it is known whether the commit succeeded.
 type Answer = Box<dyn FnOnce(bool) + Send>;
 
-/// Either refuses with nothing changed, or changes. An error of the storage undoes all that share the commit.
+/// Either rejects without having changed anything, or makes its change. A storage error rolls back all changes that
+/// share the commit.
 type Change = Box<dyn FnOnce(&mut Writing<'_>) -> Result<Answer, StorageError> + Send>;
 
 enum Order {
@@ -40,7 +41,7 @@ enum Order {
     Stop,
 }
 
-/// The way to the thread. A caller has one change under way, so what waits is bounded by the callers.
+/// Sends changes to the thread. Each caller has one change in flight, so the number of callers bounds the queue.
 #[derive(Debug)]
 pub(super) struct Writer {
     orders: mpsc::Sender<Order>,
@@ -57,8 +58,8 @@ impl Writer {
         let thread = thread::Builder::new().name("s3-writer".to_owned()).spawn(move || {
             loop {
                 let Batch { changes, last } = next_batch(&arriving);
-                // redb panics where a file is not as it wrote it. Whoever waits for this batch is told that it is
-                // lost; the thread goes on.
+                // redb panics if the contents of a file are not what it wrote. The callers of this batch then get an
+                // error, and the thread continues.
                 if catch_unwind(AssertUnwindSafe(|| commit(&database, &blobs, &reserve, changes))).is_err() {
                     database.reopen();
                 }
@@ -70,8 +71,8 @@ impl Writer {
         Ok(Self { orders, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Runs `change` in a transaction; what it gives is on the disk when this returns. If the caller leaves
-    /// meanwhile, the change takes place all the same, or not, but never in part.
+    /// Runs `change` in a transaction and returns its result. The change is then on disk. If the caller is cancelled in
+    /// the meantime, the change is made completely or not at all.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Writing<'_>) -> Result<T, Failed> + Send + 'static,
@@ -79,7 +80,7 @@ impl Writer {
         let (answer, answered) = oneshot::channel::<S3Result<T>>();
         let change: Change = Box::new(move |tables| match change(tables) {
             Ok(value) => Ok(Box::new(move |committed| {
-                // Nobody listens if the caller has left.
+                // This fails if the caller was cancelled.
                 let _ = answer.send(if committed { Ok(value) } else { Err(lost()) });
             })),
             Err(Failed::Refused(error)) => Ok(Box::new(move |_| {
@@ -91,22 +92,22 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Ends the thread after the changes that it has, and waits for it.
+    /// Stops the thread after the changes that have been sent to it, and waits for it to exit.
     pub(super) fn stop(&self) {
-        // It is gone already if it panicked, and said so.
+        // This fails if the thread has panicked. The panic has already been reported.
         let _ = self.orders.send(Order::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = thread.map(thread::JoinHandle::join);
     }
 }
 
-/// Changes that share a commit, and whether it is the last.
+/// The changes that share a commit, and whether the thread stops after it.
 struct Batch {
     changes: Vec<Change>,
     last: bool,
 }
 
-/// The changes that are there, once there is one or it is time to stop.
+/// Waits for a change or the order to stop, then takes all changes that are queued, up to the limit.
 fn next_batch(arriving: &mpsc::Receiver<Order>) -> Batch {
     let mut changes = Vec::new();
     let mut next = arriving.recv().ok();
@@ -116,7 +117,7 @@ fn next_batch(arriving: &mpsc::Receiver<Order>) -> Batch {
             Some(Order::Stop) => return Batch { changes, last: true },
             None => return Batch { last: changes.is_empty(), changes },
         }
-        if changes.len() == SHARED {
+        if changes.len() == MAX_BATCH {
             return Batch { changes, last: false };
         }
         next = arriving.try_recv().ok();
@@ -132,7 +133,7 @@ fn commit(database: &Database, blobs: &Blobs, reserve: &Reserve, batch: Vec<Chan
     let result = database.write(|tables| {
         for change in batch {
             let answer = change(tables);
-            // Whatever happens from here on, a row may refer to them.
+            // Whatever happens from here on, a row may refer to these blobs.
             kept.append(&mut tables.kept);
             answers.push(answer?);
         }
@@ -150,13 +151,14 @@ fn commit(database: &Database, blobs: &Blobs, reserve: &Reserve, batch: Vec<Chan
     blobs.remove(result.unwrap_or_default());
 }
 
-/// After a commit that failed it is not known what of it is on the disk, until the database has been opened again.
+/// Keeps the blobs that rows refer to and removes the others. After a failed commit, only the reopened database shows
+/// which rows are on disk.
 fn keep(database: &Database, blobs: Vec<NewBlob>, committed: bool) {
     let unused = if committed {
         Vec::new()
     } else {
         let names = blobs.iter().map(NewBlob::name);
-        // Kept if even that cannot be told; the next run sweeps them.
+        // If the database cannot be read either, all blobs are kept, and the next run sweeps the unused ones.
         database.read(|tables| Ok(unused(tables, names)?)).unwrap_or_default()
     };
     for blob in blobs {
@@ -170,11 +172,11 @@ fn give_up_if_full(reserve: &Reserve, error: &StorageError) {
     if matches!(error, StorageError::Io(error) if error.kind() == io::ErrorKind::StorageFull)
         && let Err(error) = reserve.give_up()
     {
-        tracing::error!(%error, "the embedded S3 server cannot make room for deleting");
+        tracing::error!(%error, "the embedded S3 server cannot free the disk space it reserved for deletes");
     }
 }
 
-/// A renamed file is found again after a crash once its folder is on the disk.
+/// Syncs the folders of new files: the name of a file survives a crash only once its folder is on disk.
 fn sync_folders(folders: impl Iterator<Item = PathBuf>) -> Result<(), StorageError> {
     let mut folders: Vec<_> = folders.collect();
     folders.sort_unstable();
@@ -183,7 +185,7 @@ fn sync_folders(folders: impl Iterator<Item = PathBuf>) -> Result<(), StorageErr
 }
 
 fn lost() -> S3Error {
-    s3_error!(InternalError, "The change could not be written; the server's log says why")
+    s3_error!(InternalError, "The server could not write the change; see its log")
 }
 
 #[cfg(test)]
@@ -195,13 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_shares_a_commit_and_an_order_to_stop_is_the_last() {
+    fn queued_changes_share_a_commit_and_the_order_to_stop_ends_the_last_batch() {
         let (orders, arriving) = mpsc::channel();
-        for _ in 0..=SHARED {
+        for _ in 0..=MAX_BATCH {
             orders.send(change()).unwrap();
         }
         let full = next_batch(&arriving);
-        assert_eq!((full.changes.len(), full.last), (SHARED, false));
+        assert_eq!((full.changes.len(), full.last), (MAX_BATCH, false));
         orders.send(Order::Stop).unwrap();
         let rest = next_batch(&arriving);
         assert_eq!((rest.changes.len(), rest.last), (1, true));

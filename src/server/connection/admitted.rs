@@ -1,15 +1,17 @@
-//! Which calls of a connection were admitted: those that need no token, or that were refused, may be anyone's.
+//! Counts a connection's admitted calls. Calls that need no token, and calls that are rejected, do not count: anyone
+//! can make them.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
-/// How many admitted calls a connection has. Cheap to clone; clones share the count.
+/// The number of a connection's admitted calls. Cheap to clone; clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AdmittedCalls(Arc<AtomicUsize>);
 
-/// A call, in the extensions of its request, for the layer that admits it. It counts until the last clone is dropped.
+/// Marks one call. The request's extensions hold it for the layer that admits calls. An admitted call counts until the
+/// last clone is dropped.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct CallMark(Arc<Mark>);
 
@@ -20,19 +22,19 @@ struct Mark {
 }
 
 impl AdmittedCalls {
-    /// A call that has not been admitted yet.
+    /// The mark of a call that has not been admitted yet.
     pub(super) fn call(&self) -> CallMark {
         CallMark(Arc::new(Mark { calls: self.clone(), admitted: AtomicBool::new(false) }))
     }
 
-    /// How many there are.
+    /// The number of admitted calls.
     pub(super) fn count(&self) -> usize {
         self.0.load(Relaxed)
     }
 }
 
 impl CallMark {
-    /// The caller may make the call.
+    /// Records that the call is admitted.
     pub(in crate::server) fn admit(&self) {
         if !self.0.admitted.swap(true, Relaxed) {
             self.0.calls.0.fetch_add(1, Relaxed);

@@ -1,4 +1,4 @@
-//! The task of a connection: reads frames, begins calls, keeps the connection's clocks and windows.
+//! The task of a connection: reads frames, starts calls, and manages the connection's timers and windows.
 
 use std::{
     convert::Infallible,
@@ -34,13 +34,14 @@ use super::{
     unsent::Piece,
 };
 
-/// Health and reflection. Their streams end when the shutdown begins, and do not use up the time that other calls have.
+/// The prefix of health and reflection. Their streams end when the shutdown begins, so that they do not use up the
+/// grace period of the other calls.
 const STANDARD_SERVICES: &str = "/grpc.";
 
-/// How much longer a caller may take to acknowledge windows that wait behind bytes which it has not read.
+/// How many times as long a caller may take to acknowledge a window change that is queued behind bytes it has not read.
 const UNREAD_FACTOR: u32 = 6;
 
-/// Resolves when the connection has ended, with the reason where that was a limit.
+/// Serves a connection. Resolves when the connection has ended, with the reason if the server ended it.
 pub(super) struct Driver<S, T> {
     shared: Connections<S>,
     connection: Connection<T, Piece>,
@@ -48,14 +49,14 @@ pub(super) struct Driver<S, T> {
     meter: Arc<Meter>,
     timers: Timers,
     pings: Option<PingPong>,
-    /// The window of each stream that was last asked for.
+    /// The stream window that the server last announced.
     window: u32,
     window_asked: Instant,
-    /// By when the caller has to acknowledge it.
+    /// By when the caller must acknowledge it.
     window_due: Instant,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     calls: JoinSet<()>,
-    /// Those of them that were admitted: others do not keep a connection that is needed elsewhere.
+    /// The admitted calls. Other calls do not keep the connection open when connections are scarce.
     admitted: AdmittedCalls,
 }
 
@@ -75,7 +76,7 @@ where
         peer: Peer,
         window: u32,
     ) -> Self {
-        // A token of its own: waiting on it then takes no lock that other connections take.
+        // A child token: waiting on it takes no lock that other connections share.
         let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
         let timers = Timers::new(shared.settings.clone(), meter.began());
         Self {
@@ -94,7 +95,7 @@ where
         }
     }
 
-    /// Takes what the caller sends. Ready when HTTP/2 has ended.
+    /// Accepts calls. Ready when the HTTP/2 connection has ended.
     fn poll_calls(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         loop {
             match ready!(self.connection.poll_accept(cx)) {
@@ -116,20 +117,20 @@ where
         request.extensions_mut().insert(mark.clone());
         request.extensions_mut().insert(self.peer.clone());
         let respond = Respond { stream: respond, unsent: Arc::clone(&self.meter.unsent) };
-        // Boxed: what is spawned is moved several times.
+        // Boxed, because spawning moves the future several times.
         let call = Box::pin(call::serve(self.shared.service.clone(), request, respond, stop.cloned()));
         self.calls.spawn(async move {
-            // The layers have logged a caller that is gone.
+            // If the caller is gone, the layers have logged that.
             let _ = call.await;
             drop(mark);
         });
     }
 
-    /// Gives the streams the window that they should have, if that has changed. HTTP/2 takes a change only when the caller
-    /// has acknowledged the last one.
+    /// Announces the stream window that the connection should have, if it has changed. `h2` accepts a change only after
+    /// the caller has acknowledged the last one. Returns whether HTTP/2 has to be polled again.
     fn adjust_window(&mut self) -> bool {
         let wanted = self.meter.unread.window();
-        // Smaller at once, larger only where it is worth a frame.
+        // Shrink immediately, but grow only if the window at least doubles, which is worth a frame.
         if wanted >= self.window && wanted / 2 < self.window {
             return false;
         }
@@ -140,12 +141,12 @@ where
             self.window_due = self.window_asked + patience;
             return true;
         }
-        // Before it has read what was sent earlier, a caller cannot acknowledge anything.
+        // A caller cannot acknowledge the change before it has read the bytes that were sent earlier.
         let now = Instant::now();
         if self.meter.blocked_since().is_some() && now < self.window_asked + patience * UNREAD_FACTOR {
             self.window_due = now + patience;
         }
-        // A caller that does not acknowledge its windows is not bound by them.
+        // Smaller windows do not bind a caller that does not acknowledge them, so its connection is closed.
         let overdue = now > self.window_due;
         if overdue && wanted < self.window && self.timers.end() != Some(End::Handshake) {
             self.close(Reason::SETTINGS_TIMEOUT, End::Handshake);
@@ -154,7 +155,7 @@ where
         false
     }
 
-    /// Whether something was decided that HTTP/2 has to carry out.
+    /// Enforces the connection's limits. Returns whether HTTP/2 has to be polled again to carry out a decision.
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.meter.is_flooded() && self.timers.end() != Some(End::Flood) {
             self.close(Reason::ENHANCE_YOUR_CALM, End::Flood);
@@ -192,7 +193,7 @@ where
 
     fn ping(&mut self) {
         if let Some(pings) = &mut self.pings {
-            // It fails while the last one has not been answered.
+            // Fails while the last PING is unanswered.
             let _ = pings.send_ping(Ping::opaque());
         }
     }

@@ -1,36 +1,37 @@
-//! Why a connection ended.
+//! The reasons for which the server ends a connection.
 
-/// Why a connection ended, where it did not end because its caller closed it.
+/// Why the server ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum End {
-    /// There were as many connections as allowed.
+    /// The connection limit was reached.
     Limit,
-    /// TLS, the preface or the first SETTINGS were not there in time.
+    /// TLS, the preface or the first SETTINGS did not complete in time, or the caller did not acknowledge the server's
+    /// SETTINGS in time.
     Handshake,
-    /// A header block was not complete in time.
+    /// A header block did not complete in time.
     HeaderBlock,
-    /// A frame was not complete in time.
+    /// A frame did not complete in time.
     Frame,
     /// The caller did not answer a PING.
     Keepalive,
     /// The caller read nothing for too long, while the process had many bytes to send.
     ReadIdle,
-    /// It had no call for too long.
+    /// The connection had no calls for too long.
     Idle,
-    /// It was too old.
+    /// The connection reached its maximum age.
     Age,
-    /// It was too old, and its calls did not finish in time.
+    /// The connection reached its maximum age, and its calls did not finish in time.
     AgeGrace,
-    /// The caller sent too many frames that carry nothing, or reset too many streams.
+    /// The caller sent too many frames without content, or reset too many streams.
     Flood,
     /// The caller violated HTTP/2.
     Protocol,
-    /// The process shuts down.
+    /// The process is shutting down.
     Shutdown,
 }
 
 impl End {
-    /// The label's value in `longshore_connections_ended_total`.
+    /// The value of the label `reason` in `longshore_connections_ended_total`.
     pub(in crate::server) fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",

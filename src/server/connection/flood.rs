@@ -1,4 +1,4 @@
-//! Notices a caller whose frames cost work and carry nothing.
+//! Detects a caller that floods the server with frames without content.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use tokio::time::Instant;
 
 use super::frames::{Frame, kind};
 
-/// Control frames that a connection may send at once, beyond what its traffic accounts for.
+/// Control frames that a connection may send in a burst, beyond those that its traffic accounts for.
 const CONTROL_BURST: f64 = 2_000.0;
 
-/// Control frames a second that need no traffic to account for them.
+/// Control frames per second that need no traffic to account for them.
 const CONTROL_RATE: f64 = 500.0;
 
-/// A call accounts for so many control frames: window updates on both levels, and a PING or two.
+/// Control frames that one call accounts for: window updates of the stream and of the connection, and a PING or two.
 const CONTROL_PER_CALL: f64 = 4.0;
 
-/// So many bytes to the caller account for one control frame. Clients send a window update for each frame that they read,
-/// and some a PING to measure the round trip.
+/// Bytes sent to the caller that account for one control frame. Clients send a window update for each frame that they
+/// read, and some send a PING to measure the round-trip time.
 const BYTES_PER_CONTROL: f64 = 256.0;
 
-/// Streams a second that a caller may reset. Hedging callers cancel many calls.
+/// Streams per second that a caller may reset. Callers that hedge requests cancel many calls.
 const RESET_RATE: f64 = 1_000.0;
 
-/// Whether the frames of a connection are those of a real client, by two allowances that refill over time.
+/// Tells a flood from the frames of a real client, with two allowances that refill over time.
 #[derive(Debug)]
 pub(super) struct Flood {
     control: Allowance,
@@ -30,7 +30,7 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// Allows at least one burst of cancellations of all streams, and one of as many that replace them.
+    /// Allows a caller at least to cancel all its streams at once, and then all the streams that replace them.
     pub(super) fn new(max_streams: u32, now: Instant) -> Self {
         Self {
             control: Allowance::new(CONTROL_BURST, CONTROL_RATE, now),
@@ -38,7 +38,7 @@ impl Flood {
         }
     }
 
-    /// A frame arrived. Whether it is one too many.
+    /// Counts a frame that arrived, and returns whether it is one too many.
     pub(super) fn is_exceeded_by(&mut self, frame: Frame, now: Instant) -> bool {
         match frame.kind {
             kind::HEADERS => self.control.add(CONTROL_PER_CALL),
@@ -49,7 +49,7 @@ impl Flood {
         false
     }
 
-    /// So many bytes were sent to the caller.
+    /// Counts bytes that were sent to the caller.
     pub(super) fn sent(&mut self, bytes: usize) {
         #[allow(clippy::cast_precision_loss, reason = "a write is far shorter than 2^52 bytes")]
         self.control.add(bytes as f64 / BYTES_PER_CONTROL);
@@ -103,7 +103,7 @@ mod tests {
         found.unwrap()
     }
 
-    /// How many of these frames are taken before one is too many, of at most 100,000.
+    /// How many of these frames are accepted before one is too many, up to 100,000.
     fn taken(flood: &mut Flood, now: Instant, kind: u8, len: u8) -> usize {
         (0..100_000).take_while(|_| !flood.is_exceeded_by(frame(kind, len), now)).count()
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_and_data_are_no_flood_and_bursts_of_resets_are_taken() {
+    async fn calls_data_and_bursts_of_resets_are_not_a_flood() {
         let now = Instant::now();
         let mut flood = Flood::new(1_000, now);
         assert_eq!(taken(&mut flood, now, kind::HEADERS, 9), 100_000);

@@ -1,13 +1,13 @@
-//! What a caller's bytes are, as far as their frame headers say: enough to count frames, not to decode them.
+//! Finds the frame headers in a caller's bytes, to count frames without decoding them.
 //! <https://www.rfc-editor.org/rfc/rfc9113#section-4.1>
 
-/// `PRI * HTTP/2.0…`, which comes before the first frame.
+/// The length of the connection preface, `PRI * HTTP/2.0…`, which precedes the first frame.
 const PREFACE: usize = 24;
 
 /// The length of a frame header.
 const HEADER: usize = 9;
 
-/// Types of frames.
+/// Frame types.
 pub(super) mod kind {
     pub(in crate::server::connection) const DATA: u8 = 0x0;
     pub(in crate::server::connection) const HEADERS: u8 = 0x1;
@@ -16,13 +16,13 @@ pub(super) mod kind {
     pub(in crate::server::connection) const CONTINUATION: u8 = 0x9;
 }
 
-/// Set in DATA whose first byte says how many bytes of padding end it.
+/// The flag of padded DATA: its first byte is the length of the padding at its end.
 const PADDED: u8 = 0x8;
 
-/// Set in HEADERS and CONTINUATION.
+/// The flag of the last HEADERS or CONTINUATION frame of a header block.
 const END_HEADERS: u8 = 0x4;
 
-/// Set in the last DATA or HEADERS of a stream.
+/// The flag of the last DATA or HEADERS frame of a stream.
 const END_STREAM: u8 = 0x1;
 
 /// A frame whose header has arrived.
@@ -31,7 +31,7 @@ pub(super) struct Frame {
     pub(super) kind: u8,
     flags: u8,
     pub(super) stream: u32,
-    /// The length of its payload in bytes; of DATA, without padding.
+    /// The length of its payload in bytes; for DATA, without padding.
     pub(super) len: usize,
 }
 
@@ -46,25 +46,25 @@ impl Frame {
         }
     }
 
-    /// Whether it is the last DATA of its stream.
+    /// Whether it is the last DATA frame of its stream.
     pub(super) fn ends_data(self) -> bool {
         self.kind == kind::DATA && self.flags & END_STREAM != 0
     }
 
-    /// Whether CONTINUATION frames must follow it; `None` where the frame is not part of a header block.
+    /// Whether CONTINUATION frames must follow it; `None` if the frame is not part of a header block.
     pub(super) fn leaves_block_open(self) -> Option<bool> {
         matches!(self.kind, kind::HEADERS | kind::CONTINUATION).then_some(self.flags & END_HEADERS == 0)
     }
 }
 
-/// Finds frame headers in the bytes of a connection, in whatever pieces they arrive.
+/// Finds frame headers in the bytes of a connection, however the bytes are split.
 #[derive(Debug)]
 pub(super) struct FrameHeaders {
-    /// How many bytes to pass over before the next header.
+    /// How many bytes to skip before the next header.
     skip: usize,
     header: [u8; HEADER],
     filled: usize,
-    /// A frame whose length of padding comes next.
+    /// A DATA frame whose padding length is the next byte.
     padded: Option<Frame>,
 }
 
@@ -75,7 +75,7 @@ impl Default for FrameHeaders {
 }
 
 impl FrameHeaders {
-    /// Takes the next bytes, and passes every frame whose header they complete to `found`.
+    /// Reads the next bytes, and passes each frame whose header they complete to `found`.
     pub(super) fn read(&mut self, mut bytes: &[u8], mut found: impl FnMut(Frame)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_are_found_however_the_bytes_are_cut(
+        fn frames_are_found_however_the_bytes_are_split(
             frames in proptest::collection::vec((any::<u8>(), any::<u8>(), 0..=u32::MAX >> 1, 0_usize..300), 0..8),
             size in 1_usize..40,
         ) {
@@ -158,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_data_of_a_stream_says_so() {
+    fn the_last_data_frame_of_a_stream_is_recognized() {
         let ends = |kind, flags| Frame { kind, flags, stream: 1, len: 0 }.ends_data();
         assert!(ends(kind::DATA, END_STREAM | PADDED));
         assert!(!ends(kind::DATA, PADDED));
-        // Of trailers that begin the end is known only once they have arrived.
+        // Trailers that have begun to arrive end the stream only once they are complete.
         assert!(!ends(kind::HEADERS, END_STREAM));
     }
 }

@@ -1,4 +1,4 @@
-//! A connection's bytes on their way to and from HTTP/2, counted.
+//! Meters a connection's bytes on their way to and from HTTP/2, and pauses reading when too many are unread.
 
 use std::{
     future::Future,
@@ -24,7 +24,7 @@ use super::{
     unsent::ConnectionUnsent,
 };
 
-/// What is known of a connection from its bytes. Written as they pass, and read by the connection's task.
+/// What is known about a connection from its bytes. [`Metered`] updates it, and the connection's task reads it.
 #[derive(Debug)]
 pub(super) struct Meter {
     began: Instant,
@@ -38,13 +38,13 @@ pub(super) struct Meter {
     is_flooded: AtomicBool,
 }
 
-/// A point in time that may be none, in nanoseconds after the connection began.
+/// An optional point in time, in nanoseconds after the connection began.
 #[derive(Debug, Default)]
 struct Moment(AtomicU64);
 
 impl Moment {
     fn set(&self, after: Option<Duration>) {
-        // 0 stands for none.
+        // 0 means none.
         let nanos = after.map_or(0, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX).max(1));
         self.0.store(nanos, Relaxed);
     }
@@ -79,17 +79,17 @@ impl Meter {
         self.began + self.last_read.get().unwrap_or_default()
     }
 
-    /// Since when a header block has been incomplete.
+    /// When the incomplete header block began, if there is one.
     pub(super) fn block_since(&self) -> Option<Instant> {
         self.block_since.get().map(|after| self.began + after)
     }
 
-    /// Since when a frame has been incomplete.
+    /// When the incomplete frame began, if there is one that is not DATA.
     pub(super) fn frame_since(&self) -> Option<Instant> {
         self.frame_since.get().map(|after| self.began + after)
     }
 
-    /// Since when the caller has read nothing of what is to be sent.
+    /// When writes to the socket blocked, because the caller does not read; `None` if they are not blocked.
     pub(super) fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since.get().map(|after| self.began + after)
     }
@@ -99,13 +99,13 @@ impl Meter {
         self.has_settings.load(Relaxed)
     }
 
-    /// Whether the caller has sent too many frames that carry nothing.
+    /// Whether the caller has sent too many frames without content.
     pub(super) fn is_flooded(&self) -> bool {
         self.is_flooded.load(Relaxed)
     }
 }
 
-/// Bytes on their way, with their meter.
+/// A connection's stream, with its meter.
 #[derive(Debug)]
 pub(super) struct Metered<T> {
     inner: T,
@@ -114,18 +114,18 @@ pub(super) struct Metered<T> {
     /// Whether the last frame that began is DATA.
     is_data: bool,
     flood: Flood,
-    /// When the connection is read from next, though it is paused.
+    /// When the paused connection is read next.
     pause: Option<Pin<Box<Sleep>>>,
-    /// How much of what may be read at once is left.
+    /// How many more bytes may be read before the next pause.
     at_once: usize,
 }
 
-/// How often a paused connection is read from. The streams that hold the unread bytes have no window left, so what arrives is for
-/// calls that go on.
+/// How often a paused connection is read. The streams that hold the unread bytes have no window left, so the bytes that
+/// arrive are for calls that make progress.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How many bytes are read from it then.
-const AT_ONCE: usize = 64 * 1024;
+/// How many bytes are read from a paused connection each time.
+const MAX_READ: usize = 64 * 1024;
 
 impl<T> Metered<T> {
     pub(super) fn new(inner: T, meter: Arc<Meter>, max_streams: u32) -> Self {
@@ -137,13 +137,13 @@ impl<T> Metered<T> {
             is_data: false,
             flood,
             pause: None,
-            at_once: AT_ONCE,
+            at_once: MAX_READ,
         }
     }
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.meter.unread.is_paused(cx) {
-            (self.pause, self.at_once) = (None, AT_ONCE);
+            (self.pause, self.at_once) = (None, MAX_READ);
             return Poll::Ready(());
         }
         if self.at_once > 0 {
@@ -154,7 +154,7 @@ impl<T> Metered<T> {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
             if !self.meter.unread.is_stopped() {
-                self.at_once = AT_ONCE;
+                self.at_once = MAX_READ;
                 return Poll::Ready(());
             }
         }
@@ -167,7 +167,7 @@ impl<T> Metered<T> {
         meter.last_read.set(Some(since));
         let mut began = false;
         self.headers.read(bytes, |frame: Frame| {
-            // The DATA of a slow caller may take its time; [`ConnectionUnread`] counts it.
+            // DATA of a slow caller may take long to arrive; [`ConnectionUnread`] counts it.
             began = frame.kind != kind::DATA;
             self.is_data = !began;
             match frame.kind {
@@ -176,7 +176,7 @@ impl<T> Metered<T> {
                 _ => {}
             }
             if let Some(open) = frame.leaves_block_open() {
-                // From its first frame on.
+                // Measured from the first frame of the block.
                 if !open || meter.block_since.get().is_none() {
                     meter.block_since.set(open.then_some(since));
                 }
@@ -200,7 +200,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // The connection's task looks at the meter whenever there is nothing to read.
+        // With nothing to read, the connection's task checks the meter, and closes the connection.
         if this.meter.is_flooded() {
             return Poll::Pending;
         }

@@ -1,8 +1,8 @@
-//! A caller's connection, from its acceptance to its close: HTTP/2 by `h2`, a task for the connection and one for each call.
+//! A caller's connection, from accept to close: HTTP/2 by `h2`, one task for the connection and one for each call.
 //!
-//! The connection's window is as large as HTTP/2 allows, so a call that does not read its request holds up its own stream
-//! only. What streams may send in advance is bounded by their windows, for the process as a whole ([`unread`]).
-//! So is what is buffered of responses ([`unsent`]).
+//! The connection's window is as large as HTTP/2 allows, so a call that does not read its request blocks only its own
+//! stream. The stream windows limit how many bytes callers may send in advance, for the process as a whole
+//! ([`unread`]). Buffered response bytes are limited for the process as well ([`unsent`]).
 
 mod admitted;
 mod call;
@@ -43,28 +43,30 @@ pub(in crate::server) use stalled::{Stalled, StalledEnd};
 pub(in crate::server) use unread::Unread;
 pub(in crate::server) use unsent::Unsent;
 
-/// The largest header list that HTTP/2 takes. Longer metadata than the services take has to get there to be refused with a
-/// gRPC status; without a bound it would cost memory. `http` takes a header map of 24,576 names at most, which a list of
-/// this length cannot have.
+/// The largest header list that HTTP/2 accepts. Metadata that exceeds the limit of the services must get past HTTP/2,
+/// to be rejected with a gRPC status; without any limit, it would cost memory. `http` supports at most 24,576 names in
+/// a header map, which a list of this length cannot have.
 pub(super) const HEADER_LIST: u32 = 512 * 1024;
 
-/// At 16 KiB, HTTP/2's default, uploads cost up to half as much again; above 256 KiB nothing is gained.
+/// The largest frame that the server accepts, in bytes. With HTTP/2's default of 16 KiB, uploads cost up to 50 % more;
+/// more than 256 KiB gains nothing.
 const LARGEST_FRAME: u32 = 256 * 1024;
 
-/// How much of each response HTTP/2 buffers for the socket, if the process has few such bytes ([`unsent`]).
+/// How many bytes of each response HTTP/2 buffers for the socket, while the process has few such bytes ([`unsent`]).
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// The largest window that there is (RFC 9113, section 6.9.1).
+/// The largest possible window (RFC 9113, section 6.9.1).
 const WHOLE_WINDOW: u32 = (1 << 31) - 1;
 
-/// What buffering many small frames may cost a connection beyond their bytes. [`unread`] counts it too, for the process.
+/// How much memory a connection's buffered small frames may cost beyond their bytes. [`unread`] counts that memory too,
+/// for the process.
 const SMALL_FRAMES: usize = 64 * 1024 * 1024;
 
-/// Whom a request came from, in its extensions.
+/// The caller that a request came from. Each request has it in its extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
-    /// Of the uploads on this connection.
+    /// How fast earlier uploads on this connection were.
     pub(super) record: SpeedRecord,
 }
 
@@ -77,7 +79,7 @@ pub(super) struct Connections<S> {
     pub(super) unread: Unread,
     pub(super) unsent: Unsent,
     pub(super) limit: super::connection_limit::ConnectionLimit,
-    /// Asks callers to go elsewhere.
+    /// Sends GOAWAY when cancelled.
     pub(super) stop: CancellationToken,
 }
 
@@ -89,8 +91,8 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Send,
 {
-    /// Serves a connection until its caller or one of its limits ends it. Dropped before, it closes the connection and
-    /// drops its calls. `None`: the caller closed it, or it was asked to.
+    /// Serves a connection until its caller or one of its limits ends it. Dropping the future closes the connection and
+    /// drops its calls. Returns `None` if the caller closed the connection, or if its TLS handshake failed.
     pub(super) async fn serve(
         self,
         socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -100,7 +102,7 @@ where
         let Some(tls) = &self.tls else { return self.http2(socket, peer, by).await };
         match timeout_at(by, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
             Ok(Ok(stream)) => self.http2(stream, peer, by).await,
-            // Port scans and probes cause these: the operator cannot act on them.
+            // Port scans and probes cause these errors, and the operator cannot act on them.
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
                 None
@@ -143,7 +145,7 @@ fn builder(max_streams: u32, window: u32) -> h2::server::Builder {
     builder
 }
 
-/// Why HTTP/2 gave the connection up; `None` where the caller is gone.
+/// Why HTTP/2 ended the connection; `None` if the caller is gone.
 fn ended_by(error: &h2::Error) -> Option<End> {
     if error.is_io() || error.is_remote() || error.get_io().is_some_and(is_gone) {
         return None;

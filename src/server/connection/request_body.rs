@@ -1,4 +1,4 @@
-//! The body of a request, read from HTTP/2 when its call asks for it.
+//! The body of a request, read from HTTP/2 on demand.
 
 use std::{
     future::Future,
@@ -15,18 +15,18 @@ use tonic::Status;
 
 use super::unread::ConnectionUnread;
 
-/// Bytes stay in HTTP/2's buffers, within the stream's window, until the call asks for them. A frame counts as unread, and
-/// keeps its part of the window, until the call asks for the next one: a call that waits for memory holds the frame that it has
-/// taken.
+/// The body of a request. Its bytes stay in HTTP/2's buffers, within the stream's window, until the call asks for
+/// them. A frame counts as unread, and keeps its part of the window, until the call asks for the next one: a call that
+/// waits for memory still holds the last frame.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     stream: RecvStream,
     id: u32,
     unread: Arc<ConnectionUnread>,
-    /// The length of the frame that was taken last.
+    /// The length of the last frame that the call read.
     taken: usize,
     ended: bool,
-    /// When the caller's messages are taken to end, though it has not said so.
+    /// Ends the request when it resolves, even if the caller has not ended it.
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -40,7 +40,7 @@ impl RequestBody {
         Self { stream, id, unread, taken: 0, ended, until: None }
     }
 
-    /// Ends the request when `stop` is cancelled: for streams that would otherwise hold up the shutdown.
+    /// Ends the request when `stop` is cancelled, for streams that would otherwise delay the shutdown.
     pub(super) fn until(mut self, stop: &CancellationToken) -> Self {
         self.until = Some(Box::pin(stop.child_token().cancelled_owned()));
         self
@@ -49,7 +49,7 @@ impl RequestBody {
     fn give_back(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         if taken > 0 {
-            // It fails only for more bytes than have arrived.
+            // Fails only for more bytes than have arrived.
             let _ = self.stream.flow_control().release_capacity(taken);
             self.unread.taken(self.id, taken);
         }
@@ -124,11 +124,12 @@ impl Drop for RequestBody {
     }
 }
 
-/// A caller that resets its stream, for whatever reason, or closes its connection cancels the call.
+/// The status after a failed read. A caller that resets its stream, for any reason, or closes its connection cancels
+/// the call.
 fn broken_off(error: &h2::Error) -> Status {
     if error.is_library() {
-        Status::internal(format!("the caller violates HTTP/2: {error}"))
+        Status::internal(format!("the caller violated HTTP/2: {error}"))
     } else {
-        Status::cancelled("the caller's stream broke off")
+        Status::cancelled("the caller's stream ended before the request was complete")
     }
 }

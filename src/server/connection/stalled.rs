@@ -1,4 +1,4 @@
-//! The end of a call whose caller does not read its response.
+//! Ends a call whose caller does not read the response.
 
 use std::{
     future::Future,
@@ -12,36 +12,36 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::CallFacts;
 
-/// How often a caller that has been idle for long is checked again for whether others wait for memory.
+/// After the idle timeout, how often to check again whether other calls wait for memory.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// What ends a call while its response waits for the caller. A layer that bounds calls puts it into the response's
-/// extensions; without it such a call waits for as long as the connection lasts.
+/// What ends a call while its response waits for the caller to read. A layer that bounds calls puts this into the
+/// response's extensions; without it, such a call waits as long as the connection lasts.
 #[derive(Debug, Clone, Default)]
 pub(in crate::server) struct Stalled {
     /// The call's deadline.
     pub(in crate::server) deadline: Option<Instant>,
-    /// Cancelled when shutdown cuts the calls.
+    /// Cancelled when the shutdown ends the calls.
     pub(in crate::server) cut: CancellationToken,
-    /// For how long the caller may take nothing while others wait for memory that the call could give back.
+    /// How long the caller may read nothing while other calls wait for memory that this call could free.
     pub(in crate::server) idle: Option<(Arc<CallFacts>, Duration)>,
-    /// Set where the call has to end: the layer's body ends with the status for it as soon as it is polled.
+    /// Set when the call has to end. The layer's body returns the matching status when it is next polled.
     pub(in crate::server) end: Arc<OnceLock<StalledEnd>>,
 }
 
-/// Why such a call ends.
+/// Why a stalled call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum StalledEnd {
     /// Its deadline passed.
     Deadline,
-    /// The process shuts down.
+    /// The process is shutting down.
     Cut,
-    /// The caller took nothing for too long while others waited for memory.
+    /// The caller read nothing for too long while other calls waited for memory.
     Idle,
 }
 
 impl Stalled {
-    /// What `waiting` resolves to; `None` where the call has to end first.
+    /// Waits for `waiting`, and returns its output; `None` if the call has to end first.
     pub(super) async fn bound<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
         let mut waiting = pin!(waiting);
         let mut check = self.idle.as_ref().map_or(RECHECK, |(_, idle)| *idle);
@@ -51,7 +51,7 @@ impl Stalled {
                 biased;
                 done = checked => match done {
                     Ok(done) => return Some(done),
-                    Err(_) if self.is_in_the_way() => StalledEnd::Idle,
+                    Err(_) if self.blocks_others() => StalledEnd::Idle,
                     Err(_) => {
                         check = RECHECK;
                         continue;
@@ -68,8 +68,8 @@ impl Stalled {
         }
     }
 
-    fn is_in_the_way(&self) -> bool {
-        self.idle.as_ref().is_some_and(|(call, _)| call.is_in_the_way())
+    fn blocks_others(&self) -> bool {
+        self.idle.as_ref().is_some_and(|(call, _)| call.blocks_others())
     }
 
     async fn deadline(&self) {

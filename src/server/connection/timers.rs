@@ -1,4 +1,4 @@
-//! When a connection has to be looked after though nothing happens on it.
+//! The timers of a connection: when to act on it although nothing happens.
 
 use std::{future::Future, pin::Pin, task::Context, time::Duration};
 
@@ -7,16 +7,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{end::End, metered::Meter};
 use crate::server::ConnectionSettings;
 
-/// How long a connection that is being closed may take to send what is left.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a connection that is being closed may take to send the remaining bytes.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long an idle connection is kept while there are nearly as many as allowed.
+/// How long an idle connection is kept while the connection limit is nearly reached.
 const IDLE_IF_CROWDED: Duration = Duration::from_secs(10);
 
-/// How often it is checked whether the caller reads what is to be sent.
+/// How often to check whether the caller reads.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// How much longer than a header block any other frame may take to arrive.
+/// How many times as long as a header block any other frame may take to arrive.
 const FRAME_FACTOR: u32 = 6;
 
 /// What to do with the connection.
@@ -28,17 +28,18 @@ pub(super) enum Action {
     Ping,
     /// Ask the caller to open another connection for its next calls.
     GoAway(End),
-    /// Close it at once; what it has under way is lost.
+    /// Close the connection immediately; its in-flight calls are lost.
     Close(End),
 }
 
-/// Whether the caller reads.
+/// Tracks whether the caller reads.
 #[derive(Debug)]
 struct Reading {
-    /// When it is checked next.
+    /// When to check next.
     check: Instant,
-    /// What [`ConnectionUnsent::progress`](super::unsent::ConnectionUnsent::progress) was last, and since when.
+    /// The last value of [`ConnectionUnsent::progress`](super::unsent::ConnectionUnsent::progress).
     seen: Option<u64>,
+    /// When that value was first seen.
     since: Instant,
 }
 
@@ -47,7 +48,7 @@ impl Reading {
         Self { check: now, seen: None, since: now }
     }
 
-    /// When the caller has read nothing for too long, or is to be checked again.
+    /// When the caller's idle timeout ends, or when to check again.
     fn due(&mut self, meter: &Meter) -> Option<Instant> {
         let (now, seen) = (Instant::now(), meter.unsent.progress());
         if seen != self.seen {
@@ -62,20 +63,21 @@ impl Reading {
     }
 }
 
-/// The clocks of one connection.
+/// The timers of one connection.
 #[derive(Debug)]
 pub(super) struct Timers {
     sleep: Pin<Box<Sleep>>,
     settings: ConnectionSettings,
-    /// When it becomes too old; varied, so that the connections of one moment do not all end in one.
+    /// When the connection reaches its maximum age. The age is varied, so that connections that were opened together do
+    /// not end together.
     aged: Option<Instant>,
-    /// Since when it has had no call; `None` while it has one.
+    /// When the connection became idle; `None` while it has calls.
     idle_since: Option<Instant>,
-    /// When the PING that has not been answered was sent.
+    /// When the last PING was sent.
     pinged: Option<Instant>,
     reading: Reading,
     going_away: Option<(Instant, End)>,
-    /// When it is closed, whatever is left to send.
+    /// When the connection is closed even if bytes remain to be sent.
     closing: Option<(Instant, End)>,
 }
 
@@ -96,7 +98,7 @@ impl Timers {
         }
     }
 
-    /// Notes whether the connection has calls.
+    /// Records whether the connection has calls.
     pub(super) fn has_calls(&mut self, some: bool) {
         match (some, self.idle_since) {
             (true, _) => self.idle_since = None,
@@ -105,16 +107,16 @@ impl Timers {
         }
     }
 
-    /// Notes that the caller was asked to go away.
+    /// Records that GOAWAY was sent.
     pub(super) fn went_away(&mut self, end: End) {
         if end == End::Shutdown || self.going_away.is_none() {
             self.going_away = Some((Instant::now(), end));
         }
     }
 
-    /// Notes that the connection is being closed.
+    /// Records that the connection is being closed.
     pub(super) fn closing(&mut self, end: End) {
-        self.closing.get_or_insert((Instant::now() + FAREWELL, end));
+        self.closing.get_or_insert((Instant::now() + CLOSE_GRACE, end));
     }
 
     /// Why the connection ends, if that has been decided.
@@ -122,8 +124,8 @@ impl Timers {
         self.closing.or(self.going_away).map(|(_, end)| end)
     }
 
-    /// What to do now. Wakes the task when it is time to ask again. `crowded`: there are nearly as many connections as
-    /// allowed.
+    /// What to do now. Wakes the task when it has to be polled again. `crowded`: whether the connection limit is nearly
+    /// reached.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter, crowded: bool) -> Action {
         loop {
             let (due, action) = self.next(meter, crowded);
@@ -143,7 +145,7 @@ impl Timers {
         }
     }
 
-    /// What is due first, and when.
+    /// The next action, and when it is due.
     fn next(&mut self, meter: &Meter, crowded: bool) -> (Instant, Action) {
         if let Some((at, end)) = self.closing {
             return (at, Action::Close(end));
@@ -166,8 +168,8 @@ impl Timers {
         if let Some((at, end)) = self.going_away {
             let over = max_age_grace.and_then(|grace| at.checked_add(grace));
             sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
-            // A caller that has no calls left has no reason to stay.
-            let patience = if end == End::Shutdown { FAREWELL } else { handshake_timeout };
+            // A caller that keeps a connection without calls open after GOAWAY is disconnected.
+            let patience = if end == End::Shutdown { CLOSE_GRACE } else { handshake_timeout };
             sooner(self.idle_since.map(|since| since.max(at) + patience), Action::Close(end));
         } else {
             sooner(self.aged, Action::GoAway(End::Age));
@@ -188,7 +190,7 @@ impl Timers {
     fn keepalive(&self, meter: &Meter) -> (Instant, Action) {
         let last = meter.last_read();
         match self.pinged {
-            // Whatever arrives is a sign of life.
+            // Any bytes that arrive show that the caller is alive.
             Some(pinged) if last <= pinged => {
                 (pinged + self.settings.keepalive_timeout, Action::Close(End::Keepalive))
             }

@@ -1,4 +1,5 @@
-//! Bytes of requests that have arrived and that no call has read yet: HTTP/2's flow control lets callers send them in advance.
+//! Counts the request bytes that have arrived but that no call has read yet. HTTP/2's flow control lets callers send
+//! them in advance.
 
 use std::{
     collections::HashMap,
@@ -18,32 +19,32 @@ use crate::telemetry::Metrics;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The least that the process allows for unread bytes.
+/// The process's limit on unread bytes is at least this.
 const LEAST: u64 = 64 * MIB;
 
-/// The part of the memory budget that it allows where that is more.
+/// The limit is the memory budget divided by this, if that is more.
 const BUDGET_SHARE: u64 = 4;
 
-/// A buffered frame counts as at least so many bytes, about what it takes to keep it.
+/// A buffered frame counts as at least this many bytes, which is about the memory overhead of a frame.
 const FRAME: u64 = 256;
 
-/// A connection that has sent so many bytes may get larger windows.
+/// A connection that has sent this many bytes may get larger windows.
 const PROVEN: u64 = 2 * MIB;
 
-/// The part of what is left that its streams may have together.
+/// The streams of such a connection may together have the bytes that are left, divided by this.
 const PROVEN_SHARE: u64 = 16;
 
 /// Stream windows, in bytes.
 const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
-/// The window of the streams of a caller of whom nothing is known: a thousand of them may fill it at once.
+/// The stream window of a new caller, about which nothing is known: a thousand streams may fill it at the same time.
 const FIRST_WINDOW: u32 = 32 * 1024;
 
-/// For how long at least the number of streams that a connection had counts: streams that end together may come back together,
-/// with the window that the connection then has.
+/// How long a connection's highest number of streams counts, at least. Streams that end together may return together,
+/// each with the window that the connection then has.
 const STREAMS_COUNT: Duration = Duration::from_secs(15);
 
-/// Unread bytes of the whole process. Cheap to clone; clones share it.
+/// Unread bytes of the whole process. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Unread(Arc<Process>);
 
@@ -51,12 +52,12 @@ pub(in crate::server) struct Unread(Arc<Process>);
 struct Process {
     limit: u64,
     unread: Arc<AtomicU64>,
-    /// What the streams with larger windows may send in advance, together.
+    /// How many bytes the streams with larger windows may together send in advance.
     granted: AtomicU64,
-    /// Calls whose requests have not ended.
+    /// The number of calls whose requests have not ended.
     receiving: AtomicUsize,
     connections: AtomicUsize,
-    /// Connections, by number, that are hardly read from until bytes have been taken.
+    /// Connections, by number, that are read slowly until calls have read enough bytes.
     paused: Mutex<HashMap<usize, Waker>>,
     paused_count: AtomicUsize,
     /// The number of the next connection.
@@ -71,13 +72,13 @@ pub(super) struct ConnectionUnread {
     total: AtomicU64,
     receiving: AtomicUsize,
     received: AtomicU64,
-    /// What the streams of this connection may send in advance, if their windows are larger than those of others.
+    /// How many bytes the streams of this connection may together send in advance; 0 unless their windows are larger.
     granted: AtomicU64,
     streams: Mutex<Streams>,
     peak: Mutex<Peak>,
 }
 
-/// The most calls at once whose requests had not ended, since `since` and in the time before it.
+/// The highest number of concurrent calls whose requests had not ended: since `since`, and in the period before it.
 #[derive(Debug)]
 struct Peak {
     since: Instant,
@@ -89,7 +90,7 @@ struct Peak {
 struct Streams {
     /// Calls that read their requests.
     open: HashMap<u32, Stream>,
-    /// Streams whose call has not begun.
+    /// Streams with data whose call has not begun.
     early: HashMap<u32, Stream>,
     last_opened: u32,
 }
@@ -97,12 +98,12 @@ struct Streams {
 #[derive(Debug, Default, Clone, Copy)]
 struct Stream {
     unread: u64,
-    /// Whether nothing more will arrive. The last frame may still be incomplete.
+    /// Whether the header of the last frame has arrived. The frame may still be incomplete.
     whole: bool,
 }
 
 impl Unread {
-    /// For a process with such a memory budget, in bytes.
+    /// For a process with this memory budget, in bytes.
     pub(in crate::server) fn new(memory_budget: u64, metrics: &Metrics) -> Self {
         let unread = Arc::<AtomicU64>::default();
         metrics.unread_bytes(Arc::clone(&unread));
@@ -143,7 +144,7 @@ impl Unread {
 }
 
 impl ConnectionUnread {
-    /// The header of a DATA frame arrived, which is the `last` of its stream or not.
+    /// Counts a DATA frame whose header has arrived. `last`: whether it is the last of its stream.
     pub(super) fn arrived(&self, stream: u32, len: usize, last: bool) {
         let len = counted(len);
         {
@@ -163,7 +164,7 @@ impl ConnectionUnread {
         self.process.0.unread.fetch_add(len, Relaxed);
     }
 
-    /// A call on `stream` begins to read its request.
+    /// Records that a call begins to read its request on `stream`.
     pub(super) fn open(&self, stream: u32) {
         let mut streams = self.streams();
         let early = streams.early.remove(&stream).unwrap_or_default();
@@ -175,7 +176,8 @@ impl ConnectionUnread {
         self.process.0.receiving.fetch_add(1, Relaxed);
     }
 
-    /// Every call whose head has arrived has begun: HTTP/2 drops the data of streams that have none.
+    /// Stops counting the data of streams without a call. Every call whose headers have arrived has begun by now, and
+    /// HTTP/2 drops the data of other streams.
     pub(super) fn drop_early(&self) {
         let mut streams = self.streams();
         if streams.early.is_empty() {
@@ -186,7 +188,7 @@ impl ConnectionUnread {
         self.sub(dropped);
     }
 
-    /// A call has read a frame.
+    /// Records that a call has read a frame.
     pub(super) fn taken(&self, stream: u32, len: usize) {
         let len = counted(len);
         let mut streams = self.streams();
@@ -197,12 +199,12 @@ impl ConnectionUnread {
         self.sub(taken);
     }
 
-    /// The most bytes that a call can still read, if the end of its request has arrived.
+    /// The maximum number of bytes that a call can still read, if the end of its request has arrived.
     pub(super) fn rest(&self, stream: u32) -> Option<u64> {
         self.streams().open.get(&stream).filter(|stream| stream.whole).map(|stream| stream.unread)
     }
 
-    /// A call has read its request to the end, or reads no more of it.
+    /// Records that a call has read its request to the end, or will read no more of it.
     pub(super) fn close(&self, stream: u32) {
         let Some(rest) = self.streams().open.remove(&stream) else { return };
         self.sub(rest.unread);
@@ -210,8 +212,8 @@ impl ConnectionUnread {
         self.process.0.receiving.fetch_sub(1, Relaxed);
     }
 
-    /// Whether the connection must not be read from, since the process has too many unread bytes and this connection
-    /// more than an equal part of them. If so, the task is woken when there are fewer.
+    /// Whether reading the connection is paused, because the process has too many unread bytes and this connection has
+    /// more than an equal share of them. If so, the task is woken when there are fewer.
     pub(super) fn is_paused(&self, cx: &Context<'_>) -> bool {
         let process = &self.process.0;
         if process.unread.load(Relaxed) < process.limit {
@@ -224,20 +226,22 @@ impl ConnectionUnread {
         let mut paused = process.paused.lock().unwrap_or_else(PoisonError::into_inner);
         paused.insert(self.number, cx.waker().clone());
         process.paused_count.store(paused.len(), Relaxed);
-        // Bytes may have been taken in between, by a call that saw no paused connection.
+        // Check again: a call may have read bytes before it could see this paused connection.
         process.unread.load(Relaxed) >= process.limit
     }
 
-    /// Whether the process has so many unread bytes that a paused connection is not read from at all.
+    /// Whether the process has so many unread bytes that a paused connection is not read at all.
     pub(super) fn is_stopped(&self) -> bool {
         let process = &self.process.0;
         process.unread.load(Relaxed) >= process.limit / 4 * 5
     }
 
-    /// The window that each stream of the connection should have: an equal part of what the process allows, with some room for
-    /// what arrives before a change, and at most [`FIRST_WINDOW`]. The streams of a connection that has sent much may have
-    /// more: together a part of three quarters, less what is unread and what streams of other such connections may send. Streams
-    /// that have just ended count as well.
+    /// The window that each stream of the connection should have: an equal share of the process's limit, with some room
+    /// for bytes that arrive before a change takes effect, and at most [`FIRST_WINDOW`].
+    ///
+    /// The streams of a connection that has sent many bytes may have more. Together they get a share of three quarters
+    /// of the limit, less the unread bytes and what the streams of other such connections may send. Streams that have
+    /// recently ended count as well.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
         let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
@@ -246,7 +250,7 @@ impl ConnectionUnread {
         u32::try_from(larger).unwrap_or(u32::MAX)
     }
 
-    /// A window of more than `equal` bytes, if there is room for that.
+    /// A window of more than `equal` bytes, if there is room for it.
     fn larger_window(&self, equal: u64) -> u64 {
         let process = &self.process.0;
         let granted = self.granted.load(Relaxed);
@@ -255,7 +259,7 @@ impl ConnectionUnread {
             (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed).saturating_add(others));
         let streams = self.peak(self.receiving.load(Relaxed)) as u64;
         if streams == 0 {
-            // What it does not use is for others; it comes back with the first streams.
+            // Releases the grant for other connections. This connection gets a new one with its next streams.
             self.grant(0);
             return equal;
         }
@@ -266,11 +270,12 @@ impl ConnectionUnread {
 
     fn grant(&self, bytes: u64) {
         let before = self.granted.swap(bytes, Relaxed);
-        // One sum, whatever another thread does in between.
+        // A single atomic addition, so that concurrent changes are not lost.
         self.process.0.granted.fetch_add(bytes.wrapping_sub(before), Relaxed);
     }
 
-    /// The most calls at once that received their requests lately, with `receiving` of them now.
+    /// The highest recent number of concurrent calls whose requests had not ended, given that there are `receiving`
+    /// now.
     fn peak(&self, receiving: usize) -> usize {
         let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
         if peak.since.elapsed() >= STREAMS_COUNT {
@@ -292,7 +297,7 @@ impl ConnectionUnread {
     }
 }
 
-/// Few steps, so that windows seldom change.
+/// Rounds down to a power of two, or to one and a half times a power of two, so that windows seldom change.
 fn stepped(window: u64) -> u64 {
     let step = 1 << window.ilog2();
     if step + step / 2 <= window { step + step / 2 } else { step }
@@ -326,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_unread_until_their_call_takes_them_or_ends() {
+    fn bytes_are_unread_until_their_call_reads_them_or_ends() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
         connection.arrived(1, 3 * KILO, false);
@@ -343,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_request_is_known_once_its_end_has_arrived() {
+    fn the_rest_of_a_request_is_known_once_its_end_has_arrived() {
         let connection = Unread::new(0, &Metrics::default()).connection();
         connection.arrived(1, 2 * KILO, true);
         connection.open(1);
@@ -358,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_never_become_a_call_are_forgotten() {
+    fn data_of_streams_without_a_call_stops_counting() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
         for stream in [1, 3, 5, 3] {
@@ -376,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_holds_more_than_its_part_is_paused_and_woken() {
+    fn a_connection_that_holds_more_than_its_share_is_paused_and_woken() {
         struct Woken(AtomicUsize);
         impl std::task::Wake for Woken {
             fn wake(self: Arc<Self>) {
@@ -397,7 +402,7 @@ mod tests {
         assert!(hog.is_paused(&context));
         assert!(!other.is_paused(&context));
         hog.taken(1, limit / 16);
-        assert_eq!(woken.0.load(Relaxed), 0, "too few to read on");
+        assert_eq!(woken.0.load(Relaxed), 0, "too few bytes were read to resume");
         hog.taken(1, limit / 8);
         assert_eq!(woken.0.load(Relaxed), 1);
         assert!(!hog.is_paused(&context));
@@ -407,7 +412,7 @@ mod tests {
     fn all_streams_together_stay_within_the_limit() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
-        assert_eq!(connection.window(), 32 << 10, "nothing is known of the caller");
+        assert_eq!(connection.window(), 32 << 10, "nothing is known about the caller");
         connection.open(1);
         connection.arrived(1, 2 << 20, false);
         assert_eq!(connection.window(), 1 << 20);
@@ -425,7 +430,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_that_end_together_may_come_back_together() {
+    async fn windows_stay_small_while_recently_ended_streams_may_return() {
         let process = Unread::new(0, &Metrics::default());
         let connection = process.connection();
         (1..100).step_by(2).for_each(|stream| connection.open(stream));
@@ -441,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_have_sent_much_stay_within_the_limit_together() {
+    fn connections_with_larger_windows_stay_within_the_limit_together() {
         let process = Unread::new(0, &Metrics::default());
         let connections: Vec<_> = (0..400).map(|_| process.connection()).collect();
         for connection in &connections {

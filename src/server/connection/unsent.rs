@@ -1,4 +1,4 @@
-//! Bytes of responses that HTTP/2 has buffered for the socket: they stay there if the caller does not read.
+//! Counts the response bytes that HTTP/2 has buffered for the socket. They stay there while the caller does not read.
 
 use std::{
     sync::{
@@ -16,22 +16,22 @@ use crate::telemetry::Metrics;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The least that the process allows for unsent bytes.
+/// The process's limit on unsent bytes is at least this.
 const LEAST: u64 = 32 * MIB;
 
-/// The part of the memory budget that it allows where that is more.
+/// The limit is the memory budget divided by this, if that is more.
 const BUDGET_SHARE: u64 = 8;
 
-/// The part of what is left that a connection may take.
+/// A connection may buffer the bytes that are left, divided by this.
 const CONNECTION_SHARE: u64 = 16;
 
-/// What every connection may take, however little is left: its caller may be one that reads.
+/// How many bytes every connection may buffer, even if none are left: its caller may be one that reads.
 const ALWAYS: u64 = 16 * KIB;
 
-/// A buffered piece counts as at least so many bytes, about what it takes to keep it.
+/// A buffered piece counts as at least this many bytes, which is about the memory overhead of a piece.
 const PIECE: usize = 256;
 
-/// Unsent bytes of the whole process. Cheap to clone; clones share it.
+/// Unsent bytes of the whole process. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Unsent(Arc<Process>);
 
@@ -47,9 +47,9 @@ struct Process {
 pub(super) struct ConnectionUnsent {
     process: Unsent,
     bytes: AtomicU64,
-    /// How often some bytes were sent.
+    /// How many times bytes were sent.
     sent: AtomicU64,
-    /// Calls that wait for room.
+    /// The number of calls that wait for room.
     waiting: AtomicUsize,
     fewer: Notify,
 }
@@ -68,8 +68,8 @@ struct Counted {
 }
 
 impl Unsent {
-    /// For a process with such a memory budget, in bytes. While many bytes are unsent, a connection whose caller reads nothing
-    /// for `idle_timeout` is closed.
+    /// For a process with this memory budget, in bytes. While many bytes are unsent, a connection whose caller reads
+    /// nothing for `idle_timeout` is closed.
     pub(in crate::server) fn new(memory_budget: u64, idle_timeout: Duration, metrics: &Metrics) -> Self {
         let bytes = Arc::<AtomicU64>::default();
         metrics.unsent_bytes(Arc::clone(&bytes));
@@ -97,7 +97,7 @@ impl ConnectionUnsent {
         usize::try_from(most.saturating_sub(self.bytes.load(Relaxed))).unwrap_or(usize::MAX)
     }
 
-    /// As [`Self::room`], once there is some.
+    /// Waits until there is room, and returns [`Self::room`].
     pub(super) async fn wait_for_room(&self) -> usize {
         let _waiting = Waiting::new(self);
         loop {
@@ -108,7 +108,7 @@ impl ConnectionUnsent {
         }
     }
 
-    /// Counts `data`.
+    /// Counts `data` as unsent.
     pub(super) fn piece(self: &Arc<Self>, data: Bytes) -> Piece {
         let bytes = data.len().max(PIECE) as u64;
         self.bytes.fetch_add(bytes, Relaxed);
@@ -122,13 +122,13 @@ impl ConnectionUnsent {
         (self.bytes.load(Relaxed) > 0).then(|| self.sent.load(Relaxed))
     }
 
-    /// For how long the caller may read nothing; `None` while the process has few unsent bytes.
+    /// How long the caller may read nothing; `None` while the process has few unsent bytes.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let process = &self.process.0;
         (process.bytes.load(Relaxed) >= process.limit / 2).then_some(process.idle_timeout)
     }
 
-    /// One at a time: the call that is woken wakes the next one, if it leaves room.
+    /// Wakes one waiting call, if there is room. That call wakes the next one, if it leaves room.
     pub(super) fn wake_one(&self) {
         if self.waiting.load(Relaxed) > 0 && self.room() > 0 {
             self.fewer.notify_one();
@@ -161,7 +161,7 @@ impl Drop for Counted {
 }
 
 impl Piece {
-    /// No bytes.
+    /// A piece without bytes.
     pub(super) fn empty() -> Self {
         Self { data: Bytes::new(), counted: None }
     }
@@ -198,7 +198,7 @@ mod tests {
         process.0.bytes.load(Relaxed)
     }
 
-    /// Hands over 16 KiB at a time, as long as there is room.
+    /// Buffers 16 KiB at a time while there is room.
     fn fill(connection: &Arc<ConnectionUnsent>) -> Vec<Piece> {
         let mut pieces = Vec::new();
         loop {
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_reads_is_seen_to_do_so() {
+    fn progress_changes_only_when_the_caller_reads() {
         let connection = process().connection();
         assert_eq!(connection.progress(), None, "there is nothing to read");
         let (mut first, last) =
             (connection.piece(Bytes::from_static(b"xyz")), connection.piece(Bytes::from_static(b"1")));
         let before = connection.progress();
         drop(last);
-        assert_eq!(connection.progress(), before, "a call was cancelled");
+        assert_eq!(connection.progress(), before, "a cancelled call is not progress");
         first.advance(1);
         assert_ne!(connection.progress(), before);
         drop(first);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn one_connection_cannot_take_what_others_need() {
+    fn one_connection_leaves_room_for_others() {
         let process = process();
         let greedy = process.connection();
         let _pieces = fill(&greedy);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_wait_for_room_are_woken_one_after_the_other() {
+    fn calls_that_wait_for_room_are_woken_one_at_a_time() {
         let process = process();
         let connection = process.connection();
         let mut pieces = fill(&connection);

@@ -1,20 +1,21 @@
-//! How many bytes each kind of memory has, in the process and in each tenant's share, and what still fits.
+//! Counts the bytes of each class of memory, in the process and in each tenant's share, and decides what still fits.
 
-/// Why bytes are held. What S3 takes from the process passes by itself; what callers fill or read may be held for long, and is
-/// capped so that all of it together never stops the rest.
+/// Why bytes are held. Memory that S3 is taking becomes free without the caller. Memory that callers fill or read may
+/// be held for long, so it is capped: all of it together never blocks the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// A whole part that S3 is taking, or that a caller with a record of speed fills.
+    /// A whole part that S3 is taking, or that a caller known to be fast fills.
     Moving,
-    /// A whole part that fills for a caller whose speed is unknown.
+    /// A whole part that a caller of unknown speed fills.
     Trial,
-    /// The same for an upload that has just begun: those that have waited for long, and are slow as a rule, do not use up its memory.
+    /// The same for an upload that has just started. Uploads that have waited for long, which are usually slow,
+    /// cannot use up this memory.
     Fresh,
-    /// A whole part that fills for a slow caller, which has waited for its turn.
+    /// A whole part that a slow caller fills, after it has waited for its turn.
     Turn,
-    /// About what a slow caller has sent.
+    /// What a slow caller has sent, and a little more.
     Slow,
-    /// Messages that are not complete, and pages of listings.
+    /// Incomplete messages, and pages of listings.
     Message,
     /// What a read fetches before its caller takes it.
     Ahead,
@@ -23,7 +24,7 @@ pub(super) enum Class {
 const CLASSES: usize = 7;
 
 impl Class {
-    /// The most bytes of this class, of `limit` in all.
+    /// Maximum number of bytes of this class if there are `limit` bytes in total.
     fn cap(self, limit: u64) -> u64 {
         match self {
             Self::Moving => limit,
@@ -38,18 +39,18 @@ impl Class {
         matches!(self, Self::Trial | Self::Message)
     }
 
-    /// Whether bytes of `other` may take what this class could have.
+    /// Whether bytes of `other` may use memory that this class could have.
     pub(super) fn is_capped_with(self, other: Self) -> bool {
         self == other || self.is_whole() && other.is_whole()
     }
 
-    /// Whether it is a whole part: it needs no more memory before S3 takes it.
+    /// Whether it is for a whole part, which needs no more memory before S3 takes it.
     pub(super) fn is_whole(self) -> bool {
         matches!(self, Self::Moving | Self::Trial | Self::Fresh | Self::Turn)
     }
 }
 
-/// Bytes in use, of a limit.
+/// A limit, and the bytes of each class that are in use.
 #[derive(Debug)]
 struct Level {
     limit: u64,
@@ -69,15 +70,16 @@ impl Level {
         self.used[class as usize]
     }
 
-    /// How many of `bytes` are charged if a reservation that has `held` becomes one of `class`.
+    /// Returns how many of `bytes` are charged if a reservation that holds `held` changes to `class`.
     ///
-    /// A whole part gets what is free if no other whole part exists, so that one part always goes on, whatever the limit. And it
-    /// may lack a little, so that two parts fill half of the limit each although some bytes are in use.
+    /// If no other whole part exists, a whole part gets whatever is free, so that one part always proceeds, with any
+    /// limit. A whole part may also lack a little, so that two parts of half the limit each fit although some bytes
+    /// are in use.
     fn fit(&self, held: Charge, class: Class, bytes: u64) -> Result<u64, Short> {
         let without = |class: Class| self.of(class) - if held.class == class { held.bytes } else { 0 };
         let free = self.limit - (self.total() - held.bytes);
         let stretch = class.stretches() && free >= bytes.saturating_add(self.limit / 2);
-        // However small the limit, one part of each class may fill, and two of callers whose speed is unknown.
+        // With any limit, one part of each class may fill, and two of callers of unknown speed.
         let few = class.is_whole() && without(class) <= if class == Class::Trial { bytes } else { 0 };
         if without(class).saturating_add(bytes) > class.cap(self.limit) && !stretch && !few {
             return Err(Short::Class);
@@ -93,10 +95,10 @@ impl Level {
     }
 }
 
-/// Limits up to which parts may be charged less than they have.
+/// Largest limit, in bytes, at which parts may be charged less than they hold.
 const SMALL_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// How many bytes of a part may be uncharged where almost enough is free.
+/// Maximum number of bytes of a part that are not charged if almost enough memory is free.
 const SLACK: u64 = 2 * 1024 * 1024;
 
 /// What a reservation holds.
@@ -107,18 +109,18 @@ pub(super) struct Charge {
     pub(super) bytes: u64,
 }
 
-/// What is missing.
+/// What a reservation lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Short {
     /// The tenant's share is used up.
     Share,
-    /// The process has as much of this class as it may.
+    /// The process has reached the cap of the class.
     Class,
-    /// The process has no memory.
+    /// The process has no free memory.
     Free,
 }
 
-/// The process and its tenants' shares.
+/// The memory of the process and of its tenants' shares.
 #[derive(Debug)]
 pub(super) struct Ledger {
     process: Level,
@@ -130,7 +132,7 @@ impl Ledger {
         Self { process: Level::new(limit), shares: Vec::new() }
     }
 
-    /// Adds a share; gives its number.
+    /// Adds a share and returns its number.
     pub(super) fn add_share(&mut self, limit: u64) -> usize {
         self.shares.push(Level::new(limit));
         self.shares.len() - 1
@@ -141,7 +143,7 @@ impl Ledger {
         self.process.total()
     }
 
-    /// The charge that `held` may become: `bytes` of `class`, or all that one reservation can have.
+    /// Returns the charge that `held` may change to: `bytes` of `class`, or the most that one reservation can have.
     pub(super) fn fit(&self, held: Charge, class: Class, bytes: u64) -> Result<Charge, Short> {
         let mut charged = bytes;
         for level in self.levels(held.share) {
@@ -158,7 +160,7 @@ impl Ledger {
         Ok(Charge { class, bytes: charged, ..held })
     }
 
-    /// Whether at most one of `parts` of all memory is in use with `bytes` more.
+    /// Whether at most `1/parts` of all memory is in use after adding `bytes`.
     pub(super) fn uses_at_most(&self, share: Option<usize>, parts: u64, bytes: u64) -> bool {
         self.levels(share).all(|level| level.total().saturating_add(bytes) <= level.limit / parts)
     }

@@ -1,4 +1,4 @@
-//! Memory for bytes that wait in the process: one budget for all, and a share of it for each tenant.
+//! Memory for bytes that are buffered in the process: one budget for all of them, and a share of it for each tenant.
 
 mod ledger;
 mod queue;
@@ -18,28 +18,30 @@ use std::{
 use tokio::sync::Semaphore;
 
 use self::queue::{Ask, Queue};
-pub(super) use self::reservation::Given;
+pub(super) use self::reservation::Granted;
 pub use self::reservation::Reservation;
 use super::Error;
 use crate::telemetry::Metrics;
 
 const MIB: u64 = 1024 * 1024;
 
-/// How many pages of listings at once may exceed the budget. Each has 10 MiB at most, and hardly any more than one.
+/// Maximum number of pages of listings that may exceed the budget at the same time. A page has at most 10 MiB, and
+/// rarely more than 1 MiB.
 const LARGE_PAGES: usize = 4;
 
-/// How many of them may be of one tenant: they last until their callers have read them.
+/// Maximum number of these pages for one tenant. A page counts until its caller has read it.
 const LARGE_PAGES_OF_TENANT: usize = 2;
 
 /// The memory budget, and how long calls wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySettings {
-    /// How many bytes may wait in memory: of uploads until S3 has them, of reads until their callers take them, and of
-    /// messages until they are complete. Default: 256 MiB.
+    /// Maximum number of bytes buffered in memory: of uploads until S3 has stored them, of reads until their callers
+    /// take them, and of messages until they are complete. Default: 256 MiB.
     pub budget: u64,
-    /// How long a call waits for memory before it fails with [`ErrorKind::MemoryExhausted`]. Default: 30 s.
+    /// How long a call waits for memory before it fails with [`ErrorKind::MemoryExhausted`](super::ErrorKind::MemoryExhausted). Default: 30 s.
     pub wait: Duration,
-    /// How long an upload may send nothing, or a read take nothing, while others wait for memory. Default: 60 s.
+    /// How long the caller of an upload may send nothing, or the caller of a read take nothing, while other calls
+    /// wait for memory. Default: 60 s.
     pub idle_timeout: Duration,
 }
 
@@ -49,7 +51,7 @@ impl Default for MemorySettings {
     }
 }
 
-/// How many bytes may wait in the whole process. Cheap to clone; clones share it.
+/// The memory budget of the whole process. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
 pub struct MemoryBudget(Arc<Shared>);
 
@@ -57,12 +59,12 @@ pub struct MemoryBudget(Arc<Shared>);
 #[derive(Debug, Clone)]
 pub struct TenantBudget {
     shared: Arc<Shared>,
-    /// Identifies the tenant among those that wait.
+    /// Identifies the tenant in the queue.
     tenant: u64,
     share: Option<usize>,
-    /// How many calls of this tenant wait.
+    /// Number of calls of this tenant that wait.
     waiting: Arc<AtomicUsize>,
-    /// Turns of this tenant for pages that need more memory than there is.
+    /// This tenant's permits for pages that exceed the budget.
     large_pages: Arc<Semaphore>,
 }
 
@@ -71,23 +73,25 @@ struct Shared {
     settings: MemorySettings,
     metrics: Metrics,
     queue: Mutex<Queue>,
-    /// How many calls wait, and whether one of them lacks memory of the process: readable without the lock.
+    /// Number of calls that wait; can be read without the lock.
     waiting: AtomicUsize,
+    /// Whether one of these calls lacks memory of the process; can be read without the lock.
     process_is_short: AtomicBool,
-    /// How many uncounted bytes are left.
+    /// Number of uncounted bytes that are left.
     uncounted: AtomicU64,
-    /// Turns for pages that need more memory than there is.
+    /// The permits for pages that exceed the budget.
     large_pages: Arc<Semaphore>,
 }
 
-/// The first bytes of an upload, which are not counted: a small upload then takes no part in waiting for memory.
+/// The first bytes of an upload, which do not count against the budget, so that a small upload does not wait for
+/// memory.
 #[derive(Debug)]
 pub(super) struct FirstBytes(Arc<Shared>);
 
 impl FirstBytes {
-    /// How many there are for each upload.
+    /// Number of uncounted bytes of each upload.
     pub(super) const SIZE: u64 = 64 * 1024;
-    /// The most for all uploads together, and a quarter of the budget where that is less.
+    /// Maximum number for all uploads together, or a quarter of the budget if that is less.
     const MOST: u64 = 16 * MIB;
 }
 
@@ -115,7 +119,7 @@ impl MemoryBudget {
         TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), large_pages }
     }
 
-    /// How many bytes are reserved.
+    /// Number of reserved bytes.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> u64 {
         self.0.lock().ledger.total()
@@ -128,15 +132,15 @@ impl MemoryBudget {
 }
 
 impl Default for MemoryBudget {
-    /// 256 MiB, counted in metrics of its own.
+    /// A budget of 256 MiB with its own metrics.
     fn default() -> Self {
         Self::new(MemorySettings::default(), Metrics::default())
     }
 }
 
 impl TenantBudget {
-    /// Reserves memory for `bytes` of a message or a page, waiting until they are free. One reservation gets a quarter of the
-    /// share at most: what is larger is charged as that.
+    /// Reserves memory for `bytes` of a message or a page, and waits until it is free. One reservation is charged at
+    /// most a quarter of the share, even if it is larger.
     ///
     /// Fails with [`ErrorKind::MemoryExhausted`](super::ErrorKind::MemoryExhausted) after [`MemorySettings::wait`].
     pub async fn reserve(&self, bytes: u64) -> Result<Reservation, Error> {
@@ -150,12 +154,13 @@ impl TenantBudget {
         self.waiting.load(Ordering::Relaxed) > 0 || self.shared.process_is_short.load(Ordering::Relaxed)
     }
 
-    /// The limits that the budget was made with.
+    /// The settings that the budget was created with.
     pub fn settings(&self) -> MemorySettings {
         self.shared.settings
     }
 
-    /// Counts a call that was ended to free its memory, or for lack of it: `reason` is a label's value.
+    /// Counts a call that was ended to free its memory, or for lack of memory. `reason` is the value of the metric's
+    /// label.
     pub fn count_ended(&self, reason: &'static str) {
         self.shared.metrics.memory_ended(reason);
     }
@@ -181,7 +186,7 @@ impl TenantBudget {
 }
 
 impl Default for TenantBudget {
-    /// All of a budget of its own.
+    /// The whole of a separate budget.
     fn default() -> Self {
         MemoryBudget::default().share(None)
     }
@@ -198,7 +203,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the queue; then hands out what became free, and publishes what can be read without the lock.
+    /// Changes the queue, then grants the memory that became free and updates the values that can be read without the
+    /// lock.
     fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
         let mut queue = self.lock();
         let before = queue.ledger.total();

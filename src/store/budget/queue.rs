@@ -1,4 +1,4 @@
-//! Who has which memory, and who gets what becomes free.
+//! The memory that each reservation holds, and the calls that wait for memory.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,15 +10,16 @@ use super::{
     waiters::{Waiter, Waiters},
 };
 
-/// How long others wait before a slow part is taken from its caller.
+/// How long other calls wait before a slow upload is ended.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The time between two parts that are taken from their callers: what the first gave back is handed out first.
+/// Minimum time between two slow uploads that are ended. The memory of the first one is granted before the second one
+/// ends.
 const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
 
 /// How long a new upload counts as fresh.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// Who waits, in the order in which they are served.
+/// The kinds of calls that wait, in the order in which they are usually served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     /// A message or a page of a listing.
@@ -29,13 +30,14 @@ pub(super) enum Kind {
     Small,
     /// The first part of an upload.
     New,
-    /// The same where the connection's latest uploads were slow or refused.
+    /// The first part of an upload on a connection whose latest uploads were slow or rejected.
     Demoted,
     /// An upload whose caller is slow.
     Slow,
 }
 
-/// The order of kinds after so many grants. Uploads that are fast go first, but not always: the others have to start some time.
+/// The order of kinds after this number of grants. Fast uploads usually go first. In three of eight grants, another
+/// kind goes before them, so that it does not starve.
 fn order(grants: u64) -> [Kind; 6] {
     use Kind::{Demoted, Message, New, Proven, Slow, Small};
     match grants % 8 {
@@ -46,27 +48,27 @@ fn order(grants: u64) -> [Kind; 6] {
     }
 }
 
-/// Memory that would do: so many bytes in all, of this class.
+/// Memory that a call would accept: this number of bytes in total, of this class.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask {
     pub(super) class: Class,
     pub(super) bytes: u64,
 }
 
-/// Where a waiting call stands.
+/// The place of a waiting call in the queue.
 pub(super) type Place = (Kind, u64);
 
-/// Reservations and those who wait. It is locked for moments only.
+/// All reservations and the calls that wait. It is locked only briefly.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) ledger: Ledger,
     charges: HashMap<u64, Charge>,
     waiters: Waiters,
     next: u64,
-    /// How many parts were granted to calls that waited.
+    /// Number of parts granted to waiting calls.
     grants: u64,
     last_victim: Option<Instant>,
-    /// Whether one of those who wait lacks memory of the process, and not only of its tenant's share.
+    /// Whether a waiting call lacks memory of the process, and not only of its tenant's share.
     pub(super) process_is_short: bool,
 }
 
@@ -83,20 +85,20 @@ impl Queue {
         }
     }
 
-    /// Makes a reservation of no bytes.
+    /// Opens a reservation of no bytes.
     pub(super) fn open(&mut self, share: Option<usize>) -> u64 {
         let reservation = self.number();
         self.charges.insert(reservation, Charge { share, class: Class::Slow, bytes: 0 });
         reservation
     }
 
-    /// A number that was not used before.
+    /// Returns a number that was not used before.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// Ends a reservation.
+    /// Closes a reservation and frees its memory.
     pub(super) fn close(&mut self, reservation: u64) {
         if let Some(charge) = self.charges.remove(&reservation) {
             self.ledger.replace(charge, Charge { bytes: 0, ..charge });
@@ -120,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// Gives a reservation what was asked for if it fits.
+    /// Grants `ask` to a reservation if it fits.
     pub(super) fn try_set(&mut self, reservation: u64, ask: Ask) -> Result<(), Short> {
         let fitting = self.ledger.fit(self.charge(reservation), ask.class, ask.bytes)?;
         self.set(reservation, fitting.class, fitting.bytes);
@@ -132,12 +134,12 @@ impl Queue {
         self.waiters.is_empty()
     }
 
-    /// How many wait.
+    /// Number of calls that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiters.len()
     }
 
-    /// Queues up for one of `asks`. The receiver gets the number of the one that was granted.
+    /// Adds a call that waits for one of `asks`. The receiver gets the index of the one that is granted.
     pub(super) fn enqueue(
         &mut self,
         kind: Kind,
@@ -153,18 +155,19 @@ impl Queue {
         (place, receiver)
     }
 
-    /// Leaves the queue; whether the call was still in it.
+    /// Removes a call from the queue. Returns whether it was still in it.
     pub(super) fn leave(&mut self, place: Place) -> bool {
         self.waiters.leave(place).is_some()
     }
 
-    /// Hands out what is free. A call that lacks memory of the process keeps all behind it waiting, so that small ones do not
-    /// take for ever what a large one waits for; one that lacks anything else keeps back its own kind, or that of its tenant.
+    /// Grants free memory to waiting calls. A call that lacks memory of the process blocks all calls behind it, so
+    /// that small calls do not starve a large one. A call that lacks anything else blocks only its own kind, or that
+    /// of its tenant.
     pub(super) fn pump(&mut self) {
         while self.pump_in_order(order(self.grants)) {}
     }
 
-    /// Hands out what is free in this order; whether the order has changed meanwhile.
+    /// Grants free memory in this order. Returns whether the order has changed in the meantime.
     fn pump_in_order(&mut self, order: [Kind; 6]) -> bool {
         self.process_is_short = false;
         for kind in order {
@@ -173,7 +176,7 @@ impl Queue {
                 from = turn + 1;
                 let served = if kind == Kind::New {
                     let served = self.serve_new(place, fresh_only);
-                    // A small part must not take for ever what a large one waits for.
+                    // Small parts must not starve a large one.
                     fresh_only |= served == Err(Short::Class);
                     served
                 } else {
@@ -191,7 +194,7 @@ impl Queue {
         false
     }
 
-    /// Serves the first upload in a line of those that begin, or the newest, if that is fresh.
+    /// Serves the first upload in a line of new uploads, or else the newest one, if that is fresh.
     fn serve_new(&mut self, first: Place, fresh_only: bool) -> Result<(), Short> {
         let is_fresh = |class: Class| class == Class::Fresh;
         let served = self.serve(first, |class| !fresh_only || is_fresh(class));
@@ -206,7 +209,7 @@ impl Queue {
         }
     }
 
-    /// Grants a call what it waits for, if that fits and its class may be had.
+    /// Grants a call what it waits for, if that fits and its class is allowed.
     fn serve(&mut self, place: Place, allowed: impl Fn(Class) -> bool) -> Result<(), Short> {
         let Some(waiter) = self.waiters.get(place) else { return Ok(()) };
         let (reservation, mut asks) = (waiter.reservation, waiter.asks.clone());
@@ -228,7 +231,7 @@ impl Queue {
     fn granted(&mut self, place: Place, ask: usize) {
         self.grants += u64::from(place.0 != Kind::Message);
         if let Some(waiter) = self.waiters.serve(place) {
-            // A call that left meanwhile drops its reservation.
+            // A call that has left in the meantime drops its reservation.
             let _ = waiter.granted.send(ask);
         }
     }
@@ -245,8 +248,8 @@ impl Queue {
         Err(short)
     }
 
-    /// Whether the memory of a slow part is needed elsewhere so much that its upload has to end. The answer is yes for one
-    /// caller at a time.
+    /// Whether other calls need the memory of a slow part so urgently that its upload has to end. Returns `true` for
+    /// one upload at a time.
     pub(super) fn claims(&mut self, reservation: u64, now: Instant) -> bool {
         let Charge { share, class, .. } = self.charge(reservation);
         let recent = |then: Instant| now.duration_since(then) < BETWEEN_VICTIMS;

@@ -1,4 +1,4 @@
-//! Memory that a call holds.
+//! Reservations: the memory that calls hold.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     queue::{Kind, Place},
 };
 use crate::{
-    store::{Error, ErrorKind, pace::Measure},
+    store::{Error, ErrorKind, fill_rate::Measure},
     telemetry::Waiting,
 };
 
@@ -24,30 +24,31 @@ pub struct Reservation {
     id: u64,
 }
 
-/// What an upload with a slow caller was given.
+/// What an upload with a slow caller was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Given {
+pub(in crate::store) enum Granted {
     /// Memory for the whole part.
     Whole,
-    /// Memory for the bytes that it asked for.
+    /// Memory for some bytes of the part.
     Some,
 }
 
 impl Reservation {
-    /// A reservation of no bytes.
+    /// Opens a reservation of no bytes.
     pub(super) fn open(budget: TenantBudget) -> Self {
         let id = budget.shared.lock().open(budget.share);
         Self { budget, id }
     }
 
-    /// Adds `bytes`, waiting until they are free. Fails as [`TenantBudget::reserve`] does, and then holds what it held before.
-    /// Dropping the future is safe.
+    /// Adds `bytes`, and waits until they are free. Fails like [`TenantBudget::reserve`], and then holds what it held
+    /// before. Cancel safe.
     pub async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
         let bytes = self.bytes().saturating_add(bytes);
         self.acquire(Kind::Message, &[Ask { class: Class::Message, bytes }]).await.map(drop)
     }
 
-    /// Adds `bytes` if they are free. What holds some already goes before those that wait, so that it ends soon.
+    /// Adds `bytes` if they are free. A reservation that already holds memory goes before waiting calls, so that its
+    /// call ends soon. Returns whether the bytes were added.
     pub(in crate::store) fn extend(&self, bytes: u64) -> bool {
         self.budget.shared.change(|queue| {
             let held = queue.charge(self.id).bytes;
@@ -56,7 +57,7 @@ impl Reservation {
         })
     }
 
-    /// A turn for a page that needs more than there is, once the tenant and the process have one.
+    /// Waits for the permits of the tenant and of the process for a page that exceeds the budget.
     pub(in crate::store) async fn large_page(&self) -> Result<[OwnedSemaphorePermit; 2], Error> {
         let [own, all] = [&self.budget.large_pages, &self.budget.shared.large_pages].map(Arc::clone);
         let both = async { Ok::<_, AcquireError>([own.acquire_owned().await?, all.acquire_owned().await?]) };
@@ -64,7 +65,7 @@ impl Reservation {
         turn.ok().and_then(Result::ok).ok_or_else(|| self.exhausted())
     }
 
-    /// No memory became free in time.
+    /// Counts and returns the error for memory that did not become free in time.
     pub(in crate::store) fn exhausted(&self) -> Error {
         self.budget.count_ended("wait");
         let wait = self.budget.settings().wait;
@@ -72,13 +73,14 @@ impl Reservation {
         Error::new(ErrorKind::MemoryExhausted, message)
     }
 
-    /// How many bytes it is charged for.
+    /// Number of bytes that it is charged.
     pub fn bytes(&self) -> u64 {
         self.budget.shared.lock().charge(self.id).bytes
     }
 
-    /// The error that ends a call whose caller fills this memory too slowly while others need it: of `whole` bytes, `arrived` came
-    /// in `waited`. It is given for one reservation at a time, so that what one frees is handed out before the next call ends.
+    /// Returns the error that ends a call if its caller fills this memory too slowly while other calls need it: of
+    /// `whole` bytes, `arrived` have arrived in the time `waited`. Returns it for one reservation at a time, so that
+    /// the memory of one call is granted before the next call ends.
     pub fn too_slow(&self, arrived: u64, whole: u64, waited: Duration) -> Option<Error> {
         let too_slow = Measure { waited, bytes: arrived }.is_too_slow(whole, self.budget.settings().wait);
         if !self.budget.is_contended()
@@ -88,12 +90,12 @@ impl Reservation {
             return None;
         }
         self.budget.count_ended("too_slow");
-        let message = "the caller sends too slowly for the memory that is left: call again later";
+        let message = "the caller sends too slowly while other calls wait for memory: call again later";
         Some(Error::new(ErrorKind::MemoryExhausted, message))
     }
 
-    /// Takes memory for the first part of an upload, or all of it where it has fewer than a part's bytes; in its turn, which
-    /// comes later for a connection whose latest uploads were slow.
+    /// Waits for memory for the first part of an upload, or for the whole upload if it is smaller than a part. If the
+    /// latest uploads on its connection were `slow`, it is served later.
     pub(in crate::store) async fn first_part(&mut self, bytes: u64, slow: bool) -> Result<(), Error> {
         const SMALL: u64 = 256 * 1024;
         let asks = [Ask { class: Class::Trial, bytes }, Ask { class: Class::Fresh, bytes }];
@@ -105,30 +107,31 @@ impl Reservation {
         self.acquire(kind, asks).await.map(drop)
     }
 
-    /// Takes memory for the next part of an upload that filled its last part quickly, in its turn.
+    /// Waits for memory for the next part of an upload that filled its last part quickly.
     pub(in crate::store) async fn next_part(&mut self, bytes: u64) -> Result<(), Error> {
         self.acquire(Kind::Proven, &[Ask { class: Class::Moving, bytes }]).await.map(drop)
     }
 
-    /// Takes memory for `some` bytes of a slow caller's part, or in its turn for the `whole` part.
-    pub(in crate::store) async fn slowly(&mut self, some: u64, whole: u64) -> Result<Given, Error> {
+    /// Waits for memory for `some` bytes of a slow caller's part, or for the `whole` part.
+    pub(in crate::store) async fn slowly(&mut self, some: u64, whole: u64) -> Result<Granted, Error> {
         let asks = [Ask { class: Class::Slow, bytes: some }, Ask { class: Class::Turn, bytes: whole }];
         let granted = self.acquire(Kind::Slow, &asks).await?;
-        Ok(if granted == 0 && some < whole { Given::Some } else { Given::Whole })
+        Ok(if granted == 0 && some < whole { Granted::Some } else { Granted::Whole })
     }
 
-    /// Takes memory for a whole part at once, if half of all memory stays free.
+    /// Takes memory for a whole part without waiting, if half of all memory stays free. Returns whether it did.
     pub(in crate::store) fn whole_if_roomy(&self, bytes: u64) -> bool {
         self.if_free(2, Ask { class: Class::Trial, bytes })
     }
 
-    /// Takes memory for the beginning of a part at once, if nearly all memory stays free: calls that hold some while they wait
-    /// for the rest must not hold much.
+    /// Takes memory for the beginning of a part without waiting, if nearly all memory stays free: calls that hold
+    /// memory while they wait for more must not hold much. Returns whether it did.
     pub(in crate::store) fn beginning(&self, bytes: u64) -> bool {
         self.if_free(8, Ask { class: Class::Slow, bytes })
     }
 
-    /// Keeps only `bytes` of a part that fills slowly, if slow callers may have so many more.
+    /// Keeps only `bytes` of a part that fills slowly, if that fits into the memory for slow callers. Returns whether
+    /// it did.
     pub(in crate::store) fn give_back_to(&self, bytes: u64) -> bool {
         self.budget.shared.change(|queue| {
             let ask = Ask { class: Class::Slow, bytes: bytes.min(queue.charge(self.id).bytes) };
@@ -136,7 +139,7 @@ impl Reservation {
         })
     }
 
-    /// The part is full, and has `bytes`: S3 takes it next.
+    /// Records that the part is full and has `bytes`, and that S3 takes it next.
     pub(in crate::store) fn moving(&self, bytes: u64) {
         self.budget.shared.change(|queue| {
             let charged = queue.charge(self.id).bytes;
@@ -144,12 +147,13 @@ impl Reservation {
         });
     }
 
-    /// Takes what was asked for, if it fits and no call waits.
+    /// Takes `ask` without waiting, if it fits and no call waits. Returns whether it did.
     pub(super) fn set_at_once(&self, ask: Ask) -> bool {
         self.budget.shared.change(|queue| queue.is_empty() && queue.try_set(self.id, ask).is_ok())
     }
 
-    /// Takes what was asked for, if it fits, no call waits, and no more than one of `parts` of all memory is then in use.
+    /// Takes `ask` without waiting, if it fits, no call waits, and at most `1/parts` of all memory is then in use.
+    /// Returns whether it did.
     fn if_free(&self, parts: u64, ask: Ask) -> bool {
         self.budget.shared.change(|queue| {
             let more = ask.bytes.saturating_sub(queue.charge(self.id).bytes);
@@ -158,7 +162,7 @@ impl Reservation {
         })
     }
 
-    /// Waits for one of `asks`; gives the number of the one that was granted.
+    /// Waits for one of `asks`, and returns the index of the one that was granted.
     async fn acquire(&mut self, kind: Kind, asks: &[Ask]) -> Result<usize, Error> {
         for (number, ask) in asks.iter().enumerate() {
             if self.set_at_once(*ask) {
@@ -177,7 +181,7 @@ impl Reservation {
             return Ok(number);
         }
         drop(queued);
-        // The grant may have come in the last moment.
+        // The grant may have arrived at the last moment.
         granted.try_recv().map_err(|_| self.exhausted())
     }
 }
@@ -188,7 +192,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A place in the queue, left when dropped.
+/// A place in the queue. Dropping it leaves the queue.
 struct Queued<'a> {
     budget: &'a TenantBudget,
     place: Place,

@@ -13,7 +13,7 @@ fn reserved(budget: &MemoryBudget) -> u64 {
     budget.reserved()
 }
 
-/// A reservation for a whole part: of an upload that filled its last part quickly, or of one that begins.
+/// Reserves a whole part: for an upload that filled its last part quickly if `proven`, otherwise for a new upload.
 async fn part(tenant: &TenantBudget, bytes: u64, proven: bool) -> Reservation {
     let mut reservation = tenant.reservation();
     if proven {
@@ -35,12 +35,12 @@ fn reading_ahead_gets_a_quarter_and_never_waits() {
 }
 
 #[tokio::test]
-async fn a_tenant_has_its_share_and_leaves_the_rest_to_others() {
+async fn a_tenant_gets_its_share_and_leaves_the_rest_to_others() {
     let budget = budget(10 * MIB);
     let (one, other) = (budget.share(Some(6 * MIB)), budget.share(Some(6 * MIB)));
     let held = part(&one, 6 * MIB, true).await;
     assert!(part(&one, MIB, true).now_or_never().is_none(), "its share is used up");
-    assert!(part(&other, 6 * MIB, true).now_or_never().is_none(), "so is the budget, but for 4 MiB");
+    assert!(part(&other, 6 * MIB, true).now_or_never().is_none(), "only 4 MiB of the budget are left");
     let rest = part(&other, 4 * MIB, true).now_or_never().unwrap();
     assert_eq!(reserved(&budget), 10 * MIB);
     drop((held, rest));
@@ -63,7 +63,7 @@ async fn a_small_part_does_not_overtake_a_large_one_of_its_kind() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_larger_than_the_share_gets_all_of_it() {
+async fn a_part_that_is_larger_than_the_share_gets_all_of_the_share() {
     let budget = budget(10 * KIB);
     let tenant = budget.share(Some(4 * KIB));
     let _held = part(&tenant, u64::MAX, true).await;
@@ -71,7 +71,7 @@ async fn a_part_that_is_larger_than_the_share_gets_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_message_needs_no_turn_among_parts() {
+async fn a_message_does_not_wait_behind_parts() {
     let tenant = budget(32 * MIB).share(None);
     let _held = part(&tenant, 28 * MIB, true).await;
     let mut large = Box::pin(part(&tenant, 28 * MIB, true));
@@ -88,7 +88,7 @@ async fn messages_leave_room_for_parts() {
     let tenant = budget.share(None);
     let messages: Vec<_> =
         std::iter::from_fn(|| tenant.reserve(MIB).now_or_never()).map(Result::unwrap).collect();
-    assert_eq!(messages.len(), 8, "half while no other call needs memory");
+    assert_eq!(messages.len(), 8, "half of the budget, while no other call needs memory");
     assert!(part(&tenant, 8 * MIB, false).now_or_never().is_some());
     assert_eq!(tenant.reserve(u64::MAX).now_or_never().map(|held| held.unwrap().bytes()), None);
     drop(messages);
@@ -105,7 +105,7 @@ async fn two_parts_of_half_the_budget_fit_beside_a_few_bytes() {
 }
 
 #[tokio::test]
-async fn a_part_goes_on_whatever_slow_callers_reads_and_messages_hold() {
+async fn a_part_always_gets_memory_beside_slow_callers_reads_and_messages() {
     let budget = budget(16 * MIB);
     let tenant = budget.share(None);
     let slow: Vec<_> = std::iter::from_fn(|| {
@@ -115,7 +115,7 @@ async fn a_part_goes_on_whatever_slow_callers_reads_and_messages_hold() {
     })
     .take(6)
     .collect();
-    assert!(slow.iter().all(|(_, given)| *given == Given::Some));
+    assert!(slow.iter().all(|(_, given)| *given == Granted::Some));
     let _others = (tenant.reserve_ahead(4 * MIB).unwrap(), tenant.reserve(4 * MIB).await.unwrap());
     let whole = part(&tenant, 8 * MIB, false).now_or_never().unwrap();
     assert_eq!((whole.bytes(), reserved(&budget)), (2 * MIB, 16 * MIB), "it is charged what is free");
@@ -142,7 +142,7 @@ async fn fast_uploads_go_before_new_ones() {
 }
 
 #[tokio::test]
-async fn a_tenant_with_many_calls_does_not_keep_back_one_with_few() {
+async fn a_tenant_with_many_calls_does_not_starve_one_with_few() {
     let budget = budget(8 * MIB);
     let (busy, quiet) = (budget.share(None), budget.share(Some(8 * MIB)));
     let held = part(&busy, 8 * MIB, true).await;
@@ -157,7 +157,7 @@ async fn a_tenant_with_many_calls_does_not_keep_back_one_with_few() {
             })
         })
         .collect();
-    // The first of a tenant leaves the queue.
+    // The first call of the busy tenant leaves the queue.
     assert!(waiting.iter_mut().all(|call| call.now_or_never().is_none()));
     drop(waiting.remove(0));
     drop(held);
@@ -165,9 +165,10 @@ async fn a_tenant_with_many_calls_does_not_keep_back_one_with_few() {
     assert_eq!(*order.borrow(), [2, 4, 3, 5]);
 }
 
-/// Tenants whose shares are short are tried for what is kept for those that have just begun, whatever waits before.
+/// The memory that is kept for fresh uploads is granted to a tenant's newest upload, even if older ones wait for its
+/// share.
 #[tokio::test(start_paused = true)]
-async fn the_newest_upload_of_a_tenant_begins_though_its_older_ones_wait() {
+async fn the_newest_upload_of_a_tenant_starts_although_older_ones_wait() {
     let budget = budget(64 * MIB);
     let tenant = budget.share(Some(32 * MIB));
     let _other = part(&budget.share(Some(32 * MIB)), 32 * MIB, true).await;
@@ -175,14 +176,14 @@ async fn the_newest_upload_of_a_tenant_begins_though_its_older_ones_wait() {
     let mut old = Box::pin(part(&tenant, 4 * MIB, false));
     assert!((&mut old).now_or_never().is_none());
     tokio::time::advance(Duration::from_secs(10)).await;
-    // The last one got what is kept for those that have just begun, which is not for the old one.
+    // The last one got the memory that is kept for fresh uploads. The old one is no longer fresh.
     drop(held.pop());
     assert!((&mut old).now_or_never().is_none());
     assert!(part(&tenant, 4 * MIB, false).now_or_never().is_some());
 }
 
 #[tokio::test]
-async fn a_large_part_gets_its_turn_though_small_ones_of_other_tenants_would_fit() {
+async fn small_parts_of_other_tenants_do_not_starve_a_large_one() {
     let budget = budget(64 * MIB);
     let (large, small) = (budget.share(None), budget.share(None));
     let moving = part(&budget.share(None), 40 * MIB, true).await;
@@ -197,7 +198,7 @@ async fn a_large_part_gets_its_turn_though_small_ones_of_other_tenants_would_fit
         if begun {
             break;
         }
-        // A small one comes for each that goes.
+        // A new small part arrives for each one that ends.
         if let Some(another) = part(&small, MIB, false).now_or_never() {
             held.push(another);
         }
@@ -241,7 +242,7 @@ async fn new_and_slow_uploads_are_served_beside_fast_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_memory_ends_and_leaves_no_trace() {
+async fn waiting_for_memory_times_out_and_leaves_nothing_behind() {
     let budget = budget(8 * MIB);
     let tenant = budget.share(Some(8 * MIB));
     let held = part(&tenant, 8 * MIB, true).await;
@@ -259,7 +260,7 @@ async fn waiting_for_memory_ends_and_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_grant_that_its_call_does_not_take_is_given_back() {
+async fn a_grant_to_a_dropped_call_is_given_back() {
     let budget = budget(8 * MIB);
     let tenant = budget.share(None);
     let held = part(&tenant, 8 * MIB, true).await;
@@ -272,7 +273,7 @@ async fn a_grant_that_its_call_does_not_take_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_waits_for_its_own_share_asks_nothing_of_others() {
+async fn a_tenant_that_waits_for_its_own_share_does_not_affect_others() {
     let budget = budget(32 * MIB);
     let (one, other) = (budget.share(Some(8 * MIB)), budget.share(Some(8 * MIB)));
     let _held = part(&one, 8 * MIB, true).await;
@@ -284,7 +285,7 @@ async fn a_tenant_that_waits_for_its_own_share_asks_nothing_of_others() {
 }
 
 #[tokio::test]
-async fn metrics_show_what_is_reserved_and_how_many_wait() {
+async fn metrics_show_reserved_bytes_and_waiting_calls() {
     let metrics = Metrics::default();
     let settings = MemorySettings { budget: 8 * KIB, ..MemorySettings::default() };
     let tenant = MemoryBudget::new(settings, metrics.clone()).share(None);
@@ -306,7 +307,7 @@ async fn metrics_show_what_is_reserved_and_how_many_wait() {
 }
 
 #[test]
-fn the_uncounted_first_bytes_of_all_uploads_are_few() {
+fn the_uncounted_first_bytes_of_all_uploads_are_limited() {
     let first = |budget: MemoryBudget| {
         let tenant = budget.share(None);
         let taken: Vec<_> = std::iter::from_fn(|| tenant.first_bytes()).collect();

@@ -1,4 +1,4 @@
-//! Calls that wait for memory, in lines: one for each kind of call and each tenant.
+//! Calls that wait for memory, with one line for each kind of call and each tenant.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -23,27 +23,29 @@ pub(super) struct Waiter {
     pub(super) share: Option<usize>,
     pub(super) asks: Vec<Ask>,
     pub(super) since: Instant,
-    /// What was missing when it was last tried.
+    /// What it lacked when it was last tried.
     pub(super) short: Short,
     pub(super) granted: oneshot::Sender<usize>,
-    /// How many calls of its tenant wait.
+    /// Number of calls of its tenant that wait.
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
-/// All waiting calls. The lines of a kind take turns, so that a tenant with many calls does not keep back one with few. Within a
-/// line, calls are served in the order in which they came, so only the first of each line is ever tried.
+/// All waiting calls. The lines of a kind take turns, so that a tenant with many calls does not starve one with few.
+/// Within a line, calls are served in the order in which they arrived, so only the first of each line is tried, and
+/// of new uploads also the newest.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     all: HashMap<Place, Waiter>,
     lines: HashMap<Name, Line>,
     /// The lines of each kind in the order of their turns, except those in `blocked`.
     turns: BTreeMap<(Kind, u64), Name>,
-    /// Lines whose tenant's share had no memory for their first call, until that share changes. None of [`Kind::New`].
+    /// Lines whose first call lacked memory of its tenant's share, until that share changes. Lines of [`Kind::New`]
+    /// are never in it.
     blocked: HashMap<usize, Vec<Name>>,
     last_turn: u64,
 }
 
-/// What a line's calls have in common: their kind and their tenant.
+/// The kind and the tenant of all calls in a line.
 type Name = (Kind, u64);
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl Waiters {
         self.all.insert(place, waiter);
     }
 
-    /// Removes a call that was served: the other lines of its kind come first now.
+    /// Removes a call that was served. Its line then comes after the other lines of its kind.
     pub(super) fn serve(&mut self, place: Place) -> Option<Waiter> {
         let waiter = self.leave(place)?;
         let name = (place.0, waiter.tenant);
@@ -94,7 +96,7 @@ impl Waiters {
         Some(waiter)
     }
 
-    /// Removes a call; the next of its line may be tried.
+    /// Removes a call. The next call of its line may then be tried.
     pub(super) fn leave(&mut self, place: Place) -> Option<Waiter> {
         let waiter = self.all.remove(&place)?;
         waiter.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -120,13 +122,13 @@ impl Waiters {
         Some((*turn, (kind, *first)))
     }
 
-    /// The call that came last in the line of the one at `place`.
+    /// The newest call in the line of the call at `place`.
     pub(super) fn last_beside(&self, place: Place) -> Option<Place> {
         let line = self.lines.get(&(place.0, self.get(place)?.tenant))?;
         line.calls.last().map(|last| (place.0, *last))
     }
 
-    /// The first of each line, and its kind.
+    /// The first call of each line, and its kind.
     pub(super) fn oldest(&self) -> impl Iterator<Item = (Kind, &Waiter)> {
         self.lines.iter().filter_map(|((kind, _), line)| {
             let first = *line.calls.first()?;
@@ -134,12 +136,12 @@ impl Waiters {
         })
     }
 
-    /// Notes what a call was tried for in vain.
+    /// Records what a call lacked when it was tried.
     pub(super) fn lacks(&mut self, place: Place, short: Short) {
         let Some(waiter) = self.all.get_mut(&place) else { return };
         waiter.short = short;
         let name = (place.0, waiter.tenant);
-        // The newest of those that begin may get what the first does not.
+        // A line of new uploads is not blocked: the newest one may get memory that the first one does not.
         if short == Short::Share
             && place.0 != Kind::New
             && let Some(share) = waiter.share
@@ -153,10 +155,10 @@ impl Waiters {
         }
     }
 
-    /// The memory of a share has changed: lines that wait for it may be tried again.
+    /// Unblocks the lines that wait for a share, because its memory has changed.
     pub(super) fn changed(&mut self, share: Option<usize>) {
         for name in share.and_then(|share| self.blocked.remove(&share)).unwrap_or_default() {
-            // Some have gone meanwhile, or were tried again.
+            // Some lines have gone in the meantime, or are no longer blocked.
             if let Some(line) = self.lines.get_mut(&name).filter(|line| line.blocked) {
                 line.blocked = false;
                 self.turns.insert((name.0, line.turn), name);

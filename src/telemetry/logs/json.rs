@@ -1,5 +1,5 @@
-//! A log line as one JSON object. Every call has one, so it is put together by serde_json in bytes of its own, without looking
-//! at each piece through `fmt`, and handed over as a whole.
+//! Formats a log line as one JSON object. Every call logs a line, so this is fast: serde_json writes into a byte buffer
+//! instead of passing each piece through `fmt`, and the subscriber gets the line as a whole.
 
 use std::{
     cell::RefCell,
@@ -24,13 +24,14 @@ use tracing_subscriber::{
 
 use crate::telemetry::text::truncate;
 
-/// What lines are given room for from the start, in bytes: most fit.
-const USUAL: usize = 512;
+/// The initial capacity for a line, in bytes. Most lines fit.
+const INITIAL_CAPACITY: usize = 512;
 
-/// The most bytes of one value: a last resort, since texts of callers and servers are cut where they come in.
+/// The maximum number of bytes of one value. This is a last resort: text from callers and servers is truncated where it
+/// enters.
 const MAX_VALUE: usize = 16 * 1024;
 
-/// Writes `timestamp`, `level`, the event's fields, `target`, and the fields of the span that it is in.
+/// Writes `timestamp`, `level`, the event's fields, `target`, and the fields of the enclosing span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Json;
 
@@ -44,7 +45,7 @@ where
         line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // Lines of the `log` crate have their target and level in fields.
+        // Lines of the `log` crate carry their target and level in fields.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let mut members = Members::after("{");
@@ -64,7 +65,7 @@ where
     }
 }
 
-/// The fields of a span, ready to be put into an object.
+/// Formats the fields of a span as members of an object.
 impl<'w> FormatFields<'w> for Json {
     fn format_fields<R: RecordFields>(&self, line: Writer<'w>, fields: R) -> fmt::Result {
         let mut members = Members::after("");
@@ -83,16 +84,16 @@ impl<'w> FormatFields<'w> for Json {
     }
 }
 
-/// The members of an object, as they are written.
+/// The members of a JSON object, while they are being written.
 struct Members {
     json: Vec<u8>,
-    /// No comma stands before the next.
+    /// Whether the next member needs no comma before it.
     first: bool,
 }
 
 impl Members {
     fn after(start: &str) -> Self {
-        let mut json = Vec::with_capacity(USUAL);
+        let mut json = Vec::with_capacity(INITIAL_CAPACITY);
         json.extend_from_slice(start.as_bytes());
         Self { json, first: true }
     }
@@ -102,7 +103,7 @@ impl Members {
         self.value(value);
     }
 
-    /// Leaves out the `log.*` of the `log` crate's lines: `target` says enough of where they come from.
+    /// Leaves out the `log.*` fields of the `log` crate's lines: `target` is enough to tell where they come from.
     fn add_field(&mut self, field: &Field, value: impl Serialize) {
         if !field.name().starts_with("log.") {
             self.add(field.name(), value);
@@ -125,7 +126,7 @@ impl Members {
         self.first = false;
     }
 
-    /// Members that [`Json`] has formatted before.
+    /// Adds members that [`Json`] has already formatted.
     fn add_formatted(&mut self, members: &str) {
         if !members.is_empty() {
             self.separate();
@@ -140,7 +141,7 @@ impl Members {
     }
 
     fn value(&mut self, value: impl Serialize) {
-        // Memory takes everything, and text and numbers are always JSON.
+        // Cannot fail: a buffer accepts every write, and every text and number has a JSON form.
         let _ = serde_json::to_writer(&mut self.json, &value);
     }
 
@@ -173,7 +174,7 @@ impl Visit for Members {
         self.add_field(field, value);
     }
 
-    /// Infinity and NaN, which JSON does not have, become null.
+    /// Writes infinity and NaN, which JSON does not have, as null.
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.add_field(field, value);
     }
@@ -183,8 +184,8 @@ impl Visit for Members {
     }
 }
 
-/// A value's text up to [`MAX_VALUE`] bytes. A value that fails to format is cut there and does not drop the line: serde_json
-/// would panic, since its own writer has not failed.
+/// The text of a value, up to [`MAX_VALUE`] bytes. If the value fails to format, its text ends there. The failure is
+/// not passed on, because serde_json would panic: its own writer has not failed.
 struct Shown<'a>(&'a dyn Debug);
 
 impl Display for Shown<'_> {
@@ -193,7 +194,7 @@ impl Display for Shown<'_> {
     }
 }
 
-/// Passes on `left` bytes and then fails.
+/// Passes on `left` bytes, and then fails.
 struct AtMost<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     left: usize,
@@ -208,7 +209,8 @@ impl fmt::Write for AtMost<'_, '_> {
     }
 }
 
-/// Now, in UTC and to the microsecond (RFC 3339). The second is the same for many lines.
+/// Writes the current time in UTC, to the microsecond (RFC 3339). The text of the second is cached, since many lines
+/// share it.
 fn write_now(json: &mut Vec<u8>) {
     thread_local! {
         static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
@@ -229,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_written_up_to_a_length() {
+    fn a_long_value_is_truncated() {
         let shown = |value: &str| Shown(&format_args!("{value}")).to_string();
         assert_eq!(shown("short"), "short");
         let most = "ü".repeat(MAX_VALUE / 2);
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn now_is_what_others_read_as_now() {
+    fn the_timestamp_is_the_current_time() {
         let mut written = Vec::new();
         write_now(&mut written);
         let written = str::from_utf8(&written).unwrap();

@@ -1,5 +1,5 @@
-//! Lines of other crates, limited in rate. A peer decides how often a protocol library warns (h2 warns of each PING
-//! acknowledgement that answers nothing), so without a limit a peer decides how much is logged.
+//! Limits the rate of log lines from other crates. A peer decides how often a protocol library warns (h2 warns about
+//! each unsolicited PING acknowledgement), so without a limit a peer decides how much is logged.
 
 use std::{
     collections::HashMap,
@@ -18,17 +18,18 @@ use tracing_subscriber::{
 
 use super::LogFormat;
 
-/// Lines of one target that are logged at once.
+/// The number of lines that one target may log in a burst.
 const BURST: u32 = 10;
 
-/// Then one line is logged in this time.
+/// After the burst, one line is logged per period.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Targets that are counted separately; all others share a limit. Targets of the `log` crate need not be fixed names.
+/// The number of targets with their own limit; all others share one. It is bounded because the `log` crate's targets
+/// need not be fixed names.
 const MAX_TARGETS: usize = 256;
 
-/// Formats lines by `inner`, but none of another crate's target whose limit is used up. The next line of the target says how
-/// many were suppressed.
+/// Formats lines with `inner`, but suppresses lines of other crates' targets whose limit is used up. The next line of
+/// the target reports how many were suppressed.
 #[derive(Debug)]
 pub(super) struct Limited<F> {
     inner: F,
@@ -37,12 +38,12 @@ pub(super) struct Limited<F> {
 }
 
 impl<F> Limited<F> {
-    /// `format` is the one that `inner` writes.
+    /// `format` is the format that `inner` writes.
     pub(super) fn new(inner: F, format: LogFormat) -> Self {
         Self { inner, format, limits: Mutex::default() }
     }
 
-    /// Whether a line of `target` is logged: with how many that were suppressed before it.
+    /// If a line of `target` is logged, returns how many lines were suppressed before it.
     fn admit(&self, target: &str, now: Instant) -> Option<u64> {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(limit) = limits.get_mut(target) {
@@ -86,14 +87,14 @@ fn is_ours(target: &str) -> bool {
     target.strip_prefix("longshore").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// The line with one more field at its end.
+/// Appends the field `suppressed` to the line.
 fn with_suppressed(mut line: String, suppressed: u64, format: LogFormat) -> String {
     let end = match format {
         LogFormat::Text => "\n",
         LogFormat::Json => "}\n",
     };
     line.truncate(line.strip_suffix(end).map_or(line.len(), str::len));
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = match format {
         LogFormat::Text => write!(line, " suppressed={suppressed}{end}"),
         LogFormat::Json => write!(line, ",\"suppressed\":{suppressed}{end}"),
@@ -101,11 +102,11 @@ fn with_suppressed(mut line: String, suppressed: u64, format: LogFormat) -> Stri
     line
 }
 
-/// A token bucket that is full at first.
+/// A token bucket that starts full.
 #[derive(Debug)]
 struct Limit {
     tokens: u32,
-    /// Up to when tokens have been added.
+    /// The time up to which tokens have been added.
     since: Instant,
     suppressed: u64,
 }
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_one_in_each_period_with_the_count_of_those_between() {
+    fn after_a_burst_one_line_per_period_is_logged_with_the_count_of_suppressed_lines() {
         let (limited, start) = (Limited::new((), LogFormat::Json), Instant::now());
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         for _ in 0..BURST {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_beyond_a_number_share_a_limit() {
+    fn targets_beyond_the_maximum_share_a_limit() {
         let (limited, now) = (Limited::new((), LogFormat::Json), Instant::now());
         let admitted = (0..10_000).filter(|n| limited.admit(&format!("t{n}"), now).is_some()).count();
         assert_eq!(admitted, MAX_TARGETS + BURST as usize);
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_is_a_field_of_the_line() {
+    fn the_count_of_suppressed_lines_is_a_field_of_the_line() {
         assert_eq!(
             with_suppressed("{\"a\":1}\n".to_owned(), 3, LogFormat::Json),
             "{\"a\":1,\"suppressed\":3}\n"

@@ -22,9 +22,8 @@ use self::{json::Json, limited::Limited};
 pub(super) use output::dropped;
 pub use output::{flush, write_error};
 
-/// What these targets may say at most, whatever the filter says: below these levels they print
-/// secrets (canonical requests, raw headers, signatures), or flood the log with every frame or
-/// every 404.
+/// The most verbose level of these targets, whatever the filter says. At more verbose levels they log secrets
+/// (canonical requests, raw headers, signatures), or a line for every frame or every 404.
 const CAPS: [(&str, LevelFilter); 6] = [
     ("aws_sigv4", LevelFilter::OFF),
     ("s3s", LevelFilter::OFF),
@@ -34,19 +33,19 @@ const CAPS: [(&str, LevelFilter); 6] = [
     ("rustls", LevelFilter::WARN),
 ];
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people. The default on a terminal.
     Text,
-    /// One JSON object a line. The default elsewhere.
+    /// One JSON object per line. The default elsewhere.
     Json,
 }
 
 /// What to log and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// A filter as `RUST_LOG` has it. Default: `info`.
+    /// A filter in the syntax of `RUST_LOG`. Default: `info`.
     pub filter: String,
     /// `None`: text on a terminal, JSON otherwise.
     pub format: Option<LogFormat>,
@@ -58,17 +57,17 @@ impl Default for LogSettings {
     }
 }
 
-/// The filter cannot be read, or logging has been started before.
+/// The filter is invalid, or logging cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct LogSettingsError(String);
 
-/// Starts logging for the whole process. Lines wait a moment for others: [`flush`] before the process ends.
+/// Starts logging for the whole process. Lines are written with a short delay: call [`flush`] before the process ends.
 pub fn init(settings: &LogSettings) -> Result<(), LogSettingsError> {
     let terminal = stderr().is_terminal();
     let format = settings.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let lines = lines(&settings.filter, format, terminal, output::Queued)?;
-    output::start().map_err(|error| LogSettingsError(format!("cannot start the log's thread: {error}")))?;
+    output::start().map_err(|error| LogSettingsError(format!("cannot start the log thread: {error}")))?;
     tracing_subscriber::registry()
         .with(lines)
         .try_init()
@@ -77,7 +76,7 @@ pub fn init(settings: &LogSettings) -> Result<(), LogSettingsError> {
     Ok(())
 }
 
-/// Whether a filter can be read; the same check that [`init`] makes, without starting anything.
+/// Checks a filter as [`init`] does, without starting anything.
 pub fn check_filter(filter: &str) -> Result<(), LogSettingsError> {
     parse(filter).map(drop)
 }
@@ -108,10 +107,10 @@ where
 fn parse(filter: &str) -> Result<EnvFilter, LogSettingsError> {
     EnvFilter::builder()
         .parse(filter)
-        .map_err(|error| LogSettingsError(format!("the log filter {filter:?} cannot be read: {error}")))
+        .map_err(|error| LogSettingsError(format!("the log filter {filter:?} is invalid: {error}")))
 }
 
-/// Looked at once for each place in the code that logs; the answer is remembered there.
+/// Whether the cap of the target allows the level. tracing evaluates this once per callsite, and caches the result.
 fn within_cap(metadata: &Metadata<'_>) -> bool {
     cap(metadata.target()).is_none_or(|cap| cap >= *metadata.level())
 }
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn no_filter_uncaps_what_prints_secrets_or_floods() {
+    fn no_filter_uncaps_targets_that_log_secrets_or_floods() {
         let text = capture("trace", LogFormat::Text, || {
             tracing::error!(target: "aws_sigv4::http_request::sign", "a signature");
             tracing::error!(target: "s3s::ops", "a 404");
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn capped_targets_still_warn_and_others_are_untouched() {
+    fn capped_targets_still_warn_and_others_are_not_capped() {
         let text = capture("trace", LogFormat::Text, || {
             tracing::warn!(target: "hyper_util::server", "warned");
             tracing::error!(target: "hyper::proto", "failed");
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_another_crates_lines_is_cut_off_and_our_own_lines_are_not() {
+    fn a_flood_of_another_crates_lines_is_limited_and_our_own_lines_are_not() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = capture("info", format, || {
                 for _ in 0..1_000 {
@@ -186,14 +185,14 @@ mod tests {
                 }
             });
             let of = |what| text.lines().filter(|line| line.contains(what)).count();
-            // A slow machine may take some seconds for it.
+            // A slow machine may take some seconds, and each second admits one more line.
             assert!((10..100).contains(&of("PING")), "{}", of("PING"));
             assert_eq!(of("a call"), 1_000);
         }
     }
 
     #[test]
-    fn json_lines_have_their_fields_at_the_top() {
+    fn json_lines_have_their_fields_at_the_top_level() {
         let text = capture("info", LogFormat::Json, || {
             tracing::info!(target: "longshore::access", code = "OK", bytes_out = 3, "call");
             tracing::debug!("not at info");
@@ -202,7 +201,7 @@ mod tests {
         assert!(text.contains(r#""code":"OK","bytes_out":3"#), "{text}");
     }
 
-    /// The one line that `log` writes, but for its timestamp.
+    /// The one line that `log` writes, without its timestamp.
     fn json_line(log: impl FnOnce()) -> serde_json::Value {
         let text = capture("info", LogFormat::Json, log);
         let mut line: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_is_json() {
+    fn every_kind_of_value_is_valid_json() {
         let line = json_line(|| {
             tracing::info!(
                 target: "t", whole = 5.0, part = -0.25, negative = -7, large = u64::MAX, flag = true,
@@ -245,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn where_the_log_crate_wrote_a_line_is_left_out() {
+    fn source_locations_from_the_log_crate_are_left_out() {
         let line = json_line(|| tracing::info!(target: "t", n = 1, log.file = "f", log.line = 2, m = 3));
         assert_eq!(line, json!({"level": "INFO", "n": 1, "m": 3, "target": "t"}));
     }
 
     #[test]
-    fn a_spans_fields_may_come_late_or_not_at_all() {
+    fn a_spans_fields_may_be_recorded_late_or_not_at_all() {
         let spans = [
             (json_line(|| tracing::info_span!("s").in_scope(|| tracing::info!("m"))), json!({"name": "s"})),
             (
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_write_itself_does_not_take_the_line_with_it() {
+    fn a_value_that_fails_to_format_does_not_drop_its_line() {
         struct Broken;
         impl std::fmt::Debug for Broken {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -296,8 +295,8 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_cannot_be_read_is_named() {
+    fn the_error_for_an_invalid_filter_names_it() {
         let error = check_filter("longshore=loud").unwrap_err().to_string();
-        assert!(error.starts_with(r#"the log filter "longshore=loud" cannot be read: "#), "{error}");
+        assert!(error.starts_with(r#"the log filter "longshore=loud" is invalid: "#), "{error}");
     }
 }

@@ -1,5 +1,6 @@
-//! Standard error, written by one thread. No other thread of the process writes to it, so one that is not read (a stuck
-//! collector, a stopped terminal, a full disk) costs log lines and nothing else.
+//! Writes log lines to standard error on a thread of their own. No other thread of the process writes there, so if
+//! nothing reads standard error (a stuck collector, a stopped terminal, a full disk), log lines are lost but nothing
+//! blocks.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,25 +15,25 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::queue::Queue;
 
-/// How many bytes of lines wait at most.
+/// Maximum number of bytes of lines that wait to be written.
 const LIMIT: usize = 4 * 1024 * 1024;
 
-/// What a pipe takes as a whole, without bytes of other writers in between (POSIX, `PIPE_BUF` on Linux).
-const WHOLE: usize = 4096;
+/// The largest write to a pipe that is atomic, without bytes of other writers in between (POSIX, `PIPE_BUF` on Linux).
+const ATOMIC_WRITE: usize = 4096;
 
-/// Room that the writer keeps between batches.
-const KEPT: usize = 256 * 1024;
+/// The largest buffer that the writer keeps between batches, in bytes.
+const MAX_KEPT_BUFFER: usize = 256 * 1024;
 
-/// How long to wait where standard error is in non-blocking mode and takes nothing.
+/// How long to wait if standard error is in non-blocking mode and accepts nothing.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How long the end of the process may wait for lines to be written.
+/// How long the process may wait at exit for lines to be written.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// The process's log lines.
 static QUEUE: Queue = Queue::new(LIMIT);
 
-/// Starts the thread that writes lines out, unless it runs already.
+/// Starts the writer thread, unless it is already running.
 pub(super) fn start() -> io::Result<()> {
     static STARTED: Mutex<bool> = Mutex::new(false);
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,12 +50,12 @@ pub(super) fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the lines so far have been written, for at most a second. Called before the process ends.
+/// Waits until all lines so far have been written, for at most a second. Called before the process ends.
 pub fn flush() {
     QUEUE.flush(LAST_WRITES);
 }
 
-/// Writes `text` and a line feed to standard error, after the log lines so far, and waits for that at most a second.
+/// Writes `text` and a line feed to standard error after all log lines so far, and waits at most a second for that.
 pub fn write_error(text: &str) {
     if start().is_ok() {
         QUEUE.add_anyway(format!("{text}\n").as_bytes());
@@ -62,17 +63,17 @@ pub fn write_error(text: &str) {
     }
 }
 
-/// Queues a line that no filter applies to.
+/// Queues a line, without applying a filter.
 pub(super) fn add(line: &str) {
     QUEUE.add(line.as_bytes(), true);
 }
 
-/// How many lines the process has dropped.
+/// The number of lines that the process has dropped.
 pub(in crate::telemetry) fn dropped() -> u64 {
     QUEUE.dropped()
 }
 
-/// A handle of its own: std's takes a lock that its panic messages wait for.
+/// A separate handle: std's handle takes a lock that std's panic messages wait for.
 #[cfg(unix)]
 fn standard_error() -> io::Result<std::fs::File> {
     use std::os::fd::AsFd as _;
@@ -84,16 +85,16 @@ fn standard_error() -> io::Result<io::Stderr> {
     Ok(io::stderr())
 }
 
-/// Where batches go.
+/// Writes batches of lines to `out`.
 #[derive(Debug)]
 struct Sink<W> {
     out: W,
     batch: Vec<u8>,
-    /// The last write failed.
+    /// Whether the last write failed.
     failing: bool,
-    /// A failed write left a part of a line.
+    /// Whether a failed write left a partial line.
     mid_line: bool,
-    /// Dropped lines that the log does not mention yet.
+    /// The number of dropped lines that the log does not report yet.
     unreported: u64,
 }
 
@@ -104,7 +105,7 @@ impl<W: Write> Sink<W> {
 
     fn write_batch(&mut self, queue: &Queue) {
         self.unreported += queue.take(&mut self.batch);
-        // Now, while its place is the one of the lines that are missing.
+        // Now, so that the report appears where the dropped lines are missing.
         self.report_dropped();
         let batch = mem::take(&mut self.batch);
         for whole in wholes(&batch) {
@@ -114,16 +115,16 @@ impl<W: Write> Sink<W> {
                 self.unreported += lines;
             }
         }
-        // A flush that waits for this batch waits for the report, too.
+        // Before `done`, so that a flush that waits for this batch also waits for the report.
         self.report_dropped();
         queue.done(batch.len());
-        if batch.capacity() <= KEPT {
+        if batch.capacity() <= MAX_KEPT_BUFFER {
             self.batch = batch;
         }
     }
 
-    /// One line of how many were dropped, once lines can be written. While writing fails it would be dropped as well, and
-    /// call for the next one.
+    /// Logs the number of dropped lines once lines can be written again. While writing fails, this line would be
+    /// dropped too, and cause the next report.
     fn report_dropped(&mut self) {
         if !self.failing && self.unreported > 0 {
             let dropped = mem::take(&mut self.unreported);
@@ -131,7 +132,7 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    /// Writes all of `whole`; an error says how many bytes of it were written.
+    /// Writes all of `whole`. On failure, returns how many of its bytes were written.
     fn write_whole(&mut self, whole: &[u8]) -> Result<(), usize> {
         if self.mid_line {
             write_all(&mut self.out, b"\n").map_err(|_| 0_usize)?;
@@ -146,7 +147,7 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// Writes all of `bytes`; an error says how many of them were written.
+/// Writes all of `bytes`. On failure, returns how many of them were written.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {
@@ -161,10 +162,10 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// The lines in pieces of at most [`WHOLE`] bytes, cut between lines where they are not longer.
+/// Splits the lines into pieces of at most [`ATOMIC_WRITE`] bytes. A piece ends between lines; a longer line is its own piece.
 fn wholes(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let most = lines.len().min(WHOLE);
+        let most = lines.len().min(ATOMIC_WRITE);
         let end_of = |part: &[u8]| part.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
         let first = || lines.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let (whole, rest) = lines.split_at(end_of(&lines[..most]).or_else(first).unwrap_or(lines.len()));
@@ -173,11 +174,11 @@ fn wholes(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Queues lines, for the subscriber.
+/// The subscriber's writer, which queues lines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Queued;
 
-/// One line.
+/// Queues one line.
 #[derive(Debug)]
 pub(super) struct Line {
     urgent: bool,
@@ -214,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes as many bytes as each answer says, or fails.
+    /// Accepts as many bytes as each answer says, or fails.
     #[derive(Default)]
     struct Scripted {
         answers: VecDeque<Result<usize, ErrorKind>>,
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_costs_its_lines_and_the_next_line_starts_on_its_own() {
+    fn a_failed_write_loses_its_lines_and_the_next_line_starts_on_a_new_line() {
         let queue = Queue::new(1_000);
         let mut sink = sink([Ok(7), Err(ErrorKind::StorageFull), Ok(usize::MAX)]);
         queue.add(b"first\nsecond\nthird\n", true);
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_does_not_cause_lines_about_itself() {
+    fn a_closed_pipe_does_not_cause_reports_of_lost_lines() {
         let queue = Queue::new(1_000);
         let mut sink = sink([Err(ErrorKind::BrokenPipe), Err(ErrorKind::BrokenPipe)]);
         for _ in 0..2 {
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_repeated_where_they_were_interrupted_or_would_block() {
+    fn writes_that_are_interrupted_or_would_block_are_retried() {
         let queue = Queue::new(1_000);
         let mut sink = sink([Err(ErrorKind::Interrupted), Err(ErrorKind::WouldBlock), Ok(2)]);
         queue.add(b"line\n", true);
@@ -278,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_are_cut_where_they_end_and_stay_in_order(
+        fn pieces_end_between_lines_and_stay_in_order(
             lengths in proptest::collection::vec(prop_oneof![0_usize..300, 3_000..9_000_usize], 0..40),
         ) {
             let lines: Vec<u8> = lengths.iter().flat_map(|len| [vec![b'x'; *len], vec![b'\n']].concat()).collect();
@@ -286,7 +287,7 @@ mod tests {
             prop_assert_eq!(&wholes.concat(), &lines);
             for whole in wholes {
                 let one = whole.iter().position(|byte| *byte == b'\n') == Some(whole.len() - 1);
-                prop_assert!(whole.ends_with(b"\n") && (whole.len() <= WHOLE || one));
+                prop_assert!(whole.ends_with(b"\n") && (whole.len() <= ATOMIC_WRITE || one));
             }
         }
     }

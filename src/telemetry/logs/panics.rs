@@ -1,4 +1,4 @@
-//! Panics as log lines. The message that Rust prints would block the thread where standard error is not read.
+//! Logs panics. The message that Rust prints would block the thread if nothing reads standard error.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -10,11 +10,11 @@ use super::output;
 
 const TARGET: &str = "longshore::panic";
 
-/// Logs panics from now on, instead of printing them.
+/// Makes the process log panics instead of printing them.
 pub(super) fn log() {
     panic::set_hook(Box::new(|panic| {
         log_one(panic);
-        // Such a panic ends the process, without another flush.
+        // A panic of the main thread ends the process without another flush.
         if thread::current().name() == Some("main") {
             output::flush();
         }
@@ -22,7 +22,7 @@ pub(super) fn log() {
 }
 
 fn log_one(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("a value that is not text");
+    let message = panic.payload_as_str().unwrap_or("the panic payload is not a string");
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let current = thread::current();
     let name = current.name().unwrap_or("unnamed");
@@ -30,7 +30,7 @@ fn log_one(panic: &PanicHookInfo<'_>) {
         output::add(&format!("thread {name} panicked at {location}: {message}\n"));
         return;
     }
-    // Captured where RUST_BACKTRACE asks for it.
+    // Captured only if RUST_BACKTRACE asks for it.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     tracing::error!(target: TARGET, thread = name, location, backtrace, "a thread panicked: {message}");

@@ -1,4 +1,4 @@
-//! The bounded queue between the threads that log and the thread that writes. Its lock is never held during a write.
+//! The bounded queue between the threads that log and the writer thread. Its lock is never held during a write.
 
 use std::{
     mem,
@@ -9,35 +9,35 @@ use std::{
     time::Duration,
 };
 
-/// How long a line may wait for others, so that one system call writes many.
+/// How long a line may wait for others, so that one system call writes many lines.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// This many bytes are written without waiting for more.
-const MUCH: usize = 64 * 1024;
+/// Once this many bytes wait, they are written without waiting for more.
+const FLUSH_AT: usize = 64 * 1024;
 
 /// Log lines that wait to be written.
 #[derive(Debug)]
 pub(super) struct Queue {
     limit: usize,
     state: Mutex<State>,
-    /// There is something to write, or to write now.
+    /// Signals that there are lines to write, or that they are urgent.
     filled: Condvar,
-    /// Lines have been written or lost.
+    /// Signals that lines have been written or lost.
     written: Condvar,
-    /// All lines that were dropped so far.
+    /// The number of lines dropped so far.
     dropped: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     lines: Vec<u8>,
-    /// What waits is written now.
+    /// Whether the lines are written without delay.
     urgent: bool,
-    /// Lines dropped since the last batch was taken.
+    /// The number of lines dropped since the last batch was taken.
     dropped: u64,
-    /// All bytes that were ever queued.
+    /// The number of bytes ever queued.
     queued: u64,
-    /// All bytes that were ever written or lost.
+    /// The number of bytes ever written or lost.
     done: u64,
 }
 
@@ -60,7 +60,7 @@ impl Queue {
         }
     }
 
-    /// Queues a line, or drops and counts it where there is no room. `urgent` lines are written without delay.
+    /// Queues a line, or drops and counts it if there is no room. `urgent` lines are written without delay.
     pub(super) fn add(&self, line: &[u8], urgent: bool) {
         let mut state = self.lock();
         if state.lines.len() + line.len() <= self.limit {
@@ -72,7 +72,7 @@ impl Queue {
         }
     }
 
-    /// Queues the last words of a command, whether there is room or not.
+    /// Queues the final message of a command, even if there is no room.
     pub(super) fn add_anyway(&self, text: &[u8]) {
         self.push(&mut self.lock(), text, true);
     }
@@ -83,18 +83,18 @@ impl Queue {
         state.queued += line.len() as u64;
         let more_urgent = urgent && !state.urgent;
         state.urgent |= urgent;
-        if before == 0 || more_urgent || (before < MUCH && state.lines.len() >= MUCH) {
+        if before == 0 || more_urgent || (before < FLUSH_AT && state.lines.len() >= FLUSH_AT) {
             self.filled.notify_one();
         }
     }
 
-    /// Waits for lines and moves them into `batch`, whose room the queue keeps for the next ones. Returns how many lines were
-    /// dropped after them.
+    /// Waits for lines and moves them into `batch`, whose buffer the queue uses for the next lines. Returns how many
+    /// lines were dropped after them.
     pub(super) fn take(&self, batch: &mut Vec<u8>) -> u64 {
         batch.clear();
         let empty = |state: &mut State| state.lines.is_empty();
         let state = self.filled.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
-        let few = |state: &mut State| !state.urgent && state.lines.len() < MUCH;
+        let few = |state: &mut State| !state.urgent && state.lines.len() < FLUSH_AT;
         let waited = self.filled.wait_timeout_while(state, DELAY, few);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut state.lines, batch);
@@ -102,24 +102,24 @@ impl Queue {
         mem::take(&mut state.dropped)
     }
 
-    /// A batch of `bytes` bytes has been written or lost.
+    /// Records that a batch of `bytes` bytes has been written or lost.
     pub(super) fn done(&self, bytes: usize) {
         self.lock().done += bytes as u64;
         self.written.notify_all();
     }
 
-    /// Lines that were queued could not be written.
+    /// Counts queued lines that could not be written.
     pub(super) fn lost(&self, lines: u64) {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
-    /// How many lines were dropped or lost in all.
+    /// The total number of lines that were dropped or lost.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything queued has been written or lost, for at most `limit`. Returns whether it has. What is queued
-    /// meanwhile counts too: it may be the line that reports dropped ones.
+    /// Waits at most `limit` until all queued lines have been written or lost, and returns whether they have. Lines
+    /// queued in the meantime count too: one of them may report dropped lines.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let mut state = self.lock();
         if state.is_written() {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_ends_without_a_writer_and_with_one_that_is_done() {
+    fn a_flush_ends_at_its_time_limit_or_when_the_writer_is_done() {
         let queue = Queue::new(100);
         assert!(queue.flush(Duration::ZERO));
         queue.add(b"line\n", false);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_queued_beyond_the_limit() {
+    fn a_final_message_is_queued_beyond_the_limit() {
         let queue = Queue::new(2);
         queue.add_anyway(b"a long sentence\n");
         let mut batch = Vec::new();

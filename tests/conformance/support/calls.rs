@@ -1,4 +1,4 @@
-//! Calls as a caller makes them, with what most tests leave out left out.
+//! Calls as a caller makes them, with defaults for the fields that most tests do not set.
 
 use bytes::Bytes;
 use longshore::pb::{
@@ -9,9 +9,9 @@ use longshore::pb::{
 };
 use tonic::Status;
 
-use super::house::House;
+use super::harness::Harness;
 
-/// What a read gave.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) info: GetInfo,
@@ -52,13 +52,13 @@ pub(crate) fn spec(spec: UploadSpec) -> UploadRequest {
     UploadRequest { message: Some(Message::Spec(spec)) }
 }
 
-/// Bytes that no compressor or off-by-one leaves as they are.
+/// Random bytes: they cannot be compressed, and any shift changes them.
 pub(crate) fn noise(length: usize) -> Bytes {
     let mut random = fastrand::Rng::with_seed(length as u64);
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()
 }
 
-impl House {
+impl Harness {
     pub(crate) async fn put(&self, key: &str, data: impl Into<Bytes>) -> ObjectMeta {
         let request = PutRequest { key: key.to_owned(), data: data.into(), ..PutRequest::default() };
         self.try_put(request).await.unwrap()

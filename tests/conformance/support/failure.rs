@@ -1,10 +1,10 @@
-//! What a caller can read of a failed call.
+//! What a caller can read from the status of a failed call.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Code and reason of a failure; it must have the details that every failure has.
-pub(crate) fn told<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, String) {
+/// The code and the reason of a failure, which must have the details that every failure has.
+pub(crate) fn code_and_reason<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, String) {
     let status = outcome.expect_err("the call should have failed");
     (status.code(), reason(&status))
 }

@@ -1,5 +1,5 @@
-//! What several test programs share.
+//! What the conformance tests share.
 
 pub(crate) mod calls;
 pub(crate) mod failure;
-pub(crate) mod house;
+pub(crate) mod harness;

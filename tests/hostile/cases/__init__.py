@@ -1,1 +1,1 @@
-"""The cases, each a module with `run(gateway)`, which yields findings."""
+"""The cases. Each is a module whose `run` yields findings."""

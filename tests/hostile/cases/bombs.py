@@ -11,10 +11,10 @@ from gateway import MIB, TOKEN, Finding
 from http2 import END_STREAM, Connection, message, request
 
 TOTAL = 1_000_000
-# A server that takes longer fails.
+# The case fails if the server takes longer, in seconds.
 LONGEST = 15
 AT_ONCE = 50
-# Within the default limit of a message.
+# Within the default limit on the size of a message.
 UNPACKED = 4 * MIB - 64
 
 
@@ -27,7 +27,7 @@ def varint(number):
 
 
 def field(number, payload):
-    """A length-delimited field of protobuf."""
+    """Encodes a length-delimited field of protobuf."""
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
@@ -60,8 +60,8 @@ def plain(payload):
 
 
 def padded(payload):
-    """Compresses by less than a hundred times, so that a limit of the ratio lets it pass to the decoder. The padding is an
-    unknown field of bytes that do not compress."""
+    """Compresses by a factor below 100, so that a limit on the compression ratio lets the message through to the decoder.
+    The padding is an unknown field of incompressible bytes."""
     padding = field(1000, os.urandom(UNPACKED // 90))
     return gzip(padding + payload[:UNPACKED - len(padding)])
 
@@ -72,7 +72,7 @@ def false_length(payload):
 
 
 def two_members(payload):
-    """A small member follows, so that the last trailer tells the length of that one only (RFC 1952, section 2.2)."""
+    """A small member follows, so that the last trailer states only that member's length (RFC 1952, section 2.2)."""
     return gzip(payload) + gzip(b"\x78\x00")
 
 
@@ -80,7 +80,7 @@ FORMS = {"": plain, ", below 100 times": padded, ", false length": false_length,
 
 
 async def send(port, path, body, token, count):
-    """Sends the bomb so many times, and waits for the answers. Returns how many calls ended."""
+    """Sends the bomb `count` times and waits for the responses. Returns the number of calls that ended."""
     connection = await Connection.open(port)
     await asyncio.sleep(0.1)
     block = request(path, token, grpc_encoding="gzip")
@@ -109,7 +109,7 @@ async def send(port, path, body, token, count):
 
 
 def outcomes(log):
-    """The statuses in new lines of the access log, the most frequent first."""
+    """Returns the two most frequent statuses in these lines of the access log."""
     lines = (json.loads(line) for line in log.splitlines() if line.startswith(b"{"))
     counts = Counter(line["code"] for line in lines if "code" in line)
     return ", ".join(f"{count} {code}" for code, count in counts.most_common(2)) or "no access line"
@@ -125,7 +125,7 @@ def run(gateway, token):
             before, began = gateway.cpu(), time.monotonic()
             ended = asyncio.run(send(gateway.port, f"/{service}", body, token, count))
             cpu, seconds = gateway.cpu() - before, time.monotonic() - began
-            # The last lines of the log may be written after the answers.
+            # The last lines of the log may be written after the responses.
             time.sleep(0.3)
             with gateway.log.open("rb") as log:
                 log.seek(written)

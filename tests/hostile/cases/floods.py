@@ -1,4 +1,4 @@
-"""Floods of frames that carry nothing end with GOAWAY ENHANCE_YOUR_CALM, and other callers hardly notice."""
+"""Floods of frames without content: they end with GOAWAY ENHANCE_YOUR_CALM, and hardly slow down other callers."""
 
 import asyncio
 import time
@@ -10,15 +10,15 @@ from http2 import (ACK, END_HEADERS, ENHANCE_YOUR_CALM, HEADERS, PING, PRIORITY,
 
 SECONDS = 5
 ATTACKERS = 2
-# A median that other callers' calls may have meanwhile, in ms.
+# The highest median latency of other callers' calls during a flood, in ms.
 MOST = 10
-# What a flood may write to the log, in KiB. Calls that are reset are calls, with an access line each.
+# The most that a flood may write to the log, in KiB. Resets are exempt: each reset call has a line in the access log.
 MOST_LOG = 1024
 BATCH = 2_000
 
 
 def resets(first):
-    """Calls that are cancelled at once, 15 in a row."""
+    """Yields batches of 15 calls, each followed by their cancellation."""
     block = request("/longshore.v1.ObjectService/Head", TOKEN)
     for start in range(first, first + 2 * BATCH, 30):
         streams = range(start, start + 30, 2)
@@ -41,7 +41,7 @@ FLOODS = {
 
 
 async def attack(port, batch, until):
-    """Sends the frames, and connects again after each end. Returns how the connections ended."""
+    """Sends the frames, and reconnects whenever the connection ends. Returns how each connection ended."""
     reasons = []
     while time.monotonic() < until:
         connection = await Connection.open(port)
@@ -58,7 +58,7 @@ async def attack(port, batch, until):
         if connection.closed or connection.goaway is not None:
             reasons.append("closed" if connection.goaway is None else connection.goaway)
         else:
-            # The flood ended before the connection.
+            # The flood ended before the connection did.
             reasons.append("open")
         connection.close()
     return reasons
@@ -71,15 +71,16 @@ async def attacks(port, batch):
 
 
 def described(reasons):
-    """How the connections ended."""
-    names = {ENHANCE_YOUR_CALM: "calmed"}
+    """Describes how the connections ended."""
+    names = {ENHANCE_YOUR_CALM: "GOAWAY"}
     counts = Counter(names.get(reason, reason) for reason in reasons)
     return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
 
 
 def is_good(reasons):
-    """A GOAWAY is lost if the server closes a socket that has unread bytes: TCP then resets the connection. So some may
-    just be closed. At the end of the flood each attacker has one that may be open."""
+    """Whether the server ended every connection that it had time to end. A GOAWAY is lost if the server closes a socket
+    with unread bytes, because TCP then resets the connection, so some connections may only appear closed. When the flood
+    ends, each attacker may have one open connection."""
     return (ENHANCE_YOUR_CALM in reasons and reasons.count("open") <= ATTACKERS
             and set(reasons) <= {ENHANCE_YOUR_CALM, "closed", "open"})
 

@@ -1,4 +1,4 @@
-"""10,000 idle connections: other callers and probes are served."""
+"""10,000 idle connections: other callers and probes are still served."""
 
 import asyncio
 
@@ -39,7 +39,7 @@ def run(gateway):
     before = gateway.memory()
     opened, still, memory, (median, calls, failed), probes = asyncio.run(hold(gateway))
     yield Finding("connections opened, open after 30 s", f"{opened}, {still}", opened == still == COUNT)
-    yield Finding("memory for each", f"{(memory - before) / max(opened, 1) / 1024:.1f} KiB")
+    yield Finding("memory per connection", f"{(memory - before) / max(opened, 1) / 1024:.1f} KiB")
     yield Finding("median Head alone, beside them", f"{alone:.1f} ms, {median:.1f} ms", median < 50)
     yield Finding("failed Heads", f"{failed} of {calls}", failed == 0 and calls > 0)
     yield Finding("probes", ", ".join(f"/{path} {status}" for path, status in probes.items()),

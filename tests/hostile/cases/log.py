@@ -1,4 +1,4 @@
-"""Standard error is a pipe that is not read, and 20,000 calls fail: calls, probes and shutdown go on."""
+"""Standard error is a pipe that is not read, and 20,000 calls fail: calls, probes and shutdown still work."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ from longshore.v1 import object_service_pb2, object_service_pb2_grpc  # noqa: E4
 
 CALLS, AT_ONCE, DEADLINE = 20_000, 50, 10
 GRACE = 5
-# Beyond the grace: what the process does after its calls have ended.
+# The grace, and time for what the process does after its calls have ended.
 LONGEST_END = GRACE + 5
 
 
 async def fail(address):
-    """Heads of an object that does not exist. Returns how many were answered so, and how many were not answered."""
+    """Sends Heads of a missing object. Returns how many ended with NOT_FOUND, and how many ended otherwise."""
     answered = lost = begun = 0
     channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
     head = object_service_pb2_grpc.ObjectServiceStub(channel).Head
@@ -52,16 +52,16 @@ def run(gateway):
     os.close(writer)
     try:
         answered, lost = asyncio.run(fail(attacked.address))
-        yield Finding("calls answered", f"{answered} of {CALLS}, {lost} not", answered == CALLS)
+        yield Finding("calls answered", f"{answered} of {CALLS}, {lost} otherwise", answered == CALLS)
         status = attacked.probe("livez")
         yield Finding("/livez", str(status), status == 200)
         began = time.monotonic()
         attacked.process.send_signal(signal.SIGTERM)
         try:
             attacked.process.wait(LONGEST_END)
-            yield Finding("end after SIGTERM", f"{time.monotonic() - began:.1f} s", True)
+            yield Finding("exit after SIGTERM", f"{time.monotonic() - began:.1f} s", True)
         except subprocess.TimeoutExpired:
-            yield Finding("end after SIGTERM", f"not within {LONGEST_END} s", False)
+            yield Finding("exit after SIGTERM", f"not within {LONGEST_END} s", False)
     finally:
         attacked.end()
         os.close(reader)

@@ -1,4 +1,4 @@
-"""100 connections with 100 unfinished messages of 4 MiB each: memory stays within the budget and 128 MiB."""
+"""100 connections with 100 unfinished messages of 4 MiB each: memory stays within the budget plus 128 MiB."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ SIZE = 4 * MIB
 # One byte is never sent.
 SENT = SIZE - 1
 SECONDS = 15
-# Beyond this the run ends, so that the machine survives an unbounded server.
+# Above this, the run ends early, to protect the machine from a server with unbounded memory.
 ENOUGH = 2 * (BUDGET + BESIDE_BUDGET)
 VARIANTS = [{"token": None}, {"token": TOKEN}]
 FILL = bytes(16_384)

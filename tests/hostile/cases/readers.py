@@ -6,7 +6,7 @@ from gateway import BESIDE_BUDGET, BUDGET, MIB, TOKEN, Bystander, Finding
 from http2 import (END_STREAM, FIRST_WINDOW, INITIAL_WINDOW_SIZE, LARGEST_WINDOW, SETTINGS, WINDOW_UPDATE, Connection,
                    frame, message, request)
 
-# Connections, and Gets on each.
+# The number of connections, and of Gets on each.
 VARIANTS = [{"connections": 1_000, "streams": 1}, {"connections": 50, "streams": 20}]
 AT_ONCE = 50
 SIZE = 64 * MIB

@@ -1,1 +1,1 @@
-"""What the four clients are told to call, on what, and what must come of it."""
+"""The calls that the four clients make, the servers that they call, and the expected results."""

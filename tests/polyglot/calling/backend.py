@@ -1,4 +1,4 @@
-"""An S3 server that breaks in mid-object, as its keys say: `KIND/SIZE`."""
+"""An S3 server that fails in the middle of an object. The key, `KIND/SIZE`, says how, and the object's size."""
 
 import base64
 import contextlib
@@ -6,12 +6,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ETAG = '"0123456789abcdef0123456789abcdef"'
-# Eight zero bytes: of nothing that is asked for here.
+# Eight zero bytes: the checksum of none of the objects that are requested here.
 WRONG = base64.b64encode(bytes(8)).decode()
 
 
 class Backend:
-    """Serves the first bytes of `data`. `waiting` is the number of answers that are being held back."""
+    """Serves the first bytes of `data`. `waiting` is the number of responses that are currently held back."""
 
     def __init__(self, data):
         backend = self
@@ -50,12 +50,12 @@ class _Handler(BaseHTTPRequestHandler):
         getattr(self, f"_{kind}")(self.source.data[:int(size)])
 
     def _damaged(self, data):
-        """All the bytes, and a checksum that is not theirs."""
+        """Sends all bytes, with a wrong checksum."""
         self._head(data, ("x-amz-checksum-crc64nvme", WRONG), ("x-amz-checksum-type", "FULL_OBJECT"))
         self.wfile.write(data)
 
     def _replaced(self, data):
-        """Half of the bytes, and another object when the rest is asked for."""
+        """Sends half of the bytes. When the rest is requested, the object has been replaced."""
         if self.headers["Range"]:
             self.send_response(412)
             self.send_header("Content-Length", "0")
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _stalled(self, data):
-        """Half of the bytes, and silence until nobody listens any more."""
+        """Sends half of the bytes, then nothing until the other side closes the connection."""
         self._head(data)
         self.wfile.write(data[:len(data) // 2])
         with self.source.holding(), contextlib.suppress(OSError):
@@ -81,4 +81,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Nothing: what went wrong is said by the tests."""
+        """Logs nothing: the tests report failures."""

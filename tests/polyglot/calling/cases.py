@@ -1,7 +1,7 @@
-"""The cases, once for all languages: what a client is to call, and what it must see.
+"""The cases, shared by all languages: the call that a client makes, and the result that it must see.
 
-A client gets a case as JSON: `call`, `address`, `metadata`, `store` and `key` say what to ask; the rest is explained at
-`get`, `get_ranges` and `upload` below. What it sees goes back as JSON too, by the names of `expect`.
+A client receives a case as JSON. `call`, `address`, `metadata`, `store` and `key` define the call; `get`, `get_ranges` and
+`upload` below explain the other fields. The client returns what it saw as JSON too, with the field names of `expect`.
 """
 
 import random
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from support.client import MIB, crc32c
 
 KIB = 1024
-# A client waits so long for anything that it does not expect to fail.
+# The deadline of a call that should not reach it.
 TIMEOUT_MS = 30_000
-# Long enough for the server to have answered what it can, and short enough to wait for.
+# The deadline of a call that should reach it: long enough for the server to send everything that it can.
 SHORT_MS = 1_000
-# Of what the caller sends, without LONGSHORE_MAX_MESSAGE_BYTES.
+# The largest message that the server accepts from a caller by default (LONGSHORE_MAX_MESSAGE_BYTES).
 LARGEST_MESSAGE = 4 * MIB
 
 
 def contents(size=24 * MIB):
-    """The bytes that every object begins with. They are random, each 64 of them four times, so that gzip is of use and
-    quick; and they repeat at an odd place, so that what is out of place is seen."""
+    """Returns the bytes that every object begins with. Each block of 64 random bytes occurs four times in a row, so that
+    gzip compresses them well and quickly. The whole repeats at an odd length, so that misplaced bytes are detected."""
     some = random.Random(1).randbytes(MIB // 4)
     piece = b"odd" + b"".join(some[start:start + 64] * 4 for start in range(0, len(some), 64))
     return (piece * (size // len(piece) + 1))[:size]
@@ -34,17 +34,18 @@ class Case:
     """One call of one client."""
 
     name: str
-    # What the client is told.
+    # Sent to the client.
     call: str
     key: str
     fields: dict
-    # What it must see, by name.
+    # The values that the client must see, by name.
     expect: dict
-    # Which server: `demo`, or `broken` with its token.
+    # The server to call: `demo`, or `broken` with its token.
     server: str = "demo"
-    # The status that the server tells of in its log; several where the caller can be first.
+    # The statuses that the server may log, if they are not the one that the client sees. Several if the client may give up
+    # first.
     logged: tuple = ()
-    # The size of the object that must be there afterwards; None where there must be none.
+    # The size of the object that must exist afterwards, or None if none may exist.
     stored: int | None = None
     metadata: dict = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ def failing(code, reason):
 
 
 def get(name, key, size=None, expect=None, **more):
-    """`size` bytes are in the object; `cancel`: the client cancels when it has the first of them."""
+    """`size` is the object's size. With `cancel`, the client cancels when it has received the first bytes."""
     cancel, timeout = more.pop("cancel", False), more.pop("timeout_ms", TIMEOUT_MS)
     fields = {"cancel": cancel, "timeout_ms": timeout, "store": more.pop("store", "")}
     expect = expect or {"code": "OK", "bytes": size, "size": size, "key": key}
@@ -70,17 +71,18 @@ def get(name, key, size=None, expect=None, **more):
 
 
 def get_ranges(name, ranges, expect=None, coalesce=None, key="there", **more):
-    """`ranges` are pairs of first byte and the byte after the last; `coalesce` is `coalesce_bytes`."""
+    """`ranges` are pairs of a start and an exclusive end. `coalesce` is `coalesce_bytes`."""
     fields = {"ranges": ranges, "coalesce": coalesce, "timeout_ms": TIMEOUT_MS, "store": ""}
     expect = expect or {"code": "OK", "bytes": sum(end - start for start, end in ranges)}
     return Case(name, "GetRanges", key, fields, expect, **more)
 
 
 def upload(name, chunks, expect=None, call="Upload", **more):
-    """`chunks` are sizes of messages, whose data follow each other. They are sent with a checksum unless `bare`, and with
-    a wrong one for the chunk of the index `damaged`. `finish` is what UploadFinish or FinishUpload claims; `offset` is where
-    WriteUpload is said to begin. At the end the client does what `ending` says: it closes its side, or it waits a little and
-    does `cancel`, or it does `wait` for its deadline. `size` is what UploadSpec announces."""
+    """`chunks` are the sizes of the chunks, which are consecutive pieces of DATA. Each has a checksum unless `bare` is set;
+    that of the chunk with the index `damaged` is wrong. `size` is the size that UploadSpec announces, `finish` is what
+    UploadFinish or FinishUpload claims, and `offset` is the offset at which WriteUpload begins. After the last chunk, the
+    client does what `ending` says: it closes its side (`close`), cancels after a pause (`cancel`), or waits for its
+    deadline (`wait`)."""
     size = sum(chunks)
     fields = {
         "chunks": chunks,
@@ -104,27 +106,27 @@ def write(name, chunks, expect=None, **more):
 
 
 def write_with_progress(name, chunks, expect=None, **more):
-    """What is seen of the progress must grow, and end with what was written. Go sends everything before it reads."""
+    """The reported progress must grow, and end with the size that was written. Go sends everything before it reads."""
     return upload(name, chunks, expect, call="WriteUploadWithProgress", **more)
 
 
 def messages(size, each):
-    """`size` bytes in messages of `each`."""
+    """Splits `size` bytes into messages of `each` bytes."""
     return [min(each, size - start) for start in range(0, size, each)]
 
 
-# For an upload in one part, and for one in several: the threshold is 8 MiB.
+# The size of an upload in one part, and of one in several parts: the threshold is 8 MiB.
 SOME, MUCH = 3 * MIB + 3, 8 * MIB + 5
-# About what Longshore sends in one frame with what stands before it (up to 8 KiB), and in one message with the info (up to
-# 64 KiB).
+# Around the sizes up to which Longshore sends data in one frame with the message's head (8 KiB), and in one message with
+# the info (64 KiB).
 SIZES = [0, 1, 4 * KIB, 8 * KIB - 1, 8 * KIB, 8 * KIB + 1, 64 * KIB, 64 * KIB + 1, SOME]
-# For what fails whatever its size.
+# The size of calls that fail whatever their size.
 LITTLE = 100_000
 WHOLE = {"size": SOME, "crc32c": crc32c(DATA[:SOME])}
 
 CANCELLED = {"code": "CANCELLED"}
 TOO_LATE = {"code": "DEADLINE_EXCEEDED"}
-# A client that gives up at its deadline and the server that does so too are about as fast.
+# Both the client and the server give up at the deadline, and either may be first.
 LATE = ("DEADLINE_EXCEEDED", "CANCELLED")
 DAMAGED = failing("DATA_LOSS", "CHECKSUM_MISMATCH")
 DAMAGED_IN_S3 = failing("DATA_LOSS", "BYTES_DAMAGED")
@@ -138,31 +140,31 @@ STRANGER = {"server": "broken", "metadata": {"authorization": "Bearer nobody's"}
 
 READS = [
     *(get(f"Get, {size} bytes", f"sizes/{size}", size) for size in SIZES),
-    get("Get, a key that is not there", "missing", expect=MISSING),
-    get("Get, a store that is not there", "there", store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
+    get("Get, a missing key", "missing", expect=MISSING),
+    get("Get, an unknown store", "there", store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
     get("Get, an empty key", "", expect=INVALID),
     get("Get, no token", "damaged/1", expect=NO_TOKEN, **NOBODY),
     get("Get, an unknown token", "damaged/1", expect=UNKNOWN_TOKEN, **STRANGER),
-    # Known before the first message, and after all bytes have come.
+    # Detected before the first message, and after all bytes have arrived.
     get("Get, a small damaged object", f"damaged/{KIB}", expect=DAMAGED_IN_S3 | {"bytes": 0}, server="broken"),
     get("Get, a damaged object", f"damaged/{MIB}", expect=DAMAGED_IN_S3 | {"bytes": MIB}, server="broken"),
-    get("Get, an object that is replaced meanwhile", f"replaced/{MIB}",
+    get("Get, an object that is replaced during the read", f"replaced/{MIB}",
         expect=failing("ABORTED", "OBJECT_CHANGED") | {"bytes": MIB // 2}, server="broken"),
     get("Get, cancelled", "large", cancel=True, expect=CANCELLED, logged=("CANCELLED",)),
     get("Get, cancelled while S3 is silent", f"stalled/{MIB}", cancel=True, expect=CANCELLED, logged=("CANCELLED",),
         server="broken"),
-    get("Get, a deadline in mid-object", f"stalled/{MIB}", expect=TOO_LATE | {"bytes": MIB // 2}, logged=LATE,
+    get("Get, a deadline in the middle of the object", f"stalled/{MIB}", expect=TOO_LATE | {"bytes": MIB // 2}, logged=LATE,
         timeout_ms=SHORT_MS, server="broken"),
     get("Get, a deadline before the first message", f"stalled/{KIB}", expect=TOO_LATE | {"bytes": 0}, logged=LATE,
         timeout_ms=SHORT_MS, server="broken"),
     *(get_ranges(f"GetRanges, {what}", ranges, coalesce=coalesce)
       for what, coalesce in [("fetched together", None), ("fetched one by one", 0)]
       for ranges in [[(10, 20), (MIB, 3 * MIB), (0, 64 * KIB + 1), (15, 30), (5, 5), (8192, 16385)]]),
-    get_ranges("GetRanges, nothing", [(7, 7)]),
-    get_ranges("GetRanges, after the end", [(0, 1), (SOME, SOME + 1)],
+    get_ranges("GetRanges, an empty range", [(7, 7)]),
+    get_ranges("GetRanges, beyond the end", [(0, 1), (SOME, SOME + 1)],
                expect=failing("OUT_OF_RANGE", "RANGE_NOT_SATISFIABLE")),
     get_ranges("GetRanges, no ranges", [], expect=INVALID),
-    get_ranges("GetRanges, a key that is not there", [(0, 1)], key="missing", expect=MISSING),
+    get_ranges("GetRanges, a missing key", [(0, 1)], key="missing", expect=MISSING),
     get_ranges("GetRanges, no token", [(0, 1)], expect=NO_TOKEN, **NOBODY),
 ]
 
@@ -175,19 +177,19 @@ UPLOADS = [
     upload("messages of 1 MiB", messages(SOME, MIB), finish=WHOLE, also={"parts": 0}),
     upload("messages without checksums", messages(LITTLE, 16 * KIB), bare=True),
     upload("several parts", messages(MUCH, MIB), also={"parts": 2}),
-    # 64 bytes are left for what stands before the data.
+    # 64 bytes are left for the fields in front of the data.
     upload("the largest message", [LARGEST_MESSAGE - 64]),
     upload("a message that is too large", [LARGEST_MESSAGE + 1], expect=TOO_LARGE),
     upload("a damaged first chunk", messages(SOME, MIB), damaged=0, expect=DAMAGED),
     upload("a damaged last chunk", messages(LITTLE, 16 * KIB), damaged=6, expect=DAMAGED),
-    upload("another size at the end", [1000], finish={"size": 999},
+    upload("a wrong size at the end", [1000], finish={"size": 999},
            expect=failing("INVALID_ARGUMENT", "SIZE_MISMATCH")),
-    upload("another checksum at the end", [1000], finish={"crc32c": 1}, expect=DAMAGED),
+    upload("a wrong checksum at the end", [1000], finish={"crc32c": 1}, expect=DAMAGED),
     upload("an empty key", messages(SOME, 16 * KIB), key="", expect=INVALID),
-    upload("a store that is not there", [1], store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
+    upload("an unknown store", [1], store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
     upload("no token", messages(SOME, 16 * KIB), expect=NO_TOKEN, **NOBODY),
     upload("cancelled", messages(LITTLE, 16 * KIB), size=SOME, ending="cancel", expect=CANCELLED, logged=("CANCELLED",)),
-    upload("cancelled with parts under way", messages(MUCH, MIB), size=2 * MUCH, ending="cancel", expect=CANCELLED,
+    upload("cancelled with parts in flight", messages(MUCH, MIB), size=2 * MUCH, ending="cancel", expect=CANCELLED,
            logged=("CANCELLED",)),
     upload("cancelled, of unknown size", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED,
            logged=("CANCELLED",)),
@@ -206,7 +208,7 @@ WRITES = [
     write("several parts", messages(MUCH, MIB)),
     write("a message that is too large", [LARGEST_MESSAGE + 1], expect=TOO_LARGE),
     write("a damaged first chunk", messages(SOME, MIB), damaged=0, expect=DAMAGED),
-    write("another offset", messages(SOME, 16 * KIB), offset=1, expect=failing("OUT_OF_RANGE", "UPLOAD_OFFSET_MISMATCH")),
+    write("a wrong offset", messages(SOME, 16 * KIB), offset=1, expect=failing("OUT_OF_RANGE", "UPLOAD_OFFSET_MISMATCH")),
     write("cancelled", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED, logged=("CANCELLED",)),
     write("a deadline", messages(LITTLE, 16 * KIB), ending="wait", timeout_ms=SHORT_MS, expect=TOO_LATE, logged=LATE),
 ]
@@ -217,7 +219,7 @@ WRITES_WITH_PROGRESS = [
     write_with_progress("several parts", messages(2 * MUCH, MIB)),
     write_with_progress("a message that is too large", [LARGEST_MESSAGE + 1], expect=TOO_LARGE),
     write_with_progress("a damaged last chunk", messages(MUCH, MIB), damaged=8, expect=DAMAGED),
-    write_with_progress("another offset", messages(LITTLE, 16 * KIB), offset=1,
+    write_with_progress("a wrong offset", messages(LITTLE, 16 * KIB), offset=1,
                         expect=failing("OUT_OF_RANGE", "UPLOAD_OFFSET_MISMATCH")),
     write_with_progress("cancelled", messages(LITTLE, 16 * KIB), ending="cancel", expect=CANCELLED,
                         logged=("CANCELLED",)),
@@ -230,7 +232,7 @@ COMPRESSED = ", compressed"
 
 
 def twin(case):
-    """The same call with compressed messages."""
+    """Returns the same call with compressed messages."""
     key = case.key + COMPRESSED if case.writes and case.key else case.key
     return replace(case, name=case.name + COMPRESSED, key=key, fields=case.fields | {"gzip": True})
 
@@ -246,12 +248,12 @@ def request_id(language, name):
 
 
 def key_of(case, language):
-    """Each language writes keys of its own, and all read the same ones."""
+    """Each language writes its own keys. All languages read the same keys."""
     return f"{language}/{case.key}" if case.writes and case.key else case.key
 
 
 def told(case, language, servers):
-    """What a client is told of a case."""
+    """Returns a case in the form that a client receives."""
     server = servers[case.server]
     gzip = case.fields.get("gzip", False)
     return {

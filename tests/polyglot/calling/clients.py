@@ -9,7 +9,7 @@ from support import process, stubs
 from support.paths import PROTO, TESTS, TOOLS
 
 HERE = TESTS / "polyglot"
-# Of all cases of one language.
+# Seconds for all cases of one language.
 BOUND = 180
 
 
@@ -27,19 +27,19 @@ def java():
 
 
 def js():
-    # google/protobuf is in the npm package, and google/rpc is not.
+    # The npm package contains google/protobuf, but not google/rpc.
     from google import rpc
     google = os.path.dirname(os.path.dirname(rpc.__path__[0]))
     return ["node", HERE / "js" / "client.js", PROTO, google], {"NODE_PATH": str(TOOLS / "grpc-js" / "node_modules")}
 
 
-# How each is started; tests/polyglot.sh has built what is to be built.
+# How to start each client. tests/polyglot.sh has built those in compiled languages.
 LANGUAGES = {"python": python, "go": go, "java": java, "js": js}
 
 
 def run(language, told, data, folder):
-    """Has the client of a language make all the calls of `told`. Returns what it said by the name of the case, a verdict
-    and the rest, and how it ended."""
+    """Runs a language's client with all cases of `told`. Returns a (verdict, details) pair for each case's name, and a
+    text that says how the client ended."""
     cases, log = folder / "cases.json", folder / "log"
     cases.write_text(json.dumps(told))
     command, environment = LANGUAGES[language]()
@@ -47,11 +47,11 @@ def run(language, told, data, folder):
         client = process.start(
             [*command, cases, data], stdout=said, stderr=errors, env=process.bare_environment(**environment))
         try:
-            end = f"ended with {client.wait(BOUND)}"
+            end = f"exited with {client.wait(BOUND)}"
         except subprocess.TimeoutExpired:
             client.kill()
             client.wait()
-            end = f"was not done within {BOUND} s"
+            end = f"did not finish within {BOUND} s"
         said.seek(0)
         lines = [line.rstrip("\n").split("\t", 2) for line in said]
     return {name: (verdict, rest) for verdict, name, rest in lines}, f"{end}: {log.read_text()}"

@@ -1,4 +1,4 @@
-"""What the client of each language saw, and what the servers told of it."""
+"""What the client of each language saw, and what the servers logged."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is, with a proxy before it for compressed messages, and how a client is let in."""
+    """The address of a server, that of the proxy in front of it for compressed messages, and the metadata that a client
+    needs."""
 
     address: str
     compressed: str
@@ -24,14 +25,15 @@ class Place:
 
 
 class Runs:
-    """Each client once, with all cases, when it is first asked for. `servers` are servers with their metadata, by name."""
+    """Runs each client once with all cases, when its results are first needed. `servers` maps names to servers with their
+    metadata."""
 
     def __init__(self, servers, data, mktemp):
         self._servers, self._data, self._mktemp = servers, data, mktemp
         self._lines, self._ends, self._sent = {}, {}, {}
 
     def __call__(self, language):
-        """What the client said of each case."""
+        """Returns what the client reported for each case."""
         if language not in self._lines:
             proxies = {name: CountingProxy(f"http://{server.address}") for name, (server, _) in self._servers.items()}
             places = {name: Place(server.address, proxies[name].endpoint.removeprefix("http://"), metadata)
@@ -45,21 +47,21 @@ class Runs:
         return self._lines[language]
 
     def seen(self, language, name):
-        """What a client saw of a case, if it could make the call and found nothing wrong itself."""
+        """Returns what a client saw in a case. Fails if the client could not make the call or found an error itself."""
         lines = self(language)
-        assert name in lines, f"the client left it out; it {self._ends[language]}"
+        assert name in lines, f"the client did not report this case; it {self._ends[language]}"
         verdict, rest = lines[name]
         assert verdict == "ok", rest
         saw = json.loads(rest)
         return saw | {"code": CODES[saw["code"]]}
 
     def sent_compressed(self, language):
-        """How many bytes a client sent where it was to compress its messages."""
+        """Returns the number of bytes that a client sent in the cases with compressed messages."""
         self(language)
         return self._sent[language]
 
     def logged(self, language, name):
-        """The line of a server's log about a case; None while there is none."""
+        """Returns the line about a case in the server's log, or None if there is none yet."""
         case = CASES[name]
         server, _ = self._servers[case.server]
         ours = f'"request_id":"{request_id(language, name)}"'

@@ -1,4 +1,5 @@
-// The cases by grpc-go: `client CASES DATA` prints a line for each, `ok NAME SEEN` or `FAIL NAME WHY`, with tabs between.
+// Makes the calls of the cases with grpc-go: `client CASES DATA` prints a tab-separated line for each, `ok NAME SEEN` or
+// `FAIL NAME WHY`.
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 	pb "longshore.tests/polyglot/longshore/v1"
 )
 
-// What has been sent is with the server by then.
+// By then, the server has received what was sent.
 const settling = 500 * time.Millisecond
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -71,7 +72,7 @@ func main() {
 	channels := map[string]*grpc.ClientConn{}
 	for _, each := range cases {
 		if channels[each.Address] == nil {
-			// A proxy of whoever runs the tests has no business here.
+			// Ignore the proxy settings of the environment.
 			channels[each.Address], err = grpc.NewClient(
 				each.Address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 			fatal(err)
@@ -116,7 +117,7 @@ func run(each options, data []byte, channel *grpc.ClientConn) (seen, error) {
 	case "WriteUploadWithProgress":
 		return c.writeUploadWithProgress()
 	}
-	return nil, fmt.Errorf("no such call: %s", each.Call)
+	return nil, fmt.Errorf("unknown call: %s", each.Call)
 }
 
 func (c *caller) get() (seen, error) {
@@ -137,7 +138,7 @@ func (c *caller) get() (seen, error) {
 			return saw, err
 		}
 		if (message.Info != nil) != (meta == nil) {
-			return nil, errors.New("info is not in the first message, or not only there")
+			return nil, errors.New("info must be in the first message only")
 		}
 		if meta == nil {
 			meta = message.Info.Meta
@@ -171,7 +172,7 @@ func (c *caller) getRanges() (seen, error) {
 		if err != nil {
 			for index, each := range c.Ranges {
 				if err == io.EOF && got[index] != each[1]-each[0] {
-					return nil, fmt.Errorf("%d bytes of the range %v", got[index], each)
+					return nil, fmt.Errorf("received %d bytes of the range %v", got[index], each)
 				}
 			}
 			saw, err := outcome(stream, err)
@@ -179,14 +180,14 @@ func (c *caller) getRanges() (seen, error) {
 			return saw, err
 		}
 		if (message.Info != nil) != first {
-			return nil, errors.New("info is not in the first message, or not only there")
+			return nil, errors.New("info must be in the first message only")
 		}
 		if message.Chunk == nil {
 			continue
 		}
 		index := message.RangeIndex
 		if index < last || message.Offset != c.Ranges[index][0]+got[index] {
-			return nil, fmt.Errorf("range %d, offset %d is out of order", index, message.Offset)
+			return nil, fmt.Errorf("range %d: offset %d is out of order", index, message.Offset)
 		}
 		last = index
 		if err := c.take(message.Chunk, message.Offset); err != nil {
@@ -292,12 +293,12 @@ func (c *caller) writeUploadWithProgress() (seen, error) {
 		saw, err = outcome(stream, stream.RecvMsg(message))
 	}
 	if err == nil && saw["code"] == codes.OK && persisted != answer.PersistedSize {
-		return nil, fmt.Errorf("the last progress was %d, and %d bytes were written", persisted, answer.PersistedSize)
+		return nil, fmt.Errorf("the last progress was %d, but %d bytes were written", persisted, answer.PersistedSize)
 	}
 	return c.finish(started.UploadId, answer, saw, err)
 }
 
-// finish makes the object, if the call that wrote it succeeded.
+// finish finishes the upload if the call that wrote it succeeded.
 func (c *caller) finish(id string, answer *pb.WriteUploadResponse, saw seen, err error) (seen, error) {
 	if err != nil || saw["code"] != codes.OK {
 		return saw, err
@@ -308,13 +309,13 @@ func (c *caller) finish(id string, answer *pb.WriteUploadResponse, saw seen, err
 		return nil, err
 	}
 	if finished.Meta.Size != answer.PersistedSize {
-		return nil, fmt.Errorf("%d bytes were written, and the object has %d", answer.PersistedSize, finished.Meta.Size)
+		return nil, fmt.Errorf("%d bytes were written, but the object has %d", answer.PersistedSize, finished.Meta.Size)
 	}
 	saw["size"] = answer.PersistedSize
 	return saw, nil
 }
 
-// end does what the case says at the end of the messages, and waits for the answer.
+// end ends the stream as the case says, and waits for the response.
 func (c *caller) end(stream grpc.ClientStream, answer any) (seen, error) {
 	switch c.Ending {
 	case "close":
@@ -328,7 +329,7 @@ func (c *caller) end(stream grpc.ClientStream, answer any) (seen, error) {
 	return outcome(stream, stream.RecvMsg(answer))
 }
 
-// chunks gives the data of an upload.
+// chunks yields the data of an upload.
 func (c *caller) chunks() func(func(*pb.Chunk) bool) {
 	return func(yield func(*pb.Chunk) bool) {
 		start := 0
@@ -351,22 +352,22 @@ func (c *caller) chunks() func(func(*pb.Chunk) bool) {
 
 func (c *caller) take(chunk *pb.Chunk, offset int64) error {
 	if !bytes.Equal(chunk.Data, c.data[offset:offset+int64(len(chunk.Data))]) {
-		return fmt.Errorf("the bytes from %d on are not the object's", offset)
+		return fmt.Errorf("the bytes from offset %d on differ from the object's", offset)
 	}
 	if chunk.Crc32C == nil || *chunk.Crc32C != crc32.Checksum(chunk.Data, castagnoli) {
-		return fmt.Errorf("the checksum from %d on is wrong", offset)
+		return fmt.Errorf("the checksum of the chunk at offset %d is wrong", offset)
 	}
 	return nil
 }
 
-// outcome is status, details and metadata of a call that has ended with failure.
+// outcome returns the status, details and metadata of a call that has ended with failure (nil or io.EOF: success).
 func outcome(stream grpc.ClientStream, failure error) (seen, error) {
 	if failure == io.EOF {
 		failure = nil
 	}
 	told := status.Convert(failure)
 	saw := seen{"code": told.Code(), "message": told.Message()}
-	// Its error is the call's own again.
+	// Header returns the call's own error again.
 	headers, _ := stream.Header()
 	trailers := stream.Trailer()
 	saw["headers"], saw["trailers"] = slices.Sorted(maps.Keys(headers)), slices.Sorted(maps.Keys(trailers))

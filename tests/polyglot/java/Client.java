@@ -62,14 +62,14 @@ import java.util.function.Supplier;
 import java.util.zip.CRC32C;
 
 /**
- * The cases by grpc-java: {@code Client CASES DATA} prints a line for each, {@code ok NAME SEEN} or {@code FAIL NAME WHY},
- * with tabs between.
+ * Makes the calls of the cases with grpc-java: {@code Client CASES DATA} prints a tab-separated line for each,
+ * {@code ok NAME SEEN} or {@code FAIL NAME WHY}.
  */
 final class Client {
-    /** What has been sent is with the server by then. */
+    /** By then, the server has received what was sent. */
     private static final long SETTLING_MS = 500;
 
-    /** What a case says; see cases.py. */
+    /** A case, as described in cases.py. */
     private static final class Case {
         String name, call, address, store, key, ending;
         Map<String, String> metadata;
@@ -107,7 +107,7 @@ final class Client {
         byte[] data = Files.readAllBytes(Path.of(arguments[1]));
         Map<String, ManagedChannel> channels = new HashMap<>();
         for (Case each : cases) {
-            // A proxy of whoever runs the tests has no business here.
+            // Ignore the proxy settings of the environment.
             ManagedChannel channel = channels.computeIfAbsent(each.address, address ->
                 NettyChannelBuilder.forTarget(address).usePlaintext().proxyDetector(target -> null).build());
             try {
@@ -138,7 +138,7 @@ final class Client {
         long[] got = {0};
         ObjectMeta[] meta = {null};
         read(() -> objects.get(request), (GetResponse message, Runnable cancel) -> {
-            check(message.hasInfo() == (meta[0] == null), "info is not in the first message, or not only there");
+            check(message.hasInfo() == (meta[0] == null), "info must be in the first message only");
             if (message.hasInfo()) {
                 meta[0] = message.getInfo().getMeta();
                 seen.put("key", meta[0].getKey());
@@ -167,19 +167,19 @@ final class Client {
         long[] got = new long[told.ranges.length];
         int[] last = {-1};
         read(() -> objects.getRanges(request.build()), (GetRangesResponse message, Runnable cancel) -> {
-            check(message.hasInfo() == (last[0] == -1), "info is not in the first message, or not only there");
+            check(message.hasInfo() == (last[0] == -1), "info must be in the first message only");
             int index = message.getRangeIndex();
-            check(index >= last[0], "the ranges do not come in the order asked");
+            check(index >= last[0], "the ranges are not in the requested order");
             last[0] = index;
             if (message.hasChunk()) {
-                check(message.getOffset() == told.ranges[index][0] + got[index], "a message does not say its offset");
+                check(message.getOffset() == told.ranges[index][0] + got[index], "a message has a wrong offset");
                 got[index] += take(message.getChunk(), message.getOffset());
             }
         });
         long total = 0;
         for (int index = 0; index < got.length; index++) {
             boolean whole = got[index] == told.ranges[index][1] - told.ranges[index][0];
-            check(whole || !seen.get("code").equals(Status.Code.OK.value()), "a range is not whole");
+            check(whole || !seen.get("code").equals(Status.Code.OK.value()), "a range is incomplete");
             total += got[index];
         }
         seen.put("bytes", total);
@@ -251,7 +251,7 @@ final class Client {
                 uploads::writeUploadWithProgress, WriteUploadWithProgressRequest.newBuilder().setSpec(spec).build(),
                 chunk -> WriteUploadWithProgressRequest.newBuilder().setChunk(chunk).build(),
                 WriteUploadWithProgressRequest.newBuilder().setEnd(WriteUploadEnd.getDefaultInstance()).build())) {
-            check(answer == null, "something comes after the result");
+            check(answer == null, "a message follows the result");
             if (message.hasProgress()) {
                 check(message.getProgress().getPersistedEnd() > end, "progress does not grow");
                 end = message.getProgress().getPersistedEnd();
@@ -259,17 +259,17 @@ final class Client {
                 answer = message.getResult();
             }
         }
-        check(answer == null || end == answer.getPersistedSize(), "the last progress is not all that was written");
+        check(answer == null || end == answer.getPersistedSize(), "the last progress is not the size written");
         finish(id, answer);
     }
 
-    /** Makes the object, if the call that wrote it succeeded. */
+    /** Finishes the upload if the call that wrote it succeeded. */
     private void finish(String id, WriteUploadResponse answer) {
         if (answer != null) {
             var unary = UploadServiceGrpc.newBlockingStub(channel);
             long size = unary.finishUpload(FinishUploadRequest.newBuilder().setUploadId(id).setSize(told.finish.size).build())
                 .getMeta().getSize();
-            check(size == answer.getPersistedSize(), "the object is not what was written");
+            check(size == answer.getPersistedSize(), "the object's size is not the size written");
             seen.put("size", size);
         }
     }
@@ -278,7 +278,7 @@ final class Client {
         return answers.isEmpty() ? null : answers.get(answers.size() - 1);
     }
 
-    /** Sends the messages of an upload; returns the answers. */
+    /** Sends the messages of an upload. Returns the responses. */
     private <Q, A> List<A> stream(Function<StreamObserver<A>, StreamObserver<Q>> method, Q spec, Function<Chunk, Q> message, Q last)
             throws Exception {
         Answer<Q, A> answer = new Answer<>();
@@ -292,7 +292,7 @@ final class Client {
             }
             case "cancel" -> {
                 Thread.sleep(SETTLING_MS);
-                answer.sink.cancel("as the case says", null);
+                answer.sink.cancel("cancelled by the case", null);
             }
             default -> { }
         }
@@ -300,7 +300,7 @@ final class Client {
         return answer.messages;
     }
 
-    /** Takes the answer to a stream of messages, which are sent as fast as the other side takes them. */
+    /** Receives the responses to a stream of messages, and sends the messages as fast as the server reads them. */
     private static final class Answer<Q, A> implements ClientResponseObserver<Q, A> {
         private final CompletableFuture<Throwable> failure = new CompletableFuture<>();
         private final Semaphore ready = new Semaphore(0);
@@ -362,8 +362,9 @@ final class Client {
     private int take(Chunk chunk, long offset) {
         int size = chunk.getData().size();
         ByteString expected = UnsafeByteOperations.unsafeWrap(data, (int) offset, size);
-        check(chunk.getData().equals(expected), "the bytes from " + offset + " on are not the object's");
-        check(chunk.hasCrc32C() && chunk.getCrc32C() == crc32c(expected), "the checksum from " + offset + " on is wrong");
+        check(chunk.getData().equals(expected), "the bytes from offset " + offset + " on differ from the object's");
+        check(chunk.hasCrc32C() && chunk.getCrc32C() == crc32c(expected),
+            "the checksum of the chunk at offset " + offset + " is wrong");
         return size;
     }
 
@@ -373,14 +374,14 @@ final class Client {
         return (int) checksum.getValue();
     }
 
-    /** A stub whose call is the one of the case. */
+    /** Returns a stub with the case's deadline and compression, which captures headers and trailers. */
     private <S extends AbstractStub<S>> S observed(S stub) {
         S bounded = stub.withDeadlineAfter(told.timeout_ms, TimeUnit.MILLISECONDS)
             .withInterceptors(newCaptureMetadataInterceptor(headers, trailers));
         return told.gzip ? bounded.withCompression("gzip") : bounded;
     }
 
-    /** Status, details and metadata of the call. */
+    /** Records the status, details and metadata of the call. */
     private void outcome(Throwable failure) {
         Status status = failure == null ? Status.OK : Status.fromThrowable(failure);
         seen.put("code", status.getCode().value());

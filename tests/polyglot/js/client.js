@@ -1,5 +1,5 @@
-// The cases by @grpc/grpc-js: `client.js PROTO GOOGLE CASES DATA` prints a line for each, `ok NAME SEEN` or `FAIL NAME WHY`,
-// with tabs between. PROTO and GOOGLE are the folders with longshore/v1 and google/rpc.
+// Makes the calls of the cases with @grpc/grpc-js: `client.js PROTO GOOGLE CASES DATA` prints a tab-separated line for
+// each, `ok NAME SEEN` or `FAIL NAME WHY`. PROTO and GOOGLE are the folders that contain longshore/v1 and google/rpc.
 "use strict";
 
 const assert = require("node:assert");
@@ -9,7 +9,7 @@ const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
 const [PROTO, GOOGLE, CASES, DATA] = process.argv.slice(2);
-// What has been sent is with the server by then.
+// By then, the server has received what was sent.
 const SETTLING = 500;
 
 const loaded = loader.loadSync(
@@ -46,7 +46,7 @@ class Caller {
     const call = this.objects.Get({ store: this.store, key: this.key }, this.headers, this.options);
     let [got, meta] = [0, null];
     const seen = await this.read(call, (message) => {
-      assert.strictEqual(message.info != null, meta === null, "info is not in the first message, or not only there");
+      assert.strictEqual(message.info != null, meta === null, "info must be in the first message only");
       meta ??= message.info.meta;
       if (message.chunk == null) return;
       got += this.take(message.chunk, got);
@@ -63,18 +63,18 @@ class Caller {
     const got = ranges.map(() => 0);
     let [first, last] = [true, 0];
     const seen = await this.read(call, (message) => {
-      assert.strictEqual(message.info != null, first, "info is not in the first message, or not only there");
+      assert.strictEqual(message.info != null, first, "info must be in the first message only");
       first = false;
       if (message.chunk == null) return;
-      // What is zero is not on the wire.
+      // Zeros are not on the wire.
       const { range_index: index = 0, offset = 0 } = message;
-      assert(index >= last, "the ranges do not come in the order asked");
+      assert(index >= last, "the ranges are not in the requested order");
       last = index;
-      assert.strictEqual(offset, this.ranges[index][0] + got[index], "a message does not say its offset");
+      assert.strictEqual(offset, this.ranges[index][0] + got[index], "a message has a wrong offset");
       got[index] += this.take(message.chunk, offset);
     });
     if (seen.code === grpc.status.OK) {
-      assert.deepStrictEqual(got, this.ranges.map(([start, end]) => end - start), "a range is not whole");
+      assert.deepStrictEqual(got, this.ranges.map(([start, end]) => end - start), "a range is incomplete");
     }
     return { ...seen, bytes: got.reduce((sum, count) => sum + count, 0) };
   }
@@ -93,12 +93,12 @@ class Caller {
     return this.written(async (spec, last) => {
       let [end, answer] = [0, null];
       const { seen } = await this.stream(this.uploads, "WriteUploadWithProgress", spec, last, (message) => {
-        assert(answer === null, "something comes after the result");
+        assert(answer === null, "a message follows the result");
         if (message.result) return (answer = message.result);
         assert(message.progress.persisted_end > end, "progress does not grow");
         end = message.progress.persisted_end;
       });
-      if (answer) assert.strictEqual(end, answer.persisted_size ?? 0, "the last progress is not all that was written");
+      if (answer) assert.strictEqual(end, answer.persisted_size ?? 0, "the last progress is not the size written");
       return { seen, answer };
     });
   }
@@ -110,7 +110,7 @@ class Caller {
     if (answer) {
       const finished = await this.unary("FinishUpload", { upload_id: started.upload_id, ...this.finish });
       seen.size = answer.persisted_size ?? 0;
-      assert.strictEqual(finished.meta.size ?? 0, seen.size, "the object is not what was written");
+      assert.strictEqual(finished.meta.size ?? 0, seen.size, "the object's size is not the size written");
     }
     return seen;
   }
@@ -128,13 +128,14 @@ class Caller {
     });
     call.on("error", () => {});
     const status = await new Promise((resolve) => call.on("status", resolve));
-    // What was read before is given out before.
+    // Wait until all messages that arrived before the status have been delivered.
     if (status.code === grpc.status.OK && !call.readableEnded) await new Promise((resolve) => call.on("end", resolve));
     if (wrong) throw wrong;
     return outcome(status, told);
   }
 
-  // Sends the messages of an upload; tells what was seen, and the answer if there is one. `take` gets each of several answers.
+  // Sends the messages of an upload. Returns what was seen, and the response if there is one. If the method has several
+  // responses, `take` receives each.
   async stream(client, method, spec, last, take) {
     let [answer, over, wrong] = [null, false, null];
     const call = take
@@ -185,8 +186,8 @@ class Caller {
 
   take(chunk, offset) {
     const expected = data.subarray(offset, offset + chunk.data.length);
-    assert(chunk.data.equals(expected), `the bytes from ${offset} on are not the object's`);
-    assert.strictEqual(chunk.crc32c, crc32c(chunk.data), `the checksum from ${offset} on is wrong`);
+    assert(chunk.data.equals(expected), `the bytes from offset ${offset} on differ from the object's`);
+    assert.strictEqual(chunk.crc32c, crc32c(chunk.data), `the checksum of the chunk at offset ${offset} is wrong`);
     return chunk.data.length;
   }
 }
@@ -198,7 +199,7 @@ function listen(call) {
   return told;
 }
 
-// Status, details and metadata of a call.
+// Returns the status, details and metadata of a call.
 function outcome(status, told) {
   const [headers, trailers] = [told.headers, status.metadata];
   const seen = {
@@ -223,7 +224,7 @@ async function main() {
   const calls = { Get: "get", GetRanges: "getRanges", Upload: "upload", WriteUpload: "writeUpload",
     WriteUploadWithProgress: "writeUploadWithProgress" };
   for (const each of cases) {
-    // grpc-js compresses by channel, and not by call. A proxy of whoever runs the tests has no business here.
+    // grpc-js sets compression per channel, not per call. The proxy settings of the environment are ignored.
     const options = { "grpc.enable_http_proxy": 0 };
     if (each.gzip) options["grpc.default_compression_algorithm"] = grpc.compressionAlgorithms.gzip;
     const open = (Service) => new Service(each.address, grpc.credentials.createInsecure(), options);

@@ -1,4 +1,5 @@
-"""The cases by grpcio: `client.py CASES DATA` prints a line for each, `ok NAME SEEN` or `FAIL NAME WHY`, with tabs between."""
+"""Makes the calls of the cases with grpcio: `client.py CASES DATA` prints a tab-separated line for each, `ok NAME SEEN` or
+`FAIL NAME WHY`."""
 
 import functools
 import json
@@ -12,10 +13,10 @@ from grpc_status import rpc_status
 from longshore.v1 import object_pb2, object_service_pb2, object_service_pb2_grpc, upload_service_pb2, upload_service_pb2_grpc
 from support.client import crc32c as slow_crc32c
 
-# Most chunks come in many cases.
+# Most chunks occur in many cases.
 crc32c = functools.cache(slow_crc32c)
 
-# What has been sent is with the server by then.
+# By then, the server has received what was sent.
 SETTLING = 0.5
 
 
@@ -40,7 +41,7 @@ class Caller:
         got, meta = 0, None
         try:
             for message in call:
-                check(message.HasField("info") == (meta is None), "info in the first message, and only there")
+                check(message.HasField("info") == (meta is None), "info must be in the first message only")
                 meta = meta or message.info.meta
                 if message.HasField("chunk"):
                     got += self.take(message.chunk, got)
@@ -58,17 +59,17 @@ class Caller:
         got, info = [0] * len(ranges), False
         try:
             for message in call:
-                check(message.HasField("info") != info, "info in the first message, and only there")
+                check(message.HasField("info") != info, "info must be in the first message only")
                 info = True
                 if message.HasField("chunk"):
                     index = message.range_index
-                    check(message.offset == self.case["ranges"][index][0] + got[index], "each message says its offset")
-                    check(sum(got[index + 1:]) == 0, "the ranges come in the order asked")
+                    check(message.offset == self.case["ranges"][index][0] + got[index], "a message has a wrong offset")
+                    check(sum(got[index + 1:]) == 0, "the ranges are not in the requested order")
                     got[index] += self.take(message.chunk, message.offset)
         except grpc.RpcError:
             pass
         for count, (start, end) in zip(got, self.case["ranges"]):
-            check(call.code() is not grpc.StatusCode.OK or count == end - start, "each range is whole")
+            check(call.code() is not grpc.StatusCode.OK or count == end - start, "a range is incomplete")
         return {**outcome(call), "bytes": sum(got)}
 
     def upload(self):
@@ -94,12 +95,12 @@ class Caller:
         if answer:
             finished = self.uploads.FinishUpload(upload_service_pb2.FinishUploadRequest(
                 upload_id=started.upload_id, **self.case["finish"]), metadata=self.metadata)
-            check(finished.meta.size == answer.persisted_size, "the object is what was written")
+            check(finished.meta.size == answer.persisted_size, "the object's size is not the size written")
             seen["size"] = answer.persisted_size
         return seen
 
     def stream(self, method, request, spec, last, read):
-        """Sends the messages; returns what was seen, and the answer if there is one."""
+        """Sends the messages. Returns what was seen, and the response if there is one."""
         sent, over = threading.Event(), threading.Event()
 
         def messages():
@@ -115,7 +116,7 @@ class Caller:
         call = method(messages(), **self.options)
         try:
             if self.case["ending"] == "cancel":
-                check(sent.wait(self.options["timeout"]), "everything could be sent")
+                check(sent.wait(self.options["timeout"]), "not everything could be sent in time")
                 time.sleep(SETTLING)
                 call.cancel()
                 return outcome(call), None
@@ -133,8 +134,10 @@ class Caller:
             yield object_pb2.Chunk(data=data, crc32c=checksum)
 
     def take(self, chunk, offset):
-        check(chunk.data == self.data[offset:offset + len(chunk.data)], f"the bytes from {offset} on are the object's")
-        check(chunk.HasField("crc32c") and chunk.crc32c == crc32c(chunk.data), f"the checksum from {offset} on is right")
+        check(chunk.data == self.data[offset:offset + len(chunk.data)],
+              f"the bytes from offset {offset} on differ from the object's")
+        check(chunk.HasField("crc32c") and chunk.crc32c == crc32c(chunk.data),
+              f"the checksum of the chunk at offset {offset} is wrong")
         return len(chunk.data)
 
 
@@ -146,20 +149,20 @@ def answer_after_progress(call):
     end, answer = 0, None
     try:
         for message in call:
-            check(answer is None, "nothing comes after the result")
+            check(answer is None, "a message follows the result")
             if message.HasField("progress"):
-                check(message.progress.persisted_end > end, "progress grows")
+                check(message.progress.persisted_end > end, "progress does not grow")
                 end = message.progress.persisted_end
             else:
                 answer = message.result
     except grpc.RpcError:
         return None
-    check(end == answer.persisted_size, "the last progress is all that was written")
+    check(end == answer.persisted_size, "the last progress is not the size written")
     return answer
 
 
 def outcome(call):
-    """Status, details and metadata of a call."""
+    """Returns the status, details and metadata of a call."""
     seen = {"code": call.code().value[0], "message": call.details() or ""}
     headers, trailers = dict(call.initial_metadata() or ()), dict(call.trailing_metadata() or ())
     seen |= {"headers": sorted(headers), "trailers": sorted(trailers)}
@@ -179,7 +182,8 @@ CALLS = {"Get": Caller.get, "GetRanges": Caller.get_ranges, "Upload": Caller.upl
 
 
 def connect(address, gzip):
-    # By channel, since `future` passes over the compression of a call. A proxy of whoever runs the tests has no business here.
+    # Compression is set per channel, because `future` ignores that of a call. The proxy settings of the environment are
+    # ignored.
     compression = grpc.Compression.Gzip if gzip else None
     return grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)], compression=compression)
 

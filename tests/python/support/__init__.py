@@ -1,1 +1,1 @@
-"""What the tests stand on: processes, the generated client, and S3 servers with boto3 as witness."""
+"""Shared by the tests: processes, the generated client, and S3 servers whose contents boto3 checks."""

@@ -1,4 +1,4 @@
-"""A thin layer over the generated client: the tenant, the token and a deadline on every call."""
+"""A thin layer over the generated client that sets the tenant, the token and a deadline on every call."""
 
 import functools
 import hashlib
@@ -30,7 +30,7 @@ class Calls:
 
 @dataclass
 class Got:
-    """What a Get answered."""
+    """The result of a Get."""
 
     info: object
     data: bytes
@@ -40,7 +40,7 @@ class Client:
     """One caller of Longshore."""
 
     def __init__(self, address, tenant=None, token=None):
-        # A proxy of whoever runs the tests has no business here.
+        # Ignore the proxy settings of the environment.
         self.channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
         metadata = []
         if tenant is not None:
@@ -63,14 +63,14 @@ class Client:
     def get(self, key, **fields):
         info, pieces = None, []
         for message in self.objects.Get(object_service_pb2.GetRequest(key=key, **fields)):
-            assert message.HasField("info") == (info is None), "info in the first message, and only there"
+            assert message.HasField("info") == (info is None), "info must be in the first message only"
             info = info or message.info
             assert len(message.chunk.data) <= MIB
             pieces.append(message.chunk.data)
         return Got(info, b"".join(pieces))
 
     def get_ranges(self, key, ranges, **fields):
-        """The bytes of each range, in the order asked."""
+        """Returns the bytes of each range, in the requested order."""
         request = object_service_pb2.GetRangesRequest(key=key, ranges=ranges, **fields)
         found = [bytearray() for _ in ranges]
         started = [None] * len(ranges)
@@ -79,11 +79,11 @@ class Client:
             if not message.HasField("chunk"):
                 continue
             index = message.range_index
-            assert index >= last, "the ranges come in the order asked"
+            assert index >= last, "the ranges must be in the requested order"
             last = index
             if started[index] is None:
                 started[index] = message.offset
-            assert message.offset == started[index] + len(found[index]), "each message says its own offset"
+            assert message.offset == started[index] + len(found[index]), "each message must have its own offset"
             found[index] += message.chunk.data
         return [bytes(data) for data in found]
 
@@ -94,7 +94,7 @@ class Client:
         return self.objects.List(object_service_pb2.ListRequest(**fields))
 
     def list_all(self, **fields):
-        """Every object and common prefix, page by page, and how many pages it took."""
+        """Lists page by page. Returns all objects, all common prefixes, and the number of pages."""
         objects, prefixes, pages, token = [], [], 0, ""
         while True:
             page = self.list(page_token=token, **fields)
@@ -109,7 +109,7 @@ class Client:
         return [found for page in self.objects.Walk(object_service_pb2.WalkRequest(**fields)) for found in page.objects]
 
     def copied(self, source, destination, store="", destination_store=None, **fields):
-        """The whole answer to Copy."""
+        """Returns the whole response to Copy."""
         to = store if destination_store is None else destination_store
         return self.objects.Copy(object_service_pb2.CopyRequest(
             source={"store": store, "key": source}, destination={"store": to, "key": destination}, **fields))
@@ -125,7 +125,7 @@ class Client:
         return self.objects.Delete(object_service_pb2.DeleteRequest(key=key, **fields))
 
     def delete_many(self, keys, store="", a_message=300):
-        """The results, one per key."""
+        """Returns the results, one per key."""
         requests = (
             object_service_pb2.DeleteManyRequest(
                 store=store if first == 0 else "",
@@ -138,7 +138,7 @@ class Client:
 
 
 def upload_messages(key, chunks, finish=None, **spec):
-    """The messages of an upload."""
+    """Yields the messages of an upload."""
     yield object_service_pb2.UploadRequest(spec=object_service_pb2.UploadSpec(key=key, **spec))
     for data in chunks:
         yield object_service_pb2.UploadRequest(chunk=object_pb2.Chunk(data=data))
@@ -147,24 +147,24 @@ def upload_messages(key, chunks, finish=None, **spec):
 
 
 def pieces(data, size=MIB):
-    """`data` in chunks of `size`."""
+    """Splits `data` into chunks of `size`."""
     return [data[start:start + size] for start in range(0, len(data), size)]
 
 
 def multipart_etag(data, part_size):
-    """The ETag that S3 gives an object that came in parts of `part_size`."""
+    """Returns the ETag of an object that was uploaded in parts of `part_size`."""
     parts = pieces(data, part_size)
     digests = b"".join(hashlib.md5(part).digest() for part in parts)
     return f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
 
 
 def md5_etag(data):
-    """The ETag that S3 gives an object that came in one piece."""
+    """Returns the ETag of an object that was uploaded with a single PUT."""
     return f'"{hashlib.md5(data).hexdigest()}"'
 
 
 def crc32c(data):
-    """CRC-32C (RFC 3720), a byte at a time: for small data."""
+    """Computes CRC-32C (RFC 3720) byte by byte: for small data."""
     value = 0xFFFFFFFF
     for byte in data:
         value = _CRC32C[(value ^ byte) & 0xFF] ^ (value >> 8)

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server that counts what goes through it."""
+"""A TCP proxy in front of a server that counts the bytes that it relays."""
 
 import contextlib
 import socket
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 
 class CountingProxy:
-    """Relays connections to `endpoint`. `received` is the number of bytes that have come from there, `sent` of those that
-    have gone there."""
+    """Relays connections to `endpoint`. `received` is the number of bytes relayed from there, `sent` the number relayed to
+    it."""
 
     def __init__(self, endpoint):
         there = urlsplit(endpoint)
@@ -43,7 +43,7 @@ class CountingProxy:
 
     def close(self):
         for each in (self._listener, *self._sockets):
-            # It wakes the thread that waits for the socket, which close alone would not.
+            # shutdown wakes the thread that waits for the socket; close alone does not.
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()

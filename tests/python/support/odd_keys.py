@@ -2,14 +2,14 @@
 
 import itertools
 
-# Each stands at the start, in the middle and at the end of keys, as a segment, doubled, and next to every other one.
+# Each is used at the start, in the middle and at the end of a key, as a segment, doubled, and next to every other one.
 ODD = [
     "+", "@", " ", "%2F", "%", "%zz", "//", "/", "..", ".", "😀", "\x01", "\t", "\r", "\n", "\x7f", "\x1f", "\ufffe",
     "é", "e\u0301", "&", "<&>\"'", "&amp;", "?", "#", "=", ":", "\\", "*", "~", "SlowDown.txt", "<Error>", "漢", "\u202e",
     "\u00a0",
 ]
 
-# Beside each other, where a file system has either a file or a folder.
+# Keys that exist side by side in S3, where a file system has either a file or a folder.
 BESIDE = ["beside", "beside/inner", "beside/", "beside//inner", "beside.", "beside-"]
 
 LONG = [
@@ -21,7 +21,7 @@ LONG = [
 
 
 def odd_keys():
-    """All of them, each once, the plainest first."""
+    """Returns all odd keys without duplicates, the simplest first."""
     forms = [lambda odd: odd, lambda odd: f"k{odd}", lambda odd: f"{odd}k", lambda odd: f"k{odd}k",
              lambda odd: f"k/{odd}/k", lambda odd: f"k{odd}{odd}k"]
     singles = [form(odd) for form in forms for odd in ODD]

@@ -8,7 +8,7 @@ import subprocess
 
 
 def free_ports(count):
-    """Ports of the loopback address that were free a moment ago."""
+    """Returns loopback ports that were free a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [held.getsockname()[1] for held in sockets]
     for held in sockets:
@@ -17,19 +17,19 @@ def free_ports(count):
 
 
 def bare_environment(**variables):
-    """Nothing of whoever runs the tests: neither credentials nor proxies nor settings."""
+    """Returns an environment without the user's credentials, proxies and settings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {**kept, **variables}
 
 
 def start(command, **options):
-    """Starts `command`; the kernel ends it should the tests be killed outright."""
+    """Starts `command`. If the tests are killed, the kernel ends it."""
     guard = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     return subprocess.Popen([*guard, *map(str, command)], stdin=options.pop("stdin", subprocess.DEVNULL), **options)
 
 
 def stop(process, within=15):
-    """Asks `process` to end, and makes it end if it does not. Returns its exit code."""
+    """Sends SIGTERM and returns the exit code. If `process` does not exit in time, kills it and raises."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

@@ -1,4 +1,4 @@
-"""What tests of the server's program begin with. A conftest.py imports it before anything that needs gRPC."""
+"""Shared by tests that run the server's binary. A conftest.py imports this module before anything that needs gRPC."""
 
 import os
 from pathlib import Path
@@ -17,5 +17,5 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def binary(request):
     path = Path(request.config.getoption("--binary")).resolve()
-    assert os.access(path, os.X_OK), f"{path} is not there: cargo build --release, or give --binary"
+    assert os.access(path, os.X_OK), f"{path} is not an executable: run `cargo build --release`, or pass --binary"
     return path

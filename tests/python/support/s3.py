@@ -1,4 +1,4 @@
-"""Real S3 servers, and boto3 as the witness of what is in them."""
+"""Real S3 servers, with boto3 to check what is in them."""
 
 import functools
 import re
@@ -12,25 +12,25 @@ from botocore.config import Config
 from . import process
 from .paths import RUN_S3_SERVER
 
-# What a server cannot do. A test that needs it is left out for that server, and the run lists it with the reason.
+# What a server does not support. A test that needs it is skipped for that server, and pytest lists it with the reason.
 LIMITS = {
     "moto": {
-        "checksums of puts": "keeps one only where x-amz-sdk-checksum-algorithm names it, which is for SDKs alone",
+        "checksums of puts": "stores a checksum only if x-amz-sdk-checksum-algorithm, a header of SDKs, names it",
     },
     "versitygw": {
         "storage classes": "has STANDARD only",
     },
 }
 
-# Which keys a server cannot hold, and why. The test of odd keys leaves these out for it.
+# Which keys a server cannot store, and why. The test of odd keys skips them for that server.
 KEY_LIMITS = {
     "moto": [
-        ("a newline is answered with 404", lambda key: "\n" in key),
+        ("a key with a newline returns 404", lambda key: "\n" in key),
     ],
     "versitygw": [
-        ("`.`, `..` and empty segments are resolved or refused, as in a path",
+        ("`.`, `..` and empty segments are resolved or rejected, as in a file path",
          lambda key: any(segment in ("", ".", "..") for segment in key.split("/"))),
-        ("a segment is a file name, of 255 bytes at most",
+        ("a segment is a file name of at most 255 bytes",
          lambda key: any(len(segment.encode()) > 255 for segment in key.split("/"))),
         ("control characters and noncharacters are listed as U+FFFD",
          lambda key: any((char < " " and char not in "\t\r\n") or char in "\ufffe\uffff" for char in key)),
@@ -40,7 +40,7 @@ KEY_LIMITS = {
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 server. `endpoint` can be that of a proxy before it."""
+    """A running S3 server. `endpoint` may be that of a proxy in front of it."""
 
     kind: str
     endpoint: str
@@ -52,14 +52,14 @@ class S3Server:
 
     @property
     def client(self):
-        """A boto3 client with nothing from the environment."""
+        """A boto3 client that takes nothing from the environment."""
         if self.endpoint not in self.clients:
             self.clients[self.endpoint] = client(
                 self.endpoint, self.access_key_id, self.secret_access_key, self.region)
         return self.clients[self.endpoint]
 
     def close(self):
-        """Connections that are kept open would keep the server from ending."""
+        """Closes the clients: their open connections would keep the server from exiting."""
         for each in self.clients.values():
             each.close()
 
@@ -75,7 +75,7 @@ class S3Server:
         return replace(self, bucket=name)
 
     def store(self, prefix="", **config):
-        """The settings of a Longshore store on this server."""
+        """Returns the settings of a Longshore store on this server."""
         place = {"bucket": self.bucket, "prefix": prefix} if prefix else {"url": f"s3://{self.bucket}"}
         return {
             **place,
@@ -85,7 +85,7 @@ class S3Server:
         }
 
     def keys(self, **arguments):
-        """Every key as boto3 lists them."""
+        """Returns every key, as listed by boto3."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **arguments)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
@@ -96,7 +96,7 @@ class S3Server:
         return self.client.head_object(Bucket=self.bucket, Key=key, **arguments)
 
     def uploads(self):
-        """The multipart uploads that are neither completed nor aborted."""
+        """Returns the multipart uploads that are neither completed nor aborted."""
         return self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
 
     def parts(self, upload):
@@ -106,12 +106,12 @@ class S3Server:
 
 @functools.cache
 def _session():
-    """One for all: each would read botocore's description of S3 anew."""
+    """One session for all clients: each session parses botocore's description of S3."""
     return boto3.session.Session()
 
 
 def client(endpoint, access_key_id, secret_access_key, region, **config):
-    """A boto3 client that takes nothing from the environment. `config` are more settings of botocore.Config."""
+    """Returns a boto3 client that takes nothing from the environment. `config` has more settings of botocore.Config."""
     return _session().client(
         "s3", endpoint_url=endpoint, region_name=region, aws_access_key_id=access_key_id,
         aws_secret_access_key=secret_access_key,
@@ -120,7 +120,7 @@ def client(endpoint, access_key_id, secret_access_key, region, **config):
 
 
 def start(kind, log):
-    """Starts tests/servers/run.sh; returns the process and the server."""
+    """Starts tests/servers/run.sh. Returns the process and the server."""
     with log.open("wb") as errors:
         running = process.start(["bash", RUN_S3_SERVER, kind, "0"], stdout=subprocess.PIPE, stderr=errors, text=True)
     # run.sh gives up by itself after 30 s.

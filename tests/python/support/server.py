@@ -1,4 +1,4 @@
-"""Longshore itself, as a process."""
+"""Runs Longshore as a process."""
 
 import re
 import signal
@@ -35,11 +35,11 @@ class Server:
 
     def is_ready(self):
         ended = self.process.poll()
-        assert ended is None, f"the server ended with {ended}: {self.log.read_text()}"
+        assert ended is None, f"the server exited with {ended}: {self.log.read_text()}"
         return self.ready_status() == 200
 
     def ready_status(self):
-        """The HTTP status of /readyz; None where nobody answers."""
+        """Returns the HTTP status of /readyz, or None if there is no response."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(f"http://{self.health_address}/readyz", timeout=5) as answer:
@@ -50,7 +50,7 @@ class Server:
             return None
 
     def health(self, address=None, service=""):
-        """The answer of grpc.health.v1.Health/Check."""
+        """Returns the status from grpc.health.v1.Health/Check."""
         options = [("grpc.enable_http_proxy", 0)]
         with grpc.insecure_channel(address or self.address, options=options) as channel:
             check = health_pb2_grpc.HealthStub(channel).Check
@@ -62,7 +62,7 @@ class Server:
         return client
 
     def memory(self, what):
-        """`VmRSS` (now) or `VmHWM` (its peak), in bytes."""
+        """Returns `VmRSS` (current) or `VmHWM` (peak) in bytes."""
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(rf"^{what}:\s+(\d+) kB$", status.read(), re.MULTILINE)[1]) * 1024
 
@@ -80,7 +80,8 @@ class Server:
 
 
 def serve(binary, folder, tenants_file, open_files=None, **settings):
-    """`longshore serve` on free ports; `settings` without their prefix. `open_files` limits its file descriptors."""
+    """Starts `longshore serve` on free ports. `settings` are LONGSHORE_ variables without the prefix. `open_files` limits
+    its file descriptors."""
     port, health_port = process.free_ports(2)
     address, health_address = f"127.0.0.1:{port}", f"127.0.0.1:{health_port}"
     variables = {"LISTEN_ADDR": address, "HEALTH_ADDR": health_address, "TENANTS_FILE": str(tenants_file),
@@ -100,7 +101,7 @@ class Demo(Server):
         command = [binary, "demo", "--data", self.data, "--listen", address, "--s3-listen", s3, "--health-listen", health]
         self.s3_endpoint = f"http://{s3}"
         super().__init__(command, address, health, folder, process.bare_environment())
-        eventually("the greeting is whole", lambda: "Ctrl-C" in self.greeting(), within=5)
+        eventually("the greeting is complete", lambda: "Ctrl-C" in self.greeting(), within=5)
 
     def greeting(self):
         return self.out.read_text()

@@ -12,7 +12,7 @@ from grpc_tools import protoc
 
 from .paths import PROTO
 
-# Names the folder to the processes that the tests start.
+# Passes the folder to the processes that the tests start.
 VARIABLE = "STUBS_FOLDER"
 
 
@@ -34,4 +34,4 @@ def _compile(folder):
     failed = protoc.main(
         ["protoc", f"-I{PROTO}", f"-I{google}", f"--python_out={folder}", f"--grpc_python_out={folder}", *files])
     if failed:
-        raise RuntimeError(f"protoc refused {PROTO}: exit code {failed}")
+        raise RuntimeError(f"protoc failed on {PROTO}: exit code {failed}")

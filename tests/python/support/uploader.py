@@ -1,4 +1,4 @@
-"""A caller in a process of its own: ADDRESS TENANT KEY MIB. Uploads so many MiB (0: without end) and never finishes."""
+"""ADDRESS TENANT KEY MIB: a caller in its own process. Uploads MIB MiB (0: without end) and never finishes."""
 
 import itertools
 import sys
@@ -10,7 +10,7 @@ def chunks(count):
     data = bytes(MIB)
     yield from itertools.repeat(data, count) if count else itertools.repeat(data)
     print("sent", flush=True)
-    # Until somebody ends it: nothing comes on standard input.
+    # Waits until the process is killed: standard input stays open.
     sys.stdin.read()
 
 

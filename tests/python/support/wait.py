@@ -4,7 +4,7 @@ import time
 
 
 def eventually(what, check, within, every=0.02):
-    """Polls `check` until it returns something true, which is returned. Fails after `within` seconds."""
+    """Polls `check` until it returns a true value, and returns that value. Fails after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         found = check()
@@ -25,5 +25,5 @@ def settled(what, read, still, within, every=0.05):
             last, since = now, time.monotonic()
         return time.monotonic() - since >= still
 
-    eventually(f"{what} comes to rest", unchanged, within, every)
+    eventually(f"{what} stops changing", unchanged, within, every)
     return last

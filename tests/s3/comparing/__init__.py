@@ -1,1 +1,1 @@
-"""Runs the same calls on several S3 servers, records what each answers, and compares it."""
+"""Makes the same calls on several S3 servers, records the responses, and compares them."""

@@ -1,4 +1,4 @@
-"""What a case makes its calls with; it records what each of them comes to."""
+"""Makes the calls of a case, and records the outcome of each."""
 
 import threading
 from collections import Counter
@@ -9,19 +9,19 @@ from support import s3
 
 from . import http, outcome
 
-# Clients that do of themselves neither checksums nor retries: a call is what the case says.
+# Settings for clients that add no checksums by themselves: a request is exactly what the case says.
 PLAIN = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
 
-# An empty element says no more than one that is left out, so an outcome has no empty fields.
+# An empty element means the same as a missing one, so an outcome has no empty fields.
 EMPTY = (None, "", [], {})
 
 
 class Failed(Exception):
-    """A case needs something of an answer that was none."""
+    """A case needs a field that a response does not have."""
 
 
 class Answer:
-    """What a server answered to a step."""
+    """A server's response to a step."""
 
     def __init__(self, step, recorded, answer):
         self.step = step
@@ -31,14 +31,14 @@ class Answer:
 
     def __getitem__(self, name):
         if self._answer is None or name not in self._answer:
-            raise Failed(f"no {name} in the answer to {self.step!r}: {self.recorded}")
+            raise Failed(f"no {name} in the response to {self.step!r}: {self.recorded}")
         return self._answer[name]
 
     def get(self, name, otherwise=None):
         return otherwise if self._answer is None else self._answer.get(name, otherwise)
 
     def says(self, **fields):
-        """States S3's documented answer, which is judged whatever the reference servers answer."""
+        """States S3's documented response. It takes precedence over those of the reference servers."""
         self.stated.update({name: None if value in EMPTY else value for name, value in fields.items()})
         return self
 
@@ -48,7 +48,7 @@ class Answer:
 
 
 class Calls:
-    """`on.get_object("step", Key="k")` makes the call with the case's bucket, and records it as that step."""
+    """`on.get_object("step", Key="k")` makes the call in the case's bucket, and records it under the name of the step."""
 
     def __init__(self, server, bucket, also, steps=None, client=None):
         self.server = server
@@ -58,7 +58,8 @@ class Calls:
         self.client = client or self._client()
 
     def _client(self, key_id=None, secret=None, apart=None, **config):
-        """One for each way to make it, which the server closes. `apart` makes another of the same."""
+        """Returns the client with these settings, which the server caches and closes. `apart` tells apart clients with
+        equal settings."""
         at = self.server
         way = (key_id, secret, at.region, apart, repr(config))
         if way not in at.clients:
@@ -68,18 +69,18 @@ class Calls:
         return at.clients[way]
 
     def another_client(self, number):
-        """For calls at once: one client's would share ten connections."""
+        """Returns another client, for concurrent calls: those of one client would share ten connections."""
         return self._client(apart=number)
 
     def with_client(self, **config):
-        """The same with another client: `key_id` and `secret`, or settings of botocore.Config."""
+        """Returns a view of this case with another client: `key_id` and `secret`, or settings of botocore.Config."""
         return Calls(self.server, self.bucket, self.also, self.steps, self._client(**config))
 
     def in_bucket(self, bucket):
         return Calls(self.server, bucket, self.also, self.steps, self.client)
 
     def new_bucket(self, suffix):
-        """Another bucket of this case."""
+        """Creates another bucket for this case."""
         name = f"{self.bucket[:50]}-{suffix}"
         self.client.create_bucket(Bucket=name)
         return self.in_bucket(name)
@@ -110,13 +111,13 @@ class Calls:
         return outcome.of_answer(operation, answer, self.also, self.bucket), answer
 
     def record(self, step, recorded, answer=None):
-        assert step not in self.steps, f"two steps are called {step!r}"
+        assert step not in self.steps, f"two steps are named {step!r}"
         recorded = {name: value for name, value in recorded.items() if value not in EMPTY}
         self.steps[step] = Answer(step, recorded, answer)
         return self.steps[step]
 
     def race(self, step, operation, arguments):
-        """One call for each of `arguments`, all at once; recorded is how many came to what."""
+        """Makes one call for each of `arguments`, all at the same time. Records how many had which outcome."""
         came_to, start = [], threading.Barrier(len(arguments))
 
         def run(client, each):
@@ -133,12 +134,12 @@ class Calls:
         return self.record(step, dict(sorted(counted.items())))
 
     def http(self, step, method, key="", shown="", **request):
-        """A plain HTTP request: see comparing.http.send. `shown` are the headers to compare."""
+        """Sends a plain HTTP request (see comparing.http.send). `shown` names the headers to compare."""
         answer = http.send(self.server, method, self.bucket, key, **request)
         return self._http(step, answer, shown)
 
     def fetch(self, step, method, url, shown="", **request):
-        """A plain HTTP request of a whole URL, such as a presigned one."""
+        """Sends a plain HTTP request to a complete URL, such as a presigned one."""
         return self._http(step, http.fetch(method, url, **request), shown)
 
     def _http(self, step, answer, shown):
@@ -151,14 +152,14 @@ class Calls:
             if name in answer.headers:
                 recorded[name] = answer.headers[name].replace(self.bucket, "(the bucket)")
         if answer.headers.get("content-type") == "application/xml":
-            # Of an XML answer the status and the error's code are compared.
+            # Of an XML response, only the status and the error's code are compared.
             recorded.pop("Body", None)
         return self.record(step, recorded, {"Body": answer.body, **answer.headers})
 
     def note(self, step, **recorded):
-        """Records what a case has worked out from answers itself."""
+        """Records values that a case has derived from responses."""
         return self.record(step, recorded)
 
     def with_server(self, **changes):
-        """The same for another view of the server: its region, its keys."""
+        """Returns a view of this case with changed properties of the server, such as its region or its keys."""
         return Calls(replace(self.server, **changes), self.bucket, self.also, self.steps)

@@ -1,9 +1,9 @@
-"""A case: calls that every server gets, and what is known about the right answers."""
+"""A case: calls that are made on every server, and what is known about the right responses."""
 
 from dataclasses import dataclass
 from typing import Callable
 
-# The servers whose answers are taken for S3's, but for what differences.py lists.
+# The servers whose responses are considered to be S3's, except for those that differences.py lists.
 REFERENCES = ("moto", "versitygw")
 SERVERS = (*REFERENCES, "embedded")
 
@@ -12,7 +12,7 @@ CASES = {}
 
 @dataclass(frozen=True)
 class Case:
-    """`run` makes the calls; `also` are the fields that its steps are compared in beyond the usual ones."""
+    """`run` makes the calls. `also` names fields that are compared in addition to the usual ones."""
 
     name: str
     run: Callable
@@ -22,15 +22,15 @@ class Case:
 
 
 def case(judges=REFERENCES, also=""):
-    """Makes a test of a function that makes calls: on each judge and on the embedded server.
+    """Turns a function that makes calls into a test on each judge and on the embedded server.
 
-    A reference server is no judge where it cannot do what the case is about at all; the case's file says why.
+    A reference server that does not support what the case tests is not a judge; the case's file says why.
     """
     servers = (*judges, "embedded")
 
     def register(function):
         name = f"{function.__module__.removeprefix('test_')}.{function.__name__.removeprefix('test_')}"
-        assert name not in CASES, f"two cases are called {name}"
+        assert name not in CASES, f"two cases are named {name}"
         CASES[name] = found = Case(name, function, tuple(judges), frozenset(also.split()), tuple(servers))
 
         def test(server_kind, verdict):

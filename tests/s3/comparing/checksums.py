@@ -1,4 +1,4 @@
-"""The five checksums of S3, as its headers write them.
+"""The five checksums of S3, in the form of its headers.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
 """
@@ -38,7 +38,7 @@ DIGESTS = {
     "SHA256": lambda data: hashlib.sha256(data).digest(),
 }
 ALGORITHMS = tuple(DIGESTS)
-# What boto3 computes without awscrt.
+# The checksums that boto3 computes without awscrt.
 OF_BOTO3 = ("CRC32", "SHA1", "SHA256")
 FIELDS = " ".join(["ChecksumType", *(f"Checksum{name}" for name in ALGORITHMS)])
 
@@ -51,12 +51,12 @@ def checksum(algorithm, data):
 
 
 def composite(algorithm, parts):
-    """The checksum of the parts' checksums."""
+    """Returns the checksum of the parts' checksums."""
     return f"{checksum(algorithm, b''.join(map(DIGESTS[algorithm], parts)))}-{len(parts)}"
 
 
 def field(algorithm, value):
-    """As arguments of boto3."""
+    """Returns the checksum as an argument of boto3."""
     return {f"Checksum{algorithm}": value}
 
 

@@ -1,4 +1,4 @@
-"""The AWS CLI, as a caller has it: a process with files of its own."""
+"""Runs the AWS CLI as a user does: as a process with its own files."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from support import process
 from support.paths import TOOLS
 
 AWS = TOOLS / "bin" / "aws"
-# What differs from run to run.
+# Dates, which differ from run to run.
 DATES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
@@ -19,7 +19,7 @@ class Cli:
         self.on = on
         self.folder = folder
         server = on.server
-        # Without it version 1 of the CLI presigns by version 2 of the signature.
+        # Otherwise, version 1 of the CLI presigns with signature version 2.
         (folder / "config").write_text("[default]\ns3 =\n  signature_version = s3v4\n")
         self._environment = process.bare_environment(
             AWS_ACCESS_KEY_ID=server.access_key_id, AWS_SECRET_ACCESS_KEY=server.secret_access_key,
@@ -28,7 +28,7 @@ class Cli:
             HOME=str(folder))
 
     def __call__(self, step, command, *arguments):
-        """Returns the recorded step, whose `printed` are the lines of standard output, without what differs."""
+        """Returns the recorded step. `printed` has the lines of standard output, without what differs from run to run."""
         ran = subprocess.run([AWS, *command.split(), *map(str, arguments)], cwd=self.folder, env=self._environment,
                              capture_output=True, text=True, timeout=120)
         outcome = {"status": ran.returncode, "printed": self._plain(ran.stdout)}
@@ -43,5 +43,5 @@ class Cli:
     def _plain(self, text):
         text = text.replace(self.on.bucket, "(the bucket)").replace(self.on.server.endpoint, "(the endpoint)")
         lines = [DATES.sub("(a date)", line).rstrip() for line in text.splitlines()]
-        # Transfers are printed as they end, several at once.
+        # Sorted, because concurrent transfers are printed in the order in which they end.
         return sorted(line for line in lines if line)

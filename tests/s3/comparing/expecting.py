@@ -1,6 +1,7 @@
-"""Requests that wait for `100 Continue` before they send their body, as boto3's PutObject does.
+"""Requests that wait for `100 Continue` before they send the body, as boto3's PutObject does.
 
-RFC 9110, 10.1.1: a server that refuses without it does not get the body, unless it says that it goes on reading.
+RFC 9110, 10.1.1: a server that responds with a final status instead does not receive the body, unless it says that it
+continues reading.
 """
 
 import socket
@@ -10,7 +11,7 @@ from . import signing
 
 
 class Connection:
-    """One connection, used for one request after another for as long as the server lets it."""
+    """One connection, used for one request after another for as long as the server keeps it open."""
 
     def __init__(self, server, bucket):
         self._server, self._bucket = server, bucket
@@ -21,9 +22,9 @@ class Connection:
         self.closed = False
 
     def request(self, method, key, body=b"", headers=None, length=None, **signed):
-        """The status, and whether the server asked for the body, which is sent only then.
+        """Returns the status, and whether the server asked for the body, which is sent only in that case.
 
-        `length` is said in place of the body's, of which nothing is sent then.
+        `length` replaces the body's length in the header. The body is then not sent at all.
         """
         path = quote(f"/{self._bucket}/{key}")
         headers = {"host": self._host, **(headers or {})}
@@ -44,7 +45,7 @@ class Connection:
     def _answer(self):
         line = self._read.readline()
         if not line:
-            raise ConnectionError("the server closed the connection, and had not said so")
+            raise ConnectionError("the server closed the connection without announcing it")
         headers = {}
         while (header := self._read.readline().strip()):
             name, value = header.decode().split(":", 1)

@@ -1,4 +1,4 @@
-"""Plain HTTP requests, signed here where they are, so that a case decides over every header and the body's form."""
+"""Plain HTTP requests, signed here if at all, so that a case controls every header and the form of the body."""
 
 import http.client
 import re
@@ -21,7 +21,7 @@ class HttpAnswer:
 
 def send(server, method, bucket, key="", query=None, headers=None, body=b"", sign=True, form="signed", trailer=None,
          **signed):
-    """A request for `key`. `form` is how the body goes: see signing.FORMS; `trailer` is a (name, value) after it."""
+    """Sends a request for `key`. `form` is the form of the body (see signing.FORMS). `trailer` is a (name, value) pair."""
     path = quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")
     query = query or {}
     headers = {name.lower(): value for name, value in (headers or {}).items()}
@@ -34,7 +34,7 @@ def send(server, method, bucket, key="", query=None, headers=None, body=b"", sig
 
 
 def fetch(method, url, headers=None, body=b""):
-    """A request of a URL as it is, without a signature of ours."""
+    """Sends a request to a URL as it is, without adding a signature."""
     there = urlsplit(url)
     target = there.path + (f"?{there.query}" if there.query else "")
     return _exchange(there, method, target, {"host": there.netloc, **(headers or {})}, body)

@@ -1,4 +1,5 @@
-"""What of an answer is compared: status, error code and chosen fields, with what changes from call to call replaced."""
+"""The parts of a response that are compared: status, error code and some fields. Values that differ from call to call are
+replaced."""
 
 import datetime
 import hashlib
@@ -10,7 +11,8 @@ READ = """ETag ContentLength ContentRange ContentType AcceptRanges Metadata Cach
     ContentEncoding ContentLanguage ExpiresString StorageClass TagCount PartsCount MissingMeta WebsiteRedirectLocation
     SSECustomerAlgorithm SSECustomerKeyMD5 Body LastModified"""
 
-# The fields of an operation's answer that are compared unless a case names more. All of them where it is not listed.
+# The fields of an operation's response that are compared, in addition to those that a case names. All fields, if the
+# operation is not listed.
 COMPARED = {operation: frozenset(fields.split()) for operation, fields in {
     "abort_multipart_upload": "",
     "complete_multipart_upload": "Key ETag Bucket",
@@ -28,13 +30,13 @@ COMPARED = {operation: frozenset(fields.split()) for operation, fields in {
     "upload_part_copy": "CopyPartResult SSECustomerAlgorithm SSECustomerKeyMD5",
 }.items()}
 
-# Replaced at any depth: only that there is one can be compared.
+# Replaced at any depth: only their presence can be compared.
 REPLACED = {
     "ContinuationToken": "(a token)", "ID": "(an id)", "Initiator": "(someone)", "NextContinuationToken": "(a token)",
     "Owner": "(someone)", "UploadId": "(an upload)", "UploadIdMarker": "(an upload)",
     "NextUploadIdMarker": "(an upload)",
 }
-# Left out at any depth, unless a case names them.
+# Omitted at any depth, unless a case names them.
 LEFT_OUT = {
     "ResponseMetadata", "VersionId", "RequestCharged", "ChecksumAlgorithm", "ChecksumType", "ChecksumCRC32",
     "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256", "BucketKeyEnabled",
@@ -42,25 +44,25 @@ LEFT_OUT = {
 
 
 def of_answer(operation, answer, also, bucket):
-    """The outcome of a call that boto3 takes for a success. `answer["Body"]` is bytes already."""
+    """Returns the outcome of a call that boto3 considers successful. `answer["Body"]` has already been read."""
     compared = COMPARED.get(operation)
     outcome = {"status": answer["ResponseMetadata"]["HTTPStatusCode"]}
     for name, value in answer.items():
         if name == "ResponseMetadata" or (compared is not None and name not in compared | also):
             continue
-        # Some servers name the class of every object, S3 those of other classes than this.
+        # Some servers return the storage class of every object. S3 omits STANDARD.
         if (name, value) != ("StorageClass", "STANDARD") or compared is None or "Body" not in compared:
             outcome[name] = _plain(name, value, also, bucket)
     return outcome
 
 
 def of_error(error: ClientError, also):
-    """The outcome of a call that failed."""
+    """Returns the outcome of a failed call."""
     answer = error.response
     status = answer["ResponseMetadata"]["HTTPStatusCode"]
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     outcome = {"status": status, "code": answer["Error"]["Code"]}
-    # These two answers have headers that callers use.
+    # These two responses have headers that callers use.
     if status == 304:
         outcome["ETag"] = headers.get("etag")
     if status == 416:
@@ -72,7 +74,7 @@ def of_error(error: ClientError, also):
 
 
 def shown_body(data):
-    """Short bytes as they are; of long ones the length and a hash."""
+    """Returns short bytes as they are, and long ones as their length and a hash."""
     if len(data) <= 200:
         return data
     return f"{len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()[:16]}"
@@ -89,7 +91,7 @@ def _plain(name, value, also, bucket):
         return {key: _plain(key, inner, also, bucket) for key, inner in value.items()
                 if key in also or key not in LEFT_OUT}
     if name == "TagSet":
-        # S3 promises no order of tags.
+        # S3 does not guarantee the order of tags.
         return sorted(value, key=lambda tag: tag["Key"])
     if isinstance(value, list):
         return [_plain("", inner, also, bucket) for inner in value]
@@ -99,7 +101,7 @@ def _plain(name, value, also, bucket):
 
 
 def same(left, right):
-    """Whether two values of a field are the same, however dicts are ordered."""
+    """Whether two values of a field are equal, whatever the order of keys in dicts."""
     return _sorted(left) == _sorted(right)
 
 

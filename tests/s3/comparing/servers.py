@@ -1,4 +1,4 @@
-"""The servers, each started when first needed."""
+"""The servers. Each is started when it is first needed."""
 
 import configparser
 import contextlib
@@ -9,7 +9,7 @@ from support import process, s3
 
 
 class Servers:
-    """`binary` is that of Longshore."""
+    """Starts and stops the servers. `binary` is that of Longshore."""
 
     def __init__(self, binary, new_folder):
         self._binary = binary
@@ -29,7 +29,7 @@ class Servers:
         return found, lambda: _stop_reference(running)
 
     def stop(self):
-        """Ends all of them; only how the embedded one ends is of interest."""
+        """Stops all servers. Only the embedded server has to stop in time."""
         for server, _ in self._started.values():
             server.close()
         for kind in sorted(self._started, key="embedded".__eq__):
@@ -42,7 +42,7 @@ def _stop_reference(running):
 
 
 def _start_embedded(binary, folder):
-    # Not above: it generates the gRPC client, which the other servers can do without.
+    # Imported here because it generates the gRPC client, which the other servers do not need.
     from support.server import Demo
 
     demo = Demo(binary, folder)

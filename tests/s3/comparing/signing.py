@@ -1,4 +1,4 @@
-"""Signature Version 4 with every form of body, by AWS's description, so that each part of it can be made wrong.
+"""Signature Version 4 with every form of body, written after AWS's description, so that each part can be made invalid.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
@@ -13,7 +13,7 @@ from urllib.parse import quote
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256(b"").hexdigest()
 
-# How a body goes, and what x-amz-content-sha256 says of it.
+# The forms of a body, with the value of x-amz-content-sha256 (None: the body's hash).
 FORMS = {
     "signed": None,
     "unsigned": UNSIGNED,
@@ -30,10 +30,10 @@ def canonical_query(query):
 
 
 def sign(server, method, path, query, headers, body, form, trailer=None, at=None, sha256=None, spoil=None):
-    """Adds the signature to `headers` and returns the body as it goes over the wire.
+    """Adds the signature to `headers` and returns the body as it is sent.
 
-    `at` is the signer's time; `sha256` replaces the body's hash; `spoil` names what is made wrong:
-    "signature", "chunk", "trailer signature", "trailer".
+    `at` is the signer's time. `sha256` replaces the body's hash. `spoil` names the signature that is made invalid:
+    "signature" (the request's), "chunk" or "trailer signature".
     """
     at = at or datetime.datetime.now(datetime.timezone.utc)
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
@@ -60,7 +60,7 @@ def sign(server, method, path, query, headers, body, form, trailer=None, at=None
 
 
 def of_url(server, method, path, query, scope):
-    """The signature of a presigned URL of which the host alone is signed."""
+    """Returns the signature of a presigned URL whose only signed header is Host."""
     host = server.endpoint.split("//")[1]
     canonical = "\n".join([method, path, canonical_query(query), f"host:{host}", "", "host", UNSIGNED])
     text = "\n".join(["AWS4-HMAC-SHA256", query["X-Amz-Date"], scope, _sha256(canonical.encode())])
@@ -77,7 +77,7 @@ def _chunks(body, form, trailer, key, stamp, scope, signature, spoil):
             signature = _hmac(key, "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, signature, EMPTY,
                                               _sha256(piece)])).hex()
             extension = f";chunk-signature={_spoilt(signature) if spoil == 'chunk' else signature}"
-        # The chunk of no bytes is the last; what follows it is the trailer, or the empty line that ends the body.
+        # The empty chunk is the last. The trailer or the empty line that ends the body follows it.
         wire += f"{len(piece):x}{extension}\r\n".encode() + piece + (b"\r\n" if piece else b"")
     if trailer:
         name, value = trailer

@@ -1,22 +1,22 @@
-"""Uploads by parts, in as few words as a case wants."""
+"""Short helpers for multipart uploads."""
 
 import hashlib
 
 MIB = 1024 * 1024
 LEAST = 5 * MIB
-# The least that a part before the last may have, and a last one. Not all the same byte, so that order counts.
+# Two parts of the minimum size for parts before the last, and a last part. Their contents differ, so that order matters.
 FIRST, SECOND, LAST = b"first" * MIB, b"2nd, " * MIB, b"the last"
 NO_UPLOAD = "2~nosuchuploadnosuchuploadnosuchup"
 
 
 def etag_of(*parts):
-    """That of an object of these parts."""
+    """Returns the ETag of an object with these parts."""
     whole = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
     return f'"{whole}-{len(parts)}"'
 
 
 class Upload:
-    """An upload of `key`; each call is a step of the case."""
+    """A multipart upload of `key`. Each call is a step of the case."""
 
     def __init__(self, on, key="k", step="create", **arguments):
         self.on = on
@@ -38,7 +38,7 @@ class Upload:
         return answer
 
     def complete(self, step="complete", parts=None, **arguments):
-        """`parts`: numbers, or (number, ETag), or a dict; those that were uploaded unless given."""
+        """`parts` has numbers, (number, ETag) pairs or dicts. By default, it is all parts that were uploaded."""
         listed = [self._listed(part) for part in (sorted(self.etags) if parts is None else parts)]
         return self.on.complete_multipart_upload(
             step, Key=self.key, UploadId=self.id, MultipartUpload={"Parts": listed}, **arguments)

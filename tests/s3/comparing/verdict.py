@@ -1,4 +1,4 @@
-"""Judges what a server answered: by what a case states, and else by the first judge that is not known to be wrong."""
+"""Judges a server's responses: by what the case states, otherwise by the first judge that is not known to be wrong."""
 
 import functools
 from fnmatch import fnmatchcase
@@ -7,12 +7,12 @@ from . import outcome
 from .calls import Calls, Failed
 
 
-# Of a difference that does not say what would be right.
+# The `right` of a difference that does not say what would be right.
 UNSAID = object()
 
 
 class Runs:
-    """Each case once on each server, when it is first asked for."""
+    """Runs each case once on each server, when its results are first needed."""
 
     def __init__(self, server_of):
         self._server_of = server_of
@@ -29,14 +29,14 @@ class Runs:
         try:
             case.run(on)
         except Failed as failed:
-            on.record("the case went on", {"status": f"no: {failed}"})
+            on.record("the case ran to its end", {"status": f"no: {failed}"})
         else:
-            on.record("the case went on", {"status": "yes"}).says(status="yes")
+            on.record("the case ran to its end", {"status": "yes"}).says(status="yes")
         return on.steps
 
 
 class Verdict:
-    """Called with a case and a kind of server: what is wrong, each as a line."""
+    """Called with a case and a kind of server. Returns the problems, one line each."""
 
     def __init__(self, runs, differences):
         self._runs = runs
@@ -57,14 +57,14 @@ class Verdict:
                 if not excused:
                     problems.append(f"  {step!r}: {field}: {problem}")
         self.met |= met
-        # Those of several cases are looked for when all have been judged.
+        # Differences that cover several cases are checked once all cases have been judged.
         listed = [each for each in self._differences if each.server == kind and each.case == case.name]
-        problems += [f"  differences.py says that {kind} differs in {each.steps!r} ({each.fields}): it does not"
+        problems += [f"  {each.steps!r}: {kind} does not differ in {each.fields}: remove this entry from differences.py"
                      for each in listed if each not in met]
         return problems
 
     def _problems(self, case, step, runs, mine):
-        """Every field that is not what it should be. Where the status is not, nothing else can be."""
+        """Yields every field with a wrong value. If the status is wrong, yields only that."""
         stated = next((run[step].stated for run in (mine, *runs.values()) if step in run), {})
         if step not in mine:
             yield "status", "the step was not reached"
@@ -82,23 +82,23 @@ class Verdict:
                 if by is not None:
                     right = runs[by][step].recorded.get(field)
                 elif field == "status" and field not in said:
-                    # Notes have none.
+                    # Notes have no status.
                     continue
                 elif field == "status":
-                    # What nobody says anything about is there for the steps after it, so it has to succeed.
-                    by, right = "nobody", said.get(field) if said.get(field) in range(200, 300) else "a success"
+                    # A step that neither the case nor a judge determines only prepares later steps: it must succeed.
+                    by, right = "the default", said.get(field) if said.get(field) in range(200, 300) else "a success"
                 elif field == "code" or field in fallback:
                     by, right = "S3's documentation", fallback.get(field)
                 else:
                     continue
             if not outcome.same(said.get(field), right):
                 if field == "status":
-                    yield field, f"{said.get(field)!r}; by {by}: {right!r}; in all: {_short(said)}"
+                    yield field, f"{said.get(field)!r}, but {right!r} according to {by}; whole response: {_short(said)}"
                     return
-                yield field, f"{_short(said.get(field))}; by {by}: {_short(right)}"
+                yield field, f"{_short(said.get(field))}, but {_short(right)} according to {by}"
 
     def _fit(self, judge, case, step, run, stated):
-        """Whether a judge came as far as this step, and then not to another end than S3's."""
+        """Whether a judge reached this step, and responded with S3's status as far as that is known."""
         if step not in run or self._differs(judge, case, step, "status"):
             return False
         said = run[step].recorded
@@ -108,7 +108,7 @@ class Verdict:
         return any(covers(each, judge, case.name, step, field) for each in self._differences)
 
     def never_met(self, kind, cases):
-        """The differences of many cases that no case met, once all have been judged; None before."""
+        """Returns the differences that no case showed, or None as long as not all cases have been judged."""
         if not all((case.name, kind) in self.judged for case in cases if kind in case.servers):
             return None
         return [each for each in self._differences if each.server == kind and each not in self.met]
@@ -120,6 +120,6 @@ def _short(value):
 
 
 def covers(difference, kind, case, step, field):
-    """Whether an entry of differences.py is about this field of this step."""
+    """Whether an entry of differences.py covers this field of this step."""
     return (difference.server == kind and fnmatchcase(case, difference.case) and fnmatchcase(step, difference.steps)
             and (difference.fields == "*" or field in difference.fields.split()))

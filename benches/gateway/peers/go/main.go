@@ -1,5 +1,5 @@
-// The gateway that one would write in a day from grpc-go and aws-sdk-go-v2.
-// LISTEN and ENDPOINT say where it is and where S3 is.
+// A gateway as one would write it in a day with grpc-go and aws-sdk-go-v2.
+// LISTEN is the address to listen on, ENDPOINT the URL of the S3 server.
 package main
 
 import (
@@ -104,7 +104,7 @@ func (g *gateway) Put(ctx context.Context, request *pb.PutRequest) (*pb.PutRespo
 	return &pb.PutResponse{Meta: meta}, nil
 }
 
-// messages reads the bytes of an upload out of its messages.
+// messages is a reader over the bytes in an upload's messages.
 type messages struct {
 	stream grpc.ClientStreamingServer[pb.UploadRequest, pb.UploadResponse]
 	held   []byte

@@ -1,4 +1,4 @@
-"""A caller with grpcio as it comes: takes the arguments of the bench's own callers, and does Gets one after the other."""
+"""A caller with grpcio's default settings. It accepts the arguments of the `caller` role and sends sequential Gets."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ arguments.add_argument("--target", type=json.loads)
 arguments.add_argument("--job", type=json.loads)
 arguments = arguments.parse_args()
 job, target = arguments.job, arguments.target
-assert job["work"] == "Get" and not target["authority"], "Gets without TLS only"
+assert job["work"] == "Get" and not target["authority"], "this caller supports only Gets without TLS"
 
 objects = object_service_pb2_grpc.ObjectServiceStub(grpc.insecure_channel(target["address"]))
 request = object_service_pb2.GetRequest(store=job["store"], key=f"data/{job['size']}")
@@ -24,7 +24,7 @@ for _ in range(job["requests"]):
     began, seen = time.monotonic(), 0
     for message in objects.Get(request, metadata=[("authorization", f"Bearer {TOKEN}")]):
         seen += len(message.chunk.data)
-    assert seen == job["size"], f"{seen} of {job['size']} bytes came through"
+    assert seen == job["size"], f"received {seen} of {job['size']} bytes"
     times.append((time.monotonic() - began) * 1e6)
 times.sort()
 done = {"seconds": time.monotonic() - start, "p50_us": times[len(times) // 2], "p99_us": times[len(times) * 99 // 100]}

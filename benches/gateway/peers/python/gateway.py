@@ -1,4 +1,7 @@
-"""The gateway that one would write in a day from grpcio and boto3. LISTEN and ENDPOINT say where it is and where S3 is."""
+"""A gateway as one would write it in a day with grpcio and boto3.
+
+LISTEN is the address to listen on, ENDPOINT the URL of the S3 server.
+"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

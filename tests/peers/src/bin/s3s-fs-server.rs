@@ -1,6 +1,6 @@
-//! s3s-fs on a loopback address, until it is killed.
+//! Runs s3s-fs on a loopback address until it is killed.
 //!
-//! When it listens, one line goes to standard output, as from `tests/servers/run.sh`.
+//! Once it listens, it prints one line to standard output, like `tests/servers/run.sh`.
 
 use std::{error::Error, path::PathBuf};
 
@@ -16,19 +16,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Folder for the objects; made if missing
+    /// Folder for the objects; created if missing
     #[arg(long)]
     data: PathBuf,
-    /// Where to listen; port 0 takes any that is free
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
-    /// A bucket, made if missing
+    /// Bucket; created if missing
     #[arg(long, default_value = "peers")]
     bucket: String,
-    /// The key that callers sign with
+    /// Access key id that callers sign with
     #[arg(long)]
     access_key_id: String,
-    /// Its secret
+    /// Secret access key that callers sign with
     #[arg(long)]
     secret_access_key: String,
 }

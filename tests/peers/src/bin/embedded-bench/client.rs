@@ -1,4 +1,4 @@
-//! A caller: one connection, one request at a time, as little work as can be.
+//! An S3 client with one connection and one request at a time, which does as little work as possible.
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -16,7 +16,7 @@ use super::Outcome;
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Where a server is and what it wants to be told.
+/// A server's address, bucket and credentials.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
@@ -26,7 +26,7 @@ pub(super) struct Endpoint {
     pub(super) secret_access_key: String,
 }
 
-/// Bytes to put, hashed once.
+/// Bytes to upload, hashed once.
 #[derive(Debug, Clone)]
 pub(super) struct Payload {
     bytes: Bytes,
@@ -40,7 +40,7 @@ impl Payload {
         Self { sha256: hex::encode(Sha256::digest(&bytes)), bytes: bytes.into() }
     }
 
-    /// The same, with the signature saying nothing of it.
+    /// The same payload, not covered by the signature.
     pub(super) fn unsigned(self) -> Self {
         Self { sha256: UNSIGNED.to_owned(), ..self }
     }
@@ -66,7 +66,7 @@ impl Client {
         self.send(request).await.map(|_| ())
     }
 
-    /// The object's size.
+    /// Reads an object and returns its size.
     pub(super) async fn get(&mut self, key: &str) -> Outcome<usize> {
         let request = self.request(Method::GET, key, EMPTY, Bytes::new())?;
         self.send(request).await
@@ -87,7 +87,7 @@ impl Client {
         Ok(size)
     }
 
-    /// Keys here need no percent-encoding.
+    /// Builds a signed request. The keys of this benchmark need no percent-encoding.
     fn request(&self, method: Method, key: &str, sha256: &str, body: Bytes) -> Outcome<Request<Full<Bytes>>> {
         let Endpoint { address, bucket, region, access_key_id, secret_access_key } = &*self.endpoint;
         let now = SystemTime::now();

@@ -1,4 +1,4 @@
-//! The work that servers are given.
+//! The workloads that the servers run.
 
 use std::{
     sync::{
@@ -21,21 +21,22 @@ const MIB: usize = 1024 * KIB;
 const SMALL: usize = 4 * KIB;
 const LARGE: usize = 64 * MIB;
 
-/// Small objects that are there to be read.
+/// Number of small objects to read.
 const OBJECTS: usize = 1_000;
 
-/// Large objects are written in the place of others, so that the disk does not fill.
+/// Number of keys for large objects. Large objects replace each other, so that the disk does not fill up.
 const LARGE_KEYS: usize = 3;
 
-/// One row of the table.
+/// A workload: one row of the table.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) name: &'static str,
     pub(super) size: usize,
     kind: Kind,
     callers: usize,
-    /// How long callers go on, and how many requests they make at most.
+    /// How long callers send requests.
     during: Duration,
+    /// Maximum number of requests of all callers together.
     requests: usize,
 }
 
@@ -65,7 +66,7 @@ impl Work {
         Self { name, size: LARGE, kind, callers: 1, during: Duration::from_secs(60), requests: 10 }
     }
 
-    /// Whether its rate is told in bytes rather than in requests.
+    /// Whether its rate is reported in bytes rather than in requests.
     pub(super) fn is_large(&self) -> bool {
         self.size == LARGE
     }
@@ -73,17 +74,17 @@ impl Work {
 
 static PAYLOADS: LazyLock<[Payload; 2]> = LazyLock::new(|| [SMALL, LARGE].map(Payload::random));
 
-/// What came of some work.
+/// The measurements of one run of a workload.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) elapsed: Duration,
-    /// The server's processor time.
+    /// The server's CPU time.
     pub(super) cpu: Duration,
     pub(super) peak: u64,
     pub(super) latencies: Vec<Duration>,
 }
 
-/// Puts what will be read.
+/// Writes the objects that will be read.
 pub(super) async fn prepare(server: &Server) -> Outcome<()> {
     let mut client = Client::connect(&server.endpoint).await?;
     for index in 0..OBJECTS {
@@ -97,7 +98,7 @@ fn read_key(size: usize, index: usize) -> String {
     format!("read/{size}/{index}")
 }
 
-/// Has the work done once.
+/// Runs a workload once.
 pub(super) async fn measure(server: &Server, work: &'static Work, round: usize) -> Outcome<Measured> {
     let clients = try_join_all((0..work.callers).map(|_| Client::connect(&server.endpoint))).await?;
     let payload = PAYLOADS[usize::from(work.is_large())].clone();
@@ -128,7 +129,7 @@ fn key(work: &Work, round: usize, number: usize) -> String {
     }
 }
 
-/// One request after the other, until the time or the number of all callers' requests is up.
+/// Sends one request after the other, until the time is up or all callers together have sent the maximum number.
 async fn call(
     mut client: Client,
     kind: Kind,
@@ -151,7 +152,7 @@ async fn call(
             Kind::Get => {
                 let read = client.get(&key).await?;
                 if read != size {
-                    return Err(format!("{read} bytes were read of {size}").into());
+                    return Err(format!("read {read} bytes of an object of {size} bytes").into());
                 }
             }
         }

@@ -1,8 +1,8 @@
-//! Longshore's embedded S3 server beside s3s-fs and versitygw: requests a second, latency, and what a request
-//! costs the server's processor.
+//! Compares Longshore's embedded S3 server with s3s-fs and versitygw: requests per second, latency, and the server's
+//! CPU time per request.
 //!
-//! All servers run at once, and one of them is asked at a time, in turn: so what else the machine does meets
-//! all of them. The callers are this process, so that only the server's own processor time is counted.
+//! All servers run at the same time, and receive requests in turn, one server at a time, so that other load on the
+//! machine affects all of them. The callers run in this process, so that only the server's own CPU time is counted.
 
 mod client;
 mod load;
@@ -24,36 +24,36 @@ use self::{
     servers::{Binaries, Server},
 };
 
-/// What can go wrong ends the run, with a sentence.
+/// Any error ends the run with a message.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Longshore, built for release
+    /// Release binary of Longshore
     #[arg(long, default_value = "target/release/longshore")]
     longshore: PathBuf,
-    /// s3s-fs-server; beside this program if not given
+    /// Binary of s3s-fs-server; by default the one next to this program
     #[arg(long)]
     s3s_fs: Option<PathBuf>,
-    /// tests/servers/run.sh, which starts versitygw
+    /// Script that starts versitygw
     #[arg(long, default_value = "tests/servers/run.sh")]
     run: PathBuf,
     /// Servers to measure
     #[arg(long, value_delimiter = ',', default_value = "longshore,s3s-fs,versitygw")]
     servers: Vec<String>,
-    /// Folders to keep data in, as NAME=FOLDER; a run for each
+    /// Folders for the servers' data, as NAME=FOLDER; one run for each
     #[arg(long, value_name = "NAME=FOLDER", value_parser = medium, default_values = ["disk=.", "tmpfs=/dev/shm"])]
     on: Vec<(String, PathBuf)>,
-    /// How often each server does each work; the figures are medians
+    /// Number of times that each server runs each workload; the figures are medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only works whose names contain this
+    /// Run only workloads whose names contain this
     #[arg(long, default_value = "")]
     only: String,
-    /// Markdown file whose part between the marks of this bench is replaced
+    /// Markdown file to update, between the markers of this benchmark
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// Where to write all figures
+    /// JSON file to write all figures to
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -72,7 +72,7 @@ impl Arguments {
 }
 
 fn medium(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, folder) = text.split_once('=').ok_or("it has the form NAME=FOLDER")?;
+    let (name, folder) = text.split_once('=').ok_or("must have the form NAME=FOLDER")?;
     Ok((name.to_owned(), folder.into()))
 }
 
@@ -95,7 +95,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Everything, with the servers' data in one folder.
+/// Measures everything with the servers' data in one folder.
 async fn measure(arguments: &Arguments, folder: &Path) -> Outcome<Vec<Row>> {
     let binaries = arguments.binaries()?;
     let folder = tempfile::Builder::new().prefix("longshore-peers-").tempdir_in(folder)?;
@@ -110,7 +110,7 @@ async fn measure(arguments: &Arguments, folder: &Path) -> Outcome<Vec<Row>> {
         let mut rounds: Vec<Vec<Measured>> = servers.iter().map(|_| Vec::new()).collect();
         for round in 0..arguments.rounds {
             for (server, measured) in servers.iter().zip(&mut rounds) {
-                // What another server has not brought to the disk must not be paid for by this one.
+                // Flush what other servers have written, so that this server does not pay for it.
                 Command::new("sync").status()?;
                 measured.push(load::measure(server, work, round).await?);
             }

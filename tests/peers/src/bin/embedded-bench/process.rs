@@ -1,13 +1,13 @@
-//! What Linux says of a process and those it has started.
+//! What Linux reports about a process and its descendants.
 
 use std::{fs, time::Duration};
 
 use super::Outcome;
 
-/// Linux counts processor time for user space in hundredths of a second (`USER_HZ`).
+/// Linux reports CPU time to user space in hundredths of a second (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process with its descendants, as they are now.
+/// A process and its current descendants.
 #[derive(Debug)]
 pub(super) struct Tree(Vec<u32>);
 
@@ -24,15 +24,15 @@ impl Tree {
         Self(found)
     }
 
-    /// User and system time so far.
+    /// User and system CPU time so far.
     pub(super) fn cpu(&self) -> Outcome<Duration> {
         let mut ticks = 0;
         for process in &self.0 {
             let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-            // The second field is a name, and may have anything in it but its own end.
-            let (_, fields) = stat.rsplit_once(')').ok_or("no stat")?;
+            // The second field is the name in parentheses, which may contain any character: split at the last one.
+            let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no name in parentheses")?;
             let fields: Vec<&str> = fields.split_whitespace().collect();
-            // utime and stime, of which proc(5) says that they are the 14th and 15th field.
+            // utime and stime, the 14th and 15th fields in proc(5).
             for field in &fields[11..13] {
                 ticks += field.parse::<u32>()?;
             }
@@ -40,7 +40,7 @@ impl Tree {
         Ok(TICK * ticks)
     }
 
-    /// From here on, the peak is counted anew.
+    /// Resets the peak.
     pub(super) fn forget_peak(&self) -> Outcome<()> {
         for process in &self.0 {
             fs::write(format!("/proc/{process}/clear_refs"), "5")?;
@@ -48,12 +48,12 @@ impl Tree {
         Ok(())
     }
 
-    /// The most memory that was resident, in bytes, of the process that had most.
+    /// The peak of resident memory in bytes, of the process with the highest one.
     pub(super) fn peak(&self) -> Outcome<u64> {
         let mut most = 0;
         for process in &self.0 {
             let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("/proc/PID/status has no VmHWM")?;
             let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
             most = most.max(kibibytes * 1024);
         }
@@ -61,13 +61,13 @@ impl Tree {
     }
 }
 
-/// Processes that ran or waited to, in the last minute.
+/// The machine's load average of the last minute.
 pub(super) fn load() -> f64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or_default()
 }
 
-/// The machine in a line.
+/// Describes the machine in one line.
 pub(super) fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<&str> = cpus

@@ -1,4 +1,4 @@
-//! The table.
+//! The table of results.
 
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
@@ -25,14 +25,14 @@ pub(super) struct Report {
     media: Vec<Medium>,
 }
 
-/// Those with the data in one place.
+/// The figures with the servers' data in one place.
 #[derive(Debug, Serialize)]
 pub(super) struct Medium {
     pub(super) name: String,
     pub(super) rows: Vec<Row>,
 }
 
-/// Medians of what one server did of one work.
+/// The medians of one server for one workload.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     work: &'static str,
@@ -40,7 +40,7 @@ pub(super) struct Row {
     size: usize,
     requests_per_second: f64,
     mib_per_second: f64,
-    /// Of all rounds' requests.
+    /// Over the requests of all rounds.
     p50_ms: f64,
     p99_ms: f64,
     cpu_us_per_request: f64,
@@ -74,7 +74,7 @@ impl Row {
         }
     }
 
-    /// For whoever watches.
+    /// One line for the terminal, to show progress.
     pub(super) fn line(&self) -> String {
         let server = Path::new(&self.server).file_name().unwrap_or_default().to_string_lossy();
         format!(
@@ -107,7 +107,7 @@ impl Report {
 
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "{}: {}. Load of the machine before the run {:.1}, after it {:.1}; {} rounds.\n",
+            "{}: {}. Machine load {:.1} before the run, {:.1} after it; {} rounds.\n",
             self.date, self.machine, self.load_before, self.load_after, self.rounds
         );
         for medium in &self.media {
@@ -117,21 +117,21 @@ impl Report {
         text
     }
 
-    /// Replaces what stands between this bench's marks in a file.
+    /// Replaces the text between this benchmark's markers in a file.
     pub(super) fn write_into(&self, path: &Path) -> Outcome<()> {
         let text = fs::read_to_string(path)?;
         let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-        let (before, after) = parts.ok_or("the file has no marks of this bench")?;
+        let (before, after) = parts.ok_or("the file has no markers of this benchmark")?;
         fs::write(path, format!("{before}{BEGIN}\n{}{END}{after}", self.markdown()))?;
         Ok(())
     }
 }
 
 impl Medium {
-    /// Beside each peer stands Longshore in proportion to it.
+    /// The last columns show Longshore's figures in proportion to each peer's.
     fn table(&self) -> String {
         let mut text = String::from(
-            "| | | rate | p50 ms | p99 ms | CPU µs a request | CPU s a GiB | peak MiB | Longshore: rate | CPU |\n\
+            "| | | rate | p50 ms | p99 ms | CPU µs per request | CPU s per GiB | peak MiB | Longshore: rate | CPU |\n\
              |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         let mut first: Option<&Row> = None;
@@ -168,7 +168,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// In milliseconds.
+/// A quantile in milliseconds.
 fn quantile(sorted: &[Duration], part: f64) -> f64 {
     let index = ((sorted.len() as f64 * part) as usize).min(sorted.len().saturating_sub(1));
     sorted.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)

@@ -1,4 +1,4 @@
-//! The servers, each a child process.
+//! The servers under test, each in a child process.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,10 @@ use super::{Outcome, client::Endpoint, process::Tree};
 const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-/// versitygw waits for Python, which makes its bucket.
+/// How long a server may take to start. versitygw waits for Python, which creates its bucket.
 const START: Duration = Duration::from_secs(60);
 
-/// What is started.
+/// The programs to start.
 #[derive(Debug)]
 pub(super) struct Binaries {
     pub(super) longshore: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Binaries {
     pub(super) run: PathBuf,
 }
 
-/// A server that answers. Dropped, it ends.
+/// A running server. Dropping it stops the server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
@@ -46,7 +46,8 @@ impl Server {
             "s3s-fs" => s3s_fs(binaries, &folder),
             "versitygw" => {
                 let mut command = Command::new(&binaries.run);
-                // The script makes a temporary folder for the data; connections end after a request by default.
+                // The script creates a temporary folder for the data. By default, versitygw closes a connection after
+                // each request.
                 command.args(["versitygw", "0"]).env("TMPDIR", &folder).env("VGW_KEEP_ALIVE", "true");
                 command
             }
@@ -58,22 +59,22 @@ impl Server {
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
-        let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut output = BufReader::new(child.stdout.take().ok_or("no standard output")?);
         let said = tokio::time::timeout(START, said(&mut output)).await??;
-        // What it says later is nobody's business, but must not break its pipe.
+        // Read and discard further output, so that the server does not write to a closed pipe.
         tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
-        let endpoint = Arc::new(endpoint(&said).ok_or_else(|| format!("{name} did not say where it is"))?);
+        let endpoint = Arc::new(endpoint(&said).ok_or_else(|| format!("{name} did not print its endpoint"))?);
         Ok(Self { name: name.to_owned(), endpoint, child })
     }
 
-    /// Its processes.
+    /// The server's process and its descendants.
     pub(super) fn processes(&self) -> Tree {
         Tree::of(self.child.id().unwrap_or_default())
     }
 }
 
 impl Drop for Server {
-    /// Asks it to end, and waits: the script has a child to end and data to remove.
+    /// Terminates the server and waits for it: the script has to stop a child process and to remove data.
     fn drop(&mut self) {
         let Some(id) = self.child.id() else { return };
         let _ = std::process::Command::new("kill").arg(id.to_string()).status();
@@ -99,7 +100,8 @@ fn s3s_fs(binaries: &Binaries, folder: &Path) -> Command {
     command
 }
 
-/// What it says until it is ready: the words `NAME=VALUE` of the ready line, or those of the demo's greeting.
+/// Reads the output until the server is ready. Returns the `NAME=VALUE` words of the ready line, or the values in the
+/// greeting of `longshore demo`.
 async fn said(output: &mut BufReader<ChildStdout>) -> Outcome<HashMap<String, String>> {
     let mut said = HashMap::new();
     let mut line = String::new();
