@@ -71,7 +71,13 @@ mod tests {
     use crate::s3::failed_attempt::{Subject, of_answer};
 
     fn of_body(status: StatusCode, body: &str) -> Error {
-        of_answer(status, &HeaderMap::new(), body, Subject { object: true, retries_conflict: true }).error
+        of_answer(
+            status,
+            &HeaderMap::new(),
+            body,
+            Subject { object: true, upload: false, retries_conflict: true },
+        )
+        .error
     }
 
     fn answered(status: StatusCode, code: &str, text: &str) -> Error {

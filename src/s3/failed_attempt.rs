@@ -39,6 +39,8 @@ pub(super) enum Correction {
 pub(super) struct Subject {
     /// Whether the request named an object, not only the bucket.
     pub(super) object: bool,
+    /// Whether the request named a multipart upload.
+    pub(super) upload: bool,
     /// Whether a conflict with another write is retried.
     pub(super) retries_conflict: bool,
 }
@@ -194,6 +196,8 @@ fn by_status(status: StatusCode, headers: &HeaderMap, subject: Subject) -> Error
         304 => ErrorKind::NotModified,
         401 => ErrorKind::CredentialsRejected,
         403 => ErrorKind::AccessDenied,
+        // S3 says which of the two does not exist.
+        404 if subject.upload => ErrorKind::BackendProtocol,
         404 if subject.object => ErrorKind::ObjectNotFound,
         404 => ErrorKind::BucketNotFound,
         // The version is a delete marker (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
@@ -266,7 +270,7 @@ mod tests {
 
     use super::*;
 
-    const OBJECT: Subject = Subject { object: true, retries_conflict: true };
+    const OBJECT: Subject = Subject { object: true, upload: false, retries_conflict: true };
 
     fn judged(status: u16, code: &str) -> FailedAttempt {
         let body =

@@ -69,7 +69,7 @@ mod tests {
         if code.is_success() {
             return Ok(status);
         }
-        let subject = Subject { object: true, retries_conflict: true };
+        let subject = Subject { object: true, upload: false, retries_conflict: true };
         Err(of_answer(code, &HeaderMap::new(), "", subject))
     }
 

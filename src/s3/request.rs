@@ -103,6 +103,7 @@ impl Request {
 
     /// The subject of the request, used to classify its failures.
     pub(super) fn subject(&self) -> Subject {
-        Subject { object: self.key.is_some(), retries_conflict: self.retries_conflict }
+        let upload = self.query.iter().any(|(name, _)| *name == "uploadId");
+        Subject { object: self.key.is_some(), upload, retries_conflict: self.retries_conflict }
     }
 }

@@ -15,8 +15,12 @@ use super::{
     schedule::{PartRun, Persisted, Schedule},
 };
 use crate::s3::{
-    Checksum, ChecksummedPayload, HeadAnswer, MultipartUpload, NewObject, Part, UploadMarker, UploadPage,
+    Checksum, ChecksummedPayload, MultipartUpload, NewObject, Part, Properties, UploadMarker, UploadPage,
+    expected_etag,
 };
+
+/// Maximum length of an upload id in bytes. S3's ids have about 130, those of other servers up to about 700.
+const MAX_UPLOAD_ID: usize = 2048;
 
 /// Everything that any process needs to resume an upload. It gives write access to the upload, so callers must not
 /// see it.
@@ -136,17 +140,13 @@ impl S3Store {
     ) -> Result<ObjectMeta, Error> {
         let persisted = match self.persisted(upload).await {
             Ok(persisted) => persisted,
-            Err(error) => {
-                let meta = self.finished(upload, error).await?;
-                verify_finished(upload, claim, &meta)?;
-                return Ok(meta);
-            }
+            Err(error) => return self.finished_as(upload, claim, error).await,
         };
         verify(upload, claim, &persisted)?;
         let etags =
             |parts: &[(Part, u64)]| parts.iter().map(|(part, _)| part.etag.clone()).collect::<Vec<_>>();
         let verified = etags(&persisted.parts);
-        let error = match self.make_object(upload, persisted, mode).await {
+        let error = match self.make_object(upload, claim, persisted, mode).await {
             Err(error) if names_a_part(&error) => error,
             outcome => return outcome,
         };
@@ -156,7 +156,7 @@ impl S3Store {
             return Err(error);
         }
         verify(upload, claim, &persisted)?;
-        match self.make_object(upload, persisted, mode).await {
+        match self.make_object(upload, claim, persisted, mode).await {
             Err(error) if names_a_part(&error) => {
                 let message =
                     "another call is writing to the upload: finish it again after that call has ended";
@@ -169,6 +169,7 @@ impl S3Store {
     async fn make_object(
         &self,
         upload: &ResumableUpload,
+        claim: UploadClaim,
         mut persisted: Persisted,
         mode: &WriteMode,
     ) -> Result<ObjectMeta, Error> {
@@ -184,10 +185,19 @@ impl S3Store {
         let object = NewObject { write_id, ..NewObject::default() };
         match self.complete(&known, &persisted.parts, &object, &condition).await {
             Ok(properties) => {
-                Ok(ObjectMeta { key: upload.key.clone(), size: persisted.bytes.size, properties })
+                let parts: Vec<_> = persisted.parts.into_iter().map(|(part, _)| part).collect();
+                // A server that repeats its response may return the object that another call finished from other parts.
+                let is_of_parts = properties.etag == expected_etag(&parts);
+                let other = if is_of_parts { None } else { self.object_of(upload).await };
+                match other {
+                    Some(meta) => verify_finished(upload, claim, &meta).map(|()| meta),
+                    None => {
+                        Ok(ObjectMeta { key: upload.key.clone(), size: persisted.bytes.size, properties })
+                    }
+                }
             }
             // Another call may have finished it in the meantime.
-            Err(error) => self.finished(upload, error).await,
+            Err(error) => self.finished_as(upload, claim, error).await,
         }
     }
 
@@ -228,11 +238,10 @@ impl S3Store {
         let UploadPage { uploads, unreadable, now, next } = listed;
         let count = uploads.len();
         let uploads = uploads.into_iter().filter_map(|listed| {
-            Some(UnfinishedUpload {
-                key: self.relative(&listed.key)?,
-                s3_upload_id: listed.id,
-                started: listed.initiated,
-            })
+            // Keys are not empty: this upload could not be cancelled through its store.
+            let key = self.relative(&listed.key).filter(|key| !key.is_empty())?;
+            let id = Some(listed.id).filter(|id| id.len() <= MAX_UPLOAD_ID)?;
+            Some(UnfinishedUpload { key, s3_upload_id: id, started: listed.initiated })
         });
         let uploads: Vec<_> = uploads.collect();
         let skipped = unreadable + count - uploads.len();
@@ -265,19 +274,33 @@ impl S3Store {
     /// Returns the object of an upload that S3 no longer knows because it was finished. The object's write id
     /// identifies it; without a write id, it cannot be identified.
     async fn finished(&self, upload: &ResumableUpload, error: Error) -> Result<ObjectMeta, Error> {
-        if error.kind() != ErrorKind::UploadNotFound || upload.write_id.is_empty() {
+        if error.kind() != ErrorKind::UploadNotFound {
             return Err(error);
         }
-        let full_key = self.full_key(&upload.key, "upload_id")?;
+        self.object_of(upload).await.ok_or(error)
+    }
+
+    /// Like [`S3Store::finished`], for a caller that claims what the object is.
+    async fn finished_as(
+        &self,
+        upload: &ResumableUpload,
+        claim: UploadClaim,
+        error: Error,
+    ) -> Result<ObjectMeta, Error> {
+        let meta = self.finished(upload, error).await?;
+        verify_finished(upload, claim, &meta).map(|()| meta)
+    }
+
+    /// The object that has the upload's write id, without the time of its last change, which S3 does not return when it
+    /// completes an upload.
+    async fn object_of(&self, upload: &ResumableUpload) -> Option<ObjectMeta> {
+        let write_id = Some(&upload.write_id).filter(|id| !id.is_empty())?;
+        let full_key = self.full_key(&upload.key, "upload_id").ok()?;
         let current = ReadOptions::default();
-        match self.client().head_object(current.selecting(&full_key), self.deadline).await {
-            Ok(HeadAnswer { write_id, size, properties, .. })
-                if write_id.as_ref() == Some(&upload.write_id) =>
-            {
-                Ok(ObjectMeta { key: upload.key.clone(), size, properties })
-            }
-            _ => Err(error),
-        }
+        let found = self.client().head_object(current.selecting(&full_key), self.deadline).await.ok()?;
+        let properties = Properties { last_modified: None, ..found.properties };
+        let meta = ObjectMeta { key: upload.key.clone(), size: found.size, properties };
+        (found.write_id.as_ref() == Some(write_id)).then_some(meta)
     }
 }
 
@@ -326,11 +349,11 @@ fn verify_finished(upload: &ResumableUpload, claim: UploadClaim, meta: &ObjectMe
     let is_crc32c = |checksum: &&Checksum| {
         checksum.algorithm == ChecksumAlgorithm::Crc32c && checksum.kind == Some(ChecksumType::FullObject)
     };
-    // If the server stores no checksum of the whole object, the write id and the size show that it is the object that
-    // was verified before.
     match meta.properties.checksums.iter().find(is_crc32c) {
         Some(checksum) => verify_crc32c(claim, meta.size, Some(checksum.value.clone())),
-        None => Ok(()),
+        // The write id and the size show that it is the object that was verified when the upload was finished, if it could be.
+        None if upload.checksum_algorithm == Some(ChecksumAlgorithm::Crc32c) => Ok(()),
+        None => verify_crc32c(claim, meta.size, None),
     }
 }
 
@@ -394,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_repeated_finish_is_verified_against_the_object() {
-        let upload = upload(None);
+        let upload = ResumableUpload { checksum_algorithm: Some(ChecksumAlgorithm::Crc32c), ..upload(None) };
         let checksum = Checksum {
             algorithm: ChecksumAlgorithm::Crc32c,
             value: vec![0, 0, 0, 7],
@@ -406,6 +429,10 @@ mod tests {
         let outcome = |meta, size, crc32c| {
             verify_finished(&upload, UploadClaim { size, crc32c }, meta).map_err(|error| error.kind())
         };
+        let without = ResumableUpload { checksum_algorithm: None, ..upload.clone() };
+        let claim = UploadClaim { size: Some(5), crc32c: Some(7) };
+        let refused = verify_finished(&without, claim, &unknown).unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (ErrorKind::InvalidField, Some("crc32c")));
         assert_eq!(outcome(&known, Some(5), Some(7)), Ok(()));
         assert_eq!(outcome(&known, Some(6), None), Err(ErrorKind::SizeMismatch));
         assert_eq!(outcome(&known, Some(5), Some(8)), Err(ErrorKind::ChecksumMismatch));

@@ -7,7 +7,7 @@ use futures::{FutureExt as _, future};
 use tokio::sync::watch;
 
 use super::{
-    Error, ErrorKind, PersistedBytes, ResumableUpload, S3Store, UploadOffsets,
+    Error, ErrorKind, PersistedBytes, Reservation, ResumableUpload, S3Store, UploadOffsets,
     filling::Filling,
     parts::{Parts, Target},
     schedule::Schedule,
@@ -26,6 +26,8 @@ pub struct UploadWriter {
     /// The number of the part being filled, and the offset at which it begins.
     next: (u32, u64),
     parts: Parts,
+    /// Memory for bytes that wait outside of parts.
+    held: Option<Reservation>,
 }
 
 impl S3Store {
@@ -52,6 +54,7 @@ impl S3Store {
             next: (number, offset),
             filling: Filling::new(self.inner.budget.clone(), self.record.clone(), upload.checksum_algorithm),
             parts: Parts::default(),
+            held: None,
         })
     }
 }
@@ -66,11 +69,7 @@ impl UploadWriter {
     /// used again.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         self.parts.record_finished()?;
-        let end = self.next.1 + self.filling.len() + data.len() as u64;
-        if let Some(size) = self.schedule.size.filter(|size| end > *size) {
-            let message = format!("the object has {size} bytes, but this chunk ends at byte {end}");
-            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"));
-        }
+        self.check_end(data.len() as u64)?;
         let part = self.part_size()?;
         self.fill(data, part).await?;
         loop {
@@ -79,6 +78,42 @@ impl UploadWriter {
                 return Ok(());
             }
             self.send(part).await?;
+        }
+    }
+
+    /// Checks that `held` bytes that the caller has sent, but that must not be written yet, can follow those written. Bytes beyond
+    /// what the part being filled may hold count against the tenant's memory, without waiting for it.
+    pub fn hold(&mut self, held: u64) -> Result<(), Error> {
+        if held == 0 {
+            self.held = None;
+            return Ok(());
+        }
+        self.check_end(held)?;
+        let uncounted = self.part_size()?;
+        if held <= uncounted {
+            self.held = None;
+            return Ok(());
+        }
+        let memory = self.held.get_or_insert_with(|| self.store.inner.budget.reservation());
+        let more = (held - uncounted).saturating_sub(memory.bytes());
+        if more == 0 || memory.extend(more) {
+            return Ok(());
+        }
+        self.store.inner.budget.count_ended("wait");
+        let message =
+            "no memory is free for a chunk of several parts: send smaller chunks, or call again later";
+        Err(Error::new(ErrorKind::MemoryExhausted, message))
+    }
+
+    /// Fails if the object is known to end before `more` bytes after those written.
+    fn check_end(&self, more: u64) -> Result<(), Error> {
+        let end = self.next.1 + self.filling.len() + more;
+        match self.schedule.size.filter(|size| end > *size) {
+            None => Ok(()),
+            Some(size) => {
+                let message = format!("the object has {size} bytes, but this chunk ends at byte {end}");
+                Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"))
+            }
         }
     }
 
@@ -155,9 +190,9 @@ impl UploadWriter {
     /// Waits until S3 has stored all whole parts, then returns the bytes of the object that S3 has stored, from all
     /// writers. Bytes beyond the last whole part are dropped.
     pub async fn settle(self) -> Result<PersistedBytes, Error> {
-        let Self { store, upload, filling, mut parts, .. } = self;
+        let Self { store, upload, filling, held, mut parts, .. } = self;
         // Listing the parts may wait for memory, and must not wait for the memory that this call holds.
-        drop(filling);
+        drop((filling, held));
         parts.all_done().await?;
         Ok(store.persisted(&upload).await?.bytes)
     }

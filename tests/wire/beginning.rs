@@ -503,3 +503,97 @@ async fn a_listing_of_parts_that_has_one_twice_is_not_believed() {
     let error = store.upload_progress(&started()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BackendProtocol);
 }
+
+#[tokio::test]
+async fn bytes_that_wait_for_their_checksum_have_a_place_in_the_object_and_memory() {
+    let (server, _) = listing(&[]).await;
+    let memory = MemorySettings { budget: 16 * MIB as u64, ..MemorySettings::default() };
+    let tenant = MemoryBudget::new(memory, Metrics::default()).share(None);
+    let store = sharing(settings(&server, 3), tenant);
+    let sized = ResumableUpload { size: Some(1), parts_grow: false, ..started() };
+    let mut writer = store.resume_upload(&sized, 0).await.unwrap();
+    writer.hold(1).unwrap();
+    let error = writer.hold(2).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::SizeMismatch, Some("chunk")));
+    let mut writers = Vec::new();
+    let refused = loop {
+        let mut writer = store.resume_upload(&started(), 0).await.unwrap();
+        match writer.hold(3 * PART as u64) {
+            Ok(()) => writers.push(writer),
+            Err(error) => break error,
+        }
+        assert!(writers.len() < 8, "the budget does not bound what waits");
+    };
+    assert_eq!(refused.kind(), ErrorKind::MemoryExhausted);
+    writers[0].hold(0).unwrap();
+    let mut writer = store.resume_upload(&started(), 0).await.unwrap();
+    writer.hold(3 * PART as u64).unwrap();
+}
+
+#[tokio::test]
+async fn a_finish_that_another_one_overtook_is_verified_against_the_object_that_is_there() {
+    let complete_ok = COMPLETED;
+    let gone = "<Error><Code>NoSuchUpload</Code></Error>";
+    // The response to the completion, the size of the object that is there, and whose write id it has.
+    let cases = [
+        (200, complete_ok, PART, "w", Ok(PART as u64)),
+        (200, complete_ok, 7, "w", Err(ErrorKind::SizeMismatch)),
+        (200, complete_ok, 7, "another", Ok(PART as u64)),
+        (404, gone, PART, "w", Ok(PART as u64)),
+        (404, gone, 7, "w", Err(ErrorKind::SizeMismatch)),
+        (404, gone, PART, "another", Err(ErrorKind::UploadNotFound)),
+    ];
+    for (status, completion, size, write_id, expected) in cases {
+        let server = Scripted::start(move |_, seen| match seen.method.as_str() {
+            "GET" => reply(
+                200,
+                &[],
+                "<ListPartsResult><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5242880</Size></Part></ListPartsResult>",
+            ),
+            "HEAD" => reply(
+                200,
+                &[
+                    ("etag", "\"other\""),
+                    ("last-modified", "Sat, 10 Jan 2026 00:00:00 GMT"),
+                    ("content-length", &size.to_string()),
+                    ("x-amz-meta-longshore-write-id", write_id),
+                ],
+                "",
+            ),
+            _ => reply(status, &[], completion),
+        })
+        .await;
+        let upload = ResumableUpload { write_id: "w".to_owned(), ..started() };
+        let claim = UploadClaim { size: Some(PART as u64), crc32c: None };
+        let store = store(settings(&server, 3));
+        let finished = store.finish_upload(&upload, claim, &WriteMode::Overwrite).await;
+        let case = (status, size, write_id);
+        if let Ok(meta) = &finished {
+            assert_eq!(meta.properties.last_modified, None, "{case:?}");
+        }
+        assert_eq!(finished.map(|meta| meta.size).map_err(|error| error.kind()), expected, "{case:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_404_that_does_not_say_what_is_missing_says_nothing_of_an_upload() {
+    let server = Scripted::start(|_, _| reply(404, &[], "")).await;
+    let store = server.store();
+    let progress = store.upload_progress(&started()).await.unwrap_err();
+    let cancelled = store.cancel_upload("k", "u").await.unwrap_err();
+    assert_eq!([progress.kind(), cancelled.kind()], [ErrorKind::BackendProtocol; 2]);
+}
+
+#[tokio::test]
+async fn uploads_that_could_not_be_cancelled_are_not_listed() {
+    let long = "u".repeat(3000);
+    let upload = |key: &str, id: &str| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
+    let uploads = [upload("p/", "u1"), upload("p/k", &long), upload("p/k", "u2")].concat();
+    let page = format!("<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>");
+    let server = Scripted::start(move |_, _| reply(200, &[], &page)).await;
+    let mut settings = server.settings();
+    settings.prefix = "p/".to_owned();
+    let page = store(settings).list_uploads("", None, 1000).await.unwrap();
+    let ids: Vec<_> = page.uploads.iter().map(|upload| upload.s3_upload_id.as_str()).collect();
+    assert_eq!((ids, page.skipped), (vec!["u2"], 2));
+}

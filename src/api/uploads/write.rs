@@ -116,6 +116,7 @@ impl Unverified {
             self.sum.update(&data);
         }
         self.held.extend(data);
+        writer.hold(self.held.iter().map(|piece| piece.len() as u64).sum())?;
         if last && let Some(expected) = crc32c {
             std::mem::take(&mut self.sum).verify(expected)?;
         }
