@@ -63,8 +63,8 @@ impl Admission {
 
     /// Determines the caller and the tenant from the call's metadata and stores both in `extensions` for the services.
     /// On failure it returns the status that the call ends with.
-    pub fn settle(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
-        self.0.settle(headers, extensions)
+    pub fn authenticate(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
+        self.0.authenticate(headers, extensions)
     }
 }
 
@@ -91,19 +91,23 @@ impl Gate {
     }
 
     /// Determines the caller and the tenant and stores both in the request's extensions.
-    pub(crate) fn settle(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
-        let admitted = self.admitted(headers, extensions)?;
+    pub(crate) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        extensions: &mut Extensions,
+    ) -> Result<(), Status> {
+        let admitted = self.identify(headers, extensions)?;
         extensions.insert(admitted);
         Ok(())
     }
 
-    /// Admits a call for the caller and the tenant that [`Gate::settle`] found. If the call did not pass through the
-    /// server's layers, both are determined here.
+    /// Admits a call for the caller and the tenant that [`Gate::authenticate`] found. If the call did not pass through
+    /// the server's layers, both are determined here.
     pub(crate) fn admit<T>(&self, request: Request<T>) -> Result<(Call, T), Status> {
         let (metadata, mut extensions, message) = request.into_parts();
         let Admitted { actor, tenant } = match extensions.remove::<Admitted>() {
             Some(admitted) => admitted,
-            None => self.admitted(metadata.as_ref(), &extensions)?,
+            None => self.identify(metadata.as_ref(), &extensions)?,
         };
         let call = Call {
             context: extensions.remove().unwrap_or_default(),
@@ -117,9 +121,10 @@ impl Gate {
         Ok((call, message))
     }
 
-    fn admitted(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Status> {
+    /// Identifies the caller and the tenant. Records a failure for the access log.
+    fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Status> {
         let context = extensions.get::<CallContext>();
-        self.acting(headers, context).map_err(|failure| {
+        self.try_identify(headers, context).map_err(|failure| {
             if let Some(context) = context {
                 context.facts.fail(failure.for_log(false));
             }
@@ -129,7 +134,7 @@ impl Gate {
         })
     }
 
-    fn acting(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {
+    fn try_identify(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {
         let facts = context.map(|context| &context.facts);
         let principal = match single_value(headers, "authorization")? {
             // A value that is not visible ASCII is not a token (RFC 6750, section 2.1).
@@ -182,8 +187,9 @@ fn refused_tenant<'a>(failure: &Failure, headers: &'a HeaderMap) -> &'a str {
     }
 }
 
-/// The status of a call whose message was rejected.
-pub(crate) fn refused(extensions: &Extensions, failure: Failure) -> Status {
+/// The status of a call that is rejected before its handler runs, because of its metadata or its message. Also records
+/// the failure for the access log.
+pub(crate) fn rejected_early(extensions: &Extensions, failure: Failure) -> Status {
     let facts = extensions.get::<CallContext>().map(|context| &context.facts);
     if let Some(facts) = facts {
         facts.fail(failure.for_log(false));
@@ -215,7 +221,8 @@ impl Call {
         self.store(name)
     }
 
-    /// Returns the store `name` to read the source `key` of a copy. The call's facts keep the copy's destination.
+    /// Returns the store `name` to read the source `key` of a copy. The access log shows the copy's destination, so the
+    /// source's store is not recorded.
     pub(crate) fn open_source(&self, access: &[Access], name: &str, key: &str) -> Result<S3Store, Failure> {
         self.source_key.get_or_init(|| key.to_owned());
         for access in access {
@@ -233,7 +240,7 @@ impl Call {
     }
 
     /// Records that the call uses the store `name`.
-    pub(crate) fn about(&self, name: &str) {
+    pub(crate) fn record_store(&self, name: &str) {
         self.context.facts.set_store(store_name(name));
     }
 
@@ -245,7 +252,7 @@ impl Call {
     }
 
     /// Records which conditions the request sets, to report which of them failed.
-    pub(crate) fn conditions(&self, names: impl IntoIterator<Item = &'static str>) {
+    pub(crate) fn record_conditions(&self, names: impl IntoIterator<Item = &'static str>) {
         self.conditions.get_or_init(|| names.into_iter().collect());
     }
 

@@ -9,14 +9,14 @@ const LONGEST_NAME: usize = 32;
 
 /// The call's metadata is larger than `limit` bytes.
 pub fn metadata_too_large(extensions: &Extensions, limit: usize) -> Status {
-    gate::refused(extensions, Failure::MetadataTooLarge { limit })
+    gate::rejected_early(extensions, Failure::MetadataTooLarge { limit })
 }
 
 /// The call's messages use an encoding that the server does not support.
 pub fn encoding_unknown(extensions: &Extensions, encoding: &[u8]) -> Status {
     let shown = encoding.iter().take(LONGEST_NAME).filter(|byte| byte.is_ascii_graphic());
     let name = shown.map(|byte| char::from(*byte)).collect();
-    let mut status = gate::refused(extensions, Failure::EncodingUnknown(name));
+    let mut status = gate::rejected_early(extensions, Failure::EncodingUnknown(name));
     status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static(ENCODINGS));
     status
 }

@@ -98,7 +98,7 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
 /// The store's name, if any of the caller's grants covers the store.
 fn visible<'a>(call: &Call, name: &'a str) -> Result<&'a str, Failure> {
     let name = store_name(name);
-    call.about(name);
+    call.record_store(name);
     if call.actor().sees(name) {
         return Ok(name);
     }

@@ -68,18 +68,18 @@ impl Config {
     pub(super) fn encryption(&self, notes: &Notes) -> Option<ServerSideEncryption> {
         let algorithm = self.server_side_encryption.get().map(|word| word.0);
         let known = algorithm.is_some() || !self.server_side_encryption.is_given();
-        if let Some(spot) = self.sse_kms_key_id.spot()
+        if let Some(place_id) = self.sse_kms_key_id.place_id()
             && known
             && !matches!(algorithm, Some(Encryption::Kms | Encryption::KmsDsse))
         {
-            notes.problem(spot, "requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
+            notes.problem(place_id, "requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
         }
         // S3 User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys": DSSE-KMS does not support them.
-        if let Some(spot) = self.sse_bucket_key_enabled.spot()
+        if let Some(place_id) = self.sse_bucket_key_enabled.place_id()
             && known
             && algorithm != Some(Encryption::Kms)
         {
-            notes.problem(spot, "requires server_side_encryption: \"aws:kms\"");
+            notes.problem(place_id, "requires server_side_encryption: \"aws:kms\"");
         }
         Some(ServerSideEncryption {
             algorithm: algorithm?.header().to_owned(),

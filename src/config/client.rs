@@ -132,11 +132,11 @@ impl BackoffConfig {
             max_backoff: self.max_backoff.get().map_or(default.max_backoff, |time| time.0),
             base: self.base.get().map_or(default.base, |factor| factor.0),
         };
-        let spot: Option<PlaceId> = self.init_backoff.spot().max(self.max_backoff.spot());
-        if let Some(spot) = spot.filter(|_| backoff.init_backoff > backoff.max_backoff) {
+        let place_id: Option<PlaceId> = self.init_backoff.place_id().max(self.max_backoff.place_id());
+        if let Some(place_id) = place_id.filter(|_| backoff.init_backoff > backoff.max_backoff) {
             let shown = |time: Duration| humantime::format_duration(time).to_string();
             notes.problem(
-                spot,
+                place_id,
                 format!(
                     "init_backoff ({}) must not be longer than max_backoff ({})",
                     shown(backoff.init_backoff),
@@ -177,20 +177,22 @@ impl Transfer {
     }
 
     fn note_without_effect(&self, client: &Client, notes: &Notes) {
-        if let (Some((Flag(true), spot)), false) = (self.abort_orphans.placed(), self.orphan_age.is_given()) {
+        if let (Some((Flag(true), place_id)), false) =
+            (self.abort_orphans.placed(), self.orphan_age.is_given())
+        {
             notes.problem(
-                spot,
+                place_id,
                 "has no effect without `orphan_age`: set `orphan_age` to the age from which uploads are \
                  aborted, such as 7d",
             );
         }
         let read_timeout = client.settle().read_timeout;
-        let spot = self.hedge_after.spot().max(client.read_timeout.spot());
-        if let (Some(HedgeAfter(wait)), Some(spot)) = (self.hedge_after.get(), spot)
+        let place_id = self.hedge_after.place_id().max(client.read_timeout.place_id());
+        if let (Some(HedgeAfter(wait)), Some(place_id)) = (self.hedge_after.get(), place_id)
             && *wait >= read_timeout
         {
             notes.problem(
-                spot,
+                place_id,
                 format!(
                     "hedge_after ({}) must be shorter than read_timeout ({}), after which the request has \
                      already failed",
@@ -204,10 +206,10 @@ impl Transfer {
     /// Replaces `use_threads` with the `max_concurrency` that it stands for: 1 if false, the default if true.
     fn without_threads(mut self, notes: &Notes) -> Self {
         let use_threads = std::mem::take(&mut self.use_threads);
-        let Some((Flag(threads), spot)) = use_threads.placed() else { return self };
+        let Some((Flag(threads), place_id)) = use_threads.placed() else { return self };
         match self.max_concurrency.get() {
             Some(Number(number)) if !threads && *number > 1 => notes.problem(
-                spot,
+                place_id,
                 format!(
                     "conflicts with max_concurrency: {number}, because false means max_concurrency: 1; \
                      remove one of the two"
@@ -215,7 +217,7 @@ impl Transfer {
             ),
             None if !self.max_concurrency.is_given() => {
                 let number = if *threads { DEFAULT_CONCURRENCY } else { 1 };
-                self.max_concurrency = Field::derived(Number(number), Some(spot));
+                self.max_concurrency = Field::derived(Number(number), Some(place_id));
             }
             _ => {}
         }

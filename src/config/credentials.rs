@@ -65,7 +65,7 @@ pub(super) struct Choice<'a> {
     /// `from_env`.
     pub(super) from_env: bool,
     /// The place of the store.
-    pub(super) spot: PlaceId,
+    pub(super) place_id: PlaceId,
 }
 
 /// The keys of one mapping. They form a unit: a missing key is not taken from another place.
@@ -76,21 +76,21 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    fn spot(&self) -> Option<PlaceId> {
-        [self.id, self.secret, self.token].iter().filter_map(|field| field.spot()).min()
+    fn place_id(&self) -> Option<PlaceId> {
+        [self.id, self.secret, self.token].iter().filter_map(|field| field.place_id()).min()
     }
 
     fn reveal(&self, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
-        if let Some(spot) = self.spot() {
+        if let Some(place_id) = self.place_id() {
             if !self.id.is_given() {
                 notes.problem(
-                    spot,
+                    place_id,
                     "is set without access_key_id: set both access_key_id and secret_access_key, or neither",
                 );
             }
             if !self.secret.is_given() {
                 notes.problem(
-                    spot,
+                    place_id,
                     "is set without secret_access_key: set both access_key_id and secret_access_key, or neither",
                 );
             }
@@ -110,7 +110,7 @@ impl Choice<'_> {
             token: &self.config.session_token,
         };
         match self.provider.placed() {
-            Some((provider, spot)) => self.given(provider, spot, &config, variables, notes),
+            Some((provider, place_id)) => self.given(provider, place_id, &config, variables, notes),
             None if self.provider.is_given() => None,
             None => self.implied(&config, variables, notes),
         }
@@ -119,7 +119,7 @@ impl Choice<'_> {
     fn given(
         &self,
         provider: &Provider,
-        spot: PlaceId,
+        place_id: PlaceId,
         config: &Keys<'_>,
         variables: &Variables,
         notes: &Notes,
@@ -129,46 +129,48 @@ impl Choice<'_> {
             secret: &provider.secret_access_key,
             token: &provider.session_token,
         };
-        if let Some(keys) = config.spot() {
+        if let Some(keys) = config.place_id() {
             notes.problem(
                 keys,
                 "conflicts with `credential_provider`: set the keys there, or remove `credential_provider`",
             );
         }
         if !provider.r#type.is_given() {
-            notes.problem(spot, "has no `type`: set it to static, env or anonymous");
+            notes.problem(place_id, "has no `type`: set it to static, env or anonymous");
         }
         let Keyword(kind) = *provider.r#type.get()?;
         if self.skip_signature && kind != Kind::Anonymous {
-            notes.problem(spot, UNSIGNED);
+            notes.problem(place_id, UNSIGNED);
         }
-        if let Some(keys) = own.spot().filter(|_| kind != Kind::Static) {
+        if let Some(keys) = own.place_id().filter(|_| kind != Kind::Static) {
             notes.problem(keys, "is only valid with `type: static`: remove it, or change the type");
         }
         match kind {
-            Kind::Static if own.spot().is_none() => {
-                notes
-                    .problem(spot, "has `type: static` but no keys: set access_key_id and secret_access_key");
+            Kind::Static if own.place_id().is_none() => {
+                notes.problem(
+                    place_id,
+                    "has `type: static` but no keys: set access_key_id and secret_access_key",
+                );
                 None
             }
             Kind::Static => own.reveal(variables, notes),
-            Kind::Env => environment(spot, variables, notes),
+            Kind::Env => environment(place_id, variables, notes),
             Kind::Anonymous => Some(ProviderSettings::Anonymous),
         }
     }
 
     fn implied(&self, config: &Keys<'_>, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
-        match config.spot() {
+        match config.place_id() {
             Some(keys) if self.skip_signature => {
                 notes.problem(keys, UNSIGNED);
                 None
             }
             Some(_) => config.reveal(variables, notes),
             None if self.skip_signature => Some(ProviderSettings::Anonymous),
-            None if self.from_env => environment(self.spot, variables, notes),
+            None if self.from_env => environment(self.place_id, variables, notes),
             None => {
                 notes.problem(
-                    self.spot,
+                    self.place_id,
                     "has no credentials: set access_key_id and secret_access_key in `config`, `from_env: true`, a \
                      `credential_provider`, or, for a public bucket, `skip_signature: true` in `config`",
                 );
@@ -179,7 +181,7 @@ impl Choice<'_> {
 }
 
 /// Credentials from the environment, which does not change while the process runs and is therefore checked once, here.
-fn environment(spot: PlaceId, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+fn environment(place_id: PlaceId, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
     let given = |name: &str| variables.text(name).is_ok_and(|text| text.is_some_and(|text| !text.is_empty()));
     if given("AWS_ACCESS_KEY_ID") && given("AWS_SECRET_ACCESS_KEY") {
         return Some(ProviderSettings::Env);
@@ -189,7 +191,7 @@ fn environment(spot: PlaceId, variables: &Variables, notes: &Notes) -> Option<Pr
         format!(" ({name} is set, but {source} are not supported by this version)")
     });
     notes.problem(
-        spot,
+        place_id,
         format!(
             "takes its credentials from the environment, which lacks AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY: \
              set both{hint}"

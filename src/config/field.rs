@@ -14,23 +14,23 @@ pub(super) const FIELD: &str = "longshore::config::Field";
 /// Reading a field never fails, so that the rest of its mapping is read and every problem in it is found.
 pub(super) struct Field<T> {
     value: Option<T>,
-    spot: Option<PlaceId>,
+    place_id: Option<PlaceId>,
 }
 
 impl<T> Field<T> {
     /// A value derived from another setting, at the place of that setting.
-    pub(super) fn derived(value: T, spot: Option<PlaceId>) -> Self {
-        Self { value: Some(value), spot }
+    pub(super) fn derived(value: T, place_id: Option<PlaceId>) -> Self {
+        Self { value: Some(value), place_id }
     }
 
     /// Whether the setting is given, with a valid or an invalid value.
     pub(super) fn is_given(&self) -> bool {
-        self.spot.is_some()
+        self.place_id.is_some()
     }
 
     /// Where the setting is given.
-    pub(super) fn spot(&self) -> Option<PlaceId> {
-        self.spot
+    pub(super) fn place_id(&self) -> Option<PlaceId> {
+        self.place_id
     }
 
     pub(super) fn get(&self) -> Option<&T> {
@@ -39,11 +39,11 @@ impl<T> Field<T> {
 
     /// The value with its place.
     pub(super) fn placed(&self) -> Option<(&T, PlaceId)> {
-        self.value.as_ref().zip(self.spot)
+        self.value.as_ref().zip(self.place_id)
     }
 
     pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
-        Field { value: self.value.map(change), spot: self.spot }
+        Field { value: self.value.map(change), place_id: self.place_id }
     }
 
     pub(super) fn into_value(self) -> Option<T> {
@@ -53,13 +53,13 @@ impl<T> Field<T> {
 
 impl<T> Default for Field<T> {
     fn default() -> Self {
-        Self { value: None, spot: None }
+        Self { value: None, place_id: None }
     }
 }
 
 impl<T: Clone> Clone for Field<T> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), spot: self.spot }
+        Self { value: self.value.clone(), place_id: self.place_id }
     }
 }
 
@@ -82,7 +82,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldVisitor<T> {
         let number = seq.next_element::<u64>()?.and_then(|number| usize::try_from(number).ok());
         // An error has already been recorded at its place.
         let value = seq.next_element::<T>().unwrap_or_default();
-        Ok(Field { value, spot: number.map(PlaceId::from_number) })
+        Ok(Field { value, place_id: number.map(PlaceId::from_number) })
     }
 }
 
@@ -97,8 +97,8 @@ pub(super) trait Layer: Clone {
 impl<T: Layer> Layer for Field<T> {
     fn over(self, base: &Self) -> Self {
         match (self, base) {
-            (Field { value: Some(own), spot }, Field { value: Some(base), .. }) => {
-                Field { value: Some(own.over(base)), spot }
+            (Field { value: Some(own), place_id }, Field { value: Some(base), .. }) => {
+                Field { value: Some(own.over(base)), place_id }
             }
             (own, _) if own.is_given() => own,
             _ => base.clone(),

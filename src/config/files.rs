@@ -191,10 +191,10 @@ fn read_tenant(
     let cursor = Cursor::of_key(key, value, &path, notes);
     let place = cursor.place();
     let tenant: Option<Tenant> = read(cursor);
-    let spot = notes.spot(place.clone());
+    let place_id = notes.record_place(place.clone());
     // The problem of a key that is not a string, or of a value that is not a mapping, has already been recorded.
     let settings = match tenant {
-        Some(tenant) if key.text().is_some() => tenant.settle(name, spot, base, variables, notes),
+        Some(tenant) if key.text().is_some() => tenant.settle(name, place_id, base, variables, notes),
         _ => TenantSettings::new(name, BTreeMap::new()),
     };
     Candidate { name: name.to_owned(), place, settings, problems: notes.take() }

@@ -203,21 +203,21 @@ impl Notes {
         &self.file
     }
 
-    /// Remembers a place.
-    pub(super) fn spot(&self, place: Place) -> PlaceId {
+    /// Records a place that later checks may refer to.
+    pub(super) fn record_place(&self, place: Place) -> PlaceId {
         let mut places = self.places.borrow_mut();
         places.push(place);
         PlaceId(places.len() - 1)
     }
 
-    /// The place behind `spot`.
-    pub(super) fn place(&self, spot: PlaceId) -> Place {
-        self.places.borrow().get(spot.0).cloned().unwrap_or_else(|| Place::file(&*self.file))
+    /// The place with this id.
+    pub(super) fn place(&self, place_id: PlaceId) -> Place {
+        self.places.borrow().get(place_id.0).cloned().unwrap_or_else(|| Place::file(&*self.file))
     }
 
     /// Records a problem at a remembered place.
-    pub(super) fn problem(&self, spot: PlaceId, text: impl Into<String>) {
-        self.problem_at(self.place(spot), text);
+    pub(super) fn problem(&self, place_id: PlaceId, text: impl Into<String>) {
+        self.problem_at(self.place(place_id), text);
     }
 
     /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults.

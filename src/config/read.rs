@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Records an error that has not been recorded yet.
-    pub(super) fn settle<T>(self, result: Result<T, Failed>) -> Result<T, Failed> {
+    pub(super) fn record<T>(self, result: Result<T, Failed>) -> Result<T, Failed> {
         result.map_err(|Failed(text)| {
             if let Some(text) = text {
                 self.note(text);
@@ -118,7 +118,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn refuse<T>(self, expected: &str) -> Result<T, Failed> {
-        let kind = match self.node.content() {
+        let problem = match self.node.content() {
             Content::Null => "has no value: set one or remove the key".to_owned(),
             Content::Tagged => "has a YAML tag, and tags are not supported: remove the tag".to_owned(),
             Content::Unreadable => {
@@ -130,7 +130,7 @@ impl<'a> Cursor<'a> {
             Content::List(_) => format!("expected {expected}, found a list"),
             Content::Mapping(_) => format!("expected {expected}, found a mapping"),
         };
-        self.settle(Err(Failed(Some(kind))))
+        self.record(Err(Failed(Some(problem))))
     }
 
     fn mapping<'de, V: Visitor<'de>>(
@@ -142,8 +142,8 @@ impl<'a> Cursor<'a> {
         let result = visitor.visit_map(&mut pairs);
         // An error without a place belongs to the key that was read last.
         match pairs.current {
-            Some((key, value)) => pairs.at(key, value, |cursor| cursor.settle(result)),
-            None => self.settle(result),
+            Some((key, value)) => pairs.at(key, value, |cursor| cursor.record(result)),
+            None => self.record(result),
         }
     }
 }
@@ -161,7 +161,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
             Content::Mapping(_) => return self.mapping(None, visitor),
             Content::Null | Content::Tagged | Content::Unreadable => return self.refuse(""),
         };
-        self.settle(result)
+        self.record(result)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
@@ -174,8 +174,8 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         visitor: V,
     ) -> Result<V::Value, Failed> {
         if name == FIELD {
-            let spot = Some(self.notes.spot(self.place()));
-            return visitor.visit_seq(Placed { spot, cursor: self });
+            let place_id = Some(self.notes.record_place(self.place()));
+            return visitor.visit_seq(Placed { place_id, cursor: self });
         }
         visitor.visit_newtype_struct(self)
     }
@@ -249,7 +249,7 @@ impl<'de> MapAccess<'de> for &mut Pairs<'_> {
         let Some((key, value)) = self.current else {
             return Err(de::Error::custom("the value was requested before its key"));
         };
-        self.at(key, value, |cursor| cursor.settle(seed.deserialize(cursor)))
+        self.at(key, value, |cursor| cursor.record(seed.deserialize(cursor)))
     }
 }
 
@@ -266,13 +266,14 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some((index, node)) = self.rest.next() else { return Ok(None) };
         let path = Path::Item(self.cursor.path, index);
         let cursor = Cursor::new(node, &path, self.cursor.notes);
-        cursor.settle(seed.deserialize(cursor)).map(Some)
+        cursor.record(seed.deserialize(cursor)).map(Some)
     }
 }
 
-/// A value with its place, as a sequence of two for a `Field`: the number of the `PlaceId`, then the value.
+/// Presents a value to [`Field`](super::field::Field) as a sequence of two elements: the number of its [`PlaceId`],
+/// then the value.
 struct Placed<'a> {
-    spot: Option<PlaceId>,
+    place_id: Option<PlaceId>,
     cursor: Cursor<'a>,
 }
 
@@ -280,15 +281,15 @@ impl<'de> SeqAccess<'de> for Placed<'_> {
     type Error = Failed;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Failed> {
-        let Some(spot) = self.spot.take() else {
-            return self.cursor.settle(seed.deserialize(self.cursor)).map(Some);
+        let Some(place_id) = self.place_id.take() else {
+            return self.cursor.record(seed.deserialize(self.cursor)).map(Some);
         };
-        let number: U64Deserializer<Failed> = (spot.number() as u64).into_deserializer();
+        let number: U64Deserializer<Failed> = (place_id.number() as u64).into_deserializer();
         seed.deserialize(number).map(Some)
     }
 }
 
 /// Reads `T` from a node. Problems are recorded in the cursor's notes.
 pub(super) fn read<'de, T: Deserialize<'de>>(cursor: Cursor<'_>) -> Option<T> {
-    cursor.settle(T::deserialize(cursor)).ok()
+    cursor.record(T::deserialize(cursor)).ok()
 }

@@ -63,7 +63,12 @@ impl<'de> Visitor<'de> for SecretVisitor {
 
 impl Secret {
     /// The secret itself. Records a problem if it cannot be read.
-    pub(super) fn reveal(&self, spot: PlaceId, variables: &Variables, notes: &Notes) -> Option<SecretString> {
+    pub(super) fn reveal(
+        &self,
+        place_id: PlaceId,
+        variables: &Variables,
+        notes: &Notes,
+    ) -> Option<SecretString> {
         let found = match self {
             Self::Plain(secret) => Ok(secret.clone()),
             Self::SecretReference(SecretReference { file, env }) => match (file.placed(), env.placed()) {
@@ -74,7 +79,7 @@ impl Secret {
                 _ => Err("expected either {file: PATH} or {env: NAME}".to_owned()),
             },
         };
-        found.and_then(check).map_err(|text| notes.problem(spot, text)).ok()
+        found.and_then(check).map_err(|text| notes.problem(place_id, text)).ok()
     }
 }
 
@@ -119,5 +124,5 @@ fn check(secret: SecretString) -> Result<SecretString, String> {
 
 /// The secret of a field. `None` if the field is missing or the secret cannot be read.
 pub(super) fn reveal(field: &Field<Secret>, variables: &Variables, notes: &Notes) -> Option<SecretString> {
-    field.placed().and_then(|(secret, spot)| secret.reveal(spot, variables, notes))
+    field.placed().and_then(|(secret, place_id)| secret.reveal(place_id, variables, notes))
 }

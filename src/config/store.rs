@@ -49,16 +49,16 @@ impl Scalar for Prefix {
 }
 
 impl Store {
-    /// The settings of the store at `spot`. Records problems; if there are any, the result may be `None`.
+    /// The settings of the store at `place_id`. Records problems; if there are any, the result may be `None`.
     pub(super) fn settle(
         self,
-        spot: PlaceId,
+        place_id: PlaceId,
         base: &OverridableOptions,
         variables: &Variables,
         notes: &Notes,
     ) -> Option<StoreSettings> {
         let from_env = self.from_env.get().is_some_and(|flag| flag.0);
-        let path = notes.place(spot).path().to_owned();
+        let path = notes.place(place_id).path().to_owned();
         let (env, env_client) =
             if from_env { from_env::settings(&path, variables, notes) } else { Default::default() };
         let own = self.config.get().cloned().unwrap_or_default();
@@ -82,10 +82,10 @@ impl Store {
             config: &sources.own,
             skip_signature: sources.config.skip_signature.get().is_some_and(|flag| flag.0),
             from_env,
-            spot,
+            place_id,
         }
         .settle(variables, notes);
-        let bucket = self.bucket(spot, &sources, notes);
+        let bucket = self.bucket(place_id, &sources, notes);
         let endpoint = sources.endpoint(client_options.allow_http, notes);
         let encryption = sources.config.encryption(notes);
         let prefix = self.prefix(sources.location.as_ref(), notes);
@@ -105,7 +105,7 @@ impl Store {
         {
             let name = quoted(&bucket.bucket);
             notes.problem(
-                spot,
+                place_id,
                 format!(
                     "puts the bucket {name} into the host name, where it {why}: set \
                      config.virtual_hosted_style_request to false"
@@ -125,7 +125,7 @@ impl Store {
 
     /// The parsed `url`.
     fn location(&self, notes: &Notes) -> Option<Location> {
-        let (url, spot) = self.url.placed()?;
+        let (url, place_id) = self.url.placed()?;
         let checked = Location::parse(&url.0).and_then(|location| {
             url::check_bucket(&location.bucket)
                 .map_err(|why| format!("has an invalid bucket name: it {why}"))?;
@@ -134,15 +134,15 @@ impl Store {
             }
             Ok(location)
         });
-        checked.map_err(|text| notes.problem(spot, text)).ok()
+        checked.map_err(|text| notes.problem(place_id, text)).ok()
     }
 
-    fn bucket(&self, spot: PlaceId, sources: &Sources, notes: &Notes) -> Option<String> {
+    fn bucket(&self, place_id: PlaceId, sources: &Sources, notes: &Notes) -> Option<String> {
         let Sources { own, env, location, .. } = sources;
-        if let (Some((here, spot)), Some(there)) = (self.bucket.placed(), own.bucket.get())
+        if let (Some((here, place_id)), Some(there)) = (self.bucket.placed(), own.bucket.get())
             && here != there
         {
-            notes.problem(spot, "differs from the bucket in `config`: remove one of the two");
+            notes.problem(place_id, "differs from the bucket in `config`: remove one of the two");
         }
         let named = own.bucket.get().or(self.bucket.get()).map(|bucket| bucket.0.clone());
         let found = named
@@ -153,7 +153,7 @@ impl Store {
         // If `config` is invalid, the bucket may be in it.
         let unread = self.config.is_given() && self.config.get().is_none();
         if found.is_none() && !tried.contains(&true) && !unread {
-            notes.problem(spot, "has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`");
+            notes.problem(place_id, "has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`");
         }
         found
     }
@@ -163,10 +163,10 @@ impl Store {
             return self.prefix.get().map(|prefix| prefix.0.clone());
         }
         let prefix = url::prefix(location.map_or("", |location| &location.prefix));
-        match (prefix, self.url.spot()) {
+        match (prefix, self.url.place_id()) {
             (Ok(prefix), _) => Some(prefix),
-            (Err(why), Some(spot)) => {
-                notes.problem(spot, format!("has a path that {why}"));
+            (Err(why), Some(place_id)) => {
+                notes.problem(place_id, format!("has a path that {why}"));
                 None
             }
             (Err(_), None) => None,
@@ -237,12 +237,12 @@ impl Sources {
             }
             _ => &self.config.endpoint,
         };
-        let Some((endpoint, spot)) = field.placed() else {
+        let Some((endpoint, place_id)) = field.placed() else {
             return (!field.is_given()).then_some(None);
         };
         if url::is_plain_http(&endpoint.0) && !allow_http {
             notes.problem(
-                spot,
+                place_id,
                 "uses plain HTTP: use an https:// endpoint, or set `allow_http: true` in `client_options`",
             );
             return None;

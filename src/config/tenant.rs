@@ -106,28 +106,28 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 impl Tenant {
-    /// The settings of tenant `name`, which is at `spot`. They are usable only if no problem was recorded.
+    /// The settings of tenant `name`, which is at `place_id`. They are usable only if no problem was recorded.
     pub(super) fn settle(
         self,
         name: &str,
-        spot: PlaceId,
+        place_id: PlaceId,
         base: &OverridableOptions,
         variables: &Variables,
         notes: &Notes,
     ) -> TenantSettings {
         if let Err(why) = check_name(name) {
-            notes.problem(spot, why);
+            notes.problem(place_id, why);
         }
         let layers =
             OverridableOptions::new(self.client_options, self.retry_config, self.transfer, notes).over(base);
         if self.stores.get().is_some_and(|Entries(stores)| stores.is_empty()) || !self.stores.is_given() {
-            notes.problem(spot, "has no stores: define at least one under `stores`");
+            notes.problem(place_id, "has no stores: define at least one under `stores`");
         }
         let stores = self.stores.into_value().map(|Entries(stores)| stores).unwrap_or_default();
         let callers = callers(self.callers, &stores, notes);
         let stores = stores
             .into_iter()
-            .filter_map(|(name, store)| settle_store(name, store, spot, &layers, variables, notes))
+            .filter_map(|(name, store)| settle_store(name, store, place_id, &layers, variables, notes))
             .collect::<BTreeMap<_, _>>();
         let max_buffered = self.limits.get().and_then(|limits| limits.max_buffered.get()).map(|size| size.0);
         TenantSettings { name: name.to_owned(), callers, max_buffered, stores }
@@ -142,11 +142,11 @@ fn settle_store(
     variables: &Variables,
     notes: &Notes,
 ) -> Option<(String, StoreSettings)> {
-    let spot = store.spot().unwrap_or(tenant);
+    let place_id = store.place_id().unwrap_or(tenant);
     if let Err(why) = check_name(&name) {
-        notes.problem(spot, why);
+        notes.problem(place_id, why);
     }
-    let settings = store.into_value()?.settle(spot, layers, variables, notes)?;
+    let settings = store.into_value()?.settle(place_id, layers, variables, notes)?;
     Some((name, settings))
 }
 
@@ -158,11 +158,11 @@ fn callers(
     let mut owners: HashMap<[u8; 32], String> = HashMap::new();
     let mut settled = Vec::new();
     for caller in callers.into_value().unwrap_or_default() {
-        let Some((caller, spot)) = caller.placed() else { continue };
-        let Some(caller) = caller.settle(spot, stores, notes) else { continue };
+        let Some((caller, place_id)) = caller.placed() else { continue };
+        let Some(caller) = caller.settle(place_id, stores, notes) else { continue };
         if let Some(owner) = owners.get(&caller.token_sha256) {
             notes.problem(
-                spot,
+                place_id,
                 format!("has the same token as the caller {}: give each caller its own token", quoted(owner)),
             );
         }
@@ -175,22 +175,22 @@ fn callers(
 impl Caller {
     fn settle(
         &self,
-        spot: PlaceId,
+        place_id: PlaceId,
         stores: &[(String, Field<Store>)],
         notes: &Notes,
     ) -> Option<CallerSettings> {
         if !self.name.is_given() {
-            notes.problem(spot, "has no `name`: set one, by which the log identifies the caller");
+            notes.problem(place_id, "has no `name`: set one, by which the log identifies the caller");
         }
         if !self.token_sha256.is_given() {
-            notes.problem(spot, format!("has no `token_sha256`: set it to {}", Digest::expected()));
+            notes.problem(place_id, format!("has no `token_sha256`: set it to {}", Digest::expected()));
         }
-        let access = self.access(spot, notes);
-        for (name, spot) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
+        let access = self.access(place_id, notes);
+        for (name, place_id) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
             if !stores.iter().any(|(known, _)| *known == name.0) {
                 let known: Vec<_> = stores.iter().map(|(known, _)| known.as_str()).collect();
                 notes.problem(
-                    spot,
+                    place_id,
                     format!(
                         "{} is not a store of this tenant; expected one of: {}",
                         quoted(&name.0),
@@ -216,8 +216,11 @@ impl Caller {
         })
     }
 
-    fn access(&self, spot: PlaceId, notes: &Notes) -> Vec<Access> {
-        let given = self.access.placed().map_or((&[][..], spot), |(access, spot)| (access.as_slice(), spot));
+    fn access(&self, place_id: PlaceId, notes: &Notes) -> Vec<Access> {
+        let given = self
+            .access
+            .placed()
+            .map_or((&[][..], place_id), |(access, place_id)| (access.as_slice(), place_id));
         if given.0.is_empty() && (self.access.get().is_some() || !self.access.is_given()) {
             notes.problem(
                 given.1,
@@ -230,9 +233,9 @@ impl Caller {
 
 /// A list that restricts a caller. `None` if it is not given.
 fn texts(list: &Field<Vec<Field<Text>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
-    let (items, spot) = list.placed()?;
+    let (items, place_id) = list.placed()?;
     if items.is_empty() {
-        notes.problem(spot, format!("is empty, {empty}"));
+        notes.problem(place_id, format!("is empty, {empty}"));
     }
     Some(items.iter().filter_map(Field::get).map(|text| text.0.clone()).collect())
 }

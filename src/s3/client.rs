@@ -97,9 +97,9 @@ trait ReadAnswer: Send {
 }
 
 /// Leaves the body to the caller.
-struct Head;
+struct Unbuffered;
 
-impl ReadAnswer for Head {
+impl ReadAnswer for Unbuffered {
     type Read = Answer;
 
     async fn read(&mut self, answer: Answer, _: Subject) -> Result<Answer, FailedAttempt> {
@@ -108,9 +108,9 @@ impl ReadAnswer for Head {
 }
 
 /// Reads the whole body.
-struct Whole;
+struct Buffered;
 
-impl ReadAnswer for Whole {
+impl ReadAnswer for Buffered {
     type Read = Document;
 
     async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, FailedAttempt> {
@@ -197,7 +197,7 @@ impl Client {
 
     /// Sends a request and returns the response with its body still to be streamed.
     pub(super) async fn stream(&self, request: &Request, deadline: Option<Instant>) -> Result<Answer, Error> {
-        self.send(request, deadline, Head).await
+        self.send(request, deadline, Unbuffered).await
     }
 
     /// Sends a request whose response is a document or empty.
@@ -206,7 +206,7 @@ impl Client {
         request: &Request,
         deadline: Option<Instant>,
     ) -> Result<Document, Error> {
-        self.send(request, deadline, Whole).await
+        self.send(request, deadline, Buffered).await
     }
 
     /// Sends a request whose response is a listing page. Reserves memory for the page from `room`.
@@ -304,8 +304,8 @@ impl Client {
         place: &Place,
     ) -> Result<Answer, FailedAttempt> {
         let head = self.head(request, payload_hash, place).await.map_err(failed_attempt::fatal)?;
-        let patience = if request.slow_on_server { LONG_WORK } else { 1 };
-        let answer = match self.http.send(head, &request.payload, patience).await {
+        let timeout_factor = if request.slow_on_server { LONG_WORK } else { 1 };
+        let answer = match self.http.send(head, &request.payload, timeout_factor).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.s3_attempt(request.operation, "error");
@@ -347,7 +347,7 @@ impl Client {
         };
         if let Some(credentials) = credentials {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
-            self.keys.sign(&target, &mut headers, &credentials, &place.region, self.now())?;
+            self.keys.sign(&target, &mut headers, &credentials, &place.region, self.server_time())?;
         }
         // Not signed, because proxies rewrite it.
         if request.reads_object {
@@ -360,8 +360,8 @@ impl Client {
         Ok(head)
     }
 
-    /// The value of `x-amz-content-sha256`. The hash costs more than everything else together, so it is omitted if
-    /// TLS and a checksum already protect the payload.
+    /// The value of `x-amz-content-sha256`. Unless `unsigned_payload` is set, the hash is omitted if TLS and a checksum
+    /// already protect the payload, because it costs more CPU time than the rest of the request.
     async fn payload_hash(&self, request: &Request) -> String {
         if request.payload.is_empty() {
             return EMPTY_PAYLOAD.to_owned();
@@ -424,7 +424,8 @@ impl Client {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn now(&self) -> SystemTime {
+    /// The time of S3's clock.
+    fn server_time(&self) -> SystemTime {
         let offset = self.clock_offset.load(Ordering::Relaxed);
         let amount = Duration::from_secs(offset.unsigned_abs());
         let ours = SystemTime::now();

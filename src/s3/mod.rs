@@ -1,4 +1,5 @@
-//! The S3 protocol: addresses, signs and sends requests and reads the responses. One file per operation.
+//! The S3 protocol: addresses, signs and sends requests and reads the responses. One file per operation, or per group of
+//! operations that share their types.
 
 mod attributes;
 mod checksum;

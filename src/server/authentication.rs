@@ -64,8 +64,8 @@ where
         let (mut head, body) = request.into_parts();
         let needed = methods.label(head.uri.path()).starts_with(OURS);
         if needed || head.headers.contains_key(AUTHORIZATION) {
-            let settled = admission.settle(&head.headers, &mut head.extensions);
-            match settled {
+            let authenticated = admission.authenticate(&head.headers, &mut head.extensions);
+            match authenticated {
                 Err(status) if needed => return RejectedOr::rejected(status.into_http()),
                 Err(_) => {}
                 Ok(()) => {

@@ -20,8 +20,9 @@ use crate::{s3::ChecksummedPayload, transport::HASH_SLICE};
 
 /// The buffered bytes that do not form a part yet, and their memory.
 ///
-/// While memory is plentiful, a part gets all of its memory at the start. If other calls wait for memory, a part that
-/// fills slowly keeps only what it has filled and a little more, and requests more later.
+/// The part of a fast caller gets all of its memory at once. Any other part first gets 256 KiB if memory is plentiful,
+/// and then memory for the whole part. If other calls wait for memory, a part that fills slowly keeps only what it has
+/// filled and a little more, and requests more later.
 #[derive(Debug)]
 pub(super) struct Filling {
     buffer: PartBuffer,
@@ -29,18 +30,19 @@ pub(super) struct Filling {
     /// The checksums of all bytes in the buffer; `None` if not all of them have been hashed.
     sums: Option<PartSums>,
     /// Number of bytes hashed since the task last yielded.
-    at_once: usize,
+    hashed_since_yield: usize,
     budget: TenantBudget,
     first: Option<FirstBytes>,
     reservation: Option<Reservation>,
-    /// How many bytes may be in the buffer before more memory is needed.
+    /// How many bytes may be in the buffer before more memory is needed. `u64::MAX` once the memory for the whole part
+    /// is reserved.
     covered: u64,
     /// How many bytes the part needs in total, as far as is known.
-    room: u64,
+    needed: u64,
     speed: Speed,
     record: SpeedRecord,
     /// Whether the part being filled has been recorded as slow.
-    recorded: bool,
+    recorded_slow: bool,
     pace: FillRate,
     tick: Option<Pin<Box<Sleep>>>,
 }
@@ -70,15 +72,15 @@ impl Filling {
             buffer: PartBuffer::default(),
             algorithm,
             sums: None,
-            at_once: 0,
+            hashed_since_yield: 0,
             budget,
             first: None,
             reservation: None,
             covered: 0,
-            room: 0,
+            needed: 0,
             speed: Speed::Unknown,
             record,
-            recorded: false,
+            recorded_slow: false,
             pace: FillRate::default(),
             tick: None,
         }
@@ -94,27 +96,32 @@ impl Filling {
         self.buffer.len()
     }
 
-    /// Adds the next bytes of a part that needs memory for `room` bytes in total, and waits for that memory. Parts
-    /// will be `cut` bytes long. If that is not known, a part is hashed only when it is taken.
-    pub(super) async fn push(&mut self, mut data: Bytes, room: u64, cut: Option<u64>) -> Result<(), Error> {
+    /// Waits until there is memory for the next bytes, then adds them. Their part needs memory for `needed` bytes in
+    /// total. Parts will be `part_size` bytes long. If that is not known, a part is hashed only when it is taken.
+    pub(super) async fn push(
+        &mut self,
+        mut data: Bytes,
+        needed: u64,
+        part_size: Option<u64>,
+    ) -> Result<(), Error> {
         self.pace.came(data.len() as u64, Instant::now());
-        self.make_room(self.len() + data.len() as u64, room).await.inspect_err(|_| self.record.slow())?;
+        self.make_room(self.len() + data.len() as u64, needed).await.inspect_err(|_| self.record.slow())?;
         if self.sums.is_none() && self.buffer.len() == 0 {
             self.sums = self.algorithm.map(PartSums::new);
         }
-        let (Some(sums), Some(cut)) = (&mut self.sums, cut) else {
+        let (Some(sums), Some(part_size)) = (&mut self.sums, part_size) else {
             self.sums = None;
             self.buffer.push(data);
             return Ok(());
         };
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(HASH_SLICE));
-            if self.at_once + piece.len() > HASH_SLICE {
+            if self.hashed_since_yield + piece.len() > HASH_SLICE {
                 yield_now().await;
-                self.at_once = 0;
+                self.hashed_since_yield = 0;
             }
-            self.at_once += piece.len();
-            sums.update(&piece, cut);
+            self.hashed_since_yield += piece.len();
+            sums.update(&piece, part_size);
             self.buffer.push(piece);
         }
         Ok(())
@@ -130,7 +137,8 @@ impl Filling {
         let payload = if checksum.is_some() {
             ChecksummedPayload { bytes, checksum }
         } else {
-            // The part boundary moved or the checksums cannot be combined: hash the part again.
+            // There is no usable checksum: the part was not hashed on arrival, its boundary moved, or the checksums
+            // cannot be combined. Hash the whole part, if an algorithm is set.
             self.sums = None;
             ChecksummedPayload::new(self.algorithm, bytes).await
         };
@@ -138,8 +146,8 @@ impl Filling {
     }
 
     /// Watches the caller while the server waits for it: a part that fills slowly gives memory back if other calls
-    /// wait for memory. Returns only if the upload has to end. Cancel safe: the measured wait ends when the next
-    /// bytes are added.
+    /// wait for memory. Returns only if the upload has to end. Cancel safe: the wait keeps being measured until the
+    /// next [`Self::push`].
     pub(super) async fn watch(&mut self) -> Error {
         self.pace.waits(Instant::now());
         loop {
@@ -154,9 +162,9 @@ impl Filling {
         }
     }
 
-    async fn make_room(&mut self, len: u64, room: u64) -> Result<(), Error> {
-        self.room = room;
-        if len.min(room.max(1)) <= self.covered {
+    async fn make_room(&mut self, len: u64, needed: u64) -> Result<(), Error> {
+        self.needed = needed;
+        if len.min(needed.max(1)) <= self.covered {
             return Ok(());
         }
         if self.first.is_none() && self.reservation.is_none() {
@@ -167,15 +175,17 @@ impl Filling {
         }
         let reservation = self.reservation.get_or_insert_with(|| self.budget.reservation());
         self.covered = match self.speed {
-            Speed::Fast => reservation.next_part(room).await.map(|()| u64::MAX)?,
-            _ if len <= BEGINNING && self.covered == 0 && reservation.beginning(BEGINNING.min(room)) => {
+            Speed::Fast => reservation.next_part(needed).await.map(|()| u64::MAX)?,
+            _ if len <= BEGINNING && self.covered == 0 && reservation.beginning(BEGINNING.min(needed)) => {
                 BEGINNING
             }
-            Speed::Unknown => reservation.first_part(room, self.record.is_slow()).await.map(|()| u64::MAX)?,
-            Speed::Slow if reservation.whole_if_roomy(room) => u64::MAX,
+            Speed::Unknown => {
+                reservation.first_part(needed, self.record.is_slow()).await.map(|()| u64::MAX)?
+            }
+            Speed::Slow if reservation.whole_if_roomy(needed) => u64::MAX,
             Speed::Slow => {
-                let some = len.saturating_add(self.pace.slack()).min(room);
-                match reservation.slowly(some, room).await? {
+                let some = len.saturating_add(self.pace.slack()).min(needed);
+                match reservation.slowly(some, needed).await? {
                     Granted::Some => some,
                     Granted::Whole => {
                         // From here on, the caller is judged by how fast it fills this memory.
@@ -191,7 +201,7 @@ impl Filling {
 
     /// Judges the caller's speed. Returns an error if the upload has to end.
     fn review(&mut self, now: Instant) -> Option<Error> {
-        let slow = self.pace.is_slow(self.room.saturating_sub(self.buffer.len()), now);
+        let slow = self.pace.is_slow(self.needed.saturating_sub(self.buffer.len()), now);
         if !self.budget.is_contended() {
             return None;
         }
@@ -208,7 +218,7 @@ impl Filling {
                 let part = self.pace.part(now);
                 let memory = self.reservation.as_ref();
                 return memory
-                    .and_then(|memory| memory.too_slow(part.bytes, self.room, part.waited))
+                    .and_then(|memory| memory.too_slow(part.bytes, self.needed, part.waited))
                     .inspect(|_| self.record.slow());
             }
         }
@@ -216,10 +226,10 @@ impl Filling {
     }
 
     /// Gives back all memory except what is filled and a little more. Returns `false` if there is too little to give
-    /// back, or if slow callers may not hold what is left.
+    /// back, or if the rest would not fit into the memory reserved for slow callers.
     fn give_back(&mut self) -> bool {
         let keep = self.buffer.len().saturating_add(self.pace.slack());
-        let worth_it = keep.saturating_add(WORTH_IT) <= self.covered.min(self.room);
+        let worth_it = keep.saturating_add(WORTH_IT) <= self.covered.min(self.needed);
         let given = worth_it && self.reservation.as_ref().is_some_and(|memory| memory.give_back_to(keep));
         if given {
             self.covered = keep;
@@ -230,7 +240,7 @@ impl Filling {
 
     /// Records the part as slow, unless it has been recorded already.
     fn record_slow(&mut self) {
-        if !std::mem::replace(&mut self.recorded, true) {
+        if !std::mem::replace(&mut self.recorded_slow, true) {
             self.record.slow();
         }
     }
@@ -248,7 +258,7 @@ impl Filling {
             self.speed = Speed::Slow;
             self.record_slow();
         }
-        self.recorded = false;
+        self.recorded_slow = false;
         if let Some(reservation) = &reservation {
             reservation.moving(size);
         }

@@ -92,8 +92,8 @@ pub struct ObjectReader {
     until: u64,
     body: Option<ResponseBody>,
     ahead: Option<ReadAhead>,
-    /// `None` if the read must stay on one connection.
-    pace: Option<BackendSpeed>,
+    /// `None` if the read does not use further connections.
+    backend_speed: Option<BackendSpeed>,
     /// Received bytes that did not fit into the last piece.
     rest: Bytes,
     /// Number of bytes to discard before the first requested one, from a server that does not support ranges.
@@ -120,10 +120,10 @@ impl ObjectReader {
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         if self.position == self.info.end {
             self.body = None;
-            return self.verified().err().map(Err);
+            return self.verify_checksum().err().map(Err);
         }
         if self.rest.is_empty() {
-            match self.following().await {
+            match self.next_bytes().await {
                 Ok(bytes) => self.rest = bytes,
                 Err(error) => {
                     self.position = self.info.end;
@@ -153,11 +153,11 @@ impl ObjectReader {
         let whole = start == 0 && end == meta.size;
         let verifier = if whole { Verifier::of(&meta.properties.checksums) } else { None };
         let Pin { version, if_match } = Pin::of(options, &meta.properties);
-        // Other connections must read the same object, so it needs an ETag or a version.
         let transfer = store.settings().transfer;
-        let many = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
+        let is_large = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
+        // Reading over several connections requires an ETag or a version, so that all of them read the same object.
         let is_pinned = version.is_some() || if_match.is_some();
-        let pace = (many && is_pinned).then(BackendSpeed::default);
+        let backend_speed = (is_large && is_pinned).then(BackendSpeed::default);
         let options = ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } };
         Ok(Self {
             store,
@@ -168,7 +168,7 @@ impl ObjectReader {
             until: end,
             body: Some(answer.body),
             ahead: None,
-            pace,
+            backend_speed,
             rest: Bytes::new(),
             skip: start - answer.start,
             verifier,
@@ -188,7 +188,7 @@ impl ObjectReader {
             until: position,
             body: None,
             ahead: None,
-            pace: None,
+            backend_speed: None,
             rest: Bytes::new(),
             skip: 0,
             verifier: None,
@@ -196,7 +196,8 @@ impl ObjectReader {
         }
     }
 
-    /// Reads a part of an object on one connection. Fails if it is not the object that `options` pin.
+    /// Reads one part of an object over one connection. Fails if the object is no longer the one that `options` pin, or
+    /// if it ends before `range` does.
     pub(super) async fn part(
         store: S3Store,
         full_key: String,
@@ -211,14 +212,14 @@ impl ObjectReader {
         if reader.options != options || reader.info.start != range.start || reader.info.end != range.end {
             return Err(replaced());
         }
-        reader.pace = None;
+        reader.backend_speed = None;
         Ok(reader)
     }
 
     /// Returns the next bytes, from this connection or from those that read ahead.
-    async fn following(&mut self) -> Result<Bytes, Error> {
+    async fn next_bytes(&mut self) -> Result<Bytes, Error> {
         if self.position < self.until {
-            return self.more().await;
+            return self.next_from_body().await;
         }
         self.body = None;
         if let Some(ahead) = &mut self.ahead
@@ -229,17 +230,17 @@ impl ObjectReader {
         // There is no memory left for reading ahead: read the rest on one connection.
         (self.ahead, self.until) = (None, self.info.end);
         self.resume().await?;
-        self.more().await
+        self.next_from_body().await
     }
 
     /// Starts reading ahead on other connections if the read waits for S3.
     fn look_ahead(&mut self, began: Instant, bytes: usize) {
         let part_size = self.store.settings().transfer.part_size;
-        let Some(pace) = &mut self.pace else { return };
-        if !pace.is_slow(began.elapsed(), bytes) {
+        let Some(speed) = &mut self.backend_speed else { return };
+        if !speed.is_slow(began.elapsed(), bytes) {
             return;
         }
-        *pace = BackendSpeed::default();
+        *speed = BackendSpeed::default();
         // The first multiple of the part size after the received bytes. If the object was uploaded in such parts, one
         // of them begins there.
         let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
@@ -253,18 +254,18 @@ impl ObjectReader {
     }
 
     /// Returns the next requested bytes of the response, or of a new one that resumes here.
-    async fn more(&mut self) -> Result<Bytes, Error> {
-        match self.timed_frame().await {
+    async fn next_from_body(&mut self) -> Result<Bytes, Error> {
+        match self.timed_body_bytes().await {
             Ok(bytes) => Ok(bytes),
-            Err(error) => self.more_after(error).await,
+            Err(error) => self.resume_after(error).await,
         }
     }
 
-    /// Continues [`Self::more`] after the response was interrupted.
-    async fn more_after(&mut self, mut error: Error) -> Result<Bytes, Error> {
+    /// Continues [`Self::next_from_body`] after the response was interrupted.
+    async fn resume_after(&mut self, mut error: Error) -> Result<Bytes, Error> {
         let store = self.store.clone();
-        // An interrupted read does not mean that S3 rejects work, so it does not use the store's retry quota. Each read
-        // has its own attempts, which start over whenever bytes have arrived.
+        // A broken connection is no sign of an overloaded S3, so resuming does not use the store's retry quota. Each
+        // read has its own attempts, which start over whenever bytes have arrived.
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.deadline);
         loop {
@@ -277,17 +278,17 @@ impl ObjectReader {
             }
             tracing::debug!(error = %error, position = self.position, "resuming a read after its connection was lost");
             self.resume().await?;
-            match self.timed_frame().await {
+            match self.timed_body_bytes().await {
                 Ok(bytes) => return Ok(bytes),
                 Err(broken) => error = broken,
             }
         }
     }
 
-    /// Returns the next requested bytes of this response, and evaluates how long they took.
-    async fn timed_frame(&mut self) -> Result<Bytes, Error> {
+    /// Returns the next requested bytes of this response, and starts reading ahead if S3 is slow.
+    async fn timed_body_bytes(&mut self) -> Result<Bytes, Error> {
         let began = Instant::now();
-        match self.frame().await {
+        match self.body_bytes().await {
             Some(Ok(bytes)) => {
                 self.look_ahead(began, bytes.len());
                 Ok(bytes)
@@ -298,7 +299,7 @@ impl ObjectReader {
     }
 
     /// Returns the next requested bytes of this response; `None` if it ended.
-    async fn frame(&mut self) -> Option<Result<Bytes, TransportError>> {
+    async fn body_bytes(&mut self) -> Option<Result<Bytes, TransportError>> {
         loop {
             let mut bytes = match self.body.as_mut()?.next().await? {
                 Ok(bytes) => bytes,
@@ -337,7 +338,7 @@ impl ObjectReader {
         Ok(())
     }
 
-    fn verified(&mut self) -> Result<(), Error> {
+    fn verify_checksum(&mut self) -> Result<(), Error> {
         let Some(verifier) = self.verifier.take() else { return Ok(()) };
         if verifier.hasher.finish().value == verifier.expected.value {
             return Ok(());
@@ -358,28 +359,28 @@ impl Verifier {
     }
 }
 
-/// Returns the offsets of the requested bytes. Fails if the response, which has the bytes `start..end`, lacks any of
-/// them. A server that does not support ranges sends the whole object.
-fn wanted(range: Option<ByteRange>, start: u64, end: u64, size: u64) -> Result<(u64, u64), Error> {
-    let (first, last) = match range {
+/// Returns the offsets of the requested bytes. Fails if the response, which has the bytes `got_start..got_end`, lacks
+/// any of them. A server that does not support ranges sends the whole object.
+fn wanted(range: Option<ByteRange>, got_start: u64, got_end: u64, size: u64) -> Result<(u64, u64), Error> {
+    let (from, to) = match range {
         None => (0, size),
         Some(ByteRange::Bounded { start, end }) => (start, end.min(size)),
         Some(ByteRange::Offset(start)) => (start, size),
         Some(ByteRange::Suffix(length)) => (size.saturating_sub(length), size),
     };
     let suffix_of_empty = size == 0 && matches!(range, Some(ByteRange::Suffix(1..)));
-    if range.is_some() && first >= size && !suffix_of_empty {
-        let message = format!("the range starts at byte {first}, but the object has {size} bytes");
+    if range.is_some() && from >= size && !suffix_of_empty {
+        let message = format!("the range starts at byte {from}, but the object has {size} bytes");
         return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
     }
-    let (first, last) = (first.min(size), last.min(size));
-    if first < start || last > end {
+    let (from, to) = (from.min(size), to.min(size));
+    if from < got_start || to > got_end {
         return Err(Error::new(
             ErrorKind::BackendProtocol,
             "S3 returned a different range from the one requested",
         ));
     }
-    Ok((first, last))
+    Ok((from, to))
 }
 
 fn replaced() -> Error {

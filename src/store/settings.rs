@@ -16,7 +16,8 @@ const MIB: u64 = 1024 * 1024;
 pub struct StoreSettings {
     /// The bucket and how to reach it.
     pub bucket: BucketSettings,
-    /// The prefix of the store's keys in the bucket: empty, or ending in `/`. Callers never see it.
+    /// The prefix of the store's keys in the bucket: empty, or ending in `/`. Callers' keys do not
+    /// contain it.
     pub prefix: String,
     /// How conditional writes are made.
     pub conditional_put: ConditionalPut,

@@ -83,13 +83,13 @@ impl HttpClient {
     }
 
     /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may take
-    /// `patience` times the read timeout for that. Dropping the future or the response body cancels the request and
-    /// closes its connection.
+    /// `timeout_factor` times the read timeout for that. Dropping the future or the response body cancels the request
+    /// and closes its connection.
     pub async fn send(
         &self,
         head: http::request::Parts,
         payload: &Payload,
-        patience: u32,
+        timeout_factor: u32,
     ) -> Result<Response<ResponseBody>, TransportError> {
         let body = payload.body();
         let sent = body.sent();
@@ -106,7 +106,7 @@ impl HttpClient {
             let mut connection = self.connection(&host, patience_to_connect, deadline).await?;
             // Boxed, so that the futures around it stay small.
             let sending = Box::pin(connection.send(request));
-            let read_timeout = self.read_timeout.saturating_mul(patience);
+            let read_timeout = self.read_timeout.saturating_mul(timeout_factor);
             match watched(sending, &sent, read_timeout, deadline).await? {
                 Sending::Answered(response) => break (response, self.pool.lease(connection, sent)),
                 Sending::Unsent(unsent) => request = unsent,

@@ -104,7 +104,7 @@ async fn walked(server: &Scripted) -> (usize, ErrorKind) {
 
 /// Wasabi and others have returned the same token twice (<https://github.com/aws/aws-cli/issues/3917>).
 #[tokio::test]
-async fn repeated_token() {
+async fn token_repeated() {
     let server = Scripted::start(|_, _| page("same", &["a", "b"])).await;
     assert_eq!(walked(&server).await.1, ErrorKind::BackendProtocol);
     assert!(server.seen().len() <= 3, "{}", server.seen().len());
@@ -114,7 +114,7 @@ async fn repeated_token() {
 }
 
 #[tokio::test]
-async fn alternating_tokens() {
+async fn two_tokens() {
     let server = Scripted::start(|_, seen| {
         page(if seen.target.contains("continuation-token=a") { "b" } else { "a" }, &["k"])
     })
@@ -130,7 +130,7 @@ async fn endless_empty_pages() {
 }
 
 #[tokio::test]
-async fn repeated_upload_markers() {
+async fn orphans_in_circles() {
     let server = Scripted::start(|_, _| {
         reply(
             200,
@@ -147,7 +147,7 @@ async fn repeated_upload_markers() {
 
 /// The errors of HEAD have no body, so Head returns the error of a GET request.
 #[tokio::test]
-async fn head_error_without_a_body() {
+async fn head_says_little() {
     for (status, code, kind) in [
         (400, "ExpiredToken", ErrorKind::CredentialsExpired),
         (403, "InvalidAccessKeyId", ErrorKind::CredentialsRejected),
@@ -364,7 +364,7 @@ async fn no_such_tag_set() {
 }
 
 #[tokio::test]
-async fn headers_from_other_clients() {
+async fn foreign_headers() {
     const CASES: &[&[(&str, &[u8])]] = &[
         &[("content-disposition", b"attachment; filename=\"f\xc3\xbc\xc3\x9f.pdf\"")],
         &[("content-disposition", b"attachment; filename=\"f\xfc\xdf.pdf\"")],
@@ -430,7 +430,7 @@ async fn equal_parts() {
 
 /// Keys that are not UTF-8 and entries that cannot be read do not affect the rest of a page.
 #[tokio::test]
-async fn unreadable_keys() {
+async fn not_utf8() {
     let entry = |key: &[u8]| [b"<Contents><Key>", key, b"</Key><Size>1</Size></Contents>"].concat();
     for bad in [&b"k\xff"[..], b"k&#0;", b"k&#xD800;", b"", b"k</Key><Size/><Key>k"] {
         let body = [

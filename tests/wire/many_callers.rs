@@ -1,4 +1,5 @@
-//! Calls that share a connection with calls that wait for a slow S3 or for a caller that does not read.
+//! Many calls at the same time. Those that wait for an S3 that does not respond, or for a caller that does not read or
+//! send, must not block the others, whether on their connection or by holding memory.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +34,8 @@ const MIB: usize = 1024 * 1024;
 /// A timeout that only a failing test reaches.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with two stores: `default`, whose objects have 8 MiB, and `deaf`, whose S3 never responds.
+/// A server with two stores: `default`, whose GET returns 8 MiB and whose HEAD says 4 bytes, and `silent`, whose S3
+/// never responds.
 struct TestServer {
     address: SocketAddr,
     health: SocketAddr,
@@ -50,9 +52,11 @@ impl TestServer {
             _ => Answer::Reply(bytes(200, &[("etag", "\"e\"")], &vec![7; 8 * MIB])),
         };
         let whole = Scripted::start(move |_, seen| object(seen)).await;
-        let deaf = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
-        let stores =
-            BTreeMap::from([("default".to_owned(), whole.settings()), ("deaf".to_owned(), deaf.settings())]);
+        let silent = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
+        let stores = BTreeMap::from([
+            ("default".to_owned(), whole.settings()),
+            ("silent".to_owned(), silent.settings()),
+        ]);
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(ServerSettings {
             listen_addr: any_port,
@@ -67,7 +71,7 @@ impl TestServer {
         tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, health, stop: Some(stop), _stores: [whole, deaf] }
+        Self { address, health, stop: Some(stop), _stores: [whole, silent] }
     }
 
     /// Opens a connection whose streams have windows of `window` bytes.
@@ -216,12 +220,12 @@ async fn get(connection: &mut Connection, headers: &[(&str, &str)]) -> RecvStrea
 
 #[tokio::test]
 async fn uploads_that_wait_for_s3_do_not_block_other_calls_on_their_connection() {
-    let beside = TestServer::start(ServerSettings::default()).await;
-    let mut connection = beside.connect(65_535).await;
+    let server = TestServer::start(ServerSettings::default()).await;
+    let mut connection = server.connect(65_535).await;
     let mut uploads = Vec::new();
     for key in 0..60 {
         let mut call = connection.call("Upload", &[]).await;
-        let [spec, chunk] = upload("deaf", key);
+        let [spec, chunk] = upload("silent", key);
         call.send(&spec, false);
         (0..16).for_each(|_| call.send(&chunk, false));
         uploads.push(call);
@@ -233,8 +237,8 @@ async fn uploads_that_wait_for_s3_do_not_block_other_calls_on_their_connection()
 
 #[tokio::test]
 async fn unread_responses_do_not_block_other_calls_on_their_connection() {
-    let beside = TestServer::start(ServerSettings::default()).await;
-    let mut connection = beside.connect(1_000).await;
+    let server = TestServer::start(ServerSettings::default()).await;
+    let mut connection = server.connect(1_000).await;
     let mut unread = Vec::new();
     for _ in 0..50 {
         unread.push(get(&mut connection, &[]).await);
@@ -246,8 +250,8 @@ async fn unread_responses_do_not_block_other_calls_on_their_connection() {
 
 #[tokio::test]
 async fn a_read_ends_at_its_deadline_even_if_its_caller_does_not_read() {
-    let beside = TestServer::start(ServerSettings::default()).await;
-    let mut connection = beside.connect(1_000).await;
+    let server = TestServer::start(ServerSettings::default()).await;
+    let mut connection = server.connect(1_000).await;
     let response = get(&mut connection, &[("grpc-timeout", "300m")]).await;
     assert_eq!(end_unread(response).await, "4");
 }
@@ -255,10 +259,10 @@ async fn a_read_ends_at_its_deadline_even_if_its_caller_does_not_read() {
 #[tokio::test]
 async fn a_shutdown_ends_a_read_even_if_its_caller_does_not_read() {
     let settings = ServerSettings { shutdown_grace: Duration::from_millis(50), ..Default::default() };
-    let mut beside = TestServer::start(settings).await;
-    let mut connection = beside.connect(1_000).await;
+    let mut server = TestServer::start(settings).await;
+    let mut connection = server.connect(1_000).await;
     let response = get(&mut connection, &[]).await;
-    beside.stop.take().unwrap().send(()).unwrap();
+    server.stop.take().unwrap().send(()).unwrap();
     assert_eq!(end_unread(response).await, "14");
 }
 
@@ -269,14 +273,14 @@ async fn an_unread_response_ends_when_other_calls_wait_for_memory() {
         wait: Duration::from_mins(10),
         idle_timeout: Duration::from_millis(200),
     };
-    let beside = TestServer::start(ServerSettings { memory, ..Default::default() }).await;
-    let mut reading = beside.connect(1_000).await;
+    let server = TestServer::start(ServerSettings { memory, ..Default::default() }).await;
+    let mut reading = server.connect(1_000).await;
     let alone = get(&mut reading, &[]).await;
-    let mut uploading = beside.connect(65_535).await;
+    let mut uploading = server.connect(65_535).await;
     let mut uploads = Vec::new();
     for key in 0..4 {
         let mut call = uploading.call("Upload", &[]).await;
-        let [spec, chunk] = upload("deaf", key);
+        let [spec, chunk] = upload("silent", key);
         call.send(&spec, false);
         (0..16).for_each(|_| call.send(&chunk, false));
         uploads.push(call);
@@ -288,8 +292,8 @@ async fn an_unread_response_ends_when_other_calls_wait_for_memory() {
 async fn incomplete_messages_are_evicted_when_other_messages_wait_for_memory() {
     let memory =
         MemorySettings { budget: 16 << 20, wait: Duration::from_secs(6), ..MemorySettings::default() };
-    let beside = TestServer::start(ServerSettings { memory, ..Default::default() }).await;
-    let mut connection = beside.connect(65_535).await;
+    let server = TestServer::start(ServerSettings { memory, ..Default::default() }).await;
+    let mut connection = server.connect(65_535).await;
     let put = pb::PutRequest { key: "k".to_owned(), data: vec![7; 3 * MIB].into(), ..Default::default() };
     let mut framed = BytesMut::new();
     framed.put_u8(0);
@@ -316,14 +320,15 @@ async fn incomplete_messages_are_evicted_when_other_messages_wait_for_memory() {
 async fn unread_connections_are_closed_while_many_bytes_are_unsent() {
     let memory = MemorySettings { idle_timeout: Duration::from_millis(200), ..Default::default() };
     let mut settings = ServerSettings { memory, ..Default::default() };
-    // No keepalive ping is due during the test, so only the idle timeout can close the idle connections.
+    // No keepalive ping is due during the test, so only the memory's idle timeout can close the connections that do not
+    // read.
     settings.connections.keepalive_interval = Duration::from_hours(1);
-    let beside = TestServer::start(settings).await;
-    let mut reading = beside.connect(65_535).await;
+    let server = TestServer::start(settings).await;
+    let mut reading = server.connect(65_535).await;
     let mut unread = Vec::new();
     for _ in 0..30 {
-        let socket = Unread(TcpStream::connect(beside.address).await.unwrap());
-        let mut connection = beside.connect_by(socket, (1 << 31) - 1).await;
+        let socket = Unread(TcpStream::connect(server.address).await.unwrap());
+        let mut connection = server.connect_by(socket, (1 << 31) - 1).await;
         for _ in 0..10 {
             let mut call = connection.call("Get", &[]).await;
             call.send(&pb::GetRequest { key: "k".to_owned(), ..Default::default() }, true);
@@ -331,7 +336,7 @@ async fn unread_connections_are_closed_while_many_bytes_are_unsent() {
         }
     }
     let closed = async {
-        while ended_by_read_idle(beside.health).await == 0 {
+        while ended_by_read_idle(server.health).await == 0 {
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -342,15 +347,15 @@ async fn unread_connections_are_closed_while_many_bytes_are_unsent() {
 #[tokio::test]
 async fn unread_pages_count_as_reserved_memory_until_they_are_dropped() {
     const PAGE: u64 = 900_000;
-    let beside = TestServer::start(ServerSettings::default()).await;
-    let mut connection = beside.connect(1_000).await;
+    let server = TestServer::start(ServerSettings::default()).await;
+    let mut connection = server.connect(1_000).await;
     let mut unread = Vec::new();
     for method in ["List", "Walk"].into_iter().cycle().take(20) {
         let mut call = connection.call(method, &[]).await;
         call.send(&pb::ListRequest::default(), true);
         unread.push(call.response().await);
     }
-    let reserved = async || metric(beside.health, "longshore_memory_reserved_bytes", "").await;
+    let reserved = async || metric(server.health, "longshore_memory_reserved_bytes", "").await;
     assert!(reserved().await >= 20 * PAGE, "{}", reserved().await);
     assert_eq!(timeout(PATIENCE, connection.head()).await.expect("Head waits for the pages"), "0");
     drop((unread, connection));
@@ -379,9 +384,9 @@ async fn metric(health: SocketAddr, name: &str, label: &str) -> u64 {
 
 #[tokio::test]
 async fn resetting_the_stream_of_an_upload_writes_no_partial_object() {
-    let beside = TestServer::start(ServerSettings::default()).await;
+    let server = TestServer::start(ServerSettings::default()).await;
     for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
-        let mut connection = beside.connect(65_535).await;
+        let mut connection = server.connect(65_535).await;
         let mut call = connection.call("Upload", &[]).await;
         let [spec, chunk] = upload("default", 1);
         call.send(&spec, false);
@@ -390,6 +395,6 @@ async fn resetting_the_stream_of_an_upload_writes_no_partial_object() {
         call.request.send_reset(reason);
         assert_eq!(connection.head().await, "0");
     }
-    let writes = beside._stores[0].seen().iter().filter(|seen| seen.method != "HEAD").count();
+    let writes = server._stores[0].seen().iter().filter(|seen| seen.method != "HEAD").count();
     assert_eq!(writes, 0);
 }

@@ -22,7 +22,7 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
         attributes: request.attributes.map(convert::attributes).transpose()?,
         tags: request.tags.map(|tags| convert::tags(tags.tags)).transpose()?,
     };
-    call.conditions(
+    call.record_conditions(
         convert::condition_names(&options.source.conditions)
             .into_iter()
             .chain(convert::mode_name(&options.mode)),
@@ -44,7 +44,7 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     let source_key = convert::key(&source.key, "source.key")?;
     let key = convert::key(&destination.key, "destination.key")?;
     let mode = convert::mode(request.mode)?;
-    call.conditions(convert::mode_name(&mode));
+    call.record_conditions(convert::mode_name(&mode));
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read, Access::Delete], &source.store, source_key)?;
     let Copied { meta, dropped_storage_class } =

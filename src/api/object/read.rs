@@ -58,7 +58,7 @@ pub(super) struct Opened<Reader, Message> {
 pub(super) async fn head(call: &Call, request: pb::HeadRequest) -> Result<pb::HeadResponse, Failure> {
     let key = convert::key(&request.key, "key")?;
     let options = convert::read_options(request.version, request.conditions)?;
-    call.conditions(convert::condition_names(&options.conditions));
+    call.record_conditions(convert::condition_names(&options.conditions));
     let store = call.open(Access::Read, &request.store, Scope::Key(key))?;
     let head = store.head(key, &options).await?;
     Ok(pb::HeadResponse {
@@ -74,7 +74,7 @@ pub(super) async fn get(
     let key = convert::key(&request.key, "key")?;
     let range = request.range.map(|range| convert::range(range, "range")).transpose()?;
     let options = convert::read_options(request.version, request.conditions)?;
-    call.conditions(convert::condition_names(&options.conditions));
+    call.record_conditions(convert::condition_names(&options.conditions));
     let store = call.open(Access::Read, &request.store, Scope::Key(key))?;
     let mut reader = store.get(key, range, &options).await?;
     let (start, end) = (reader.info().start, reader.info().end);
@@ -96,7 +96,7 @@ pub(super) async fn get_ranges(
     let (store, key) = (request.store.clone(), request.key.clone());
     let key = convert::key(&key, "key")?;
     let options = convert::ranges_options(request)?;
-    call.conditions(convert::condition_names(&options.read.conditions));
+    call.record_conditions(convert::condition_names(&options.read.conditions));
     let store = call.open(Access::Read, &store, Scope::Key(key))?;
     let mut reader = store.get_ranges(key, options).await?;
     let info = Some(info(reader.info(), None));

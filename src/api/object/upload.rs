@@ -124,7 +124,7 @@ fn begin(call: &Call, mut spec: pb::UploadSpec) -> Result<Upload, Failure> {
     let (name, key) = (std::mem::take(&mut spec.store), std::mem::take(&mut spec.key));
     let key = convert::key(&key, "spec.key")?;
     let options = convert::upload_options(spec)?;
-    call.conditions(convert::mode_name(&options.write.mode));
+    call.record_conditions(convert::mode_name(&options.write.mode));
     let store = call.open(Access::Write, &name, Scope::Key(key))?;
     Ok(store.upload(key, options)?)
 }

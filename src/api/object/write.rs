@@ -12,7 +12,7 @@ pub(super) async fn put(call: &Call, request: pb::PutRequest) -> Result<pb::PutR
     let key = convert::key(&request.key, "key")?;
     let options =
         convert::write_options(request.attributes, request.tags, request.mode, request.checksum_algorithm)?;
-    call.conditions(convert::mode_name(&options.mode));
+    call.record_conditions(convert::mode_name(&options.mode));
     let store = call.open(Access::Write, &request.store, Scope::Key(key))?;
     call.received(request.data.len());
     check_chunk(std::slice::from_ref(&request.data), request.crc32c, "`data`")?;

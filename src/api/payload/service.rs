@@ -114,7 +114,7 @@ async fn unary<M: Message + Default>(
     let policy = policy(&mut head, limits);
     match only(Messages::new(body, policy)).await {
         Ok(message) => Ok(received(head.headers, head.extensions, message)),
-        Err(failure) => Err(gate::refused(&head.extensions, failure)),
+        Err(failure) => Err(gate::rejected_early(&head.extensions, failure)),
     }
 }
 

@@ -67,7 +67,7 @@ fn malformed(text: &str) -> bool {
     const DECODER_MESSAGES: &[&str] = &[
         "failed to decode Protobuf message",
         "Unexpected EOF decoding stream",
-        "MissingGrant request message",
+        "Missing request message",
         "protocol error: received message with",
         "Error decompressing",
     ];
@@ -141,7 +141,7 @@ mod tests {
                 Code::InvalidArgument,
                 "MALFORMED_MESSAGE",
             ),
-            (Status::internal("MissingGrant request message."), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+            (Status::internal("Missing request message."), Code::InvalidArgument, "MALFORMED_MESSAGE"),
             (Status::unimplemented(""), Code::Unimplemented, "METHOD_UNKNOWN"),
             (
                 Status::unimplemented("Content is compressed with `br` which isn't supported"),

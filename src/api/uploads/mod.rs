@@ -166,7 +166,7 @@ async fn finish(
 ) -> Result<pb::FinishUploadResponse, Failure> {
     let size = message.size.map(|size| convert::unsigned(size, "size")).transpose()?;
     let mode = convert::mode(message.mode)?;
-    call.conditions(convert::mode_name(&mode));
+    call.record_conditions(convert::mode_name(&mode));
     let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
     let claim = UploadClaim { size, crc32c: message.crc32c };
     let meta = store.finish_upload(&upload, claim, &mode).await?;

@@ -11,9 +11,9 @@ mod bucket_settings;
 mod cors;
 mod documents;
 mod faults;
-mod operation;
 mod refusal;
 mod rest;
+mod second_pass;
 mod signature;
 
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl S3Route for SecondPass {
     }
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
-        let request = documents::checked(operation::request(request)?).await?;
+        let request = documents::checked(second_pass::request(request)?).await?;
         let (request, watched) = Watched::over(request);
         let answer = pass(&self.s3, request).await;
         // s3s returns InternalError if a body that it reads itself breaks off.

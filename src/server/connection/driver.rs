@@ -38,7 +38,7 @@ use super::{
 /// grace period of the other calls.
 const STANDARD_SERVICES: &str = "/grpc.";
 
-/// How many times as long a caller may take to acknowledge a window change that is queued behind bytes it has not read.
+/// Factor on the handshake timeout while a window change is queued behind bytes that the caller has not read.
 const UNREAD_FACTOR: u32 = 6;
 
 /// Serves a connection. Resolves when the connection has ended, with the reason if the server ended it.
@@ -51,9 +51,10 @@ pub(super) struct Driver<S, T> {
     pings: Option<PingPong>,
     /// The stream window that the server last announced.
     window: u32,
-    window_asked: Instant,
+    /// When the server announced it.
+    window_announced_at: Instant,
     /// By when the caller must acknowledge it.
-    window_due: Instant,
+    ack_due: Instant,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     calls: JoinSet<()>,
     /// The admitted calls. Other calls do not keep the connection open when connections are scarce.
@@ -87,8 +88,8 @@ where
             meter,
             timers,
             window,
-            window_asked: Instant::now(),
-            window_due: Instant::now(),
+            window_announced_at: Instant::now(),
+            ack_due: Instant::now(),
             stop,
             calls: JoinSet::new(),
             admitted: AdmittedCalls::default(),
@@ -120,14 +121,14 @@ where
         // Boxed, because spawning moves the future several times.
         let call = Box::pin(call::serve(self.shared.service.clone(), request, respond, stop.cloned()));
         self.calls.spawn(async move {
-            // If the caller is gone, the layers have logged that.
+            // An error means that the caller is gone, which the service's layers have logged.
             let _ = call.await;
             drop(mark);
         });
     }
 
     /// Announces the stream window that the connection should have, if it has changed. `h2` accepts a change only after
-    /// the caller has acknowledged the last one. Returns whether HTTP/2 has to be polled again.
+    /// the caller has acknowledged the last one. Returns whether `h2` has to be polled again.
     fn adjust_window(&mut self) -> bool {
         let wanted = self.meter.unread.window();
         // Shrink immediately, but grow only if the window at least doubles, which is worth a frame.
@@ -137,17 +138,17 @@ where
         let patience = self.shared.settings.handshake_timeout;
         if self.connection.set_initial_window_size(wanted).is_ok() {
             self.window = wanted;
-            self.window_asked = Instant::now();
-            self.window_due = self.window_asked + patience;
+            self.window_announced_at = Instant::now();
+            self.ack_due = self.window_announced_at + patience;
             return true;
         }
         // A caller cannot acknowledge the change before it has read the bytes that were sent earlier.
         let now = Instant::now();
-        if self.meter.blocked_since().is_some() && now < self.window_asked + patience * UNREAD_FACTOR {
-            self.window_due = now + patience;
+        if self.meter.blocked_since().is_some() && now < self.window_announced_at + patience * UNREAD_FACTOR {
+            self.ack_due = now + patience;
         }
         // Smaller windows do not bind a caller that does not acknowledge them, so its connection is closed.
-        let overdue = now > self.window_due;
+        let overdue = now > self.ack_due;
         if overdue && wanted < self.window && self.timers.end() != Some(End::Handshake) {
             self.close(Reason::SETTINGS_TIMEOUT, End::Handshake);
             return true;
@@ -155,7 +156,7 @@ where
         false
     }
 
-    /// Enforces the connection's limits. Returns whether HTTP/2 has to be polled again to carry out a decision.
+    /// Enforces the connection's limits. Returns whether `h2` has to be polled again to carry out a decision.
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.meter.is_flooded() && self.timers.end() != Some(End::Flood) {
             self.close(Reason::ENHANCE_YOUR_CALM, End::Flood);

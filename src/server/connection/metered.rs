@@ -1,4 +1,4 @@
-//! Meters a connection's bytes on their way to and from HTTP/2, and pauses reading when too many are unread.
+//! Meters a connection's bytes on their way to and from HTTP/2, and throttles reading when too many are unread.
 
 use std::{
     future::Future,
@@ -114,17 +114,17 @@ pub(super) struct Metered<T> {
     /// Whether the last frame that began is DATA.
     is_data: bool,
     flood: Flood,
-    /// When the paused connection is read next.
+    /// When the throttled connection is read next.
     pause: Option<Pin<Box<Sleep>>>,
     /// How many more bytes may be read before the next pause.
     at_once: usize,
 }
 
-/// How often a paused connection is read. The streams that hold the unread bytes have no window left, so the bytes that
-/// arrive are for calls that make progress.
+/// How often a throttled connection is read. The streams that hold the unread bytes have no window left, so the bytes
+/// that arrive are for calls that make progress.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How many bytes are read from a paused connection each time.
+/// How many bytes are read from a throttled connection each time.
 const MAX_READ: usize = 64 * 1024;
 
 impl<T> Metered<T> {
@@ -142,7 +142,7 @@ impl<T> Metered<T> {
     }
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.meter.unread.is_paused(cx) {
+        if !self.meter.unread.is_throttled(cx) {
             (self.pause, self.at_once) = (None, MAX_READ);
             return Poll::Ready(());
         }

@@ -22,27 +22,28 @@ const MIB: u64 = 1024 * KIB;
 /// The process's limit on unread bytes is at least this.
 const LEAST: u64 = 64 * MIB;
 
-/// The limit is the memory budget divided by this, if that is more.
-const BUDGET_SHARE: u64 = 4;
+/// The limit on unread bytes is the memory budget divided by this, but at least [`LEAST`].
+const BUDGET_DIVISOR: u64 = 4;
 
 /// A buffered frame counts as at least this many bytes, which is about the memory overhead of a frame.
 const FRAME: u64 = 256;
 
-/// A connection that has sent this many bytes may get larger windows.
+/// A connection that has sent this many bytes is proven: its streams may get larger windows.
 const PROVEN: u64 = 2 * MIB;
 
-/// The streams of such a connection may together have the bytes that are left, divided by this.
-const PROVEN_SHARE: u64 = 16;
+/// The windows of all streams of a proven connection together may have the bytes that are left, divided by this.
+const PROVEN_DIVISOR: u64 = 16;
 
 /// Stream windows, in bytes.
 const LARGEST_WINDOW: u64 = MIB;
 const SMALLEST_WINDOW: u64 = 4 * KIB;
-/// The stream window of a new caller, about which nothing is known: a thousand streams may fill it at the same time.
-const FIRST_WINDOW: u32 = 32 * 1024;
+/// The largest stream window of a connection that is not proven yet. A thousand streams can fill theirs at once without
+/// exceeding [`LEAST`].
+const MAX_UNPROVEN_WINDOW: u32 = 32 * 1024;
 
-/// How long a connection's highest number of streams counts, at least. Streams that end together may return together,
-/// each with the window that the connection then has.
-const STREAMS_COUNT: Duration = Duration::from_secs(15);
+/// How long, at least, a connection's highest number of streams is remembered. A caller whose streams ended together
+/// may open as many again at once.
+const PEAK_PERIOD: Duration = Duration::from_secs(15);
 
 /// Unread bytes of the whole process. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
@@ -58,8 +59,8 @@ struct Process {
     receiving: AtomicUsize,
     connections: AtomicUsize,
     /// Connections, by number, that are read slowly until calls have read enough bytes.
-    paused: Mutex<HashMap<usize, Waker>>,
-    paused_count: AtomicUsize,
+    throttled: Mutex<HashMap<usize, Waker>>,
+    throttled_count: AtomicUsize,
     /// The number of the next connection.
     next: AtomicUsize,
 }
@@ -90,7 +91,7 @@ struct Peak {
 struct Streams {
     /// Calls that read their requests.
     open: HashMap<u32, Stream>,
-    /// Streams with data whose call has not begun.
+    /// Streams whose data arrived before their call began.
     early: HashMap<u32, Stream>,
     last_opened: u32,
 }
@@ -99,7 +100,7 @@ struct Streams {
 struct Stream {
     unread: u64,
     /// Whether the header of the last frame has arrived. The frame may still be incomplete.
-    whole: bool,
+    end_seen: bool,
 }
 
 impl Unread {
@@ -108,13 +109,13 @@ impl Unread {
         let unread = Arc::<AtomicU64>::default();
         metrics.unread_bytes(Arc::clone(&unread));
         Self(Arc::new(Process {
-            limit: (memory_budget / BUDGET_SHARE).max(LEAST),
+            limit: (memory_budget / BUDGET_DIVISOR).max(LEAST),
             unread,
             granted: AtomicU64::new(0),
             receiving: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
-            paused: Mutex::default(),
-            paused_count: AtomicUsize::new(0),
+            throttled: Mutex::default(),
+            throttled_count: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
         }))
     }
@@ -135,10 +136,10 @@ impl Unread {
 
     fn sub(&self, bytes: u64) {
         let left = self.0.unread.fetch_sub(bytes, Relaxed).saturating_sub(bytes);
-        if self.0.paused_count.load(Relaxed) > 0 && left < self.0.limit / 8 * 7 {
-            let paused = mem::take(&mut *self.0.paused.lock().unwrap_or_else(PoisonError::into_inner));
-            self.0.paused_count.store(0, Relaxed);
-            paused.into_values().for_each(Waker::wake);
+        if self.0.throttled_count.load(Relaxed) > 0 && left < self.0.limit / 8 * 7 {
+            let throttled = mem::take(&mut *self.0.throttled.lock().unwrap_or_else(PoisonError::into_inner));
+            self.0.throttled_count.store(0, Relaxed);
+            throttled.into_values().for_each(Waker::wake);
         }
     }
 }
@@ -153,11 +154,11 @@ impl ConnectionUnread {
             let stream = match open.get_mut(&stream) {
                 Some(open) => open,
                 None if stream > *last_opened => early.entry(stream).or_default(),
-                // The call has ended: HTTP/2 drops the frame.
+                // The call has ended: `h2` drops the frame.
                 None => return,
             };
             stream.unread += len;
-            stream.whole |= last;
+            stream.end_seen |= last;
         }
         self.received.fetch_add(len, Relaxed);
         self.total.fetch_add(len, Relaxed);
@@ -177,7 +178,7 @@ impl ConnectionUnread {
     }
 
     /// Stops counting the data of streams without a call. Every call whose headers have arrived has begun by now, and
-    /// HTTP/2 drops the data of other streams.
+    /// `h2` drops the data of other streams.
     pub(super) fn drop_early(&self) {
         let mut streams = self.streams();
         if streams.early.is_empty() {
@@ -188,7 +189,7 @@ impl ConnectionUnread {
         self.sub(dropped);
     }
 
-    /// Records that a call has read a frame.
+    /// Records that a call has finished with a frame.
     pub(super) fn taken(&self, stream: u32, len: usize) {
         let len = counted(len);
         let mut streams = self.streams();
@@ -201,7 +202,7 @@ impl ConnectionUnread {
 
     /// The maximum number of bytes that a call can still read, if the end of its request has arrived.
     pub(super) fn rest(&self, stream: u32) -> Option<u64> {
-        self.streams().open.get(&stream).filter(|stream| stream.whole).map(|stream| stream.unread)
+        self.streams().open.get(&stream).filter(|stream| stream.end_seen).map(|stream| stream.unread)
     }
 
     /// Records that a call has read its request to the end, or will read no more of it.
@@ -212,9 +213,9 @@ impl ConnectionUnread {
         self.process.0.receiving.fetch_sub(1, Relaxed);
     }
 
-    /// Whether reading the connection is paused, because the process has too many unread bytes and this connection has
-    /// more than an equal share of them. If so, the task is woken when there are fewer.
-    pub(super) fn is_paused(&self, cx: &Context<'_>) -> bool {
+    /// Whether the connection has to be read slowly, because the process has too many unread bytes and this connection
+    /// has more than an equal share of them. If so, the task is woken when there are fewer.
+    pub(super) fn is_throttled(&self, cx: &Context<'_>) -> bool {
         let process = &self.process.0;
         if process.unread.load(Relaxed) < process.limit {
             return false;
@@ -223,29 +224,29 @@ impl ConnectionUnread {
         if self.total.load(Relaxed) <= (process.limit / connections).max(SMALLEST_WINDOW) {
             return false;
         }
-        let mut paused = process.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        paused.insert(self.number, cx.waker().clone());
-        process.paused_count.store(paused.len(), Relaxed);
-        // Check again: a call may have read bytes before it could see this paused connection.
+        let mut throttled = process.throttled.lock().unwrap_or_else(PoisonError::into_inner);
+        throttled.insert(self.number, cx.waker().clone());
+        process.throttled_count.store(throttled.len(), Relaxed);
+        // Check again: a call may have read bytes before it could see this throttled connection.
         process.unread.load(Relaxed) >= process.limit
     }
 
-    /// Whether the process has so many unread bytes that a paused connection is not read at all.
+    /// Whether the process has so many unread bytes that a throttled connection is not read at all.
     pub(super) fn is_stopped(&self) -> bool {
         let process = &self.process.0;
         process.unread.load(Relaxed) >= process.limit / 4 * 5
     }
 
     /// The window that each stream of the connection should have: an equal share of the process's limit, with some room
-    /// for bytes that arrive before a change takes effect, and at most [`FIRST_WINDOW`].
+    /// for bytes that arrive before a change takes effect, and at most [`MAX_UNPROVEN_WINDOW`].
     ///
-    /// The streams of a connection that has sent many bytes may have more. Together they get a share of three quarters
-    /// of the limit, less the unread bytes and what the streams of other such connections may send. Streams that have
-    /// recently ended count as well.
+    /// The streams of a proven connection may have more. From three quarters of the limit, subtract the unread bytes
+    /// and what the streams of other such connections may send; together, the streams get 1/[`PROVEN_DIVISOR`] of the
+    /// rest. Streams that have recently ended count as well.
     pub(super) fn window(&self) -> u32 {
         let process = &self.process.0;
         let equal = process.limit / 8 * 7 / (process.receiving.load(Relaxed).max(1) as u64);
-        let equal = stepped(equal.clamp(SMALLEST_WINDOW, FIRST_WINDOW.into()));
+        let equal = stepped(equal.clamp(SMALLEST_WINDOW, MAX_UNPROVEN_WINDOW.into()));
         let larger = if self.received.load(Relaxed) >= PROVEN { self.larger_window(equal) } else { equal };
         u32::try_from(larger).unwrap_or(u32::MAX)
     }
@@ -263,7 +264,7 @@ impl ConnectionUnread {
             self.grant(0);
             return equal;
         }
-        let window = stepped((left / PROVEN_SHARE / streams).clamp(equal, LARGEST_WINDOW));
+        let window = stepped((left / PROVEN_DIVISOR / streams).clamp(equal, LARGEST_WINDOW));
         self.grant(if window > equal { window * streams } else { 0 });
         window
     }
@@ -278,7 +279,7 @@ impl ConnectionUnread {
     /// now.
     fn peak(&self, receiving: usize) -> usize {
         let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-        if peak.since.elapsed() >= STREAMS_COUNT {
+        if peak.since.elapsed() >= PEAK_PERIOD {
             *peak = Peak { since: Instant::now(), latest: receiving, earlier: peak.latest };
         }
         peak.latest = peak.latest.max(receiving);
@@ -309,7 +310,7 @@ impl Drop for ConnectionUnread {
         let receiving = self.receiving.load(Relaxed);
         self.process.0.receiving.fetch_sub(receiving, Relaxed);
         self.process.0.connections.fetch_sub(1, Relaxed);
-        self.process.0.paused.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.process.0.throttled.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
         self.process.sub(self.total.load(Relaxed));
     }
 }
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_holds_more_than_its_share_is_paused_and_woken() {
+    fn a_connection_that_holds_more_than_its_share_is_throttled_and_woken() {
         struct Woken(AtomicUsize);
         impl std::task::Wake for Woken {
             fn wake(self: Arc<Self>) {
@@ -397,15 +398,15 @@ mod tests {
         other.open(1);
         let limit = usize::try_from(LEAST).unwrap();
         hog.arrived(1, limit - KILO, false);
-        assert!(!hog.is_paused(&context));
+        assert!(!hog.is_throttled(&context));
         other.arrived(1, KILO, false);
-        assert!(hog.is_paused(&context));
-        assert!(!other.is_paused(&context));
+        assert!(hog.is_throttled(&context));
+        assert!(!other.is_throttled(&context));
         hog.taken(1, limit / 16);
         assert_eq!(woken.0.load(Relaxed), 0, "too few bytes were read to resume");
         hog.taken(1, limit / 8);
         assert_eq!(woken.0.load(Relaxed), 1);
-        assert!(!hog.is_paused(&context));
+        assert!(!hog.is_throttled(&context));
     }
 
     #[test]
@@ -439,9 +440,9 @@ mod tests {
         assert!(window < 128 << 10, "{window}");
         (1..100).step_by(2).for_each(|stream| connection.close(stream));
         connection.open(101);
-        tokio::time::advance(STREAMS_COUNT).await;
+        tokio::time::advance(PEAK_PERIOD).await;
         assert!(connection.window() < 128 << 10, "{}", connection.window());
-        tokio::time::advance(STREAMS_COUNT).await;
+        tokio::time::advance(PEAK_PERIOD).await;
         assert_eq!(connection.window(), 1 << 20);
     }
 

@@ -19,11 +19,11 @@ const MIB: u64 = 1024 * KIB;
 /// The process's limit on unsent bytes is at least this.
 const LEAST: u64 = 32 * MIB;
 
-/// The limit is the memory budget divided by this, if that is more.
-const BUDGET_SHARE: u64 = 8;
+/// The limit on unsent bytes is the memory budget divided by this, but at least [`LEAST`].
+const BUDGET_DIVISOR: u64 = 8;
 
 /// A connection may buffer the bytes that are left, divided by this.
-const CONNECTION_SHARE: u64 = 16;
+const CONNECTION_DIVISOR: u64 = 16;
 
 /// How many bytes every connection may buffer, even if none are left: its caller may be one that reads.
 const ALWAYS: u64 = 16 * KIB;
@@ -73,7 +73,7 @@ impl Unsent {
     pub(in crate::server) fn new(memory_budget: u64, idle_timeout: Duration, metrics: &Metrics) -> Self {
         let bytes = Arc::<AtomicU64>::default();
         metrics.unsent_bytes(Arc::clone(&bytes));
-        let limit = (memory_budget / BUDGET_SHARE).max(LEAST);
+        let limit = (memory_budget / BUDGET_DIVISOR).max(LEAST);
         Self(Arc::new(Process { limit, bytes, idle_timeout }))
     }
 
@@ -93,7 +93,7 @@ impl ConnectionUnsent {
     pub(super) fn room(&self) -> usize {
         let process = &self.process.0;
         let left = process.limit.saturating_sub(process.bytes.load(Relaxed));
-        let most = (left / CONNECTION_SHARE).max(ALWAYS);
+        let most = (left / CONNECTION_DIVISOR).max(ALWAYS);
         usize::try_from(most.saturating_sub(self.bytes.load(Relaxed))).unwrap_or(usize::MAX)
     }
 

@@ -36,7 +36,7 @@ const LARGE_PAGES_OF_TENANT: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySettings {
     /// Maximum number of bytes buffered in memory: of uploads until S3 has stored them, of reads until their callers
-    /// take them, and of messages until they are complete. Default: 256 MiB.
+    /// take them, and of messages until they are handled. Default: 256 MiB.
     pub budget: u64,
     /// How long a call waits for memory before it fails with [`ErrorKind::MemoryExhausted`](super::ErrorKind::MemoryExhausted). Default: 30 s.
     pub wait: Duration,

@@ -12,11 +12,10 @@ use super::{
 
 /// How long other calls wait before a slow upload is ended.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Minimum time between two slow uploads that are ended. The memory of the first one is granted before the second one
-/// ends.
+/// Minimum time between ending one slow upload and the next, so that the memory of the first can be granted in between.
 const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
 
-/// How long a new upload counts as fresh.
+/// How long a call may have waited and still be granted [`Class::Fresh`] memory.
 const FRESH: Duration = Duration::from_secs(3);
 
 /// The kinds of calls that wait, in the order in which they are usually served.
@@ -36,8 +35,9 @@ pub(super) enum Kind {
     Slow,
 }
 
-/// The order of kinds after this number of grants. Fast uploads usually go first. In three of eight grants, another
-/// kind goes before them, so that it does not starve.
+/// The order in which the kinds are served after this number of grants. Messages always go first, and then usually the
+/// uploads proven to be fast. In three of every eight grants, other kinds go before those uploads, so that they do not
+/// starve.
 fn order(grants: u64) -> [Kind; 6] {
     use Kind::{Demoted, Message, New, Proven, Slow, Small};
     match grants % 8 {
@@ -48,7 +48,7 @@ fn order(grants: u64) -> [Kind; 6] {
     }
 }
 
-/// Memory that a call would accept: this number of bytes in total, of this class.
+/// What a call asks for: that its reservation hold `bytes` of `class`, including what it already holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask {
     pub(super) class: Class,
@@ -65,7 +65,7 @@ pub(super) struct Queue {
     charges: HashMap<u64, Charge>,
     waiters: Waiters,
     next: u64,
-    /// Number of parts granted to waiting calls.
+    /// Number of grants to waiting uploads.
     grants: u64,
     last_victim: Option<Instant>,
     /// Whether a waiting call lacks memory of the process, and not only of its tenant's share.
@@ -102,7 +102,7 @@ impl Queue {
     pub(super) fn close(&mut self, reservation: u64) {
         if let Some(charge) = self.charges.remove(&reservation) {
             self.ledger.replace(charge, Charge { bytes: 0, ..charge });
-            self.waiters.changed(charge.share);
+            self.waiters.unblock(charge.share);
         }
     }
 
@@ -118,7 +118,7 @@ impl Queue {
             let new = Charge { class, bytes, ..*charge };
             self.ledger.replace(*charge, new);
             *charge = new;
-            self.waiters.changed(new.share);
+            self.waiters.unblock(new.share);
         }
     }
 
@@ -160,14 +160,14 @@ impl Queue {
         self.waiters.leave(place).is_some()
     }
 
-    /// Grants free memory to waiting calls. A call that lacks memory of the process blocks all calls behind it, so
-    /// that small calls do not starve a large one. A call that lacks anything else blocks only its own kind, or that
-    /// of its tenant.
+    /// Grants free memory to waiting calls. If the process has no free memory for a call, all calls behind it wait, so
+    /// that small calls do not starve a large one. A call over a class's cap blocks only its kind, and a call over its
+    /// tenant's share only that tenant's calls of its kind.
     pub(super) fn pump(&mut self) {
         while self.pump_in_order(order(self.grants)) {}
     }
 
-    /// Grants free memory in this order. Returns whether the order has changed in the meantime.
+    /// Grants free memory in this order. Returns whether an upload was served, after which the order may differ.
     fn pump_in_order(&mut self, order: [Kind; 6]) -> bool {
         self.process_is_short = false;
         for kind in order {
@@ -176,7 +176,8 @@ impl Queue {
                 from = turn + 1;
                 let served = if kind == Kind::New {
                     let served = self.serve_new(place, fresh_only);
-                    // Small parts must not starve a large one.
+                    // From here on, grant only `Fresh` memory: smaller parts could otherwise keep taking the `Trial`
+                    // memory that this upload waits for.
                     fresh_only |= served == Err(Short::Class);
                     served
                 } else {
@@ -198,7 +199,7 @@ impl Queue {
     fn serve_new(&mut self, first: Place, fresh_only: bool) -> Result<(), Short> {
         let is_fresh = |class: Class| class == Class::Fresh;
         let served = self.serve(first, |class| !fresh_only || is_fresh(class));
-        match (served, self.waiters.last_beside(first)) {
+        match (served, self.waiters.newest_in_line_of(first)) {
             (Err(Short::Share | Short::Class), Some(newest)) if newest != first => {
                 match self.serve(newest, is_fresh) {
                     Err(Short::Share | Short::Class) => served,
@@ -248,15 +249,15 @@ impl Queue {
         Err(short)
     }
 
-    /// Whether other calls need the memory of a slow part so urgently that its upload has to end. Returns `true` for
-    /// one upload at a time.
-    pub(super) fn claims(&mut self, reservation: u64, now: Instant) -> bool {
+    /// Returns whether this upload has to end, because other calls urgently need the memory of its slow part. Returns
+    /// `true` at most once per [`BETWEEN_VICTIMS`].
+    pub(super) fn choose_victim(&mut self, reservation: u64, now: Instant) -> bool {
         let Charge { share, class, .. } = self.charge(reservation);
         let recent = |then: Instant| now.duration_since(then) < BETWEEN_VICTIMS;
         if self.last_victim.is_some_and(recent) {
             return false;
         }
-        let urgent = self.waiters.oldest().any(|(kind, waiter)| {
+        let urgent = self.waiters.first_of_each_line().any(|(kind, waiter)| {
             let helped = match waiter.short {
                 Short::Share => waiter.share == share,
                 Short::Class => waiter.asks.iter().any(|ask| ask.class.is_capped_with(class)),

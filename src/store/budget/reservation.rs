@@ -85,7 +85,7 @@ impl Reservation {
         let too_slow = Measure { waited, bytes: arrived }.is_too_slow(whole, self.budget.settings().wait);
         if !self.budget.is_contended()
             || !too_slow
-            || !self.budget.shared.lock().claims(self.id, Instant::now())
+            || !self.budget.shared.lock().choose_victim(self.id, Instant::now())
         {
             return None;
         }

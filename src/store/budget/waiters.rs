@@ -31,28 +31,30 @@ pub(super) struct Waiter {
 }
 
 /// All waiting calls. The lines of a kind take turns, so that a tenant with many calls does not starve one with few.
-/// Within a line, calls are served in the order in which they arrived, so only the first of each line is tried, and
-/// of new uploads also the newest.
+/// Within a line, calls are served in the order in which they arrived. Only the first call of each line is tried; in a
+/// line of new uploads, the newest is tried as well.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     all: HashMap<Place, Waiter>,
-    lines: HashMap<Name, Line>,
-    /// The lines of each kind in the order of their turns, except those in `blocked`.
-    turns: BTreeMap<(Kind, u64), Name>,
-    /// Lines whose first call lacked memory of its tenant's share, until that share changes. Lines of [`Kind::New`]
-    /// are never in it.
-    blocked: HashMap<usize, Vec<Name>>,
+    lines: HashMap<LineKey, Line>,
+    /// The lines of each kind in the order of their turns, except blocked lines ([`Line::blocked`]).
+    turns: BTreeMap<(Kind, u64), LineKey>,
+    /// By share, the lines to unblock when that share changes. May contain lines that are gone or no longer blocked.
+    /// Lines of [`Kind::New`] are never blocked.
+    blocked: HashMap<usize, Vec<LineKey>>,
     last_turn: u64,
 }
 
 /// The kind and the tenant of all calls in a line.
-type Name = (Kind, u64);
+type LineKey = (Kind, u64);
 
 #[derive(Debug)]
 struct Line {
     /// The numbers of its calls.
     calls: BTreeSet<u64>,
     turn: u64,
+    /// Whether the line is skipped until its tenant's share changes, because its first call lacked memory of that
+    /// share.
     blocked: bool,
 }
 
@@ -72,12 +74,12 @@ impl Waiters {
     /// Adds a call. Its place comes after all others of its kind.
     pub(super) fn add(&mut self, place: Place, waiter: Waiter) {
         waiter.waiting.fetch_add(1, Ordering::Relaxed);
-        let name = (place.0, waiter.tenant);
-        if !self.lines.contains_key(&name) {
-            let turn = self.take_turn(name);
-            self.lines.insert(name, Line { calls: BTreeSet::new(), turn, blocked: false });
+        let key = (place.0, waiter.tenant);
+        if !self.lines.contains_key(&key) {
+            let turn = self.take_turn(key);
+            self.lines.insert(key, Line { calls: BTreeSet::new(), turn, blocked: false });
         }
-        if let Some(line) = self.lines.get_mut(&name) {
+        if let Some(line) = self.lines.get_mut(&key) {
             line.calls.insert(place.1);
         }
         self.all.insert(place, waiter);
@@ -86,12 +88,12 @@ impl Waiters {
     /// Removes a call that was served. Its line then comes after the other lines of its kind.
     pub(super) fn serve(&mut self, place: Place) -> Option<Waiter> {
         let waiter = self.leave(place)?;
-        let name = (place.0, waiter.tenant);
-        let turn = self.lines.get(&name).filter(|line| !line.blocked).map(|line| line.turn);
+        let key = (place.0, waiter.tenant);
+        let turn = self.lines.get(&key).filter(|line| !line.blocked).map(|line| line.turn);
         if let Some(turn) = turn {
-            self.turns.remove(&(name.0, turn));
-            let turn = self.take_turn(name);
-            self.lines.entry(name).and_modify(|line| line.turn = turn);
+            self.turns.remove(&(key.0, turn));
+            let turn = self.take_turn(key);
+            self.lines.entry(key).and_modify(|line| line.turn = turn);
         }
         Some(waiter)
     }
@@ -100,36 +102,36 @@ impl Waiters {
     pub(super) fn leave(&mut self, place: Place) -> Option<Waiter> {
         let waiter = self.all.remove(&place)?;
         waiter.waiting.fetch_sub(1, Ordering::Relaxed);
-        let name = (place.0, waiter.tenant);
-        let Some(line) = self.lines.get_mut(&name) else { return Some(waiter) };
+        let key = (place.0, waiter.tenant);
+        let Some(line) = self.lines.get_mut(&key) else { return Some(waiter) };
         let was_first = line.calls.first() == Some(&place.1);
         line.calls.remove(&place.1);
-        let turn = (name.0, line.turn);
+        let turn = (key.0, line.turn);
         if line.calls.is_empty() {
-            self.lines.remove(&name);
+            self.lines.remove(&key);
             self.turns.remove(&turn);
         } else if was_first && line.blocked {
             line.blocked = false;
-            self.turns.insert(turn, name);
+            self.turns.insert(turn, key);
         }
         Some(waiter)
     }
 
     /// The first line of this kind whose turn is `from` or later: its turn, and the place of its first call.
     pub(super) fn next(&self, kind: Kind, from: u64) -> Option<(u64, Place)> {
-        let ((_, turn), name) = self.turns.range((kind, from)..=(kind, u64::MAX)).next()?;
-        let first = self.lines.get(name)?.calls.first()?;
+        let ((_, turn), key) = self.turns.range((kind, from)..=(kind, u64::MAX)).next()?;
+        let first = self.lines.get(key)?.calls.first()?;
         Some((*turn, (kind, *first)))
     }
 
     /// The newest call in the line of the call at `place`.
-    pub(super) fn last_beside(&self, place: Place) -> Option<Place> {
+    pub(super) fn newest_in_line_of(&self, place: Place) -> Option<Place> {
         let line = self.lines.get(&(place.0, self.get(place)?.tenant))?;
         line.calls.last().map(|last| (place.0, *last))
     }
 
     /// The first call of each line, and its kind.
-    pub(super) fn oldest(&self) -> impl Iterator<Item = (Kind, &Waiter)> {
+    pub(super) fn first_of_each_line(&self) -> impl Iterator<Item = (Kind, &Waiter)> {
         self.lines.iter().filter_map(|((kind, _), line)| {
             let first = *line.calls.first()?;
             self.all.get(&(*kind, first)).map(|waiter| (*kind, waiter))
@@ -140,35 +142,35 @@ impl Waiters {
     pub(super) fn lacks(&mut self, place: Place, short: Short) {
         let Some(waiter) = self.all.get_mut(&place) else { return };
         waiter.short = short;
-        let name = (place.0, waiter.tenant);
+        let key = (place.0, waiter.tenant);
         // A line of new uploads is not blocked: the newest one may get memory that the first one does not.
         if short == Short::Share
             && place.0 != Kind::New
             && let Some(share) = waiter.share
-            && let Some(line) = self.lines.get_mut(&name)
+            && let Some(line) = self.lines.get_mut(&key)
             && line.calls.first() == Some(&place.1)
             && !line.blocked
         {
             line.blocked = true;
-            self.turns.remove(&(name.0, line.turn));
-            self.blocked.entry(share).or_default().push(name);
+            self.turns.remove(&(key.0, line.turn));
+            self.blocked.entry(share).or_default().push(key);
         }
     }
 
     /// Unblocks the lines that wait for a share, because its memory has changed.
-    pub(super) fn changed(&mut self, share: Option<usize>) {
-        for name in share.and_then(|share| self.blocked.remove(&share)).unwrap_or_default() {
+    pub(super) fn unblock(&mut self, share: Option<usize>) {
+        for key in share.and_then(|share| self.blocked.remove(&share)).unwrap_or_default() {
             // Some lines have gone in the meantime, or are no longer blocked.
-            if let Some(line) = self.lines.get_mut(&name).filter(|line| line.blocked) {
+            if let Some(line) = self.lines.get_mut(&key).filter(|line| line.blocked) {
                 line.blocked = false;
-                self.turns.insert((name.0, line.turn), name);
+                self.turns.insert((key.0, line.turn), key);
             }
         }
     }
 
-    fn take_turn(&mut self, name: Name) -> u64 {
+    fn take_turn(&mut self, key: LineKey) -> u64 {
         self.last_turn += 1;
-        self.turns.insert((name.0, self.last_turn), name);
+        self.turns.insert((key.0, self.last_turn), key);
         self.last_turn
     }
 }

@@ -47,16 +47,16 @@ const CONDITIONS: [HeaderName; 8] = [
     X_AMZ_COPY_SOURCE_IF_UNMODIFIED_SINCE,
 ];
 
-/// The second pass's request for a request whose signature is valid.
+/// Turns a request whose signature s3s has verified into the request for the second pass (see the parent module).
 pub(super) fn request(signed: S3Request<Body>) -> S3Result<Request<Body>> {
     let mut headers = signed.headers;
-    let uri = match hoisted(&signed.uri, &mut headers) {
-        Some(path) => replaced(signed.uri, path)?,
+    let uri = match unhoist(&signed.uri, &mut headers) {
+        Some(path) => with_path_and_query(signed.uri, path)?,
         None => signed.uri,
     };
-    measure(&mut headers);
+    set_decoded_length(&mut headers);
     let received = Received { headers: headers.clone(), trailers: signed.trailing_headers };
-    accept(&mut headers);
+    adapt_headers(&mut headers);
 
     let mut request = Request::new(signed.input);
     *request.method_mut() = signed.method;
@@ -67,9 +67,9 @@ pub(super) fn request(signed: S3Request<Body>) -> S3Result<Request<Body>> {
     Ok(request)
 }
 
-/// The path and query without the signature, if the URL is presigned. Every other `x-amz-*` parameter becomes a header,
-/// since the presigners of AWS's SDKs put headers there.
-fn hoisted(uri: &Uri, headers: &mut HeaderMap) -> Option<String> {
+/// The path and query without the signature, if the URL is presigned. Every other `x-amz-*` parameter becomes a header
+/// again, since AWS's SDKs move headers into the query when they presign.
+fn unhoist(uri: &Uri, headers: &mut HeaderMap) -> Option<String> {
     let query = uri.query()?;
     let pairs = || query.split('&').map(|pair| (pair, name_and_value(pair)));
     pairs().find(|(_, (name, _))| name == b"x-amz-signature")?;
@@ -95,7 +95,7 @@ fn name_and_value(pair: &str) -> (Vec<u8>, Vec<u8>) {
     (decoded(name).to_ascii_lowercase(), decoded(value))
 }
 
-fn replaced(uri: Uri, path: String) -> S3Result<Uri> {
+fn with_path_and_query(uri: Uri, path: String) -> S3Result<Uri> {
     let mut parts = uri.into_parts();
     let path = PathAndQuery::try_from(path).map_err(|error| s3_error!(error, InvalidURI))?;
     parts.path_and_query = Some(path);
@@ -104,7 +104,7 @@ fn replaced(uri: Uri, path: String) -> S3Result<Uri> {
 
 /// Sets `Content-Length` to the length of the data in an aws-chunked body. s3s would compare that length with a
 /// `Content-Length` that includes the framing, or that is missing because the transfer encoding is chunked.
-fn measure(headers: &mut HeaderMap) {
+fn set_decoded_length(headers: &mut HeaderMap) {
     let chunked =
         headers.get(X_AMZ_CONTENT_SHA256).is_some_and(|digest| digest.as_bytes().starts_with(b"STREAMING-"));
     if chunked && let Some(length) = headers.get(X_AMZ_DECODED_CONTENT_LENGTH).cloned() {
@@ -113,13 +113,13 @@ fn measure(headers: &mut HeaderMap) {
 }
 
 /// Removes or changes the headers that s3s does not treat as S3 does.
-fn accept(headers: &mut HeaderMap) {
+fn adapt_headers(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
     for name in &CONDITIONS {
         headers.remove(name);
     }
-    unrepeat(headers);
-    without_aws_chunked(headers);
+    join_repeated(headers);
+    remove_aws_chunked(headers);
     // S3 ignores a range that it cannot parse, and returns the whole object (RFC 9110, 14.2).
     // s3s parses `bytes=-` as the last zero bytes.
     remove_unless(headers, RANGE, |range| range != "bytes=-" && Range::parse(range).is_ok());
@@ -128,7 +128,7 @@ fn accept(headers: &mut HeaderMap) {
 }
 
 /// Joins repeated headers into one list (RFC 9110, 5.2), since s3s rejects repeated headers.
-fn unrepeat(headers: &mut HeaderMap) {
+fn join_repeated(headers: &mut HeaderMap) {
     let repeated: Vec<HeaderName> =
         headers.keys().filter(|name| headers.get_all(*name).iter().count() > 1).cloned().collect();
     for name in repeated {
@@ -141,7 +141,7 @@ fn unrepeat(headers: &mut HeaderMap) {
 
 /// Removes `aws-chunked`, which describes the transfer: S3 stores the content encoding without it.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>
-fn without_aws_chunked(headers: &mut HeaderMap) {
+fn remove_aws_chunked(headers: &mut HeaderMap) {
     let Some(encoding) = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()) else { return };
     let kept: Vec<&str> = encoding
         .split(',')
