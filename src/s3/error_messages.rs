@@ -13,11 +13,8 @@ pub(super) fn error(kind: ErrorKind, details: ServiceDetails, text: &str) -> Err
     let text = cut(text, MAX_TEXT);
     let said = match details.code.as_str() {
         "" => format!("S3 returned status {}", details.http_status),
-        // Cloudflare R2 (https://developers.cloudflare.com/r2/objects/multipart-objects/).
-        "InvalidPart" if text.contains("same length") => {
-            format!(
-                "S3 returned InvalidPart: {text} Set transfer.equal_parts in the store's settings, or give the upload's size when it starts"
-            )
+        "InvalidPart" if wants_equal_parts(&text) => {
+            "S3 returned InvalidPart, because the parts of the upload differ in size: set transfer.equal_parts in the store's settings, or give the upload's size when it starts".to_owned()
         }
         code if kind == ErrorKind::InvalidRequest && !text.is_empty() => {
             format!("S3 returned {code}: {text}")
@@ -33,6 +30,12 @@ pub(super) fn error(kind: ErrorKind, details: ServiceDetails, text: &str) -> Err
         ErrorKind::InvalidRequest | ErrorKind::CredentialsRejected | ErrorKind::CredentialsExpired => error,
         _ => error.because(&text),
     }
+}
+
+/// Whether the text of an InvalidPart error says that all parts except the last must have the same size, as with
+/// Cloudflare R2 (<https://developers.cloudflare.com/r2/objects/multipart-objects/>).
+pub(super) fn wants_equal_parts(text: &str) -> bool {
+    text.contains("same length")
 }
 
 fn summary(kind: ErrorKind) -> &'static str {

@@ -75,7 +75,10 @@ pub(super) fn of_answer(
         code,
     }
     .cut();
-    let kind = kind(status, &details.code, headers, subject);
+    let kind = match details.code.as_str() {
+        "InvalidPart" if error_messages::wants_equal_parts(&message) => ErrorKind::StoreMisconfigured,
+        code => kind(status, code, headers, subject),
+    };
     let again = again(kind, subject).waiting(retry_after(headers));
     let unclear = status.is_server_error()
         || matches!(

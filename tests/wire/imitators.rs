@@ -425,6 +425,7 @@ async fn equal_parts() {
     let mut upload = store(settings).upload("k", UploadOptions::default()).unwrap();
     upload.write(Bytes::from_static(b"x")).await.unwrap();
     let failed = upload.finish(UploadClaim::default()).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::StoreMisconfigured);
     assert!(failed.message().contains("transfer.equal_parts"), "{failed}");
 }
 

@@ -80,6 +80,7 @@ where
         // A child token: waiting on it takes no lock that other connections share.
         let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
         let timers = Timers::new(shared.settings.clone(), meter.began());
+        let patience = shared.settings.handshake_timeout;
         Self {
             pings: connection.ping_pong(),
             shared,
@@ -89,7 +90,8 @@ where
             timers,
             window,
             window_announced_at: Instant::now(),
-            ack_due: Instant::now(),
+            // The first SETTINGS are not acknowledged yet.
+            ack_due: Instant::now() + patience,
             stop,
             calls: JoinSet::new(),
             admitted: AdmittedCalls::default(),
