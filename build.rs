@@ -20,7 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out_dir.join("longshore.v1.bin"), descriptors.encode_to_vec())?;
 
     // Generates `Bytes` for `bytes` fields, so that payloads are shared instead of copied.
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::pb::codec::ProstCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

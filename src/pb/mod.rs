@@ -10,6 +10,8 @@
     reason = "generated code"
 )]
 
+mod codec;
+
 tonic::include_proto!("longshore.v1");
 
 /// The descriptors of every proto of `longshore.v1` and its imports, for reflection.

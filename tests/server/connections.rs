@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use longshore::server::{ConnectionSettings, ServerSettings};
+use longshore::{
+    server::{ConnectionSettings, ServerSettings},
+    tenants::TenantSettings,
+};
 use tokio::time::sleep;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -104,6 +107,28 @@ async fn an_old_connection_gets_goaway_and_its_calls_continue() {
     raw.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await;
     assert_eq!(raw.goaway().await, Some(NO_ERROR));
     is_counted(&running, "age").await;
+}
+
+#[tokio::test]
+async fn a_caller_that_is_slow_to_acknowledge_a_smaller_window_can_send_the_rest() {
+    let tenants = vec![TenantSettings::new("default", Default::default())];
+    let running = Running::start(ServerSettings { tenants, ..settings() }).await;
+    let mut raw = Raw::connect(running.grpc).await;
+    // More than the server's first window, but less than HTTP/2's, which applies until the acknowledgement.
+    let put = message(&[0; 100_000]);
+    let call = [
+        PREFACE.to_vec(),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(HEADERS, END_HEADERS, 1, &head("/longshore.v1.ObjectService/Put")),
+        frame(DATA, 0, 1, &put[..16_384]),
+    ];
+    raw.send(&call.concat()).await;
+    let window = raw.next_of(SETTINGS).await.unwrap();
+    assert!(window.payload.chunks(6).any(|setting| setting == [0, 4, 0, 0, 0x20, 0]), "{window:?}");
+    // The call reads what was sent.
+    sleep(Duration::from_millis(100)).await;
+    raw.send(&frame(SETTINGS, ACK, 0, &[])).await;
+    while raw.next_of(WINDOW_UPDATE).await.unwrap().stream != 1 {}
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
+    pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -84,10 +85,10 @@ impl Raw {
         timeout(PATIENCE, async {
             let mut header = [0; 9];
             self.0.read_exact(&mut header).await.ok()?;
-            let [a, b, c, kind, flags, ..] = header;
+            let [a, b, c, kind, flags, stream @ ..] = header;
             let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
             self.0.read_exact(&mut payload).await.ok()?;
-            Some(Frame { kind, flags, payload })
+            Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
         })
         .await
         .expect("the server neither sends nor closes")

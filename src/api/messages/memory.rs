@@ -1,7 +1,7 @@
 //! Reserves the memory for a call's messages from the tenant's budget.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) const SMALL: usize = 16 * 1024;
 
 /// The maximum number of bytes of unfinished messages without a reservation in the whole process.
-const UNRESERVED: usize = 32 * 1024 * 1024;
+const UNRESERVED: usize = 16 * 1024 * 1024;
 
 /// The number of bytes that a call reserves for its first frame before it reads anything, if that maximum is reached.
 const FIRST: usize = 64 * 1024;
@@ -77,6 +77,8 @@ pub(super) struct Memory {
     since: Instant,
     /// The timer for the next check of the caller's speed.
     tick: Option<Pin<Box<Sleep>>>,
+    /// Whether the caller's speed has been checked since the last call of [`Memory::take_compact`].
+    ticked: bool,
     unreserved: Unreserved,
     /// The bytes that this call adds to `unreserved`.
     charged: usize,
@@ -86,7 +88,17 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(tenant: Option<Tenant>, held: Held, unreserved: Unreserved) -> Self {
         let since = Instant::now();
-        Self { tenant, held, reserved: 0, since, tick: None, unreserved, charged: 0, waiting: None }
+        Self {
+            tenant,
+            held,
+            reserved: 0,
+            since,
+            tick: None,
+            ticked: false,
+            unreserved,
+            charged: 0,
+            waiting: None,
+        }
     }
 
     /// Waits until a new message may be read.
@@ -169,11 +181,18 @@ impl Memory {
         loop {
             let tick = self.tick.get_or_insert_with(|| Box::pin(sleep(TICK)));
             ready!(tick.as_mut().poll(cx));
-            self.tick = None;
+            (self.tick, self.ticked) = (None, true);
             if let Some(error) = self.held.too_slow(arrived, whole, self.since.elapsed()) {
                 return Poll::Ready(error.into());
             }
         }
+    }
+
+    /// If the call waits for memory, or waits longer than usual for its caller, then the unfinished message should use
+    /// no more memory than it needs. Returns how many bytes are reserved for it. Other messages are not worth the copy.
+    pub(super) fn take_compact(&mut self) -> Option<usize> {
+        let compact = mem::take(&mut self.ticked) || self.reserved == 0 || self.waiting.is_some();
+        compact.then_some(self.reserved)
     }
 
     /// The last message has been handled.

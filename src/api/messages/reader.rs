@@ -136,6 +136,12 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
     /// The next message with its prefix, or data of a chunk. Ends like [`Messages::poll_framed`].
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
         let read = self.poll_some(cx);
+        if read.is_pending()
+            && let Some(reserved) = self.memory.take_compact()
+        {
+            let whole = self.prefix.map_or(0, |prefix| PREFIX + prefix.len);
+            self.buffered.compact(whole.min(reserved));
+        }
         let unfinished = if read.is_pending() { self.buffered.len() } else { 0 };
         self.memory.charge(unfinished);
         let read = ready!(read);

@@ -1,6 +1,9 @@
 //! Bytes in the pieces in which they arrived, and the prefix of length-prefixed messages (gRPC over HTTP/2).
 
-use std::collections::{VecDeque, vec_deque};
+use std::{
+    collections::{VecDeque, vec_deque},
+    mem,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -19,6 +22,8 @@ pub(crate) fn put_prefix(buffer: &mut BytesMut, len: usize) {
 pub(crate) struct Segments {
     pieces: VecDeque<Bytes>,
     len: usize,
+    /// Whether the first piece is the result of [`Segments::compact`].
+    is_compact: bool,
 }
 
 impl From<Bytes> for Segments {
@@ -43,6 +48,22 @@ impl Segments {
         }
     }
 
+    /// Copies all bytes into one piece, with room for `capacity` bytes in total. A piece that arrived keeps the whole
+    /// buffer alive into which the connection was read, and that buffer may be much larger. A later call copies only
+    /// the bytes that have arrived since.
+    pub(super) fn compact(&mut self, capacity: usize) {
+        if self.pieces.len() <= usize::from(self.is_compact) {
+            return;
+        }
+        let mut pieces = mem::take(&mut self.pieces).into_iter();
+        let first = if self.is_compact { pieces.next() } else { None };
+        let mut joined = first.unwrap_or_default().try_into_mut().unwrap_or_else(BytesMut::from);
+        joined.reserve(capacity.max(self.len) - joined.len());
+        pieces.for_each(|piece| joined.extend_from_slice(&piece));
+        self.pieces.push_back(joined.freeze());
+        self.is_compact = true;
+    }
+
     /// Removes and returns the first `len` bytes, or all bytes if there are fewer.
     pub(crate) fn split_to(&mut self, len: usize) -> Self {
         let mut taken = Self::default();
@@ -50,17 +71,21 @@ impl Segments {
             && let Some(first) = self.pieces.front_mut()
         {
             let wanted = len - taken.len;
-            let piece =
-                if first.len() > wanted { Some(first.split_to(wanted)) } else { self.pieces.pop_front() };
+            let piece = if first.len() > wanted { Some(first.split_to(wanted)) } else { self.pop_front() };
             taken.push(piece.unwrap_or_default());
         }
         self.len -= taken.len;
         taken
     }
 
+    fn pop_front(&mut self) -> Option<Bytes> {
+        self.is_compact = false;
+        self.pieces.pop_front()
+    }
+
     /// Returns the first `len` bytes without removing them.
     pub(crate) fn share(&self, len: usize) -> Self {
-        let mut shared = Self { pieces: self.pieces.clone(), len: self.len };
+        let mut shared = Self { pieces: self.pieces.clone(), len: self.len, is_compact: false };
         shared.split_to(len)
     }
 
@@ -94,7 +119,7 @@ impl Segments {
 
     /// Removes and returns the first piece.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let piece = self.pieces.pop_front()?;
+        let piece = self.pop_front()?;
         self.len -= piece.len();
         Some(piece)
     }
@@ -117,5 +142,45 @@ impl Segments {
         let mut joined = BytesMut::with_capacity(self.len);
         self.pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
         joined.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn compact_bytes_do_not_keep_the_buffers_alive_in_which_they_arrived() {
+        let mut segments = Segments::default();
+        let buffers: Vec<_> = (0..3).map(|fill| Bytes::from(vec![fill; 8192])).collect();
+        for buffer in &buffers {
+            segments.push(buffer.slice(..2));
+            assert!(!buffer.is_unique());
+            segments.compact(100);
+            assert!(buffer.is_unique());
+        }
+        assert_eq!(segments.join(), [0, 0, 1, 1, 2, 2][..]);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_keep_their_order(
+            steps in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..9), any::<bool>(), 0_usize..5), 0..20),
+        ) {
+            let (mut segments, mut expected) = (Segments::default(), Vec::new());
+            for (piece, compact, taken) in steps {
+                expected.extend_from_slice(&piece);
+                segments.push(Bytes::from(piece));
+                if compact {
+                    segments.compact(20);
+                }
+                let taken: Vec<_> = expected.drain(..taken.min(expected.len())).collect();
+                prop_assert_eq!(segments.split_to(taken.len()).join(), &taken[..]);
+                prop_assert_eq!(segments.len(), expected.len());
+            }
+            prop_assert_eq!(segments.join(), expected);
+        }
     }
 }

@@ -113,7 +113,7 @@ where
         let stream = respond.stream_id().as_u32();
         let stop = request.uri().path().starts_with(STANDARD_SERVICES).then_some(&self.shared.stop);
         let mut request = request.map(|body| {
-            let body = RequestBody::new(body, stream, Arc::clone(&self.meter.unread));
+            let body = RequestBody::new(body, stream, Arc::clone(&self.meter));
             tonic::body::Body::new(if let Some(stop) = stop { body.until(stop) } else { body })
         });
         let mark = self.admitted.call();
@@ -146,7 +146,10 @@ where
         }
         // A caller cannot acknowledge the change before it has read the bytes that were sent earlier.
         let now = Instant::now();
-        if self.meter.blocked_since().is_some() && now < self.window_announced_at + patience * UNREAD_FACTOR {
+        let unread =
+            self.meter.blocked_since().is_some() && now < self.window_announced_at + patience * UNREAD_FACTOR;
+        // Nor can the server see that the caller has, while it does not read the connection.
+        if unread || self.meter.is_paused() {
             self.ack_due = now + patience;
         }
         // Smaller windows do not bind a caller that does not acknowledge them, so its connection is closed.
@@ -220,6 +223,9 @@ where
                 return Poll::Ready(end);
             }
             this.meter.unread.drop_early();
+            if this.meter.take_acknowledged() {
+                this.meter.window_updates.send();
+            }
             while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
             if let Some(pings) = &mut this.pings {
                 let _ = pings.poll_pong(cx);

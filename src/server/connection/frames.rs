@@ -25,6 +25,9 @@ const END_HEADERS: u8 = 0x4;
 /// The flag of the last DATA or HEADERS frame of a stream.
 const END_STREAM: u8 = 0x1;
 
+/// The flag of SETTINGS that acknowledge the server's.
+const ACK: u8 = 0x1;
+
 /// A frame whose header has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -44,6 +47,11 @@ impl Frame {
             stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
             len: u32::from_be_bytes([0, a, b, c]) as usize,
         }
+    }
+
+    /// Whether it acknowledges SETTINGS.
+    pub(super) fn is_ack(self) -> bool {
+        self.kind == kind::SETTINGS && self.flags & ACK != 0
     }
 
     /// Whether it is the last DATA frame of its stream.

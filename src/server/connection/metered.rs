@@ -22,6 +22,7 @@ use super::{
     frames::{Frame, FrameHeaders, kind},
     unread::ConnectionUnread,
     unsent::ConnectionUnsent,
+    window_updates::WindowUpdates,
 };
 
 /// What is known about a connection from its bytes. [`Metered`] updates it, and the connection's task reads it.
@@ -30,11 +31,14 @@ pub(super) struct Meter {
     began: Instant,
     pub(super) unread: Arc<ConnectionUnread>,
     pub(super) unsent: Arc<ConnectionUnsent>,
+    pub(super) window_updates: WindowUpdates,
     last_read: Moment,
     block_since: Moment,
     frame_since: Moment,
     blocked_since: Moment,
+    paused_since: Moment,
     has_settings: AtomicBool,
+    has_acknowledged: AtomicBool,
     is_flooded: AtomicBool,
 }
 
@@ -60,11 +64,14 @@ impl Meter {
             began: Instant::now(),
             unread,
             unsent,
+            window_updates: WindowUpdates::default(),
             last_read: Moment::default(),
             block_since: Moment::default(),
             frame_since: Moment::default(),
             blocked_since: Moment::default(),
+            paused_since: Moment::default(),
             has_settings: AtomicBool::new(false),
+            has_acknowledged: AtomicBool::new(false),
             is_flooded: AtomicBool::new(false),
         })
     }
@@ -74,19 +81,19 @@ impl Meter {
         self.began
     }
 
-    /// When bytes last arrived.
+    /// When bytes last arrived, or could have: like the other times, without the time that the connection was paused.
     pub(super) fn last_read(&self) -> Instant {
-        self.began + self.last_read.get().unwrap_or_default()
+        self.waited_since(self.last_read.get().unwrap_or_default())
     }
 
     /// When the incomplete header block began, if there is one.
     pub(super) fn block_since(&self) -> Option<Instant> {
-        self.block_since.get().map(|after| self.began + after)
+        self.block_since.get().map(|after| self.waited_since(after))
     }
 
     /// When the incomplete frame began, if there is one that is not DATA.
     pub(super) fn frame_since(&self) -> Option<Instant> {
-        self.frame_since.get().map(|after| self.began + after)
+        self.frame_since.get().map(|after| self.waited_since(after))
     }
 
     /// When writes to the socket blocked, because the caller does not read; `None` if they are not blocked.
@@ -94,9 +101,40 @@ impl Meter {
         self.blocked_since.get().map(|after| self.began + after)
     }
 
+    /// Whether the server does not read the connection at the moment, because too many bytes are unread.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_since.get().is_some()
+    }
+
+    fn waited_since(&self, after: Duration) -> Instant {
+        if self.is_paused() { Instant::now() } else { self.began + after }
+    }
+
+    fn pause(&self) {
+        if !self.is_paused() {
+            self.paused_since.set(Some(self.began.elapsed()));
+        }
+    }
+
+    /// Ends the pause. It does not count against the caller, who may have sent in time what is read now.
+    fn resume(&self) {
+        let Some(since) = self.paused_since.get() else { return };
+        let now = self.began.elapsed();
+        for moment in [&self.block_since, &self.frame_since] {
+            moment.set(moment.get().map(|after| after + now.saturating_sub(since)));
+        }
+        self.last_read.set(Some(now));
+        self.paused_since.set(None);
+    }
+
     /// Whether the caller has sent its first SETTINGS.
     pub(super) fn has_settings(&self) -> bool {
         self.has_settings.load(Relaxed)
+    }
+
+    /// Whether the caller has acknowledged SETTINGS since the last call.
+    pub(super) fn take_acknowledged(&self) -> bool {
+        self.has_acknowledged.swap(false, Relaxed)
     }
 
     /// Whether the caller has sent too many frames without content.
@@ -113,6 +151,8 @@ pub(super) struct Metered<T> {
     headers: FrameHeaders,
     /// Whether the last frame that began is DATA.
     is_data: bool,
+    /// The stream of the last frame that began.
+    stream: u32,
     flood: Flood,
     /// When the throttled connection is read next.
     pause: Option<Pin<Box<Sleep>>>,
@@ -135,6 +175,7 @@ impl<T> Metered<T> {
             meter,
             headers: FrameHeaders::default(),
             is_data: false,
+            stream: 0,
             flood,
             pause: None,
             at_once: MAX_READ,
@@ -146,7 +187,7 @@ impl<T> Metered<T> {
             (self.pause, self.at_once) = (None, MAX_READ);
             return Poll::Ready(());
         }
-        if self.at_once > 0 {
+        if self.at_once > 0 && !self.meter.unread.is_stopped() {
             return Poll::Ready(());
         }
         loop {
@@ -170,8 +211,11 @@ impl<T> Metered<T> {
             // DATA of a slow caller may take long to arrive; [`ConnectionUnread`] counts it.
             began = frame.kind != kind::DATA;
             self.is_data = !began;
+            let adjacent = frame.stream == self.stream;
+            self.stream = frame.stream;
             match frame.kind {
-                kind::DATA => meter.unread.arrived(frame.stream, frame.len, frame.ends_data()),
+                kind::DATA => meter.unread.arrived(frame.stream, frame.len, adjacent, frame.ends_data()),
+                kind::SETTINGS if frame.is_ack() => meter.has_acknowledged.store(true, Relaxed),
                 kind::SETTINGS => meter.has_settings.store(true, Relaxed),
                 _ => {}
             }
@@ -204,7 +248,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         if this.meter.is_flooded() {
             return Poll::Pending;
         }
-        ready!(this.poll_resume(cx));
+        if this.poll_resume(cx).is_pending() {
+            this.meter.pause();
+            return Poll::Pending;
+        }
+        this.meter.resume();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
@@ -258,5 +306,38 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        server::connection::{Unread, Unsent},
+        telemetry::Metrics,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_does_not_count_against_the_caller() {
+        let metrics = Metrics::default();
+        let unread = Unread::new(0, &metrics).connection();
+        let meter = Meter::new(unread, Unsent::new(0, Duration::MAX, &metrics).connection());
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        meter.block_since.set(Some(second));
+        meter.pause();
+        tokio::time::advance(10 * second).await;
+        assert!(meter.is_paused());
+        assert_eq!(meter.last_read(), Instant::now());
+        assert_eq!(meter.block_since(), Some(Instant::now()));
+        meter.resume();
+        tokio::time::advance(second).await;
+        assert_eq!(meter.last_read(), Instant::now() - second);
+        assert_eq!(
+            meter.block_since(),
+            Some(Instant::now() - second),
+            "it has lasted a second without the pause"
+        );
+        assert_eq!(meter.frame_since(), None);
     }
 }

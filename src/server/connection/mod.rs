@@ -16,6 +16,7 @@ mod stalled;
 mod timers;
 mod unread;
 mod unsent;
+mod window_updates;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::unread::ConnectionUnread;
+use super::metered::Meter;
 
 /// The body of a request. Its bytes stay in HTTP/2's buffers, within the stream's window, until the call asks for
 /// them. A frame counts as unread, and keeps its part of the window, until the call asks for the next one: a call that
@@ -22,22 +22,26 @@ use super::unread::ConnectionUnread;
 pub(super) struct RequestBody {
     stream: RecvStream,
     id: u32,
-    unread: Arc<ConnectionUnread>,
+    meter: Arc<Meter>,
     /// The length of the last frame that the call read.
     taken: usize,
+    /// Whether the call has read bytes.
+    has_read: bool,
+    /// Whether the call has waited for bytes since then.
+    watched: bool,
     ended: bool,
     /// Ends the request when it resolves, even if the caller has not ended it.
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl RequestBody {
-    pub(super) fn new(stream: RecvStream, id: u32, unread: Arc<ConnectionUnread>) -> Self {
+    pub(super) fn new(stream: RecvStream, id: u32, meter: Arc<Meter>) -> Self {
         let ended = stream.is_end_stream();
-        unread.open(id);
+        meter.unread.open(id);
         if ended {
-            unread.close(id);
+            meter.unread.close(id);
         }
-        Self { stream, id, unread, taken: 0, ended, until: None }
+        Self { stream, id, meter, taken: 0, has_read: false, watched: false, ended, until: None }
     }
 
     /// Ends the request when `stop` is cancelled, for streams that would otherwise delay the shutdown.
@@ -49,9 +53,18 @@ impl RequestBody {
     fn give_back(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         if taken > 0 {
+            self.has_read = true;
             // Fails only for more bytes than have arrived.
             let _ = self.stream.flow_control().release_capacity(taken);
-            self.unread.taken(self.id, taken);
+            self.meter.unread.taken(self.id, taken);
+        }
+    }
+
+    /// The call waits for more bytes, and the caller may have to wait for a WINDOW_UPDATE.
+    fn watch(&mut self) {
+        if self.has_read && !self.watched {
+            self.watched = true;
+            self.meter.window_updates.watch(self.id, self.stream.flow_control());
         }
     }
 
@@ -59,7 +72,10 @@ impl RequestBody {
         self.give_back();
         if !self.ended {
             self.ended = true;
-            self.unread.close(self.id);
+            self.meter.unread.close(self.id);
+            if self.watched {
+                self.meter.window_updates.forget(self.id);
+            }
         }
     }
 }
@@ -83,6 +99,9 @@ impl Body for RequestBody {
         {
             self.end();
             return Poll::Ready(None);
+        }
+        if polled.is_pending() {
+            self.watch();
         }
         match ready!(polled) {
             Some(Ok(data)) => {
@@ -110,7 +129,7 @@ impl Body for RequestBody {
     /// Has an upper bound once the end of the request has arrived.
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::default();
-        let rest = if self.ended { Some(0) } else { self.unread.rest(self.id) };
+        let rest = if self.ended { Some(0) } else { self.meter.unread.rest(self.id) };
         if let Some(rest) = rest {
             hint.set_upper(rest);
         }

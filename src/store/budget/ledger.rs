@@ -34,9 +34,14 @@ impl Class {
         }
     }
 
-    /// Whether the class may exceed its cap while half of all memory stays free.
-    fn stretches(self) -> bool {
-        matches!(self, Self::Trial | Self::Message)
+    /// How many of `limit` bytes must stay free for the class to exceed its cap; `None` if it never may.
+    fn stretches_beside(self, limit: u64) -> Option<u64> {
+        match self {
+            Self::Trial => Some(limit / 2),
+            // Messages have fewer, because the calls that wait for them use memory as well.
+            Self::Message => Some(limit / 8 * 5),
+            _ => None,
+        }
     }
 
     /// Whether bytes of `other` may use memory that this class could have.
@@ -78,7 +83,8 @@ impl Level {
     fn fit(&self, held: Charge, class: Class, bytes: u64) -> Result<u64, Short> {
         let without = |class: Class| self.of(class) - if held.class == class { held.bytes } else { 0 };
         let free = self.limit - (self.total() - held.bytes);
-        let stretch = class.stretches() && free >= bytes.saturating_add(self.limit / 2);
+        let beside = class.stretches_beside(self.limit);
+        let stretch = beside.is_some_and(|beside| free >= bytes.saturating_add(beside));
         // With any limit, one part of each class may fill, and two of callers of unknown speed.
         let few = class.is_whole() && without(class) <= if class == Class::Trial { bytes } else { 0 };
         if without(class).saturating_add(bytes) > class.cap(self.limit) && !stretch && !few {
