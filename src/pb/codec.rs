@@ -10,7 +10,7 @@ use tonic_prost::{ProstDecoder, ProstEncoder};
 /// almost half of what a call costs that waits for its request.
 const DECODE_BUFFER: usize = 512;
 
-/// tonic's codec for prost messages, with a small buffer for requests.
+/// tonic's codec for prost messages, with a small buffer for decoding.
 pub struct ProstCodec<T, U>(PhantomData<fn(T) -> U>);
 
 impl<T, U> Default for ProstCodec<T, U> {

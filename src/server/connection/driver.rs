@@ -222,9 +222,12 @@ where
             if let Poll::Ready(end) = this.poll_calls(cx) {
                 return Poll::Ready(end);
             }
-            this.meter.unread.drop_early();
-            if this.meter.take_acknowledged() {
-                this.meter.window_updates.send();
+            // While the caller does not read, `h2` may not have handled all frames that have arrived.
+            if this.meter.blocked_since().is_none() {
+                this.meter.unread.drop_early();
+                if this.meter.take_acknowledged() {
+                    this.meter.window_updates.send();
+                }
             }
             while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
             if let Some(pings) = &mut this.pings {

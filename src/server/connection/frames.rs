@@ -112,6 +112,11 @@ impl FrameHeaders {
         }
     }
 
+    /// How many bytes of the frame that has begun are still missing, without those of an incomplete header.
+    pub(super) fn rest_of_frame(&self) -> usize {
+        self.skip
+    }
+
     /// Whether the last byte read lies within a frame or the preface.
     pub(super) fn is_within_frame(&self) -> bool {
         self.skip > 0 || self.filled > 0 || self.padded.is_some()

@@ -101,9 +101,10 @@ impl Meter {
         self.blocked_since.get().map(|after| self.began + after)
     }
 
-    /// Whether the server does not read the connection at the moment, because too many bytes are unread.
+    /// Whether the server does not read the connection at the moment, because too many bytes are unread. A connection
+    /// whose caller does not read either is not paused: the caller has to read first.
     pub(super) fn is_paused(&self) -> bool {
-        self.paused_since.get().is_some()
+        self.paused_since.get().is_some() && self.blocked_since.get().is_none()
     }
 
     fn waited_since(&self, after: Duration) -> Instant {
@@ -111,12 +112,13 @@ impl Meter {
     }
 
     fn pause(&self) {
-        if !self.is_paused() {
+        if self.paused_since.get().is_none() {
             self.paused_since.set(Some(self.began.elapsed()));
         }
     }
 
-    /// Ends the pause. It does not count against the caller, who may have sent in time what is read now.
+    /// Ends the pause. The timers of the connection continue as if it had not been: the caller may have sent in time
+    /// what is read now.
     fn resume(&self) {
         let Some(since) = self.paused_since.get() else { return };
         let now = self.began.elapsed();
@@ -160,8 +162,8 @@ pub(super) struct Metered<T> {
     at_once: usize,
 }
 
-/// How often a throttled connection is read. The streams that hold the unread bytes have no window left, so the bytes
-/// that arrive are for calls that make progress.
+/// How often a throttled connection is read. Most streams that hold unread bytes have no window left, so most bytes that
+/// arrive are for calls that make progress.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How many bytes are read from a throttled connection each time.
@@ -237,6 +239,24 @@ impl<T> Metered<T> {
     }
 }
 
+impl<T: AsyncRead + Unpin> Metered<T> {
+    /// Reads at most `rest` bytes.
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        rest: usize,
+    ) -> Poll<io::Result<()>> {
+        let len = rest.min(buf.remaining());
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(len));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        self.read(part.filled());
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -249,8 +269,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
             return Poll::Pending;
         }
         if this.poll_resume(cx).is_pending() {
-            this.meter.pause();
-            return Poll::Pending;
+            // The rest of a DATA frame is counted already, and nobody can read the frame before it is complete.
+            let rest = if this.is_data { this.headers.rest_of_frame() } else { 0 };
+            if rest == 0 {
+                this.meter.pause();
+                return Poll::Pending;
+            }
+            this.meter.resume();
+            return this.poll_rest(cx, buf, rest);
         }
         this.meter.resume();
         let before = buf.filled().len();

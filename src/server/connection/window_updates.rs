@@ -7,7 +7,7 @@ use std::{
 
 use h2::FlowControl;
 
-/// The streams of a connection whose calls wait for more bytes, by number.
+/// The streams of a connection whose calls have waited for more bytes, by number.
 ///
 /// `h2` announces the bytes that a call has read only once they make up half of the stream's window, and checks that
 /// only when a call reads. A window that becomes smaller may become negative (RFC 9113, section 6.9.2), so that the
@@ -30,7 +30,7 @@ impl WindowUpdates {
         drop(forgotten);
     }
 
-    /// Announces all bytes that calls have read, as far as callers may need to know. Call it when the caller has
+    /// Has `h2` announce the bytes that calls have read wherever a WINDOW_UPDATE is due. Call it when the caller has
     /// acknowledged SETTINGS and `h2` has applied them.
     pub(super) fn send(&self) {
         let mut streams: Vec<_> = self.streams().values().cloned().collect();

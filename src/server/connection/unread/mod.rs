@@ -28,9 +28,9 @@ const BUDGET_DIVISOR: u64 = 4;
 /// The least memory, in bytes, that a buffered frame uses if it follows a frame of the same stream.
 const FRAME: u64 = 256;
 
-/// The least memory, in bytes, that any other buffered frame counts as. A frame keeps the whole buffer alive into which
-/// `h2` read it, usually 8 KiB, even if everything else in the buffer has been taken.
-const LONE_FRAME: u64 = KIB;
+/// The usual size of a buffer into which `h2` reads, in bytes. A frame keeps the whole buffer alive, even if everything
+/// else in it has been taken.
+const READ_BUFFER: u64 = 8 * KIB;
 
 /// Unread bytes of the whole process. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
@@ -132,19 +132,18 @@ impl ConnectionUnread {
     pub(super) fn arrived(&self, stream: u32, len: usize, adjacent: bool, last: bool) {
         let len = len as u64;
         let memory = memory_of(len, adjacent);
-        {
-            let mut streams = self.streams();
-            let Streams { open, early, last_opened } = &mut *streams;
-            let stream = match open.get_mut(&stream) {
-                Some(open) => open,
-                None if stream > *last_opened => early.entry(stream).or_default(),
-                // The call has ended: `h2` drops the frame.
-                None => return,
-            };
-            stream.bytes += len;
-            stream.memory += memory;
-            stream.end_seen |= last;
-        }
+        let mut streams = self.streams();
+        let Streams { open, early, last_opened } = &mut *streams;
+        let stream = match open.get_mut(&stream) {
+            Some(open) => open,
+            None if stream > *last_opened => early.entry(stream).or_default(),
+            // The call has ended: `h2` drops the frame.
+            None => return,
+        };
+        stream.bytes += len;
+        stream.memory += memory;
+        stream.end_seen |= last;
+        // While the lock is held, so that the call cannot subtract these bytes before they are added.
         self.received.fetch_add(len, Relaxed);
         self.total.fetch_add(memory, Relaxed);
         self.process.0.unread.fetch_add(memory, Relaxed);
@@ -248,9 +247,10 @@ impl Drop for ConnectionUnread {
     }
 }
 
-/// The memory that a buffered frame of `len` bytes uses. The allocator rounds sizes up by as much as a quarter.
+/// The memory that a buffered frame of `len` bytes may use. The allocator rounds sizes up by as much as a quarter. Small
+/// frames of different streams may each keep a read buffer alive; frames of half its size share it.
 fn memory_of(len: u64, adjacent: bool) -> u64 {
-    let least = if adjacent { FRAME } else { LONE_FRAME };
+    let least = if adjacent { FRAME } else { READ_BUFFER.saturating_sub(len) };
     if len == 0 { 0 } else { (len + len / 4).max(least) }
 }
 

@@ -26,7 +26,7 @@ fn bytes_are_unread_until_their_call_reads_them_or_ends() {
 }
 
 #[test]
-fn small_frames_among_those_of_other_streams_count_as_more_than_their_bytes() {
+fn a_small_frame_among_those_of_other_streams_counts_as_the_buffer_that_it_keeps_alive() {
     let process = Unread::new(0, &Metrics::default());
     let connection = process.connection();
     connection.open(1);
@@ -35,9 +35,9 @@ fn small_frames_among_those_of_other_streams_count_as_more_than_their_bytes() {
         connection.arrived(1, 1, false, false);
         connection.arrived(3, 1, false, false);
     }
-    assert_eq!(bytes(&process), 20 * LONE_FRAME);
+    assert_eq!(bytes(&process), 20 * (READ_BUFFER - 1));
     (0..10).for_each(|_| connection.taken(3, 1));
-    assert_eq!(bytes(&process), 10 * LONE_FRAME);
+    assert_eq!(bytes(&process), 10 * (READ_BUFFER - 1));
     connection.close(1);
     connection.close(3);
     assert_eq!(bytes(&process), 0);
@@ -170,5 +170,7 @@ fn the_first_window_leaves_room_for_bursts_on_all_connections() {
     assert_eq!(connections[0].window(), 4 << 10);
     connections[0].arrived(1, 256 << 10, true, false);
     connections[0].open(1);
-    assert!(connections[0].window() > 32 << 10, "a proven connection: {}", connections[0].window());
+    assert_eq!(connections[0].window(), 32 << 10);
+    connections[0].arrived(1, 2 << 20, true, false);
+    assert!(connections[0].window() > 1 << 18, "a proven connection: {}", connections[0].window());
 }

@@ -10,8 +10,11 @@ use tokio::time::Instant;
 
 use super::{ConnectionUnread, KIB, MIB};
 
+/// A connection that has sent this many bytes is in use: its streams get an equal share.
+const USED: u64 = 64 * KIB;
+
 /// A connection that has sent this many bytes is proven: its streams may get larger windows.
-const PROVEN: u64 = MIB / 4;
+const PROVEN: u64 = 2 * MIB;
 
 /// The windows of all streams of a proven connection together may have the bytes that are left, divided by this.
 const PROVEN_DIVISOR: u64 = 16;
@@ -19,8 +22,8 @@ const PROVEN_DIVISOR: u64 = 16;
 /// Stream windows, in bytes.
 const LARGEST_WINDOW: u64 = MIB;
 pub(super) const SMALLEST_WINDOW: u64 = 4 * KIB;
-/// The largest stream window of a connection that is not proven yet.
-const MAX_UNPROVEN_WINDOW: u64 = 8 * KIB;
+/// The largest stream window of a new connection.
+const MAX_FIRST_WINDOW: u64 = 8 * KIB;
 /// The largest equal share. A thousand streams can fill theirs at once without exceeding [`super::LEAST`].
 const MAX_EQUAL_WINDOW: u64 = 32 * KIB;
 
@@ -62,10 +65,10 @@ impl Peak {
 
 impl ConnectionUnread {
     /// The window that each stream of the connection should have: an equal share of the process's limit, with some room
-    /// for memory overhead and for bytes that arrive before a change takes effect. Until the connection is proven, the
-    /// share is that of a process whose connections all have [`BURST`] streams, and at most [`MAX_UNPROVEN_WINDOW`].
+    /// for memory overhead and for bytes that arrive before a change takes effect. While the connection is new, the
+    /// share is that of a process whose connections all have [`BURST`] streams, and at most [`MAX_FIRST_WINDOW`].
     ///
-    /// The streams of a proven connection may have more. From three fifths of the limit, subtract the unread bytes
+    /// The streams of a proven connection may have more. From three quarters of the limit, subtract the unread bytes
     /// and what the streams of other such connections may send; together, the streams get 1/[`PROVEN_DIVISOR`] of the
     /// rest. Streams that have recently ended count as well.
     pub(in crate::server::connection) fn window(&self) -> u32 {
@@ -74,10 +77,10 @@ impl ConnectionUnread {
         let share = |streams: usize, most| {
             stepped((process.limit / 10 * 7 / streams as u64).clamp(SMALLEST_WINDOW, most))
         };
-        let window = if self.received.load(Relaxed) >= PROVEN {
-            self.larger_window(share(receiving, MAX_EQUAL_WINDOW))
-        } else {
-            share(receiving.max(process.connections.load(Relaxed) * BURST), MAX_UNPROVEN_WINDOW)
+        let window = match self.received.load(Relaxed) {
+            PROVEN.. => self.larger_window(share(receiving, MAX_EQUAL_WINDOW)),
+            USED.. => share(receiving, MAX_EQUAL_WINDOW),
+            _ => share(receiving.max(process.connections.load(Relaxed) * BURST), MAX_FIRST_WINDOW),
         };
         u32::try_from(window).unwrap_or(u32::MAX)
     }
@@ -88,7 +91,7 @@ impl ConnectionUnread {
         let granted = self.granted.load(Relaxed);
         let others = process.granted.load(Relaxed).saturating_sub(granted);
         let left =
-            (process.limit / 5 * 3).saturating_sub(process.unread.load(Relaxed).saturating_add(others));
+            (process.limit / 4 * 3).saturating_sub(process.unread.load(Relaxed).saturating_add(others));
         let streams = self.peak.with(self.receiving.load(Relaxed)) as u64;
         if streams == 0 {
             // Releases the grant for other connections. This connection gets a new one with its next streams.
