@@ -155,10 +155,8 @@ fn connections_with_larger_windows_stay_within_the_limit_together() {
     }
     let windows: Vec<_> = connections.iter().map(|connection| connection.window()).collect();
     assert_eq!(windows[0], 1 << 20);
-    for (connection, window) in connections.iter().zip(windows) {
-        connection.arrived(1, usize::try_from(window).unwrap(), true, false);
-    }
-    assert!((LEAST / 2..LEAST).contains(&bytes(&process)), "{}", bytes(&process));
+    let sum = windows.into_iter().map(u64::from).sum();
+    assert!((LEAST / 2..LEAST).contains(&sum), "{sum}");
 }
 
 #[test]
