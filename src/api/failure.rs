@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 
 use super::{
     call::{CallFailure, Severity},
+    convert::field::{self, Layout},
     messages::ENCODINGS,
     status::{self, ErrorContext, Fault},
 };
@@ -23,8 +24,8 @@ pub(crate) struct BrokenOff;
 /// Why a call, or one key of a call, failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The store returned an error.
-    Store(Error),
+    /// The store returned an error, for a request whose fields have this layout.
+    Store(Error, Layout),
     /// A field of the request is invalid.
     Field {
         /// The field's path in the proto, such as `range.bounded.end`.
@@ -82,13 +83,21 @@ impl Failure {
 
     /// A bug in Longshore.
     pub(crate) fn internal(message: &str) -> Self {
-        Self::Store(Error::new(ErrorKind::Internal, message))
+        Error::new(ErrorKind::Internal, message).into()
+    }
+
+    /// The same failure of a method whose request begins with a `spec`.
+    pub(crate) fn in_spec(self) -> Self {
+        match self {
+            Self::Store(error, _) => Self::Store(error, Layout::Spec),
+            other => other,
+        }
     }
 
     /// The status code, the reason, and the side at fault.
     pub(crate) fn classify(&self) -> (Code, ErrorReason, Fault) {
         match self {
-            Self::Store(error) => status::classify(error.kind()),
+            Self::Store(error, _) => status::classify(error.kind()),
             Self::Field { .. } => (Code::InvalidArgument, ErrorReason::InvalidField, Fault::Caller),
             Self::Refused(refusal) => {
                 let (code, reason) = refused(refusal);
@@ -115,8 +124,8 @@ impl Failure {
     /// A sentence that describes the failure to the caller.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Store(error) => match error.field().filter(|_| error.kind() == ErrorKind::InvalidField) {
-                Some(field) => format!("`{field}`: {}", error.message()),
+            Self::Store(error, layout) => match error.field().filter(|_| error.kind() == ErrorKind::InvalidField) {
+                Some(field) => format!("`{}`: {}", field::path(field, *layout), error.message()),
                 None => error.message().to_owned(),
             },
             Self::Field { field, message } => format!("`{field}`: {message}"),
@@ -151,7 +160,7 @@ impl Failure {
         let reason = if expired { ErrorReason::DeadlineExceeded } else { reason };
         let reason = status::reason_name(reason);
         match self {
-            Self::Store(error) => CallFailure {
+            Self::Store(error, _) => CallFailure {
                 s3_code: self.s3_code().to_owned(),
                 ..CallFailure::new(reason, severity, &error.to_string())
             },
@@ -164,7 +173,7 @@ impl Failure {
     /// The error code that S3 returned. Empty if the failure did not come from S3.
     pub(crate) fn s3_code(&self) -> &str {
         match self {
-            Self::Store(error) => error.service().map_or("", |service| &service.code),
+            Self::Store(error, _) => error.service().map_or("", |service| &service.code),
             _ => "",
         }
     }
@@ -174,7 +183,7 @@ impl Failure {
         let (code, reason, _) = self.classify();
         let builder = status::StatusBuilder::new(code, reason, self.message());
         match self {
-            Self::Store(error) => builder.context(context).error(&error, context).build(),
+            Self::Store(error, layout) => builder.context(context).error(&error, layout, context).build(),
             Self::Field { field, message } => builder.context(context).violation(&field, &message).build(),
             Self::Refused(Refusal::AccessNotGranted { access, store, .. }) => {
                 builder.label("access", access.as_str()).label("store", store).context(context).build()
@@ -229,7 +238,7 @@ fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Store(error)
+        Self::Store(error, Layout::default())
     }
 }
 

@@ -86,7 +86,7 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
             steps.into_iter().map(|found| step(call, found)).collect()
         }
         // A store that cannot be built does not work either, so the check reports that as its result.
-        Err(Failure::Store(error)) => {
+        Err(Failure::Store(error, _)) => {
             call.log_partial_failure("", &error, 1);
             vec![unbuilt(&error)]
         }

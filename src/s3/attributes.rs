@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{
-    Attributes, Error,
+    Attributes, Error, Field,
     headers::{STORAGE_CLASS, decoded, joined, text, visible},
 };
 
@@ -44,13 +44,13 @@ impl Attributes {
     /// The request headers that write an object with these attributes.
     pub(crate) fn headers(&self) -> Result<HeaderMap, Error> {
         let system = [
-            (CONTENT_TYPE, &self.content_type, "attributes.content_type"),
-            (CONTENT_ENCODING, &self.content_encoding, "attributes.content_encoding"),
-            (CONTENT_LANGUAGE, &self.content_language, "attributes.content_language"),
-            (CONTENT_DISPOSITION, &self.content_disposition, "attributes.content_disposition"),
-            (CACHE_CONTROL, &self.cache_control, "attributes.cache_control"),
-            (EXPIRES, &self.expires, "attributes.expires"),
-            (STORAGE_CLASS, &self.storage_class, "attributes.storage_class"),
+            (CONTENT_TYPE, &self.content_type, Field::ContentType),
+            (CONTENT_ENCODING, &self.content_encoding, Field::ContentEncoding),
+            (CONTENT_LANGUAGE, &self.content_language, Field::ContentLanguage),
+            (CONTENT_DISPOSITION, &self.content_disposition, Field::ContentDisposition),
+            (CACHE_CONTROL, &self.cache_control, Field::CacheControl),
+            (EXPIRES, &self.expires, Field::Expires),
+            (STORAGE_CLASS, &self.storage_class, Field::StorageClass),
         ];
         let mut headers = HeaderMap::new();
         for (name, text, field) in system {
@@ -59,10 +59,10 @@ impl Attributes {
             }
         }
         for (name, text) in &self.metadata {
-            let value = visible(&encode_metadata(name, text)?, "attributes.metadata")?;
+            let value = visible(&encode_metadata(name, text)?, Field::Metadata)?;
             let name = HeaderName::from_bytes(format!("{META}{name}").as_bytes()).map_err(|_| {
                 let message = format!("the metadata key {name:?} is invalid: use letters, digits, - and _");
-                Error::invalid_field("attributes.metadata", message)
+                Error::invalid_field(Field::Metadata, message)
             })?;
             headers.insert(name, value);
         }
@@ -154,7 +154,7 @@ fn encode_metadata(name: &str, text: &str) -> Result<String, Error> {
         text => return Ok(format!("=?UTF-8?B?{}?=", STANDARD.encode(text))),
     };
     let message = format!("the metadata value of {name:?} {lost}, so S3 would not return it unchanged");
-    Err(Error::invalid_field("attributes.metadata", message))
+    Err(Error::invalid_field(Field::Metadata, message))
 }
 
 /// Decodes RFC 2047 encoded words in base64 or quoted-printable. Returns any other text unchanged.
@@ -219,11 +219,7 @@ mod tests {
         assert_eq!(round_trip("plain").0, "plain");
         assert_eq!(round_trip("é").0, "=?UTF-8?B?w6k=?=");
         for text in [" a", "a ", "line\nbreak", "=?UTF-8?B?YQ==?="] {
-            assert_eq!(
-                encode_metadata("k", text).unwrap_err().field(),
-                Some("attributes.metadata"),
-                "{text:?}"
-            );
+            assert_eq!(encode_metadata("k", text).unwrap_err().field(), Some(Field::Metadata), "{text:?}");
         }
     }
 
@@ -286,6 +282,6 @@ mod tests {
     #[test]
     fn an_invalid_header_value_is_rejected_with_its_field() {
         let attributes = Attributes { content_type: "a\r\nx: y".to_owned(), ..Attributes::default() };
-        assert_eq!(attributes.headers().unwrap_err().field(), Some("attributes.content_type"));
+        assert_eq!(attributes.headers().unwrap_err().field(), Some(Field::ContentType));
     }
 }

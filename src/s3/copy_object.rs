@@ -5,10 +5,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::{
-    Client, Error, Properties, Tags,
+    Client, Error, Field, Properties, Tags,
     attributes::REDIRECT,
     encode,
-    headers::{self, STORAGE_CLASS, visible},
+    headers::{self, STORAGE_CLASS, echoed, visible},
     multipart::written,
     request::Request,
     write_object::{NewObject, WriteCondition, add_encryption},
@@ -25,6 +25,9 @@ pub(crate) struct CopySource {
     pub(crate) etag: Option<String>,
 }
 
+/// The setting with the header for conditional copies.
+const COPY_HEADER: Field = Field::Setting("copy_if_not_exists");
+
 impl CopySource {
     pub(super) fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
         let mut source = format!("/{}/{}", encode::path(&self.bucket), encode::path(&self.key));
@@ -32,9 +35,9 @@ impl CopySource {
             source.push_str("?versionId=");
             source.push_str(&encode::query(version));
         }
-        headers.insert("x-amz-copy-source", visible(&source, "source.key")?);
+        headers.insert("x-amz-copy-source", echoed(&source)?);
         if let Some(etag) = &self.etag {
-            headers.insert("x-amz-copy-source-if-match", visible(etag, "source.key")?);
+            headers.insert("x-amz-copy-source-if-match", echoed(etag)?);
         }
         Ok(())
     }
@@ -76,10 +79,9 @@ impl Client {
         match condition {
             CopyCondition::Standard(condition) => condition.add(headers)?,
             CopyCondition::Header { name, value } => {
-                let name = HeaderName::try_from(name.as_str()).map_err(|_| {
-                    Error::invalid_field("mode.create", "copy_if_not_exists names an invalid header")
-                })?;
-                headers.insert(name, visible(value, "copy_if_not_exists")?);
+                let name = HeaderName::try_from(name.as_str())
+                    .map_err(|_| Error::invalid_field(COPY_HEADER, "names an invalid header"))?;
+                headers.insert(name, visible(value, COPY_HEADER)?);
             }
         }
         let answer = self.document(&request, deadline).await?;
@@ -100,7 +102,7 @@ impl Replacement {
             headers.insert(REDIRECT, redirect.clone());
         }
         if let Some(storage_class) = &self.storage_class {
-            headers.insert(STORAGE_CLASS, visible(storage_class, "attributes.storage_class")?);
+            headers.insert(STORAGE_CLASS, visible(storage_class, Field::StorageClass)?);
         }
         if let Some(tags) = &self.tags {
             headers.insert("x-amz-tagging-directive", HeaderValue::from_static("REPLACE"));

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Client, Error,
-    headers::{self, visible},
+    headers::{self, echoed},
     request::Request,
     xml,
 };
@@ -32,7 +32,7 @@ impl Client {
     ) -> Result<Deleted, Error> {
         let mut request = Request::object("DeleteObject", Method::DELETE, key).version(version);
         if let Some(etag) = etag {
-            request.headers.insert(IF_MATCH, visible(etag, "source.key")?);
+            request.headers.insert(IF_MATCH, echoed(etag)?);
         }
         let answer = self.document(&request, deadline).await?;
         Ok(deleted(&answer.headers))

@@ -44,7 +44,7 @@ impl Client {
         let request = Request::bucket("DeleteObjects", Method::POST)
             .query("delete", String::new())
             .header("content-type", "application/xml")
-            .text_header("content-md5", &md5, "objects")?
+            .text_header("content-md5", &md5)?
             .payload(Bytes::from(body).into());
         let answer = self.document(&request, deadline).await?;
         let result = Element::read(&answer.body, "DeleteResult", "the response to DeleteObjects")?;

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::Field;
 use crate::telemetry::cut;
 
 /// Maximum length of a cause in bytes. A cause can contain text from a server.
@@ -158,7 +159,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     cause: Option<String>,
-    field: Option<&'static str>,
+    field: Option<Field>,
     service: Option<ServiceDetails>,
     attempts: u32,
     elapsed: Duration,
@@ -191,7 +192,7 @@ impl Error {
     }
 
     /// Creates an error for an invalid field of the request. `message` says what the field must be.
-    pub fn invalid_field(field: &'static str, message: impl Into<String>) -> Self {
+    pub fn invalid_field(field: Field, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidField, message).with_field(field)
     }
 
@@ -228,7 +229,7 @@ impl Error {
 
     /// Sets the field of the request that is invalid.
     #[must_use]
-    pub fn with_field(mut self, field: &'static str) -> Self {
+    pub fn with_field(mut self, field: Field) -> Self {
         self.0.field = Some(field);
         self
     }
@@ -302,7 +303,7 @@ impl Error {
     }
 
     /// The invalid field of the request, as its path in the proto.
-    pub fn field(&self) -> Option<&'static str> {
+    pub fn field(&self) -> Option<Field> {
         self.0.field
     }
 

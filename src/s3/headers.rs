@@ -10,7 +10,7 @@ use http::{
     },
 };
 
-use super::{Conditions, Error, ErrorKind, Properties, Tags, checksum, encode};
+use super::{Conditions, Error, ErrorKind, Field, Properties, Tags, checksum, encode};
 
 pub(crate) const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
@@ -20,7 +20,7 @@ const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 pub(super) fn add_tags(headers: &mut HeaderMap, tags: &Tags) -> Result<(), Error> {
     if !tags.is_empty() {
         let pairs: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        headers.insert(TAGGING, visible(&encode::canonical_query(&pairs), "tags")?);
+        headers.insert(TAGGING, visible(&encode::canonical_query(&pairs), Field::Tags)?);
     }
     Ok(())
 }
@@ -28,22 +28,22 @@ pub(super) fn add_tags(headers: &mut HeaderMap, tags: &Tags) -> Result<(), Error
 /// Adds the conditions of a read.
 pub(super) fn add_conditions(headers: &mut HeaderMap, conditions: &Conditions) -> Result<(), Error> {
     if let Some(etag) = &conditions.if_match {
-        headers.insert(IF_MATCH, visible(etag, "conditions.if_match")?);
+        headers.insert(IF_MATCH, visible(etag, Field::IfMatch)?);
     }
     if let Some(etag) = &conditions.if_none_match {
-        headers.insert(IF_NONE_MATCH, visible(etag, "conditions.if_none_match")?);
+        headers.insert(IF_NONE_MATCH, visible(etag, Field::IfNoneMatch)?);
     }
     if let Some(instant) = conditions.if_modified_since {
-        headers.insert(IF_MODIFIED_SINCE, date(instant, "conditions.if_modified_since")?);
+        headers.insert(IF_MODIFIED_SINCE, date(instant, Field::IfModifiedSince)?);
     }
     if let Some(instant) = conditions.if_unmodified_since {
-        headers.insert(IF_UNMODIFIED_SINCE, date(instant, "conditions.if_unmodified_since")?);
+        headers.insert(IF_UNMODIFIED_SINCE, date(instant, Field::IfUnmodifiedSince)?);
     }
     Ok(())
 }
 
 /// Converts text to a header value. Rejects control characters and non-ASCII text.
-pub(super) fn visible(text: &str, field: &'static str) -> Result<HeaderValue, Error> {
+pub(super) fn visible(text: &str, field: Field) -> Result<HeaderValue, Error> {
     let carries = text.chars().all(|c| !c.is_control() && c.is_ascii());
     match HeaderValue::from_str(text) {
         Ok(value) if carries => Ok(value),
@@ -51,7 +51,13 @@ pub(super) fn visible(text: &str, field: &'static str) -> Result<HeaderValue, Er
     }
 }
 
-fn date(instant: SystemTime, field: &'static str) -> Result<HeaderValue, Error> {
+/// Converts text that is neither a caller's nor a setting: it comes from this client, or is an ETag of the server.
+pub(super) fn echoed(text: &str) -> Result<HeaderValue, Error> {
+    let message = "the server sent a value that cannot be sent back to it";
+    HeaderValue::from_str(text).map_err(|_| Error::new(ErrorKind::BackendProtocol, message))
+}
+
+fn date(instant: SystemTime, field: Field) -> Result<HeaderValue, Error> {
     // httpdate panics beyond the year 9999.
     let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
     if instant < SystemTime::UNIX_EPOCH || instant > last {

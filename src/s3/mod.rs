@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod error_messages;
 mod failed_attempt;
+mod field;
 mod headers;
 mod hedge;
 mod list_multipart_uploads;
@@ -38,6 +39,7 @@ pub use client::Client;
 pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;
 pub use error::{Error, ErrorKind, FailedCondition, ServiceDetails, UploadOffsets};
+pub use field::Field;
 pub use object::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Properties,
     Tags,

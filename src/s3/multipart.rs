@@ -95,7 +95,7 @@ impl Client {
         let mut request = part("UploadPartCopy", upload, number)?.slow_on_server();
         if let Some(range) = range {
             let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-            request = request.text_header("x-amz-copy-source-range", &bytes, "source")?;
+            request = request.text_header("x-amz-copy-source-range", &bytes)?;
         }
         source.add(&mut request.headers)?;
         let answer = self.document(&request, deadline).await?;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
     client::Answer,
-    headers::{self, ContentRange, content_length, content_range, invalid_response, visible},
+    headers::{self, ContentRange, content_length, content_range, echoed, invalid_response},
     request::Request,
 };
 use crate::transport::ResponseBody;
@@ -96,7 +96,7 @@ impl Client {
     ) -> Result<GetAnswer, Error> {
         let mut request = reading("GetObject", Method::GET, selection)?;
         if let Some(range) = range {
-            request.headers.insert(RANGE, visible(&header(range), "range")?);
+            request.headers.insert(RANGE, echoed(&header(range))?);
         }
         let Answer { status, headers, body } = self.stream(&request, deadline).await?;
         let extent = extent(status, &headers, range)?;
@@ -152,7 +152,7 @@ impl Client {
     ) -> Result<(HeaderMap, Option<u64>), Error> {
         let mut request = reading("GetObject", Method::GET, selection)?;
         let range = ByteRange::Bounded { start: 0, end: 1 };
-        request.headers.insert(RANGE, visible(&header(range), "range")?);
+        request.headers.insert(RANGE, echoed(&header(range))?);
         let Answer { status, headers, .. } = self.stream(&request, deadline).await?;
         let size = extent(status, &headers, Some(range))?.size;
         Ok((headers, size))

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header::HeaderName};
 
-use super::{Error, failed_attempt::Subject, headers::visible};
+use super::{Error, failed_attempt::Subject, headers::echoed};
 use crate::transport::Payload;
 
 /// A request for one operation of the S3 API.
@@ -66,14 +66,9 @@ impl Request {
         self
     }
 
-    /// Adds a header from text. `field` is the caller's name for it.
-    pub(super) fn text_header(
-        mut self,
-        name: &'static str,
-        value: &str,
-        field: &'static str,
-    ) -> Result<Self, Error> {
-        self.headers.insert(HeaderName::from_static(name), visible(value, field)?);
+    /// Adds a header from text that this client made.
+    pub(super) fn text_header(mut self, name: &'static str, value: &str) -> Result<Self, Error> {
+        self.headers.insert(HeaderName::from_static(name), echoed(value)?);
         Ok(self)
     }
 

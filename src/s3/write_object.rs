@@ -8,9 +8,9 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    BucketSettings, Checksum, ChecksummedPayload, Client, Error, Properties, Tags,
+    BucketSettings, Checksum, ChecksummedPayload, Client, Error, Field, Properties, Tags,
     attributes::WRITE_ID_HEADER,
-    headers::{self, invalid_response, visible},
+    headers::{self, echoed, invalid_response, visible},
     request::Request,
     xml,
 };
@@ -34,7 +34,7 @@ impl WriteCondition {
                 headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
             }
             Self::Unchanged(etag) => {
-                headers.insert(IF_MATCH, visible(etag, "mode.update.etag")?);
+                headers.insert(IF_MATCH, visible(etag, Field::ReplacedEtag)?);
             }
         }
         Ok(())
@@ -61,7 +61,7 @@ impl NewObject {
 
     pub(super) fn add_write_id(headers: &mut HeaderMap, id: Option<&str>) -> Result<(), Error> {
         if let Some(id) = id {
-            headers.insert(WRITE_ID_HEADER, visible(id, "write_id")?);
+            headers.insert(WRITE_ID_HEADER, echoed(id)?);
         }
         Ok(())
     }
@@ -71,9 +71,12 @@ impl NewObject {
 pub(super) fn add_encryption(headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
     const PREFIX: &str = "x-amz-server-side-encryption";
     let Some(encryption) = &settings.encryption else { return Ok(()) };
-    headers.insert(PREFIX, visible(&encryption.algorithm, "server_side_encryption")?);
+    headers.insert(PREFIX, visible(&encryption.algorithm, Field::Setting("server_side_encryption"))?);
     if let Some(key) = &encryption.kms_key_id {
-        headers.insert("x-amz-server-side-encryption-aws-kms-key-id", visible(key, "sse_kms_key_id")?);
+        headers.insert(
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            visible(key, Field::Setting("sse_kms_key_id"))?,
+        );
     }
     if let Some(enabled) = encryption.bucket_key_enabled {
         let value = HeaderValue::from_static(if enabled { "true" } else { "false" });
@@ -84,7 +87,7 @@ pub(super) fn add_encryption(headers: &mut HeaderMap, settings: &BucketSettings)
 
 /// Adds the checksum of a request's payload.
 pub(super) fn add_checksum(headers: &mut HeaderMap, checksum: &Checksum) -> Result<(), Error> {
-    headers.insert(checksum.algorithm.header(), visible(&checksum.encoded(), "checksum_algorithm")?);
+    headers.insert(checksum.algorithm.header(), echoed(&checksum.encoded())?);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use http::HeaderMap;
 
 use super::{
-    ByteRange, Conditions, Copied, CopyIfNotExists, CopyOptions, Error, ErrorKind, FailedCondition,
+    ByteRange, Conditions, Copied, CopyIfNotExists, CopyOptions, Error, ErrorKind, FailedCondition, Field,
     ObjectMeta, Properties, ReadOptions, S3Store, StoreSettings, Tags, UploadClaim, UploadOptions, WriteMode,
     WriteOptions,
     conditional::Carrier,
@@ -56,8 +56,8 @@ impl S3Store {
         destination: &str,
         options: CopyOptions,
     ) -> Result<(Copied, HeadAnswer), Error> {
-        let source_key = source.full_key(key, "source.key")?;
-        let full_destination = self.full_key(destination, "destination.key")?;
+        let source_key = source.full_key(key, Field::Source)?;
+        let full_destination = self.full_key(destination, Field::Destination)?;
         if let Some(tags) = &options.tags {
             self.require_tagging(tags)?;
         }
@@ -286,7 +286,7 @@ impl Job<'_> {
         }
         if self.head.hides_metadata {
             let message = "is required, or use overwrite within one S3 server: the source has metadata that its server does not return, and a copy of this kind would lose it";
-            return Err(Error::invalid_field("attributes", message));
+            return Err(Error::invalid_field(Field::Attributes, message));
         }
         let mut headers = self.head.carried.clone();
         // The name comes from a response header, so it parses.

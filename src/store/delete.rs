@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures::stream::{self, StreamExt};
 
-use super::{Deleted, Error, ErrorKind, ObjectId, S3Store};
+use super::{Deleted, Error, ErrorKind, Field, ObjectId, S3Store};
 use crate::s3::can_be_listed;
 
 /// Maximum number of keys that are deleted at the same time, each with its own request.
@@ -13,7 +13,7 @@ const SINGLES: usize = 16;
 impl S3Store {
     /// Deletes one object or version. Deleting a missing key succeeds, as in S3.
     pub async fn delete(&self, object: &ObjectId) -> Result<Deleted, Error> {
-        let full = self.full_key(&object.key, "key")?;
+        let full = self.full_key(&object.key, Field::Key)?;
         let outcome =
             self.client().delete_object(&full, object.version.as_deref(), None, self.deadline).await;
         match outcome {
@@ -46,7 +46,7 @@ impl S3Store {
         let mut outcomes = HashMap::new();
         let mut batch = Vec::new();
         for object in objects.iter().filter(|object| can_be_listed(&object.key)) {
-            match self.full_key(&object.key, "objects.key") {
+            match self.full_key(&object.key, Field::ListedKey) {
                 Ok(key) => batch.push((object, ObjectId { key, version: object.version.clone() })),
                 Err(error) => drop(outcomes.insert(object.clone(), Err(error))),
             }

@@ -1,6 +1,6 @@
 //! Maps callers' keys to keys in the bucket and back.
 
-use super::{Error, ErrorKind, S3Store};
+use super::{Error, ErrorKind, Field, S3Store};
 
 /// S3's maximum length of a key, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
@@ -8,7 +8,7 @@ const MAX_KEY: usize = 1024;
 
 impl S3Store {
     /// Returns the key in the bucket for a caller's key, which may be any UTF-8 and is never normalised.
-    pub(super) fn full_key(&self, key: &str, field: &'static str) -> Result<String, Error> {
+    pub(super) fn full_key(&self, key: &str, field: Field) -> Result<String, Error> {
         let prefix = &self.settings().prefix;
         if key.is_empty() {
             return Err(Error::invalid_field(field, format!("is empty: must have 1 to {MAX_KEY} bytes")));

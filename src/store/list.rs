@@ -4,7 +4,7 @@ use futures::stream::{self, Stream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Error, ErrorKind, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
+    Error, ErrorKind, Field, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
     progress::Progress,
 };
 use crate::s3::{Continuation, ListQuery};
@@ -109,7 +109,7 @@ impl S3Store {
 
 /// The error for a page token that Longshore did not issue.
 pub(super) fn invalid_page_token() -> Error {
-    Error::invalid_field("page_token", "must be a `next_page_token` that Longshore returned")
+    Error::invalid_field(Field::PageToken, "must be a `next_page_token` that Longshore returned")
 }
 
 type Fetching = AbortOnDropHandle<Result<ListPage, Error>>;

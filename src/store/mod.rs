@@ -42,7 +42,7 @@ use tokio::time::Instant;
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    FailedCondition, ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, UploadOffsets,
+    FailedCondition, Field, ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, UploadOffsets,
 };
 pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};

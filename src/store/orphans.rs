@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt as _, stream};
 
-use super::{Error, ErrorKind, S3Store, UnfinishedUpload};
+use super::{Error, ErrorKind, Field, S3Store, UnfinishedUpload};
 use crate::{
     s3::{ListedParts, MultipartUpload},
     telemetry::cut,
@@ -102,7 +102,7 @@ impl S3Store {
     }
 
     fn found(&self, upload: &UnfinishedUpload) -> Result<MultipartUpload, Error> {
-        let key = self.full_key(&upload.key, "upload_id")?;
+        let key = self.full_key(&upload.key, Field::UploadId)?;
         Ok(MultipartUpload { key, id: upload.s3_upload_id.clone(), algorithm: None })
     }
 

@@ -1,7 +1,7 @@
 //! The sizes of the parts of a multipart upload, within S3's limits
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 
-use super::{Error, ErrorKind, TransferSettings};
+use super::{Error, ErrorKind, Field, TransferSettings};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
@@ -41,7 +41,7 @@ impl PartSizes {
         if !(MIN_PART..=max_in_flight_bytes).contains(&base) {
             let most = max_in_flight_bytes / MIB;
             let message = format!("is {base} bytes, but must be 5 MiB to {most} MiB in this store");
-            return Err(Error::invalid_field("part_size", message));
+            return Err(Error::invalid_field(Field::PartSize, message));
         }
         let Some(size) = size else {
             return Ok(Self { base, grows: !transfer.equal_parts, max_in_flight_bytes });
@@ -53,7 +53,7 @@ impl PartSizes {
                 needed / MIB,
                 max_in_flight_bytes / MIB
             );
-            return Err(Error::invalid_field("size", message));
+            return Err(Error::invalid_field(Field::Size, message));
         }
         Ok(Self { base: base.max(needed), grows: false, max_in_flight_bytes })
     }
@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn the_store_limits_the_sizes_that_a_caller_requests() {
         for part_size in [0, MIN_PART - 1, MIN_IN_FLIGHT_BYTES + 1] {
-            assert_eq!(sizes(None, Some(part_size)).unwrap_err().field(), Some("part_size"));
+            assert_eq!(sizes(None, Some(part_size)).unwrap_err().field(), Some(Field::PartSize));
         }
         for size in [1300 * GIB, u64::MAX / 2, u64::MAX] {
-            assert_eq!(sizes(Some(size), None).unwrap_err().field(), Some("size"));
+            assert_eq!(sizes(Some(size), None).unwrap_err().field(), Some(Field::Size));
         }
         let roomy = TransferSettings { part_size: 512 * MIB, ..TransferSettings::default() };
         let sizes = PartSizes::new(Some(5 * 1024 * GIB), None, roomy).unwrap();

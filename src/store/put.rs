@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Error, ErrorKind, ObjectMeta, Properties, S3Store, Tags, WriteOptions, conditional::Carrier};
+use super::{
+    Error, ErrorKind, Field, ObjectMeta, Properties, S3Store, Tags, WriteOptions, conditional::Carrier,
+};
 use crate::s3::{ChecksummedPayload, NewObject, WriteCondition};
 
 impl S3Store {
     /// Writes a whole object. If the future is dropped before S3 has received all of it, nothing is written.
     pub async fn put(&self, key: &str, data: Bytes, options: WriteOptions) -> Result<ObjectMeta, Error> {
-        let full = self.full_key(key, "key")?;
+        let full = self.full_key(key, Field::Key)?;
         self.require_tagging(&options.tags)?;
         let headers = options.attributes.headers()?;
         let condition = self.condition(&full, &options.mode, Carrier::Put).await?;
@@ -38,6 +40,6 @@ impl S3Store {
             return Ok(());
         }
         let message = "the store's disable_tagging is set: write the object without tags";
-        Err(Error::new(ErrorKind::OperationNotSupported, message).with_field("tags"))
+        Err(Error::new(ErrorKind::OperationNotSupported, message).with_field(Field::Tags))
     }
 }

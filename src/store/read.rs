@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    ByteRange, ChecksumType, Conditions, Error, ErrorKind, Head, ObjectMeta, ReadInfo, ReadOptions, S3Store,
+    ByteRange, ChecksumType, Conditions, Error, ErrorKind, Field, Head, ObjectMeta, ReadInfo, ReadOptions,
+    S3Store,
     read_ahead::{BackendSpeed, ReadAhead, bounded, changed},
     resume::{MOST_SKIPPED, Pin, Resumed},
 };
@@ -27,7 +28,7 @@ impl ReadOptions {
 impl S3Store {
     /// Returns an object's metadata and attributes.
     pub async fn head(&self, key: &str, options: &ReadOptions) -> Result<Head, Error> {
-        let full = self.full_key(key, "key")?;
+        let full = self.full_key(key, Field::Key)?;
         let HeadAnswer { size, properties, attributes, .. } =
             self.client().head_object(options.selecting(&full), self.deadline).await?;
         Ok(Head { meta: ObjectMeta { key: key.to_owned(), size, properties }, attributes })
@@ -46,7 +47,7 @@ impl S3Store {
         {
             return self.get_nothing(key, start, options).await;
         }
-        let full = self.full_key(key, "key")?;
+        let full = self.full_key(key, Field::Key)?;
         match self.client().get_object(options.selecting(&full), range, self.deadline).await {
             Ok(answer) => ObjectReader::new(self.clone(), full, key, range, options, answer),
             Err(error) => match range {

@@ -1,6 +1,6 @@
 //! Renames objects. S3 has no rename, so this copies the object, verifies the copy, and deletes the source.
 
-use super::{ChecksumType, Copied, CopyOptions, Error, ErrorKind, ReadOptions, S3Store, WriteMode};
+use super::{ChecksumType, Copied, CopyOptions, Error, ErrorKind, Field, ReadOptions, S3Store, WriteMode};
 use crate::s3::{Checksum, HeadAnswer};
 
 impl S3Store {
@@ -15,8 +15,8 @@ impl S3Store {
         destination: &str,
         mode: WriteMode,
     ) -> Result<Copied, Error> {
-        let from = source.full_key(key, "source.key")?;
-        let to = self.full_key(destination, "destination.key")?;
+        let from = source.full_key(key, Field::Source)?;
+        let to = self.full_key(destination, Field::Destination)?;
         let buckets = [source, self].map(|store| &*store.settings().bucket.bucket);
         if may_be_one_bucket(buckets) && may_alias(&from, &to) {
             self.require_another_object(source, &from, &to).await?;
@@ -141,7 +141,7 @@ impl S3Store {
             return Ok(());
         }
         let message = "is the source itself, or cannot be distinguished from it: give another key";
-        Err(Error::invalid_field("destination.key", message))
+        Err(Error::invalid_field(Field::Destination, message))
     }
 }
 

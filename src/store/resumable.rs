@@ -5,7 +5,7 @@ use std::{ops::Range, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, ReadOptions, S3Store, UploadClaim,
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, Field, ObjectMeta, ReadOptions, S3Store, UploadClaim,
     UploadOptions, WriteMode,
     conditional::Carrier,
     list::invalid_page_token,
@@ -98,7 +98,7 @@ impl S3Store {
     /// Starts an upload that any process can resume. `options.write.mode` must be [`WriteMode::Overwrite`]: what the
     /// object may replace is decided in [`S3Store::finish_upload`].
     pub async fn start_upload(&self, key: &str, options: UploadOptions) -> Result<ResumableUpload, Error> {
-        let full_key = self.full_key(key, "key")?;
+        let full_key = self.full_key(key, Field::Key)?;
         self.require_tagging(&options.write.tags)?;
         let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
         let object = NewObject {
@@ -204,8 +204,11 @@ impl S3Store {
     /// Cancels an upload, so that S3 deletes its parts. Succeeds if S3 does not know the upload. If the upload was
     /// finished, its object stays.
     pub async fn cancel_upload(&self, key: &str, s3_upload_id: &str) -> Result<(), Error> {
-        let upload =
-            MultipartUpload { key: self.full_key(key, "key")?, id: s3_upload_id.to_owned(), algorithm: None };
+        let upload = MultipartUpload {
+            key: self.full_key(key, Field::Key)?,
+            id: s3_upload_id.to_owned(),
+            algorithm: None,
+        };
         match self.client().abort_multipart_upload(&upload).await {
             Err(error) if error.kind() == ErrorKind::UploadNotFound => Ok(()),
             other => other,
@@ -258,7 +261,7 @@ impl S3Store {
 
     pub(super) fn known_to_s3(&self, upload: &ResumableUpload) -> Result<MultipartUpload, Error> {
         Ok(MultipartUpload {
-            key: self.full_key(&upload.key, "upload_id")?,
+            key: self.full_key(&upload.key, Field::UploadId)?,
             id: upload.s3_upload_id.clone(),
             algorithm: upload.checksum_algorithm,
         })
@@ -295,7 +298,7 @@ impl S3Store {
     /// completes an upload.
     async fn object_of(&self, upload: &ResumableUpload) -> Option<ObjectMeta> {
         let write_id = Some(&upload.write_id).filter(|id| !id.is_empty())?;
-        let full_key = self.full_key(&upload.key, "upload_id").ok()?;
+        let full_key = self.full_key(&upload.key, Field::UploadId).ok()?;
         let current = ReadOptions::default();
         let found = self.client().head_object(current.selecting(&full_key), self.deadline).await.ok()?;
         let properties = Properties { last_modified: None, ..found.properties };
@@ -308,12 +311,12 @@ impl S3Store {
 fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -> Result<(), Error> {
     let Some(size) = claim.size.or(upload.size) else {
         let message = "is required, because the upload was started without a size";
-        return Err(Error::invalid_field("size", message));
+        return Err(Error::invalid_field(Field::FinalSize, message));
     };
     if upload.size.is_some_and(|announced| announced != size) {
         let announced = upload.size.unwrap_or_default();
         let message = format!("size is {size} bytes, but the upload was started with {announced}");
-        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
+        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::FinalSize));
     }
     let PersistedBytes { size: found, ranges } = &persisted.bytes;
     let message = match (ranges.first(), ranges.last()) {
@@ -335,7 +338,7 @@ fn verify(upload: &ResumableUpload, claim: UploadClaim, persisted: &Persisted) -
         }
         (None, _) => return verify_crc32c(claim, size, crc32c(&persisted.parts)),
     };
-    Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"))
+    Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::FinalSize))
 }
 
 /// Verifies the object of an upload that was already finished against the caller's claim.
@@ -344,7 +347,7 @@ fn verify_finished(upload: &ResumableUpload, claim: UploadClaim, meta: &ObjectMe
         && size != meta.size
     {
         let message = format!("size is {size} bytes, but the object has {}", meta.size);
-        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("size"));
+        return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::FinalSize));
     }
     let is_crc32c = |checksum: &&Checksum| {
         checksum.algorithm == ChecksumAlgorithm::Crc32c && checksum.kind == Some(ChecksumType::FullObject)
@@ -363,11 +366,11 @@ fn verify_crc32c(claim: UploadClaim, size: u64, found: Option<Vec<u8>>) -> Resul
         Some(found) if found == claimed.to_be_bytes() => Ok(()),
         Some(_) => {
             let message = "the bytes that S3 has do not match crc32c: cancel the upload and start again";
-            Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("crc32c"))
+            Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field(Field::FinalCrc32c))
         }
         None => {
             let message = "cannot be verified: start the upload with checksum_algorithm CRC32C, in a store whose S3 server lists the checksums of parts";
-            Err(Error::invalid_field("crc32c", message))
+            Err(Error::invalid_field(Field::FinalCrc32c, message))
         }
     }
 }
@@ -410,7 +413,7 @@ mod tests {
         for (size, says) in [(5 * MIB, "cancel the upload"), (15 * MIB, "5242880 to 10485760")] {
             let claim = UploadClaim { size: Some(size), crc32c: None };
             let failed = verify(&upload, claim, &persisted).unwrap_err();
-            assert_eq!((failed.kind(), failed.field()), (ErrorKind::SizeMismatch, Some("size")));
+            assert_eq!((failed.kind(), failed.field()), (ErrorKind::SizeMismatch, Some(Field::FinalSize)));
             assert!(failed.message().contains(says), "{}", failed.message());
         }
     }
@@ -432,7 +435,7 @@ mod tests {
         let without = ResumableUpload { checksum_algorithm: None, ..upload.clone() };
         let claim = UploadClaim { size: Some(5), crc32c: Some(7) };
         let refused = verify_finished(&without, claim, &unknown).unwrap_err();
-        assert_eq!((refused.kind(), refused.field()), (ErrorKind::InvalidField, Some("crc32c")));
+        assert_eq!((refused.kind(), refused.field()), (ErrorKind::InvalidField, Some(Field::FinalCrc32c)));
         assert_eq!(outcome(&known, Some(5), Some(7)), Ok(()));
         assert_eq!(outcome(&known, Some(6), None), Err(ErrorKind::SizeMismatch));
         assert_eq!(outcome(&known, Some(5), Some(8)), Err(ErrorKind::ChecksumMismatch));
@@ -448,14 +451,20 @@ mod tests {
             let upload = upload(size);
             verify(&upload, claim, &persisted(&upload)).map_err(|error| (error.kind(), error.field()))
         };
-        assert_eq!(outcome(None, claim(None, None)), Err((ErrorKind::InvalidField, Some("size"))));
-        assert_eq!(outcome(None, claim(Some(1), None)), Err((ErrorKind::SizeMismatch, Some("size"))));
-        assert_eq!(outcome(Some(1), claim(Some(0), None)), Err((ErrorKind::SizeMismatch, Some("size"))));
+        assert_eq!(outcome(None, claim(None, None)), Err((ErrorKind::InvalidField, Some(Field::FinalSize))));
+        assert_eq!(
+            outcome(None, claim(Some(1), None)),
+            Err((ErrorKind::SizeMismatch, Some(Field::FinalSize)))
+        );
+        assert_eq!(
+            outcome(Some(1), claim(Some(0), None)),
+            Err((ErrorKind::SizeMismatch, Some(Field::FinalSize)))
+        );
         assert_eq!(outcome(None, claim(Some(0), None)), Ok(()));
         assert_eq!(outcome(Some(0), claim(None, Some(0))), Ok(()));
         assert_eq!(
             outcome(Some(0), claim(None, Some(1))),
-            Err((ErrorKind::ChecksumMismatch, Some("crc32c")))
+            Err((ErrorKind::ChecksumMismatch, Some(Field::FinalCrc32c)))
         );
     }
 }

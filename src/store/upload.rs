@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, ObjectMeta, Properties, S3Store, UploadClaim,
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, Field, ObjectMeta, Properties, S3Store, UploadClaim,
     UploadOptions, Uploaded, chunk::compare, conditional::Carrier, filling::Filling, multipart::Multipart,
     part_size::PartSizes,
 };
@@ -37,7 +37,7 @@ impl S3Store {
     /// Begins an upload. Nothing is sent to S3 before more than `multipart_threshold` bytes have arrived or the
     /// upload is finished.
     pub fn upload(&self, key: &str, options: UploadOptions) -> Result<Upload, Error> {
-        let headers = options.write.attributes.headers().map_err(in_the_spec)?;
+        let headers = options.write.attributes.headers()?;
         self.upload_described(key, headers, options)
     }
 
@@ -49,10 +49,9 @@ impl S3Store {
         headers: HeaderMap,
         options: UploadOptions,
     ) -> Result<Upload, Error> {
-        let full_key = self.full_key(key, "spec.key")?;
+        let full_key = self.full_key(key, Field::Key)?;
         self.require_tagging(&options.write.tags)?;
-        let sizes =
-            PartSizes::new(options.size, options.part_size, self.settings().transfer).map_err(in_the_spec)?;
+        let sizes = PartSizes::new(options.size, options.part_size, self.settings().transfer)?;
         Ok(Upload {
             store: self.clone(),
             key: key.to_owned(),
@@ -106,8 +105,11 @@ impl Upload {
         if let Some(size) = self.options.size
             && self.received > size
         {
-            let message = format!("spec.size is {size} bytes, but {} have already arrived", self.received);
-            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("spec.size"));
+            let message = format!(
+                "the upload was announced with {size} bytes, but {} have already arrived",
+                self.received
+            );
+            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::Size));
         }
         let cut = self.cut()?;
         self.filling.push(data, room, cut).await?;
@@ -219,9 +221,10 @@ impl Upload {
     }
 
     fn verify(&mut self, claim: UploadClaim) -> Result<(), Error> {
-        for (size, field) in [(self.options.size, "spec.size"), (claim.size, "finish.size")] {
+        for (size, field) in [(self.options.size, Field::Size), (claim.size, Field::FinalSize)] {
             if let Some(size) = size.filter(|size| *size != self.received) {
-                let message = format!("{field} is {size} bytes, but {} have arrived", self.received);
+                let message =
+                    format!("the size is given as {size} bytes, but {} have arrived", self.received);
                 return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(field));
             }
         }
@@ -229,24 +232,7 @@ impl Upload {
         if self.crc32c.sum() == claimed {
             return Ok(());
         }
-        let message = "the received bytes do not match finish.crc32c: upload the object again";
-        Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field("finish.crc32c"))
-    }
-}
-
-/// Adds `spec` to the field that an error names, as in the request.
-fn in_the_spec(error: Error) -> Error {
-    match error.field() {
-        Some("size") => error.with_field("spec.size"),
-        Some("part_size") => error.with_field("spec.part_size"),
-        Some("attributes.content_type") => error.with_field("spec.attributes.content_type"),
-        Some("attributes.content_encoding") => error.with_field("spec.attributes.content_encoding"),
-        Some("attributes.content_language") => error.with_field("spec.attributes.content_language"),
-        Some("attributes.content_disposition") => error.with_field("spec.attributes.content_disposition"),
-        Some("attributes.cache_control") => error.with_field("spec.attributes.cache_control"),
-        Some("attributes.expires") => error.with_field("spec.attributes.expires"),
-        Some("attributes.storage_class") => error.with_field("spec.attributes.storage_class"),
-        Some("attributes.metadata") => error.with_field("spec.attributes.metadata"),
-        _ => error,
+        let message = "the received bytes do not match their CRC-32C: upload the object again";
+        Err(Error::new(ErrorKind::ChecksumMismatch, message).with_field(Field::FinalCrc32c))
     }
 }

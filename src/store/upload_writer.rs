@@ -7,7 +7,7 @@ use futures::{FutureExt as _, future};
 use tokio::sync::watch;
 
 use super::{
-    Error, ErrorKind, PersistedBytes, Reservation, ResumableUpload, S3Store, UploadOffsets,
+    Error, ErrorKind, Field, PersistedBytes, Reservation, ResumableUpload, S3Store, UploadOffsets,
     filling::Filling,
     parts::{Parts, Target},
     schedule::Schedule,
@@ -112,7 +112,7 @@ impl UploadWriter {
             None => Ok(()),
             Some(size) => {
                 let message = format!("the object has {size} bytes, but this chunk ends at byte {end}");
-                Err(Error::new(ErrorKind::SizeMismatch, message).with_field("chunk"))
+                Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::Chunk))
             }
         }
     }
@@ -146,7 +146,7 @@ impl UploadWriter {
         let (left, end) = (self.filling.len(), self.next.1 + self.filling.len());
         if let Some(size) = self.schedule.size.filter(|size| *size != end) {
             let message = format!("the object has {size} bytes, but `end` came after {end}");
-            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field("end"));
+            return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::End));
         }
         if self.schedule.size.is_none() {
             self.expect_nothing_beyond(left).await?;
@@ -169,7 +169,7 @@ impl UploadWriter {
                     "`end` came after {end} bytes, but S3 has more of the object: part {}",
                     part.number
                 );
-                Err(Error::new(ErrorKind::SizeMismatch, message).with_field("end"))
+                Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::End))
             }
         }
     }
@@ -223,9 +223,8 @@ fn not_a_boundary(offset: u64, persisted_size: u64, schedule: Schedule, part: (u
         Some(after) => format!("parts begin at {before} and {after}"),
         None => format!("the last part ends at {before}"),
     };
-    let message = format!(
-        "`spec.offset` is {offset}, but no part begins there: {nearest}, and S3 has the first {persisted_size} bytes"
-    );
+    let message =
+        format!("no part begins at offset {offset}: {nearest}, and S3 has the first {persisted_size} bytes");
     let offsets = UploadOffsets { persisted_size, before, after };
     Error::new(ErrorKind::UploadOffsetMismatch, message).with_upload_offsets(offsets)
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use longshore::{
     store::{
-        ErrorKind, MemoryBudget, MemorySettings, ResumableUpload, S3Store, StoreSettings, UploadClaim,
+        ErrorKind, Field, MemoryBudget, MemorySettings, ResumableUpload, S3Store, StoreSettings, UploadClaim,
         UploadOffsets, UploadOptions, WriteMode, WriteOptions,
     },
     telemetry::Metrics,
@@ -422,7 +422,11 @@ async fn an_end_elsewhere_than_the_objects_overwrites_no_part() {
         let mut writer = store.resume_upload(upload, offset).await.unwrap();
         writer.write(vec![7; len].into()).await.unwrap();
         let error = writer.end().await.unwrap_err();
-        assert_eq!((error.kind(), error.field()), (ErrorKind::SizeMismatch, Some("end")), "{offset} {len}");
+        assert_eq!(
+            (error.kind(), error.field()),
+            (ErrorKind::SizeMismatch, Some(Field::End)),
+            "{offset} {len}"
+        );
         drop(writer);
         assert!(!has_put(&server), "{:?}", server.lines());
     }
@@ -514,7 +518,7 @@ async fn bytes_that_wait_for_their_checksum_have_a_place_in_the_object_and_memor
     let mut writer = store.resume_upload(&sized, 0).await.unwrap();
     writer.hold(1).unwrap();
     let error = writer.hold(2).unwrap_err();
-    assert_eq!((error.kind(), error.field()), (ErrorKind::SizeMismatch, Some("chunk")));
+    assert_eq!((error.kind(), error.field()), (ErrorKind::SizeMismatch, Some(Field::Chunk)));
     let mut writers = Vec::new();
     let refused = loop {
         let mut writer = store.resume_upload(&started(), 0).await.unwrap();

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use longshore::{
-    s3::{ChecksumAlgorithm, ErrorKind},
+    s3::{ChecksumAlgorithm, ErrorKind, Field},
     store::{
         CopyIfNotExists, CopyOptions, MemoryBudget, MemorySettings, S3Store, UploadClaim, UploadOptions,
         Uploaded, WriteMode, WriteOptions,
@@ -286,7 +286,7 @@ async fn a_rename_onto_itself_is_detected_across_two_names_of_a_server() {
     let (one, mut settings) = (server.store(), server.settings());
     settings.bucket.endpoint = Some(format!("http://localhost:{}", server.address.port()));
     let failed = store(settings).rename_from(&one, "k", "k", WriteMode::Overwrite).await.unwrap_err();
-    assert_eq!(failed.field(), Some("destination.key"));
+    assert_eq!(failed.field(), Some(Field::Destination));
     assert_eq!(server.lines(), ["HEAD /b/k", "HEAD /b/k", "HEAD /b/k"]);
 }
 

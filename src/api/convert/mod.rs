@@ -1,6 +1,7 @@
 //! Converts between the messages of the API and the types of the stores. Requests are validated here, and failures name
 //! the invalid field by its path in the proto.
 
+pub(crate) mod field;
 mod list;
 mod object;
 mod read;

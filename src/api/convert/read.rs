@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(field(range(bounded(0, i64::MIN), "range")), "range.bounded.end");
         assert_eq!(field(of(Range::Offset(-1))), "range.offset");
         assert_eq!(field(of(Range::Suffix(-1))), "range.suffix");
-        let Failure::Store(error) = of(Range::Suffix(0)).unwrap_err() else { panic!() };
+        let Failure::Store(error, _) = of(Range::Suffix(0)).unwrap_err() else { panic!() };
         assert_eq!(error.kind(), ErrorKind::RangeNotSatisfiable);
     }
 

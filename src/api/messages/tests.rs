@@ -310,7 +310,7 @@ async fn messages_count_against_the_budget_until_they_are_handled() {
     others.extend(exhausted(&tenant));
     let failure = all(Messages::new(body(vec![Ok(message)]), counted())).await.unwrap_err();
     assert!(
-        matches!(failure, Failure::Store(error) if error.kind() == crate::store::ErrorKind::MemoryExhausted)
+        matches!(failure, Failure::Store(error, _) if error.kind() == crate::store::ErrorKind::MemoryExhausted)
     );
     let small = framed(0, &[0x12, 1, b'k']);
     assert!(

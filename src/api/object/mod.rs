@@ -49,7 +49,7 @@ impl Objects {
         request: Request<impl Stream<Item = Result<UploadMessage, Failure>> + Unpin>,
     ) -> Answer<pb::UploadResponse> {
         let (call, messages) = self.gate.admit(request)?;
-        call.answer(upload::upload(&call, messages).await)
+        call.answer(upload::upload(&call, messages).await.map_err(Failure::in_spec))
     }
 
     /// The response of a method that is not implemented yet. Callers are authenticated first.

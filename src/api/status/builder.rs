@@ -12,7 +12,10 @@ use tonic_types::pb as rpc;
 
 use super::size;
 use crate::{
-    api::convert,
+    api::convert::{
+        self,
+        field::{self, Layout},
+    },
     pb::ErrorReason,
     store::{Error, ErrorKind, FailedCondition, UploadOffsets},
     telemetry::{cut, truncate},
@@ -129,11 +132,11 @@ impl StatusBuilder {
         self.attach("google.rpc.ResourceInfo", &info)
     }
 
-    /// Adds the details of a store's error.
-    pub(crate) fn error(self, error: &Error, context: &ErrorContext<'_>) -> Self {
+    /// Adds the details of a store's error, for a request whose fields have this layout.
+    pub(crate) fn error(self, error: &Error, layout: Layout, context: &ErrorContext<'_>) -> Self {
         let mut builder = self.s3_details(error);
         if let Some(field) = error.field() {
-            builder = builder.violation(field, error.message());
+            builder = builder.violation(&field::path(field, layout), error.message());
         }
         builder = match error.kind() {
             ErrorKind::ObjectNotFound | ErrorKind::VersionNotFound | ErrorKind::UploadNotFound => {
@@ -292,7 +295,7 @@ mod tests {
     use crate::{
         api::failure::Failure,
         pb,
-        store::{ObjectMeta, Properties, ServiceDetails},
+        store::{Field, ObjectMeta, Properties, ServiceDetails},
     };
 
     const LABELS: ErrorContext<'_> = ErrorContext {
@@ -408,7 +411,7 @@ mod tests {
                 };
                 let error = Error::new(kind, text)
                     .with_service(service.clone())
-                    .with_field("key")
+                    .with_field(Field::Key)
                     .with_left_behind(meta);
                 let status = Failure::from(error).into_status(&context);
                 assert!(size(&status) < 4096, "{kind:?} {}", size(&status));
@@ -446,7 +449,7 @@ mod tests {
     #[test]
     fn an_invalid_field_found_by_the_store_is_named() {
         let violations =
-            status(Error::invalid_field("key", "is too long")).get_details_bad_request().unwrap();
+            status(Error::invalid_field(Field::Key, "is too long")).get_details_bad_request().unwrap();
         assert_eq!(violations.field_violations[0].field, "key");
     }
 

@@ -48,7 +48,7 @@ impl Uploads {
         request: Request<impl Stream<Item = Result<WriteMessage, Failure>> + Unpin>,
     ) -> Answer<pb::WriteUploadResponse> {
         let (call, messages) = self.gate.admit(request)?;
-        call.answer(write::write(&call, &self.ids, messages, None).await)
+        call.answer(write::write(&call, &self.ids, messages, None).await.map_err(Failure::in_spec))
     }
 
     /// `WriteUploadWithProgress`, independent of how its messages are decoded.

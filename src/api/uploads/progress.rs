@@ -34,7 +34,7 @@ pub(super) fn write_with_progress(
     let (tasks, (listener, persisted_end)) = (call.tenant().tasks().clone(), watch::channel(0));
     let outcome = async move {
         let written = write(&call, &ids, messages, Some(listener)).await;
-        written.map_err(|failure| call.fail(failure))
+        written.map_err(|failure| call.fail(failure.in_spec()))
     };
     let outcome = AbortOnDropHandle::new(tasks.spawn(outcome));
     stream::unfold(Some(Writing { persisted_end, outcome }), |writing| async {
