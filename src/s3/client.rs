@@ -115,7 +115,7 @@ impl ReadAnswer for Buffered {
 
     async fn read(&mut self, answer: Answer, subject: Subject) -> Result<Document, FailedAttempt> {
         let Answer { status, headers, body } = answer;
-        let body = body.collect(MAX_DOCUMENT).await.map_err(|error| failed_attempt::of_transport(&error))?;
+        let body = body.collect(MAX_DOCUMENT).await.map_err(failed_attempt::of_transport)?;
         document(status, headers, body.into(), subject)
     }
 }
@@ -192,7 +192,7 @@ impl Client {
 
     /// Checks that credentials are available. The error says where Longshore looked for them.
     pub async fn find_credentials(&self) -> Result<(), Error> {
-        self.credentials.credentials().await.map(drop).map_err(|error| unavailable(&error))
+        self.credentials.credentials().await.map(drop).map_err(unavailable)
     }
 
     /// Sends a request and returns the response with its body still to be streamed.
@@ -309,7 +309,7 @@ impl Client {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.s3_attempt(request.operation, "error");
-                return Err(failed_attempt::of_transport(&error));
+                return Err(failed_attempt::of_transport(error));
             }
         };
         let (head, body) = answer.into_parts();
@@ -343,7 +343,7 @@ impl Client {
         let credentials = if self.settings.skip_signature {
             None
         } else {
-            self.credentials.credentials().await.map_err(|error| unavailable(&error))?
+            self.credentials.credentials().await.map_err(unavailable)?
         };
         if let Some(credentials) = credentials {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
@@ -441,6 +441,6 @@ fn seconds_between(ours: SystemTime, theirs: SystemTime) -> i64 {
     }
 }
 
-fn unavailable(error: &crate::credentials::CredentialsError) -> Error {
-    Error::new(ErrorKind::CredentialsUnavailable, "the store has no credentials").because(&error.to_string())
+fn unavailable(error: crate::credentials::CredentialsError) -> Error {
+    Error::new(ErrorKind::CredentialsUnavailable, "the store has no credentials").caused_by(error)
 }

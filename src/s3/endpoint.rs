@@ -67,7 +67,7 @@ impl Endpoint {
             .path_and_query(target)
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Internal, "the request has an invalid URI").because(&error.to_string())
+                Error::new(ErrorKind::Internal, "the request has an invalid URI").caused_by(error)
             })
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of S3 operations: the kind of failure, and the details from S3's response.
 
-use std::{fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use super::Field;
 use crate::telemetry::cut;
@@ -159,6 +159,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     cause: Option<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     field: Option<Field>,
     service: Option<ServiceDetails>,
     attempts: u32,
@@ -178,6 +179,7 @@ impl Error {
             kind,
             message: message.into(),
             cause: None,
+            source: None,
             field: None,
             service: None,
             attempts: 0,
@@ -202,6 +204,14 @@ impl Error {
     pub fn because(mut self, cause: &str) -> Self {
         self.0.cause = Some(cut(cause, MAX_CAUSE).into_owned()).filter(|cause| !cause.is_empty());
         self
+    }
+
+    /// Adds the error that caused this one, like [`Error::because`], and keeps it as the source.
+    #[must_use]
+    pub fn caused_by(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        let mut error = self.because(&source.to_string());
+        error.0.source = Some(Arc::new(source));
+        error
     }
 
     /// S3's error code, if S3 responded. Empty if the response had no body.
@@ -358,4 +368,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

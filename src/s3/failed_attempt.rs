@@ -94,7 +94,7 @@ pub(super) fn of_answer(
 }
 
 /// Classifies an attempt without a complete response.
-pub(super) fn of_transport(error: &TransportError) -> FailedAttempt {
+pub(super) fn of_transport(error: TransportError) -> FailedAttempt {
     let (kind, again, unclear) = match error.kind() {
         TransportErrorKind::Connect => (ErrorKind::ConnectionFailed, LATER, false),
         TransportErrorKind::Timeout => (ErrorKind::BackendTimeout, LATER_AFTER_TIMEOUT, true),
@@ -108,7 +108,7 @@ pub(super) fn of_transport(error: &TransportError) -> FailedAttempt {
         _ => "the server did not send a valid S3 response",
     };
     FailedAttempt {
-        error: Error::new(kind, what).because(&error.to_string()).with_unclear(unclear),
+        error: Error::new(kind, what).caused_by(error).with_unclear(unclear),
         again,
         correction: None,
     }

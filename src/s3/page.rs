@@ -53,7 +53,7 @@ impl<'a, R: Room> Page<'a, R> {
             };
             left = left.saturating_sub(began.elapsed());
             let Some(more) = more else { break };
-            let more = more.map_err(|error| failed_attempt::of_transport(&error))?;
+            let more = more.map_err(failed_attempt::of_transport)?;
             tags += more.iter().map(|byte| usize::from(*byte == b'<')).sum::<usize>();
             if text.len() + more.len() > MAX_PAGE || tags > MAX_TAGS {
                 return Err(failed_attempt::fatal(invalid_response("a page of a listing is too large")));

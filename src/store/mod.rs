@@ -98,9 +98,9 @@ impl S3Store {
         tasks: Tasks,
         budget: TenantBudget,
     ) -> Result<Self, Error> {
-        let http = HttpClient::new(&settings.client_options).map_err(|cause| {
+        let http = HttpClient::new(&settings.client_options).map_err(|error| {
             Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
-                .because(&cause)
+                .caused_by(error)
         })?;
         let credentials = CredentialProvider::new(settings.credential_provider.clone());
         let retry = settings.retry_config.clone();

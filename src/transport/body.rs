@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -193,25 +193,22 @@ impl ResponseBody {
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) if !data.is_empty() => return Some(Ok(data)),
                 Ok(_) => {}
-                Err(error) => return Some(Err(TransportErrorKind::Lost.because_of(&error))),
+                Err(error) => return Some(Err(TransportErrorKind::Lost.because_of(error))),
             }
         }
     }
 
-    /// Reads the whole body. Fails if it is longer than `limit` bytes, unless it arrives in one or two pieces.
+    /// Reads the whole body. Fails if it is longer than `limit` bytes.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
-        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
-        let Some(second) = self.next().await.transpose()? else { return Ok(first) };
-        let mut all = Vec::with_capacity(first.len() + second.len());
-        all.extend_from_slice(&first);
-        all.extend_from_slice(&second);
+        let mut all = Bytes::new();
         while let Some(more) = self.next().await.transpose()? {
             if all.len() + more.len() > limit {
                 return Err(TransportErrorKind::Protocol.because("the response is too large"));
             }
-            all.extend_from_slice(&more);
+            // Copies only if there are several pieces.
+            all = if all.is_empty() { more } else { joined(all, &more) };
         }
-        Ok(all.into())
+        Ok(all)
     }
 }
 
@@ -222,6 +219,12 @@ impl Drop for ResponseBody {
             self.connection.give_back();
         }
     }
+}
+
+fn joined(all: Bytes, more: &[u8]) -> Bytes {
+    let mut all = BytesMut::from(all);
+    all.extend_from_slice(more);
+    all.freeze()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Sends requests and receives their responses, over a pool of kept connections.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::time::Duration;
 
 use http::{
     HeaderValue, Method, Request, Response,
@@ -12,54 +12,10 @@ use super::{
     ClientOptions, Payload, ResponseBody,
     body::Sent,
     connector::Connector,
+    error::{ClientError, TransportError, TransportErrorKind},
     options::after,
     pool::{self, Connection, Host, MAX_OPENING, Pool, Sending},
 };
-
-/// Why no complete response arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransportErrorKind {
-    /// No connection could be opened (DNS, TCP or TLS), or not in time. Nothing was sent.
-    Connect,
-    /// A time limit from the options expired.
-    Timeout,
-    /// The connection broke; the server may have received the request.
-    Lost,
-    /// The response is not valid HTTP, or too large.
-    Protocol,
-}
-
-impl TransportErrorKind {
-    pub(super) fn because(self, detail: impl Into<String>) -> TransportError {
-        TransportError { kind: self, detail: detail.into() }
-    }
-
-    pub(super) fn because_of(self, error: &(dyn StdError + 'static)) -> TransportError {
-        self.because(innermost(error))
-    }
-}
-
-/// The error of a request that got no complete response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransportError {
-    kind: TransportErrorKind,
-    detail: String,
-}
-
-impl TransportError {
-    /// Why no complete response arrived.
-    pub fn kind(&self) -> TransportErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
-    }
-}
-
-impl StdError for TransportError {}
 
 /// A pool of HTTP/1.1 connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -71,13 +27,10 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client that has no connections yet. Fails if the system's CA certificates cannot be read, or if the user
-    /// agent is not a valid header value; the text says which.
-    pub fn new(options: &ClientOptions) -> Result<Self, String> {
-        let connector = Connector::new(options.connect_timeout)
-            .map_err(|error| format!("cannot read the system's CA certificates: {error}"))?;
-        let user_agent = HeaderValue::from_str(&options.user_agent)
-            .map_err(|_| "client_options.user_agent is not a valid header value".to_owned())?;
+    /// A client that has no connections yet.
+    pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
+        let connector = Connector::new(options.connect_timeout).map_err(ClientError::CaCertificates)?;
+        let user_agent = HeaderValue::from_str(&options.user_agent).map_err(ClientError::UserAgent)?;
         let pool = Pool::new(connector, options);
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
     }
@@ -157,13 +110,4 @@ async fn watched(
             Err(_) => seen = sent.frames(),
         }
     }
-}
-
-/// The innermost cause, which is the most specific: "connection refused" rather than "client error".
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    io, mem,
+    mem,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -142,7 +142,7 @@ impl Pool {
         };
         // In a task, because the waiting future may not be polled for a long time (if its caller does not read), and
         // would hold its permit.
-        driven(opening).await.unwrap_or_else(|ended| Err(TransportErrorKind::Connect.because_of(&ended)))
+        driven(opening).await.unwrap_or_else(|ended| Err(TransportErrorKind::Connect.because_of(ended)))
     }
 
     /// Leases the connection until the response body ends.
@@ -173,20 +173,19 @@ impl Pool {
     async fn open(&self, host: &Host) -> Result<Connection, TransportError> {
         let uri =
             Uri::builder().scheme(host.scheme.clone()).authority(host.authority.clone()).path_and_query("/");
-        let uri = uri.build().map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
+        let uri = uri.build().map_err(|error| TransportErrorKind::Connect.because_of(error))?;
         let descriptor = Descriptor::take().ok_or_else(|| {
-            TransportErrorKind::Connect
-                .because_of(&io::Error::other("the open file limit allows no more connections"))
+            TransportErrorKind::Connect.because("the open file limit allows no more connections")
         })?;
         let mut connector = self.0.connector.clone();
         let stream =
-            connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.because_of(&*error))?;
+            connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.because_of(error))?;
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .read_buf_exact_size(Some(READ_BUFFER))
             .handshake(stream)
             .await
-            .map_err(|error| TransportErrorKind::Connect.because_of(&error))?;
+            .map_err(|error| TransportErrorKind::Connect.because_of(error))?;
         let age = Arc::new(Age { opened: Instant::now(), idle_since: AtomicU64::new(IN_USE) });
         let (watched, idle_timeout) = (Arc::clone(&age), self.0.idle_timeout);
         let driving = async move {
@@ -229,8 +228,8 @@ impl Connection {
         };
         match error.take_message() {
             Some(unsent) if self.kept => Ok(Sending::Unsent(unsent)),
-            Some(_) => Err(TransportErrorKind::Connect.because_of(&error.into_error())),
-            None => Err(broken(&error.into_error())),
+            Some(_) => Err(TransportErrorKind::Connect.because_of(error.into_error())),
+            None => Err(broken(error.into_error())),
         }
     }
 }
@@ -285,7 +284,7 @@ fn driven<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> 
     AbortOnDropHandle::new(tokio::spawn(work))
 }
 
-fn broken(error: &hyper::Error) -> TransportError {
+fn broken(error: hyper::Error) -> TransportError {
     let kind = if error.is_parse() { TransportErrorKind::Protocol } else { TransportErrorKind::Lost };
     kind.because_of(error)
 }

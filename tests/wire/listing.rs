@@ -80,7 +80,7 @@ async fn a_page_waits_for_memory_and_fails_without_it() {
     let settings = MemorySettings { budget: 16 << 20, wait, ..MemorySettings::default() };
     let budget = MemoryBudget::new(settings, Metrics::default()).share(Some(1 << 20));
     let store = sharing(server.settings(), budget.clone());
-    let held = [budget.reserve(256 << 10).await.unwrap(), budget.reserve(256 << 10).await.unwrap()];
+    let held = [budget.reserve(256 << 10).await.unwrap(), budget.reserve(128 << 10).await.unwrap()];
     let error = store.list(&ListOptions { page_size: 10, ..ListOptions::default() }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MemoryExhausted);
     drop(held);
