@@ -7,7 +7,6 @@ use tonic::{Code, Status};
 use super::{
     call::{CallFailure, Severity},
     convert::field::{self, Layout},
-    messages::ENCODINGS,
     status::{self, ErrorContext, Fault},
 };
 use crate::{
@@ -57,7 +56,12 @@ pub(crate) enum Failure {
         limit: Duration,
     },
     /// The server does not support this message encoding.
-    EncodingUnknown(String),
+    EncodingUnknown {
+        /// The encoding's name.
+        encoding: String,
+        /// The encodings that the server supports.
+        supported: &'static str,
+    },
     /// The server runs with several replicas but has no key with which all of them can read upload ids.
     UploadKeyRequired,
     /// tonic could not read the caller's next message, or the caller disconnected.
@@ -113,7 +117,7 @@ impl Failure {
                 (Code::ResourceExhausted, ErrorReason::MetadataTooLarge, Fault::Caller)
             }
             Self::MessageTimeout { .. } => (Code::Aborted, ErrorReason::MessageTimeout, Fault::Caller),
-            Self::EncodingUnknown(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Caller),
+            Self::EncodingUnknown { .. } => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Caller),
             Self::UploadKeyRequired => {
                 (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Fault::Operator)
             }
@@ -145,8 +149,8 @@ impl Failure {
                     humantime::format_duration(*limit)
                 )
             }
-            Self::EncodingUnknown(encoding) => {
-                format!("the message encoding `{encoding}` is not supported: use one of {ENCODINGS}")
+            Self::EncodingUnknown { encoding, supported } => {
+                format!("the message encoding `{encoding}` is not supported: use one of {supported}")
             }
             Self::UploadKeyRequired => "UploadService needs LONGSHORE_UPLOAD_KEY if LONGSHORE_REPLICAS is more than 1: set the same key on every replica".to_owned(),
             Self::Stream(status) => status.message().to_owned(),
@@ -191,7 +195,7 @@ impl Failure {
             Self::Refused(_)
             | Self::Malformed(_)
             | Self::MessageTimeout { .. }
-            | Self::EncodingUnknown(_)
+            | Self::EncodingUnknown { .. }
             | Self::UploadKeyRequired => builder.context(context).build(),
             Self::StoreNotFound(store) => {
                 let builder = builder.resource("longshore.v1.Store", &store);

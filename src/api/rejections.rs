@@ -16,7 +16,8 @@ pub fn metadata_too_large(extensions: &Extensions, limit: usize) -> Status {
 pub fn encoding_unknown(extensions: &Extensions, encoding: &[u8]) -> Status {
     let shown = encoding.iter().take(LONGEST_NAME).filter(|byte| byte.is_ascii_graphic());
     let name = shown.map(|byte| char::from(*byte)).collect();
-    let mut status = gate::rejected_early(extensions, Failure::EncodingUnknown(name));
+    let mut status =
+        gate::rejected_early(extensions, Failure::EncodingUnknown { encoding: name, supported: ENCODINGS });
     status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static(ENCODINGS));
     status
 }

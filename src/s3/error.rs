@@ -312,7 +312,7 @@ impl Error {
         &self.0.message
     }
 
-    /// The invalid field of the request, as its path in the proto.
+    /// The value that the error is about.
     pub fn field(&self) -> Option<Field> {
         self.0.field
     }
@@ -356,6 +356,13 @@ impl Error {
     pub fn upload_offsets(&self) -> Option<UploadOffsets> {
         self.0.upload_offsets
     }
+}
+
+/// An error for a response that S3 would not send. The server may have carried out the request anyway.
+pub(super) fn invalid_response(what: &str) -> Error {
+    Error::new(ErrorKind::BackendProtocol, "the server did not send a valid S3 response")
+        .because(what)
+        .with_unclear(true)
 }
 
 impl fmt::Display for Error {

@@ -1,23 +1,19 @@
 //! What an error is about.
 
-/// The value that an error is about: one that the caller gave, or one of the store's settings. How a request names it
-/// is the API's concern.
+/// The value that an error is about: one that the caller gave, or one of the store's settings. The API knows where a
+/// request has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// The object's key.
     Key,
-    /// The key of the object that is copied, or its version or ETag.
+    /// The object that is copied.
     Source,
-    /// The key that the copy gets.
+    /// Where the copy goes.
     Destination,
-    /// A key of many.
-    ListedKey,
     /// The id of an upload.
     UploadId,
     /// Where a listing continues.
     PageToken,
-    /// The bytes of the object to read.
-    Range,
     /// [`Conditions::if_match`](super::Conditions::if_match).
     IfMatch,
     /// [`Conditions::if_none_match`](super::Conditions::if_none_match).

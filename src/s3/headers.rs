@@ -140,13 +140,6 @@ pub(super) fn decoded(value: &HeaderValue) -> String {
         .map_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect(), str::to_owned)
 }
 
-/// An error for a response that S3 would not send. The server may have carried out the request anyway.
-pub(super) fn invalid_response(what: &str) -> Error {
-    Error::new(ErrorKind::BackendProtocol, "the server did not send a valid S3 response")
-        .because(what)
-        .with_unclear(true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::{
-    Client, Error, encode, failed_attempt::server_clock, headers::invalid_response, page::Room,
+    Client, Error, encode, error::invalid_response, failed_attempt::server_clock, page::Room,
     request::Request, xml::Element,
 };
 

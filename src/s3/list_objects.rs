@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Client, Error, ObjectMeta, Properties, encode,
-    headers::invalid_response,
+    error::invalid_response,
     list_page::{self, Contents},
     page::Room,
     request::Request,

@@ -8,7 +8,7 @@ use quick_xml::{Reader, events::Event};
 
 use super::{
     Error,
-    headers::invalid_response,
+    error::invalid_response,
     xml::{self, UNREADABLE},
 };
 

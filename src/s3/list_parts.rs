@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{
     Checksum, ChecksumAlgorithm, Client, Error,
+    error::invalid_response,
     failed_attempt::server_clock,
-    headers::invalid_response,
     multipart::{MultipartUpload, Part},
     page::Room,
     request::Request,

@@ -32,6 +32,7 @@ mod request;
 mod settings;
 mod sign;
 mod stream_crc32c;
+mod upload_part_copy;
 mod write_object;
 mod xml;
 

@@ -1,4 +1,4 @@
-//! Multipart uploads: create, upload a part or copy one, complete, abort.
+//! Multipart uploads: create, upload a part, complete, abort.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>
 
 use std::{fmt::Write, time::SystemTime};
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::{
     Checksum, ChecksumAlgorithm, ChecksumType, ChecksummedPayload, Client, Error, ErrorKind, Properties,
     checksum,
-    copy_object::CopySource,
-    headers::{self, invalid_response},
+    error::invalid_response,
+    headers,
     request::Request,
     write_object::{NewObject, WriteCondition, add_checksum},
     xml::{self, Element},
@@ -82,32 +82,6 @@ impl Client {
         Ok(Part { number, etag, checksum })
     }
 
-    /// `UploadPartCopy` of bytes `start..end` of an object. `None` copies the whole object, which may be smaller than
-    /// the 5 MiB that S3 requires for a range.
-    pub(crate) async fn upload_part_copy(
-        &self,
-        upload: &MultipartUpload,
-        number: u32,
-        source: &CopySource,
-        range: Option<std::ops::Range<u64>>,
-        deadline: Option<Instant>,
-    ) -> Result<Part, Error> {
-        let mut request = part("UploadPartCopy", upload, number)?.slow_on_server();
-        if let Some(range) = range {
-            let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-            request = request.text_header("x-amz-copy-source-range", &bytes)?;
-        }
-        source.add(&mut request.headers)?;
-        let answer = self.document(&request, deadline).await?;
-        let copied =
-            Element::read_result(&answer.body, "CopyPartResult", "ETag", "the response to UploadPartCopy")?;
-        let etag = copied
-            .text("ETag")
-            .ok_or_else(|| invalid_response("the response to UploadPartCopy has no ETag"))?
-            .to_owned();
-        Ok(Part { number, etag, checksum: None })
-    }
-
     /// `CompleteMultipartUpload`, with the full object's checksum if the upload's algorithm has one.
     pub(crate) async fn complete_multipart_upload(
         &self,
@@ -154,7 +128,8 @@ impl MultipartUpload {
     }
 }
 
-fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Result<Request, Error> {
+/// A request about a part.
+pub(super) fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Result<Request, Error> {
     Ok(Request::object(operation, Method::PUT, &upload.key)
         .query("partNumber", number.to_string())
         .query("uploadId", upload.known_id()?))

@@ -4,7 +4,7 @@
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Client, Error, Tags, headers::invalid_response, request::Request, xml::Element};
+use super::{Client, Error, Tags, error::invalid_response, request::Request, xml::Element};
 
 impl Client {
     /// `GetObjectTagging`.

@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Error,
+    error::invalid_response,
     failed_attempt::{self, FailedAttempt},
-    headers::invalid_response,
 };
 use crate::transport::ResponseBody;
 

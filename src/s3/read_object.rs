@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::{
     Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
     client::Answer,
-    headers::{self, ContentRange, content_length, content_range, echoed, invalid_response},
+    error::invalid_response,
+    headers::{self, ContentRange, content_length, content_range, echoed},
     request::Request,
 };
 use crate::transport::ResponseBody;

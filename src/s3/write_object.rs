@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::{
     BucketSettings, Checksum, ChecksummedPayload, Client, Error, Field, Properties, Tags,
     attributes::WRITE_ID_HEADER,
-    headers::{self, echoed, invalid_response, visible},
+    error::invalid_response,
+    headers::{self, echoed, visible},
     request::Request,
     xml,
 };

@@ -8,7 +8,7 @@ use quick_xml::{
     events::Event,
 };
 
-use super::{Error, headers::invalid_response};
+use super::{Error, error::invalid_response};
 
 /// A placeholder for text that cannot be read: bytes that are not UTF-8, and references to characters that do not
 /// exist. XML does not allow this character (XML 1.0, section 2.2).

@@ -246,7 +246,7 @@ impl S3Store {
         let write = WriteOptions { tags, mode: job.options.mode, ..WriteOptions::default() };
         let relative = self.relative(job.destination).unwrap_or_default();
         let options = UploadOptions { write, size, part_size: None };
-        let mut upload = self.upload_described(&relative, headers, options)?;
+        let mut upload = self.upload_described(&relative, headers, options).map_err(of_the_source)?;
         while let Some(bytes) = reader.next().await.transpose()? {
             upload.write(bytes).await?;
         }
@@ -278,6 +278,16 @@ impl S3Store {
     }
 }
 
+/// The error of a copy whose request has no field for the value: the source determines it.
+pub(super) fn of_the_source(error: Error) -> Error {
+    match error.field() {
+        Some(Field::Size | Field::PartSize | Field::Attributes | Field::Tags) => {
+            error.with_field(Field::Source)
+        }
+        _ => error,
+    }
+}
+
 impl Job<'_> {
     /// The headers that describe the copy.
     fn description(&self) -> Result<HeaderMap, Error> {
@@ -285,7 +295,7 @@ impl Job<'_> {
             return attributes.headers();
         }
         if self.head.hides_metadata {
-            let message = "is required, or use overwrite within one S3 server: the source has metadata that its server does not return, and a copy of this kind would lose it";
+            let message = "the source has metadata that its server does not return, and a copy of this kind would lose it: give attributes, or use overwrite within one S3 server";
             return Err(Error::invalid_field(Field::Attributes, message));
         }
         let mut headers = self.head.carried.clone();

@@ -46,7 +46,7 @@ impl S3Store {
         let mut outcomes = HashMap::new();
         let mut batch = Vec::new();
         for object in objects.iter().filter(|object| can_be_listed(&object.key)) {
-            match self.full_key(&object.key, Field::ListedKey) {
+            match self.full_key(&object.key, Field::Key) {
                 Ok(key) => batch.push((object, ObjectId { key, version: object.version.clone() })),
                 Err(error) => drop(outcomes.insert(object.clone(), Err(error))),
             }

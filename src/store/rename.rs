@@ -1,6 +1,9 @@
 //! Renames objects. S3 has no rename, so this copies the object, verifies the copy, and deletes the source.
 
-use super::{ChecksumType, Copied, CopyOptions, Error, ErrorKind, Field, ReadOptions, S3Store, WriteMode};
+use super::{
+    ChecksumType, Copied, CopyOptions, Error, ErrorKind, Field, ReadOptions, S3Store, WriteMode,
+    copy::of_the_source,
+};
 use crate::s3::{Checksum, HeadAnswer};
 
 impl S3Store {
@@ -22,7 +25,8 @@ impl S3Store {
             self.require_another_object(source, &from, &to).await?;
         }
         let options = CopyOptions { mode, ..CopyOptions::default() };
-        let (copied, original) = self.copy_pinned(source, key, destination, options).await?;
+        let (copied, original) =
+            self.copy_pinned(source, key, destination, options).await.map_err(of_the_source)?;
         let outcome = match self.prove(&to, &copied, &original).await {
             Ok(()) => source.delete_unchanged(&from, &original).await,
             Err(error) => Err(error),

@@ -205,7 +205,7 @@ impl S3Store {
     /// finished, its object stays.
     pub async fn cancel_upload(&self, key: &str, s3_upload_id: &str) -> Result<(), Error> {
         let upload = MultipartUpload {
-            key: self.full_key(key, Field::Key)?,
+            key: self.full_key(key, Field::UploadId)?,
             id: s3_upload_id.to_owned(),
             algorithm: None,
         };

@@ -106,7 +106,7 @@ impl Upload {
             && self.received > size
         {
             let message = format!(
-                "the upload was announced with {size} bytes, but {} have already arrived",
+                "the size announced at the start is {size} bytes, but {} have already arrived",
                 self.received
             );
             return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(Field::Size));
@@ -221,10 +221,13 @@ impl Upload {
     }
 
     fn verify(&mut self, claim: UploadClaim) -> Result<(), Error> {
-        for (size, field) in [(self.options.size, Field::Size), (claim.size, Field::FinalSize)] {
+        let sizes = [
+            (self.options.size, Field::Size, "announced at the start"),
+            (claim.size, Field::FinalSize, "given at the end"),
+        ];
+        for (size, field, when) in sizes {
             if let Some(size) = size.filter(|size| *size != self.received) {
-                let message =
-                    format!("the size is given as {size} bytes, but {} have arrived", self.received);
+                let message = format!("the size {when} is {size} bytes, but {} have arrived", self.received);
                 return Err(Error::new(ErrorKind::SizeMismatch, message).with_field(field));
             }
         }

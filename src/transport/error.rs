@@ -6,7 +6,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The system's CA certificates cannot be read.
-    #[error("cannot read the system's CA certificates")]
+    #[error("cannot read the system's CA certificates: {0}")]
     CaCertificates(#[source] std::io::Error),
     /// The user agent is not a valid header value.
     #[error("client_options.user_agent is not a valid header value")]

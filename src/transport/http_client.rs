@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::{
     ClientOptions, Payload, ResponseBody,
-    body::Sent,
     connector::Connector,
     error::{ClientError, TransportError, TransportErrorKind},
     options::after,
+    payload::Sent,
     pool::{self, Connection, Host, MAX_OPENING, Pool, Sending},
 };
 

@@ -3,20 +3,22 @@
 //! This module does not know S3: the modules above provide the requests and classify the responses.
 
 mod attempts;
-mod body;
 mod connector;
 mod descriptors;
 mod error;
 mod http_client;
 mod options;
+mod payload;
 mod pool;
 mod quota;
+mod response_body;
 
 pub use attempts::{Attempts, Retry, RetryCost};
-pub(crate) use body::HASH_SLICE;
-pub use body::{Payload, RequestBody, ResponseBody};
 pub use descriptors::{limit_connections, open_connections};
 pub use error::{ClientError, TransportError, TransportErrorKind};
 pub use http_client::HttpClient;
 pub use options::{Backoff, ClientOptions, RetryPolicy};
+pub(crate) use payload::HASH_SLICE;
+pub use payload::{Payload, RequestBody};
 pub use quota::RetryQuota;
+pub use response_body::ResponseBody;

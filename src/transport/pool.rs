@@ -30,10 +30,10 @@ use tower::Service as _;
 
 use super::{
     RequestBody, TransportError, TransportErrorKind,
-    body::Sent,
     connector::Connector,
     descriptors::Descriptor,
     options::{ClientOptions, after},
+    payload::Sent,
 };
 
 /// How many bytes a connection reads from S3 at a time. The read of a slow caller holds about five times as much

@@ -35,10 +35,8 @@ fn in_message(field: Field) -> &'static str {
         Field::Key => "key",
         Field::Source => "source.key",
         Field::Destination => "destination.key",
-        Field::ListedKey => "objects.key",
         Field::UploadId => "upload_id",
         Field::PageToken => "page_token",
-        Field::Range => "range",
         Field::IfMatch => "conditions.if_match",
         Field::IfNoneMatch => "conditions.if_none_match",
         Field::IfModifiedSince => "conditions.if_modified_since",
@@ -102,17 +100,21 @@ mod tests {
         let write: Vec<_> = attributes.into_iter().chain([Key, Tags, ReplacedEtag]).collect();
         let conditions = [IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince];
         let upload = [&write[..], &[Size, PartSize, Chunk, FinalSize, FinalCrc32c]].concat();
-        let requests: [(&str, Layout, &[Field]); 10] = [
+        let requests: [(&str, Layout, &[Field]); 14] = [
             ("PutRequest", Layout::Message, &write),
             ("UploadRequest", Layout::Spec, &upload),
             ("WriteUploadRequest", Layout::Spec, &[UploadId, Chunk, End]),
             ("StartUploadRequest", Layout::Message, &[Key, Size, PartSize, ContentType, Tags]),
             ("FinishUploadRequest", Layout::Message, &[UploadId, FinalSize, FinalCrc32c]),
-            ("GetRequest", Layout::Message, &[Key, Range]),
+            ("GetRequest", Layout::Message, &[Key]),
             ("HeadRequest", Layout::Message, &conditions),
             ("CopyRequest", Layout::Message, &[Source, Destination, Attributes, StorageClass, Tags]),
             ("ListRequest", Layout::Message, &[PageToken]),
-            ("DeleteManyRequest", Layout::Message, &[ListedKey]),
+            ("ObjectId", Layout::Message, &[Key]),
+            ("RenameRequest", Layout::Message, &[Source, Destination]),
+            ("CancelUploadRequest", Layout::Message, &[UploadId]),
+            ("QueryUploadRequest", Layout::Message, &[UploadId]),
+            ("ListUploadsRequest", Layout::Message, &[PageToken]),
         ];
         for (message, layout, fields) in requests {
             for field in fields {

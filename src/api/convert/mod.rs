@@ -3,7 +3,7 @@
 
 pub(crate) mod field;
 mod list;
-mod object;
+pub(crate) mod object;
 mod read;
 mod settings;
 mod upload;
@@ -11,7 +11,7 @@ mod write;
 
 pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
 pub(crate) use object::{
-    attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas, timestamp,
+    attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas, signed, timestamp,
 };
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
@@ -26,11 +26,6 @@ use super::failure::Failure;
 pub(crate) fn unsigned(value: i64, field: &str) -> Result<u64, Failure> {
     u64::try_from(value)
         .map_err(|_| Failure::field(field.to_owned(), format!("must be 0 or more, not {value}")))
-}
-
-/// A size, offset or count for the wire. Real objects stay far below the bound.
-pub(crate) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// A number of entries of a page. A page has at most 1,000.

@@ -5,11 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost_types::Timestamp;
 
-use super::signed;
 use crate::{
     pb,
     store::{Attributes, Checksum, ChecksumAlgorithm, ChecksumType, ObjectMeta, sum_of},
 };
+
+/// A size, offset or count for the wire. Real objects stay far below the bound.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
 
 /// Converts an object's metadata.
 pub(crate) fn object_meta(meta: ObjectMeta) -> pb::ObjectMeta {

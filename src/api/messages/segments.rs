@@ -58,7 +58,13 @@ impl Segments {
         let mut pieces = mem::take(&mut self.pieces).into_iter();
         let first = if self.is_compact { pieces.next() } else { None };
         let mut joined = first.unwrap_or_default().try_into_mut().unwrap_or_else(BytesMut::from);
-        joined.reserve(capacity.max(self.len) - joined.len());
+        let needed = capacity.max(self.len);
+        if joined.capacity() < needed {
+            // `reserve` would double the capacity.
+            let mut larger = BytesMut::with_capacity(needed + joined.len() / 8);
+            larger.extend_from_slice(&joined);
+            joined = larger;
+        }
         pieces.for_each(|piece| joined.extend_from_slice(&piece));
         self.pieces.push_back(joined.freeze());
         self.is_compact = true;

@@ -13,8 +13,8 @@ use tonic_types::pb as rpc;
 use super::size;
 use crate::{
     api::convert::{
-        self,
         field::{self, Layout},
+        object,
     },
     pb::ErrorReason,
     store::{Error, ErrorKind, FailedCondition, UploadOffsets},
@@ -117,7 +117,7 @@ impl StatusBuilder {
     pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
         let delay = delay + delay.min(MAX_JITTER).mul_f64(fastrand::f64());
         self.retry_delay = Some(delay);
-        let retry_delay = Some(convert::duration(delay));
+        let retry_delay = Some(object::duration(delay));
         self.attach("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay })
     }
 
@@ -154,7 +154,7 @@ impl StatusBuilder {
             builder = builder.retry_after(delay);
         }
         if let Some(meta) = error.left_behind() {
-            builder = builder.attach("longshore.v1.ObjectMeta", &convert::object_meta(meta.clone()));
+            builder = builder.attach("longshore.v1.ObjectMeta", &object::object_meta(meta.clone()));
         }
         if let Some(UploadOffsets { persisted_size, before, after }) = error.upload_offsets() {
             builder = builder.label("persisted_size", persisted_size.to_string());

@@ -108,7 +108,7 @@ impl Receiving {
         }
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => self.blobs.create(self.part)?,
+            None => BlobFile::create(&self.blobs, self.part)?,
         };
         file.append(&mut chunks)?;
         self.file = Some(file);

@@ -20,7 +20,7 @@ use super::{
     receive::{Incoming, MAX_SINGLE_WRITE, receive},
     uploads::upload,
 };
-use crate::embedded::storage::{self, Failed, NewBlob, PartRow, Storage, UploadRow, blocking, now};
+use crate::embedded::storage::{self, BlobFile, Failed, NewBlob, PartRow, Storage, UploadRow, blocking, now};
 
 /// Stores a part. It replaces an earlier part with the same number.
 pub(super) async fn upload_part(
@@ -64,7 +64,7 @@ pub(super) async fn upload_part_copy(
     let (blobs, number) = (Arc::clone(storage.blobs()), target.number);
     let mut reading = content.reading(range);
     let (blob, digested) = blocking(move || {
-        let mut file = blobs.create(Some((id, number)))?;
+        let mut file = BlobFile::create(&blobs, Some((id, number)))?;
         let mut digests = Digests::new(algorithm);
         while let Some(chunk) = reading.next()? {
             digests.update(&chunk);

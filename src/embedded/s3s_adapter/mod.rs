@@ -12,6 +12,7 @@ mod cors;
 mod documents;
 mod faults;
 mod refusal;
+mod request_checks;
 mod rest;
 mod second_pass;
 mod signature;
@@ -76,7 +77,7 @@ impl S3sAdapter {
         let asked = answer::Asked::of(&request);
         let origin = cors::Origin::of(&request);
         let (request, rest) = Rest::of(request);
-        let mut answer = match (request.method(), Refusal::of(&request)) {
+        let mut answer = match (request.method(), request_checks::check(&request)) {
             (&Method::OPTIONS, _) => cors::preflight(&*self.buckets, &request).await,
             (_, Some(refusal)) => refusal.answer(),
             (_, None) => pass(&self.s3, aws_chunks::watch(request)).await,

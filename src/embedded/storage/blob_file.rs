@@ -22,7 +22,11 @@ pub(in crate::embedded) struct BlobFile {
 }
 
 impl BlobFile {
-    pub(super) fn create(blobs: Arc<Blobs>, name: BlobName, path: PathBuf) -> io::Result<Self> {
+    /// Creates a file for a part of a body, given by the body's id and the part's number. With `None` the file is a
+    /// body of its own.
+    pub(in crate::embedded) fn create(blobs: &Arc<Blobs>, part: Option<(u64, u16)>) -> io::Result<Self> {
+        let (blobs, name) = (Arc::clone(blobs), blobs.new_name(part));
+        let path = blobs.path_of_unfinished(name);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         // As private as the access keys in the same folder.

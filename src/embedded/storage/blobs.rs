@@ -15,8 +15,6 @@ use std::{
     },
 };
 
-use super::blob_file::BlobFile;
-
 /// A folder holds 2^12 blob ids: few enough to list the folder at once, and enough for the parts of an upload to share
 /// a folder, which is synced once for all of them.
 const PER_FOLDER_BITS: u32 = 12;
@@ -109,13 +107,17 @@ impl Blobs {
         self.run
     }
 
-    /// Creates a file for a part of a body, given by the body's id and the part's number. With `None` the file is a
-    /// body of its own.
-    pub(in crate::embedded) fn create(self: &Arc<Self>, part: Option<(u64, u16)>) -> io::Result<BlobFile> {
+    /// A new name for a part of a body, given by the body's id and the part's number. With `None` it names a body of
+    /// its own.
+    pub(super) fn new_name(&self, part: Option<(u64, u16)>) -> BlobName {
         let blob = self.new_id();
         let (body, part) = part.unwrap_or((blob, 0));
-        let name = BlobName { body, part, blob };
-        BlobFile::create(Arc::clone(self), name, self.folder.join("unfinished").join(name.to_string()))
+        BlobName { body, part, blob }
+    }
+
+    /// The path of a blob that is being written.
+    pub(super) fn path_of_unfinished(&self, name: BlobName) -> PathBuf {
+        self.folder.join("unfinished").join(name.to_string())
     }
 
     /// Opens a blob for reading.

@@ -132,12 +132,16 @@ where
     /// Announces the stream window that the connection should have, if it has changed. `h2` accepts a change only after
     /// the caller has acknowledged the last one. Returns whether `h2` has to be polled again.
     fn adjust_window(&mut self) -> bool {
+        let patience = self.shared.settings.handshake_timeout;
+        // While the server does not read the connection, it cannot see that the caller has acknowledged the window.
+        if self.meter.is_paused() {
+            self.ack_due = Instant::now() + patience;
+        }
         let wanted = self.meter.unread.window();
         // Shrink immediately, but grow only if the window at least doubles, which is worth a frame.
         if wanted >= self.window && wanted / 2 < self.window {
             return false;
         }
-        let patience = self.shared.settings.handshake_timeout;
         if self.connection.set_initial_window_size(wanted).is_ok() {
             self.window = wanted;
             self.window_announced_at = Instant::now();
@@ -148,8 +152,7 @@ where
         let now = Instant::now();
         let unread =
             self.meter.blocked_since().is_some() && now < self.window_announced_at + patience * UNREAD_FACTOR;
-        // Nor can the server see that the caller has, while it does not read the connection.
-        if unread || self.meter.is_paused() {
+        if unread {
             self.ack_due = now + patience;
         }
         // Smaller windows do not bind a caller that does not acknowledge them, so its connection is closed.
@@ -219,15 +222,15 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<End>> {
         let this = &mut *self;
         loop {
+            this.meter.forget_blocked();
             if let Poll::Ready(end) = this.poll_calls(cx) {
                 return Poll::Ready(end);
             }
-            // While the caller does not read, `h2` may not have handled all frames that have arrived.
-            if this.meter.blocked_since().is_none() {
-                this.meter.unread.drop_early();
-                if this.meter.take_acknowledged() {
-                    this.meter.window_updates.send();
-                }
+            // If a write has blocked, `h2` may not have handled all frames that have arrived. It will be polled again.
+            let handled = !this.meter.was_blocked();
+            this.meter.unread.drop_early(handled);
+            if handled && this.meter.take_acknowledged() {
+                this.meter.window_updates.send();
             }
             while let Poll::Ready(Some(_)) = this.calls.poll_join_next(cx) {}
             if let Some(pings) = &mut this.pings {

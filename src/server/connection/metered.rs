@@ -37,6 +37,7 @@ pub(super) struct Meter {
     frame_since: Moment,
     blocked_since: Moment,
     paused_since: Moment,
+    was_blocked: AtomicBool,
     has_settings: AtomicBool,
     has_acknowledged: AtomicBool,
     is_flooded: AtomicBool,
@@ -70,6 +71,7 @@ impl Meter {
             frame_since: Moment::default(),
             blocked_since: Moment::default(),
             paused_since: Moment::default(),
+            was_blocked: AtomicBool::new(false),
             has_settings: AtomicBool::new(false),
             has_acknowledged: AtomicBool::new(false),
             is_flooded: AtomicBool::new(false),
@@ -99,6 +101,15 @@ impl Meter {
     /// When writes to the socket blocked, because the caller does not read; `None` if they are not blocked.
     pub(super) fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since.get().map(|after| self.began + after)
+    }
+
+    /// Whether a write has blocked since the last call of [`Meter::forget_blocked`].
+    pub(super) fn was_blocked(&self) -> bool {
+        self.was_blocked.load(Relaxed) || self.blocked_since.get().is_some()
+    }
+
+    pub(super) fn forget_blocked(&self) {
+        self.was_blocked.store(false, Relaxed);
     }
 
     /// Whether the server does not read the connection at the moment, because too many bytes are unread. A connection
@@ -298,6 +309,9 @@ impl<T: AsyncWrite + Unpin> Metered<T> {
     }
 
     fn note_blocked(&self, blocked: bool) {
+        if blocked {
+            self.meter.was_blocked.store(true, Relaxed);
+        }
         let since = &self.meter.blocked_since;
         if blocked != since.get().is_some() {
             since.set(blocked.then(|| self.meter.began.elapsed()));

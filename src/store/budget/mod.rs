@@ -1,5 +1,6 @@
 //! Memory for bytes that are buffered in the process: one budget for all of them, and a share of it for each tenant.
 
+mod ask;
 mod ledger;
 mod queue;
 mod reservation;
@@ -17,9 +18,9 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use self::queue::{Ask, Queue};
 pub(super) use self::reservation::Granted;
 pub use self::reservation::Reservation;
+use self::{ask::Ask, queue::Queue};
 use super::Error;
 use crate::telemetry::Metrics;
 

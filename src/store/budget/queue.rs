@@ -6,6 +6,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     TenantBudget,
+    ask::{Ask, Kind, Place},
     ledger::{Charge, Class, Ledger, Short},
     waiters::{Waiter, Waiters},
 };
@@ -17,23 +18,6 @@ const BETWEEN_VICTIMS: Duration = Duration::from_millis(100);
 
 /// How long a call may have waited and still be granted [`Class::Fresh`] memory.
 const FRESH: Duration = Duration::from_secs(3);
-
-/// The kinds of calls that wait, in the order in which they are usually served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
-    /// A message or a page of a listing.
-    Message,
-    /// The next part of an upload that filled its last part quickly.
-    Proven,
-    /// A small upload.
-    Small,
-    /// The first part of an upload.
-    New,
-    /// The first part of an upload on a connection whose latest uploads were slow or rejected.
-    Demoted,
-    /// An upload whose caller is slow.
-    Slow,
-}
 
 /// The order in which the kinds are served after this number of grants. Messages always go first, and then usually the
 /// uploads proven to be fast. In three of every eight grants, other kinds go before those uploads, so that they do not
@@ -47,16 +31,6 @@ fn order(grants: u64) -> [Kind; 6] {
         _ => [Message, Proven, Small, New, Demoted, Slow],
     }
 }
-
-/// What a call asks for: that its reservation hold `bytes` of `class`, including what it already holds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ask {
-    pub(super) class: Class,
-    pub(super) bytes: u64,
-}
-
-/// The place of a waiting call in the queue.
-pub(super) type Place = (Kind, u64);
 
 /// All reservations and the calls that wait. It is locked only briefly.
 #[derive(Debug)]

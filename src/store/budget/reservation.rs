@@ -9,8 +9,8 @@ use tokio::{
 
 use super::{
     Ask, TenantBudget,
+    ask::{Kind, Place},
     ledger::Class,
-    queue::{Kind, Place},
 };
 use crate::{
     store::{Error, ErrorKind, fill_rate::Measure},

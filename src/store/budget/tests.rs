@@ -209,14 +209,14 @@ async fn small_parts_of_other_tenants_do_not_starve_a_large_one() {
 
 #[tokio::test]
 async fn new_and_slow_uploads_are_served_beside_fast_ones() {
-    for kind in [queue::Kind::New, queue::Kind::Demoted, queue::Kind::Slow] {
+    for kind in [ask::Kind::New, ask::Kind::Demoted, ask::Kind::Slow] {
         let tenant = budget(8 * MIB).share(None);
         let held = part(&tenant, 8 * MIB, true).await;
         let other = async {
             let mut reservation = tenant.reservation();
             match kind {
-                queue::Kind::New => reservation.first_part(8 * MIB, false).await.unwrap(),
-                queue::Kind::Demoted => reservation.first_part(8 * MIB, true).await.unwrap(),
+                ask::Kind::New => reservation.first_part(8 * MIB, false).await.unwrap(),
+                ask::Kind::Demoted => reservation.first_part(8 * MIB, true).await.unwrap(),
                 _ => drop(reservation.slowly(7 * MIB, 8 * MIB).await.unwrap()),
             }
         };

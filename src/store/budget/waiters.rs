@@ -11,8 +11,8 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    ask::{Ask, Kind, Place},
     ledger::Short,
-    queue::{Ask, Kind, Place},
 };
 
 /// A call that waits.

@@ -32,6 +32,9 @@ const FRAME: u64 = 256;
 /// else in it has been taken.
 const READ_BUFFER: u64 = 8 * KIB;
 
+/// The most memory, in bytes, that data counts as whose call has not begun while `h2` has not handled all frames.
+const MAX_EARLY: u64 = 256 * KIB;
+
 /// Unread bytes of the whole process. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Unread(Arc<Process>);
@@ -161,16 +164,22 @@ impl ConnectionUnread {
         self.process.0.receiving.fetch_add(1, Relaxed);
     }
 
-    /// Stops counting the data of streams without a call. Every call whose headers have arrived has begun by now, and
-    /// `h2` drops the data of other streams.
-    pub(super) fn drop_early(&self) {
+    /// Stops counting the data of streams without a call. `handled`: whether `h2` has handled everything that has
+    /// arrived, so that every call whose headers have arrived has begun, and `h2` drops the data of other streams.
+    /// Otherwise calls may still begin, and a little data counts until then; more than that can only be data of streams
+    /// that `h2` has rejected.
+    pub(super) fn drop_early(&self, handled: bool) {
         let mut streams = self.streams();
         if streams.early.is_empty() {
             return;
         }
-        let dropped = mem::take(&mut streams.early).into_values().map(|stream| stream.memory).sum();
+        let memory: u64 = streams.early.values().map(|stream| stream.memory).sum();
+        if !handled && memory < MAX_EARLY {
+            return;
+        }
+        streams.early.clear();
         drop(streams);
-        self.sub(dropped);
+        self.sub(memory);
     }
 
     /// Records that a call has finished with a frame.

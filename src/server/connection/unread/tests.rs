@@ -67,7 +67,9 @@ fn data_of_streams_without_a_call_stops_counting() {
     }
     connection.open(3);
     assert_eq!(bytes(&process), 5 * KIB);
-    connection.drop_early();
+    connection.drop_early(false);
+    assert_eq!(bytes(&process), 5 * KIB);
+    connection.drop_early(true);
     assert_eq!(bytes(&process), 5 * KIB / 2);
     connection.close(3);
     assert_eq!(bytes(&process), 0);

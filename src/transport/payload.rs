@@ -1,4 +1,4 @@
-//! Request bodies, which can be sent again, and response bodies, which cannot stall forever.
+//! The bodies of requests, which can be sent again.
 
 use std::{
     convert::Infallible,
@@ -8,16 +8,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::Instant;
-
-use super::{TransportError, TransportErrorKind, options::after, pool::Leased};
 
 /// The largest frame of a request body, in bytes. Progress is measured by frames, so even a slow link must send a frame
 /// within the read timeout.
@@ -150,85 +144,10 @@ impl Body for RequestBody {
     }
 }
 
-/// The body of a response, read frame by frame on demand. Dropping it before its end closes the connection.
-#[derive(Debug)]
-pub struct ResponseBody {
-    incoming: Incoming,
-    connection: Leased,
-    read_timeout: Duration,
-    deadline: Option<Instant>,
-}
-
-impl ResponseBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        connection: Leased,
-        read_timeout: Duration,
-        deadline: Option<Instant>,
-    ) -> Self {
-        Self { incoming, connection, read_timeout, deadline }
-    }
-
-    /// The number of bytes left, if the server has announced the length.
-    pub fn length(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
-    }
-
-    /// The next bytes; `None` at the end. The read timeout runs only while this future is awaited, so a slow reader is
-    /// never mistaken for a stalled server.
-    pub async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
-        loop {
-            let patience = after(self.read_timeout);
-            let until = self.deadline.map_or(patience, |deadline| deadline.min(patience));
-            let frame = match tokio::time::timeout_at(until, self.incoming.frame()).await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => {
-                    self.connection.give_back();
-                    return None;
-                }
-                Err(_) => {
-                    return Some(Err(TransportErrorKind::Timeout.because("the response is incomplete")));
-                }
-            };
-            match frame.map(Frame::into_data) {
-                Ok(Ok(data)) if !data.is_empty() => return Some(Ok(data)),
-                Ok(_) => {}
-                Err(error) => return Some(Err(TransportErrorKind::Lost.because_of(error))),
-            }
-        }
-    }
-
-    /// Reads the whole body. Fails if it is longer than `limit` bytes.
-    pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
-        let mut all = Bytes::new();
-        while let Some(more) = self.next().await.transpose()? {
-            if all.len() + more.len() > limit {
-                return Err(TransportErrorKind::Protocol.because("the response is too large"));
-            }
-            // Copies only if there are several pieces.
-            all = if all.is_empty() { more } else { joined(all, &more) };
-        }
-        Ok(all)
-    }
-}
-
-impl Drop for ResponseBody {
-    fn drop(&mut self) {
-        // A reader that knows the length stops at the last byte, and never sees the end.
-        if self.incoming.is_end_stream() {
-            self.connection.give_back();
-        }
-    }
-}
-
-fn joined(all: Bytes, more: &[u8]) -> Bytes {
-    let mut all = BytesMut::from(all);
-    all.extend_from_slice(more);
-    all.freeze()
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[tokio::test]
