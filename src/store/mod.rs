@@ -33,6 +33,7 @@ mod schedule;
 mod settings;
 mod speed_record;
 mod upload;
+mod upload_state;
 mod upload_writer;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -48,15 +49,16 @@ pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
 pub(crate) use chunk::{ChunkSum, check_chunk};
 pub use options::*;
-pub use orphans::{OrphanSettings, Orphans};
+pub use orphans::Orphans;
 pub use page_memory::PageMemory;
 pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
-pub use resumable::{PersistedBytes, ResumableUpload, UnfinishedUpload, UploadProgress, UploadsPage};
+pub use resumable::{UnfinishedUpload, UploadProgress, UploadsPage};
 pub use schedule::PartRun;
-pub use settings::{ConditionalPut, CopyIfNotExists, StoreSettings, TransferSettings};
+pub use settings::{ConditionalPut, CopyIfNotExists, OrphanSettings, StoreSettings, TransferSettings};
 pub use speed_record::SpeedRecord;
 pub use upload::Upload;
+pub use upload_state::{PersistedBytes, ResumableUpload};
 pub use upload_writer::UploadWriter;
 
 use crate::{

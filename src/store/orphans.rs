@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt as _, stream};
 
-use super::{Error, ErrorKind, Field, S3Store, UnfinishedUpload};
+use super::{Error, ErrorKind, Field, OrphanSettings, S3Store, UnfinishedUpload};
 use crate::{
     s3::{ListedParts, MultipartUpload},
     telemetry::cut,
@@ -12,16 +12,6 @@ use crate::{
 
 /// S3's maximum page size.
 const PAGE: u16 = 1000;
-
-/// When an unfinished upload counts as an orphan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrphanSettings {
-    /// Minimum time since it was started and since its last part was written.
-    pub age: Duration,
-    /// Whether orphans are aborted. Otherwise they are only reported: in a bucket that other programs also write to,
-    /// they may belong to those.
-    pub abort: bool,
-}
 
 /// The result of a search for orphans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,6 +3,10 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -199,7 +203,7 @@ impl ObjectReader {
 
     /// Reads one part of an object over one connection. Fails if the object is no longer the one that `options` pin, or
     /// if it ends before `range` does.
-    pub(super) async fn part(
+    async fn part(
         store: S3Store,
         full_key: String,
         options: ReadOptions,
@@ -247,7 +251,7 @@ impl ObjectReader {
         let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
         if self.ahead.is_none() && from < self.info.end {
             let (store, key, options) = (self.store.clone(), self.full_key.clone(), self.options.clone());
-            self.ahead = ReadAhead::begin(store, key, options, from..self.info.end);
+            self.ahead = ReadAhead::begin(read_part, store, key, options, from..self.info.end);
             if self.ahead.is_some() {
                 self.until = from;
             }
@@ -390,6 +394,20 @@ fn replaced() -> Error {
 
 fn broken(why: &str) -> Error {
     Error::new(ErrorKind::ConnectionLost, "S3 stopped sending the object before its end").because(why)
+}
+
+/// Reads a part of an object that is read ahead. The stream is boxed, because [`ObjectReader`] itself reads ahead.
+fn read_part(
+    store: S3Store,
+    full_key: String,
+    options: ReadOptions,
+    range: Range<u64>,
+) -> BoxStream<'static, Result<Bytes, Error>> {
+    let pieces = async move {
+        let reader = ObjectReader::part(store, full_key, options, range).await?;
+        Ok(stream::unfold(reader, async |mut reader| reader.next().await.map(|piece| (piece, reader))))
+    };
+    stream::once(pieces).try_flatten().boxed()
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, stream::BoxStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ByteRange, Error, ErrorKind, ObjectReader, ReadOptions, Reservation, S3Store};
+use super::{ByteRange, Error, ErrorKind, ReadOptions, Reservation, S3Store};
 
 /// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. At its best, S3
 /// sends two thirds of the second rate over one connection. A short wait may be only a pause, so it counts only at a
@@ -39,9 +39,14 @@ impl BackendSpeed {
     }
 }
 
+/// Reads bytes of an object over one connection: the store, the full key, what pins the object, and the bytes.
+pub(super) type ReadPart =
+    fn(S3Store, String, ReadOptions, Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>;
+
 /// The parts of an object that are being read ahead, in order.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
+    read_part: ReadPart,
     store: S3Store,
     full_key: String,
     /// Pinned to the object whose first bytes have been read.
@@ -67,13 +72,15 @@ impl ReadAhead {
     /// Starts reading `rest` while another connection reads the bytes before it. Returns `None` if there is no memory
     /// for any part.
     pub(super) fn begin(
+        read_part: ReadPart,
         store: S3Store,
         full_key: String,
         options: ReadOptions,
         rest: Range<u64>,
     ) -> Option<Self> {
         let most = store.settings().transfer.max_concurrency;
-        let mut ahead = Self { store, full_key, options, parts: VecDeque::new(), rest, eager: most };
+        let mut ahead =
+            Self { read_part, store, full_key, options, parts: VecDeque::new(), rest, eager: most };
         // The connection that reads the bytes before `rest` counts, too.
         while ahead.parts.len() + 1 < most && ahead.begin_part() {}
         (!ahead.parts.is_empty()).then_some(ahead)
@@ -119,8 +126,8 @@ impl ReadAhead {
         let Some(memory) = self.store.inner.budget.reserve_ahead(end - self.rest.start) else { return false };
         self.rest.start = end;
         let (sender, pieces) = mpsc::unbounded_channel();
-        let reading = read(self.store.clone(), self.full_key.clone(), self.options.clone(), range, sender);
-        let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(reading));
+        let part = (self.read_part)(self.store.clone(), self.full_key.clone(), self.options.clone(), range);
+        let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(buffer(part, sender)));
         self.parts.push_back(Part { pieces, _reading: reading, _memory: memory });
         true
     }
@@ -132,39 +139,29 @@ const SMALL: usize = 32 * 1024;
 /// Size from which that buffer is passed on, in bytes.
 const GATHERED: usize = 128 * 1024;
 
-/// Reads a part. The future is boxed because [`ObjectReader`] reads parts, and a part is read with [`ObjectReader`]:
-/// the type would be recursive.
-fn read(
-    store: S3Store,
-    full_key: String,
-    options: ReadOptions,
-    range: Range<u64>,
+/// Passes on the pieces of a part, small ones joined.
+async fn buffer(
+    mut part: BoxStream<'static, Result<Bytes, Error>>,
     pieces: mpsc::UnboundedSender<Result<Bytes, Error>>,
-) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        let mut reader = match ObjectReader::part(store, full_key, options, range).await {
-            Ok(reader) => reader,
-            Err(error) => return drop(pieces.send(Err(error))),
-        };
-        let mut gathered = BytesMut::new();
-        while let Some(piece) = reader.next().await {
-            let small = piece.as_ref().is_ok_and(|piece| piece.len() < SMALL);
-            if let Ok(piece) = &piece
-                && small
-            {
-                gathered.extend_from_slice(piece);
-            }
-            let full = gathered.len() >= GATHERED || !small && !gathered.is_empty();
-            if full && pieces.send(Ok(gathered.split().freeze())).is_err()
-                || !small && pieces.send(piece).is_err()
-            {
-                return;
-            }
+) {
+    let mut gathered = BytesMut::new();
+    while let Some(piece) = part.next().await {
+        let small = piece.as_ref().is_ok_and(|piece| piece.len() < SMALL);
+        if let Ok(piece) = &piece
+            && small
+        {
+            gathered.extend_from_slice(piece);
         }
-        if !gathered.is_empty() {
-            let _ = pieces.send(Ok(gathered.freeze()));
+        let full = gathered.len() >= GATHERED || !small && !gathered.is_empty();
+        if full && pieces.send(Ok(gathered.split().freeze())).is_err()
+            || !small && pieces.send(piece).is_err()
+        {
+            return;
         }
-    })
+    }
+    if !gathered.is_empty() {
+        let _ = pieces.send(Ok(gathered.freeze()));
+    }
 }
 
 /// Maps an error in continuing a read: the object existed before.

@@ -1,12 +1,12 @@
 //! Uploads that outlive the call and the process that started them. Their progress is what S3 has stored.
 
-use std::{ops::Range, time::SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::{
-    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, Field, ObjectMeta, ReadOptions, S3Store, UploadClaim,
-    UploadOptions, WriteMode,
+    ChecksumAlgorithm, ChecksumType, Error, ErrorKind, Field, ObjectMeta, PersistedBytes, ReadOptions,
+    ResumableUpload, S3Store, UploadClaim, UploadOptions, WriteMode,
     conditional::Carrier,
     list::invalid_page_token,
     multipart::{Multipart, whole_checksum},
@@ -22,43 +22,11 @@ use crate::s3::{
 /// Maximum length of an upload id in bytes. S3's ids have about 130, those of other servers up to about 700.
 const MAX_UPLOAD_ID: usize = 2048;
 
-/// Everything that any process needs to resume an upload. It gives write access to the upload, so callers must not
-/// see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResumableUpload {
-    /// The object's key, relative to the store's prefix.
-    pub key: String,
-    /// S3's id of the upload.
-    pub s3_upload_id: String,
-    /// The algorithm of its parts' checksums.
-    pub checksum_algorithm: Option<ChecksumAlgorithm>,
-    /// The object's size in bytes, if it is known.
-    pub size: Option<u64>,
-    /// The size of the first part in bytes. Together with `parts_grow` and `max_in_flight_bytes`, it determines the size of
-    /// every part.
-    pub part_size: u64,
-    /// Whether the part size doubles every 2,000 parts.
-    pub parts_grow: bool,
-    /// Maximum size of a part, and of all parts in flight together, in bytes.
-    pub max_in_flight_bytes: u64,
-    /// Identifies the object as this upload's; empty if the store's `write_id` is off.
-    pub write_id: String,
-}
-
 impl ResumableUpload {
     /// The sizes of its parts, in order. If the object's size is known, the last part may be shorter.
     pub fn schedule(&self) -> Vec<PartRun> {
         Schedule::of(self).runs()
     }
-}
-
-/// The bytes of an upload that S3 has stored, in whole parts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PersistedBytes {
-    /// Number of bytes from the first one up to the first gap.
-    pub size: u64,
-    /// The ranges beyond the first gap, in order. They neither touch nor overlap.
-    pub ranges: Vec<Range<u64>>,
 }
 
 /// The progress of an upload.

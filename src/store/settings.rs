@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::OrphanSettings;
 use crate::{
     credentials::ProviderSettings,
     s3::BucketSettings,
@@ -117,6 +116,16 @@ pub struct TransferSettings {
     pub equal_parts: bool,
     /// When an unfinished upload under the store's prefix counts as an orphan. `None`, the default: never.
     pub orphans: Option<OrphanSettings>,
+}
+
+/// When an unfinished upload counts as an orphan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrphanSettings {
+    /// Minimum time since it was started and since its last part was written.
+    pub age: Duration,
+    /// Whether orphans are aborted. Otherwise they are only reported: in a bucket that other programs also write to,
+    /// they may belong to those.
+    pub abort: bool,
 }
 
 impl Default for TransferSettings {

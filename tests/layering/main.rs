@@ -8,6 +8,8 @@
     reason = "a failing test panics, its tasks end with its runtime, and readability matters more than speed"
 )]
 
+mod cycles;
+
 use std::{fs, path::Path};
 
 /// What every module may import: `telemetry`, which imports no other module, and the constant in `lib.rs`.
@@ -135,6 +137,17 @@ fn modules_import_downwards_only() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    for (path, _) in &mut files {
+        *path = Path::new(path).strip_prefix(&root).unwrap().display().to_string();
+    }
+    assert_eq!(cycles::in_cycles(&files), [""; 0]);
 }
 
 #[test]
