@@ -120,11 +120,11 @@ async fn a_caller_that_is_slow_to_acknowledge_a_smaller_window_can_send_the_rest
         PREFACE.to_vec(),
         frame(SETTINGS, 0, 0, &[]),
         frame(HEADERS, END_HEADERS, 1, &head("/longshore.v1.ObjectService/Put")),
-        frame(DATA, 0, 1, &put[..16_384]),
+        frame(DATA, 0, 1, &put[..20_000]),
     ];
     raw.send(&call.concat()).await;
     let window = raw.next_of(SETTINGS).await.unwrap();
-    assert!(window.payload.chunks(6).any(|setting| setting == [0, 4, 0, 0, 0x20, 0]), "{window:?}");
+    assert!(window.payload.chunks(6).any(|setting| setting == [0, 4, 0, 0, 0x40, 0]), "{window:?}");
     // The call reads what was sent.
     sleep(Duration::from_millis(100)).await;
     raw.send(&frame(SETTINGS, ACK, 0, &[])).await;

@@ -93,15 +93,17 @@ async def send(port, path, body, token, count):
             break
         stream = 2 * begun + 1
         connection.begin(stream, block)
-        for at in range(0, len(body), 16_384):
-            piece = body[at:at + 16_384]
-            while connection.room(stream) < len(piece) and stream not in connection.ended:
+        at = 0
+        while at < len(body):
+            while not connection.room(stream) and stream not in connection.ended:
                 if connection.closed or time.monotonic() > deadline:
                     return len(connection.ended)
                 await asyncio.sleep(0.005)
             if stream in connection.ended:
                 break
-            connection.data(stream, piece, END_STREAM if at + len(piece) == len(body) else 0)
+            piece = body[at:at + connection.room(stream)]
+            at += len(piece)
+            connection.data(stream, piece, END_STREAM if at == len(body) else 0)
     while len(connection.ended) < count and time.monotonic() < deadline and not connection.closed:
         await asyncio.sleep(0.05)
     connection.close()

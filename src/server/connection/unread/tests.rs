@@ -115,7 +115,7 @@ fn a_connection_that_holds_more_than_its_share_is_throttled_and_woken() {
 fn all_streams_together_stay_within_the_limit() {
     let process = Unread::new(0, &Metrics::default());
     let connection = process.connection();
-    assert_eq!(connection.window(), 8 << 10, "nothing is known about the caller");
+    assert_eq!(connection.window(), 16 << 10, "nothing is known about the caller");
     connection.open(1);
     connection.arrived(1, 2 << 20, true, false);
     assert_eq!(connection.window(), 1 << 20);
@@ -165,7 +165,7 @@ fn connections_with_larger_windows_stay_within_the_limit_together() {
 fn the_first_window_leaves_room_for_bursts_on_all_connections() {
     let process = Unread::new(0, &Metrics::default());
     let mut connections = vec![process.connection()];
-    assert_eq!(connections[0].window(), 8 << 10);
+    assert_eq!(connections[0].window(), 16 << 10);
     connections.extend((1..90).map(|_| process.connection()));
     assert_eq!(connections[0].window(), 4 << 10);
     connections[0].arrived(1, 256 << 10, true, false);

@@ -23,7 +23,7 @@ const PROVEN_DIVISOR: u64 = 16;
 const LARGEST_WINDOW: u64 = MIB;
 pub(super) const SMALLEST_WINDOW: u64 = 4 * KIB;
 /// The largest stream window of a new connection.
-const MAX_FIRST_WINDOW: u64 = 8 * KIB;
+const MAX_FIRST_WINDOW: u64 = 16 * KIB;
 /// The largest equal share. A thousand streams can fill theirs at once without exceeding [`super::LEAST`].
 const MAX_EQUAL_WINDOW: u64 = 32 * KIB;
 
