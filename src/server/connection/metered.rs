@@ -280,7 +280,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
             return Poll::Pending;
         }
         if this.poll_resume(cx).is_pending() {
-            // The rest of a DATA frame is counted already, and nobody can read the frame before it is complete.
+            // The rest of a DATA frame already counts as unread, and the frame cannot be read before it is complete.
             let rest = if this.is_data { this.headers.rest_of_frame() } else { 0 };
             if rest == 0 {
                 this.meter.pause();

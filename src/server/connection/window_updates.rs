@@ -10,8 +10,8 @@ use h2::FlowControl;
 /// The streams of a connection whose calls have waited for more bytes, by number.
 ///
 /// `h2` announces the bytes that a call has read only once they make up half of the stream's window, and checks that
-/// only when a call reads. A window that becomes smaller may become negative (RFC 9113, section 6.9.2), so that the
-/// caller must not send more until it is told of those bytes, while the call reads nothing before the caller sends more.
+/// only when a call reads. A smaller window may be negative (RFC 9113, section 6.9.2). The caller then has to wait for a
+/// WINDOW_UPDATE, and the call for the caller.
 #[derive(Debug, Default)]
 pub(super) struct WindowUpdates(Mutex<HashMap<u32, FlowControl>>);
 

@@ -187,7 +187,7 @@ impl ConnectionUnread {
         let len = len as u64;
         let mut streams = self.streams();
         let Some(stream) = streams.open.get_mut(&stream) else { return };
-        // Frames of the same stream use different amounts of memory. The last frame releases what is left.
+        // An average, because frames use different amounts of memory. The stream's last unread byte releases the rest.
         let memory = if len < stream.bytes { stream.memory * len / stream.bytes } else { stream.memory };
         stream.bytes = stream.bytes.saturating_sub(len);
         stream.memory -= memory;
