@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod pb;
 pub mod s3;
 pub mod server;
+mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod tenants;

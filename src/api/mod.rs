@@ -42,6 +42,7 @@ use crate::{
         store_service_server::{self, StoreServiceServer},
         upload_service_server::{self, UploadServiceServer},
     },
+    settings::{Number, Optional, settings},
     telemetry::Metrics,
     tenants::{Pool, Tenant},
 };
@@ -62,19 +63,17 @@ pub struct Limits {
     pub message_timeout: Duration,
 }
 
-/// The keys that seal upload ids, and the number of replicas that must read them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UploadSettings {
-    /// The keys. `None` means a random key of this process.
-    pub keys: Option<UploadKeys>,
-    /// The number of processes that serve the same callers. Default: 1. With more than one, UploadService is disabled
-    /// unless keys are set.
-    pub replicas: u32,
-}
-
-impl Default for UploadSettings {
-    fn default() -> Self {
-        Self { keys: None, replicas: 1 }
+settings! {
+    /// The keys that seal upload ids, and the number of replicas that must read them.
+    pub struct UploadSettings(UploadLayer), "LONGSHORE_", variables "LONGSHORE_" {
+        /// The key that seals the ids of UploadService: 32 random bytes in base64, as printed by
+        /// `openssl rand -base64 32`. Several keys are separated by commas: the first one seals, and all of them open,
+        /// so that a key can be replaced. With a random key, uploads cannot be resumed after the process exits, and the
+        /// log warns of this.
+        keys = "upload_key": Option<UploadKeys> as Optional<UploadKeys> = None => "a random key",
+        /// How many processes serve the same callers; with more than one, UploadService requires
+        /// `LONGSHORE_UPLOAD_KEY`.
+        replicas: u32 as Number<1, 10_000> = 1,
     }
 }
 

@@ -8,6 +8,8 @@ pub use authenticator::Authenticator;
 pub use principal::{Actor, Principal, Scope};
 pub use refusal::{MissingGrant, Refusal};
 
+use crate::settings::Keywords;
+
 /// A kind of access that a caller can be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
@@ -29,15 +31,19 @@ pub enum Access {
 impl Access {
     /// The name in the `access` setting of the tenants file.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Delete => "delete",
-            Self::List => "list",
-            Self::Sign => "sign",
-            Self::BucketAdmin => "bucket_admin",
-        }
+        self.keyword()
     }
+}
+
+impl Keywords for Access {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[
+        ("read", Self::Read),
+        ("write", Self::Write),
+        ("delete", Self::Delete),
+        ("list", Self::List),
+        ("sign", Self::Sign),
+        ("bucket_admin", Self::BucketAdmin),
+    ];
 }
 
 /// A caller of a tenant, as configured in the tenants file.
@@ -63,4 +69,8 @@ pub enum AuthMode {
     /// Every caller may do everything: for a loopback address or a trusted network. Tokens are ignored; even an unknown
     /// token is not rejected.
     None,
+}
+
+impl Keywords for AuthMode {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("required", Self::Required), ("none", Self::None)];
 }

@@ -3,10 +3,13 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
+    path::PathBuf,
 };
 
+use clap::Args;
+
 use crate::{
-    config::{self, Settings},
+    config::{self, Loaded, Secrets, Settings},
     store::StoreSettings,
     tenants::TenantSettings,
 };
@@ -14,25 +17,49 @@ use crate::{
 /// The exit code for invalid settings, `EX_USAGE` in sysexits.h.
 pub const BAD_SETTINGS: u8 = 64;
 
-/// Checks the settings in `variables` and in the files that they name. Writes a summary of valid settings
-/// to `summary`, or the problems to `problems`, one per line. Returns the exit code of the process.
-pub fn run(
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
-    summary: &mut impl Write,
-    problems: &mut impl Write,
-) -> io::Result<u8> {
-    let found = match config::load(variables) {
-        Ok(loaded) if loaded.left_out.is_empty() => {
-            write_summary(&loaded.settings, summary)?;
-            return Ok(0);
-        }
-        Ok(loaded) => loaded.left_out,
-        Err(all) => all,
-    };
-    // If standard error is closed, the exit code still reports the failure.
-    let _ = writeln!(problems, "{found}");
-    Ok(BAD_SETTINGS)
+/// The arguments of `longshore check`.
+#[derive(Debug, Default, Args)]
+pub struct Check {
+    /// The tenants file, or a folder of tenants files, instead of the one that LONGSHORE_TENANTS_FILE names
+    file: Option<PathBuf>,
+    /// Do not read secrets in files and variables, nor the TLS files: for machines that do not have them
+    #[arg(long)]
+    no_secrets: bool,
 }
+
+impl Check {
+    /// Checks the settings in `variables` and in the files that they name. Writes a summary of valid settings to
+    /// `summary`, or the problems to `problems`, one per line, and warnings too. Returns the exit code of the process.
+    pub fn run(
+        self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        summary: &mut impl Write,
+        problems: &mut impl Write,
+    ) -> io::Result<u8> {
+        let file = self.file.map(|file| (OsString::from(TENANTS_FILE), file.into_os_string()));
+        let replaced = file.is_some();
+        let variables = variables.into_iter().filter(|(name, _)| !replaced || name != TENANTS_FILE);
+        let secrets = if self.no_secrets { Secrets::Skip } else { Secrets::Read };
+        let found = match config::load_with(variables.chain(file), secrets) {
+            Ok(Loaded { settings, left_out, warnings }) => {
+                // If standard error is closed, the exit code still reports failures.
+                for warning in &warnings {
+                    let _ = writeln!(problems, "warning: {warning}");
+                }
+                if left_out.is_empty() {
+                    write_summary(&settings, summary)?;
+                    return Ok(0);
+                }
+                left_out
+            }
+            Err(all) => all,
+        };
+        let _ = writeln!(problems, "{found}");
+        Ok(BAD_SETTINGS)
+    }
+}
+
+const TENANTS_FILE: &str = "LONGSHORE_TENANTS_FILE";
 
 fn write_summary(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     let tenants = &settings.server.tenants;
@@ -77,7 +104,7 @@ mod tests {
     fn check(tenants: &Path) -> (u8, String, String) {
         let (mut summary, mut problems) = (Vec::new(), Vec::new());
         let variables = [("LONGSHORE_TENANTS_FILE".into(), tenants.into())];
-        let code = run(variables, &mut summary, &mut problems).unwrap();
+        let code = Check::default().run(variables, &mut summary, &mut problems).unwrap();
         (code, String::from_utf8(summary).unwrap(), String::from_utf8(problems).unwrap())
     }
 

@@ -5,12 +5,20 @@ mod demo;
 mod output;
 mod serve;
 mod signals;
+mod token;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
+pub use check::Check;
 pub use demo::Demo;
+
+use crate::config;
 
 /// The exit code for invalid settings and invalid arguments, `EX_USAGE` in sysexits.h.
 const USAGE: u8 = 64;
@@ -31,7 +39,11 @@ pub enum Command {
     /// Serve gRPC, configured by LONGSHORE_* variables and the tenants file that they name
     Serve,
     /// Read and validate all settings and report every problem, without serving
-    Check,
+    Check(Check),
+    /// Print the JSON Schema of the tenants file
+    Schema,
+    /// Print a new token for a caller, and its SHA-256 for the tenants file
+    Token,
     /// Serve one tenant backed by an S3 server in the same process, to try Longshore out
     Demo(Demo),
 }
@@ -54,7 +66,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
 pub async fn run(command: Command) -> ExitCode {
     match command {
         Command::Serve => serve::run(std::env::vars_os()).await,
-        Command::Check => check(),
+        Command::Check(check) => checked(check),
+        Command::Schema => printed(&format!("{:#}", config::schema())),
+        Command::Token => match token::new() {
+            Some(token) => printed(&token.to_string()),
+            None => failed("cannot create a token: the system has no random bytes"),
+        },
         Command::Demo(demo) => demo.run().await,
     }
 }
@@ -64,13 +81,21 @@ pub fn cannot_start(error: &io::Error) -> ExitCode {
     failed(&format!("cannot start the worker threads: {error}"))
 }
 
-fn check() -> ExitCode {
-    let checked = check::run(std::env::vars_os(), &mut io::stdout().lock(), &mut io::stderr().lock());
+fn checked(check: Check) -> ExitCode {
+    let checked = check.run(std::env::vars_os(), &mut io::stdout().lock(), &mut io::stderr().lock());
     // If the summary cannot be written, `check` reports that, and not whether the settings are valid.
     checked.map_or_else(
         |error| failed(&format!("cannot write the summary to standard output: {error}")),
         ExitCode::from,
     )
+}
+
+/// Writes text to standard output. Returns the exit code.
+fn printed(text: &str) -> ExitCode {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot write to standard output: {error}")),
+    }
 }
 
 /// Writes one sentence to standard error. Returns exit code 1.
@@ -97,7 +122,10 @@ mod tests {
     #[test]
     fn each_command_is_parsed() {
         assert!(matches!(parsed("longshore serve"), Ok(Command::Serve)));
-        assert!(matches!(parsed("longshore check"), Ok(Command::Check)));
+        assert!(matches!(parsed("longshore check"), Ok(Command::Check(_))));
+        assert!(matches!(parsed("longshore check tenants.yaml --no-secrets"), Ok(Command::Check(_))));
+        assert!(matches!(parsed("longshore schema"), Ok(Command::Schema)));
+        assert!(matches!(parsed("longshore token"), Ok(Command::Token)));
         assert!(matches!(parsed("longshore demo"), Ok(Command::Demo(_))));
     }
 

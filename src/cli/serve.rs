@@ -34,6 +34,9 @@ pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)
 }
 
 async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
+    for warning in &loaded.warnings {
+        tracing::warn!(%warning, "a setting is probably not meant as it is written");
+    }
     for problem in &loaded.left_out {
         tracing::error!(%problem, "a tenant was rejected");
     }

@@ -1,33 +1,56 @@
 //! The credentials that a store signs with: from `credential_provider`, or implied by `config` and `from_env`.
 
-use crate::credentials::{Credentials, ProviderSettings};
-
 use secrecy::ExposeSecret;
 
+use crate::{
+    credentials::{Credentials, ProviderSettings},
+    settings::{Field, Keyword, Keywords, Notes, Optional, PlaceId, UNSUPPORTED, settings},
+};
+
 use super::{
-    bucket::Config,
-    field::{Field, sparse},
-    keywords::{Keyword, Keywords},
-    problem::{Notes, PlaceId},
     secret::{Secret, reveal},
-    unsupported,
+    store_config::ConfigSection,
     variables::Variables,
 };
 
-sparse! {
+settings! {
     /// `credential_provider`.
-    Provider, "credential_provider" {
-        r#type: Keyword<Kind>,
-        access_key_id: Secret,
-        secret_access_key: Secret,
-        #[serde(alias = "token")]
-        session_token: Secret,
+    pub(super) struct Provider(ProviderLayer), "credential_provider" {
+        /// Where the credentials come from.
+        kind = "type": Option<Kind> as Optional<Keyword<Kind>> = None => "required",
+        /// The id of the access key, with `type: static`. A [secret](#secrets).
+        access_key_id: Option<()> as Optional<Secret> = None,
+        /// The secret of the access key, with `type: static`. A [secret](#secrets).
+        secret_access_key: Option<()> as Optional<Secret> = None,
+        /// The token of temporary credentials, with `type: static`. A [secret](#secrets).
+        session_token ["token"]: Option<()> as Optional<Secret> = None,
+    }
+    reject {
+        "expires_at" => UNSUPPORTED,
+        "name" => UNSUPPORTED,
+        "profile" => UNSUPPORTED,
+        "config_file" => UNSUPPORTED,
+        "shared_credentials_file" => UNSUPPORTED,
+        "role_arn" => UNSUPPORTED,
+        "role_session_name" => UNSUPPORTED,
+        "external_id" => UNSUPPORTED,
+        "duration" => UNSUPPORTED,
+        "session_tags" => UNSUPPORTED,
+        "source" => UNSUPPORTED,
+        "sources" => UNSUPPORTED,
+        "web_identity_token_file" => UNSUPPORTED,
+        "token_file" => UNSUPPORTED,
+        "endpoint" => UNSUPPORTED,
+        "command" => UNSUPPORTED,
+        "path" => UNSUPPORTED,
+        "file" => UNSUPPORTED,
+        "chain" => UNSUPPORTED,
     }
 }
 
 /// `credential_provider.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Static,
     Env,
     Anonymous,
@@ -50,6 +73,14 @@ impl Keywords for Kind {
     ];
 }
 
+/// Variables of credential sources, and the unsupported feature that each belongs to.
+const SOURCES: &[(&str, &str)] = &[
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", "web identity tokens"),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "container credentials"),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "container credentials"),
+    ("AWS_PROFILE", "profiles"),
+];
+
 /// The problem of a store that has credentials but sends requests unsigned.
 const UNSIGNED: &str = "conflicts with `skip_signature: true`: unsigned requests use no credentials; remove one of the \
                         two";
@@ -57,9 +88,9 @@ const UNSIGNED: &str = "conflicts with `skip_signature: true`: unsigned requests
 /// The settings that determine a store's credentials.
 pub(super) struct Choice<'a> {
     /// `credential_provider`.
-    pub(super) provider: &'a Field<Provider>,
+    pub(super) provider: &'a Field<Optional<Provider>>,
     /// The store's own `config`, without variables.
-    pub(super) config: &'a Config,
+    pub(super) config: &'a ConfigSection,
     /// `skip_signature`, from `config` or from a variable.
     pub(super) skip_signature: bool,
     /// `from_env`.
@@ -70,9 +101,9 @@ pub(super) struct Choice<'a> {
 
 /// The keys of one mapping. They form a unit: a missing key is not taken from another place.
 struct Keys<'a> {
-    id: &'a Field<Secret>,
-    secret: &'a Field<Secret>,
-    token: &'a Field<Secret>,
+    id: &'a Field<Optional<Secret>>,
+    secret: &'a Field<Optional<Secret>>,
+    token: &'a Field<Optional<Secret>>,
 }
 
 impl Keys<'_> {
@@ -118,7 +149,7 @@ impl Choice<'_> {
 
     fn given(
         &self,
-        provider: &Provider,
+        provider: &ProviderLayer,
         place_id: PlaceId,
         config: &Keys<'_>,
         variables: &Variables,
@@ -135,10 +166,10 @@ impl Choice<'_> {
                 "conflicts with `credential_provider`: set the keys there, or remove `credential_provider`",
             );
         }
-        if !provider.r#type.is_given() {
+        if !provider.kind.is_given() {
             notes.problem(place_id, "has no `type`: set it to static, env or anonymous");
         }
-        let Keyword(kind) = *provider.r#type.get()?;
+        let kind = *provider.kind.get()?;
         if self.skip_signature && kind != Kind::Anonymous {
             notes.problem(place_id, UNSIGNED);
         }
@@ -182,11 +213,14 @@ impl Choice<'_> {
 
 /// Credentials from the environment, which does not change while the process runs and is therefore checked once, here.
 fn environment(place_id: PlaceId, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+    if variables.skip_secrets() {
+        return Some(ProviderSettings::Env);
+    }
     let given = |name: &str| variables.text(name).is_ok_and(|text| text.is_some_and(|text| !text.is_empty()));
     if given("AWS_ACCESS_KEY_ID") && given("AWS_SECRET_ACCESS_KEY") {
         return Some(ProviderSettings::Env);
     }
-    let source = unsupported::SOURCES.iter().find(|(name, _)| given(name));
+    let source = SOURCES.iter().find(|(name, _)| given(name));
     let hint = source.map_or_else(String::new, |(name, source)| {
         format!(" ({name} is set, but {source} are not supported by this version)")
     });

@@ -7,19 +7,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::tenants::TenantSettings;
+use crate::{
+    settings::{Cursor, Entries, Form, Node, Notes, Path as KeyPath, Place, Problems, Section, settings},
+    tenants::TenantSettings,
+};
 
 use super::{
-    client::{Client, OverridableOptions, RetryConfig, Transfer},
-    field::Field,
-    node::Node,
-    path,
-    problem::{Notes, Place, Problems},
-    read::{Cursor, read},
+    client::{Overridable, OverridableLayer, check_retries},
     tenant::Tenant,
     variables::Variables,
+    yaml,
 };
 
 /// The largest file that is read. Thousands of tenants need much less.
@@ -35,6 +34,8 @@ pub(super) struct Found {
     pub(super) rejected: BTreeSet<String>,
     /// Problems that concern more than one tenant.
     pub(super) general: Problems,
+    /// What is valid, but probably not meant.
+    pub(super) warnings: Problems,
 }
 
 /// A tenant as one file defines it.
@@ -45,27 +46,35 @@ struct Candidate {
     problems: Problems,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields, rename = "file")]
-struct TopLevel {
-    defaults: Field<Defaults>,
-    tenants: Field<Unread>,
+settings! {
+    /// A tenants file.
+    pub(super) struct TenantsFile(TenantsFileLayer), "file" {
+        /// Settings for every store of the file that neither the store nor its tenant sets.
+        defaults: Overridable as Overridable = Overridable::default(),
+        /// The tenants, by name.
+        tenants: () as Unread = (),
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields, rename = "defaults")]
-struct Defaults {
-    client_options: Field<Client>,
-    retry_config: Field<RetryConfig>,
-    transfer: Field<Transfer>,
-}
+/// The tenants, which `read_tenant` reads one by one, so that each has its own problems.
+pub(crate) struct Unread;
 
-/// A value that is not read here: `read_tenant` reads each tenant separately.
-struct Unread;
+impl Form for Unread {
+    type Layer = ();
+    type Value = ();
 
-impl<'de> Deserialize<'de> for Unread {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Ok(Self)
+    fn read(_cursor: Cursor<'_>) -> Option<()> {
+        Some(())
+    }
+
+    fn resolve(_layer: &()) {}
+
+    fn form() -> String {
+        Entries::<Tenant>::form()
+    }
+
+    fn schema() -> Value {
+        Entries::<Tenant>::schema()
     }
 }
 
@@ -84,7 +93,7 @@ pub(super) fn read_all(path: &Path, variable: &Place, variables: &Variables) -> 
         ),
         Ok(files) => {
             for file in files {
-                candidates.extend(read_file(&file, variables, &mut found.general));
+                candidates.extend(read_file(&file, variables, &mut found));
             }
         }
         Err(error) => found.general.add(variable.clone(), format!("cannot read {}: {error}", path.display())),
@@ -117,19 +126,24 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Path, variables: &Variables, general: &mut Problems) -> Vec<Candidate> {
+fn read_file(path: &Path, variables: &Variables, found: &mut Found) -> Vec<Candidate> {
     let file = path.display().to_string();
     let text = match read_text(path) {
         Ok(text) => text,
         Err((place, why)) => {
-            general.add(place, why);
+            found.general.add(place, why);
             return Vec::new();
         }
     };
-    match Node::parse(&text) {
-        Ok(root) => read_tenants(&root, &Notes::new(file), variables, general),
+    match yaml::parse(&text) {
+        Ok(root) => {
+            let notes = Notes::new(file);
+            let candidates = read_tenants(&root, &notes, variables, &mut found.general);
+            found.warnings.append(notes.take_warnings());
+            candidates
+        }
         Err(malformed) => {
-            general.add(Place::column(file, malformed.line, malformed.column), malformed.text);
+            found.general.add(Place::column(file, malformed.line, malformed.column), malformed.text);
             Vec::new()
         }
     }
@@ -157,69 +171,92 @@ fn read_text(path: &Path) -> Result<String, (Place, String)> {
 
 /// The tenants of a file. Problems that concern more than one tenant go to `general`.
 fn read_tenants(root: &Node, notes: &Notes, variables: &Variables, general: &mut Problems) -> Vec<Candidate> {
-    let start = path::Path::Start("");
+    let start = KeyPath::Start("");
     let top = Cursor::new(root, &start, notes);
-    let TopLevel { defaults, tenants } = read(top).unwrap_or_default();
-    let Defaults { client_options, retry_config, transfer } = defaults.into_value().unwrap_or_default();
-    let base = OverridableOptions::new(client_options, retry_config, transfer, notes);
+    let mut file = TenantsFileLayer::default();
+    let mut section = None;
+    let path = KeyPath::Key(&start, "tenants");
+    for (key, value) in top.pairs().unwrap_or_default() {
+        if key.text() == Some("tenants") {
+            section = Some(Cursor::of_key(key, value, &path, notes));
+        }
+    }
+    // Keys that begin with `x-` hold values for anchors.
+    top.each_key(|key, value| {
+        if !key.starts_with("x-") && !TenantsFile::read_key(&mut file, key, value) {
+            value.note(TenantsFile::unknown_key(key));
+        }
+    });
+    let defaults = file.defaults.into_layer().unwrap_or_default().level(notes);
     // Contradictions within the defaults are recorded here, once, and not again for every store.
-    let _ = base.retry_config.get().map(|retry| retry.settle(notes));
-    let section =
-        top.pairs().ok().and_then(|pairs| pairs.iter().find(|(key, _)| key.text() == Some("tenants")));
-    let path = path::Path::Key(&start, "tenants");
-    let section = section.map(|(key, value)| Cursor::of_key(key, value, &path, notes));
-    if section.is_none() && top.pairs().is_ok() && !tenants.is_given() {
+    if let Some(retries) = defaults.retry_config.get() {
+        check_retries(retries, notes);
+    }
+    if section.is_none() && top.is_mapping() {
         top.note("has no `tenants`: add the key, with at least one tenant under it");
     }
-    let pairs = section.and_then(|section| section.pairs().ok().map(|pairs| (section, pairs)));
+    let mut candidates = Vec::new();
+    let tenants = section.and_then(|section| section.pairs().map(|_| section));
     general.append(notes.take());
-    let Some((section, pairs)) = pairs else { return Vec::new() };
-    pairs.iter().map(|(key, value)| read_tenant(section, key, value, &base, variables, notes)).collect()
+    if let Some(tenants) = tenants {
+        tenants.each_entry(|name, value| {
+            candidates.push(read_tenant(name, value, &defaults, variables, notes));
+        });
+    }
+    candidates
 }
 
 fn read_tenant(
-    section: Cursor<'_>,
-    key: &Node,
-    value: &Node,
-    base: &OverridableOptions,
+    name: Option<&str>,
+    cursor: Cursor<'_>,
+    base: &OverridableLayer,
     variables: &Variables,
     notes: &Notes,
 ) -> Candidate {
-    let name = section.key(key).unwrap_or_default();
-    let tenants = path::Path::Start("tenants");
-    let path = path::Path::Key(&tenants, name);
-    let cursor = Cursor::of_key(key, value, &path, notes);
     let place = cursor.place();
-    let tenant: Option<Tenant> = read(cursor);
+    let tenant = Tenant::read(cursor);
     let place_id = notes.record_place(place.clone());
     // The problem of a key that is not a string, or of a value that is not a mapping, has already been recorded.
+    let name_or_empty = name.unwrap_or_default();
     let settings = match tenant {
-        Some(tenant) if key.text().is_some() => tenant.settle(name, place_id, base, variables, notes),
-        _ => TenantSettings::new(name, BTreeMap::new()),
+        Some(tenant) if name.is_some() => tenant.settle(name_or_empty, place_id, base, variables, notes),
+        _ => TenantSettings::new(name_or_empty, BTreeMap::new()),
     };
-    Candidate { name: name.to_owned(), place, settings, problems: notes.take() }
+    Candidate { name: name_or_empty.to_owned(), place, settings, problems: notes.take() }
 }
 
-/// Separates valid tenants from invalid ones. A tenant that two files define is rejected, since either file may
-/// be wrong.
+/// Separates valid tenants from invalid ones. A tenant that is defined more than once is rejected, since any of its
+/// definitions may be wrong.
 fn choose(candidates: Vec<Candidate>, found: &mut Found) {
     let mut places: BTreeMap<String, Vec<Place>> = BTreeMap::new();
     for candidate in &candidates {
         places.entry(candidate.name.clone()).or_default().push(candidate.place.clone());
     }
     for mut candidate in candidates {
-        let others =
-            places.get(&candidate.name).into_iter().flatten().filter(|place| **place != candidate.place);
-        for other in others {
-            candidate
-                .problems
-                .add(candidate.place.clone(), format!("is also defined at {other}: remove one of the two"));
+        let copies = places.get(&candidate.name).map_or(&[][..], Vec::as_slice);
+        let is_first = copies.first() == Some(&candidate.place);
+        if copies.len() > 1 && is_first {
+            let others: Vec<_> = copies[1..].iter().map(Place::source).collect();
+            candidate.problems.add(
+                candidate.place.clone(),
+                format!("is also defined at {}: keep one of the definitions", listed(&others)),
+            );
         }
-        if candidate.problems.is_empty() {
+        if candidate.problems.is_empty() && copies.len() <= 1 {
             found.tenants.push(candidate.settings);
         } else {
             found.rejected.insert(candidate.name);
             found.left_out.append(candidate.problems);
         }
+    }
+}
+
+/// The first places, and how many more there are.
+fn listed(places: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = places.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match places.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more places"),
     }
 }

@@ -1,33 +1,25 @@
 //! Reads the environment and the tenants file into the settings types of the other modules, and
 //! reports every problem in them in one run.
 //!
-//! The stages are: `node` parses the text into a tree whose nodes know their lines; `read` and `field`
-//! turn the tree into sparse structs in which every key may be missing; `client` and `from_env` merge
-//! the layers of these structs; `store` and `tenant` validate the result and fill in defaults. Each
-//! stage records problems with their places (`problem`) and continues.
+//! The stages are: `yaml` parses a file into a tree; the sections that the modules declare (`settings`) are read from the
+//! tree and from variables, each of them into a layer in which every key may be missing; `store` and `tenant` merge the
+//! layers, check what no single key shows, and fill in defaults. Each stage records problems with their places and
+//! continues.
 
-mod bucket;
 mod client;
 mod credentials;
 mod environment;
-mod field;
 mod files;
 mod from_env;
-mod guard;
-mod keywords;
-mod node;
-mod path;
-mod problem;
-mod read;
+mod reference;
 mod secret;
 mod service_links;
 mod store;
-mod suggest;
+mod store_config;
 mod tenant;
-mod unsupported;
 mod url;
-mod values;
 mod variables;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +28,9 @@ use std::ffi::OsString;
 
 use crate::{server::ServerSettings, telemetry::LogSettings};
 
-pub use problem::{Place, Problem, Problems};
+pub use crate::settings::{Place, Problem, Problems};
+pub use reference::schema;
+pub use variables::Secrets;
 
 /// All settings of `longshore serve`.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +48,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The problems of the tenants that were rejected; empty if none were.
     pub left_out: Problems,
+    /// What is valid, but probably not meant.
+    pub warnings: Problems,
 }
 
 /// Reads the `LONGSHORE_*` variables and the tenants file that `LONGSHORE_TENANTS_FILE` names. Stores with
@@ -62,7 +58,16 @@ pub struct Loaded {
 /// A tenant with problems is left out, so that the others can be served. If a problem concerns more than
 /// one tenant, or if no valid tenant remains, `load` fails and returns all problems.
 pub fn load(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
-    let variables = variables::Variables::new(variables);
+    load_with(variables, Secrets::Read)
+}
+
+/// Like [`load`]. With [`Secrets::Skip`], secrets in files and variables are not read, nor is the TLS certificate: the
+/// settings can be checked, but not served.
+pub fn load_with(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    secrets: Secrets,
+) -> Result<Loaded, Problems> {
+    let variables = variables::Variables::new(variables, secrets);
     let mut problems = Problems::default();
     let mut environment = environment::read(&variables, &mut problems);
     let found = environment
@@ -77,5 +82,5 @@ pub fn load(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result
     environment.server.tenants = found.tenants;
     environment.server.rejected_tenants = found.rejected.into_iter().collect();
     let settings = Settings { server: environment.server, log: environment.log };
-    Ok(Loaded { settings, left_out: found.left_out })
+    Ok(Loaded { settings, left_out: found.left_out, warnings: found.warnings })
 }

@@ -1,67 +1,73 @@
 //! Secrets: written in the tenants file, in a file of their own, or in a variable.
 
 use std::{
-    fmt,
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde_json::{Value, json};
 
-use super::{
-    field::{Field, Layer, sparse},
-    problem::{Notes, PlaceId},
-    values::Text,
-    variables::{NotText, Variables},
+use crate::settings::{
+    Content, Cursor, Field, FileName, Form, Notes, Optional, PlaceId, Text, object, read_section, settings,
 };
+
+use super::variables::{NotText, Variables};
 
 /// The maximum length of a secret. The longest credentials are session tokens, of a few thousand characters.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// A secret as the tenants file contains it.
 #[derive(Clone)]
-pub(super) enum Secret {
+pub(crate) enum SecretSource {
+    /// The secret itself.
     Plain(SecretString),
-    SecretReference(SecretReference),
+    /// Where the secret is.
+    Reference(SecretReferenceLayer),
 }
 
-sparse! {
+settings! {
     /// A reference to a secret in another place.
-    SecretReference, "secret" {
-        file: Text,
-        env: Text,
+    pub(crate) struct SecretReference(SecretReferenceLayer), "secret" {
+        /// The file that contains the secret. A line break at its end is ignored.
+        file: Option<PathBuf> as Optional<FileName> = None,
+        /// The variable that contains the secret.
+        env: Option<String> as Optional<Text> = None,
     }
 }
 
-impl Layer for Secret {}
+/// How a secret is written.
+pub(crate) struct Secret;
 
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SecretVisitor)
+impl Form for Secret {
+    type Layer = SecretSource;
+    /// The secret itself is read with [`reveal`].
+    type Value = ();
+
+    fn read(cursor: Cursor<'_>) -> Option<SecretSource> {
+        match cursor.content() {
+            Content::Text(text) => Some(SecretSource::Plain(text.as_str().into())),
+            Content::Mapping(pairs) => read_section::<SecretReference>(cursor)
+                // Of a mapping with other keys only, these have been reported.
+                .filter(|layer| pairs.is_empty() || layer.file.is_given() || layer.env.is_given())
+                .map(SecretSource::Reference),
+            _ => cursor.refuse("a string (put a number in quotes), {file: PATH} or {env: NAME}"),
+        }
+    }
+
+    fn resolve(_layer: &SecretSource) {}
+
+    fn form() -> String {
+        "secret".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"anyOf": [{"type": "string"}, object::<SecretReference>()]})
     }
 }
 
-struct SecretVisitor;
-
-impl<'de> Visitor<'de> for SecretVisitor {
-    type Value = Secret;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string (put a number in quotes), {file: PATH} or {env: NAME}")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
-        Ok(Secret::Plain(text.into()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
-        SecretReference::deserialize(MapAccessDeserializer::new(map)).map(Secret::SecretReference)
-    }
-}
-
-impl Secret {
+impl SecretSource {
     /// The secret itself. Records a problem if it cannot be read.
     pub(super) fn reveal(
         &self,
@@ -71,9 +77,10 @@ impl Secret {
     ) -> Option<SecretString> {
         let found = match self {
             Self::Plain(secret) => Ok(secret.clone()),
-            Self::SecretReference(SecretReference { file, env }) => match (file.placed(), env.placed()) {
-                (Some((file, _)), None) if !env.is_given() => from_file(Path::new(&file.0)),
-                (None, Some((name, _))) if !file.is_given() => from_variable(&name.0, variables),
+            Self::Reference(SecretReferenceLayer { file, env }) => match (file.placed(), env.placed()) {
+                (Some(_), None) | (None, Some(_)) if variables.skip_secrets() => Ok(SKIPPED.into()),
+                (Some((file, _)), None) if !env.is_given() => from_file(file),
+                (None, Some((name, _))) if !file.is_given() => from_variable(name, variables),
                 // The problem of an invalid path or name has already been recorded.
                 (None, None) if file.is_given() != env.is_given() => return None,
                 _ => Err("expected either {file: PATH} or {env: NAME}".to_owned()),
@@ -82,6 +89,9 @@ impl Secret {
         found.and_then(check).map_err(|text| notes.problem(place_id, text)).ok()
     }
 }
+
+/// Stands for a secret that is not read.
+const SKIPPED: &str = "not-read";
 
 fn from_file(path: &Path) -> Result<SecretString, String> {
     let broken = |error: io::Error| format!("cannot read {}: {error}", path.display());
@@ -123,6 +133,10 @@ fn check(secret: SecretString) -> Result<SecretString, String> {
 }
 
 /// The secret of a field. `None` if the field is missing or the secret cannot be read.
-pub(super) fn reveal(field: &Field<Secret>, variables: &Variables, notes: &Notes) -> Option<SecretString> {
+pub(super) fn reveal(
+    field: &Field<Optional<Secret>>,
+    variables: &Variables,
+    notes: &Notes,
+) -> Option<SecretString> {
     field.placed().and_then(|(secret, place_id)| secret.reveal(place_id, variables, notes))
 }

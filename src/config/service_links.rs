@@ -57,9 +57,10 @@ fn is_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secrets;
 
     fn is_link(variable: &str, value: &str) -> bool {
-        is_service_link(variable, &Variables::new([(variable.into(), value.into())]))
+        is_service_link(variable, &Variables::new([(variable.into(), value.into())], Secrets::Read))
     }
 
     #[test]

@@ -1,166 +1,188 @@
 //! A store: merges its own settings, its tenant's, the file's defaults and the environment.
 
-use crate::{credentials::ProviderSettings, s3::BucketSettings, store::StoreSettings};
+use crate::{
+    credentials::ProviderSettings,
+    s3::{
+        BucketLayer, BucketName, EncryptionAlgorithm, RegionName, check_bucket, check_bucket_in_host,
+        is_plain_http,
+    },
+    settings::{Field, Flag, Notes, Optional, PlaceId, Scalar, Section, Text, quoted, settings},
+    store::{StoreLayer, StoreSettings},
+    transport::ClientOptions,
+};
 
 use super::{
-    bucket::{Bucket, Config, Region},
-    client::{Client, OverridableOptions, RetryConfig, Transfer},
+    client::{Overridable, OverridableLayer, check_retries, check_transfer},
     credentials::{Choice, Provider},
-    field::{Field, Layer, sparse},
     from_env,
-    path::quoted,
-    problem::{Notes, PlaceId},
+    store_config::{Config, ConfigSection},
     url::{self, Location, UrlEndpoint},
-    values::{Flag, Scalar, Text, scalars},
     variables::Variables,
 };
 
-sparse! {
+settings! {
     /// A store as the tenants file defines it.
-    Store, "store" {
-        url: Text,
-        bucket: Bucket,
-        prefix: Prefix,
-        from_env: Flag,
-        config: Config,
-        client_options: Client,
-        retry_config: RetryConfig,
-        transfer: Transfer,
-        credential_provider: Provider,
+    pub(super) struct Store(StoreSection), "store" {
+        /// The location of the bucket, see below.
+        url: Option<String> as Optional<Text> = None,
+        /// The bucket; `config.bucket` sets it too.
+        bucket: Option<String> as Optional<BucketName> = None => "from `url`",
+        /// The prefix of every key in the bucket, which callers' keys leave out (`GetStore` and `ListStores` return it).
+        prefix: Option<String> as Optional<Prefix> = None => "the path of `url`, otherwise none",
+        /// Whether `AWS_*` variables supply the settings that the store does not set.
+        from_env: bool as Flag = false,
+        /// The bucket, how requests address it, and how objects are written.
+        config: Config as Config = Config::default() => "see [`config`](#config)",
+        /// Where credentials come from.
+        credential_provider: Option<Provider> as Optional<Provider> = None => "see [Credentials](#credentials)",
+    }
+    include {
+        /// Sections that tenants and `defaults` may set too.
+        options: Overridable,
     }
 }
 
-scalars! {
-    Prefix,
-}
-
-/// The prefix of every key in the bucket, validated, with its trailing slash.
-#[derive(Debug, Clone)]
-pub(super) struct Prefix(String);
+/// The prefix of every key in the bucket, with its trailing slash.
+pub(crate) struct Prefix;
 
 impl Scalar for Prefix {
+    type Value = String;
+
     fn expected() -> String {
         "a prefix for keys, such as prod/".to_owned()
     }
 
-    fn from_text(text: &str) -> Result<Self, String> {
-        Ok(Self(url::prefix(text)?))
+    fn from_text(text: &str) -> Result<String, String> {
+        Ok(url::prefix(text)?)
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
     }
 }
 
-impl Store {
+impl StoreSection {
     /// The settings of the store at `place_id`. Records problems; if there are any, the result may be `None`.
     pub(super) fn settle(
         self,
         place_id: PlaceId,
-        base: &OverridableOptions,
+        base: &OverridableLayer,
         variables: &Variables,
         notes: &Notes,
     ) -> Option<StoreSettings> {
-        let from_env = self.from_env.get().is_some_and(|flag| flag.0);
+        let from_env = self.from_env.value().unwrap_or(false);
         let path = notes.place(place_id).path().to_owned();
-        let (env, env_client) =
-            if from_env { from_env::settings(&path, variables, notes) } else { Default::default() };
-        let own = self.config.get().cloned().unwrap_or_default();
-        let sources = Sources { config: own.clone().over(&env), own, env, location: self.location(notes) };
+        let mut options = self.options.clone().level(notes).over(base);
+        let mut env = ConfigSection::default();
+        if from_env {
+            from_env::refuse_unsupported(&path, variables, notes);
+            env = from_env::section::<Config>(&path, variables, notes);
+            let client = from_env::section::<ClientOptions>(&path, variables, notes);
+            options.client_options = options.client_options.over(&Field::derived(client, None));
+        }
+        let location = self.location(notes);
+        let own = self.own_config(notes);
+        let mut config = Config::merged(self.url_config(location.as_ref()), &env);
+        config = Config::merged(own.clone(), &config);
+        let bucket = &mut config.store.bucket;
+        if !bucket.region.is_given() {
+            bucket.region = config.default_region.clone().retyped();
+        }
 
-        let layers = OverridableOptions::new(
-            self.client_options.clone(),
-            self.retry_config.clone(),
-            self.transfer.clone(),
-            notes,
-        )
-        .over(base);
-        let client = layers.client_options.into_value().unwrap_or_default().over(&env_client);
-        let client_options = client.settle();
-        let retry_config = layers.retry_config.into_value().unwrap_or_default().settle(notes);
-        let transfer = layers.transfer.into_value().unwrap_or_default();
-        let says_equal_parts = transfer.equal_parts.is_given();
-        let mut transfer = transfer.settle(&client, notes);
+        let client = options.client_options.get().cloned().unwrap_or_default();
+        let retries = options.retry_config.get().cloned().unwrap_or_default();
+        let transfer = options.transfer.get().cloned().unwrap_or_default();
+        check_retries(&retries, notes);
+        check_transfer(&transfer, &client, notes);
         let provider = Choice {
             provider: &self.credential_provider,
-            config: &sources.own,
-            skip_signature: sources.config.skip_signature.get().is_some_and(|flag| flag.0),
+            config: &own,
+            skip_signature: config.store.bucket.skip_signature.value().unwrap_or(false),
             from_env,
             place_id,
         }
         .settle(variables, notes);
-        let bucket = self.bucket(place_id, &sources, notes);
-        let endpoint = sources.endpoint(client_options.allow_http, notes);
-        let encryption = sources.config.encryption(notes);
-        let prefix = self.prefix(sources.location.as_ref(), notes);
+        self.check_bucket(place_id, &config, notes);
+        check_encryption(&config.store.bucket, notes);
+        let prefix = self.prefix(location.as_ref(), notes);
 
-        let provider = provider?;
-        let bucket = BucketSettings {
-            endpoint: endpoint?,
-            encryption,
-            skip_signature: provider == ProviderSettings::Anonymous,
-            ..sources.addressing(bucket?)
-        };
-        if !says_equal_parts {
-            transfer.equal_parts = bucket.endpoint.as_deref().is_some_and(url::is_r2);
-        }
-        if bucket.virtual_hosted_style
-            && let Err(why) = url::check_bucket_in_host(&bucket.bucket)
-        {
-            let name = quoted(&bucket.bucket);
-            notes.problem(
-                place_id,
-                format!(
-                    "puts the bucket {name} into the host name, where it {why}: set \
-                     config.virtual_hosted_style_request to false"
-                ),
-            );
-            return None;
-        }
-        let store = StoreSettings {
+        let options = Overridable::resolved(&options);
+        let mut store = StoreSettings {
             prefix: prefix?,
-            client_options,
-            retry_config,
-            transfer,
-            ..StoreSettings::new(bucket, provider)
+            client_options: options.client_options,
+            retry_config: options.retry_config,
+            transfer: options.transfer.settings,
+            credential_provider: provider?,
+            ..StoreSettings::resolved(&config.store)
         };
-        Some(sources.writing(store))
+        store.bucket.skip_signature = store.credential_provider == ProviderSettings::Anonymous;
+        if !transfer.settings.equal_parts.is_given() {
+            store.transfer.equal_parts = store.bucket.endpoint.as_deref().is_some_and(url::is_r2);
+        }
+        check_addressing(&store, &config.store, place_id, notes)?;
+        Some(store)
+    }
+
+    /// `config`, with the bucket from beside it if `config` names none.
+    fn own_config(&self, notes: &Notes) -> ConfigSection {
+        let mut config = self.config.get().cloned().unwrap_or_default();
+        let bucket = &mut config.store.bucket.bucket;
+        if let (Some((beside, place_id)), Some(inside)) = (self.bucket.placed(), bucket.get())
+            && beside != inside
+        {
+            notes.problem(place_id, "differs from the bucket in `config`: remove one of the two");
+        }
+        if !bucket.is_given() {
+            *bucket = self.bucket.clone().retyped();
+        }
+        config
     }
 
     /// The parsed `url`.
     fn location(&self, notes: &Notes) -> Option<Location> {
         let (url, place_id) = self.url.placed()?;
-        let checked = Location::parse(&url.0).and_then(|location| {
-            url::check_bucket(&location.bucket)
-                .map_err(|why| format!("has an invalid bucket name: it {why}"))?;
+        let checked = Location::parse(url).and_then(|location| {
+            check_bucket(&location.bucket).map_err(|why| format!("has an invalid bucket name: it {why}"))?;
             if let Some(region) = &location.region {
-                Region::from_text(region).map_err(|why| format!("has an invalid region: {why}"))?;
+                RegionName::from_text(region).map_err(|why| format!("has an invalid region: {why}"))?;
             }
             Ok(location)
         });
         checked.map_err(|text| notes.problem(place_id, text)).ok()
     }
 
-    fn bucket(&self, place_id: PlaceId, sources: &Sources, notes: &Notes) -> Option<String> {
-        let Sources { own, env, location, .. } = sources;
-        if let (Some((here, place_id)), Some(there)) = (self.bucket.placed(), own.bucket.get())
-            && here != there
-        {
-            notes.problem(place_id, "differs from the bucket in `config`: remove one of the two");
+    /// The keys of `config` that the URL implies.
+    fn url_config(&self, location: Option<&Location>) -> ConfigSection {
+        let mut config = ConfigSection::default();
+        let Some(location) = location else { return config };
+        let place_id = self.url.place_id();
+        let bucket = &mut config.store.bucket;
+        bucket.bucket = Field::derived(location.bucket.clone(), place_id);
+        if let Some(region) = &location.region {
+            bucket.region = Field::derived(region.clone(), place_id);
         }
-        let named = own.bucket.get().or(self.bucket.get()).map(|bucket| bucket.0.clone());
-        let found = named
-            .or_else(|| location.as_ref().map(|location| location.bucket.clone()))
-            .or_else(|| env.bucket.get().map(|bucket| bucket.0.clone()));
-        let tried =
-            [self.bucket.is_given(), self.url.is_given(), own.bucket.is_given(), env.bucket.is_given()];
-        // If `config` is invalid, the bucket may be in it.
-        let unread = self.config.is_given() && self.config.get().is_none();
-        if found.is_none() && !tried.contains(&true) && !unread {
+        match &location.endpoint {
+            UrlEndpoint::Unsaid => {}
+            UrlEndpoint::Amazon => bucket.endpoint = Field::derived(None, place_id),
+            UrlEndpoint::Given(url) => bucket.endpoint = Field::derived(Some(url.clone()), place_id),
+        }
+        if let Some(hosted) = location.virtual_hosted_style {
+            bucket.virtual_hosted_style = Field::derived(hosted, place_id);
+        }
+        config
+    }
+
+    fn check_bucket(&self, place_id: PlaceId, config: &ConfigSection, notes: &Notes) {
+        // If `url` or `config` is invalid, the bucket may be in it.
+        let unread = self.url.is_given() || (self.config.is_given() && self.config.get().is_none());
+        if !config.store.bucket.bucket.is_given() && !unread {
             notes.problem(place_id, "has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`");
         }
-        found
     }
 
     fn prefix(&self, location: Option<&Location>, notes: &Notes) -> Option<String> {
         if self.prefix.is_given() {
-            return self.prefix.get().map(|prefix| prefix.0.clone());
+            return self.prefix.get().cloned();
         }
         let prefix = url::prefix(location.map_or("", |location| &location.prefix));
         match (prefix, self.url.place_id()) {
@@ -174,83 +196,57 @@ impl Store {
     }
 }
 
-/// The sources of the settings in `config`.
-struct Sources {
-    /// The store's own `config`.
-    own: Config,
-    /// The variables, if `from_env` is true.
-    env: Config,
-    /// `own` merged over `env`.
-    config: Config,
-    /// The parsed `url`. It overrides `env`, and `own` overrides it.
-    location: Option<Location>,
-}
-
-impl Sources {
-    /// How requests address `bucket`. The caller adds the endpoint, encryption and `skip_signature`.
-    fn addressing(&self, bucket: String) -> BucketSettings {
-        let Self { own, env, config, location } = self;
-        let hosted = flag(&own.virtual_hosted_style_request)
-            .or_else(|| location.as_ref().and_then(|location| location.virtual_hosted_style))
-            .or_else(|| flag(&env.virtual_hosted_style_request));
-        BucketSettings {
-            region: self.region(),
-            virtual_hosted_style: hosted.unwrap_or(false),
-            unsigned_payload: flag(&config.unsigned_payload),
-            request_payer: config.request_payer.get().is_some_and(|payer| payer.0),
-            checksum_algorithm: config.checksum_algorithm.get().map(|word| word.0),
-            ..BucketSettings::new(bucket)
-        }
+/// Records a problem for keys that the encryption algorithm does not use.
+fn check_encryption(bucket: &BucketLayer, notes: &Notes) {
+    let algorithm = bucket.server_side_encryption.get().copied();
+    if algorithm.is_none() && bucket.server_side_encryption.is_given() {
+        return;
     }
-
-    /// `store` with the settings of `config` for writing, copying and deleting.
-    fn writing(&self, store: StoreSettings) -> StoreSettings {
-        let config = &self.config;
-        let copying = config.copy_if_not_exists.get().map(|copying| copying.0.clone());
-        StoreSettings {
-            conditional_put: config.conditional_put.get().map_or(store.conditional_put, |word| word.0),
-            copy_if_not_exists: copying.unwrap_or(store.copy_if_not_exists),
-            write_id: flag(&config.write_id).unwrap_or(store.write_id),
-            disable_tagging: flag(&config.disable_tagging).unwrap_or(store.disable_tagging),
-            disable_bulk_delete: flag(&config.disable_bulk_delete).unwrap_or(store.disable_bulk_delete),
-            ..store
-        }
+    if let Some(place_id) = bucket.sse_kms_key_id.place_id()
+        && !matches!(algorithm, Some(EncryptionAlgorithm::Kms | EncryptionAlgorithm::KmsDsse))
+    {
+        notes.problem(place_id, "requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
     }
-
-    /// The region: from the store's `config`, the URL, the variables or a default region, in this order.
-    fn region(&self) -> String {
-        let text = |field: &Field<Region>| field.get().map(|region| region.0.clone());
-        text(&self.own.region)
-            .or_else(|| self.location.as_ref().and_then(|location| location.region.clone()))
-            .or_else(|| text(&self.env.region))
-            .or_else(|| text(&self.config.default_region))
-            .unwrap_or_else(|| "us-east-1".to_owned())
-    }
-
-    /// The endpoint; `Some(None)` stands for Amazon S3. `None` if the given endpoint is invalid.
-    #[allow(clippy::option_option, reason = "a missing endpoint and an invalid one are different cases")]
-    fn endpoint(&self, allow_http: bool, notes: &Notes) -> Option<Option<String>> {
-        let field = match self.location.as_ref().map(|location| &location.endpoint) {
-            Some(UrlEndpoint::Amazon) if !self.own.endpoint.is_given() => return Some(None),
-            Some(UrlEndpoint::Given(endpoint)) if !self.own.endpoint.is_given() => {
-                return Some(Some(endpoint.clone()));
-            }
-            _ => &self.config.endpoint,
-        };
-        let Some((endpoint, place_id)) = field.placed() else {
-            return (!field.is_given()).then_some(None);
-        };
-        if url::is_plain_http(&endpoint.0) && !allow_http {
-            notes.problem(
-                place_id,
-                "uses plain HTTP: use an https:// endpoint, or set `allow_http: true` in `client_options`",
-            );
-            return None;
-        }
-        Some(Some(endpoint.0.clone()))
+    // S3 User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys": DSSE-KMS does not support them.
+    if let Some(place_id) = bucket.sse_bucket_key_enabled.place_id()
+        && algorithm != Some(EncryptionAlgorithm::Kms)
+    {
+        notes.problem(place_id, "requires server_side_encryption: \"aws:kms\"");
     }
 }
 
-fn flag(field: &Field<Flag>) -> Option<bool> {
-    field.get().map(|flag| flag.0)
+/// Records a problem if requests cannot be addressed as the settings say. `None` if there is one, also one that has
+/// been recorded before.
+fn check_addressing(
+    store: &StoreSettings,
+    layer: &StoreLayer,
+    place_id: PlaceId,
+    notes: &Notes,
+) -> Option<()> {
+    let bucket = &store.bucket;
+    if let Some((Some(endpoint), place_id)) = layer.bucket.endpoint.placed()
+        && is_plain_http(endpoint)
+        && !store.client_options.allow_http
+    {
+        notes.problem(
+            place_id,
+            "uses plain HTTP: use an https:// endpoint, or set `allow_http: true` in `client_options`",
+        );
+        return None;
+    }
+    layer.bucket.bucket.get()?;
+    if bucket.virtual_hosted_style
+        && let Err(why) = check_bucket_in_host(&bucket.bucket)
+    {
+        let name = quoted(&bucket.bucket);
+        notes.problem(
+            place_id,
+            format!(
+                "puts the bucket {name} into the host name, where it {why}: set config.virtual_hosted_style_request to \
+                 false"
+            ),
+        );
+        return None;
+    }
+    Some(())
 }

@@ -2,74 +2,81 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::{
     auth::{Access, CallerSettings},
+    settings::{
+        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Size, Text, UNSUPPORTED, quoted,
+        settings,
+    },
     store::StoreSettings,
     tenants::TenantSettings,
 };
 
 use super::{
-    client::{Client, OverridableOptions, RetryConfig, Transfer},
-    field::{Entries, Field},
-    keywords::{Keyword, Keywords},
-    path::quoted,
-    problem::{Notes, PlaceId},
+    client::{Overridable, OverridableLayer},
     store::Store,
-    values::{Scalar, Size, Text, scalars},
     variables::Variables,
 };
 
-/// A tenant as the tenants file defines it.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields, rename = "tenant")]
-pub(super) struct Tenant {
-    callers: Field<Vec<Field<Caller>>>,
-    stores: Field<Entries<Store>>,
-    client_options: Field<Client>,
-    retry_config: Field<RetryConfig>,
-    transfer: Field<Transfer>,
-    limits: Field<Limits>,
+settings! {
+    /// A tenant as the tenants file defines it.
+    pub(super) struct Tenant(TenantSection), "tenant" {
+        /// The callers that may act for the tenant; see [Callers](#callers).
+        callers: Vec<Caller> as List<Caller> = Vec::new() => "none",
+        /// The tenant's stores, by name; see [Stores](#stores).
+        stores: Vec<(String, Store)> as Entries<Store> = Vec::new() => "required",
+        /// What the tenant may use of the process: `max_buffered`.
+        limits: Limits as Limits = Limits::default() => "none",
+    }
+    include {
+        /// Sections that stores and `defaults` may set too.
+        options: Overridable,
+    }
+    reject { "memory" => UNSUPPORTED, }
 }
 
-/// Limits on what a tenant may use of the process's resources.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields, rename = "limits")]
-struct Limits {
-    max_buffered: Field<Size<MIB, { 1024 * 1024 * MIB }>>,
+settings! {
+    /// Limits on what a tenant may use of the process's resources.
+    pub(super) struct Limits(LimitsSection), "limits" {
+        /// How many bytes of the [memory budget](#memory) the tenant may hold at the same time.
+        max_buffered: Option<u64> as Optional<Size<MIB, { 1024 * 1024 * MIB }>> =
+            None => "half of the budget; all of it if there is one tenant",
+    }
+    reject {
+        "max_in_flight" => UNSUPPORTED,
+        "requests_per_second" => UNSUPPORTED,
+        "bytes_per_second" => UNSUPPORTED,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields, rename = "caller")]
-struct Caller {
-    name: Field<Text>,
-    token_sha256: Field<Digest>,
-    access: Field<Vec<Field<Keyword<Access>>>>,
-    stores: Field<Vec<Field<Text>>>,
-    prefixes: Field<Vec<Field<Text>>>,
-}
-
-impl Keywords for Access {
-    const KEYWORDS: &'static [(&'static str, Self)] = &[
-        ("read", Self::Read),
-        ("write", Self::Write),
-        ("delete", Self::Delete),
-        ("list", Self::List),
-        ("sign", Self::Sign),
-        ("bucket_admin", Self::BucketAdmin),
-    ];
+settings! {
+    /// A caller of a tenant.
+    pub(super) struct Caller(CallerSection), "caller" {
+        /// The name of the caller in the log.
+        name: Option<String> as Optional<Text> = None => "required",
+        /// The SHA-256 of the token, in quotes, as `longshore token` prints it; for a token of your own,
+        /// `printf %s "$TOKEN" | sha256sum`.
+        token_sha256: Option<[u8; 32]> as Optional<Digest> = None => "required",
+        /// What the caller may do, at least one item.
+        access: Vec<Access> as List<Keyword<Access>> = Vec::new() => "required",
+        /// The stores of this tenant that the caller may use.
+        stores: Option<Vec<String>> as Optional<List<Text>> = None => "all stores",
+        /// The prefixes of the keys that the caller may access, compared character by character, without the store's own
+        /// `prefix`.
+        prefixes: Option<Vec<String>> as Optional<List<Text>> = None => "all keys",
+    }
+    reject {
+        "jwt" => UNSUPPORTED,
+        "san" => UNSUPPORTED,
+    }
 }
 
 const MIB: u64 = 1024 * 1024;
 
-scalars! {
-    Digest,
-}
-
 /// The SHA-256 of a token, written in hexadecimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Digest([u8; 32]);
+pub(crate) struct Digest;
 
 /// The SHA-256 of the empty string. It is rejected, because any caller could send an empty token.
 const EMPTY_TOKEN_SHA256: [u8; 32] = [
@@ -78,18 +85,32 @@ const EMPTY_TOKEN_SHA256: [u8; 32] = [
 ];
 
 impl Scalar for Digest {
+    type Value = [u8; 32];
+
     fn expected() -> String {
-        "64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`".to_owned()
+        "64 hexadecimal digits in quotes, as printed by `longshore token`".to_owned()
     }
 
     // The message omits the text, which may be the token itself.
-    fn from_text(text: &str) -> Result<Self, String> {
+    fn from_text(text: &str) -> Result<[u8; 32], String> {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).map_err(|_| format!("expected {}", Self::expected()))?;
         if digest == EMPTY_TOKEN_SHA256 {
             return Err("is the SHA-256 of an empty token: use the SHA-256 of the caller's token".to_owned());
         }
-        Ok(Self(digest))
+        Ok(digest)
+    }
+
+    fn show(value: &[u8; 32]) -> Option<String> {
+        Some(hex::encode(value))
+    }
+
+    fn form() -> String {
+        "64 hexadecimal digits".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
     }
 }
 
@@ -105,31 +126,30 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     )
 }
 
-impl Tenant {
+impl TenantSection {
     /// The settings of tenant `name`, which is at `place_id`. They are usable only if no problem was recorded.
     pub(super) fn settle(
         self,
         name: &str,
         place_id: PlaceId,
-        base: &OverridableOptions,
+        base: &OverridableLayer,
         variables: &Variables,
         notes: &Notes,
     ) -> TenantSettings {
         if let Err(why) = check_name(name) {
             notes.problem(place_id, why);
         }
-        let layers =
-            OverridableOptions::new(self.client_options, self.retry_config, self.transfer, notes).over(base);
-        if self.stores.get().is_some_and(|Entries(stores)| stores.is_empty()) || !self.stores.is_given() {
+        let options = self.options.level(notes).over(base);
+        if self.stores.get().is_some_and(Vec::is_empty) || !self.stores.is_given() {
             notes.problem(place_id, "has no stores: define at least one under `stores`");
         }
-        let stores = self.stores.into_value().map(|Entries(stores)| stores).unwrap_or_default();
+        let stores = self.stores.into_layer().unwrap_or_default();
         let callers = callers(self.callers, &stores, notes);
         let stores = stores
             .into_iter()
-            .filter_map(|(name, store)| settle_store(name, store, place_id, &layers, variables, notes))
+            .filter_map(|(name, store)| settle_store(name, store, place_id, &options, variables, notes))
             .collect::<BTreeMap<_, _>>();
-        let max_buffered = self.limits.get().and_then(|limits| limits.max_buffered.get()).map(|size| size.0);
+        let max_buffered = self.limits.value().unwrap_or_default().max_buffered;
         TenantSettings { name: name.to_owned(), callers, max_buffered, stores }
     }
 }
@@ -138,7 +158,7 @@ fn settle_store(
     name: String,
     store: Field<Store>,
     tenant: PlaceId,
-    layers: &OverridableOptions,
+    options: &OverridableLayer,
     variables: &Variables,
     notes: &Notes,
 ) -> Option<(String, StoreSettings)> {
@@ -146,18 +166,18 @@ fn settle_store(
     if let Err(why) = check_name(&name) {
         notes.problem(place_id, why);
     }
-    let settings = store.into_value()?.settle(place_id, layers, variables, notes)?;
+    let settings = store.into_layer()?.settle(place_id, options, variables, notes)?;
     Some((name, settings))
 }
 
 fn callers(
-    callers: Field<Vec<Field<Caller>>>,
+    callers: Field<List<Caller>>,
     stores: &[(String, Field<Store>)],
     notes: &Notes,
 ) -> Vec<CallerSettings> {
     let mut owners: HashMap<[u8; 32], String> = HashMap::new();
     let mut settled = Vec::new();
-    for caller in callers.into_value().unwrap_or_default() {
+    for caller in callers.into_layer().unwrap_or_default() {
         let Some((caller, place_id)) = caller.placed() else { continue };
         let Some(caller) = caller.settle(place_id, stores, notes) else { continue };
         if let Some(owner) = owners.get(&caller.token_sha256) {
@@ -172,7 +192,7 @@ fn callers(
     settled
 }
 
-impl Caller {
+impl CallerSection {
     fn settle(
         &self,
         place_id: PlaceId,
@@ -187,21 +207,21 @@ impl Caller {
         }
         let access = self.access(place_id, notes);
         for (name, place_id) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
-            if !stores.iter().any(|(known, _)| *known == name.0) {
+            if !stores.iter().any(|(known, _)| known == name) {
                 let known: Vec<_> = stores.iter().map(|(known, _)| known.as_str()).collect();
                 notes.problem(
                     place_id,
                     format!(
                         "{} is not a store of this tenant; expected one of: {}",
-                        quoted(&name.0),
+                        quoted(name),
                         known.join(", ")
                     ),
                 );
             }
         }
         Some(CallerSettings {
-            name: self.name.get()?.0.clone(),
-            token_sha256: self.token_sha256.get()?.0,
+            name: self.name.get()?.clone(),
+            token_sha256: *self.token_sha256.get()?,
             access,
             stores: texts(
                 &self.stores,
@@ -224,18 +244,18 @@ impl Caller {
         if given.0.is_empty() && (self.access.get().is_some() || !self.access.is_given()) {
             notes.problem(
                 given.1,
-                format!("grants no access: list at least {}", Keyword::<Access>::expected()),
+                format!("grants no access: list at least {}", <Keyword<Access> as Scalar>::expected()),
             );
         }
-        given.0.iter().filter_map(Field::get).map(|word| word.0).collect()
+        given.0.iter().filter_map(Field::value).collect()
     }
 }
 
 /// A list that restricts a caller. `None` if it is not given.
-fn texts(list: &Field<Vec<Field<Text>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
+fn texts(list: &Field<Optional<List<Text>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
     let (items, place_id) = list.placed()?;
     if items.is_empty() {
         notes.problem(place_id, format!("is empty, {empty}"));
     }
-    Some(items.iter().filter_map(Field::get).map(|text| text.0.clone()).collect())
+    Some(items.iter().filter_map(Field::value).collect())
 }

@@ -3,7 +3,19 @@
 use std::{collections::BTreeMap, ffi::OsString};
 
 /// Environment variables by name. Does not implement `Debug`, because it contains secrets.
-pub(super) struct Variables(BTreeMap<String, OsString>);
+pub(super) struct Variables {
+    values: BTreeMap<String, OsString>,
+    secrets: Secrets,
+}
+
+/// Whether secrets in variables and in files of their own are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// They are read, and a problem is reported if that fails.
+    Read,
+    /// They are not read: for a check on a machine that does not have them.
+    Skip,
+}
 
 /// A value that is not UTF-8.
 pub(super) struct NotText;
@@ -15,19 +27,23 @@ impl NotText {
 impl Variables {
     /// In a name that is not UTF-8, the invalid parts are replaced. If the name begins with `LONGSHORE_`, it is
     /// then rejected as unknown; otherwise it is never read.
-    pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        Self(
-            variables.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect(),
-        )
+    pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, secrets: Secrets) -> Self {
+        let named = |(name, value): (OsString, OsString)| (name.to_string_lossy().into_owned(), value);
+        Self { values: variables.into_iter().map(named).collect(), secrets }
+    }
+
+    /// Whether secrets are not read.
+    pub(super) fn skip_secrets(&self) -> bool {
+        self.secrets == Secrets::Skip
     }
 
     /// The value of a variable, `None` if it is not set. The value may be empty.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
-        self.0.get(name).map(|value| value.to_str().ok_or(NotText)).transpose()
+        self.values.get(name).map(|value| value.to_str().ok_or(NotText)).transpose()
     }
 
     /// The names of all variables that begin with `prefix`.
     pub(super) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+        self.values.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod error_messages;
 mod failed_attempt;
 mod field;
+mod forms;
 mod headers;
 mod hedge;
 mod list_multipart_uploads;
@@ -45,13 +46,14 @@ pub use object::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Properties,
     Tags,
 };
-pub use settings::{BucketSettings, ServerSideEncryption};
+pub use settings::{BucketSettings, EncryptionAlgorithm};
 
 pub(crate) use attributes::{REDIRECT, is_writable_class};
 pub(crate) use checksum::ChecksumHasher;
 pub(crate) use checksummed_payload::ChecksummedPayload;
 pub(crate) use copy_object::{CopyCondition, CopySource, Replacement};
 pub(crate) use delete_objects::can_be_listed;
+pub(crate) use forms::{BucketName, RegionName, check_bucket, check_bucket_in_host, is_plain_http};
 pub(crate) use headers::STORAGE_CLASS;
 pub(crate) use list_multipart_uploads::{UploadMarker, UploadPage};
 pub(crate) use list_objects::{Continuation, ListQuery};
@@ -59,5 +61,6 @@ pub(crate) use list_parts::ListedParts;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use page::Room;
 pub(crate) use read_object::{GetAnswer, HeadAnswer, Selection};
+pub(crate) use settings::BucketLayer;
 pub(crate) use stream_crc32c::{StreamCrc32c, sum_of};
 pub(crate) use write_object::{NewObject, WriteCondition};

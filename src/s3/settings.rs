@@ -1,59 +1,93 @@
 //! A store's settings for its bucket and for requests to it.
 
-use super::ChecksumAlgorithm;
+use crate::settings::{Flag, Keyword, Keywords, Optional, Text, UNSUPPORTED, settings};
 
-/// A bucket, its endpoint, and the options of requests to it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BucketSettings {
-    /// The bucket's name.
-    pub bucket: String,
-    /// The region that requests are signed for. Default: us-east-1. A wrong region is corrected once per request,
-    /// from S3's response.
-    pub region: String,
-    /// The endpoint: `http://` or `https://`, a host, and optionally a port and a path. Default: Amazon S3's endpoint
-    /// in the region.
-    pub endpoint: Option<String>,
-    /// Whether the bucket is part of the host name. Default: false, which makes the bucket the first segment of the
-    /// path. A bucket with dots in its name stays in the path under TLS, because no certificate matches it.
-    pub virtual_hosted_style: bool,
-    /// Whether the signature omits the payload. Default: `None`, which omits the payload over TLS if it has a
-    /// checksum, and signs it otherwise.
-    pub unsigned_payload: Option<bool>,
-    /// Whether requests are sent unsigned. Default: false.
-    pub skip_signature: bool,
-    /// Whether requests state that the requester pays. Default: false.
-    pub request_payer: bool,
-    /// The checksum sent with every write. Default: `None`, which sends crc64nvme to Amazon S3 and no checksum
-    /// elsewhere.
-    pub checksum_algorithm: Option<ChecksumAlgorithm>,
-    /// Encryption at rest requested with every write. Default: `None`, which leaves it to the bucket.
-    pub encryption: Option<ServerSideEncryption>,
-}
+use super::{
+    ChecksumAlgorithm,
+    forms::{BucketName, EndpointUrl, RegionName, RequestPayer},
+};
 
-/// Encryption at rest, `x-amz-server-side-encryption`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSideEncryption {
-    /// The header's value: AES256, aws:kms or aws:kms:dsse.
-    pub algorithm: String,
-    /// The id of the KMS key, if `algorithm` uses KMS.
-    pub kms_key_id: Option<String>,
-    /// Whether S3 derives keys from a bucket key to save calls to KMS.
-    pub bucket_key_enabled: Option<bool>,
+settings! {
+    /// A bucket, its endpoint, and the options of requests to it.
+    pub struct BucketSettings(BucketLayer), "config", variables "AWS_", keys "aws_" {
+        /// The bucket, with any name that the server accepts (`My_Bucket`, `tenant:bucket`); with
+        /// `virtual_hosted_style_request`, 3 to 63 of `a-z`, `0-9`, `-`, `.`.
+        bucket ["bucket_name"]: String as BucketName = String::new() => "from `url`",
+        /// The region that requests are signed for; if it is wrong, Longshore takes the right one from S3's response.
+        region: String as RegionName = "us-east-1".to_owned() => "from `url`, `default_region`, or `us-east-1`",
+        /// The S3 server: `http://` or `https://`, a host, and optionally a port and a path; `http://` requires
+        /// `client_options.allow_http`.
+        endpoint ["endpoint_url"] {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"}:
+            Option<String> as EndpointUrl = None => "Amazon S3 in the region",
+        /// Whether the bucket is part of the host name. Otherwise, it is the first segment of the path. A bucket with
+        /// dots in its name stays in the path under TLS, because no certificate matches it.
+        virtual_hosted_style = "virtual_hosted_style_request": bool as Flag = false,
+        /// `true`: the signature never covers the body; `false`: it always does; not set: it covers the body, except over
+        /// TLS if the request has a checksum.
+        unsigned_payload: Option<bool> as Optional<Flag> = None,
+        /// Whether requests are sent unsigned, for public buckets.
+        skip_signature: bool as Flag = false,
+        /// Whether the requester pays.
+        request_payer {"AWS_REQUEST_PAYER", "AWS_REQUESTER_PAYS"}: bool as RequestPayer = false,
+        /// The checksum of writes whose call requests no other.
+        checksum_algorithm: Option<ChecksumAlgorithm> as Optional<Keyword<ChecksumAlgorithm>> =
+            None => "`crc64nvme` for Amazon S3, none elsewhere",
+        /// The encryption at rest that is requested with every write.
+        server_side_encryption: Option<EncryptionAlgorithm> as Optional<Keyword<EncryptionAlgorithm>> =
+            None => "the bucket's own",
+        /// The KMS key; only with `aws:kms` and `aws:kms:dsse`.
+        sse_kms_key_id: Option<String> as Optional<Text> = None,
+        /// Whether S3 Bucket Keys are used, which save calls to KMS; only with `aws:kms`.
+        sse_bucket_key_enabled: Option<bool> as Optional<Flag> = None,
+    }
+    reject {
+        "s3_express" => UNSUPPORTED,
+        "sse_customer_key_base64" => UNSUPPORTED,
+        "metadata_endpoint" => UNSUPPORTED,
+        "imdsv1_fallback" => UNSUPPORTED,
+        "metadata_service_timeout" => UNSUPPORTED,
+        "metadata_service_num_attempts" => UNSUPPORTED,
+        "ec2_metadata_service_endpoint" => UNSUPPORTED,
+        "container_credentials_relative_uri" => UNSUPPORTED,
+        "container_credentials_full_uri" => UNSUPPORTED,
+        "container_authorization_token_file" => UNSUPPORTED,
+        "web_identity_token_file" => UNSUPPORTED,
+        "role_arn" => UNSUPPORTED,
+        "role_session_name" => UNSUPPORTED,
+        "endpoint_url_sts" => UNSUPPORTED,
+        "profile" => UNSUPPORTED,
+        "config_file" => UNSUPPORTED,
+        "shared_credentials_file" => UNSUPPORTED,
+        "boto_config" => UNSUPPORTED,
+        "ca_bundle" => UNSUPPORTED,
+        "use_accelerate_endpoint" => UNSUPPORTED,
+        "use_dualstack_endpoint" => UNSUPPORTED,
+        "use_fips_endpoint" => UNSUPPORTED,
+        "addressing" => UNSUPPORTED,
+        "addressing_style" => UNSUPPORTED,
+    }
 }
 
 impl BucketSettings {
     /// Creates settings for `bucket`, with defaults for everything else.
     pub fn new(bucket: impl Into<String>) -> Self {
-        Self {
-            bucket: bucket.into(),
-            region: "us-east-1".to_owned(),
-            endpoint: None,
-            virtual_hosted_style: false,
-            unsigned_payload: None,
-            skip_signature: false,
-            request_payer: false,
-            checksum_algorithm: None,
-            encryption: None,
-        }
+        Self { bucket: bucket.into(), ..Self::default() }
     }
+}
+
+/// Encryption at rest, `x-amz-server-side-encryption`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncryptionAlgorithm {
+    /// With keys that S3 manages.
+    Aes256,
+    /// With a key in KMS.
+    Kms,
+    /// Twice, with keys in KMS.
+    KmsDsse,
+}
+
+impl Keywords for EncryptionAlgorithm {
+    const KEYWORDS: &'static [(&'static str, Self)] =
+        &[("AES256", Self::Aes256), ("aws:kms", Self::Kms), ("aws:kms:dsse", Self::KmsDsse)];
+    const UNSUPPORTED: &'static [&'static str] = &["sse-c"];
 }

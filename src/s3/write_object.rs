@@ -7,6 +7,8 @@ use http::{
 };
 use tokio::time::Instant;
 
+use crate::settings::Keywords;
+
 use super::{
     BucketSettings, Checksum, ChecksummedPayload, Client, Error, Field, Properties, Tags,
     attributes::WRITE_ID_HEADER,
@@ -71,15 +73,15 @@ impl NewObject {
 /// Adds `x-amz-server-side-encryption` and the headers of its key.
 pub(super) fn add_encryption(headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
     const PREFIX: &str = "x-amz-server-side-encryption";
-    let Some(encryption) = &settings.encryption else { return Ok(()) };
-    headers.insert(PREFIX, visible(&encryption.algorithm, Field::Setting("server_side_encryption"))?);
-    if let Some(key) = &encryption.kms_key_id {
+    let Some(algorithm) = settings.server_side_encryption else { return Ok(()) };
+    headers.insert(PREFIX, HeaderValue::from_static(algorithm.keyword()));
+    if let Some(key) = &settings.sse_kms_key_id {
         headers.insert(
             "x-amz-server-side-encryption-aws-kms-key-id",
             visible(key, Field::Setting("sse_kms_key_id"))?,
         );
     }
-    if let Some(enabled) = encryption.bucket_key_enabled {
+    if let Some(enabled) = settings.sse_bucket_key_enabled {
         let value = HeaderValue::from_static(if enabled { "true" } else { "false" });
         headers.insert("x-amz-server-side-encryption-bucket-key-enabled", value);
     }

@@ -47,6 +47,7 @@ use self::{
 use crate::{
     api::{self, Admission, Limits, Services},
     auth::AuthMode,
+    settings::{Address, Flag, Keyword, Limit, Number, Optional, Period, Size, Timeout, settings},
     telemetry::{Metrics, Tasks},
     tenants::{Pool, RejectedTenants, TenantSettings, search_for_orphans},
 };
@@ -55,104 +56,85 @@ pub use crate::api::{UploadKeys, UploadSettings};
 pub use crate::tenants::MemorySettings;
 pub use error::ServerError;
 
-/// Settings of the server itself (environment variables with the prefix `LONGSHORE_`).
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServerSettings {
-    /// Address of the gRPC listener. Default: 127.0.0.1:50051.
-    pub listen_addr: SocketAddr,
-    /// Address of the plaintext listener for `/livez`, `/readyz`, `/metrics` and gRPC health. Default: 127.0.0.1:9090.
-    pub health_addr: SocketAddr,
-    /// Certificate chain and private key (PEM). Without them, gRPC is served in plaintext.
-    pub tls: Option<TlsFiles>,
-    /// Whether callers must authenticate. Default: required.
-    pub auth: AuthMode,
-    /// Whether gRPC reflection is served. Default: true.
-    pub reflection: bool,
-    /// The largest accepted message, in bytes. Default: 4 MiB.
-    pub max_message_bytes: usize,
-    /// How long a message may take to arrive. Default: 60 s.
-    pub message_timeout: Duration,
-    /// Limits on each connection, and on the number of connections.
-    pub connections: ConnectionSettings,
-    /// The memory budget, and how long calls wait for memory.
-    pub memory: MemorySettings,
-    /// The keys that seal upload ids, and how many replicas share them.
-    pub uploads: UploadSettings,
-    /// How long the server still accepts calls during shutdown, after health has turned to NOT_SERVING. Default: 0 s.
-    pub shutdown_delay: Duration,
-    /// How long in-flight calls may take to finish during shutdown. Default: 30 s.
-    pub shutdown_grace: Duration,
-    /// The tenants.
-    pub tenants: Vec<TenantSettings>,
-    /// Names of tenants that are not served because their settings are invalid. Metrics, the log and `/readyz` report
-    /// them.
-    pub rejected_tenants: Vec<String>,
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+settings! {
+    /// Settings of the server itself.
+    pub struct ServerSettings(ServerLayer), "LONGSHORE_", variables "LONGSHORE_" {
+        /// Address of the gRPC listener.
+        listen_addr: SocketAddr as Address = loopback(50051),
+        /// Address of `/livez`, `/readyz`, `/metrics` and gRPC health; plaintext, without tokens; must differ from
+        /// `LONGSHORE_LISTEN_ADDR`.
+        health_addr: SocketAddr as Address = loopback(9090),
+        /// Whether callers must authenticate.
+        auth: AuthMode as Keyword<AuthMode> = AuthMode::Required,
+        /// Whether gRPC reflection is served.
+        reflection: bool as Flag = true,
+        /// Maximum size of a message from a caller, after decompression; health and reflection accept 4 KiB without a
+        /// token.
+        max_message_bytes: u64 as Size<{ 64 * KIB }, GIB> = 4 * MIB,
+        /// How long a message may take to arrive; in `Upload`, `WriteUpload` and `WriteUploadWithProgress`, the longest
+        /// pause between bytes of one message.
+        message_timeout: Duration as Timeout = Duration::from_mins(1),
+        /// At shutdown, how long the server still accepts calls after health has changed to NOT_SERVING.
+        shutdown_delay: Duration as Period = Duration::ZERO,
+        /// After that delay, how long in-flight calls may take to finish.
+        shutdown_grace: Duration as Period = Duration::from_secs(30),
+    }
+    include {
+        /// Limits on each connection, and on the number of connections.
+        connections: ConnectionSettings,
+        /// The memory budget, and how long calls wait for memory.
+        memory: MemorySettings,
+        /// The keys that seal upload ids, and how many replicas share them.
+        uploads: UploadSettings,
+    }
+    besides {
+        /// Certificate chain and private key (PEM). Without them, gRPC is served in plaintext.
+        tls: Option<TlsFiles> = None,
+        /// The tenants.
+        tenants: Vec<TenantSettings> = Vec::new(),
+        /// Names of tenants that are not served because their settings are invalid. Metrics, the log and `/readyz`
+        /// report them.
+        rejected_tenants: Vec<String> = Vec::new(),
+    }
 }
 
-impl Default for ServerSettings {
-    fn default() -> Self {
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self {
-            listen_addr: local(50051),
-            health_addr: local(9090),
-            tls: None,
-            auth: AuthMode::Required,
-            reflection: true,
-            max_message_bytes: 4 * 1024 * 1024,
-            message_timeout: Duration::from_mins(1),
-            connections: ConnectionSettings::default(),
-            memory: MemorySettings::default(),
-            uploads: UploadSettings::default(),
-            shutdown_delay: Duration::ZERO,
-            shutdown_grace: Duration::from_secs(30),
-            tenants: Vec::new(),
-            rejected_tenants: Vec::new(),
-        }
-    }
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 impl ServerSettings {
     /// The limits on a call's messages.
     fn limits(&self) -> Limits {
-        Limits { max_message_bytes: self.max_message_bytes, message_timeout: self.message_timeout }
+        let max_message_bytes = usize::try_from(self.max_message_bytes).unwrap_or(usize::MAX);
+        Limits { max_message_bytes, message_timeout: self.message_timeout }
     }
 }
 
-/// Limits on callers' connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectionSettings {
-    /// Maximum number of open connections. `None`: as many as the open file limit allows, less the descriptors reserved
-    /// for S3 and the health listener, and at most 100,000. Default: `None`.
-    pub max_connections: Option<u32>,
-    /// Maximum number of concurrent calls on one connection. Default: 1,000.
-    pub max_concurrent_streams: u32,
-    /// The age at which a connection gets GOAWAY, varied by up to 10 % either way; `None` means no limit. Default: 1 h.
-    pub max_age: Option<Duration>,
-    /// How long the calls of such a connection may take to finish before it is closed; `None` means no limit. Default:
-    /// `None`.
-    pub max_age_grace: Option<Duration>,
-    /// How long a connection may have no calls before it gets GOAWAY; `None` means no limit. Default: 10 min.
-    pub max_idle: Option<Duration>,
-    /// How long a caller may be silent before it gets a PING. Default: 20 s.
-    pub keepalive_interval: Duration,
-    /// How long a caller may take to answer a PING before its connection is closed. Default: 20 s.
-    pub keepalive_timeout: Duration,
-    /// How long TLS, the HTTP/2 preface, the first SETTINGS and each header block may take. Default: 10 s.
-    pub handshake_timeout: Duration,
-}
-
-impl Default for ConnectionSettings {
-    fn default() -> Self {
-        Self {
-            max_connections: None,
-            max_concurrent_streams: 1_000,
-            max_age: Some(Duration::from_hours(1)),
-            max_age_grace: None,
-            max_idle: Some(Duration::from_mins(10)),
-            keepalive_interval: Duration::from_secs(20),
-            keepalive_timeout: Duration::from_secs(20),
-            handshake_timeout: Duration::from_secs(10),
-        }
+settings! {
+    /// Limits on callers' connections.
+    pub struct ConnectionSettings(ConnectionLayer), "LONGSHORE_", variables "LONGSHORE_" {
+        /// Maximum number of concurrent calls on one connection.
+        max_concurrent_streams: u32 as Number<1, 1_000_000> = 1_000,
+        /// Maximum number of connections from callers; further connections are closed at once.
+        max_connections: Option<u32> as Optional<Number<1, 1_000_000>> =
+            None => "3/4 × (open-file limit − 64), at most 100,000",
+        /// Age at which a connection gets GOAWAY, varied by up to 10 % either way.
+        max_age = "max_connection_age": Option<Duration> as Limit = Some(Duration::from_hours(1)),
+        /// How long the calls of such a connection may take to finish before the connection is closed.
+        max_age_grace = "max_connection_age_grace": Option<Duration> as Limit = None,
+        /// How long a connection may have no calls before it gets GOAWAY.
+        max_idle = "max_connection_idle": Option<Duration> as Limit = Some(Duration::from_mins(10)),
+        /// How long a caller may be silent before the server sends a PING.
+        keepalive_interval: Duration as Timeout = Duration::from_secs(20),
+        /// How long a caller may take to answer a PING before its connection is closed.
+        keepalive_timeout: Duration as Timeout = Duration::from_secs(20),
+        /// How long the TLS handshake, the HTTP/2 preface and the first SETTINGS may take together, and how long each
+        /// header block may take.
+        handshake_timeout: Duration as Timeout = Duration::from_secs(10),
     }
 }
 

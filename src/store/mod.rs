@@ -55,6 +55,7 @@ pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
 pub use resumable::{UnfinishedUpload, UploadProgress, UploadsPage};
 pub use schedule::PartRun;
+pub(crate) use settings::StoreLayer;
 pub use settings::{ConditionalPut, CopyIfNotExists, OrphanSettings, StoreSettings, TransferSettings};
 pub use speed_record::SpeedRecord;
 pub use upload::Upload;

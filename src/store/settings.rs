@@ -2,60 +2,59 @@
 
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, StatusCode};
+
 use crate::{
     credentials::ProviderSettings,
     s3::BucketSettings,
+    settings::{
+        Count, Flag, Keyword, Keywords, Number, Optional, Period, Scalar, Size, UNSUPPORTED, quoted, settings,
+    },
     transport::{ClientOptions, RetryPolicy},
 };
 
 const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
 
-/// The settings of one of a tenant's stores.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoreSettings {
-    /// The bucket and how to reach it.
-    pub bucket: BucketSettings,
-    /// The prefix of the store's keys in the bucket: empty, or ending in `/`. Callers' keys do not
-    /// contain it.
-    pub prefix: String,
-    /// How conditional writes are made.
-    pub conditional_put: ConditionalPut,
-    /// How copies that must not overwrite an object are made.
-    pub copy_if_not_exists: CopyIfNotExists,
-    /// Whether conditional writes and resumable uploads store a unique id with the object, by which Longshore
-    /// recognises its own write. Default: true.
-    pub write_id: bool,
-    /// Whether object tags are rejected. Default: false.
-    pub disable_tagging: bool,
-    /// Whether each of many keys is deleted with its own DeleteObject request, instead of DeleteObjects. Default:
-    /// false.
-    pub disable_bulk_delete: bool,
-    /// The options of the HTTP client.
-    pub client_options: ClientOptions,
-    /// How requests are retried.
-    pub retry_config: RetryPolicy,
-    /// How large objects are transferred.
-    pub transfer: TransferSettings,
-    /// Where credentials come from.
-    pub credential_provider: ProviderSettings,
+settings! {
+    /// The settings of one of a tenant's stores.
+    pub struct StoreSettings(StoreLayer), "config", variables "AWS_", keys "aws_" {
+        /// `etag`: conditional writes use `If-Match` and `If-None-Match`; `disabled`: the modes `create` and `update` are
+        /// rejected, also in copies.
+        conditional_put: ConditionalPut as Keyword<ConditionalPut> = ConditionalPut::Etag,
+        /// How conditional copies are made; see below.
+        copy_if_not_exists: CopyIfNotExists as CopyIfNotExists = CopyIfNotExists::Multipart,
+        /// Whether conditional writes and resumable uploads carry hidden metadata, by which Longshore can tell after a
+        /// lost response whose write took effect.
+        write_id {}: bool as Flag = true,
+        /// Whether writes with tags are rejected. A copy from this store that Longshore assembles (in parts or relayed)
+        /// then has no tags, and one from another store into it fails if the source has tags. `CopyObject` keeps tags.
+        disable_tagging: bool as Flag = false,
+        /// Whether `DeleteMany` sends a separate request for each key.
+        disable_bulk_delete: bool as Flag = false,
+    }
+    include {
+        /// The bucket and how to reach it.
+        bucket: BucketSettings,
+    }
+    besides {
+        /// The prefix of the store's keys in the bucket: empty, or ending in `/`. Callers' keys do not contain it.
+        prefix: String = String::new(),
+        /// The options of the HTTP client.
+        client_options: ClientOptions = ClientOptions::default(),
+        /// How requests are retried.
+        retry_config: RetryPolicy = RetryPolicy::default(),
+        /// How large objects are transferred.
+        transfer: TransferSettings = TransferSettings::default(),
+        /// Where credentials come from.
+        credential_provider: ProviderSettings = ProviderSettings::Anonymous,
+    }
 }
 
 impl StoreSettings {
     /// Settings for a store without a prefix. Everything else has its default.
     pub fn new(bucket: BucketSettings, credential_provider: ProviderSettings) -> Self {
-        Self {
-            bucket,
-            prefix: String::new(),
-            conditional_put: ConditionalPut::Etag,
-            copy_if_not_exists: CopyIfNotExists::Multipart,
-            write_id: true,
-            disable_tagging: false,
-            disable_bulk_delete: false,
-            client_options: ClientOptions::default(),
-            retry_config: RetryPolicy::default(),
-            transfer: TransferSettings::default(),
-            credential_provider,
-        }
+        Self { bucket, credential_provider, ..Self::default() }
     }
 
     /// The policy for resuming a response whose body was interrupted.
@@ -74,7 +73,12 @@ pub enum ConditionalPut {
     Disabled,
 }
 
-/// The `copy_if_not_exists` setting.
+impl Keywords for ConditionalPut {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("etag", Self::Etag), ("disabled", Self::Disabled)];
+    const UNSUPPORTED: &'static [&'static str] = &["dynamo"];
+}
+
+/// The `copy_if_not_exists` setting, in object_store's notation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyIfNotExists {
     /// A multipart upload whose completion carries the condition. The default.
@@ -92,30 +96,112 @@ pub enum CopyIfNotExists {
     },
 }
 
-/// The `transfer` setting: how large objects are split into parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransferSettings {
-    /// Size in bytes above which an upload becomes a multipart upload. Default: 8 MiB.
-    pub multipart_threshold: u64,
-    /// The size of a part in bytes, 5 MiB to 512 MiB. Parts are larger if the object would not fit into 10,000 of them.
-    /// Default: 8 MiB.
-    pub part_size: u64,
-    /// Maximum number of parts in flight for one upload, or for one read that waits for S3, 1 to 100. Default: 10.
-    pub max_concurrency: usize,
-    /// A read fails after this many interruptions in a row with less than 64 KiB received in between, at least 1. Until
-    /// then, it resumes after the backoff that `retry_config` sets. Default: 5, as `num_download_attempts` in boto3's
-    /// TransferConfig.
-    pub download_attempts: u32,
-    /// How long to wait for a response to GetObject or HeadObject to begin before the request is sent again over
-    /// another connection. The read uses the response that begins first. `None`, the default, never sends a second
-    /// request. S3's guide advises 2 s for small objects
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
-    pub hedge_after: Option<Duration>,
-    /// Whether all parts of an upload except the last have the same size, as Cloudflare R2 requires. An upload of
-    /// unknown size is then limited to 10,000 parts of `part_size`. Default: false, but true for R2 endpoints.
-    pub equal_parts: bool,
-    /// When an unfinished upload under the store's prefix counts as an orphan. `None`, the default: never.
-    pub orphans: Option<OrphanSettings>,
+impl Scalar for CopyIfNotExists {
+    type Value = Self;
+
+    fn expected() -> String {
+        "multipart, native, header:NAME:VALUE or header-with-status:NAME:VALUE:STATUS".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.starts_with("dynamo") {
+            return Err(format!("`dynamo` is not supported by this version; expected {}", Self::expected()));
+        }
+        let wrong = || format!("expected {}, found {}", Self::expected(), quoted(text));
+        let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+        match (kind.trim(), rest) {
+            ("multipart", None) => Ok(Self::Multipart),
+            ("native", None) => Ok(Self::Native),
+            ("header", Some(rest)) => Self::header(rest, StatusCode::PRECONDITION_FAILED).ok_or_else(wrong),
+            ("header-with-status", Some(rest)) => {
+                let (rest, status) = rest.rsplit_once(':').ok_or_else(wrong)?;
+                let status: StatusCode = status.trim().parse().map_err(|_| wrong())?;
+                if status.is_success() || status.is_informational() {
+                    return Err(format!(
+                        "the status {} cannot signal that the key exists: use an error status such as 412",
+                        status.as_u16()
+                    ));
+                }
+                Self::header(rest, status).ok_or_else(wrong)
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    fn form() -> String {
+        "see below".to_owned()
+    }
+
+    fn show(value: &Self) -> Option<String> {
+        Some(match value {
+            Self::Multipart => "multipart".to_owned(),
+            Self::Native => "native".to_owned(),
+            Self::Header { name, value, status: 412 } => format!("header:{name}:{value}"),
+            Self::Header { name, value, status } => format!("header-with-status:{name}:{value}:{status}"),
+        })
+    }
+}
+
+impl CopyIfNotExists {
+    fn header(text: &str, status: StatusCode) -> Option<Self> {
+        let (name, value) = text.split_once(':')?;
+        let (name, value) = (name.trim(), value.trim());
+        HeaderName::try_from(name).ok()?;
+        HeaderValue::try_from(value).ok().filter(|value| !value.is_empty())?;
+        Some(Self::Header { name: name.to_owned(), value: value.to_owned(), status: status.as_u16() })
+    }
+}
+
+settings! {
+    /// The `transfer` setting: how large objects are split into parts.
+    #[derive(Copy)]
+    pub struct TransferSettings(TransferLayer), "transfer" {
+        // A single PutObject accepts at most 5 GiB (S3 User Guide, "Amazon S3 multipart upload limits").
+        /// Larger uploads become multipart uploads.
+        multipart_threshold: u64 as Size<0, { 5 * GIB }> = 8 * MIB,
+        /// The size of a part. It grows so that an object of known size fits into 10,000 parts, up to
+        /// `part_size` × `max_concurrency` or 128MiB, whichever is more. Objects larger than 10,000 such parts (1.2 TiB
+        /// by default) need a larger `part_size`. Without a known size, parts double every 2,000 parts, up to the same
+        /// limit: by default 8, 16, 32, 64 and 128 MiB, so an upload of unknown size has at most 484 GiB.
+        part_size ["multipart_chunksize"]: u64 as Size<{ 5 * MIB }, { 512 * MIB }> = 8 * MIB,
+        /// How many parts are in flight at once, for an upload, or for a read of a large object that waits for S3.
+        max_concurrency: usize as Count<1, 100> = 10,
+        /// After how many broken connections a read fails. Only breaks with little data between them (less than 64 KiB
+        /// each time) count. Before that, the read resumes where it broke off, after waits as set by `retry_config`.
+        /// `max_retries` does not apply: it limits retries of requests whose response has not begun.
+        download_attempts ["num_download_attempts"]: u32 as Number<1, 100> = 5,
+        /// How long the response to a `GetObject` or `HeadObject` may take to begin, including connecting, before
+        /// Longshore sends the request once more, on another connection; shorter than `read_timeout`. See below.
+        hedge_after: Option<Duration> as Optional<HedgeAfter> = None => "never",
+        /// Whether all parts of an upload except for the last have the same size, as Cloudflare R2 requires. An upload
+        /// of unknown size then cannot be larger than 10,000 × `part_size`.
+        equal_parts: bool as Flag = false => "`false`; `true` for endpoints of Cloudflare R2",
+        /// How long ago a multipart upload below the store's prefix must have been started, and its most recent part
+        /// written, by the S3 server's clock, to count as orphaned. Needs the permissions
+        /// s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts. One minute after the start, and then every
+        /// hour, Longshore looks for such uploads of any origin, and logs their number and the oldest one.
+        orphan_age: Option<Duration> as Optional<OrphanAge> = None => "never",
+        /// Whether Longshore aborts orphaned uploads, so that S3 no longer stores and charges for their parts. If other
+        /// programs upload to the bucket, the uploads may be theirs: check the log first.
+        abort_orphans: bool as Flag = false,
+    }
+    reject {
+        "max_bandwidth" => UNSUPPORTED,
+        "max_io_queue" => LOCAL_FILES,
+        "io_chunksize" => LOCAL_FILES,
+        "preferred_transfer_client" =>
+            "chooses between the transfer clients of boto3, and Longshore has only one: remove it",
+    }
+}
+
+const LOCAL_FILES: &str =
+    "configures how boto3 accesses local files, which Longshore does not use: remove it";
+
+impl TransferSettings {
+    /// When an unfinished upload counts as an orphan. `None`: never.
+    pub fn orphans(&self) -> Option<OrphanSettings> {
+        self.orphan_age.map(|age| OrphanSettings { age, abort: self.abort_orphans })
+    }
 }
 
 /// When an unfinished upload counts as an orphan.
@@ -128,16 +214,74 @@ pub struct OrphanSettings {
     pub abort: bool,
 }
 
-impl Default for TransferSettings {
-    fn default() -> Self {
-        Self {
-            multipart_threshold: 8 * MIB,
-            part_size: 8 * MIB,
-            max_concurrency: 10,
-            download_attempts: 5,
-            hedge_after: None,
-            equal_parts: false,
-            orphans: None,
+/// How long to wait before a read is hedged. Below the minimum, every read would be hedged.
+pub(crate) struct HedgeAfter;
+
+impl Scalar for HedgeAfter {
+    type Value = Duration;
+
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Duration, String> {
+        match Period::from_text(text)? {
+            wait if wait < Duration::from_millis(1) => {
+                Err(format!("must be 1ms or longer, found {text}: a shorter wait sends every read twice"))
+            }
+            wait => Ok(wait),
         }
+    }
+
+    fn from_integer(number: i64) -> Result<Duration, String> {
+        Period::from_integer(number)
+    }
+
+    fn from_fraction(number: f64) -> Result<Duration, String> {
+        Period::from_fraction(number)
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        Period::show(value)
+    }
+
+    fn form() -> String {
+        "duration, at least 1ms".to_owned()
+    }
+}
+
+/// The age from which an unfinished upload counts as orphaned. Below the minimum, uploads in progress would count too.
+pub(crate) struct OrphanAge;
+
+impl Scalar for OrphanAge {
+    type Value = Duration;
+
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Duration, String> {
+        match Period::from_text(text)? {
+            age if age < Duration::from_hours(1) => Err(format!(
+                "must be 1h or longer, found {text}: a shorter age matches uploads that are still in progress"
+            )),
+            age => Ok(age),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Duration, String> {
+        Period::from_integer(number)
+    }
+
+    fn from_fraction(number: f64) -> Result<Duration, String> {
+        Period::from_fraction(number)
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        Period::show(value)
+    }
+
+    fn form() -> String {
+        "duration, at least 1h".to_owned()
     }
 }

@@ -6,8 +6,7 @@ mod tasks;
 mod text;
 
 pub use logs::{
-    LogFormat, LogSettings, LogSettingsError, check_filter, flush as flush_logs, init as init_logs,
-    write_error,
+    LogFormat, LogSettings, LogSettingsError, flush as flush_logs, init as init_logs, write_error,
 };
 pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Waiting};
 pub use tasks::Tasks;

@@ -18,6 +18,7 @@ pub use descriptors::{limit_connections, open_connections};
 pub use error::{ClientError, TransportError, TransportErrorKind};
 pub use http_client::HttpClient;
 pub use options::{Backoff, ClientOptions, RetryPolicy};
+pub(crate) use options::{BackoffLayer, ClientLayer, RetryLayer};
 pub(crate) use payload::HASH_SLICE;
 pub use payload::{Payload, RequestBody};
 pub use quota::RetryQuota;

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::settings::{
+    Count, Factor, Flag, Number, Optional, Period, Scalar, Text, Timeout, UNSUPPORTED, settings,
+};
+
 /// Stands in for a time beyond the clock's range. It is longer than any call.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
 
@@ -13,74 +17,94 @@ pub(super) fn after(period: Duration) -> Instant {
     now.checked_add(period).unwrap_or(now + NEVER)
 }
 
-/// A store's `client_options`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClientOptions {
-    /// Whether `http://` endpoints are allowed. Default: false, since signatures and payloads would be sent in
-    /// plaintext.
-    pub allow_http: bool,
-    /// How long opening a connection may take, including TLS. Default: 5 s.
-    pub connect_timeout: Duration,
-    /// How long a whole request may take, including its body. Default: none, since a limit would end healthy large
-    /// transfers.
-    pub timeout: Option<Duration>,
-    /// How long S3 may make no progress while Longshore waits for it. Time spent waiting for a slow caller does not
-    /// count. The limit is twenty times as long where S3 has to assemble parts or copy an object before it responds.
-    /// Default: 30 s.
-    pub read_timeout: Duration,
-    /// How long an idle connection is kept. Default: 90 s.
-    pub pool_idle_timeout: Duration,
-    /// How many idle connections to one host each thread keeps. Default: no limit.
-    pub pool_max_idle_per_host: usize,
-    /// The `User-Agent` header. Default: `longshore/VERSION`.
-    pub user_agent: String,
+settings! {
+    /// A store's `client_options`.
+    pub struct ClientOptions(ClientLayer), "client_options", variables "AWS_" {
+        /// Whether an `http://` endpoint is allowed. Over it, signatures and payloads are sent in plaintext.
+        allow_http: bool as Flag = false,
+        /// How long opening a connection may take, including TLS. A store opens at most 128 connections at the same
+        /// time. Further requests wait up to `read_timeout` for an open slot or a free connection, and then fail as if
+        /// no connection could be opened.
+        connect_timeout: Duration as Timeout = Duration::from_secs(5),
+        /// How long a whole request may take, including its body. There is no limit by default, since one would end
+        /// healthy large transfers.
+        timeout: Option<Duration> as Optional<Timeout> = None => "no limit",
+        /// How long S3 may make no progress while Longshore waits for it. Time spent waiting for a slow caller does not
+        /// count. Twenty times as long while S3 assembles parts or copies.
+        read_timeout: Duration as Timeout = Duration::from_secs(30),
+        /// How long an idle connection is kept.
+        pool_idle_timeout: Duration as Period = Duration::from_secs(90),
+        /// How many idle connections each worker thread keeps to a host (there is one thread per core).
+        pool_max_idle_per_host: Option<usize> as Optional<Count<0, 1_000_000>> = None => "no limit",
+        /// The `User-Agent` header, in ASCII.
+        user_agent: String as HeaderText = format!("longshore/{}", crate::VERSION) => "longshore/VERSION",
+    }
+    reject {
+        "allow_invalid_certificates" => UNSUPPORTED,
+        "root_certificates" => UNSUPPORTED,
+        "disable_system_certificates" => UNSUPPORTED,
+        "http1_only" => UNSUPPORTED,
+        "http2_only" => UNSUPPORTED,
+        "http2_keep_alive_interval" => UNSUPPORTED,
+        "http2_keep_alive_timeout" => UNSUPPORTED,
+        "http2_keep_alive_while_idle" => UNSUPPORTED,
+        "http2_max_frame_size" => UNSUPPORTED,
+        "proxy_url" => UNSUPPORTED,
+        "proxy_ca_certificate" => UNSUPPORTED,
+        "proxy_excludes" => UNSUPPORTED,
+        "randomize_addresses" => UNSUPPORTED,
+        "default_content_type" => UNSUPPORTED,
+        "content_type_by_suffix" => UNSUPPORTED,
+        "default_headers" => UNSUPPORTED,
+    }
 }
 
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            allow_http: false,
-            connect_timeout: Duration::from_secs(5),
-            timeout: None,
-            read_timeout: Duration::from_secs(30),
-            pool_idle_timeout: Duration::from_secs(90),
-            pool_max_idle_per_host: usize::MAX,
-            user_agent: format!("longshore/{}", crate::VERSION),
+settings! {
+    /// A store's `retry_config`.
+    pub struct RetryPolicy(RetryLayer), "retry_config" {
+        /// How many times a request is retried.
+        max_retries: u32 as Number<0, 1_000> = 10,
+        /// No retry begins later than this after the first attempt began.
+        retry_timeout: Duration as Period = Duration::from_mins(3),
+        /// How long to wait between attempts.
+        backoff: Backoff as Backoff = Backoff::default(),
+    }
+}
+
+settings! {
+    /// Exponential backoff with full jitter: before retry `n` (counted from 0), a random wait of up to
+    /// `min(max_backoff, init_backoff × baseⁿ)`.
+    pub struct Backoff(BackoffLayer), "retry_config.backoff" {
+        /// The upper bound of the first wait; not longer than `max_backoff`.
+        init_backoff: Duration as Period = Duration::from_millis(100),
+        /// The upper bound of every wait.
+        max_backoff: Duration as Period = Duration::from_secs(15),
+        /// The factor by which the bound grows after each retry.
+        base: f64 as Factor = 2.0,
+    }
+}
+
+/// A string that is valid as the value of an HTTP header.
+pub(crate) struct HeaderText;
+
+impl Scalar for HeaderText {
+    type Value = String;
+
+    fn expected() -> String {
+        Text::expected()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        let text = Text::from_text(text)?;
+        if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(
+                "must consist of printable ASCII characters, because it is sent in an HTTP header".to_owned()
+            );
         }
+        Ok(text)
     }
-}
 
-/// A store's `retry_config`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RetryPolicy {
-    /// How many times a request is retried. Default: 10.
-    pub max_retries: u32,
-    /// How long after the start of the first attempt a retry may still begin. Default: 180 s.
-    pub retry_timeout: Duration,
-    /// How long to wait between attempts.
-    pub backoff: Backoff,
-}
-
-/// Exponential backoff with full jitter: before retry `n` (counted from 0), a random wait of up to
-/// `min(max_backoff, init_backoff × baseⁿ)`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Backoff {
-    /// The maximum of the first wait. Default: 100 ms.
-    pub init_backoff: Duration,
-    /// The maximum of every wait. Default: 15 s.
-    pub max_backoff: Duration,
-    /// The factor by which the maximum grows after each attempt, at least 1. Default: 2.
-    pub base: f64,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { max_retries: 10, retry_timeout: Duration::from_mins(3), backoff: Backoff::default() }
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(15), base: 2.0 }
+    fn show(value: &String) -> Option<String> {
+        Text::show(value)
     }
 }

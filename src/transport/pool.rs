@@ -121,7 +121,7 @@ impl Pool {
             connector,
             turns: Semaphore::new(MAX_OPENING),
             idle_timeout: options.pool_idle_timeout,
-            max_idle_per_host: options.pool_max_idle_per_host,
+            max_idle_per_host: options.pool_max_idle_per_host.unwrap_or(usize::MAX),
             idle: Mutex::default(),
         }))
     }

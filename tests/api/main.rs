@@ -22,7 +22,7 @@ use longshore::{
         self, object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
         upload_request::Message,
     },
-    s3::{BucketSettings, ServerSideEncryption},
+    s3::{BucketSettings, EncryptionAlgorithm},
     store::{ChecksumAlgorithm, StoreSettings},
     telemetry::{Metrics, Tasks},
     tenants::{MemorySettings, Pool, Tenant, TenantSettings},
@@ -54,11 +54,9 @@ fn settings() -> StoreSettings {
     let mut bucket = BucketSettings::new("bucket");
     bucket.endpoint = Some("https://user:s3cret-password@minio:9000".to_owned());
     bucket.checksum_algorithm = Some(ChecksumAlgorithm::Crc32c);
-    bucket.encryption = Some(ServerSideEncryption {
-        algorithm: "aws:kms".to_owned(),
-        kms_key_id: Some("key".to_owned()),
-        bucket_key_enabled: Some(true),
-    });
+    bucket.server_side_encryption = Some(EncryptionAlgorithm::Kms);
+    bucket.sse_kms_key_id = Some("key".to_owned());
+    bucket.sse_bucket_key_enabled = Some(true);
     let mut settings = StoreSettings::new(bucket, ProviderSettings::Static(credentials));
     settings.transfer.hedge_after = Some(Duration::from_millis(2500));
     settings

@@ -12,8 +12,8 @@ mod cycles;
 
 use std::{fs, path::Path};
 
-/// What every module may import: `telemetry`, which imports no other module, and the constant in `lib.rs`.
-const EVERYWHERE: &[&str] = &["telemetry", "VERSION"];
+/// What every module may import: `settings`, which imports no other module, `telemetry`, and the constant in `lib.rs`.
+const EVERYWHERE: &[&str] = &["settings", "telemetry", "VERSION"];
 
 /// Each top-level module with the other modules that it may import.
 const MODULES: &[(&str, &[&str])] = &[
@@ -26,6 +26,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("pb", &[]),
     ("s3", &["credentials", "transport"]),
     ("server", &["api", "auth", "pb", "tenants"]),
+    ("settings", &[]),
     ("store", &["credentials", "s3", "transport"]),
     ("telemetry", &[]),
     ("tenants", &["auth", "store"]),
@@ -38,7 +39,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost_types", &["api", "server"]),
     ("hyper", &["transport", "server", "embedded"]),
     ("quick_xml", &["s3"]),
-    ("saphyr", &["config"]),
+    ("granit_parser", &["config"]),
     ("redb", &["embedded"]),
     ("s3s", &["embedded"]),
 ];

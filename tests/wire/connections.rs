@@ -147,7 +147,7 @@ async fn no_more_idle_connections_are_kept_than_the_maximum() {
     let server =
         Scripted::start(|number, _| Answer::Behind((number / 3 + 1) * 3, Duration::ZERO, object())).await;
     let mut settings = server.settings();
-    settings.client_options.pool_max_idle_per_host = 1;
+    settings.client_options.pool_max_idle_per_host = Some(1);
     let store = store(settings);
     for _ in 0..2 {
         tokio::join!(get(&store), get(&store), get(&store));

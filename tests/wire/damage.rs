@@ -38,7 +38,7 @@ async fn line() -> Line {
     let keys = Credentials::new(embedded.access_key_id(), embedded.secret_access_key(), None);
     let mut settings = StoreSettings::new(bucket, ProviderSettings::Static(keys));
     settings.client_options.allow_http = true;
-    settings.client_options.pool_max_idle_per_host = 0;
+    settings.client_options.pool_max_idle_per_host = Some(0);
     Line { store: store(settings), flips, _embedded: embedded, _folder: folder }
 }
 

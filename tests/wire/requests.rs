@@ -87,11 +87,9 @@ async fn settings_control_signatures_and_headers() {
     let named = put(|settings| settings.client_options.user_agent = "quay/7".to_owned()).await;
     assert_eq!(named.header("user-agent"), Some("quay/7"));
     let encrypted = put(|settings| {
-        settings.bucket.encryption = Some(longshore::s3::ServerSideEncryption {
-            algorithm: "aws:kms".to_owned(),
-            kms_key_id: Some("key".to_owned()),
-            bucket_key_enabled: Some(true),
-        });
+        settings.bucket.server_side_encryption = Some(longshore::s3::EncryptionAlgorithm::Kms);
+        settings.bucket.sse_kms_key_id = Some("key".to_owned());
+        settings.bucket.sse_bucket_key_enabled = Some(true);
     })
     .await;
     for (name, value) in [

@@ -1,6 +1,6 @@
 //! Seals text so that only Longshore can create or read it: AES-256-GCM with a random nonce, encoded in base64.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
@@ -10,6 +10,8 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+
+use crate::settings::Scalar;
 
 /// The version of the format, in the first byte.
 const VERSION: u8 = 1;
@@ -76,18 +78,30 @@ impl Key {
     }
 }
 
-impl FromStr for UploadKeys {
-    type Err = String;
+impl Scalar for UploadKeys {
+    type Value = Self;
 
-    /// Parses keys of 32 bytes in base64, separated by commas. The error does not contain the keys.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn expected() -> String {
+        "32 random bytes in base64, as printed by `openssl rand -base64 32`, or several such keys separated by commas"
+            .to_owned()
+    }
+
+    fn form() -> String {
+        "keys".to_owned()
+    }
+
+    // The error does not contain the keys.
+    fn from_text(text: &str) -> Result<Self, String> {
         let key = |text: &str| {
             let bytes = STANDARD.decode(text.trim()).ok()?;
             Key::new(&<[u8; KEY]>::try_from(bytes).ok()?)
         };
         let keys = text.split(',').map(key).collect::<Option<Vec<_>>>();
-        let keys = keys.ok_or("expected 32 random bytes in base64, as printed by `openssl rand -base64 32`, or several such keys separated by commas")?;
-        Ok(Self(Arc::new(keys)))
+        keys.map(|keys| Self(Arc::new(keys))).ok_or_else(|| format!("expected {}", Self::expected()))
+    }
+
+    fn show(_value: &Self) -> Option<String> {
+        None
     }
 }
 
@@ -109,7 +123,7 @@ mod tests {
 
     fn keys(bytes: &[u8]) -> UploadKeys {
         let texts: Vec<_> = bytes.iter().map(|byte| STANDARD.encode([*byte; KEY])).collect();
-        texts.join(",").parse().unwrap()
+        UploadKeys::from_text(&texts.join(",")).unwrap()
     }
 
     #[test]
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn invalid_keys_are_rejected_and_not_repeated_in_the_error() {
         for text in ["", "c2VjcmV0", "secret", &format!("{},", STANDARD.encode([7; KEY]))] {
-            let error = text.parse::<UploadKeys>().unwrap_err();
+            let error = UploadKeys::from_text(text).unwrap_err();
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }
         assert_eq!(format!("{:?}", keys(b"a")), "UploadKeys(1)");

@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use crate::{auth::Access, credentials::ProviderSettings, s3::ChecksumAlgorithm, store::CopyIfNotExists};
+use crate::{
+    auth::Access,
+    credentials::ProviderSettings,
+    s3::{ChecksumAlgorithm, EncryptionAlgorithm},
+    store::CopyIfNotExists,
+};
 
 use super::*;
 
@@ -35,8 +40,9 @@ fn the_example_file_loads() {
     assert_eq!((default.retry_config.max_retries, default.retry_config.retry_timeout.as_secs()), (5, 180));
     assert_eq!(default.transfer.part_size, 16 * 1024 * 1024);
     assert_eq!(default.bucket.checksum_algorithm, Some(ChecksumAlgorithm::Crc64Nvme));
-    let encryption = default.bucket.encryption.as_ref().unwrap();
-    assert_eq!((encryption.algorithm.as_str(), encryption.bucket_key_enabled), ("aws:kms", Some(true)));
+    let bucket = &default.bucket;
+    assert_eq!(bucket.server_side_encryption, Some(EncryptionAlgorithm::Kms));
+    assert_eq!(bucket.sse_bucket_key_enabled, Some(true));
     let ProviderSettings::Static(credentials) = &default.credential_provider else { panic!("static") };
     assert_eq!((credentials.access_key_id(), credentials.secret_access_key()), ("AKIDACME", "acme-secret"));
 
@@ -52,7 +58,7 @@ fn the_example_file_loads() {
     assert_eq!(r2.bucket.region, "auto");
     assert_eq!(
         (r2.client_options.pool_max_idle_per_host, r2.client_options.connect_timeout.as_secs()),
-        (32, 5)
+        (Some(32), 5)
     );
     let header = CopyIfNotExists::Header {
         name: "cf-copy-destination-if-none-match".into(),
@@ -94,10 +100,10 @@ tenants:
 ";
 
 const SAID_OF_MISTAKES: &str = r"
-FILE:5: tenants.acme.callers[0].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`
+FILE:5: tenants.acme.callers[0].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `longshore token`
 FILE:6: tenants.acme.callers[0].access[1]: `wirte` is not a known value; did you mean `write`?
 FILE:7: tenants.acme.callers[0].stores[1]: `other` is not a store of this tenant; expected one of: default, Default, empty, number
-FILE:8: tenants.acme.callers[1].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`, found a number
+FILE:8: tenants.acme.callers[1].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `longshore token`, found a number
 FILE:8: tenants.acme.callers[1]: has no `name`: set one, by which the log identifies the caller
 FILE:8: tenants.acme.callers[1].access: grants no access: list at least one of read, write, delete, list, sign, bucket_admin
 FILE:13: tenants.acme.stores.default.config.regoin: unknown key; did you mean `region`?
@@ -106,7 +112,7 @@ FILE:15: tenants.acme.stores.default.config.role_arn: is not supported by this v
 FILE:16: tenants.acme.stores.default.config.access_key_id: is set without secret_access_key: set both access_key_id and secret_access_key, or neither
 FILE:17: tenants.acme.stores.default.client_options.connect_timeout: is a duration without a unit: add one, as in 5s or 500ms
 FILE:17: tenants.acme.stores.default.client_options.proxy_url: is not supported by this version: remove it
-FILE:17: tenants.acme.stores.default.client_options.timeout: must be longer than zero: a timeout of zero fails every request
+FILE:17: tenants.acme.stores.default.client_options.timeout: must be longer than zero: expected a duration such as 5s, 500ms or 1m 30s
 FILE:19: tenants.acme.stores.default.retry_config.max_retries: expected a whole number from 0 to 1000, found -1
 FILE:20: tenants.acme.stores.default.retry_config.backoff.base: expected a number of at least 1, found 0.5
 FILE:20: tenants.acme.stores.default.retry_config.backoff.max_backof: unknown key; did you mean `max_backoff`?
@@ -164,15 +170,9 @@ fn problems_that_concern_more_than_one_tenant_fail_the_load_with_all_problems() 
         ),
         (
             "tenants:\n  a: {stores: {s: {}}}\n  a: {}\n",
-            &["FILE:3:3: the key `a` appears twice in this mapping: remove one of the two"],
+            &["FILE:3:3: the key `a` appears twice in this mapping, first on line 2: remove one of the two"],
         ),
-        (
-            "tenants: {a: {<<: {}}}",
-            &[
-                "FILE:1: tenants.a.<<: YAML merge keys are not supported: write the values out, or use `defaults`",
-                "FILE:1: tenants.a: has no stores: define at least one under `stores`",
-            ],
-        ),
+        ("tenants: {a: {<<: {}}}", &["FILE:1: tenants.a: has no stores: define at least one under `stores`"]),
         (
             "tenants: {a: !x {}}",
             &["FILE:1: tenants.a: has a YAML tag, and tags are not supported: remove the tag"],
@@ -184,7 +184,7 @@ fn problems_that_concern_more_than_one_tenant_fail_the_load_with_all_problems() 
                 "FILE:1: tenants.a.callers[0].san: is not supported by this version: remove it",
                 "FILE:1: tenants.a: has no stores: define at least one under `stores`",
                 "FILE:1: tenants.a.callers[0]: has no `name`: set one, by which the log identifies the caller",
-                "FILE:1: tenants.a.callers[0]: has no `token_sha256`: set it to 64 hexadecimal digits in quotes, as printed by `printf %s TOKEN | sha256sum`",
+                "FILE:1: tenants.a.callers[0]: has no `token_sha256`: set it to 64 hexadecimal digits in quotes, as printed by `longshore token`",
                 "FILE:1: tenants.a.callers[0]: grants no access: list at least one of read, write, delete, list, sign, bucket_admin",
             ],
         ),
@@ -270,10 +270,100 @@ fn all_files_of_a_folder_are_read() {
     assert_eq!(loaded.settings.server.rejected_tenants, ["bravo"]);
     assert_eq!(
         shown(&loaded.left_out),
-        "DIR/b.yaml:1: tenants.bravo: is also defined at DIR/d.yaml:1: tenants.bravo: remove one of the two\n\
-         DIR/d.yaml:1: tenants.bravo: is also defined at DIR/b.yaml:1: tenants.bravo: remove one of the two"
+        "DIR/b.yaml:1: tenants.bravo: is also defined at DIR/d.yaml:1: keep one of the definitions"
+    );
+    for copy in ["f", "g", "h", "i"] {
+        file(&format!("{copy}.yaml"), &tenant("bravo"));
+    }
+    assert_eq!(
+        shown(&load(pairs(&variables)).unwrap().left_out),
+        "DIR/b.yaml:1: tenants.bravo: is also defined at DIR/d.yaml:1, DIR/f.yaml:1, DIR/g.yaml:1 and 2 more places: \
+         keep one of the definitions"
     );
     file("e.yaml", "tenants: [");
     let found = shown(&load(pairs(&variables)).unwrap_err());
     assert!(found.starts_with("DIR/e.yaml:") && found.contains(": invalid YAML: "), "{found}");
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys_are_resolved() {
+    let text = "
+x-fast: &fast {connect_timeout: 1s, read_timeout: 10s}
+tenants:
+  t:
+    limits: &limits {max_buffered: 64MiB}
+    stores:
+      s: &store
+        bucket: abc
+        credential_provider: {type: anonymous}
+        client_options: {<<: *fast, read_timeout: 20s}
+      u: {<<: *store, bucket: abd}
+  v: {limits: *limits, stores: {s: *store}}
+";
+    let tenants = load_text(text, &[]).unwrap().settings.server.tenants;
+    let [t, v] = tenants.as_slice() else { panic!("two tenants") };
+    assert_eq!((t.max_buffered, v.max_buffered), (Some(64 << 20), Some(64 << 20)));
+    assert_eq!((t.stores["u"].bucket.bucket.as_str(), &t.stores["s"]), ("abd", &v.stores["s"]));
+    let client = &t.stores["u"].client_options;
+    assert_eq!((client.connect_timeout.as_secs(), client.read_timeout.as_secs()), (1, 20));
+    // A problem in a shared value has the line where the value is written, and the path where it is used.
+    let wrong = text.replace("connect_timeout: 1s", "connect_timeout: 1");
+    assert_eq!(
+        problems(&wrong, &[])[0],
+        "FILE:2: tenants.t.stores.s.client_options.connect_timeout: is a duration without a unit: add one, as in 5s or \
+         500ms"
+    );
+}
+
+#[test]
+fn values_that_look_like_variables_are_warned_of() {
+    let text = "tenants: {t: {stores: {s: {bucket: abc, config: {access_key_id: '${AWS_KEY}', secret_access_key: $SECRET, region: us-east-1}}}}}";
+    let loaded = load_text(text, &[]).unwrap();
+    let warnings: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|warning| (warning.place().path().to_owned(), warning.text().to_owned()))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            (
+                "tenants.t.stores.s.config.access_key_id".to_owned(),
+                "is used as it is: `${AWS_KEY}` is not replaced with the variable; a secret can be written as {env: AWS_KEY}".to_owned()
+            ),
+            (
+                "tenants.t.stores.s.config.secret_access_key".to_owned(),
+                "is used as it is: `$SECRET` is not replaced with the variable; a secret can be written as {env: SECRET}".to_owned()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn without_secrets_files_and_variables_are_not_read() {
+    let text = "
+tenants:
+  t:
+    stores:
+      s: {bucket: abc, config: {access_key_id: {env: ID}, secret_access_key: {file: /nowhere/key}}}
+      e: {bucket: abc, from_env: true}
+";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let variables = [
+        ("LONGSHORE_TENANTS_FILE", path.as_str()),
+        ("LONGSHORE_TLS_CERT", "/nowhere/cert.pem"),
+        ("LONGSHORE_TLS_KEY", "/nowhere/key.pem"),
+    ];
+    let loaded = load_with(pairs(&variables), Secrets::Skip).unwrap();
+    assert_eq!((loaded.left_out.len(), loaded.settings.server.tenants[0].stores.len()), (0, 2));
+    let found = load_with(pairs(&variables), Secrets::Read).unwrap_err().to_string();
+    for part in ["/nowhere/key:", "the variable ID is not set", "AWS_ACCESS_KEY_ID", "/nowhere/cert.pem"] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    // Other problems are still found.
+    file.write_all(b"      x: {bucket: abc, config: {access_key_id: {env: ID}, regoin: x}}\n").unwrap();
+    let found = load_with(pairs(&variables), Secrets::Skip).unwrap_err().to_string();
+    assert!(found.contains("regoin") && found.contains("secret_access_key"), "{found}");
 }

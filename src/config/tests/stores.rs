@@ -62,7 +62,7 @@ tenants:
     assert_eq!(stores["a"].transfer.hedge_after, Some(Duration::from_millis(1500)));
     assert_eq!((stores["a"].transfer.download_attempts, stores["b"].transfer.download_attempts), (3, 1));
     let orphans = OrphanSettings { age: Duration::from_hours(7 * 24), abort: true };
-    assert_eq!((stores["a"].transfer.orphans, stores["b"].transfer.orphans), (None, Some(orphans)));
+    assert_eq!((stores["a"].transfer.orphans(), stores["b"].transfer.orphans()), (None, Some(orphans)));
     let backoff = &stores["b"].retry_config.backoff;
     assert_eq!((backoff.init_backoff.as_secs(), backoff.max_backoff.as_secs()), (16, 20));
     assert!((backoff.base - 3.0).abs() < f64::EPSILON);
@@ -106,6 +106,18 @@ fn conflicting_and_invalid_settings_of_a_store_are_reported() {
         (
             "bucket: abc, config: {bucket: abd}",
             vec!["S.bucket: differs from the bucket in `config`: remove one of the two"],
+        ),
+        (
+            "url: 'http://minio:9000/abc'",
+            vec![
+                "S.url: is the URL of a server that is neither Amazon S3 nor Cloudflare R2: set `config.endpoint` to its scheme, host and port, and `url` to s3://BUCKET/PATH",
+            ],
+        ),
+        (
+            "bucket: abc, config: {endpoint: 'minio:9000'}",
+            vec![
+                "S.config.endpoint: has no scheme: put http:// or https:// in front of the host; expected http:// or https://, a host, and optionally a port and a path",
+            ],
         ),
         (
             "url: 's3://abc//x'",

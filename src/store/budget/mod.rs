@@ -22,7 +22,10 @@ pub(super) use self::reservation::Granted;
 pub use self::reservation::Reservation;
 use self::{ask::Ask, queue::Queue};
 use super::Error;
-use crate::telemetry::Metrics;
+use crate::{
+    settings::{Size, Timeout, settings},
+    telemetry::Metrics,
+};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -33,22 +36,17 @@ const LARGE_PAGES: usize = 4;
 /// Maximum number of these pages for one tenant. A page counts until its caller has read it.
 const LARGE_PAGES_OF_TENANT: usize = 2;
 
-/// The memory budget, and how long calls wait for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemorySettings {
-    /// Maximum number of bytes buffered in memory: of uploads until S3 has stored them, of reads until their callers
-    /// take them, and of messages until they are handled. Default: 256 MiB.
-    pub budget: u64,
-    /// How long a call waits for memory before it fails with [`ErrorKind::MemoryExhausted`](super::ErrorKind::MemoryExhausted). Default: 30 s.
-    pub wait: Duration,
-    /// How long the caller of an upload may send nothing, or the caller of a read take nothing, while other calls
-    /// wait for memory. Default: 60 s.
-    pub idle_timeout: Duration,
-}
-
-impl Default for MemorySettings {
-    fn default() -> Self {
-        Self { budget: 256 * MIB, wait: Duration::from_secs(30), idle_timeout: Duration::from_mins(1) }
+settings! {
+    /// The memory budget, and how long calls wait for it.
+    #[derive(Copy)]
+    pub struct MemorySettings(MemoryLayer), "LONGSHORE_", variables "LONGSHORE_" {
+        /// How many bytes of uploads, reads, messages and listings may be buffered in memory; see [Memory](#memory).
+        budget = "memory_budget": u64 as Size<{ 16 * MIB }, { 1024 * 1024 * MIB }> = 256 * MIB,
+        /// How long a call waits for memory before it fails with RESOURCE_EXHAUSTED, reason MEMORY_EXHAUSTED.
+        wait = "memory_wait": Duration as Timeout = Duration::from_secs(30),
+        /// While other calls wait for memory, how long an upload may send nothing (UPLOAD_IDLE), or the caller of a
+        /// read may take nothing (READ_IDLE), before the call fails.
+        idle_timeout = "upload_idle_timeout": Duration as Timeout = Duration::from_mins(1),
     }
 }
 

@@ -18,6 +18,7 @@ use tracing_subscriber::{
 };
 
 use self::{json::Json, limited::Limited};
+use crate::settings::{Keyword, Keywords, Optional, Scalar, Text, settings};
 
 pub(super) use output::dropped;
 pub use output::{flush, write_error};
@@ -42,18 +43,43 @@ pub enum LogFormat {
     Json,
 }
 
-/// What to log and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// A filter in the syntax of `RUST_LOG`. Default: `info`.
-    pub filter: String,
-    /// `None`: text on a terminal, JSON otherwise.
-    pub format: Option<LogFormat>,
+impl Keywords for LogFormat {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { filter: "info".to_owned(), format: None }
+settings! {
+    /// What to log and how.
+    pub struct LogSettings(LogLayer), "LONGSHORE_", variables "LONGSHORE_" {
+        /// Log filter, in the syntax of `RUST_LOG`.
+        filter = "log": String as LogFilter = "info".to_owned(),
+        /// Format of the log lines on standard error.
+        format = "log_format": Option<LogFormat> as Optional<Keyword<LogFormat>> =
+            None => "`text` on a terminal, otherwise `json`",
+    }
+}
+
+/// A filter in the syntax of `RUST_LOG`.
+pub(crate) struct LogFilter;
+
+impl Scalar for LogFilter {
+    type Value = String;
+
+    fn expected() -> String {
+        "a log filter such as info or longshore=debug,info".to_owned()
+    }
+
+    fn form() -> String {
+        "filter".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        let filter = Text::from_text(text)?;
+        parse(&filter).map_err(|error| error.to_string())?;
+        Ok(filter)
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
     }
 }
 
@@ -74,11 +100,6 @@ pub fn init(settings: &LogSettings) -> Result<(), LogSettingsError> {
         .map_err(|_| LogSettingsError("logging has already been started in this process".to_owned()))?;
     panics::log();
     Ok(())
-}
-
-/// Checks a filter as [`init`] does, without starting anything.
-pub fn check_filter(filter: &str) -> Result<(), LogSettingsError> {
-    parse(filter).map(drop)
 }
 
 /// The layer that writes lines to `writer`.
@@ -296,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_error_for_an_invalid_filter_names_it() {
-        let error = check_filter("longshore=loud").unwrap_err().to_string();
+        let error = LogFilter::from_text("longshore=loud").unwrap_err();
         assert!(error.starts_with(r#"the log filter "longshore=loud" is invalid: "#), "{error}");
     }
 }

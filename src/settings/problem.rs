@@ -25,27 +25,27 @@ enum Source {
 
 impl Place {
     /// An environment variable.
-    pub(super) fn variable(name: impl Into<String>) -> Self {
+    pub(crate) fn variable(name: impl Into<String>) -> Self {
         Self { source: Source::Variable(name.into()), path: String::new() }
     }
 
     /// A file or folder as a whole.
-    pub(super) fn file(file: impl Into<String>) -> Self {
+    pub(crate) fn file(file: impl Into<String>) -> Self {
         Self { source: Source::File(file.into()), path: String::new() }
     }
 
     /// A line of a file, counted from 1.
-    pub(super) fn line(file: impl Into<String>, line: usize) -> Self {
+    pub(crate) fn line(file: impl Into<String>, line: usize) -> Self {
         Self { source: Source::Line(file.into(), line), path: String::new() }
     }
 
     /// A character of a file; line and column are counted from 1.
-    pub(super) fn column(file: impl Into<String>, line: usize, column: usize) -> Self {
+    pub(crate) fn column(file: impl Into<String>, line: usize, column: usize) -> Self {
         Self { source: Source::Column(file.into(), line, column), path: String::new() }
     }
 
     /// The same source, with the dotted path of a setting.
-    pub(super) fn at(self, path: impl Into<String>) -> Self {
+    pub(crate) fn at(self, path: impl Into<String>) -> Self {
         Self { path: path.into(), ..self }
     }
 
@@ -63,6 +63,16 @@ impl Place {
             Source::Line(_, line) | Source::Column(_, line, _) => Some(line),
             Source::Variable(_) | Source::File(_) => None,
         }
+    }
+
+    /// The variable, or the file and the line, without the path of the setting.
+    pub(crate) fn source(&self) -> String {
+        self.clone().at("").to_string()
+    }
+
+    /// Problems are sorted by variable and by line.
+    fn order(&self) -> (Option<&str>, Option<usize>) {
+        (self.variable_name(), self.line_number())
     }
 
     /// The dotted path, such as `tenants.acme.stores.default.config.region`; empty if the place has none.
@@ -91,7 +101,7 @@ pub struct Problem {
 
 impl Problem {
     /// Replaces line breaks, which may come from an error of the operating system, with spaces: a problem is one line.
-    pub(super) fn new(place: Place, text: impl Into<String>) -> Self {
+    pub(crate) fn new(place: Place, text: impl Into<String>) -> Self {
         Self { place, text: text.into().replace(char::is_control, " ") }
     }
 
@@ -132,11 +142,11 @@ impl Problems {
         self.0.iter()
     }
 
-    pub(super) fn add(&mut self, place: Place, text: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: Place, text: impl Into<String>) {
         self.0.push(Problem::new(place, text));
     }
 
-    pub(super) fn append(&mut self, more: Problems) {
+    pub(crate) fn append(&mut self, more: Problems) {
         self.0.extend(more.0);
     }
 }
@@ -167,71 +177,79 @@ impl std::error::Error for Problems {}
 /// Collects, while one file is read, its problems and the places that later checks may refer to.
 ///
 /// Shared by reference, so that a problem does not stop the reader.
-pub(super) struct Notes {
+pub(crate) struct Notes {
     file: Rc<str>,
     places: RefCell<Vec<Place>>,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
     seen: RefCell<HashSet<Problem>>,
 }
 
 /// The number of a place in `Notes`. Of two places, the later one is the more specific, since defaults are read before
 /// stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PlaceId(usize);
-
-impl PlaceId {
-    pub(super) fn number(self) -> usize {
-        self.0
-    }
-
-    pub(super) fn from_number(number: usize) -> Self {
-        Self(number)
-    }
-}
+pub(crate) struct PlaceId(usize);
 
 impl Notes {
-    pub(super) fn new(file: impl Into<Rc<str>>) -> Self {
+    pub(crate) fn new(file: impl Into<Rc<str>>) -> Self {
         Self {
             file: file.into(),
             places: RefCell::default(),
             problems: RefCell::default(),
+            warnings: RefCell::default(),
             seen: RefCell::default(),
         }
     }
 
-    pub(super) fn file(&self) -> &str {
+    pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
     /// Records a place that later checks may refer to.
-    pub(super) fn record_place(&self, place: Place) -> PlaceId {
+    pub(crate) fn record_place(&self, place: Place) -> PlaceId {
         let mut places = self.places.borrow_mut();
         places.push(place);
         PlaceId(places.len() - 1)
     }
 
     /// The place with this id.
-    pub(super) fn place(&self, place_id: PlaceId) -> Place {
+    pub(crate) fn place(&self, place_id: PlaceId) -> Place {
         self.places.borrow().get(place_id.0).cloned().unwrap_or_else(|| Place::file(&*self.file))
     }
 
     /// Records a problem at a remembered place.
-    pub(super) fn problem(&self, place_id: PlaceId, text: impl Into<String>) {
+    pub(crate) fn problem(&self, place_id: PlaceId, text: impl Into<String>) {
         self.problem_at(self.place(place_id), text);
     }
 
     /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults.
-    pub(super) fn problem_at(&self, place: Place, text: impl Into<String>) {
+    pub(crate) fn problem_at(&self, place: Place, text: impl Into<String>) {
         let problem = Problem::new(place, text);
         if self.seen.borrow_mut().insert(problem.clone()) {
             self.problems.borrow_mut().push(problem);
         }
     }
 
-    /// Takes the problems recorded since the last call, sorted by line.
-    pub(super) fn take(&self) -> Problems {
-        let mut problems = self.problems.take();
-        problems.sort_by_key(|problem| problem.place.line_number());
-        Problems(problems)
+    /// Records something that is valid, but probably not meant.
+    pub(crate) fn warn(&self, place: Place, text: impl Into<String>) {
+        let warning = Problem::new(place, text);
+        if self.seen.borrow_mut().insert(warning.clone()) {
+            self.warnings.borrow_mut().push(warning);
+        }
     }
+
+    /// Takes the warnings recorded since the last call, sorted by line.
+    pub(crate) fn take_warnings(&self) -> Problems {
+        sorted(self.warnings.take())
+    }
+
+    /// Takes the problems recorded since the last call, sorted by line.
+    pub(crate) fn take(&self) -> Problems {
+        sorted(self.problems.take())
+    }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Problems {
+    problems.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+    Problems(problems)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The dotted path to a node, as a linked list on the stack.
 #[derive(Clone, Copy)]
-pub(super) enum Path<'a> {
+pub(crate) enum Path<'a> {
     Start(&'a str),
     Key(&'a Path<'a>, &'a str),
     Item(&'a Path<'a>, usize),
@@ -33,7 +33,7 @@ fn part(key: &str) -> String {
 }
 
 /// Text from the file as a message displays it: on one line, and only if it is too short to be a secret key.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let length = text.chars().count();
     if length >= SECRET {
         return format!("a string of {length} characters");

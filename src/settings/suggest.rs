@@ -5,7 +5,7 @@ const LONG_ENOUGH: usize = 5;
 
 /// The candidate closest to `name`, if one is close enough to suggest: one that `name` is a prefix of, or else the
 /// one with the smallest edit distance. Case, `-` and `_` are ignored, so that `accessKeyId` finds `access_key_id`.
-pub(super) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = plain(name);
     let limit = 1 + wanted.chars().count() / 4;
     candidates
@@ -23,15 +23,15 @@ fn slips(wanted: &str, candidate: &str) -> usize {
     strsim::damerau_levenshtein(wanted, candidate)
 }
 
-/// The hint for an unknown name: the closest known name, or the list of all known names.
-pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+/// The hint for an unknown name: the closest known name or alias, or the list of the known names.
+pub(crate) fn suggestion(name: &str, names: &[&str], aliases: &[&str]) -> String {
+    let known = names.iter().chain(aliases).copied();
     // A name much longer than every known one cannot be close to any, and comparing it would be slow.
-    let near = (name.len() <= 100).then(|| closest(name, known.clone())).flatten();
-    if let Some(near) = near {
-        return format!("did you mean `{near}`?");
-    }
-    let known: Vec<_> = known.into_iter().filter(|name| !name.starts_with("aws_")).collect();
-    format!("expected one of: {}", known.join(", "))
+    let near = (name.len() <= 100).then(|| closest(name, known)).flatten();
+    near.map_or_else(
+        || format!("expected one of: {}", names.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    )
 }
 
 fn plain(name: &str) -> String {

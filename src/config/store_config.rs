@@ -1,0 +1,27 @@
+//! `config` of a store.
+
+use crate::{
+    s3::RegionName,
+    settings::{Optional, settings},
+    store::StoreSettings,
+};
+
+use super::secret::Secret;
+
+settings! {
+    /// `config`. Like in object_store, every key may also be written with the prefix `aws_`.
+    pub(super) struct Config(ConfigSection), "config", keys "aws_" {
+        /// The id of the access key. A [secret](#secrets).
+        access_key_id: Option<()> as Optional<Secret> = None,
+        /// The secret of the access key. A [secret](#secrets).
+        secret_access_key: Option<()> as Optional<Secret> = None,
+        /// The token of temporary credentials. A [secret](#secrets).
+        session_token ["token"]: Option<()> as Optional<Secret> = None,
+        /// The region, if neither `region` nor the URL sets it.
+        default_region {"AWS_DEFAULT_REGION"}: Option<String> as Optional<RegionName> = None,
+    }
+    include {
+        /// The settings of the store.
+        store: StoreSettings,
+    }
+}

@@ -1,0 +1,94 @@
+//! Forms that consist of other forms.
+
+use std::marker::PhantomData;
+
+use serde_json::{Value, json};
+
+use super::{Cursor, Field, Form};
+
+/// A setting without a default: `None` if it is not given.
+pub(crate) struct Optional<F>(PhantomData<F>);
+
+impl<F: Form> Form for Optional<F> {
+    type Layer = F::Layer;
+    type Value = Option<F::Value>;
+
+    fn read(cursor: Cursor<'_>) -> Option<F::Layer> {
+        F::read(cursor)
+    }
+
+    fn over(upper: F::Layer, lower: &F::Layer) -> F::Layer {
+        F::over(upper, lower)
+    }
+
+    fn resolve(layer: &F::Layer) -> Option<F::Value> {
+        Some(F::resolve(layer))
+    }
+
+    fn show(value: &Option<F::Value>) -> Option<String> {
+        value.as_ref().and_then(F::show)
+    }
+
+    fn form() -> String {
+        F::form()
+    }
+
+    fn schema() -> Value {
+        F::schema()
+    }
+}
+
+/// A list.
+pub(crate) struct List<F>(PhantomData<F>);
+
+impl<F: Form> Form for List<F> {
+    type Layer = Vec<Field<F>>;
+    type Value = Vec<F::Value>;
+
+    fn read(cursor: Cursor<'_>) -> Option<Vec<Field<F>>> {
+        let mut items = Vec::new();
+        cursor.each_item(|item| items.push(Field::read(item)))?;
+        Some(items)
+    }
+
+    fn resolve(layer: &Vec<Field<F>>) -> Vec<F::Value> {
+        layer.iter().filter_map(Field::value).collect()
+    }
+
+    fn form() -> String {
+        format!("list of {}", F::form())
+    }
+
+    fn schema() -> Value {
+        json!({"type": "array", "items": F::schema()})
+    }
+}
+
+/// A mapping with arbitrary names as keys, in the order of the file.
+pub(crate) struct Entries<F>(PhantomData<F>);
+
+/// The entries of a mapping with their names.
+pub(crate) type Named<F> = Vec<(String, Field<F>)>;
+
+impl<F: Form> Form for Entries<F> {
+    type Layer = Named<F>;
+    type Value = Vec<(String, F::Value)>;
+
+    fn read(cursor: Cursor<'_>) -> Option<Named<F>> {
+        let mut entries = Vec::new();
+        cursor.each_key(|name, value| entries.push((name.to_owned(), Field::read(value))))?;
+        Some(entries)
+    }
+
+    fn resolve(layer: &Named<F>) -> Vec<(String, F::Value)> {
+        layer.iter().filter_map(|(name, field)| Some((name.clone(), field.value()?))).collect()
+    }
+
+    fn form() -> String {
+        "mapping".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "object", "additionalProperties": F::schema()})
+    }
+}

@@ -1,0 +1,44 @@
+//! How settings are declared, read and shown.
+//!
+//! A module declares each of its settings once, with [`settings!`](declare): the key, its other names, its form, its
+//! default and its meaning. Everything else follows from the declaration: the struct that the program uses, the
+//! environment variables, the values that the tenants file accepts, the hint for a misspelt key, the values that
+//! GetStore shows, the JSON Schema and the tables of docs/CONFIG-REFERENCE.md.
+//!
+//! `form` defines how a value is written; `scalars`, `keywords` and `collections` are the forms. `tree` holds what was
+//! read from a file or from variables, `cursor` a position in it, and `field` one setting with its place. A problem is
+//! recorded with its place (`problem`), and reading continues, so that all of them are found in one run.
+
+mod collections;
+mod cursor;
+pub(crate) mod declare;
+mod field;
+mod form;
+mod keywords;
+mod path;
+mod problem;
+mod scalars;
+mod schema;
+mod section;
+mod suggest;
+mod tree;
+
+pub(crate) use collections::{Entries, List, Optional};
+pub(crate) use cursor::Cursor;
+pub(crate) use declare::settings;
+pub(crate) use field::Field;
+pub(crate) use form::{Form, Scalar};
+pub(crate) use keywords::{Keyword, Keywords};
+pub(crate) use path::{Path, quoted};
+pub(crate) use problem::{Notes, PlaceId};
+pub use problem::{Place, Problem, Problems};
+pub(crate) use scalars::{
+    Address, Count, Factor, FileName, Flag, Limit, Number, Period, Size, Text, Timeout,
+};
+pub(crate) use schema::object;
+pub(crate) use section::{Section, Setting, read_section};
+pub(crate) use suggest::suggestion;
+pub(crate) use tree::{Content, Node, Origin};
+
+/// What a setting that a later version is to support is rejected with.
+pub(crate) const UNSUPPORTED: &str = "is not supported by this version: remove it";

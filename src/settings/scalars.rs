@@ -1,0 +1,416 @@
+//! Settings that are written as a single scalar, in a file or in a variable.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use super::{Scalar, quoted, schema::in_any_case};
+
+/// A boolean, or one of the strings that object_store accepts for one.
+pub(crate) struct Flag;
+
+impl Scalar for Flag {
+    type Value = bool;
+
+    fn expected() -> String {
+        "true or false".to_owned()
+    }
+
+    fn form() -> String {
+        "boolean".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<bool, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" | "y" => Ok(true),
+            "false" | "0" | "off" | "no" | "n" => Ok(false),
+            _ => Err(format!("expected true or false, found {}", quoted(text))),
+        }
+    }
+
+    fn from_flag(flag: bool) -> Result<bool, String> {
+        Ok(flag)
+    }
+
+    fn show(value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn schema() -> Value {
+        let words = ["true", "1", "on", "yes", "y", "false", "0", "off", "no", "n"];
+        json!({"anyOf": [{"type": "boolean"}, in_any_case(&words)]})
+    }
+}
+
+/// A whole number within bounds.
+pub(crate) struct Number<const MIN: u32, const MAX: u32>;
+
+impl<const MIN: u32, const MAX: u32> Scalar for Number<MIN, MAX> {
+    type Value = u32;
+
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+
+    fn form() -> String {
+        format!("{} to {}", grouped(MIN), grouped(MAX))
+    }
+
+    fn from_text(text: &str) -> Result<u32, String> {
+        match text.parse::<i64>() {
+            Ok(number) => Self::from_integer(number),
+            Err(_) => Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<u32, String> {
+        match u32::try_from(number) {
+            Ok(inside) if (MIN..=MAX).contains(&inside) => Ok(inside),
+            _ => Err(format!("expected {}, found {number}", Self::expected())),
+        }
+    }
+
+    fn show(value: &u32) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn schema() -> Value {
+        json!({"anyOf": [
+            {"type": "integer", "minimum": MIN, "maximum": MAX},
+            {"type": "string", "pattern": "^[0-9]+$"},
+        ]})
+    }
+}
+
+/// The digits of a number, in groups of three.
+fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// A whole number within bounds that counts something in memory.
+pub(crate) struct Count<const MIN: u32, const MAX: u32>;
+
+impl<const MIN: u32, const MAX: u32> Scalar for Count<MIN, MAX> {
+    type Value = usize;
+
+    fn expected() -> String {
+        Number::<MIN, MAX>::expected()
+    }
+
+    fn form() -> String {
+        Number::<MIN, MAX>::form()
+    }
+
+    fn from_text(text: &str) -> Result<usize, String> {
+        Number::<MIN, MAX>::from_text(text).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    fn from_integer(number: i64) -> Result<usize, String> {
+        Number::<MIN, MAX>::from_integer(number).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    fn show(value: &usize) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn schema() -> Value {
+        Number::<MIN, MAX>::schema()
+    }
+}
+
+/// A number of bytes within bounds, with or without a unit.
+pub(crate) struct Size<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
+    fn within(size: u64) -> Result<u64, String> {
+        if (MIN..=MAX).contains(&size) {
+            return Ok(size);
+        }
+        Err(format!("expected a size from {} to {}, found {size} bytes", ByteSize(MIN), ByteSize(MAX)))
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
+    type Value = u64;
+
+    fn expected() -> String {
+        "a size such as 8MiB, or a number of bytes".to_owned()
+    }
+
+    fn form() -> String {
+        let bounds = [MIN, MAX].map(|size| Self::show(&size).unwrap_or_default());
+        format!("size, {}", bounds.join(" to "))
+    }
+
+    fn from_text(text: &str) -> Result<u64, String> {
+        match text.trim().parse::<ByteSize>() {
+            Ok(size) => Self::within(size.0),
+            Err(_) => Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<u64, String> {
+        match u64::try_from(number) {
+            Ok(size) => Self::within(size),
+            Err(_) => Err(format!("expected {}, found {number}", Self::expected())),
+        }
+    }
+
+    fn show(value: &u64) -> Option<String> {
+        let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        let exact = units.into_iter().find(|(unit, _)| *value > 0 && value.is_multiple_of(*unit));
+        Some(exact.map_or_else(|| value.to_string(), |(unit, name)| format!("{}{name}", value / unit)))
+    }
+
+    fn schema() -> Value {
+        json!({"anyOf": [
+            {"type": "integer", "minimum": MIN, "maximum": MAX},
+            {"type": "string", "pattern": "^ *[0-9]"},
+        ]})
+    }
+}
+
+/// The factor by which backoff grows: finite and at least 1.
+pub(crate) struct Factor;
+
+impl Scalar for Factor {
+    type Value = f64;
+
+    fn expected() -> String {
+        "a number of at least 1".to_owned()
+    }
+
+    fn form() -> String {
+        "number, at least 1".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<f64, String> {
+        text.parse().map_or_else(
+            |_| Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
+            Self::from_fraction,
+        )
+    }
+
+    fn from_integer(number: i64) -> Result<f64, String> {
+        match u32::try_from(number) {
+            Ok(number) => Self::from_fraction(number.into()),
+            Err(_) => Err(format!("expected {}, found {number}", Self::expected())),
+        }
+    }
+
+    fn from_fraction(number: f64) -> Result<f64, String> {
+        if number.is_finite() && number >= 1.0 {
+            return Ok(number);
+        }
+        Err(format!("expected {}, found {number}", Self::expected()))
+    }
+
+    fn show(value: &f64) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn schema() -> Value {
+        json!({"anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": "^[0-9]"}]})
+    }
+}
+
+/// A duration with a unit.
+pub(crate) struct Period;
+
+impl Scalar for Period {
+    type Value = Duration;
+
+    fn expected() -> String {
+        "a duration such as 5s, 500ms or 1m 30s".to_owned()
+    }
+
+    fn form() -> String {
+        "duration".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Duration, String> {
+        if text.trim().parse::<f64>().is_ok() {
+            return Err(NO_UNIT.to_owned());
+        }
+        humantime::parse_duration(text)
+            .map_err(|_| format!("expected {}, found {}", Self::expected(), quoted(text)))
+    }
+
+    fn from_integer(_number: i64) -> Result<Duration, String> {
+        Err(NO_UNIT.to_owned())
+    }
+
+    fn from_fraction(_number: f64) -> Result<Duration, String> {
+        Err(NO_UNIT.to_owned())
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        Some(humantime::format_duration(*value).to_string())
+    }
+}
+
+/// A duration with a unit, longer than zero.
+pub(crate) struct Timeout;
+
+impl Scalar for Timeout {
+    type Value = Duration;
+
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn form() -> String {
+        "timeout".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Duration, String> {
+        match Period::from_text(text)? {
+            Duration::ZERO => Err(format!("must be longer than zero: expected {}", Self::expected())),
+            time => Ok(time),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Duration, String> {
+        Period::from_integer(number)
+    }
+
+    fn from_fraction(number: f64) -> Result<Duration, String> {
+        Period::from_fraction(number)
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        Period::show(value)
+    }
+}
+
+/// A duration with a unit, longer than zero, or `unlimited`.
+pub(crate) struct Limit;
+
+impl Scalar for Limit {
+    type Value = Option<Duration>;
+
+    fn expected() -> String {
+        format!("{}, or unlimited", Period::expected())
+    }
+
+    fn form() -> String {
+        "limit".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Option<Duration>, String> {
+        if text.eq_ignore_ascii_case("unlimited") {
+            return Ok(None);
+        }
+        match Period::from_text(text) {
+            Ok(Duration::ZERO) => Err(format!("must be longer than zero: expected {}", Self::expected())),
+            Ok(time) => Ok(Some(time)),
+            Err(why) if why == NO_UNIT => Err(why),
+            Err(_) => Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Option<Duration>, String> {
+        Period::from_integer(number).map(Some)
+    }
+
+    fn from_fraction(number: f64) -> Result<Option<Duration>, String> {
+        Period::from_fraction(number).map(Some)
+    }
+
+    fn show(value: &Option<Duration>) -> Option<String> {
+        value.as_ref().map_or_else(|| Some("unlimited".to_owned()), Period::show)
+    }
+}
+
+const NO_UNIT: &str = "is a duration without a unit: add one, as in 5s or 500ms";
+
+/// A string that is neither empty nor contains control characters.
+pub(crate) struct Text;
+
+impl Scalar for Text {
+    type Value = String;
+
+    fn expected() -> String {
+        "a string".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        if text.is_empty() {
+            return Err("is empty: set a value or remove the key".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("contains a control character: remove it".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+
+    // The number has already been parsed: the original spelling of `007` or `1e3` is lost.
+    fn from_integer(_number: i64) -> Result<String, String> {
+        Err("expected a string, found a number: put the value in quotes".to_owned())
+    }
+
+    fn from_fraction(_number: f64) -> Result<String, String> {
+        Err("expected a string, found a number: put the value in quotes".to_owned())
+    }
+
+    fn from_flag(_flag: bool) -> Result<String, String> {
+        Err("expected a string, found a boolean: put the value in quotes".to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+/// The path of a file or folder.
+pub(crate) struct FileName;
+
+impl Scalar for FileName {
+    type Value = PathBuf;
+
+    fn expected() -> String {
+        "a path".to_owned()
+    }
+
+    fn form() -> String {
+        "path".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<PathBuf, String> {
+        Text::from_text(text).map(PathBuf::from)
+    }
+
+    fn show(value: &PathBuf) -> Option<String> {
+        Some(value.display().to_string())
+    }
+}
+
+/// An address to listen on.
+pub(crate) struct Address;
+
+impl Scalar for Address {
+    type Value = SocketAddr;
+
+    fn expected() -> String {
+        "an IP address and a port, such as 127.0.0.1:50051 or [::]:50051".to_owned()
+    }
+
+    fn form() -> String {
+        "address".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<SocketAddr, String> {
+        text.parse().map_err(|_| format!("expected {}, found {}", Self::expected(), quoted(text)))
+    }
+
+    fn show(value: &SocketAddr) -> Option<String> {
+        Some(value.to_string())
+    }
+}
