@@ -16,6 +16,7 @@ pub mod s3;
 pub mod server;
 mod settings;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod tenants;
 pub mod transport;

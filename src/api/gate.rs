@@ -11,7 +11,7 @@ use super::{
     status::{ErrorContext, Fault},
 };
 use crate::{
-    auth::{Access, Actor, Authenticator, Refusal, Scope},
+    auth::{Access, Actor, Refusal, Scope},
     store::{Error, S3Store},
     telemetry::{Direction, Metrics, cut},
     tenants::{Pool, Tenant},
@@ -33,7 +33,6 @@ const MAX_LOGGED_KEY: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pool: Pool,
-    authenticator: Authenticator,
     metrics: Metrics,
 }
 
@@ -86,8 +85,8 @@ pub(crate) fn store_name(name: &str) -> &str {
 }
 
 impl Gate {
-    pub(crate) fn new(pool: Pool, authenticator: Authenticator, metrics: Metrics) -> Self {
-        Self { pool, authenticator, metrics }
+    pub(crate) fn new(pool: Pool, metrics: Metrics) -> Self {
+        Self { pool, metrics }
     }
 
     /// Determines the caller and the tenant and stores both in the request's extensions.
@@ -136,11 +135,12 @@ impl Gate {
 
     fn try_identify(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {
         let facts = context.map(|context| &context.facts);
+        let tenants = self.pool.snapshot();
         let principal = match single_value(headers, "authorization")? {
             // A value that is not visible ASCII is not a token (RFC 6750, section 2.1).
-            Some(Err(())) => self.authenticator.authenticate(Some("Bearer \u{fffd}"))?,
-            Some(Ok(text)) => self.authenticator.authenticate(Some(text))?,
-            None => self.authenticator.authenticate(None)?,
+            Some(Err(())) => tenants.authenticate(Some("Bearer \u{fffd}"))?,
+            Some(Ok(text)) => tenants.authenticate(Some(text))?,
+            None => tenants.authenticate(None)?,
         };
         let named = match single_value(headers, TENANT)? {
             Some(Err(())) => return Err(Failure::field(TENANT, "must be ASCII text")),
@@ -156,7 +156,7 @@ impl Gate {
             facts.set_caller(actor.name());
             facts.set_tenant(actor.tenant());
         }
-        let tenant = self.pool.tenant(actor.tenant()).ok_or(Refusal::TenantNotAllowed)?;
+        let tenant = tenants.tenant(actor.tenant()).ok_or(Refusal::TenantNotAllowed)?.clone();
         if let Some(facts) = facts {
             facts.set_memory(tenant.budget());
         }

@@ -36,7 +36,6 @@ use self::{
     uploads::Uploads,
 };
 use crate::{
-    auth::{AuthMode, Authenticator},
     pb::{
         object_service_server::{self, ObjectServiceServer},
         store_service_server::{self, StoreServiceServer},
@@ -44,7 +43,7 @@ use crate::{
     },
     settings::{Number, Optional, settings},
     telemetry::Metrics,
-    tenants::{Pool, Tenant},
+    tenants::Pool,
 };
 
 /// The full names of the services that [`Services::routes`] serves, for the health service.
@@ -65,7 +64,7 @@ pub struct Limits {
 
 settings! {
     /// The keys that seal upload ids, and the number of replicas that must read them.
-    pub struct UploadSettings(UploadLayer), "LONGSHORE_", variables "LONGSHORE_" {
+    pub struct UploadSettings(UploadLayer), variables "LONGSHORE_" {
         /// The key that seals the ids of UploadService: 32 random bytes in base64, as printed by
         /// `openssl rand -base64 32`. Several keys are separated by commas: the first one seals, and all of them open,
         /// so that a key can be replaced. With a random key, uploads cannot be resumed after the process exits, and the
@@ -87,16 +86,8 @@ pub struct Services {
 
 impl Services {
     /// The services for the stores of `pool`, for the callers that its tenants declare.
-    pub fn new(
-        pool: Pool,
-        auth: AuthMode,
-        limits: Limits,
-        uploads: UploadSettings,
-        metrics: Metrics,
-    ) -> Self {
-        let callers = pool.tenants().map(|tenant: &Tenant| (tenant.name(), tenant.callers()));
-        let authenticator = Authenticator::new(auth, callers);
-        Self { gate: Gate::new(pool, authenticator, metrics), uploads, limits }
+    pub fn new(pool: Pool, limits: Limits, uploads: UploadSettings, metrics: Metrics) -> Self {
+        Self { gate: Gate::new(pool, metrics), uploads, limits }
     }
 
     /// Authenticates the callers of these services.

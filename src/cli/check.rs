@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 
 use crate::{
-    config::{self, Loaded, Secrets, Settings},
+    config::{self, Loaded, Secrets, Settings, Sources},
     store::StoreSettings,
     tenants::TenantSettings,
 };
@@ -36,30 +36,24 @@ impl Check {
         summary: &mut impl Write,
         problems: &mut impl Write,
     ) -> io::Result<u8> {
-        let file = self.file.map(|file| (OsString::from(TENANTS_FILE), file.into_os_string()));
-        let replaced = file.is_some();
-        let variables = variables.into_iter().filter(|(name, _)| !replaced || name != TENANTS_FILE);
         let secrets = if self.no_secrets { Secrets::Skip } else { Secrets::Read };
-        let found = match config::load_with(variables.chain(file), secrets) {
-            Ok(Loaded { settings, left_out, warnings }) => {
-                // If standard error is closed, the exit code still reports failures.
-                for warning in &warnings {
-                    let _ = writeln!(problems, "warning: {warning}");
-                }
-                if left_out.is_empty() {
-                    write_summary(&settings, summary)?;
-                    return Ok(0);
-                }
-                left_out
-            }
-            Err(all) => all,
+        let sources = Sources { tenants_file: self.file, secrets };
+        let (settings, found, warnings) = match config::load_from(variables, sources) {
+            Ok(Loaded { settings, left_out, warnings }) => (Some(settings), left_out, warnings),
+            Err(invalid) => (None, invalid.problems, invalid.warnings),
         };
+        // If standard error is closed, the exit code still reports failures.
+        for warning in &warnings {
+            let _ = writeln!(problems, "warning: {warning}");
+        }
+        if let Some(settings) = settings.filter(|_| found.is_empty()) {
+            write_summary(&settings, summary)?;
+            return Ok(0);
+        }
         let _ = writeln!(problems, "{found}");
         Ok(BAD_SETTINGS)
     }
 }
-
-const TENANTS_FILE: &str = "LONGSHORE_TENANTS_FILE";
 
 fn write_summary(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     let tenants = &settings.server.tenants;

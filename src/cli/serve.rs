@@ -15,8 +15,11 @@ use crate::{
 pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
     let loaded = match config::load(variables) {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            output::problem(&problems.to_string());
+        Err(invalid) => {
+            for warning in &invalid.warnings {
+                output::problem(&format!("warning: {warning}"));
+            }
+            output::problem(&invalid.to_string());
             return ExitCode::from(USAGE);
         }
     };

@@ -8,7 +8,7 @@ use crate::{
 
 settings! {
     /// `transfer`.
-    pub(super) struct Transfer(TransferSection), "transfer" {
+    pub(super) struct Transfer(TransferSection) {
         /// boto3's name: `false` means `max_concurrency: 1`; `true` means 10, unless `max_concurrency` is given too.
         use_threads: Option<bool> as Optional<Flag> = None,
     }
@@ -20,15 +20,15 @@ settings! {
 
 settings! {
     /// The sections that `defaults`, tenants and stores may all set.
-    pub(super) struct Overridable(OverridableLayer), "defaults" {
+    pub(super) struct Overridable(OverridableLayer) {
         /// How stores connect to S3.
         client_options: ClientOptions as ClientOptions =
-            ClientOptions::default() => "see [`client_options`](#client_options)",
+            ClientOptions::default() => "its own defaults",
         /// How requests are retried.
         retry_config: RetryPolicy as RetryPolicy =
-            RetryPolicy::default() => "see [`retry_config`](#retry_config)",
+            RetryPolicy::default() => "its own defaults",
         /// How large objects are transferred.
-        transfer: Transfer as Transfer = Transfer::default() => "see [`transfer`](#transfer)",
+        transfer: Transfer as Transfer = Transfer::default() => "its own defaults",
     }
     reject { "limits" => UNSUPPORTED, }
 }

@@ -15,14 +15,14 @@ use super::{
 
 settings! {
     /// `credential_provider`.
-    pub(super) struct Provider(ProviderLayer), "credential_provider" {
+    pub(super) struct Provider(ProviderLayer) {
         /// Where the credentials come from.
         kind = "type": Option<Kind> as Optional<Keyword<Kind>> = None => "required",
-        /// The id of the access key, with `type: static`. A [secret](#secrets).
+        /// The id of the access key, with `type: static`.
         access_key_id: Option<()> as Optional<Secret> = None,
-        /// The secret of the access key, with `type: static`. A [secret](#secrets).
+        /// The secret of the access key, with `type: static`.
         secret_access_key: Option<()> as Optional<Secret> = None,
-        /// The token of temporary credentials, with `type: static`. A [secret](#secrets).
+        /// The token of temporary credentials, with `type: static`.
         session_token ["token"]: Option<()> as Optional<Secret> = None,
     }
     reject {

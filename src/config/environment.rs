@@ -24,7 +24,7 @@ const UNSUPPORTED_PREFIXES: &[&str] = &["JWT_"];
 
 settings! {
     /// The settings of the process.
-    pub(super) struct Environment(EnvironmentSection), "LONGSHORE_", variables "LONGSHORE_" {
+    pub(super) struct Environment(EnvironmentSection), variables "LONGSHORE_" {
         /// The tenants file, or a folder of tenants files.
         tenants_file: Option<PathBuf> as Optional<FileName> = None => "required",
         /// Certificate chain of the gRPC listener, in PEM, the leaf first.
@@ -53,13 +53,17 @@ pub(super) fn place(name: &str) -> Place {
     Place::variable(format!("{PREFIX}{name}"))
 }
 
-/// Reads each variable separately, so that every problem is found. An invalid variable gets its default.
-pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environment {
+/// Reads each variable separately, so that every problem is found. An invalid variable gets its default. Records a
+/// problem if `needs_file` and no variable names the tenants file.
+pub(super) fn read(variables: &Variables, needs_file: bool, problems: &mut Problems) -> Environment {
     let notes = Notes::new("");
     let mut section = EnvironmentSection::default();
-    // envy removes the prefix and makes the names lower case.
-    let values = known(variables, &notes);
-    let values: BTreeMap<String, String> = envy::prefixed(PREFIX).from_iter(values).unwrap_or_default();
+    // envy turns the names of variables into keys.
+    let values: BTreeMap<String, String> =
+        envy::prefixed(PREFIX).from_iter(known(variables, &notes)).unwrap_or_else(|error| {
+            notes.problem_at(Place::variable(PREFIX), error.to_string());
+            BTreeMap::new()
+        });
     for (key, value) in &values {
         let node = Node::variable(&format!("{PREFIX}{}", key.to_ascii_uppercase()), value);
         Environment::read_key(&mut section, key, Cursor::new(&node, &Path::Start(""), &notes));
@@ -68,7 +72,7 @@ pub(super) fn read(variables: &Variables, problems: &mut Problems) -> Environmen
     environment.server.tls = tls(&section, variables, &notes);
     check_addresses(&environment, &notes);
     check_auth(&environment, &notes);
-    if variables.text(&format!("{PREFIX}TENANTS_FILE")).is_ok_and(|text| text.is_none()) {
+    if needs_file && variables.text(&format!("{PREFIX}TENANTS_FILE")).is_ok_and(|text| text.is_none()) {
         notes.problem_at(
             place("TENANTS_FILE"),
             "is not set: set it to the path of a tenants file, or of a folder of tenants files",

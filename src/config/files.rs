@@ -48,11 +48,11 @@ struct Candidate {
 
 settings! {
     /// A tenants file.
-    pub(super) struct TenantsFile(TenantsFileLayer), "file" {
+    pub(super) struct TenantsFile(TenantsFileLayer) {
         /// Settings for every store of the file that neither the store nor its tenant sets.
         defaults: Overridable as Overridable = Overridable::default(),
         /// The tenants, by name.
-        tenants: () as Unread = (),
+        tenants: () as Unread = () => "required",
     }
 }
 
@@ -229,7 +229,8 @@ fn read_tenant(
 /// definitions may be wrong.
 fn choose(candidates: Vec<Candidate>, found: &mut Found) {
     let mut places: BTreeMap<String, Vec<Place>> = BTreeMap::new();
-    for candidate in &candidates {
+    // Tenants whose name is not a string have been reported.
+    for candidate in candidates.iter().filter(|candidate| !candidate.name.is_empty()) {
         places.entry(candidate.name.clone()).or_default().push(candidate.place.clone());
     }
     for mut candidate in candidates {
@@ -245,7 +246,7 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
         if candidate.problems.is_empty() && copies.len() <= 1 {
             found.tenants.push(candidate.settings);
         } else {
-            found.rejected.insert(candidate.name);
+            found.rejected.extend(Some(candidate.name).filter(|name| !name.is_empty()));
             found.left_out.append(candidate.problems);
         }
     }
@@ -257,6 +258,7 @@ fn listed(places: &[String]) -> String {
     let shown = places.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match places.len().saturating_sub(SHOWN) {
         0 => shown,
+        1 => format!("{shown} and 1 more place"),
         more => format!("{shown} and {more} more places"),
     }
 }

@@ -19,12 +19,12 @@ const CHANGES_REQUESTS: &[&str] = &[
     "AWS_USE_FIPS_ENDPOINT",
 ];
 
-/// The settings of one section from the variables, for the store at `path`. The first variable of a setting that is set
-/// and not empty is used.
-pub(super) fn section<S: Section>(path: &str, variables: &Variables, notes: &Notes) -> S::Layer {
+/// The settings of the section `name` from the variables, for the store at `path`. The first variable of a setting that
+/// is set and not empty is used.
+pub(super) fn section<S: Section>(path: &str, name: &str, variables: &Variables, notes: &Notes) -> S::Layer {
     let mut layer = S::Layer::default();
     let start = Path::Start(path);
-    let section = Path::Key(&start, S::NAME);
+    let section = Path::Key(&start, name);
     for setting in S::settings() {
         let path = Path::Key(&section, setting.name);
         let set = setting.variables.iter().find_map(|name| match variables.text(name) {

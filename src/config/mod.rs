@@ -24,7 +24,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use crate::{server::ServerSettings, telemetry::LogSettings};
 
@@ -52,32 +52,52 @@ pub struct Loaded {
     pub warnings: Problems,
 }
 
+/// Settings that `longshore serve` cannot start with. `Display` writes the problems, one per line.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{problems}")]
+pub struct Invalid {
+    /// All problems.
+    pub problems: Problems,
+    /// What is valid, but probably not meant. It may explain a problem.
+    pub warnings: Problems,
+}
+
+/// Where settings are read from, besides `LONGSHORE_*` variables.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The tenants file, or a folder of them. `None`: the one that `LONGSHORE_TENANTS_FILE` names.
+    pub tenants_file: Option<PathBuf>,
+    /// Whether secrets in files and variables are read, and the TLS files.
+    pub secrets: Secrets,
+}
+
 /// Reads the `LONGSHORE_*` variables and the tenants file that `LONGSHORE_TENANTS_FILE` names. Stores with
 /// `from_env`, and secrets written as `{env: NAME}`, take their values from the same `variables`.
 ///
 /// A tenant with problems is left out, so that the others can be served. If a problem concerns more than
 /// one tenant, or if no valid tenant remains, `load` fails and returns all problems.
-pub fn load(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Problems> {
-    load_with(variables, Secrets::Read)
+pub fn load(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Invalid> {
+    load_from(variables, Sources::default())
 }
 
-/// Like [`load`]. With [`Secrets::Skip`], secrets in files and variables are not read, nor is the TLS certificate: the
-/// settings can be checked, but not served.
-pub fn load_with(
+/// Like [`load`], from other sources.
+pub fn load_from(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    secrets: Secrets,
-) -> Result<Loaded, Problems> {
-    let variables = variables::Variables::new(variables, secrets);
+    sources: Sources,
+) -> Result<Loaded, Invalid> {
+    let variables = variables::Variables::new(variables, sources.secrets);
     let mut problems = Problems::default();
-    let mut environment = environment::read(&variables, &mut problems);
-    let found = environment
-        .tenants_file
-        .map(|path| files::read_all(&path, &environment::place("TENANTS_FILE"), &variables))
+    let mut environment = environment::read(&variables, sources.tenants_file.is_none(), &mut problems);
+    let named = |path| (path, environment::place("TENANTS_FILE"));
+    let given = sources.tenants_file.map(|path| (path.clone(), Place::file(path.display().to_string())));
+    let found = given
+        .or_else(|| environment.tenants_file.take().map(named))
+        .map(|(path, place)| files::read_all(&path, &place, &variables))
         .unwrap_or_default();
     problems.append(found.general);
     if !problems.is_empty() || found.tenants.is_empty() {
         problems.append(found.left_out);
-        return Err(problems);
+        return Err(Invalid { problems, warnings: found.warnings });
     }
     environment.server.tenants = found.tenants;
     environment.server.rejected_tenants = found.rejected.into_iter().collect();

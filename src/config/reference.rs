@@ -12,7 +12,6 @@ pub fn schema() -> Value {
     let mut schema = object::<TenantsFile>();
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Longshore tenants file");
-    schema["required"] = json!(["tenants"]);
     schema["patternProperties"] = json!({"^x-": {}});
     schema
 }

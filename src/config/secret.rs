@@ -10,7 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::settings::{
-    Content, Cursor, Field, FileName, Form, Notes, Optional, PlaceId, Text, object, read_section, settings,
+    Content, Cursor, Field, FileName, Form, Notes, Optional, PlaceId, Text, object, quoted, read_section,
+    settings,
 };
 
 use super::variables::{NotText, Variables};
@@ -29,7 +30,7 @@ pub(crate) enum SecretSource {
 
 settings! {
     /// A reference to a secret in another place.
-    pub(crate) struct SecretReference(SecretReferenceLayer), "secret" {
+    pub(crate) struct SecretReference(SecretReferenceLayer) {
         /// The file that contains the secret. A line break at its end is ignored.
         file: Option<PathBuf> as Optional<FileName> = None,
         /// The variable that contains the secret.
@@ -44,6 +45,7 @@ impl Form for Secret {
     type Layer = SecretSource;
     /// The secret itself is read with [`reveal`].
     type Value = ();
+    const IS_SECRET: bool = true;
 
     fn read(cursor: Cursor<'_>) -> Option<SecretSource> {
         match cursor.content() {
@@ -63,7 +65,10 @@ impl Form for Secret {
     }
 
     fn schema() -> Value {
-        json!({"anyOf": [{"type": "string"}, object::<SecretReference>()]})
+        let mut reference = object::<SecretReference>();
+        reference["minProperties"] = json!(1);
+        reference["maxProperties"] = json!(1);
+        json!({"anyOf": [{"type": "string", "minLength": 1}, reference]})
     }
 }
 
@@ -109,11 +114,13 @@ fn from_file(path: &Path) -> Result<SecretString, String> {
 }
 
 fn from_variable(name: &str, variables: &Variables) -> Result<SecretString, String> {
+    // The name may be the secret itself.
+    let shown = quoted(name);
     match variables.text(name) {
-        Ok(Some("")) => Err(format!("the variable {name} is empty: set it to the secret")),
+        Ok(Some("")) => Err(format!("the variable {shown} is empty: set it to the secret")),
         Ok(Some(text)) => Ok(text.into()),
-        Ok(None) => Err(format!("the variable {name} is not set: set it to the secret")),
-        Err(NotText) => Err(format!("the variable {name} {}", NotText::TEXT)),
+        Ok(None) => Err(format!("the variable {shown} is not set: set it to the secret")),
+        Err(NotText) => Err(format!("the variable {shown} {}", NotText::TEXT)),
     }
 }
 

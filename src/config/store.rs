@@ -3,11 +3,11 @@
 use crate::{
     credentials::ProviderSettings,
     s3::{
-        BucketLayer, BucketName, EncryptionAlgorithm, RegionName, check_bucket, check_bucket_in_host,
-        is_plain_http,
+        BucketLayer, BucketName, BucketSettings, EncryptionAlgorithm, RegionName, check_bucket,
+        check_bucket_in_host, is_plain_http,
     },
     settings::{Field, Flag, Notes, Optional, PlaceId, Scalar, Section, Text, quoted, settings},
-    store::{StoreLayer, StoreSettings},
+    store::StoreSettings,
     transport::ClientOptions,
 };
 
@@ -22,8 +22,8 @@ use super::{
 
 settings! {
     /// A store as the tenants file defines it.
-    pub(super) struct Store(StoreSection), "store" {
-        /// The location of the bucket, see below.
+    pub(super) struct Store(StoreSection) {
+        /// The location of the bucket.
         url: Option<String> as Optional<Text> = None,
         /// The bucket; `config.bucket` sets it too.
         bucket: Option<String> as Optional<BucketName> = None => "from `url`",
@@ -32,9 +32,9 @@ settings! {
         /// Whether `AWS_*` variables supply the settings that the store does not set.
         from_env: bool as Flag = false,
         /// The bucket, how requests address it, and how objects are written.
-        config: Config as Config = Config::default() => "see [`config`](#config)",
+        config: Config as Config = Config::default() => "its own defaults",
         /// Where credentials come from.
-        credential_provider: Option<Provider> as Optional<Provider> = None => "see [Credentials](#credentials)",
+        credential_provider: Option<Provider> as Optional<Provider> = None => "from `config` and `from_env`",
     }
     include {
         /// Sections that tenants and `defaults` may set too.
@@ -76,8 +76,8 @@ impl StoreSection {
         let mut env = ConfigSection::default();
         if from_env {
             from_env::refuse_unsupported(&path, variables, notes);
-            env = from_env::section::<Config>(&path, variables, notes);
-            let client = from_env::section::<ClientOptions>(&path, variables, notes);
+            env = from_env::section::<Config>(&path, "config", variables, notes);
+            let client = from_env::section::<ClientOptions>(&path, "client_options", variables, notes);
             options.client_options = options.client_options.over(&Field::derived(client, None));
         }
         let location = self.location(notes);
@@ -104,6 +104,10 @@ impl StoreSection {
         .settle(variables, notes);
         self.check_bucket(place_id, &config, notes);
         check_encryption(&config.store.bucket, notes);
+        check_plain_http(&config.store.bucket, ClientOptions::resolved(&client).allow_http, notes);
+        if config.store.bucket.bucket.get().is_some() {
+            check_host(&BucketSettings::resolved(&config.store.bucket), place_id, notes);
+        }
         let prefix = self.prefix(location.as_ref(), notes);
 
         let options = Overridable::resolved(&options);
@@ -119,7 +123,6 @@ impl StoreSection {
         if !transfer.settings.equal_parts.is_given() {
             store.transfer.equal_parts = store.bucket.endpoint.as_deref().is_some_and(url::is_r2);
         }
-        check_addressing(&store, &config.store, place_id, notes)?;
         Some(store)
     }
 
@@ -215,26 +218,21 @@ fn check_encryption(bucket: &BucketLayer, notes: &Notes) {
     }
 }
 
-/// Records a problem if requests cannot be addressed as the settings say. `None` if there is one, also one that has
-/// been recorded before.
-fn check_addressing(
-    store: &StoreSettings,
-    layer: &StoreLayer,
-    place_id: PlaceId,
-    notes: &Notes,
-) -> Option<()> {
-    let bucket = &store.bucket;
-    if let Some((Some(endpoint), place_id)) = layer.bucket.endpoint.placed()
+/// Records a problem if the endpoint uses plain HTTP and that is not allowed.
+fn check_plain_http(bucket: &BucketLayer, allow_http: bool, notes: &Notes) {
+    if let Some((Some(endpoint), place_id)) = bucket.endpoint.placed()
         && is_plain_http(endpoint)
-        && !store.client_options.allow_http
+        && !allow_http
     {
         notes.problem(
             place_id,
             "uses plain HTTP: use an https:// endpoint, or set `allow_http: true` in `client_options`",
         );
-        return None;
     }
-    layer.bucket.bucket.get()?;
+}
+
+/// Records a problem if the bucket's name cannot be part of a host name, but has to be.
+fn check_host(bucket: &BucketSettings, place_id: PlaceId, notes: &Notes) {
     if bucket.virtual_hosted_style
         && let Err(why) = check_bucket_in_host(&bucket.bucket)
     {
@@ -246,7 +244,5 @@ fn check_addressing(
                  false"
             ),
         );
-        return None;
     }
-    Some(())
 }

@@ -10,12 +10,12 @@ use super::secret::Secret;
 
 settings! {
     /// `config`. Like in object_store, every key may also be written with the prefix `aws_`.
-    pub(super) struct Config(ConfigSection), "config", keys "aws_" {
-        /// The id of the access key. A [secret](#secrets).
+    pub(super) struct Config(ConfigSection), keys "aws_" {
+        /// The id of the access key.
         access_key_id: Option<()> as Optional<Secret> = None,
-        /// The secret of the access key. A [secret](#secrets).
+        /// The secret of the access key.
         secret_access_key: Option<()> as Optional<Secret> = None,
-        /// The token of temporary credentials. A [secret](#secrets).
+        /// The token of temporary credentials.
         session_token ["token"]: Option<()> as Optional<Secret> = None,
         /// The region, if neither `region` nor the URL sets it.
         default_region {"AWS_DEFAULT_REGION"}: Option<String> as Optional<RegionName> = None,

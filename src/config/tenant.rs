@@ -1,6 +1,6 @@
 //! A tenant: its callers and its stores.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
@@ -22,10 +22,10 @@ use super::{
 
 settings! {
     /// A tenant as the tenants file defines it.
-    pub(super) struct Tenant(TenantSection), "tenant" {
-        /// The callers that may act for the tenant; see [Callers](#callers).
+    pub(super) struct Tenant(TenantSection) {
+        /// The callers that may act for the tenant.
         callers: Vec<Caller> as List<Caller> = Vec::new() => "none",
-        /// The tenant's stores, by name; see [Stores](#stores).
+        /// The tenant's stores, by name.
         stores: Vec<(String, Store)> as Entries<Store> = Vec::new() => "required",
         /// What the tenant may use of the process: `max_buffered`.
         limits: Limits as Limits = Limits::default() => "none",
@@ -39,8 +39,8 @@ settings! {
 
 settings! {
     /// Limits on what a tenant may use of the process's resources.
-    pub(super) struct Limits(LimitsSection), "limits" {
-        /// How many bytes of the [memory budget](#memory) the tenant may hold at the same time.
+    pub(super) struct Limits(LimitsSection) {
+        /// How many bytes of the memory budget the tenant may hold at the same time.
         max_buffered: Option<u64> as Optional<Size<MIB, { 1024 * 1024 * MIB }>> =
             None => "half of the budget; all of it if there is one tenant",
     }
@@ -53,19 +53,19 @@ settings! {
 
 settings! {
     /// A caller of a tenant.
-    pub(super) struct Caller(CallerSection), "caller" {
+    pub(super) struct Caller(CallerSection) {
         /// The name of the caller in the log.
         name: Option<String> as Optional<Text> = None => "required",
         /// The SHA-256 of the token, in quotes, as `longshore token` prints it; for a token of your own,
         /// `printf %s "$TOKEN" | sha256sum`.
         token_sha256: Option<[u8; 32]> as Optional<Digest> = None => "required",
         /// What the caller may do, at least one item.
-        access: Vec<Access> as List<Keyword<Access>> = Vec::new() => "required",
+        access: Vec<Access> as List<Keyword<Access>, 1> = Vec::new() => "required",
         /// The stores of this tenant that the caller may use.
-        stores: Option<Vec<String>> as Optional<List<Text>> = None => "all stores",
+        stores: Option<Vec<String>> as Optional<List<Text, 1>> = None => "all stores",
         /// The prefixes of the keys that the caller may access, compared character by character, without the store's own
         /// `prefix`.
-        prefixes: Option<Vec<String>> as Optional<List<Text>> = None => "all keys",
+        prefixes: Option<Vec<String>> as Optional<List<Text, 1>> = None => "all keys",
     }
     reject {
         "jwt" => UNSUPPORTED,
@@ -144,7 +144,8 @@ impl TenantSection {
             notes.problem(place_id, "has no stores: define at least one under `stores`");
         }
         let stores = self.stores.into_layer().unwrap_or_default();
-        let callers = callers(self.callers, &stores, notes);
+        let names: BTreeSet<&str> = stores.iter().map(|(name, _)| name.as_str()).collect();
+        let callers = callers(self.callers, &names, notes);
         let stores = stores
             .into_iter()
             .filter_map(|(name, store)| settle_store(name, store, place_id, &options, variables, notes))
@@ -170,11 +171,7 @@ fn settle_store(
     Some((name, settings))
 }
 
-fn callers(
-    callers: Field<List<Caller>>,
-    stores: &[(String, Field<Store>)],
-    notes: &Notes,
-) -> Vec<CallerSettings> {
+fn callers(callers: Field<List<Caller>>, stores: &BTreeSet<&str>, notes: &Notes) -> Vec<CallerSettings> {
     let mut owners: HashMap<[u8; 32], String> = HashMap::new();
     let mut settled = Vec::new();
     for caller in callers.into_layer().unwrap_or_default() {
@@ -193,12 +190,7 @@ fn callers(
 }
 
 impl CallerSection {
-    fn settle(
-        &self,
-        place_id: PlaceId,
-        stores: &[(String, Field<Store>)],
-        notes: &Notes,
-    ) -> Option<CallerSettings> {
+    fn settle(&self, place_id: PlaceId, stores: &BTreeSet<&str>, notes: &Notes) -> Option<CallerSettings> {
         if !self.name.is_given() {
             notes.problem(place_id, "has no `name`: set one, by which the log identifies the caller");
         }
@@ -207,15 +199,10 @@ impl CallerSection {
         }
         let access = self.access(place_id, notes);
         for (name, place_id) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
-            if !stores.iter().any(|(known, _)| known == name) {
-                let known: Vec<_> = stores.iter().map(|(known, _)| known.as_str()).collect();
+            if !stores.contains(name.as_str()) {
                 notes.problem(
                     place_id,
-                    format!(
-                        "{} is not a store of this tenant; expected one of: {}",
-                        quoted(name),
-                        known.join(", ")
-                    ),
+                    format!("{} is not a store of this tenant; {}", quoted(name), some(stores)),
                 );
             }
         }
@@ -251,8 +238,16 @@ impl CallerSection {
     }
 }
 
+/// Some of the names that would have been right.
+fn some(names: &BTreeSet<&str>) -> String {
+    const SHOWN: usize = 10;
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("expected one of: {shown}{more}")
+}
+
 /// A list that restricts a caller. `None` if it is not given.
-fn texts(list: &Field<Optional<List<Text>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
+fn texts(list: &Field<Optional<List<Text, 1>>>, empty: &str, notes: &Notes) -> Option<Vec<String>> {
     let (items, place_id) = list.placed()?;
     if items.is_empty() {
         notes.problem(place_id, format!("is empty, {empty}"));

@@ -40,21 +40,26 @@ impl Location {
                         characters in `prefix`"
                 .to_owned());
         }
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| FORMS.to_owned())?;
+        let Some((scheme, rest)) = url.split_once("://") else {
+            let has_port = url.split('/').next().is_some_and(|host| host.contains(':'));
+            return Err(if has_port { OTHER_SERVER } else { FORMS }.to_owned());
+        };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         if host.contains('@') {
             return Err(
                 "contains credentials: set them in `config` or `credential_provider` instead".to_owned()
             );
         }
+        let lower = host.to_ascii_lowercase();
+        let known = lower.ends_with(".amazonaws.com")
+            || lower == "amazonaws.com"
+            || lower.ends_with(".r2.cloudflarestorage.com");
         match scheme {
             "s3" | "s3a" if !host.is_empty() => {
                 Ok(Self { bucket: host.to_owned(), prefix: path.to_owned(), ..Self::default() })
             }
-            "https" if host.ends_with(".amazonaws.com") || host.ends_with(".cloudflarestorage.com") => {
-                Self::from_https(host, path)
-            }
-            "http" | "https" if !host.is_empty() => Err(OTHER_SERVER.to_owned()),
+            "https" if known => Self::from_https(&lower, path),
+            "http" | "https" if !known && !host.is_empty() => Err(OTHER_SERVER.to_owned()),
             _ => Err(FORMS.to_owned()),
         }
     }
@@ -145,6 +150,7 @@ mod tests {
             ("s3a://bucket/path", at("bucket", "path")),
             ("https://s3.eu-west-1.amazonaws.com/bucket/a%20b", amazon(at("bucket", "a b"), false)),
             ("https://bucket.s3.eu-west-1.amazonaws.com", amazon(at("bucket", ""), true)),
+            ("https://S3.EU-WEST-1.AMAZONAWS.COM/Bucket", amazon(at("Bucket", ""), false)),
             ("https://my.bucket.s3.eu-west-1.amazonaws.com/a/b", amazon(at("my.bucket", "a/b"), true)),
             (
                 "https://0123abc.eu.r2.cloudflarestorage.com/bucket/x",
@@ -180,6 +186,16 @@ mod tests {
         ] {
             let text = Location::parse(url).unwrap_err();
             assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_of_other_servers_are_pointed_to_the_endpoint() {
+        for url in ["http://minio:9000/b", "https://s3.example.com/b", "minio:9000/b"] {
+            assert_eq!(Location::parse(url).unwrap_err(), OTHER_SERVER, "{url}");
+        }
+        for url in ["http://s3.eu-west-1.amazonaws.com/b", "bucket/path", "gs://b", "https://"] {
+            assert_eq!(Location::parse(url).unwrap_err(), FORMS, "{url}");
         }
     }
 

@@ -9,9 +9,10 @@ pub(super) struct Variables {
 }
 
 /// Whether secrets in variables and in files of their own are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Secrets {
     /// They are read, and a problem is reported if that fails.
+    #[default]
     Read,
     /// They are not read: for a check on a machine that does not have them.
     Skip,

@@ -1,19 +1,22 @@
 //! Parses YAML into a tree in which every node knows its line.
 //!
 //! The parser reports events without recursion. This module builds the tree from them, within limits on its depth and on
-//! the number of its values, so that neither nesting nor aliases can exhaust the stack or the memory.
+//! its size, so that neither nesting nor aliases can exhaust the stack or the memory.
 
 use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use crate::settings::{Content, Node, Origin};
+use crate::settings::{Content, Node, Origin, shown_key};
 
 /// How deeply lists and mappings may be nested. A tenants file needs ten levels.
 const MAX_DEPTH: usize = 64;
 
 /// How many values a file may have, counting each copy that an anchor or an alias makes. A tenant needs about thirty.
 const MAX_VALUES: usize = 2_000_000;
+
+/// A string counts as one more value for each of these bytes, so that aliases of long strings are limited too.
+const BYTES_OF_VALUE: usize = 64;
 
 /// Why a text could not be parsed, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,16 +28,16 @@ pub(super) struct Malformed {
 
 /// Parses a text that contains one YAML document.
 pub(super) fn parse(text: &str) -> Result<Node, Malformed> {
-    let mut tree = Tree { events: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
+    let mut builder = Builder { events: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
     let mut root = None;
-    while let Some(next) = tree.events.next() {
+    while let Some(next) = builder.events.next() {
         let (event, span) = next.map_err(|error| explain(&error))?;
         match event {
             Event::DocumentStart(..) if root.is_some() => {
                 return Err(malformed(span, "a second YAML document begins here: remove it"));
             }
             Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd => {}
-            event => root = Some(tree.node(event, span, 0)?),
+            event => root = Some(builder.tree(event, span, 0)?.node),
         }
     }
     root.filter(|root| !matches!(root.content, Content::Null)).ok_or_else(|| Malformed {
@@ -44,104 +47,160 @@ pub(super) fn parse(text: &str) -> Result<Node, Malformed> {
     })
 }
 
-/// The tree while it is built.
-struct Tree<I> {
+/// A node with everything in it.
+#[derive(Clone)]
+struct Tree {
+    node: Node,
+    /// The number of values, see [`MAX_VALUES`].
+    values: usize,
+    /// The number of collections inside each other: 0 for a scalar.
+    height: usize,
+}
+
+/// The children of a collection.
+struct Children<T> {
+    nodes: Vec<T>,
+    values: usize,
+    height: usize,
+}
+
+impl<T> Default for Children<T> {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), values: 0, height: 0 }
+    }
+}
+
+impl<T> Children<T> {
+    /// Adds the size of a child, and returns its node.
+    fn take(&mut self, tree: Tree) -> Node {
+        self.values += tree.values;
+        self.height = self.height.max(tree.height);
+        tree.node
+    }
+
+    /// The collection of these children.
+    fn tree(self, span: Span, content: impl FnOnce(Vec<T>) -> Content) -> Tree {
+        let node = Node { origin: Origin::Line(span.start.line()), content: content(self.nodes) };
+        Tree { node, values: self.values + 1, height: self.height + 1 }
+    }
+}
+
+/// Builds the tree.
+struct Builder<I> {
     events: I,
-    /// Nodes with an anchor, and how many values each consists of.
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, Tree>,
     values: usize,
 }
 
-impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Tree<I> {
-    /// The node that begins with `event`.
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Malformed> {
-        let before = self.values;
-        self.count(1, span)?;
-        let (content, anchor) = match event {
-            Event::Alias(anchor) => return self.alias(anchor, span),
-            Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref()), anchor),
+impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<I> {
+    /// The tree that begins with `event`, inside `depth` collections.
+    fn tree(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Tree, Malformed> {
+        let (tree, anchor) = match event {
+            Event::Alias(anchor) => return self.alias(anchor, span, depth),
+            Event::Scalar(text, style, anchor, tag) => {
+                let content = scalar(&text, style, tag.as_deref());
+                let values = 1 + text.len() / BYTES_OF_VALUE;
+                self.count(values, span)?;
+                (
+                    Tree {
+                        node: Node { origin: Origin::Line(span.start.line()), content },
+                        values,
+                        height: 0,
+                    },
+                    anchor,
+                )
+            }
             Event::SequenceStart(_, anchor, tag) => {
-                let items = self.items(span, depth + 1)?;
-                (untagged(Content::List(items), tag.as_deref(), "seq"), anchor)
+                let children = self.items(span, depth + 1)?;
+                (children.tree(span, |items| untagged(Content::List(items), tag.as_deref(), "seq")), anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
-                let pairs = self.pairs(span, depth + 1)?;
-                (untagged(Content::Mapping(pairs), tag.as_deref(), "map"), anchor)
+                let children = self.pairs(span, depth + 1)?;
+                (
+                    children.tree(span, |pairs| untagged(Content::Mapping(pairs), tag.as_deref(), "map")),
+                    anchor,
+                )
             }
             _ => return Err(malformed(span, "invalid YAML: a value was expected here")),
         };
-        let node = Node { origin: Origin::Line(span.start.line()), content };
         // The parser counts anchors from 1.
         if anchor > 0 {
-            let values = self.values - before;
-            self.count(values, span)?;
-            self.anchors.insert(anchor, (node.clone(), values));
+            self.count(tree.values, span)?;
+            self.anchors.insert(anchor, tree.clone());
         }
-        Ok(node)
+        Ok(tree)
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Malformed> {
-        let Some((_, values)) = self.anchors.get(&anchor) else {
-            return Err(malformed(
-                span,
-                "this alias is inside the value that its anchor names: write the value out",
-            ));
+    fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Tree, Malformed> {
+        let Some(&Tree { values, height, .. }) = self.anchors.get(&anchor) else {
+            let text = "this alias is inside the value that its anchor names: write the value out";
+            return Err(malformed(span, text));
         };
-        self.count(*values, span)?;
-        let copy = self.anchors.get(&anchor).map(|(node, _)| node.clone());
-        copy.ok_or_else(|| malformed(span, UNKNOWN_ANCHOR))
+        if depth + height > MAX_DEPTH {
+            return Err(malformed(span, TOO_DEEP));
+        }
+        self.count(values, span)?;
+        Ok(self.anchors[&anchor].clone())
     }
 
-    fn items(&mut self, opening: Span, depth: usize) -> Result<Vec<Node>, Malformed> {
-        let mut items = Vec::new();
-        while let Some((event, span)) = self.next(opening, depth)? {
-            items.push(self.node(event, span, depth)?);
+    fn items(&mut self, opening: Span, depth: usize) -> Result<Children<Node>, Malformed> {
+        self.begin(opening, depth)?;
+        let mut children = Children::default();
+        while let Some((event, span)) = self.next(opening)? {
+            let tree = self.tree(event, span, depth)?;
+            let node = children.take(tree);
+            children.nodes.push(node);
         }
-        Ok(items)
+        Ok(children)
     }
 
     /// The pairs of a mapping, with merge keys resolved.
-    fn pairs(&mut self, opening: Span, depth: usize) -> Result<Vec<(Node, Node)>, Malformed> {
-        let mut pairs: Vec<(Node, Node)> = Vec::new();
+    fn pairs(&mut self, opening: Span, depth: usize) -> Result<Children<(Node, Node)>, Malformed> {
+        self.begin(opening, depth)?;
+        let mut children = Children::default();
         let mut lines: HashMap<String, usize> = HashMap::new();
         let mut merged = None;
-        while let Some((event, span)) = self.next(opening, depth)? {
+        while let Some((event, span)) = self.next(opening)? {
             let is_merge =
                 matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text.as_ref() == "<<");
-            let key = self.node(event, span, depth)?;
-            if let Some(name) = key.text()
+            let key = self.tree(event, span, depth)?;
+            if let Some(name) = key.node.text()
                 && let Some(first) = lines.insert(name.to_owned(), span.start.line())
             {
                 return Err(malformed(span, &twice(name, first)));
             }
-            let Some((event, value_span)) = self.next(opening, depth)? else {
+            let Some((event, value_span)) = self.next(opening)? else {
                 return Err(malformed(span, "invalid YAML: this key has no value"));
             };
-            let value = self.node(event, value_span, depth)?;
+            let value = self.tree(event, value_span, depth)?;
+            let pair = (children.take(key), children.take(value));
             if is_merge {
-                merged = Some((value, span));
+                merged = Some((pair.1, span));
             } else {
-                pairs.push((key, value));
+                children.nodes.push(pair);
             }
         }
         if let Some((value, span)) = merged {
             for (key, value) in sources(value, span)? {
-                let name = key.text().unwrap_or_default().to_owned();
-                if let std::collections::hash_map::Entry::Vacant(entry) = lines.entry(name) {
-                    entry.insert(span.start.line());
-                    pairs.push((key, value));
+                let is_new = key.text().is_none_or(|name| lines.insert(name.to_owned(), 0).is_none());
+                if is_new {
+                    children.nodes.push((key, value));
                 }
             }
         }
-        Ok(pairs)
+        Ok(children)
+    }
+
+    /// Counts a collection that begins inside `depth - 1` others.
+    fn begin(&mut self, opening: Span, depth: usize) -> Result<(), Malformed> {
+        if depth > MAX_DEPTH {
+            return Err(malformed(opening, TOO_DEEP));
+        }
+        self.count(1, opening)
     }
 
     /// The next event inside a collection; `None` at its end.
-    fn next(&mut self, opening: Span, depth: usize) -> Result<Option<(Event<'a>, Span)>, Malformed> {
-        if depth > MAX_DEPTH {
-            let text = format!("nested too deeply: lists and mappings may be nested {MAX_DEPTH} levels deep");
-            return Err(malformed(opening, &text));
-        }
+    fn next(&mut self, opening: Span) -> Result<Option<(Event<'a>, Span)>, Malformed> {
         let next = self.events.next().ok_or_else(|| malformed(opening, "invalid YAML: does not end"))?;
         match next.map_err(|error| explain(&error))? {
             (Event::SequenceEnd | Event::MappingEnd, _) => Ok(None),
@@ -151,7 +210,7 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Tree<I> {
 
     /// Counts values of the tree, and copies of them.
     fn count(&mut self, values: usize, span: Span) -> Result<(), Malformed> {
-        self.values += values;
+        self.values = self.values.saturating_add(values);
         if self.values <= MAX_VALUES {
             return Ok(());
         }
@@ -160,6 +219,9 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Tree<I> {
         Err(malformed(span, text))
     }
 }
+
+const TOO_DEEP: &str = "nested too deeply: lists and mappings may be nested 64 levels deep, including those that aliases \
+                        repeat";
 
 /// The pairs that a merge key adds, those with precedence first (<https://yaml.org/type/merge.html>).
 fn sources(value: Node, span: Span) -> Result<Vec<(Node, Node)>, Malformed> {
@@ -190,12 +252,20 @@ fn is_core(tag: &Tag, kind: &str) -> bool {
 /// The value of a scalar by YAML's core schema (YAML 1.2, section 10.3.2).
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Content {
     let string = || Content::Text(text.to_owned());
-    match tag {
-        Some(tag) if is_core(tag, "str") => string(),
-        Some(_) => Content::Tagged,
-        None if style == ScalarStyle::Plain => plain(text).unwrap_or_else(string),
-        None => string(),
+    let Some(tag) = tag else {
+        return if style == ScalarStyle::Plain { plain(text).unwrap_or_else(string) } else { string() };
+    };
+    if is_core(tag, "str") {
+        return string();
     }
+    let value = plain(text).filter(|value| match value {
+        Content::Null => is_core(tag, "null"),
+        Content::Flag(_) => is_core(tag, "bool"),
+        Content::Integer(_) => is_core(tag, "int") || is_core(tag, "float"),
+        Content::Fraction(_) => is_core(tag, "float"),
+        _ => false,
+    });
+    value.unwrap_or(Content::Tagged)
 }
 
 /// The value of an unquoted scalar that is not a string.
@@ -231,9 +301,8 @@ fn malformed(span: Span, text: &str) -> Malformed {
 }
 
 fn twice(key: &str, first: usize) -> String {
-    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let key = if key.len() <= 64 && key.chars().all(named) { format!("`{key}` ") } else { String::new() };
-    format!("the key {key}appears twice in this mapping, first on line {first}: remove one of the two")
+    let key = shown_key(key);
+    format!("the key {key} appears twice in this mapping, first on line {first}: remove one of the two")
 }
 
 const UNKNOWN_ANCHOR: &str = "this alias has no anchor before it: define one, as in `&name`; if the `*` is part of a \
@@ -244,6 +313,7 @@ fn explain(error: &ScanError) -> Malformed {
     let marker = error.marker();
     let text = match error.kind() {
         ErrorKind::UnknownAnchor => UNKNOWN_ANCHOR.to_owned(),
+        ErrorKind::RecursionLimitExceeded => TOO_DEEP.to_owned(),
         ErrorKind::MissingAnchorOrAliasName => {
             "`&` and `*` begin a YAML anchor or alias, and need a name: if the character is part of a string, put the \
              string in quotes"
@@ -256,6 +326,8 @@ fn explain(error: &ScanError) -> Malformed {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn problem(text: &str) -> (usize, usize, String) {
@@ -326,6 +398,8 @@ mod tests {
             ("True", "true@1"),
             ("inf", "inf@1"),
             ("!!str 5", "5@1"),
+            ("!!int 5", "5@1"),
+            ("!!bool yes", "tagged"),
             ("!x 5", "tagged"),
             ("!!set {a}", "tagged"),
             ("R&D", "R&D@1"),
@@ -354,41 +428,48 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_bomb_is_rejected_before_it_expands() {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    fn aliases_are_counted_before_they_expand() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let row = [format!("*a{}", level - 1).as_str(); 10].join(", ");
-            text.push_str(&["a: &a", &level.to_string(), " [", &row, "]\n"].concat().replacen(
-                'a',
-                &format!("b{level}"),
-                1,
-            ));
+            writeln!(bomb, "b{level}: &a{level} [{row}]").unwrap();
         }
-        let (line, _, text) = problem(&text);
-        assert!(
-            (5..8).contains(&line) && text.starts_with("the file has more than 2,000,000 values"),
-            "{line} {text}"
-        );
+        let (line, _, text) = problem(&bomb);
+        assert!((5..8).contains(&line) && text.starts_with("the file has more than"), "{line} {text}");
+
+        let long = format!("a: &a {}\nb: [{}]", "x".repeat(1 << 20), vec!["*a"; 10_000].join(", "));
+        assert!(problem(&long).2.starts_with("the file has more than"));
+        // Anchors inside each other cost one copy for each level.
+        let opening: Vec<_> = (0..40).map(|number| format!("[&n{number} ")).collect();
+        let nested = format!("{}x{}", opening.concat(), "]".repeat(40));
+        assert!(parse(&nested).is_ok());
     }
 
     #[test]
     fn deep_nesting_is_rejected_before_it_overflows_the_stack() {
         let small = std::thread::Builder::new().stack_size(1024 * 1024);
         let tried = small.spawn(|| {
-            let stairs =
-                (0..5_000).map(|depth| [" ".repeat(depth).as_str(), "a:\n"].concat()).collect::<String>();
             let deepest = ["[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)].concat();
             assert!(parse(&deepest).is_ok());
-            [
+            let stairs =
+                (0..5_000).map(|depth| [" ".repeat(depth).as_str(), "a:\n"].concat()).collect::<String>();
+            // Each anchor names a value that nests the previous one 60 levels deeper.
+            let mut ladder = "a0: &a0 x\n".to_owned();
+            for step in 1..200 {
+                let (open, close) = ("[".repeat(60), "]".repeat(60));
+                writeln!(ladder, "a{step}: &a{step} {open}*a{}{close}", step - 1).unwrap();
+            }
+            for text in [
                 stairs,
+                ladder,
                 "- ".repeat(1_000_000),
                 "[".repeat(1_000_000),
                 "{a: ".repeat(1_000_000),
                 "? ".repeat(1_000_000),
-            ]
-            .iter()
-            .all(|text| parse(text).is_err())
+            ] {
+                assert_eq!(problem(&text).2, TOO_DEEP);
+            }
         });
-        assert!(tried.unwrap().join().unwrap());
+        tried.unwrap().join().unwrap();
     }
 }

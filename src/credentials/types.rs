@@ -1,6 +1,6 @@
 //! S3 credentials. Their secrets are wiped from memory when dropped, and never printed.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -10,6 +10,7 @@ pub struct Credentials {
     access_key_id: String,
     secret_access_key: SecretString,
     session_token: Option<SecretString>,
+    expires_at: Option<SystemTime>,
 }
 
 impl Credentials {
@@ -23,7 +24,19 @@ impl Credentials {
             access_key_id: access_key_id.into(),
             secret_access_key: secret_access_key.into(),
             session_token,
+            expires_at: None,
         }
+    }
+
+    /// The same credentials, valid until `expires_at`.
+    #[must_use]
+    pub fn expiring(self, expires_at: SystemTime) -> Self {
+        Self { expires_at: Some(expires_at), ..self }
+    }
+
+    /// When S3 stops accepting the credentials, if that is known.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
     }
 
     /// The public half, as it appears in S3's logs.
@@ -47,6 +60,7 @@ impl PartialEq for Credentials {
         self.access_key_id == other.access_key_id
             && self.secret_access_key() == other.secret_access_key()
             && self.session_token() == other.session_token()
+            && self.expires_at == other.expires_at
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     pin::pin,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -28,7 +28,7 @@ use super::{
     xml,
 };
 use crate::{
-    credentials::CredentialProvider,
+    credentials::{CredentialProvider, Credentials, CredentialsError},
     telemetry::Metrics,
     transport::{Attempts, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
 };
@@ -43,10 +43,17 @@ const LONG_WORK: u32 = 20;
 /// percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
-/// A client for one bucket.
-#[derive(Debug)]
+/// A client for one bucket, whose requests have a deadline. Cheap to clone; clones share what is known about the bucket.
+#[derive(Debug, Clone)]
 pub struct Client {
-    pub(super) settings: BucketSettings,
+    bucket: Arc<Bucket>,
+    deadline: Option<Instant>,
+}
+
+/// What all clients of a bucket share.
+#[derive(Debug)]
+struct Bucket {
+    settings: BucketSettings,
     http: HttpClient,
     credentials: CredentialProvider,
     retry: RetryPolicy,
@@ -58,9 +65,16 @@ pub struct Client {
     /// How far S3's clock is ahead of ours, in seconds.
     clock_offset: AtomicI64,
     /// Whether the server has shown that the bucket exists.
-    bucket_seen: AtomicBool,
+    seen: AtomicBool,
     keys: SigningKeys,
     metrics: Metrics,
+}
+
+/// What an attempt is signed for and with.
+#[derive(Debug)]
+struct Signer {
+    place: Place,
+    credentials: Result<Option<Arc<Credentials>>, CredentialsError>,
 }
 
 /// The bucket's location, as far as it is known.
@@ -147,7 +161,7 @@ fn document(
 }
 
 impl Client {
-    /// Creates a client without connecting. If the response to a read has not begun after `hedge_after`, the client
+    /// Creates a client without a deadline, and without connecting. If the response to a read has not begun after `hedge_after`, the client
     /// sends a second request.
     pub fn new(
         settings: BucketSettings,
@@ -158,7 +172,7 @@ impl Client {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let endpoint = Endpoint::of(&settings, &settings.region)?;
-        Ok(Self {
+        let bucket = Bucket {
             place: Mutex::new(Place { region: settings.region.clone(), endpoint }),
             settings,
             http,
@@ -167,56 +181,63 @@ impl Client {
             quota: RetryQuota::default(),
             hedge_after,
             clock_offset: AtomicI64::new(0),
-            bucket_seen: AtomicBool::new(false),
+            seen: AtomicBool::new(false),
             keys: SigningKeys::default(),
             metrics,
-        })
+        };
+        Ok(Self { bucket: Arc::new(bucket), deadline: None })
+    }
+
+    /// The same client for requests that end at `deadline`: no retry starts after it.
+    #[must_use]
+    pub(crate) fn until(&self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self.clone() }
+    }
+
+    /// The deadline of the requests.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(super) fn settings(&self) -> &BucketSettings {
+        &self.bucket.settings
     }
 
     /// The checksum algorithm of a write: the requested one, else the store's, else crc64nvme on Amazon S3. Other
     /// servers get no checksum by default, because some reject algorithms that they do not know.
     pub fn checksum_for(&self, asked: Option<ChecksumAlgorithm>) -> Option<ChecksumAlgorithm> {
-        let default = || endpoint::is_amazon(&self.settings).then_some(ChecksumAlgorithm::Crc64Nvme);
-        asked.or(self.settings.checksum_algorithm).or_else(default)
+        let default = || endpoint::is_amazon(&self.bucket.settings).then_some(ChecksumAlgorithm::Crc64Nvme);
+        asked.or(self.bucket.settings.checksum_algorithm).or_else(default)
     }
 
     /// Whether the endpoint is Amazon S3.
     pub(crate) fn is_amazon(&self) -> bool {
-        endpoint::is_amazon(&self.settings)
+        endpoint::is_amazon(&self.bucket.settings)
     }
 
     /// The metrics that count this client's requests.
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.bucket.metrics
     }
 
     /// Checks that credentials are available. The error says where Longshore looked for them.
     pub async fn find_credentials(&self) -> Result<(), Error> {
-        self.credentials.credentials().await.map(drop).map_err(unavailable)
+        self.bucket.credentials.credentials().await.map(drop).map_err(unavailable)
     }
 
     /// Sends a request and returns the response with its body still to be streamed.
-    pub(super) async fn stream(&self, request: &Request, deadline: Option<Instant>) -> Result<Answer, Error> {
-        self.send(request, deadline, Unbuffered).await
+    pub(super) async fn stream(&self, request: &Request) -> Result<Answer, Error> {
+        self.send(request, Unbuffered).await
     }
 
     /// Sends a request whose response is a document or empty.
-    pub(super) async fn document(
-        &self,
-        request: &Request,
-        deadline: Option<Instant>,
-    ) -> Result<Document, Error> {
-        self.send(request, deadline, Buffered).await
+    pub(super) async fn document(&self, request: &Request) -> Result<Document, Error> {
+        self.send(request, Buffered).await
     }
 
     /// Sends a request whose response is a listing page. Reserves memory for the page from `room`.
-    pub(super) async fn page(
-        &self,
-        request: &Request,
-        deadline: Option<Instant>,
-        room: &mut impl Room,
-    ) -> Result<Document, Error> {
-        self.send(request, deadline, Page::new(room)).await
+    pub(super) async fn page(&self, request: &Request, room: &mut impl Room) -> Result<Document, Error> {
+        self.send(request, Page::new(room)).await
     }
 
     /// Whether a failed HEAD request has several possible causes. The response to HEAD has no body that would name
@@ -225,45 +246,40 @@ impl Client {
         let Some(service) = error.service().filter(|service| service.code.is_empty()) else { return false };
         match service.http_status {
             400 | 401 | 403 | 405 => true,
-            404 => !self.bucket_seen.load(Ordering::Relaxed),
+            404 => !self.bucket.seen.load(Ordering::Relaxed),
             _ => false,
         }
     }
 
-    async fn send<R: ReadAnswer>(
-        &self,
-        request: &Request,
-        deadline: Option<Instant>,
-        mut reader: R,
-    ) -> Result<R::Read, Error> {
+    async fn send<R: ReadAnswer>(&self, request: &Request, mut reader: R) -> Result<R::Read, Error> {
         let payload_hash = self.payload_hash(request).await;
-        let mut attempts = Attempts::new(&self.retry, &self.quota, deadline);
+        let mut attempts = Attempts::new(&self.bucket.retry, &self.bucket.quota, self.deadline);
         let mut corrected = Vec::new();
         let mut unclear = false;
         loop {
-            let place = self.place();
-            let outcome = match self.hedged(request, &payload_hash, &place, deadline).await {
+            let signer = Signer { place: self.place(), credentials: self.credentials().await };
+            let outcome = match self.hedged(request, &payload_hash, &signer).await {
                 Ok(answer) => reader.read(answer, request.subject()).await,
                 Err(failure) => Err(failure),
             };
             let failure = match outcome {
                 Ok(answer) => {
                     attempts.succeeded();
-                    self.bucket_seen.store(true, Ordering::Relaxed);
+                    self.bucket.seen.store(true, Ordering::Relaxed);
                     return Ok(answer);
                 }
                 Err(failure) => failure,
             };
             if failure.error.code() == Some("NoSuchKey") {
-                self.bucket_seen.store(true, Ordering::Relaxed);
+                self.bucket.seen.store(true, Ordering::Relaxed);
             }
             unclear |= failure.error.unclear();
-            if !attempts.again(self.correct(&failure, &place, &mut corrected)).await {
+            if !attempts.again(self.correct(&failure, &signer, &mut corrected)).await {
                 let error =
                     failure.error.after_attempts(attempts.made(), attempts.elapsed()).with_unclear(unclear);
                 return Err(if attempts.quota_exhausted() { error.with_quota_exhausted() } else { error });
             }
-            self.metrics.s3_retry(request.operation);
+            self.bucket.metrics.s3_retry(request.operation);
         }
     }
 
@@ -272,27 +288,26 @@ impl Client {
         &self,
         request: &Request,
         payload_hash: &str,
-        place: &Place,
-        deadline: Option<Instant>,
+        signer: &Signer,
     ) -> Result<Answer, FailedAttempt> {
-        let mut first = pin!(self.attempt(request, payload_hash, place));
-        let Some(wait) = self.hedge_after.filter(|_| request.reads_object) else { return first.await };
+        let mut first = pin!(self.attempt(request, payload_hash, signer));
+        let Some(wait) = self.bucket.hedge_after.filter(|_| request.reads_object) else { return first.await };
         if let Ok(outcome) = tokio::time::timeout(wait, first.as_mut()).await {
             return outcome;
         }
-        let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
-        if !in_time || !self.quota.take_spare(hedge::COST) {
+        let in_time = self.deadline.is_none_or(|deadline| Instant::now() < deadline);
+        if !in_time || !self.bucket.quota.take_spare(hedge::COST) {
             return first.await;
         }
-        self.metrics.s3_hedge(request.operation);
-        let second = self.attempt(request, payload_hash, place);
+        self.bucket.metrics.s3_hedge(request.operation);
+        let second = self.attempt(request, payload_hash, signer);
         // Boxed: hedges are rare, and unboxed they would enlarge the future of every request.
         let race = Box::pin(hedge::race(first, second)).await;
         if race.won_by_second {
-            self.quota.put_back(hedge::COST);
+            self.bucket.quota.put_back(hedge::COST);
         }
         if race.overtaken {
-            self.metrics.s3_attempt(request.operation, "overtaken");
+            self.bucket.metrics.s3_attempt(request.operation, "overtaken");
         }
         race.outcome
     }
@@ -301,19 +316,19 @@ impl Client {
         &self,
         request: &Request,
         payload_hash: &str,
-        place: &Place,
+        signer: &Signer,
     ) -> Result<Answer, FailedAttempt> {
-        let head = self.head(request, payload_hash, place).await.map_err(failed_attempt::fatal)?;
+        let head = self.head(request, payload_hash, signer).map_err(failed_attempt::fatal)?;
         let timeout_factor = if request.slow_on_server { LONG_WORK } else { 1 };
-        let answer = match self.http.send(head, &request.payload, timeout_factor).await {
+        let answer = match self.bucket.http.send(head, &request.payload, timeout_factor).await {
             Ok(answer) => answer,
             Err(error) => {
-                self.metrics.s3_attempt(request.operation, "error");
+                self.bucket.metrics.s3_attempt(request.operation, "error");
                 return Err(failed_attempt::of_transport(error));
             }
         };
         let (head, body) = answer.into_parts();
-        self.metrics.s3_attempt(request.operation, head.status.as_str());
+        self.bucket.metrics.s3_attempt(request.operation, head.status.as_str());
         if head.status.is_success() {
             return Ok(Answer { status: head.status, headers: head.headers, body });
         }
@@ -323,12 +338,21 @@ impl Client {
         Err(failed_attempt::of_answer(head.status, &head.headers, &body, request.subject()))
     }
 
-    /// The request line and headers of one attempt, signed with the current credentials and time.
-    async fn head(
+    /// The credentials of the next attempt; `None` if it is unsigned.
+    async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
+        if self.bucket.settings.skip_signature {
+            Ok(None)
+        } else {
+            self.bucket.credentials.credentials().await
+        }
+    }
+
+    /// The request line and headers of one attempt, signed with the current time.
+    fn head(
         &self,
         request: &Request,
         payload_hash: &str,
-        place: &Place,
+        Signer { place, credentials }: &Signer,
     ) -> Result<http::request::Parts, Error> {
         let path = place.endpoint.path(request.key.as_deref());
         let query = request.canonical_query();
@@ -337,17 +361,12 @@ impl Client {
             Error::new(ErrorKind::StoreMisconfigured, "the endpoint's host is not a valid header value")
         })?;
         headers.insert(HOST, host);
-        if self.settings.request_payer {
+        if self.bucket.settings.request_payer {
             headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
         }
-        let credentials = if self.settings.skip_signature {
-            None
-        } else {
-            self.credentials.credentials().await.map_err(unavailable)?
-        };
-        if let Some(credentials) = credentials {
+        if let Some(credentials) = credentials.as_ref().map_err(|error| unavailable(error.clone()))? {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
-            self.keys.sign(&target, &mut headers, &credentials, &place.region, self.server_time())?;
+            self.bucket.keys.sign(&target, &mut headers, credentials, &place.region, self.server_time())?;
         }
         // Not signed, because proxies rewrite it.
         if request.reads_object {
@@ -369,7 +388,7 @@ impl Client {
         let has_checksum = || {
             ChecksumAlgorithm::ALL.iter().any(|algorithm| request.headers.contains_key(algorithm.header()))
         };
-        let unsigned = self.settings.unsigned_payload;
+        let unsigned = self.bucket.settings.unsigned_payload;
         if unsigned.unwrap_or_else(|| self.place().endpoint.is_tls() && has_checksum()) {
             return UNSIGNED_PAYLOAD.to_owned();
         }
@@ -383,7 +402,7 @@ impl Client {
     fn correct(
         &self,
         failure: &FailedAttempt,
-        used: &Place,
+        used: &Signer,
         corrected: &mut Vec<std::mem::Discriminant<Correction>>,
     ) -> Retry {
         let Some(correction) = &failure.correction else { return failure.again };
@@ -392,9 +411,15 @@ impl Client {
             return failure.again;
         }
         let applied = match correction {
-            Correction::Region(region) => self.move_to(region, &used.region),
+            Correction::Region(region) => self.move_to(region, &used.place.region),
+            Correction::Credentials => match &used.credentials {
+                Ok(Some(credentials)) => self.bucket.credentials.rejected(credentials),
+                Ok(None) | Err(_) => false,
+            },
             Correction::Clock(theirs) => {
-                self.clock_offset.store(seconds_between(SystemTime::now(), *theirs), Ordering::Relaxed);
+                self.bucket
+                    .clock_offset
+                    .store(seconds_between(SystemTime::now(), *theirs), Ordering::Relaxed);
                 true
             }
             Correction::Replay => true,
@@ -410,10 +435,10 @@ impl Client {
         if !plausible || region == used {
             return false;
         }
-        let Ok(endpoint) = Endpoint::of(&self.settings, region) else { return false };
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(endpoint) = Endpoint::of(&self.bucket.settings, region) else { return false };
+        let mut place = self.bucket.place.lock().unwrap_or_else(PoisonError::into_inner);
         if place.region != region {
-            let bucket = &self.settings.bucket;
+            let bucket = &self.bucket.settings.bucket;
             tracing::info!(bucket, from = place.region, to = region, "the bucket is in another region");
             *place = Place { region: region.to_owned(), endpoint };
         }
@@ -421,12 +446,12 @@ impl Client {
     }
 
     fn place(&self) -> Place {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.bucket.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The time of S3's clock.
     fn server_time(&self) -> SystemTime {
-        let offset = self.clock_offset.load(Ordering::Relaxed);
+        let offset = self.bucket.clock_offset.load(Ordering::Relaxed);
         let amount = Duration::from_secs(offset.unsigned_abs());
         let ours = SystemTime::now();
         if offset < 0 { ours - amount } else { ours + amount }
@@ -441,6 +466,6 @@ fn seconds_between(ours: SystemTime, theirs: SystemTime) -> i64 {
     }
 }
 
-fn unavailable(error: crate::credentials::CredentialsError) -> Error {
+fn unavailable(error: CredentialsError) -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "the store has no credentials").caused_by(error)
 }

@@ -2,7 +2,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::time::Instant;
 
 use super::{
     Client, Error, Field, Properties, Tags,
@@ -69,13 +68,12 @@ impl Client {
         key: &str,
         replacement: &Replacement,
         condition: &CopyCondition,
-        deadline: Option<Instant>,
     ) -> Result<Properties, Error> {
         let mut request = Request::object("CopyObject", Method::PUT, key).slow_on_server();
         let headers = &mut request.headers;
         source.add(headers)?;
         replacement.add(headers)?;
-        add_encryption(headers, &self.settings)?;
+        add_encryption(headers, self.settings())?;
         match condition {
             CopyCondition::Standard(condition) => condition.add(headers)?,
             CopyCondition::Header { name, value } => {
@@ -84,7 +82,7 @@ impl Client {
                 headers.insert(name, visible(value, COPY_HEADER)?);
             }
         }
-        let answer = self.document(&request, deadline).await?;
+        let answer = self.document(&request).await?;
         let copied =
             Element::read_result(&answer.body, "CopyObjectResult", "ETag", "the response to CopyObject")?;
         Ok(written(&copied, &answer.headers))

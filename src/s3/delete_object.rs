@@ -2,7 +2,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
 
 use http::{HeaderMap, HeaderName, Method, header::IF_MATCH};
-use tokio::time::Instant;
 
 use super::{
     Client, Error,
@@ -28,13 +27,12 @@ impl Client {
         key: &str,
         version: Option<&str>,
         etag: Option<&str>,
-        deadline: Option<Instant>,
     ) -> Result<Deleted, Error> {
         let mut request = Request::object("DeleteObject", Method::DELETE, key).version(version);
         if let Some(etag) = etag {
             request.headers.insert(IF_MATCH, echoed(etag)?);
         }
-        let answer = self.document(&request, deadline).await?;
+        let answer = self.document(&request).await?;
         Ok(deleted(&answer.headers))
     }
 }

@@ -10,7 +10,6 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Method;
 use md5::{Digest, Md5};
-use tokio::time::Instant;
 
 use super::{
     Client, Deleted, Error, ServiceDetails, error_messages, failed_attempt,
@@ -33,11 +32,7 @@ pub(crate) type Outcomes = HashMap<ObjectId, Result<Deleted, Error>>;
 
 impl Client {
     /// `DeleteObjects`. Outcomes are matched by key, not by position, because servers reorder and even omit them.
-    pub(crate) async fn delete_objects(
-        &self,
-        objects: &[ObjectId],
-        deadline: Option<Instant>,
-    ) -> Result<Outcomes, Error> {
+    pub(crate) async fn delete_objects(&self, objects: &[ObjectId]) -> Result<Outcomes, Error> {
         let body = document(objects);
         // S3 requires a digest of this body. Every server understands Content-MD5.
         let md5 = STANDARD.encode(Md5::digest(&body));
@@ -46,7 +41,7 @@ impl Client {
             .header("content-type", "application/xml")
             .text_header("content-md5", &md5)?
             .payload(Bytes::from(body).into());
-        let answer = self.document(&request, deadline).await?;
+        let answer = self.document(&request).await?;
         let result = Element::read(&answer.body, "DeleteResult", "the response to DeleteObjects")?;
         Ok(outcomes(objects, &result))
     }

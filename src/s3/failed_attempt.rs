@@ -30,6 +30,8 @@ pub(super) enum Correction {
     Region(String),
     /// S3's clock.
     Clock(SystemTime),
+    /// Other credentials, if the store's provider has some.
+    Credentials,
     /// No change. The bytes were corrupted in transit and are sent once more.
     Replay,
 }
@@ -238,6 +240,7 @@ fn correction(
         // The response to HEAD has no body, so this may be about the clock.
         ErrorKind::AccessDenied if code.is_empty() => server_clock(headers).map(Correction::Clock),
         ErrorKind::BytesDamaged => Some(Correction::Replay),
+        ErrorKind::CredentialsExpired => Some(Correction::Credentials),
         ErrorKind::WrongRegion | ErrorKind::CredentialsRejected => region.map(Correction::Region),
         // For the same reason, only the headers distinguish a wrong region from a bad request.
         _ if status == StatusCode::BAD_REQUEST => {

@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use crate::settings::{Flag, Keywords, Scalar, quoted};
+use crate::settings::{Flag, Keywords, Scalar, in_any_case, quoted};
 
 use super::ChecksumAlgorithm;
 
@@ -102,7 +102,7 @@ impl Scalar for RequestPayer {
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"anyOf": [Flag::schema(), {"enum": ["requester"]}]})
+        serde_json::json!({"anyOf": [Flag::schema(), in_any_case(&["requester"])]})
     }
 }
 
@@ -125,7 +125,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     }
     let uri: Uri = text.parse().map_err(|_| format!("is not a valid URL; {EXPECTED}"))?;
     if uri.scheme().is_none() && uri.authority().is_some() {
-        return Err(format!("has no scheme: put http:// or https:// in front of the host; {EXPECTED}"));
+        return Err("has no scheme: put http:// or https:// in front of the host".to_owned());
     }
     let authority = uri.authority().ok_or_else(|| format!("has no host; {EXPECTED}"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {

@@ -4,7 +4,6 @@
 use std::time::SystemTime;
 
 use http::Method;
-use tokio::time::Instant;
 
 use super::{
     Client, Error, encode, error::invalid_response, failed_attempt::server_clock, page::Room,
@@ -47,7 +46,6 @@ impl Client {
         prefix: &str,
         after: Option<&UploadMarker>,
         max_uploads: u16,
-        deadline: Option<Instant>,
         room: &mut impl Room,
     ) -> Result<UploadPage, Error> {
         let mut request = Request::bucket("ListMultipartUploads", Method::GET)
@@ -63,7 +61,7 @@ impl Client {
                 request = request.query("upload-id-marker", upload_id.as_str());
             }
         }
-        let answer = self.page(&request, deadline, room).await?;
+        let answer = self.page(&request, room).await?;
         let page = page(&answer.body, after, usize::from(max_uploads))?;
         Ok(UploadPage { now: server_clock(&answer.headers), ..page })
     }

@@ -4,7 +4,6 @@
 use std::time::SystemTime;
 
 use http::Method;
-use tokio::time::Instant;
 
 use super::{
     Client, Error, ObjectMeta, Properties, encode,
@@ -52,7 +51,6 @@ impl Client {
     pub(crate) async fn list_objects(
         &self,
         listing: ListQuery<'_>,
-        deadline: Option<Instant>,
         room: &mut impl Room,
     ) -> Result<Listed, Error> {
         let mut request = Request::bucket("ListObjectsV2", Method::GET)
@@ -76,7 +74,7 @@ impl Client {
                 request = request.query(name, value);
             }
         }
-        let answer = self.page(&request, deadline, room).await?;
+        let answer = self.page(&request, room).await?;
         page(&answer.body, usize::from(listing.max_keys))
     }
 }

@@ -4,7 +4,6 @@
 use std::time::SystemTime;
 
 use http::Method;
-use tokio::time::Instant;
 
 use super::{
     Checksum, ChecksumAlgorithm, Client, Error,
@@ -35,7 +34,6 @@ impl Client {
     pub(crate) async fn list_parts(
         &self,
         upload: &MultipartUpload,
-        deadline: Option<Instant>,
         room: &mut impl Room,
     ) -> Result<ListedParts, Error> {
         let mut listed = Vec::new();
@@ -47,7 +45,7 @@ impl Client {
             if marker > 0 {
                 request = request.query("part-number-marker", marker.to_string());
             }
-            let answer = self.page(&request, deadline, room).await?;
+            let answer = self.page(&request, room).await?;
             now = now.max(server_clock(&answer.headers));
             let next = page(&answer.body, upload.algorithm, &mut listed)?;
             if listed.len() > MAX_PARTS as usize {
@@ -79,7 +77,6 @@ impl Client {
         &self,
         upload: &MultipartUpload,
         number: u32,
-        deadline: Option<Instant>,
     ) -> Result<Vec<(Part, u64)>, Error> {
         let mut request = Request::object("ListParts", Method::GET, &upload.key)
             .query("uploadId", upload.known_id()?)
@@ -87,7 +84,7 @@ impl Client {
         if number > 1 {
             request = request.query("part-number-marker", (number - 1).to_string());
         }
-        let answer = self.page(&request, deadline, &mut TwoParts { left: MAX_TWO_PARTS }).await?;
+        let answer = self.page(&request, &mut TwoParts { left: MAX_TWO_PARTS }).await?;
         let mut listed = Vec::new();
         page(&answer.body, upload.algorithm, &mut listed)?;
         // Some servers ignore the marker.

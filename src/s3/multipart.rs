@@ -5,7 +5,6 @@ use std::{fmt::Write, time::SystemTime};
 
 use http::{HeaderMap, Method, header::ETAG};
 use md5::{Digest, Md5};
-use tokio::time::Instant;
 
 use super::{
     Checksum, ChecksumAlgorithm, ChecksumType, ChecksummedPayload, Client, Error, ErrorKind, Properties,
@@ -41,17 +40,16 @@ impl Client {
         key: &str,
         object: &NewObject,
         algorithm: Option<ChecksumAlgorithm>,
-        deadline: Option<Instant>,
     ) -> Result<MultipartUpload, Error> {
         let mut request =
             Request::object("CreateMultipartUpload", Method::POST, key).query("uploads", String::new());
-        object.add(&mut request.headers, &self.settings)?;
+        object.add(&mut request.headers, self.settings())?;
         if let Some(algorithm) = algorithm {
             request = request
                 .header("x-amz-checksum-algorithm", algorithm.name())
                 .header("x-amz-checksum-type", algorithm.multipart_type().name());
         }
-        let answer = self.document(&request, deadline).await?;
+        let answer = self.document(&request).await?;
         let what = "the response to CreateMultipartUpload";
         let created = Element::read_result(&answer.body, "InitiateMultipartUploadResult", "UploadId", what)?;
         // Without an id, requests for the upload would act on the object itself.
@@ -68,14 +66,13 @@ impl Client {
         upload: &MultipartUpload,
         number: u32,
         payload: ChecksummedPayload,
-        deadline: Option<Instant>,
     ) -> Result<Part, Error> {
         let mut request = part("UploadPart", upload, number)?;
         let ChecksummedPayload { bytes, checksum } = payload;
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }
-        let answer = self.document(&request.payload(bytes), deadline).await?;
+        let answer = self.document(&request.payload(bytes)).await?;
         // S3 cannot complete the upload without every part's ETag.
         let etag = headers::text(&answer.headers, &ETAG)
             .ok_or_else(|| invalid_response("the response to UploadPart has no ETag"))?;
@@ -89,7 +86,6 @@ impl Client {
         parts: &[Part],
         whole: Option<&Checksum>,
         condition: &WriteCondition,
-        deadline: Option<Instant>,
     ) -> Result<Properties, Error> {
         let mut request = Request::object("CompleteMultipartUpload", Method::POST, &upload.key)
             .query("uploadId", upload.known_id()?)
@@ -102,7 +98,7 @@ impl Client {
             add_checksum(&mut request.headers, checksum)?;
             request = request.header("x-amz-checksum-type", ChecksumType::FullObject.name());
         }
-        let answer = self.document(&request, deadline).await?;
+        let answer = self.document(&request).await?;
         // Without a result, S3 has not created the object, whatever the status says.
         let what = "the response to CompleteMultipartUpload";
         let completed = Element::read_result(&answer.body, "CompleteMultipartUploadResult", "ETag", what)?;
@@ -113,7 +109,7 @@ impl Client {
     pub(crate) async fn abort_multipart_upload(&self, upload: &MultipartUpload) -> Result<(), Error> {
         let request = Request::object("AbortMultipartUpload", Method::DELETE, &upload.key)
             .query("uploadId", upload.known_id()?);
-        self.document(&request, None).await.map(drop)
+        self.until(None).document(&request).await.map(drop)
     }
 }
 

@@ -2,22 +2,16 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>
 
 use http::Method;
-use tokio::time::Instant;
 
 use super::{Client, Error, Tags, error::invalid_response, request::Request, xml::Element};
 
 impl Client {
     /// `GetObjectTagging`.
-    pub(crate) async fn get_object_tagging(
-        &self,
-        key: &str,
-        version: Option<&str>,
-        deadline: Option<Instant>,
-    ) -> Result<Tags, Error> {
+    pub(crate) async fn get_object_tagging(&self, key: &str, version: Option<&str>) -> Result<Tags, Error> {
         let request = Request::object("GetObjectTagging", Method::GET, key)
             .query("tagging", String::new())
             .version(version);
-        match self.document(&request, deadline).await {
+        match self.document(&request).await {
             Ok(answer) => tags(&answer.body),
             // Huawei's OBS and older versions of versitygw return this for an object without tags
             // (https://github.com/versity/versitygw/issues/1686).

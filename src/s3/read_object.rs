@@ -2,7 +2,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 
 use http::{HeaderMap, Method, StatusCode, header::RANGE};
-use tokio::time::Instant;
 
 use super::{
     Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
@@ -60,22 +59,18 @@ impl HeadAnswer {
 impl Client {
     /// `HeadObject`. If the response omits the size or the reason for a failure, reads one byte of the object to find
     /// out.
-    pub(crate) async fn head_object(
-        &self,
-        selection: Selection<'_>,
-        deadline: Option<Instant>,
-    ) -> Result<HeadAnswer, Error> {
+    pub(crate) async fn head_object(&self, selection: Selection<'_>) -> Result<HeadAnswer, Error> {
         let request = reading("HeadObject", Method::HEAD, selection)?;
-        match self.stream(&request, deadline).await {
+        match self.stream(&request).await {
             Ok(Answer { headers, .. }) => {
                 let size = match content_length(&headers) {
                     Some(size) => size,
-                    None => Box::pin(self.size(selection, &headers::properties(&headers), deadline)).await?,
+                    None => Box::pin(self.size(selection, &headers::properties(&headers))).await?,
                 };
                 Ok(HeadAnswer::of(&headers, size))
             }
             Err(error) if self.is_ambiguous(&error) => {
-                match Box::pin(self.first_byte(selection, deadline)).await {
+                match Box::pin(self.first_byte(selection)).await {
                     Ok((headers, Some(size))) => Ok(HeadAnswer::of(&headers, size)),
                     Ok((_, None)) => Err(error),
                     // An empty object has no first byte, so this error does not explain the failure.
@@ -93,18 +88,17 @@ impl Client {
         &self,
         selection: Selection<'_>,
         range: Option<ByteRange>,
-        deadline: Option<Instant>,
     ) -> Result<GetAnswer, Error> {
         let mut request = reading("GetObject", Method::GET, selection)?;
         if let Some(range) = range {
             request.headers.insert(RANGE, echoed(&header(range))?);
         }
-        let Answer { status, headers, body } = self.stream(&request, deadline).await?;
+        let Answer { status, headers, body } = self.stream(&request).await?;
         let extent = extent(status, &headers, range)?;
         let properties = headers::properties(&headers);
         let size = match extent.size {
             Some(size) => size,
-            None => Box::pin(self.size(selection, &properties, deadline)).await?,
+            None => Box::pin(self.size(selection, &properties)).await?,
         };
         let (attributes, _) = attributes::read(&headers);
         let (start, end) = extent.bytes.unwrap_or((0, size));
@@ -116,23 +110,17 @@ impl Client {
         &self,
         selection: Selection<'_>,
         found: &HeadAnswer,
-        deadline: Option<Instant>,
     ) -> Result<u64, Error> {
-        Box::pin(self.size(selection, &found.properties, deadline)).await
+        Box::pin(self.size(selection, &found.properties)).await
     }
 
     /// Finds the size of an object whose response omits it, as RFC 9110, section 8.6, allows. Fails if the object has
     /// been replaced or the server still omits the size.
-    async fn size(
-        &self,
-        selection: Selection<'_>,
-        properties: &Properties,
-        deadline: Option<Instant>,
-    ) -> Result<u64, Error> {
+    async fn size(&self, selection: Selection<'_>, properties: &Properties) -> Result<u64, Error> {
         let if_match = properties.strong_etag().map(str::to_owned);
         let pinned = Conditions { if_match, ..Conditions::default() };
         let selection = Selection { conditions: &pinned, ..selection };
-        match self.first_byte(selection, deadline).await {
+        match self.first_byte(selection).await {
             Ok((headers, Some(size))) if headers::properties(&headers).etag == properties.etag => Ok(size),
             Ok((_, Some(_))) => Err(replaced()),
             Ok((_, None)) => {
@@ -146,15 +134,11 @@ impl Client {
     }
 
     /// Reads the first byte. Returns the headers of the response, and the object's size if they state it.
-    async fn first_byte(
-        &self,
-        selection: Selection<'_>,
-        deadline: Option<Instant>,
-    ) -> Result<(HeaderMap, Option<u64>), Error> {
+    async fn first_byte(&self, selection: Selection<'_>) -> Result<(HeaderMap, Option<u64>), Error> {
         let mut request = reading("GetObject", Method::GET, selection)?;
         let range = ByteRange::Bounded { start: 0, end: 1 };
         request.headers.insert(RANGE, echoed(&header(range))?);
-        let Answer { status, headers, .. } = self.stream(&request, deadline).await?;
+        let Answer { status, headers, .. } = self.stream(&request).await?;
         let size = extent(status, &headers, Some(range))?.size;
         Ok((headers, size))
     }

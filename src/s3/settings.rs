@@ -9,7 +9,7 @@ use super::{
 
 settings! {
     /// A bucket, its endpoint, and the options of requests to it.
-    pub struct BucketSettings(BucketLayer), "config", variables "AWS_", keys "aws_" {
+    pub struct BucketSettings(BucketLayer), variables "AWS_", keys "aws_" {
         /// The bucket, with any name that the server accepts (`My_Bucket`, `tenant:bucket`); with
         /// `virtual_hosted_style_request`, 3 to 63 of `a-z`, `0-9`, `-`, `.`.
         bucket ["bucket_name"]: String as BucketName = String::new() => "from `url`",

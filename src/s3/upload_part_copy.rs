@@ -1,8 +1,6 @@
 //! `UploadPartCopy`: copies bytes of an object into a part of a multipart upload.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>
 
-use tokio::time::Instant;
-
 use super::{
     Client, Error,
     copy_object::CopySource,
@@ -20,7 +18,6 @@ impl Client {
         number: u32,
         source: &CopySource,
         range: Option<std::ops::Range<u64>>,
-        deadline: Option<Instant>,
     ) -> Result<Part, Error> {
         let mut request = part("UploadPartCopy", upload, number)?.slow_on_server();
         if let Some(range) = range {
@@ -28,7 +25,7 @@ impl Client {
             request = request.text_header("x-amz-copy-source-range", &bytes)?;
         }
         source.add(&mut request.headers)?;
-        let answer = self.document(&request, deadline).await?;
+        let answer = self.document(&request).await?;
         let copied =
             Element::read_result(&answer.body, "CopyPartResult", "ETag", "the response to UploadPartCopy")?;
         let etag = copied

@@ -5,7 +5,6 @@ use http::{
     HeaderMap, HeaderValue, Method,
     header::{IF_MATCH, IF_NONE_MATCH},
 };
-use tokio::time::Instant;
 
 use crate::settings::Keywords;
 
@@ -102,16 +101,15 @@ impl Client {
         payload: ChecksummedPayload,
         object: &NewObject,
         condition: &WriteCondition,
-        deadline: Option<Instant>,
     ) -> Result<Properties, Error> {
         let ChecksummedPayload { bytes, checksum } = payload;
         let mut request = Request::object("PutObject", Method::PUT, key);
-        object.add(&mut request.headers, &self.settings)?;
+        object.add(&mut request.headers, self.settings())?;
         condition.add(&mut request.headers)?;
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
         }
-        let answer = self.document(&request.payload(bytes), deadline).await?;
+        let answer = self.document(&request.payload(bytes)).await?;
         let properties = headers::properties(&answer.headers);
         // A proxy's page, such as a login page, can also have status 200. S3 responds with an ETag and no body.
         if properties.etag.is_none() && xml::root(&answer.body).is_some() {

@@ -48,8 +48,9 @@ use crate::{
     api::{self, Admission, Limits, Services},
     auth::AuthMode,
     settings::{Address, Flag, Keyword, Limit, Number, Optional, Period, Size, Timeout, settings},
-    telemetry::{Metrics, Tasks},
-    tenants::{Pool, RejectedTenants, TenantSettings, search_for_orphans},
+    tasks::Tasks,
+    telemetry::Metrics,
+    tenants::{Pool, RejectedTenants, Resources, Snapshot, TenantSettings, search_for_orphans},
 };
 
 pub use crate::api::{UploadKeys, UploadSettings};
@@ -62,7 +63,7 @@ const GIB: u64 = 1024 * MIB;
 
 settings! {
     /// Settings of the server itself.
-    pub struct ServerSettings(ServerLayer), "LONGSHORE_", variables "LONGSHORE_" {
+    pub struct ServerSettings(ServerLayer), variables "LONGSHORE_" {
         /// Address of the gRPC listener.
         listen_addr: SocketAddr as Address = loopback(50051),
         /// Address of `/livez`, `/readyz`, `/metrics` and gRPC health; plaintext, without tokens; must differ from
@@ -116,7 +117,7 @@ impl ServerSettings {
 
 settings! {
     /// Limits on callers' connections.
-    pub struct ConnectionSettings(ConnectionLayer), "LONGSHORE_", variables "LONGSHORE_" {
+    pub struct ConnectionSettings(ConnectionLayer), variables "LONGSHORE_" {
         /// Maximum number of concurrent calls on one connection.
         max_concurrent_streams: u32 as Number<1, 1_000_000> = 1_000,
         /// Maximum number of connections from callers; further connections are closed at once.
@@ -170,7 +171,8 @@ impl Server {
         let tls = settings.tls.as_ref().map(tls::config).transpose()?;
         let grpc = listeners::bind(settings.listen_addr).await?;
         let plain = listeners::bind(settings.health_addr).await?;
-        let (metrics, tasks) = (Metrics::default(), Tasks::default());
+        let resources = Resources::new(settings.memory);
+        let (metrics, tasks) = (resources.metrics.clone(), resources.tasks.clone());
         let tenants = std::mem::take(&mut settings.tenants);
         let rejected = std::mem::take(&mut settings.rejected_tenants);
         let rejected = RejectedTenants::new(rejected, tenants.len(), &metrics);
@@ -181,10 +183,9 @@ impl Server {
                 "LONGSHORE_UPLOAD_KEY is not set: UploadService uploads cannot be resumed after this process exits"
             );
         }
-        let pool = Pool::new(tenants, settings.memory, &metrics, &tasks);
+        let pool = Pool::new(Snapshot::new(tenants, settings.auth, &resources));
         let limits = settings.limits();
-        let services =
-            Services::new(pool.clone(), settings.auth, limits, settings.uploads.clone(), metrics.clone());
+        let services = Services::new(pool.clone(), limits, settings.uploads.clone(), metrics.clone());
         let admission = services.admission();
         let routes = routes(services.routes(), &health, settings.reflection)?;
         Ok(Self {

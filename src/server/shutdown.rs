@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{ServerError, access::RunningCalls, health::Health};
-use crate::telemetry::Tasks;
+use crate::tasks::Tasks;
 
 /// How long ended calls may take to send their status.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ pub(crate) struct Optional<F>(PhantomData<F>);
 impl<F: Form> Form for Optional<F> {
     type Layer = F::Layer;
     type Value = Option<F::Value>;
+    const IS_SECRET: bool = F::IS_SECRET;
 
     fn read(cursor: Cursor<'_>) -> Option<F::Layer> {
         F::read(cursor)
@@ -38,10 +39,10 @@ impl<F: Form> Form for Optional<F> {
     }
 }
 
-/// A list.
-pub(crate) struct List<F>(PhantomData<F>);
+/// A list, which the JSON Schema requires to have `MIN` items.
+pub(crate) struct List<F, const MIN: usize = 0>(PhantomData<F>);
 
-impl<F: Form> Form for List<F> {
+impl<F: Form, const MIN: usize> Form for List<F, MIN> {
     type Layer = Vec<Field<F>>;
     type Value = Vec<F::Value>;
 
@@ -56,15 +57,15 @@ impl<F: Form> Form for List<F> {
     }
 
     fn form() -> String {
-        format!("list of {}", F::form())
+        format!("list: {}", F::form())
     }
 
     fn schema() -> Value {
-        json!({"type": "array", "items": F::schema()})
+        json!({"type": "array", "items": F::schema(), "minItems": MIN})
     }
 }
 
-/// A mapping with arbitrary names as keys, in the order of the file.
+/// A mapping with the names of tenants or stores as keys, in the order of the file.
 pub(crate) struct Entries<F>(PhantomData<F>);
 
 /// The entries of a mapping with their names.
@@ -89,6 +90,11 @@ impl<F: Form> Form for Entries<F> {
     }
 
     fn schema() -> Value {
-        json!({"type": "object", "additionalProperties": F::schema()})
+        json!({
+            "type": "object",
+            "additionalProperties": F::schema(),
+            "minProperties": 1,
+            "propertyNames": {"pattern": "^[a-z0-9_-][a-z0-9._-]{0,63}$"},
+        })
     }
 }

@@ -7,7 +7,7 @@ use super::{Cursor, Field, Form};
 /// ```ignore
 /// settings! {
 ///     /// How something is done.
-///     pub struct Options(OptionsLayer), "options", variables "AWS_" {
+///     pub struct Options(OptionsLayer), variables "AWS_" {
 ///         /// How long it may take.
 ///         timeout ["time_limit"]: Duration as Timeout = Duration::from_secs(5),
 ///     }
@@ -24,7 +24,7 @@ use super::{Cursor, Field, Form};
 ///
 /// `=> "text"` after a default describes it, if the value does not.
 ///
-/// After the section's name:
+/// After the names of the struct and its layer:
 /// - `variables "AWS_"`: the variable of a key, or of an alias, is this prefix and the name in capitals.
 /// - `keys "aws_"`: each key may also be written with this prefix.
 ///
@@ -35,7 +35,7 @@ use super::{Cursor, Field, Form};
 macro_rules! settings {
     (
         $(#[$meta:meta])*
-        $vis:vis struct $name:ident($layer:ident), $section:literal
+        $vis:vis struct $name:ident($layer:ident)
         $(, variables $prefix:literal)? $(, keys $key_prefix:literal)? {
             $(
                 $(#[doc = $doc:expr])*
@@ -75,7 +75,6 @@ macro_rules! settings {
         impl $crate::settings::Section for $name {
             type Layer = $layer;
 
-            const NAME: &'static str = $section;
             const KEY_PREFIX: &'static str = concat!($($key_prefix)?);
             const VARIABLE_PREFIX: &'static str = concat!($($prefix)?);
 

@@ -14,7 +14,7 @@ impl<F: Form> Field<F> {
     /// Reads the value that the cursor is at.
     pub(crate) fn read(cursor: Cursor<'_>) -> Self {
         let place_id = Some(cursor.notes().record_place(cursor.place()));
-        warn_of_variable(cursor);
+        warn_of_variable(cursor, F::IS_SECRET);
         Self { layer: F::read(cursor), place_id }
     }
 
@@ -82,16 +82,21 @@ impl<F: Form> Clone for Field<F> {
     }
 }
 
-/// Records a warning if the value is `$NAME` or `${NAME}`, which other programs replace with the variable.
-fn warn_of_variable(cursor: Cursor<'_>) {
+/// Records a warning if the value is `$NAME` or `${NAME}`, which other programs replace with the variable. The warning
+/// does not show the value, which may be a secret after all.
+fn warn_of_variable(cursor: Cursor<'_>, is_secret: bool) {
     let Content::Text(text) = cursor.content() else { return };
     let Some(name) = text.strip_prefix('$') else { return };
     let name = name.strip_prefix('{').map_or(name, |name| name.strip_suffix('}').unwrap_or_default());
     let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
-        cursor.notes().warn(
-            cursor.place(),
-            format!("is used as it is: `{text}` is not replaced with the variable; a secret can be written as {{env: {name}}}"),
-        );
+    let named = name.bytes().all(plain) && !name.starts_with(|first: char| first.is_ascii_digit());
+    if !named || !(1..=64).contains(&name.len()) {
+        return;
     }
+    let remedy = if is_secret {
+        "to read the secret from a variable, write {env: NAME}"
+    } else {
+        "write the value itself"
+    };
+    cursor.notes().warn(cursor.place(), format!("looks like a variable, which is not replaced: {remedy}"));
 }

@@ -10,6 +10,8 @@ pub(crate) trait Form {
     type Layer: Clone;
     /// The value that the program uses.
     type Value;
+    /// Whether messages must not show any part of the value.
+    const IS_SECRET: bool = false;
 
     /// Reads the value. Records a problem if there is `None`.
     fn read(cursor: Cursor<'_>) -> Option<Self::Layer>;

@@ -2,8 +2,8 @@
 //!
 //! A module declares each of its settings once, with [`settings!`](declare): the key, its other names, its form, its
 //! default and its meaning. Everything else follows from the declaration: the struct that the program uses, the
-//! environment variables, the values that the tenants file accepts, the hint for a misspelt key, the values that
-//! GetStore shows, the JSON Schema and the tables of docs/CONFIG-REFERENCE.md.
+//! environment variables, the values that the tenants file accepts, the hint for a misspelt key, the keys of
+//! `config` and `client_options` that GetStore shows, the JSON Schema and the tables of docs/CONFIG-REFERENCE.md.
 //!
 //! `form` defines how a value is written; `scalars`, `keywords` and `collections` are the forms. `tree` holds what was
 //! read from a file or from variables, `cursor` a position in it, and `field` one setting with its place. A problem is
@@ -29,13 +29,13 @@ pub(crate) use declare::settings;
 pub(crate) use field::Field;
 pub(crate) use form::{Form, Scalar};
 pub(crate) use keywords::{Keyword, Keywords};
-pub(crate) use path::{Path, quoted};
+pub(crate) use path::{Path, quoted, shown_key};
 pub(crate) use problem::{Notes, PlaceId};
 pub use problem::{Place, Problem, Problems};
 pub(crate) use scalars::{
-    Address, Count, Factor, FileName, Flag, Limit, Number, Period, Size, Text, Timeout,
+    Address, AtLeast, Count, Factor, FileName, Flag, Limit, Number, Period, Size, Text, Timeout,
 };
-pub(crate) use schema::object;
+pub(crate) use schema::{in_any_case, object};
 pub(crate) use section::{Section, Setting, read_section};
 pub(crate) use suggest::suggestion;
 pub(crate) use tree::{Content, Node, Origin};

@@ -32,6 +32,14 @@ fn part(key: &str) -> String {
     quoted(key)
 }
 
+/// A key as a message displays it, by the same rules.
+pub(crate) fn shown_key(key: &str) -> String {
+    match part(key) {
+        plain if plain == key => format!("`{plain}`"),
+        hidden => hidden,
+    }
+}
+
 /// Text from the file as a message displays it: on one line, and only if it is too short to be a secret key.
 pub(crate) fn quoted(text: &str) -> String {
     let length = text.chars().count();

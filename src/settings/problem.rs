@@ -174,6 +174,9 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// How many problems of a file are recorded. A file with more of them is corrected step by step.
+const MAX_PROBLEMS: usize = 1_000;
+
 /// Collects, while one file is read, its problems and the places that later checks may refer to.
 ///
 /// Shared by reference, so that a problem does not stop the reader.
@@ -222,28 +225,42 @@ impl Notes {
         self.problem_at(self.place(place_id), text);
     }
 
-    /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults.
+    /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults. Of more
+    /// than [`MAX_PROBLEMS`], the rest is left out.
     pub(crate) fn problem_at(&self, place: Place, text: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
         let problem = Problem::new(place, text);
         if self.seen.borrow_mut().insert(problem.clone()) {
             self.problems.borrow_mut().push(problem);
         }
+        if self.is_full() {
+            let file = Place::file(&*self.file);
+            let text = format!("has {MAX_PROBLEMS} problems or more: correct the first ones and check again");
+            self.problems.borrow_mut().push(Problem::new(file, text));
+        }
+    }
+
+    /// Whether further problems are left out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.seen.borrow().len() >= MAX_PROBLEMS
     }
 
     /// Records something that is valid, but probably not meant.
     pub(crate) fn warn(&self, place: Place, text: impl Into<String>) {
         let warning = Problem::new(place, text);
-        if self.seen.borrow_mut().insert(warning.clone()) {
+        if !self.is_full() && self.seen.borrow_mut().insert(warning.clone()) {
             self.warnings.borrow_mut().push(warning);
         }
     }
 
-    /// Takes the warnings recorded since the last call, sorted by line.
+    /// Takes the warnings recorded since the last call, sorted by variable and line.
     pub(crate) fn take_warnings(&self) -> Problems {
         sorted(self.warnings.take())
     }
 
-    /// Takes the problems recorded since the last call, sorted by line.
+    /// Takes the problems recorded since the last call, sorted by variable and line.
     pub(crate) fn take(&self) -> Problems {
         sorted(self.problems.take())
     }

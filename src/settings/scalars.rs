@@ -78,7 +78,7 @@ impl<const MIN: u32, const MAX: u32> Scalar for Number<MIN, MAX> {
     fn schema() -> Value {
         json!({"anyOf": [
             {"type": "integer", "minimum": MIN, "maximum": MAX},
-            {"type": "string", "pattern": "^[0-9]+$"},
+            {"type": "string", "pattern": "^\\+?[0-9]+$"},
         ]})
     }
 }
@@ -168,7 +168,7 @@ impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
     fn schema() -> Value {
         json!({"anyOf": [
             {"type": "integer", "minimum": MIN, "maximum": MAX},
-            {"type": "string", "pattern": "^ *[0-9]"},
+            {"type": "string", "pattern": "^ *[0-9.]"},
         ]})
     }
 }
@@ -213,7 +213,7 @@ impl Scalar for Factor {
     }
 
     fn schema() -> Value {
-        json!({"anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": "^[0-9]"}]})
+        json!({"anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": "^[+0-9.]"}]})
     }
 }
 
@@ -250,6 +250,10 @@ impl Scalar for Period {
     fn show(value: &Duration) -> Option<String> {
         Some(humantime::format_duration(*value).to_string())
     }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^ *[0-9]+ *[a-zA-Z]"})
+    }
 }
 
 /// A duration with a unit, longer than zero.
@@ -283,6 +287,51 @@ impl Scalar for Timeout {
 
     fn show(value: &Duration) -> Option<String> {
         Period::show(value)
+    }
+
+    fn schema() -> Value {
+        Period::schema()
+    }
+}
+
+/// A duration with a unit, of at least `MILLIS` milliseconds.
+pub(crate) struct AtLeast<const MILLIS: u64>;
+
+impl<const MILLIS: u64> Scalar for AtLeast<MILLIS> {
+    type Value = Duration;
+
+    fn expected() -> String {
+        Period::expected()
+    }
+
+    fn form() -> String {
+        format!("duration, at least {}", humantime::format_duration(Duration::from_millis(MILLIS)))
+    }
+
+    fn from_text(text: &str) -> Result<Duration, String> {
+        let least = Duration::from_millis(MILLIS);
+        match Period::from_text(text)? {
+            time if time < least => {
+                Err(format!("must be {} or longer, found {text}", humantime::format_duration(least)))
+            }
+            time => Ok(time),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Duration, String> {
+        Period::from_integer(number)
+    }
+
+    fn from_fraction(number: f64) -> Result<Duration, String> {
+        Period::from_fraction(number)
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        Period::show(value)
+    }
+
+    fn schema() -> Value {
+        Period::schema()
     }
 }
 
@@ -322,6 +371,10 @@ impl Scalar for Limit {
 
     fn show(value: &Option<Duration>) -> Option<String> {
         value.as_ref().map_or_else(|| Some("unlimited".to_owned()), Period::show)
+    }
+
+    fn schema() -> Value {
+        json!({"anyOf": [Period::schema(), in_any_case(&["unlimited"])]})
     }
 }
 

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Section, Setting};
 
+/// What the declaration of a setting that must be given says instead of a default.
+const REQUIRED: &str = "required";
+
 /// The schema of the mapping that `S` declares.
 pub(crate) fn object<S: Section>() -> Value {
     let (mut properties, mut patterns) = (Map::new(), Map::new());
@@ -19,7 +22,14 @@ pub(crate) fn object<S: Section>() -> Value {
             properties.insert(name.to_owned(), schema.clone());
         }
     }
-    let mut object = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    let required: Vec<_> = S::settings()
+        .iter()
+        .filter(|setting| setting.default.as_deref() == Some(REQUIRED))
+        .map(|setting| setting.name)
+        .collect();
+    let mut object = json!({
+        "type": "object", "properties": properties, "additionalProperties": false, "required": required,
+    });
     if !patterns.is_empty() {
         object["patternProperties"] = patterns.into();
     }

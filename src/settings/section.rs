@@ -28,9 +28,6 @@ pub(crate) trait Section: Sized {
     /// The settings of one place, each of which may be missing.
     type Layer: Clone + Default;
 
-    /// The key of the mapping; for the settings of the server, the prefix of their variables.
-    const NAME: &'static str;
-
     /// What each key may also begin with; empty if nothing.
     const KEY_PREFIX: &'static str;
 
@@ -72,7 +69,7 @@ pub(crate) trait Section: Sized {
 pub(crate) fn read_section<S: Section>(cursor: Cursor<'_>) -> Option<S::Layer> {
     let mut layer = S::Layer::default();
     cursor.each_key(|key, value| {
-        if !S::read_key(&mut layer, key, value) {
+        if !S::read_key(&mut layer, key, value) && !value.notes().is_full() {
             value.note(S::unknown_key(key));
         }
     })?;

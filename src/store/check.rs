@@ -52,7 +52,7 @@ impl S3Store {
         }
         remember(steps, &self.inner.completes_ignore_conditions);
         let deleted = async {
-            let deleted = self.client().delete_object(&key, None, None, self.deadline).await;
+            let deleted = self.client().delete_object(&key, None, None).await;
             deleted.map(|_| "the scratch key was deleted".to_owned())
         };
         run(steps, "delete", deleted).await;
@@ -62,7 +62,7 @@ impl S3Store {
         let (client, object) = (self.client(), NewObject::default());
         let payload =
             ChecksummedPayload::new(client.checksum_for(None), Bytes::from_static(b"1").into()).await;
-        client.put_object(full_key, payload, &object, condition, self.deadline).await
+        client.put_object(full_key, payload, &object, condition).await
     }
 
     async fn probe_complete(&self, full_key: &str, condition: WriteCondition) -> Result<Properties, Error> {
@@ -74,7 +74,7 @@ impl S3Store {
         let (store, target) = (self.clone(), multipart.target().clone());
         multipart.parts.start(1, async move {
             let payload = ChecksummedPayload { bytes: Bytes::from_static(b"1").into(), checksum: None };
-            store.client().upload_part(&target.await?, 1, payload, store.deadline).await
+            store.client().upload_part(&target.await?, 1, payload).await
         });
         multipart.complete().await.map(|(meta, _)| meta)
     }

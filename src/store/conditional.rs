@@ -49,7 +49,7 @@ impl S3Store {
     pub(super) async fn require_version(&self, full_key: &str, mode: &WriteMode) -> Result<(), Error> {
         let WriteMode::Update { version: Some(version), .. } = mode else { return Ok(()) };
         let current = ReadOptions::default();
-        let found = self.client().head_object(current.selecting(full_key), self.deadline).await?;
+        let found = self.client().head_object(current.selecting(full_key)).await?;
         if found.properties.version.as_ref() == Some(version) {
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl S3Store {
             return Err(error.recast(ErrorKind::WriteUnclear, message));
         };
         let current = ReadOptions::default();
-        match self.client().head_object(current.selecting(full_key), self.deadline).await {
+        match self.client().head_object(current.selecting(full_key)).await {
             Ok(found) if found.write_id.as_ref() == Some(ours) => Ok(found.properties),
             Ok(_) => Err(told(error, condition)),
             Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => Err(told(error, condition)),

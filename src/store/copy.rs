@@ -62,7 +62,7 @@ impl S3Store {
             self.require_tagging(tags)?;
         }
         let selected = options.source.selecting(&source_key);
-        let head = source.client().head_object(selected, self.deadline).await;
+        let head = source.client().head_object(selected).await;
         let head = head.map_err(|error| match error.kind() {
             ErrorKind::NotModified => error
                 .recast(
@@ -103,7 +103,7 @@ impl S3Store {
             // Some servers answer HEAD with a length of 0 for objects that have bytes. A read shows the size.
             let pinned = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
             let selected = pinned.selecting(&job.pinned.key);
-            job.head.size = job.source.client().object_size(selected, &job.head, self.deadline).await?;
+            job.head.size = job.source.client().object_size(selected, &job.head).await?;
         }
         let size = job.head.size;
         let properties = match size {
@@ -169,10 +169,7 @@ impl S3Store {
             redirect: job.head.carried.get(REDIRECT).filter(|_| kept).cloned(),
             tags: job.options.tags.clone(),
         };
-        let outcome = self
-            .client()
-            .copy_object(&job.pinned, job.destination, &replacement, &condition, self.deadline)
-            .await;
+        let outcome = self.client().copy_object(&job.pinned, job.destination, &replacement, &condition).await;
         let outcome = match outcome.map_err(|error| exists_by_status(error, exists)) {
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
                 Err(self.attribute_condition(&job, error).await)
@@ -188,7 +185,7 @@ impl S3Store {
     /// for both, so the source is checked again.
     async fn attribute_condition(&self, job: &Job<'_>, error: Error) -> Error {
         let current = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
-        match job.source.client().head_object(current.selecting(&job.pinned.key), self.deadline).await {
+        match job.source.client().head_object(current.selecting(&job.pinned.key)).await {
             Ok(found) if found.properties.etag != job.head.properties.etag => {
                 source_changed(error, &WriteMode::Overwrite)
             }
@@ -222,7 +219,7 @@ impl S3Store {
             let number = multipart.next_number();
             multipart.parts.start(0, async move {
                 let (client, upload) = (store.client(), target.await?);
-                let copied = client.upload_part_copy(&upload, number, &source, range, store.deadline).await;
+                let copied = client.upload_part_copy(&upload, number, &source, range).await;
                 copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))
             });
         }
@@ -266,7 +263,7 @@ impl S3Store {
             return Ok(Tags::new());
         }
         let version = job.pinned.version.as_deref();
-        match job.source.client().get_object_tagging(&job.pinned.key, version, self.deadline).await {
+        match job.source.client().get_object_tagging(&job.pinned.key, version).await {
             Err(error) if error.kind() == ErrorKind::OperationNotSupported => Ok(Tags::new()),
             Err(error) if error.kind() == ErrorKind::AccessDenied => {
                 let message = "the source store's credentials cannot read the source's tags: allow s3:GetObjectTagging, or give tags";

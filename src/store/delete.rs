@@ -14,8 +14,7 @@ impl S3Store {
     /// Deletes one object or version. Deleting a missing key succeeds, as in S3.
     pub async fn delete(&self, object: &ObjectId) -> Result<Deleted, Error> {
         let full = self.full_key(&object.key, Field::Key)?;
-        let outcome =
-            self.client().delete_object(&full, object.version.as_deref(), None, self.deadline).await;
+        let outcome = self.client().delete_object(&full, object.version.as_deref(), None).await;
         match outcome {
             Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(Deleted::default()),
             other => other,
@@ -55,7 +54,7 @@ impl S3Store {
             return outcomes;
         }
         let full: Vec<_> = batch.iter().map(|(_, full)| full.clone()).collect();
-        match self.client().delete_objects(&full, self.deadline).await {
+        match self.client().delete_objects(&full).await {
             Ok(mut answered) => {
                 let answered = batch
                     .into_iter()

@@ -33,7 +33,7 @@ impl S3Store {
             max_keys: options.page_size,
             continuation: continuation.as_ref(),
         };
-        let listed = self.client().list_objects(listing, self.deadline, &mut memory).await?;
+        let listed = self.client().list_objects(listing, &mut memory).await?;
         let entries = listed.objects.len() + listed.common_prefixes.len();
         let relative = |meta: ObjectMeta| Some(ObjectMeta { key: self.relative(&meta.key)?, ..meta });
         let objects: Vec<_> = listed.objects.into_iter().filter_map(relative).collect();

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, ErrorKind, MemoryBudget, MemorySettings, SpeedRecord, TenantBudget, filling::Filling};
-use crate::telemetry::{Metrics, Tasks};
+use crate::{tasks::Tasks, telemetry::Metrics};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

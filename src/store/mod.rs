@@ -55,7 +55,6 @@ pub use ranges::{RangePiece, RangesReader};
 pub use read::ObjectReader;
 pub use resumable::{UnfinishedUpload, UploadProgress, UploadsPage};
 pub use schedule::PartRun;
-pub(crate) use settings::StoreLayer;
 pub use settings::{ConditionalPut, CopyIfNotExists, OrphanSettings, StoreSettings, TransferSettings};
 pub use speed_record::SpeedRecord;
 pub use upload::Upload;
@@ -63,10 +62,7 @@ pub use upload_state::{PersistedBytes, ResumableUpload};
 pub use upload_writer::UploadWriter;
 
 use crate::{
-    credentials::CredentialProvider,
-    s3::Client,
-    telemetry::{Metrics, Tasks},
-    transport::HttpClient,
+    credentials::CredentialProvider, s3::Client, tasks::Tasks, telemetry::Metrics, transport::HttpClient,
 };
 
 /// A store of objects in one bucket, under one prefix. Cheap to clone.
@@ -76,14 +72,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct S3Store {
     inner: Arc<Inner>,
-    deadline: Option<Instant>,
+    client: Client,
     record: SpeedRecord,
 }
 
 #[derive(Debug)]
 struct Inner {
     settings: StoreSettings,
-    client: Client,
     tasks: Tasks,
     budget: TenantBudget,
     /// Whether a check found that the server ignores conditions on PutObject.
@@ -105,19 +100,18 @@ impl S3Store {
             Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
                 .caused_by(error)
         })?;
-        let credentials = CredentialProvider::new(settings.credential_provider.clone());
+        let credentials = CredentialProvider::new(settings.credential_provider.clone(), &tasks);
         let retry = settings.retry_config.clone();
         let hedge_after = settings.transfer.hedge_after;
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, hedge_after, metrics)?;
         let inner = Inner {
             settings,
-            client,
             tasks,
             budget,
             puts_ignore_conditions: AtomicBool::new(false),
             completes_ignore_conditions: AtomicBool::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), deadline: None, record: SpeedRecord::default() })
+        Ok(Self { inner: Arc::new(inner), client, record: SpeedRecord::default() })
     }
 
     /// Returns the settings that the store was created with.
@@ -128,7 +122,7 @@ impl S3Store {
     /// Returns the same store for a call with this deadline. No retry starts after the deadline.
     #[must_use]
     pub fn until(&self, deadline: Option<std::time::Instant>) -> Self {
-        Self { deadline: deadline.map(Instant::from_std), ..self.clone() }
+        Self { client: self.client.until(deadline.map(Instant::from_std)), ..self.clone() }
     }
 
     /// Returns the same store for calls on the connection that `record` belongs to. By default, all calls on a store
@@ -139,6 +133,6 @@ impl S3Store {
     }
 
     fn client(&self) -> &Client {
-        &self.inner.client
+        &self.client
     }
 }

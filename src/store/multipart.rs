@@ -50,7 +50,7 @@ impl Multipart {
         let target = async move {
             creating.require_version(&full_key, &mode).await?;
             request.store(true, Relaxed);
-            creating.client().create_multipart_upload(&full_key, &new, algorithm, creating.deadline).await
+            creating.client().create_multipart_upload(&full_key, &new, algorithm).await
         };
         let (store, target) = (store.clone(), target.boxed().shared());
         Ok(Self { store, target, object, condition, parts: Parts::default(), requested, ended: false })
@@ -108,8 +108,7 @@ impl S3Store {
         let whole = whole_checksum(parts);
         let whole = whole.as_ref();
         let parts: Vec<_> = parts.iter().map(|(part, _)| part.clone()).collect();
-        let outcome =
-            self.client().complete_multipart_upload(upload, &parts, whole, condition, self.deadline).await;
+        let outcome = self.client().complete_multipart_upload(upload, &parts, whole, condition).await;
         match outcome {
             Err(error) if *condition == WriteCondition::None && error.unclear() => {
                 self.recognise(upload, &parts, whole, error).await
@@ -128,7 +127,7 @@ impl S3Store {
         error: Error,
     ) -> Result<Properties, Error> {
         let current = ReadOptions::default();
-        let found = self.client().head_object(current.selecting(&upload.key), self.deadline).await;
+        let found = self.client().head_object(current.selecting(&upload.key)).await;
         let Ok(HeadAnswer { properties, .. }) = found else { return Err(error) };
         let unquoted = |etag: &str| etag.trim_matches('"').to_owned();
         let same_etag = expected_etag(parts)

@@ -73,7 +73,7 @@ impl S3Store {
     async fn state_of(&self, upload: &UnfinishedUpload, age: Duration) -> UploadState {
         let listed = async {
             let mut memory = self.page_memory();
-            self.client().list_parts(&self.found(upload)?, self.deadline, &mut memory).await
+            self.client().list_parts(&self.found(upload)?, &mut memory).await
         };
         match listed.await {
             Ok(ListedParts { now: None, .. }) => UploadState::Unknown,

@@ -97,7 +97,7 @@ impl Parts {
         let (store, target, (payload, reservation)) = (store.clone(), target.clone(), part.into_parts());
         self.start(size, async move {
             let upload = target.await?;
-            let part = store.client().upload_part(&upload, number, payload, store.deadline).await;
+            let part = store.client().upload_part(&upload, number, payload).await;
             drop(reservation);
             part
         });

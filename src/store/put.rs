@@ -30,7 +30,7 @@ impl S3Store {
         object: &NewObject,
         condition: &WriteCondition,
     ) -> Result<Properties, Error> {
-        let outcome = self.client().put_object(full_key, payload, object, condition, self.deadline).await;
+        let outcome = self.client().put_object(full_key, payload, object, condition).await;
         self.settle(full_key, object, condition, outcome).await
     }
 

@@ -34,7 +34,7 @@ impl S3Store {
     pub async fn head(&self, key: &str, options: &ReadOptions) -> Result<Head, Error> {
         let full = self.full_key(key, Field::Key)?;
         let HeadAnswer { size, properties, attributes, .. } =
-            self.client().head_object(options.selecting(&full), self.deadline).await?;
+            self.client().head_object(options.selecting(&full)).await?;
         Ok(Head { meta: ObjectMeta { key: key.to_owned(), size, properties }, attributes })
     }
 
@@ -52,7 +52,7 @@ impl S3Store {
             return self.get_nothing(key, start, options).await;
         }
         let full = self.full_key(key, Field::Key)?;
-        match self.client().get_object(options.selecting(&full), range, self.deadline).await {
+        match self.client().get_object(options.selecting(&full), range).await {
             Ok(answer) => ObjectReader::new(self.clone(), full, key, range, options, answer),
             Err(error) => match range {
                 // S3 answers 416 to any suffix of an empty object. By RFC 9110, section 14.1.2, such a suffix is the
@@ -210,7 +210,7 @@ impl ObjectReader {
         range: Range<u64>,
     ) -> Result<Self, Error> {
         let selection = options.selecting(&full_key);
-        let answer = store.client().get_object(selection, Some(bounded(range.clone())), store.deadline).await;
+        let answer = store.client().get_object(selection, Some(bounded(range.clone()))).await;
         let asked = Some(bounded(range.clone()));
         let mut reader = Self::new(store, full_key, "", asked, &options, answer.map_err(changed)?)?;
         // A shorter part would shift all bytes after it.
@@ -272,7 +272,7 @@ impl ObjectReader {
         // A broken connection is no sign of an overloaded S3, so resuming does not use the store's retry quota. Each
         // read has its own attempts, which start over whenever bytes have arrived.
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
-        let mut attempts = Attempts::new(&policy, &quota, store.deadline);
+        let mut attempts = Attempts::new(&policy, &quota, store.client().deadline());
         loop {
             let is_pinned = self.options.version.is_some() || self.options.conditions.if_match.is_some();
             let cannot_go_on =
@@ -325,7 +325,7 @@ impl ObjectReader {
     async fn resume(&mut self) -> Result<(), Error> {
         let range = Some(bounded(self.position..self.until));
         let selection = self.options.selecting(&self.full_key);
-        let answer = self.store.client().get_object(selection, range, self.store.deadline).await;
+        let answer = self.store.client().get_object(selection, range).await;
         let answer = answer.map_err(changed)?;
         if answer.properties.etag != self.info.meta.properties.etag
             || answer.size != self.info.meta.size

@@ -45,11 +45,11 @@ impl S3Store {
     async fn prove(&self, destination: &str, copied: &Copied, original: &HeadAnswer) -> Result<(), Error> {
         let written =
             ReadOptions { version: copied.meta.properties.version.clone(), ..ReadOptions::default() };
-        let found = match self.client().head_object(written.selecting(destination), self.deadline).await {
+        let found = match self.client().head_object(written.selecting(destination)).await {
             // Naming a version requires its own permission, and some servers return versions that they do not know.
             Err(_) if written.version.is_some() => {
                 let current = ReadOptions::default();
-                self.client().head_object(current.selecting(destination), self.deadline).await
+                self.client().head_object(current.selecting(destination)).await
             }
             found => found,
         };
@@ -67,8 +67,7 @@ impl S3Store {
         }
         if found.size == 0 {
             // Some servers report a size of 0 for every object.
-            found.size =
-                self.client().object_size(written.selecting(destination), &found, self.deadline).await?;
+            found.size = self.client().object_size(written.selecting(destination), &found).await?;
         }
         if found.size != copied.meta.size {
             return unlike("size");
@@ -103,7 +102,7 @@ impl S3Store {
     /// delete. On these servers, the object may still change between the check and the delete.
     async fn delete_unchanged(&self, full_key: &str, original: &HeadAnswer) -> Result<(), Error> {
         let current = ReadOptions::default();
-        let found = match self.client().head_object(current.selecting(full_key), self.deadline).await {
+        let found = match self.client().head_object(current.selecting(full_key)).await {
             Err(error) if error.kind() == ErrorKind::ObjectNotFound => return Ok(()),
             found => found?,
         };
@@ -111,9 +110,9 @@ impl S3Store {
             return Err(Error::new(ErrorKind::ObjectChanged, "it was replaced after it was copied"));
         }
         let etag = original.properties.strong_etag();
-        match self.client().delete_object(full_key, None, etag, self.deadline).await {
+        match self.client().delete_object(full_key, None, etag).await {
             Err(error) if error.kind() == ErrorKind::OperationNotSupported && etag.is_some() => {
-                self.client().delete_object(full_key, None, None, self.deadline).await.map(drop)
+                self.client().delete_object(full_key, None, None).await.map(drop)
             }
             Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
             other => other.map(drop),
@@ -127,9 +126,8 @@ impl S3Store {
     /// a missing value does not count.
     async fn require_another_object(&self, source: &S3Store, from: &str, to: &str) -> Result<(), Error> {
         let current = ReadOptions::default();
-        let look_up = async |store: &S3Store, key: &str| {
-            store.client().head_object(current.selecting(key), self.deadline).await
-        };
+        let look_up =
+            async |store: &S3Store, key: &str| store.client().head_object(current.selecting(key)).await;
         let before = look_up(source, from).await?;
         let destination = match look_up(self, to).await {
             Err(missing) if missing.kind() == ErrorKind::ObjectNotFound => return Ok(()),

@@ -145,7 +145,7 @@ impl S3Store {
         if persisted.listed == 0 {
             // S3 cannot complete an upload without parts, but it makes an empty object from an empty part.
             let nothing = ChecksummedPayload::new(known.algorithm, Bytes::new().into()).await;
-            let part = self.client().upload_part(&known, 1, nothing, self.deadline).await?;
+            let part = self.client().upload_part(&known, 1, nothing).await?;
             persisted.parts.push((part, 0));
         }
         let condition = self.condition(&known.key, mode, Carrier::Complete).await?;
@@ -202,10 +202,8 @@ impl S3Store {
         };
         let prefix = self.full_prefix(prefix);
         let mut memory = self.page_memory();
-        let listed = self
-            .client()
-            .list_multipart_uploads(&prefix, after.as_ref(), page_size, self.deadline, &mut memory)
-            .await?;
+        let listed =
+            self.client().list_multipart_uploads(&prefix, after.as_ref(), page_size, &mut memory).await?;
         let UploadPage { uploads, unreadable, now, next } = listed;
         let count = uploads.len();
         let uploads = uploads.into_iter().filter_map(|listed| {
@@ -238,7 +236,7 @@ impl S3Store {
     /// The parts of an upload that S3 has stored.
     pub(super) async fn persisted(&self, upload: &ResumableUpload) -> Result<Persisted, Error> {
         let (known, mut memory) = (self.known_to_s3(upload)?, self.page_memory());
-        let listed = self.client().list_parts(&known, self.deadline, &mut memory).await?;
+        let listed = self.client().list_parts(&known, &mut memory).await?;
         Ok(Schedule::of(upload).persisted(listed.parts))
     }
 
@@ -268,7 +266,7 @@ impl S3Store {
         let write_id = Some(&upload.write_id).filter(|id| !id.is_empty())?;
         let full_key = self.full_key(&upload.key, Field::UploadId).ok()?;
         let current = ReadOptions::default();
-        let found = self.client().head_object(current.selecting(&full_key), self.deadline).await.ok()?;
+        let found = self.client().head_object(current.selecting(&full_key)).await.ok()?;
         let properties = Properties { last_modified: None, ..found.properties };
         let meta = ObjectMeta { key: upload.key.clone(), size: found.size, properties };
         (found.write_id.as_ref() == Some(write_id)).then_some(meta)

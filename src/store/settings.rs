@@ -8,7 +8,8 @@ use crate::{
     credentials::ProviderSettings,
     s3::BucketSettings,
     settings::{
-        Count, Flag, Keyword, Keywords, Number, Optional, Period, Scalar, Size, UNSUPPORTED, quoted, settings,
+        AtLeast, Count, Flag, Keyword, Keywords, Number, Optional, Scalar, Size, UNSUPPORTED, quoted,
+        settings,
     },
     transport::{ClientOptions, RetryPolicy},
 };
@@ -16,13 +17,16 @@ use crate::{
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
+/// In milliseconds.
+const HOUR: u64 = 60 * 60 * 1000;
+
 settings! {
     /// The settings of one of a tenant's stores.
-    pub struct StoreSettings(StoreLayer), "config", variables "AWS_", keys "aws_" {
+    pub struct StoreSettings(StoreLayer), variables "AWS_", keys "aws_" {
         /// `etag`: conditional writes use `If-Match` and `If-None-Match`; `disabled`: the modes `create` and `update` are
         /// rejected, also in copies.
         conditional_put: ConditionalPut as Keyword<ConditionalPut> = ConditionalPut::Etag,
-        /// How conditional copies are made; see below.
+        /// How conditional copies are made.
         copy_if_not_exists: CopyIfNotExists as CopyIfNotExists = CopyIfNotExists::Multipart,
         /// Whether conditional writes and resumable uploads carry hidden metadata, by which Longshore can tell after a
         /// lost response whose write took effect.
@@ -129,7 +133,15 @@ impl Scalar for CopyIfNotExists {
     }
 
     fn form() -> String {
-        "see below".to_owned()
+        "`multipart`, `native`, `header:NAME:VALUE`, `header-with-status:NAME:VALUE:STATUS`".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        let header = "[^: ]+ *: *[^ ].*";
+        let pattern = format!(
+            "^ *(multipart|native|header *: *{header}|header-with-status *: *{header}: *[0-9]{{3}} *)$"
+        );
+        serde_json::json!({"type": "string", "pattern": pattern})
     }
 
     fn show(value: &Self) -> Option<String> {
@@ -155,7 +167,7 @@ impl CopyIfNotExists {
 settings! {
     /// The `transfer` setting: how large objects are split into parts.
     #[derive(Copy)]
-    pub struct TransferSettings(TransferLayer), "transfer" {
+    pub struct TransferSettings(TransferLayer) {
         // A single PutObject accepts at most 5 GiB (S3 User Guide, "Amazon S3 multipart upload limits").
         /// Larger uploads become multipart uploads.
         multipart_threshold: u64 as Size<0, { 5 * GIB }> = 8 * MIB,
@@ -170,17 +182,19 @@ settings! {
         /// each time) count. Before that, the read resumes where it broke off, after waits as set by `retry_config`.
         /// `max_retries` does not apply: it limits retries of requests whose response has not begun.
         download_attempts ["num_download_attempts"]: u32 as Number<1, 100> = 5,
+        // Below a millisecond, every read would be sent twice.
         /// How long the response to a `GetObject` or `HeadObject` may take to begin, including connecting, before
-        /// Longshore sends the request once more, on another connection; shorter than `read_timeout`. See below.
-        hedge_after: Option<Duration> as Optional<HedgeAfter> = None => "never",
+        /// Longshore sends the request once more, on another connection; shorter than `read_timeout`.
+        hedge_after: Option<Duration> as Optional<AtLeast<1>> = None => "never",
         /// Whether all parts of an upload except for the last have the same size, as Cloudflare R2 requires. An upload
         /// of unknown size then cannot be larger than 10,000 × `part_size`.
         equal_parts: bool as Flag = false => "`false`; `true` for endpoints of Cloudflare R2",
+        // Below an hour, uploads that are still in progress would count.
         /// How long ago a multipart upload below the store's prefix must have been started, and its most recent part
         /// written, by the S3 server's clock, to count as orphaned. Needs the permissions
         /// s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts. One minute after the start, and then every
         /// hour, Longshore looks for such uploads of any origin, and logs their number and the oldest one.
-        orphan_age: Option<Duration> as Optional<OrphanAge> = None => "never",
+        orphan_age: Option<Duration> as Optional<AtLeast<HOUR>> = None => "never",
         /// Whether Longshore aborts orphaned uploads, so that S3 no longer stores and charges for their parts. If other
         /// programs upload to the bucket, the uploads may be theirs: check the log first.
         abort_orphans: bool as Flag = false,
@@ -212,76 +226,4 @@ pub struct OrphanSettings {
     /// Whether orphans are aborted. Otherwise they are only reported: in a bucket that other programs also write to,
     /// they may belong to those.
     pub abort: bool,
-}
-
-/// How long to wait before a read is hedged. Below the minimum, every read would be hedged.
-pub(crate) struct HedgeAfter;
-
-impl Scalar for HedgeAfter {
-    type Value = Duration;
-
-    fn expected() -> String {
-        Period::expected()
-    }
-
-    fn from_text(text: &str) -> Result<Duration, String> {
-        match Period::from_text(text)? {
-            wait if wait < Duration::from_millis(1) => {
-                Err(format!("must be 1ms or longer, found {text}: a shorter wait sends every read twice"))
-            }
-            wait => Ok(wait),
-        }
-    }
-
-    fn from_integer(number: i64) -> Result<Duration, String> {
-        Period::from_integer(number)
-    }
-
-    fn from_fraction(number: f64) -> Result<Duration, String> {
-        Period::from_fraction(number)
-    }
-
-    fn show(value: &Duration) -> Option<String> {
-        Period::show(value)
-    }
-
-    fn form() -> String {
-        "duration, at least 1ms".to_owned()
-    }
-}
-
-/// The age from which an unfinished upload counts as orphaned. Below the minimum, uploads in progress would count too.
-pub(crate) struct OrphanAge;
-
-impl Scalar for OrphanAge {
-    type Value = Duration;
-
-    fn expected() -> String {
-        Period::expected()
-    }
-
-    fn from_text(text: &str) -> Result<Duration, String> {
-        match Period::from_text(text)? {
-            age if age < Duration::from_hours(1) => Err(format!(
-                "must be 1h or longer, found {text}: a shorter age matches uploads that are still in progress"
-            )),
-            age => Ok(age),
-        }
-    }
-
-    fn from_integer(number: i64) -> Result<Duration, String> {
-        Period::from_integer(number)
-    }
-
-    fn from_fraction(number: f64) -> Result<Duration, String> {
-        Period::from_fraction(number)
-    }
-
-    fn show(value: &Duration) -> Option<String> {
-        Period::show(value)
-    }
-
-    fn form() -> String {
-        "duration, at least 1h".to_owned()
-    }
 }

@@ -158,7 +158,7 @@ impl UploadWriter {
     async fn expect_nothing_beyond(&self, left: u64) -> Result<(), Error> {
         let upload = self.store.known_to_s3(&self.upload)?;
         let number = self.next.0;
-        let found = self.store.client().list_parts_from(&upload, number, self.store.deadline).await?;
+        let found = self.store.client().list_parts_from(&upload, number).await?;
         let beyond =
             |(part, size): &&(Part, u64)| part.number > number || (part.number == number && *size > left);
         match found.iter().find(beyond) {

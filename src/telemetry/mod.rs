@@ -1,13 +1,11 @@
-//! Logs, metrics, and background tasks.
+//! Logs and metrics.
 
 mod logs;
 mod metrics;
-mod tasks;
 mod text;
 
 pub use logs::{
     LogFormat, LogSettings, LogSettingsError, flush as flush_logs, init as init_logs, write_error,
 };
 pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Waiting};
-pub use tasks::Tasks;
 pub use text::{cut, truncate};

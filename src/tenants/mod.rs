@@ -3,13 +3,17 @@
 mod orphans;
 mod pool;
 mod rejected;
+mod resources;
+mod tenant;
 
 use std::collections::BTreeMap;
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
 pub use orphans::search_for_orphans;
-pub use pool::{Pool, Tenant};
+pub use pool::{Pool, Snapshot};
 pub use rejected::RejectedTenants;
+pub use resources::Resources;
+pub use tenant::Tenant;
 
 use crate::{auth::CallerSettings, store::StoreSettings};
 

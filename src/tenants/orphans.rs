@@ -30,7 +30,7 @@ pub async fn search_for_orphans(pool: Pool, metrics: Metrics) {
 }
 
 async fn search(pool: &Pool, metrics: &Metrics) {
-    for tenant in pool.tenants() {
+    for tenant in pool.snapshot().tenants() {
         for (name, settings) in tenant.stores() {
             let Some(orphans) = settings.transfer.orphans() else { continue };
             let store = match tenant.store(name) {

@@ -1,184 +1,67 @@
-//! The tenants of the process by name, and their stores.
+//! All tenants of the process, as a value that can be replaced as a whole.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::TenantSettings;
-use crate::{
-    auth::CallerSettings,
-    store::{Error, ErrorKind, MemoryBudget, MemorySettings, S3Store, StoreSettings, TenantBudget},
-    telemetry::{Metrics, Tasks},
-};
+use arc_swap::ArcSwap;
 
-/// The tenants and their stores. Cheap to clone.
+use super::{Resources, Tenant, TenantSettings};
+use crate::auth::{AuthMode, Authenticator, Principal, Refusal};
+
+/// The current tenants. Cheap to clone; clones share the tenants.
+///
+/// A call takes one [`Snapshot`] and uses it to its end, so that its caller, its tenant and its limits belong together.
 #[derive(Debug, Clone)]
-pub struct Pool(Arc<BTreeMap<Arc<str>, Tenant>>);
+pub struct Pool(Arc<ArcSwap<Snapshot>>);
 
-/// One tenant of the pool. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Tenant(Arc<Inner>);
-
+/// The tenants, their callers and their limits at one point in time.
 #[derive(Debug)]
-struct Inner {
-    name: Arc<str>,
-    callers: Vec<CallerSettings>,
-    stores: BTreeMap<String, Slot>,
-    builder: Builder,
-}
-
-/// What the stores of a tenant share: everything needed to build one, besides its settings.
-#[derive(Debug)]
-struct Builder {
-    metrics: Metrics,
-    tasks: Tasks,
-    budget: TenantBudget,
+pub struct Snapshot {
+    tenants: BTreeMap<Arc<str>, Tenant>,
+    authenticator: Authenticator,
 }
 
 impl Pool {
-    /// A pool of these tenants, which share one memory budget. No store is built and no connection is opened yet, so
+    /// A pool whose current tenants are those of `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(snapshot)))
+    }
+
+    /// The current tenants.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+}
+
+impl Snapshot {
+    /// These tenants, whose callers authenticate as `auth` says. No store is built and no connection is opened yet, so
     /// thousands of tenants cost nothing until they are used, and a misconfigured tenant does not affect the others.
-    pub fn new(
-        tenants: Vec<TenantSettings>,
-        memory: MemorySettings,
-        metrics: &Metrics,
-        tasks: &Tasks,
-    ) -> Self {
-        let budget = memory.budget;
-        let memory = MemoryBudget::new(memory, metrics.clone());
+    pub fn new(tenants: Vec<TenantSettings>, auth: AuthMode, resources: &Resources) -> Self {
         // Callers of one tenant that stop in the middle of their uploads must not block all other tenants.
-        let share = (tenants.len() > 1).then_some(budget / 2);
-        let tenants = tenants.into_iter().map(|settings| {
-            let budget = memory.share(settings.max_buffered.or(share));
-            let builder = Builder { metrics: metrics.clone(), tasks: tasks.clone(), budget };
-            let tenant = Tenant::new(settings, builder);
-            (Arc::clone(&tenant.0.name), tenant)
-        });
-        Self(Arc::new(tenants.collect()))
+        let share = (tenants.len() > 1).then(|| resources.memory.size() / 2);
+        let tenants: BTreeMap<_, _> = tenants
+            .into_iter()
+            .map(|settings| {
+                let tenant = Tenant::new(settings, share, resources);
+                (tenant.shared_name(), tenant)
+            })
+            .collect();
+        let callers = tenants.values().map(|tenant| (tenant.name(), tenant.callers()));
+        let authenticator = Authenticator::new(auth, callers);
+        Self { tenants, authenticator }
+    }
+
+    /// Authenticates a caller by the value of the `authorization` metadata.
+    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Principal>, Refusal> {
+        self.authenticator.authenticate(authorization)
     }
 
     /// The tenant with this name.
-    pub fn tenant(&self, name: &str) -> Option<Tenant> {
-        self.0.get(name).cloned()
+    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
+        self.tenants.get(name)
     }
 
     /// All tenants, in the order of their names.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
-        self.0.values()
-    }
-}
-
-impl Tenant {
-    fn new(settings: TenantSettings, builder: Builder) -> Self {
-        let stores = settings
-            .stores
-            .into_iter()
-            .map(|(name, settings)| (name, Slot { settings, store: OnDemand::default() }));
-        Self(Arc::new(Inner {
-            name: settings.name.into(),
-            callers: settings.callers,
-            stores: stores.collect(),
-            builder,
-        }))
-    }
-
-    /// The tenant's name.
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// The tenant's share of the memory budget.
-    pub fn budget(&self) -> &TenantBudget {
-        &self.0.builder.budget
-    }
-
-    /// Starts background tasks for the tenant's calls.
-    pub(crate) fn tasks(&self) -> &Tasks {
-        &self.0.builder.tasks
-    }
-
-    /// The callers that may act for the tenant.
-    pub fn callers(&self) -> &[CallerSettings] {
-        &self.0.callers
-    }
-
-    /// The names and settings of the tenant's stores, in the order of their names. Builds no store.
-    pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreSettings)> {
-        self.0.stores.iter().map(|(name, slot)| (name.as_str(), &slot.settings))
-    }
-
-    /// The settings of the store with this name. Does not build the store.
-    pub fn store_settings(&self, name: &str) -> Option<&StoreSettings> {
-        self.0.stores.get(name).map(|slot| &slot.settings)
-    }
-
-    /// The store with this name, built on first use; `None` if the tenant has no store with this name.
-    ///
-    /// If the store cannot be built, the error has the kind [`ErrorKind::StoreMisconfigured`], and the next call tries
-    /// again: the cause, such as a certificate file, may have been fixed in the meantime.
-    pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
-        let slot = self.0.stores.get(name)?;
-        let Builder { metrics, tasks, budget } = &self.0.builder;
-        let build = || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone(), budget.clone());
-        Some(slot.store.get_or_build(build))
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    settings: StoreSettings,
-    store: OnDemand,
-}
-
-/// A store that is built on first use.
-#[derive(Debug, Default)]
-struct OnDemand {
-    built: OnceLock<S3Store>,
-    /// Held while the store is built, so that concurrent first calls build only one: a second store would have its own
-    /// connections and retry quota.
-    building: Mutex<()>,
-}
-
-impl OnDemand {
-    fn get_or_build(&self, build: impl FnOnce() -> Result<S3Store, Error>) -> Result<S3Store, Error> {
-        if let Some(store) = self.built.get() {
-            return Ok(store.clone());
-        }
-        // The lock guards no data, so a panic of its holder leaves nothing inconsistent.
-        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = self.built.get() {
-            return Ok(store.clone());
-        }
-        let store = build().map_err(misconfigured)?;
-        Ok(self.built.get_or_init(|| store).clone())
-    }
-}
-
-/// Every error that keeps a store from being built is an error in its settings.
-fn misconfigured(error: Error) -> Error {
-    let message = error.message().to_owned();
-    error.recast(ErrorKind::StoreMisconfigured, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_that_cannot_be_built_is_misconfigured_and_the_next_call_tries_again() {
-        let store = OnDemand::default();
-        let mut tries = 0;
-        for _ in 0..2 {
-            let error = store
-                .get_or_build(|| {
-                    tries += 1;
-                    Err(Error::new(ErrorKind::Internal, "the certificate cannot be read"))
-                })
-                .unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::StoreMisconfigured);
-            assert_eq!(error.message(), "the certificate cannot be read");
-        }
-        assert_eq!(tries, 2);
+        self.tenants.values()
     }
 }

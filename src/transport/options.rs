@@ -19,7 +19,7 @@ pub(super) fn after(period: Duration) -> Instant {
 
 settings! {
     /// A store's `client_options`.
-    pub struct ClientOptions(ClientLayer), "client_options", variables "AWS_" {
+    pub struct ClientOptions(ClientLayer), variables "AWS_" {
         /// Whether an `http://` endpoint is allowed. Over it, signatures and payloads are sent in plaintext.
         allow_http: bool as Flag = false,
         /// How long opening a connection may take, including TLS. A store opens at most 128 connections at the same
@@ -61,7 +61,7 @@ settings! {
 
 settings! {
     /// A store's `retry_config`.
-    pub struct RetryPolicy(RetryLayer), "retry_config" {
+    pub struct RetryPolicy(RetryLayer) {
         /// How many times a request is retried.
         max_retries: u32 as Number<0, 1_000> = 10,
         /// No retry begins later than this after the first attempt began.
@@ -74,7 +74,7 @@ settings! {
 settings! {
     /// Exponential backoff with full jitter: before retry `n` (counted from 0), a random wait of up to
     /// `min(max_backoff, init_backoff × baseⁿ)`.
-    pub struct Backoff(BackoffLayer), "retry_config.backoff" {
+    pub struct Backoff(BackoffLayer) {
         /// The upper bound of the first wait; not longer than `max_backoff`.
         init_backoff: Duration as Period = Duration::from_millis(100),
         /// The upper bound of every wait.

@@ -9,8 +9,7 @@ use longshore::{
     pb::{self, object_service_client::ObjectServiceClient},
     s3::BucketSettings,
     store::StoreSettings,
-    telemetry::{Metrics, Tasks},
-    tenants::{MemorySettings, Pool, TenantSettings},
+    tenants::{MemorySettings, Pool, Resources, Snapshot, TenantSettings},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -46,10 +45,10 @@ async fn list(address: SocketAddr) -> (Status, CallFailure) {
     store.client_options.allow_http = true;
     store.retry_config.max_retries = 0;
     let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), store)]));
-    let (metrics, tasks) = (Metrics::default(), Tasks::default());
-    let pool = Pool::new(vec![tenant], MemorySettings::default(), &metrics, &tasks);
+    let resources = Resources::new(MemorySettings::default());
+    let pool = Pool::new(Snapshot::new(vec![tenant], AuthMode::None, &resources));
     let limits = Limits { max_message_bytes: 1024, message_timeout: Duration::from_mins(1) };
-    let services = Services::new(pool, AuthMode::None, limits, UploadSettings::default(), metrics);
+    let services = Services::new(pool, limits, UploadSettings::default(), resources.metrics);
     let (context, mut request) = (context(), request("", "acme", pb::ListRequest::default()));
     request.extensions_mut().insert(context.clone());
     let status = ObjectServiceClient::new(services.routes()).list(request).await.unwrap_err();

@@ -24,8 +24,8 @@ use longshore::{
     },
     s3::{BucketSettings, EncryptionAlgorithm},
     store::{ChecksumAlgorithm, StoreSettings},
-    telemetry::{Metrics, Tasks},
-    tenants::{MemorySettings, Pool, Tenant, TenantSettings},
+    telemetry::Metrics,
+    tenants::{MemorySettings, Pool, Resources, Snapshot, Tenant, TenantSettings},
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -62,7 +62,7 @@ fn settings() -> StoreSettings {
     settings
 }
 
-fn pool() -> Pool {
+fn tenants(auth: AuthMode) -> Snapshot {
     let of_acme = vec![
         caller("reader", &[Access::Read], None),
         caller("archivist", &[Access::Write], Some(&["archive"])),
@@ -70,13 +70,12 @@ fn pool() -> Pool {
     ];
     let acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
     let zeta = tenant("zeta", vec![caller("both", &[Access::Read], None)], &["default"]);
-    Pool::new(vec![zeta, acme], MemorySettings::default(), &Metrics::default(), &Tasks::default())
+    Snapshot::new(vec![zeta, acme], auth, &Resources::new(MemorySettings::default()))
 }
 
 fn routes(auth: AuthMode) -> Routes {
     Services::new(
-        pool(),
-        auth,
+        Pool::new(tenants(auth)),
         Limits { max_message_bytes: 1024, message_timeout: Duration::from_secs(60) },
         UploadSettings::default(),
         Metrics::default(),
@@ -317,13 +316,13 @@ async fn deleting_no_objects_succeeds() {
 }
 
 #[test]
-fn a_pool_lists_tenants_and_their_stores_by_name() {
-    let pool = pool();
-    assert_eq!(pool.tenants().map(Tenant::name).collect::<Vec<_>>(), ["acme", "zeta"]);
-    let (acme, zeta) = (pool.tenant("acme").unwrap(), pool.tenant("zeta").unwrap());
+fn a_snapshot_lists_tenants_and_their_stores_by_name() {
+    let snapshot = tenants(AuthMode::Required);
+    assert_eq!(snapshot.tenants().map(Tenant::name).collect::<Vec<_>>(), ["acme", "zeta"]);
+    let (acme, zeta) = (snapshot.tenant("acme").unwrap(), snapshot.tenant("zeta").unwrap());
     let names: Vec<_> = acme.stores().map(|(name, _)| name).collect();
     assert_eq!(names, ["archive", "backup", "default"]);
     assert!(zeta.store("archive").is_none());
     assert!(zeta.store_settings("archive").is_none());
-    assert!(pool.tenant("nobody").is_none());
+    assert!(snapshot.tenant("nobody").is_none());
 }

@@ -1,5 +1,7 @@
 //! What each S3 server does not support, with the reason. Every server must support everything else.
 
+use std::{fs::OpenOptions, io::Write};
+
 use crate::support::harness::Harness;
 
 /// A feature of S3 that some servers lack.
@@ -43,12 +45,18 @@ const LIMITS: &[(&str, Ability, &str)] = &[
 ];
 
 impl Harness {
-    /// Whether the S3 server supports a feature. Prints a line if it does not, so that no skipped check goes unnoticed.
+    /// Whether the S3 server supports a feature. If it does not, adds a line to the file that `CONFORMANCE_SKIPPED` names,
+    /// which `tests/conformance.sh` prints and counts, so that no skipped check goes unnoticed.
     pub(crate) fn judges(&self, ability: Ability) -> bool {
         let limit =
             LIMITS.iter().find(|(server, lacking, _)| *server == self.backend.name && *lacking == ability);
         if let Some((server, _, reason)) = limit {
-            eprintln!("skipped on {server}: {ability:?}: {reason}");
+            let line = format!("{ability:?}: {reason}\n");
+            eprint!("skipped on {server}: {line}");
+            if let Some(file) = std::env::var_os("CONFORMANCE_SKIPPED") {
+                let file = OpenOptions::new().append(true).create(true).open(file);
+                file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the notice is written");
+            }
         }
         limit.is_none()
     }

@@ -1,6 +1,6 @@
 //! A server that runs in the test's process, and clients for it.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use longshore::{
     auth::AuthMode,
@@ -11,6 +11,7 @@ use tokio::{
     net::TcpStream,
     sync::oneshot,
     task::JoinSet,
+    time::timeout,
 };
 use tonic::{
     Status,
@@ -19,6 +20,9 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
+
+/// How long a server may take to start or to end. A test that waits longer has failed.
+const LONGEST: Duration = Duration::from_mins(1);
 
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -50,7 +54,8 @@ impl Running {
         serving.spawn(server.run(async {
             let _ = told.await;
         }));
-        while !get(health, "/readyz").await.starts_with("HTTP/1.1 200 ") {}
+        let ready = async { while !get(health, "/readyz").await.starts_with("HTTP/1.1 200 ") {} };
+        timeout(LONGEST, ready).await.expect("the server is ready within a minute");
         Self { grpc, health, shutdown: Some(shutdown), serving }
     }
 
@@ -58,10 +63,11 @@ impl Running {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
-    /// Shuts the server down, and waits for its end.
+    /// Shuts the server down, and waits for its end. Fails after a minute, whatever the grace is.
     pub(crate) async fn stop(mut self) {
         self.begin_shutdown();
-        self.serving.join_next().await.unwrap().unwrap().unwrap();
+        let ended = timeout(LONGEST, self.serving.join_next()).await;
+        ended.expect("the server ends within a minute").unwrap().unwrap().unwrap();
     }
 }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
 #   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage go h2spec grpc-go grpc-java grpc-js
+#                                      cargo-deny
 # Running it again is cheap: it skips a tool whose stamp has the wanted version.
 set -euo pipefail
 
 BUF=1.75.0
+CARGO_DENY=0.20.2
 HELM=v4.3.1
 GRPCURL=v1.9.4
 VERSITYGW=v1.8.0
@@ -79,6 +81,12 @@ install_buf() {
   stamp buf "$BUF"
 }
 
+# A subcommand of cargo, so it is installed for the user. An unoptimised build takes minutes, and checks as well.
+install_cargo_deny() {
+  [ "$(cargo deny --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ] && return
+  CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "$CARGO_DENY" --locked --debug --quiet
+}
+
 # For scripts that call Go themselves.
 install_go_itself() {
   ln -sf "$(go_command)" "$tools/bin/go"
@@ -140,6 +148,7 @@ for tool in "$@"; do
   began=$SECONDS
   case $tool in
     python | awscli | buf | garage | h2spec) "install_$tool" ;;
+    cargo-deny) install_cargo_deny ;;
     go) install_go_itself ;;
     grpc-go)
       install_go_itself

@@ -8,8 +8,7 @@ use longshore::{
     api::{Limits, Services, UploadSettings},
     auth::AuthMode,
     pb::{self, object_service_client::ObjectServiceClient},
-    telemetry::{Metrics, Tasks},
-    tenants::{MemorySettings, Pool, TenantSettings},
+    tenants::{MemorySettings, Pool, Resources, Snapshot, TenantSettings},
 };
 use tokio::{task::spawn_blocking, time};
 use tonic::{Request, service::Routes};
@@ -29,9 +28,10 @@ const PROVEN: usize = 2 * MIB;
 /// The services without a server, because the test cannot pause the clocks of a server's threads.
 fn services(s3: &Scripted) -> ObjectServiceClient<Routes> {
     let tenant = TenantSettings::new("acme", BTreeMap::from([("default".to_owned(), s3.settings())]));
-    let pool = Pool::new(vec![tenant], MemorySettings::default(), &Metrics::default(), &Tasks::default());
+    let resources = Resources::new(MemorySettings::default());
+    let pool = Pool::new(Snapshot::new(vec![tenant], AuthMode::None, &resources));
     let limits = Limits { max_message_bytes: 4 * MIB, message_timeout: Duration::from_secs(60) };
-    let services = Services::new(pool, AuthMode::None, limits, UploadSettings::default(), Metrics::default());
+    let services = Services::new(pool, limits, UploadSettings::default(), resources.metrics);
     ObjectServiceClient::new(services.routes())
 }
 

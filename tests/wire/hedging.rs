@@ -10,7 +10,8 @@ use bytes::Bytes;
 use longshore::{
     s3::{Error, ErrorKind},
     store::{ListOptions, ReadOptions, S3Store, TenantBudget, WriteOptions},
-    telemetry::{Metrics, Tasks},
+    tasks::Tasks,
+    telemetry::Metrics,
 };
 
 use crate::scripted::{Answer, Scripted, bytes, error, reply};

@@ -10,7 +10,8 @@ use longshore::{
     credentials::{Credentials, ProviderSettings},
     s3::BucketSettings,
     store::{S3Store, StoreSettings, TenantBudget},
-    telemetry::{Metrics, Tasks},
+    tasks::Tasks,
+    telemetry::Metrics,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -134,14 +135,19 @@ impl Scripted {
         self.hung_up.wait_for(|count| *count >= connections).await.unwrap();
     }
 
-    /// Waits for a request that matches `wanted`.
+    /// Waits for a request that matches `wanted`. Fails after a minute by the real clock: the clock of tokio may be
+    /// paused.
     pub(crate) async fn asked(&self, wanted: impl Fn(&Seen) -> bool) -> Seen {
-        loop {
+        let began = std::time::Instant::now();
+        while began.elapsed() < std::time::Duration::from_mins(1) {
             if let Some(found) = self.seen().into_iter().find(&wanted) {
                 return found;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
+        let seen = self.seen();
+        let arrived: Vec<_> = seen.iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+        panic!("no request matched within a minute; these arrived: {arrived:?}");
     }
 
     /// Settings of a store on bucket `b`, with short pauses between attempts.

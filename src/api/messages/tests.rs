@@ -15,10 +15,10 @@ use tonic_prost::ProstCodec;
 use super::{body::MessagesBody, unpack::testing::pack, *};
 use crate::{
     api::CallContext,
+    auth::AuthMode,
     pb,
     store::{MemorySettings, Reservation},
-    telemetry::{Metrics, Tasks},
-    tenants::{Pool, TenantSettings},
+    tenants::{Resources, Snapshot, TenantSettings},
 };
 
 const PUT: &str = "/longshore.v1.ObjectService/Put";
@@ -272,8 +272,8 @@ async fn chunk_data_is_passed_on_as_it_arrives_and_may_be_slow() {
 fn tenant(budget: u64) -> Tenant {
     let memory = MemorySettings { budget, ..MemorySettings::default() };
     let tenants = vec![TenantSettings::new("acme", BTreeMap::default())];
-    let pool = Pool::new(tenants, memory, &Metrics::default(), &Tasks::default());
-    pool.tenant("acme").unwrap()
+    let snapshot = Snapshot::new(tenants, AuthMode::None, &Resources::new(memory));
+    snapshot.tenant("acme").unwrap().clone()
 }
 
 /// Reservations that use up the memory.

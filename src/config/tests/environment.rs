@@ -158,7 +158,7 @@ fn variables_that_are_not_utf8_are_reported_by_name() {
         ("AWS_REGION".into(), strange()),
         ("ID".into(), strange()),
     ];
-    let found = named(&load(variables).unwrap_err(), path.path());
+    let found = named(&load(variables).unwrap_err().problems, path.path());
     assert!(found.contains("AWS_REGION: tenants.t.stores.s.config.region: is not valid UTF-8"), "{found}");
-    assert!(found.contains("access_key_id: the variable ID is not valid UTF-8"), "{found}");
+    assert!(found.contains("access_key_id: the variable `ID` is not valid UTF-8"), "{found}");
 }

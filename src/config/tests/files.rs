@@ -23,7 +23,7 @@ fn the_example_file_loads() {
         ("AWS_SECRET_ACCESS_KEY", "env-secret"),
         ("AWS_ENDPOINT_URL", "https://overridden.by.the.url.example"),
     ];
-    let loaded = load(pairs(&variables)).unwrap_or_else(|problems| panic!("{problems}"));
+    let loaded = load(pairs(&variables)).unwrap_or_else(|invalid| panic!("{invalid}"));
     assert_eq!(loaded.left_out.to_string(), "");
     let shown = format!("{loaded:?}");
     assert!(!shown.contains("-secret"), "{shown}");
@@ -102,7 +102,7 @@ tenants:
 const SAID_OF_MISTAKES: &str = r"
 FILE:5: tenants.acme.callers[0].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `longshore token`
 FILE:6: tenants.acme.callers[0].access[1]: `wirte` is not a known value; did you mean `write`?
-FILE:7: tenants.acme.callers[0].stores[1]: `other` is not a store of this tenant; expected one of: default, Default, empty, number
+FILE:7: tenants.acme.callers[0].stores[1]: `other` is not a store of this tenant; expected one of: Default, default, empty, number
 FILE:8: tenants.acme.callers[1].token_sha256: expected 64 hexadecimal digits in quotes, as printed by `longshore token`, found a number
 FILE:8: tenants.acme.callers[1]: has no `name`: set one, by which the log identifies the caller
 FILE:8: tenants.acme.callers[1].access: grants no access: list at least one of read, write, delete, list, sign, bucket_admin
@@ -121,8 +121,8 @@ FILE:21: tenants.acme.stores.default.transfer.part_size: expected a size from 5.
 FILE:21: tenants.acme.stores.default.transfer.io_chunksize: configures how boto3 accesses local files, which Longshore does not use: remove it
 FILE:21: tenants.acme.stores.default.transfer.max_concurrency: expected a whole number from 1 to 100, found 101
 FILE:21: tenants.acme.stores.default.transfer.num_download_attempts: expected a whole number from 1 to 100, found 0
-FILE:21: tenants.acme.stores.default.transfer.hedge_after: must be 1ms or longer, found 0s: a shorter wait sends every read twice
-FILE:21: tenants.acme.stores.default.transfer.orphan_age: must be 1h or longer, found 5m: a shorter age matches uploads that are still in progress
+FILE:21: tenants.acme.stores.default.transfer.hedge_after: must be 1ms or longer, found 0s
+FILE:21: tenants.acme.stores.default.transfer.orphan_age: must be 1h or longer, found 5m
 FILE:22: tenants.acme.stores.Default: a name must consist of 1 to 64 of the characters a-z, 0-9, `.`, `_` and `-`, and must not begin with a dot
 FILE:22: tenants.acme.stores.Default: has no credentials: set access_key_id and secret_access_key in `config`, `from_env: true`, a `credential_provider`, or, for a public bucket, `skip_signature: true` in `config`
 FILE:22: tenants.acme.stores.Default: has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`
@@ -247,7 +247,7 @@ fn all_files_of_a_folder_are_read() {
     let variables = [("LONGSHORE_TENANTS_FILE", folder.path().to_str().unwrap())];
     let shown = |problems: &Problems| problems.to_string().replace(folder.path().to_str().unwrap(), "DIR");
     assert_eq!(
-        shown(&load(pairs(&variables)).unwrap_err()),
+        shown(&load(pairs(&variables)).unwrap_err().problems),
         "LONGSHORE_TENANTS_FILE: the folder DIR contains no *.yaml, *.yml or *.json file: add a tenants file"
     );
     file("b.yaml", &tenant("bravo"));
@@ -281,7 +281,7 @@ fn all_files_of_a_folder_are_read() {
          keep one of the definitions"
     );
     file("e.yaml", "tenants: [");
-    let found = shown(&load(pairs(&variables)).unwrap_err());
+    let found = shown(&load(pairs(&variables)).unwrap_err().problems);
     assert!(found.starts_with("DIR/e.yaml:") && found.contains(": invalid YAML: "), "{found}");
 }
 
@@ -317,26 +317,28 @@ tenants:
 
 #[test]
 fn values_that_look_like_variables_are_warned_of() {
-    let text = "tenants: {t: {stores: {s: {bucket: abc, config: {access_key_id: '${AWS_KEY}', secret_access_key: $SECRET, region: us-east-1}}}}}";
+    let text = "tenants: {t: {stores: {s: {bucket: abc, config: {access_key_id: '${AWS_KEY}', secret_access_key: $SECRET, region: us-east-1, sse_kms_key_id: '${KEY}', server_side_encryption: 'aws:kms'}}}}}";
     let loaded = load_text(text, &[]).unwrap();
-    let warnings: Vec<_> = loaded
-        .warnings
-        .iter()
-        .map(|warning| (warning.place().path().to_owned(), warning.text().to_owned()))
-        .collect();
-    assert_eq!(
-        warnings,
-        [
-            (
-                "tenants.t.stores.s.config.access_key_id".to_owned(),
-                "is used as it is: `${AWS_KEY}` is not replaced with the variable; a secret can be written as {env: AWS_KEY}".to_owned()
-            ),
-            (
-                "tenants.t.stores.s.config.secret_access_key".to_owned(),
-                "is used as it is: `$SECRET` is not replaced with the variable; a secret can be written as {env: SECRET}".to_owned()
-            ),
-        ]
-    );
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let path = "tenants.t.stores.s.config";
+    let secret =
+        "looks like a variable, which is not replaced: to read the secret from a variable, write {env: NAME}";
+    for (warning, expected) in warnings.iter().zip([
+        format!("{path}.access_key_id: {secret}"),
+        format!("{path}.secret_access_key: {secret}"),
+        format!(
+            "{path}.sse_kms_key_id: looks like a variable, which is not replaced: write the value itself"
+        ),
+    ]) {
+        assert!(warning.ends_with(&expected), "{warning}");
+    }
+    assert_eq!(warnings.len(), 3);
+    // A failure to load has the warnings too, since they may explain it.
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.replace("us-east-1", "'${REGION}'").as_bytes()).unwrap();
+    let sources = Sources { tenants_file: Some(file.path().to_owned()), ..Sources::default() };
+    let invalid = load_from([], sources).unwrap_err();
+    assert_eq!((invalid.problems.len(), invalid.warnings.len()), (1, 4));
 }
 
 #[test]
@@ -356,14 +358,38 @@ tenants:
         ("LONGSHORE_TLS_CERT", "/nowhere/cert.pem"),
         ("LONGSHORE_TLS_KEY", "/nowhere/key.pem"),
     ];
-    let loaded = load_with(pairs(&variables), Secrets::Skip).unwrap();
+    let skip = || Sources { secrets: Secrets::Skip, ..Sources::default() };
+    let loaded = load_from(pairs(&variables), skip()).unwrap();
     assert_eq!((loaded.left_out.len(), loaded.settings.server.tenants[0].stores.len()), (0, 2));
-    let found = load_with(pairs(&variables), Secrets::Read).unwrap_err().to_string();
-    for part in ["/nowhere/key:", "the variable ID is not set", "AWS_ACCESS_KEY_ID", "/nowhere/cert.pem"] {
+    let found = load(pairs(&variables)).unwrap_err().to_string();
+    for part in ["/nowhere/key:", "the variable `ID` is not set", "AWS_ACCESS_KEY_ID", "/nowhere/cert.pem"] {
         assert!(found.contains(part), "{part}: {found}");
     }
     // Other problems are still found.
     file.write_all(b"      x: {bucket: abc, config: {access_key_id: {env: ID}, regoin: x}}\n").unwrap();
-    let found = load_with(pairs(&variables), Secrets::Skip).unwrap_err().to_string();
+    let found = load_from(pairs(&variables), skip()).unwrap_err().to_string();
     assert!(found.contains("regoin") && found.contains("secret_access_key"), "{found}");
+}
+
+#[test]
+fn a_file_with_very_many_problems_reports_the_first_thousand() {
+    let keys = (0..100).map(|key| format!("k{key}: 1")).collect::<Vec<_>>().join(", ");
+    let stores = (0..200).map(|store| format!("s{store}: {{bucket: abc, config: *keys}}"));
+    let stores = stores.collect::<Vec<_>>().join(", ");
+    let text = format!("x-keys: &keys {{{keys}}}\ntenants: {{t: {{stores: {{{stores}}}}}}}");
+    let found = problems(&text, &[]);
+    assert_eq!(found.len(), 1_001);
+    assert!(
+        found
+            .iter()
+            .any(|line| line == "FILE: has 1000 problems or more: correct the first ones and check again")
+    );
+}
+
+#[test]
+fn a_file_given_as_an_argument_is_named_in_its_problems() {
+    let sources = |path: &str| Sources { tenants_file: Some(path.into()), ..Sources::default() };
+    let variables = [("LONGSHORE_TENANTS_FILE", "/elsewhere")];
+    let found = load_from(pairs(&variables), sources("/nowhere/tenants.yaml")).unwrap_err().to_string();
+    assert!(found.starts_with("/nowhere/tenants.yaml: cannot read "), "{found}");
 }

@@ -36,7 +36,7 @@ fn load_bytes(bytes: &[u8], variables: &[(&str, &str)]) -> Result<(Loaded, Strin
             let left_out = named(&loaded.left_out, file.path());
             Ok((loaded, left_out))
         }
-        Err(problems) => Err(named(&problems, file.path())),
+        Err(invalid) => Err(named(&invalid.problems, file.path())),
     }
 }
 

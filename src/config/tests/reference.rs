@@ -100,20 +100,30 @@ fn meaning(setting: &Setting) -> String {
     setting.meaning.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
+/// Keys that `S` rejects.
+fn rejected_by<S: Section>() -> Vec<String> {
+    let settings = S::settings();
+    let rejected = S::rejected().into_iter().map(|(key, _)| key);
+    let foreign = |key: &&str| settings.iter().all(|setting| setting.name != *key);
+    rejected.filter(foreign).map(ToOwned::to_owned).collect()
+}
+
 fn rejected() -> String {
+    let variable = |key: String| format!("LONGSHORE_{}", key.to_ascii_uppercase());
     let sections = [
-        ("`defaults`, stores", Overridable::rejected()),
-        ("tenants", Tenant::rejected()),
-        ("`limits`", Limits::rejected()),
-        ("callers", Caller::rejected()),
-        ("`config`", Config::rejected()),
-        ("`client_options`", ClientOptions::rejected()),
-        ("`transfer`", Transfer::rejected()),
-        ("`credential_provider`", Provider::rejected()),
+        ("variables", rejected_by::<Environment>().into_iter().map(variable).collect()),
+        ("`defaults`, stores", rejected_by::<Overridable>()),
+        ("tenants", rejected_by::<Tenant>()),
+        ("`limits`", rejected_by::<Limits>()),
+        ("callers", rejected_by::<Caller>()),
+        ("`config`", rejected_by::<Config>()),
+        ("`client_options`", rejected_by::<ClientOptions>()),
+        ("`transfer`", rejected_by::<Transfer>()),
+        ("`credential_provider`", rejected_by::<Provider>()),
     ];
-    let mut text = "| where | keys |\n| --- | --- |\n".to_owned();
+    let mut text = "| where | names |\n| --- | --- |\n".to_owned();
     for (place, keys) in sections {
-        let keys: Vec<_> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
+        let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         writeln!(text, "| {place} | {} |", keys.join(", ")).unwrap();
     }
     text

@@ -111,8 +111,8 @@ fn secrets_come_from_files_and_variables_and_are_never_displayed() {
             "contains a character that is invalid in credentials, such as a space or line break: remove it"
                 .into(),
         ),
-        ("{env: UNSET}".into(), "the variable UNSET is not set: set it to the secret".into()),
-        ("{env: EMPTY}".into(), "the variable EMPTY is empty: set it to the secret".into()),
+        ("{env: UNSET}".into(), "the variable `UNSET` is not set: set it to the secret".into()),
+        ("{env: EMPTY}".into(), "the variable `EMPTY` is empty: set it to the secret".into()),
         (
             "{env: SPACED}".into(),
             "contains a character that is invalid in credentials, such as a space or line break: remove it"

@@ -115,9 +115,7 @@ fn conflicting_and_invalid_settings_of_a_store_are_reported() {
         ),
         (
             "bucket: abc, config: {endpoint: 'minio:9000'}",
-            vec![
-                "S.config.endpoint: has no scheme: put http:// or https:// in front of the host; expected http:// or https://, a host, and optionally a port and a path",
-            ],
+            vec!["S.config.endpoint: has no scheme: put http:// or https:// in front of the host"],
         ),
         (
             "url: 's3://abc//x'",
@@ -190,4 +188,21 @@ fn problems_of_from_env_name_the_variable() {
         ]
     );
     assert!(store(&format!("bucket: abc, {ANONYMOUS}"), &variables).is_ok());
+}
+
+#[test]
+fn independent_problems_of_a_store_are_reported_together() {
+    let found = store(
+        "bucket: a_b, prefix: /x, config: {endpoint: 'http://minio:9000', virtual_hosted_style_request: true}",
+        &[],
+    );
+    let found = found.unwrap_err();
+    for (place, part) in [
+        ("S.config.endpoint", "uses plain HTTP"),
+        ("S: ", "has no credentials"),
+        ("S: ", "into the host name"),
+        ("S.prefix", "begins with `/`"),
+    ] {
+        assert!(found.iter().any(|line| line.starts_with(place) && line.contains(part)), "{part}: {found:?}");
+    }
 }

@@ -39,8 +39,8 @@ const LARGE_PAGES_OF_TENANT: usize = 2;
 settings! {
     /// The memory budget, and how long calls wait for it.
     #[derive(Copy)]
-    pub struct MemorySettings(MemoryLayer), "LONGSHORE_", variables "LONGSHORE_" {
-        /// How many bytes of uploads, reads, messages and listings may be buffered in memory; see [Memory](#memory).
+    pub struct MemorySettings(MemoryLayer), variables "LONGSHORE_" {
+        /// How many bytes of uploads, reads, messages and listings may be buffered in memory.
         budget = "memory_budget": u64 as Size<{ 16 * MIB }, { 1024 * 1024 * MIB }> = 256 * MIB,
         /// How long a call waits for memory before it fails with RESOURCE_EXHAUSTED, reason MEMORY_EXHAUSTED.
         wait = "memory_wait": Duration as Timeout = Duration::from_secs(30),
@@ -95,6 +95,11 @@ impl FirstBytes {
 }
 
 impl MemoryBudget {
+    /// The size of the whole budget, in bytes.
+    pub fn size(&self) -> u64 {
+        self.0.settings.budget
+    }
+
     /// Creates a budget that is independent of any other.
     pub fn new(settings: MemorySettings, metrics: Metrics) -> Self {
         metrics.memory_budget(settings.budget);

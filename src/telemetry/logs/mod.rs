@@ -49,7 +49,7 @@ impl Keywords for LogFormat {
 
 settings! {
     /// What to log and how.
-    pub struct LogSettings(LogLayer), "LONGSHORE_", variables "LONGSHORE_" {
+    pub struct LogSettings(LogLayer), variables "LONGSHORE_" {
         /// Log filter, in the syntax of `RUST_LOG`.
         filter = "log": String as LogFilter = "info".to_owned(),
         /// Format of the log lines on standard error.

@@ -1,0 +1,159 @@
+//! A tenant and its stores, each built on first use.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use super::{Resources, TenantSettings};
+use crate::{
+    auth::CallerSettings,
+    store::{Error, ErrorKind, S3Store, StoreSettings, TenantBudget},
+    tasks::Tasks,
+    telemetry::Metrics,
+};
+
+/// One tenant of the pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tenant(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: Arc<str>,
+    callers: Vec<CallerSettings>,
+    stores: BTreeMap<String, Slot>,
+    builder: Builder,
+}
+
+/// What the stores of a tenant share: everything needed to build one, besides its settings.
+#[derive(Debug)]
+struct Builder {
+    metrics: Metrics,
+    tasks: Tasks,
+    budget: TenantBudget,
+}
+
+impl Tenant {
+    /// The tenant with these settings. `share` is the part of the memory budget that it may hold, unless its settings
+    /// say otherwise.
+    pub(super) fn new(settings: TenantSettings, share: Option<u64>, resources: &Resources) -> Self {
+        let builder = Builder {
+            metrics: resources.metrics.clone(),
+            tasks: resources.tasks.clone(),
+            budget: resources.memory.share(settings.max_buffered.or(share)),
+        };
+        let stores = settings
+            .stores
+            .into_iter()
+            .map(|(name, settings)| (name, Slot { settings, store: OnDemand::default() }));
+        Self(Arc::new(Inner {
+            name: settings.name.into(),
+            callers: settings.callers,
+            stores: stores.collect(),
+            builder,
+        }))
+    }
+
+    /// The tenant's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
+
+    /// The tenant's share of the memory budget.
+    pub fn budget(&self) -> &TenantBudget {
+        &self.0.builder.budget
+    }
+
+    /// Starts background tasks for the tenant's calls.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.builder.tasks
+    }
+
+    /// The callers that may act for the tenant.
+    pub fn callers(&self) -> &[CallerSettings] {
+        &self.0.callers
+    }
+
+    /// The names and settings of the tenant's stores, in the order of their names. Builds no store.
+    pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreSettings)> {
+        self.0.stores.iter().map(|(name, slot)| (name.as_str(), &slot.settings))
+    }
+
+    /// The settings of the store with this name. Does not build the store.
+    pub fn store_settings(&self, name: &str) -> Option<&StoreSettings> {
+        self.0.stores.get(name).map(|slot| &slot.settings)
+    }
+
+    /// The store with this name, built on first use; `None` if the tenant has no store with this name.
+    ///
+    /// If the store cannot be built, the error has the kind [`ErrorKind::StoreMisconfigured`], and the next call tries
+    /// again: the cause, such as a certificate file, may have been fixed in the meantime.
+    pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
+        let slot = self.0.stores.get(name)?;
+        let Builder { metrics, tasks, budget } = &self.0.builder;
+        let build = || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone(), budget.clone());
+        Some(slot.store.get_or_build(build))
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    settings: StoreSettings,
+    store: OnDemand,
+}
+
+/// A store that is built on first use.
+#[derive(Debug, Default)]
+struct OnDemand {
+    built: OnceLock<S3Store>,
+    /// Held while the store is built, so that concurrent first calls build only one: a second store would have its own
+    /// connections and retry quota.
+    building: Mutex<()>,
+}
+
+impl OnDemand {
+    fn get_or_build(&self, build: impl FnOnce() -> Result<S3Store, Error>) -> Result<S3Store, Error> {
+        if let Some(store) = self.built.get() {
+            return Ok(store.clone());
+        }
+        // The lock guards no data, so a panic of its holder leaves nothing inconsistent.
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = self.built.get() {
+            return Ok(store.clone());
+        }
+        let store = build().map_err(misconfigured)?;
+        Ok(self.built.get_or_init(|| store).clone())
+    }
+}
+
+/// Every error that keeps a store from being built is an error in its settings.
+fn misconfigured(error: Error) -> Error {
+    let message = error.message().to_owned();
+    error.recast(ErrorKind::StoreMisconfigured, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_built_is_misconfigured_and_the_next_call_tries_again() {
+        let store = OnDemand::default();
+        let mut tries = 0;
+        for _ in 0..2 {
+            let error = store
+                .get_or_build(|| {
+                    tries += 1;
+                    Err(Error::new(ErrorKind::Internal, "the certificate cannot be read"))
+                })
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::StoreMisconfigured);
+            assert_eq!(error.message(), "the certificate cannot be read");
+        }
+        assert_eq!(tries, 2);
+    }
+}
