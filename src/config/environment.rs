@@ -78,7 +78,7 @@ pub(super) fn read(variables: &Variables, needs_file: bool, problems: &mut Probl
             "is not set: set it to the path of a tenants file, or of a folder of tenants files",
         );
     }
-    problems.append(notes.take());
+    problems.append(notes.take(&Place::variable(PREFIX)));
     environment
 }
 

@@ -197,7 +197,7 @@ fn read_tenants(root: &Node, notes: &Notes, variables: &Variables, general: &mut
     }
     let mut candidates = Vec::new();
     let tenants = section.and_then(|section| section.pairs().map(|_| section));
-    general.append(notes.take());
+    general.append(notes.take(&Place::file(notes.file())));
     if let Some(tenants) = tenants {
         tenants.each_entry(|name, value| {
             candidates.push(read_tenant(name, value, &defaults, variables, notes));
@@ -222,7 +222,8 @@ fn read_tenant(
         Some(tenant) if name.is_some() => tenant.settle(name_or_empty, place_id, base, variables, notes),
         _ => TenantSettings::new(name_or_empty, BTreeMap::new()),
     };
-    Candidate { name: name_or_empty.to_owned(), place, settings, problems: notes.take() }
+    let problems = notes.take(&place);
+    Candidate { name: name_or_empty.to_owned(), place, settings, problems }
 }
 
 /// Separates valid tenants from invalid ones. A tenant that is defined more than once is rejected, since any of its

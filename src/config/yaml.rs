@@ -13,7 +13,7 @@ use crate::settings::{Content, Node, Origin, shown_key};
 const MAX_DEPTH: usize = 64;
 
 /// How many values a file may have, counting each copy that an anchor or an alias makes. A tenant needs about thirty.
-const MAX_VALUES: usize = 2_000_000;
+const MAX_VALUES: usize = 1_000_000;
 
 /// A string counts as one more value for each of these bytes, so that aliases of long strings are limited too.
 const BYTES_OF_VALUE: usize = 64;
@@ -214,7 +214,7 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<I> {
         if self.values <= MAX_VALUES {
             return Ok(());
         }
-        let text = "the file has more than 2,000,000 values, counting those that aliases repeat: split it into \
+        let text = "the file has more than 1,000,000 values, counting those that aliases repeat: split it into \
                     several files in one folder";
         Err(malformed(span, text))
     }

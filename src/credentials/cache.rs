@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -10,7 +11,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Credentials, CredentialsError};
 use crate::tasks::Tasks;
@@ -22,26 +23,33 @@ const REPLACE_EARLY: Duration = Duration::from_mins(15);
 /// How long before they expire calls wait for new credentials. Botocore's default for a refresh that is mandatory.
 const REPLACE_AT_ONCE: Duration = Duration::from_mins(10);
 
-/// Credentials that are valid for a shorter time are replaced when these parts of it are left: for one hour, the parts
-/// are the times above.
+/// Credentials with a lifetime of less than an hour are replaced in the background when this part of it is left.
 const EARLY_PART: u32 = 4;
+
+/// Calls wait for the replacement of such credentials when this part of their lifetime is left.
 const AT_ONCE_PART: u32 = 6;
 
-/// After a failure, how long the source is left alone while the credentials are still valid.
+/// How long a source may take to answer.
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+
+/// How long a call waits for new credentials while it could still use the old ones.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// After a failure, how long the source is left alone while the credentials can still be used.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// After a failure, how long calls that have no valid credentials get the same error. Shorter than [`PAUSE`], because
-/// these calls fail.
-const PAUSE_WITHOUT: Duration = Duration::from_secs(1);
+/// After a failure, how long calls get the same error if there are no credentials. Shorter than [`PAUSE`], because these
+/// calls fail.
+const PAUSE_WITHOUT_CREDENTIALS: Duration = Duration::from_secs(1);
 
 /// A source of credentials.
-pub(super) trait Source: fmt::Debug + Send + Sync {
-    /// Requests credentials. The cache makes one request at a time.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// Requests credentials. The cache makes one request at a time, with a time limit.
     fn load(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>>;
 
-    /// Whether a later request may return other credentials.
-    fn can_change(&self) -> bool {
-        true
+    /// What every request returns, if it is always the same. The source is then not asked.
+    fn fixed(&self) -> Option<Result<Credentials, CredentialsError>> {
+        None
     }
 }
 
@@ -54,6 +62,10 @@ pub(super) struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     source: Arc<dyn Source>,
+    /// The source's answer, if it is always the same.
+    fixed: Option<Found>,
+    /// The bucket, for the log.
+    bucket: String,
     tasks: Tasks,
     state: Mutex<State>,
 }
@@ -82,7 +94,7 @@ enum Use {
     AsTheyAre,
     /// Uses them, while they are replaced in the background.
     WhileReplacing,
-    /// Waits for new ones, and uses them if that fails.
+    /// Waits for new ones, and uses these if there are none in time.
     IfNoOthers,
     /// Waits for new ones.
     Never,
@@ -90,13 +102,13 @@ enum Use {
 
 impl Current {
     fn usage(&self, now: SystemTime) -> Use {
-        if self.rejected {
-            return Use::Never;
-        }
-        let Some(expires_at) = self.credentials.expires_at() else { return Use::AsTheyAre };
+        let Some(expires_at) = self.credentials.expires_at() else {
+            return if self.rejected { Use::IfNoOthers } else { Use::AsTheyAre };
+        };
         let lifetime = expires_at.duration_since(self.loaded).unwrap_or_default();
         match expires_at.duration_since(now) {
             Err(_) | Ok(Duration::ZERO) => Use::Never,
+            Ok(_) if self.rejected => Use::IfNoOthers,
             Ok(left) if left <= REPLACE_AT_ONCE.min(lifetime / AT_ONCE_PART) => Use::IfNoOthers,
             Ok(left) if left <= REPLACE_EARLY.min(lifetime / EARLY_PART) => Use::WhileReplacing,
             Ok(_) => Use::AsTheyAre,
@@ -105,54 +117,53 @@ impl Current {
 }
 
 impl Cache {
-    /// A source that has its credentials at hand is asked now, and others when a call needs credentials.
-    pub(super) fn new(source: Arc<dyn Source>, tasks: Tasks) -> Self {
-        let mut state = State::default();
-        if let Some(Ok(credentials)) = source.load().now_or_never() {
-            state.replace(Arc::new(credentials));
-        }
-        Self(Arc::new(Inner { source, tasks, state: Mutex::new(state) }))
+    pub(super) fn new(source: Arc<dyn Source>, bucket: String, tasks: Tasks) -> Self {
+        let fixed = source.fixed().map(|found| found.map(Arc::new));
+        Self(Arc::new(Inner { source, fixed, bucket, tasks, state: Mutex::default() }))
     }
 
     /// The credentials to use now.
     pub(super) async fn credentials(&self) -> Found {
+        if let Some(fixed) = &self.0.fixed {
+            return fixed.clone();
+        }
         let (request, old) = {
             let mut state = self.state();
             let current = state.current.clone();
             let usage = current.as_ref().map_or(Use::Never, |current| current.usage(SystemTime::now()));
             let old = current.filter(|_| usage != Use::Never).map(|current| current.credentials);
-            let paused = state.paused(if old.is_some() { PAUSE } else { PAUSE_WITHOUT });
-            match (usage, old) {
-                (Use::AsTheyAre, Some(old)) => return Ok(old),
-                (Use::WhileReplacing, Some(old)) => {
-                    if paused.is_none() {
-                        drop(self.request(&mut state));
-                    }
+            let paused = state.paused(if old.is_some() { PAUSE } else { PAUSE_WITHOUT_CREDENTIALS });
+            match (usage, old, paused) {
+                (Use::AsTheyAre, Some(old), _) | (_, Some(old), Some(_)) => return Ok(old),
+                (Use::WhileReplacing, Some(old), None) => {
+                    drop(self.request(&mut state));
                     return Ok(old);
                 }
-                (_, old) => match (paused, old) {
-                    (Some(_), Some(old)) => return Ok(old),
-                    (Some(error), None) => return Err(error),
-                    (None, old) => (self.request(&mut state), old),
-                },
+                (_, None, Some(error)) => return Err(error),
+                (_, old, None) => (self.request(&mut state), old),
             }
         };
-        match (request.await, old) {
-            (Err(_), Some(old)) => Ok(old),
-            (found, _) => found,
+        match old {
+            None => request.await,
+            Some(old) => match timeout(LONGEST_WAIT, request).await {
+                Ok(Ok(new)) => Ok(new),
+                Ok(Err(_)) | Err(_) => Ok(old),
+            },
         }
     }
 
-    /// See [`super::CredentialProvider::rejected`].
-    pub(super) fn rejected(&self, credentials: &Credentials) -> bool {
-        if !self.0.source.can_change() {
+    /// See [`super::CredentialProvider::report_rejected`].
+    pub(super) fn report_rejected(&self, credentials: &Arc<Credentials>) -> bool {
+        if self.0.fixed.is_some() {
             return false;
         }
         let mut state = self.state();
         if let Some(current) = &mut state.current
-            && *current.credentials == *credentials
+            && Arc::ptr_eq(&current.credentials, credentials)
         {
             current.rejected = true;
+            // The source has just been asked, and had none.
+            return state.paused(PAUSE).is_none();
         }
         true
     }
@@ -161,12 +172,24 @@ impl Cache {
     fn request(&self, state: &mut State) -> Shared<BoxFuture<'static, Found>> {
         let cache = self.clone();
         let start = || {
-            let task = self.0.tasks.spawn(async move {
-                let found = cache.0.source.load().await.map(Arc::new);
-                cache.state().finish(&found);
+            let request = async move {
+                let answer = timeout(LONGEST_REQUEST, AssertUnwindSafe(cache.0.source.load()).catch_unwind());
+                let found = match answer.await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(_)) => Err(CredentialsError::new("the credential provider failed unexpectedly")),
+                    Err(_) => {
+                        Err(CredentialsError::new("the credential provider did not answer within 30 s"))
+                    }
+                };
+                let found = cache.state().finish(found);
+                if let Err(error) = &found {
+                    tracing::warn!(bucket = cache.0.bucket, %error, "no credentials could be obtained");
+                }
                 found
-            });
-            let ended = "the request for credentials was ended by the shutdown";
+            };
+            // The request is for every call, so it does not belong to the span of the one that started it.
+            let task = tracing::Span::none().in_scope(|| self.0.tasks.spawn(request));
+            let ended = "the process is shutting down";
             task.map(move |joined| joined.unwrap_or_else(|_| Err(CredentialsError::new(ended))))
                 .boxed()
                 .shared()
@@ -180,20 +203,33 @@ impl Cache {
 }
 
 impl State {
-    fn replace(&mut self, credentials: Arc<Credentials>) {
-        self.current = Some(Current { credentials, loaded: SystemTime::now(), rejected: false });
-        self.failed = None;
+    /// Takes the source's answer. Credentials that cannot be used count as a failure, so that the source is not asked
+    /// again at once.
+    fn finish(&mut self, found: Result<Credentials, CredentialsError>) -> Found {
+        self.request = None;
+        let found = found.and_then(|credentials| self.usable(credentials));
+        match &found {
+            Ok(credentials) => {
+                let credentials = Arc::clone(credentials);
+                self.current = Some(Current { credentials, loaded: SystemTime::now(), rejected: false });
+                self.failed = None;
+            }
+            Err(error) => self.failed = Some((Instant::now(), error.clone())),
+        }
+        found
     }
 
-    fn finish(&mut self, found: &Found) {
-        self.request = None;
-        match found {
-            Ok(credentials) => self.replace(Arc::clone(credentials)),
-            Err(error) => {
-                tracing::warn!(%error, "no credentials could be obtained");
-                self.failed = Some((Instant::now(), error.clone()));
-            }
+    fn usable(&self, credentials: Credentials) -> Found {
+        if credentials.expires_at().is_some_and(|expires_at| expires_at <= SystemTime::now()) {
+            let text = "the credential provider returned credentials that have expired: check the clock of this host";
+            return Err(CredentialsError::new(text));
         }
+        let rejected = self.current.as_ref().filter(|current| current.rejected);
+        if rejected.is_some_and(|current| *current.credentials == credentials) {
+            let text = "the credential provider returned the credentials that S3 has rejected";
+            return Err(CredentialsError::new(text));
+        }
+        Ok(Arc::new(credentials))
     }
 
     /// The last failure, if it is more recent than `pause`.
@@ -213,41 +249,71 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    /// Returns credentials that are numbered and expire `lifetime` after they were requested, when it is told to.
+    /// What a scripted source does when it is told to answer.
+    #[derive(Debug, Clone, Copy)]
+    enum Answer {
+        /// Returns credentials with the number of the request.
+        Numbered,
+        /// Returns the same credentials each time.
+        Same,
+        /// Returns credentials that have expired.
+        Expired,
+        Fails,
+        Panics,
+    }
+
+    /// Returns credentials that expire an hour after they were requested.
     #[derive(Debug)]
     struct Scripted {
         requests: AtomicU32,
-        lifetime: Duration,
-        fails: std::sync::atomic::AtomicBool,
-        answer: Notify,
+        answer: Mutex<Answer>,
+        told: Notify,
     }
 
     impl Source for Scripted {
         fn load(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
             async {
                 let number = self.requests.fetch_add(1, SeqCst);
-                self.answer.notified().await;
-                if self.fails.load(SeqCst) {
-                    return Err(CredentialsError::new(format!("failure {number}")));
+                self.told.notified().await;
+                let expiring = |name: String| {
+                    Ok(Credentials::new(name, "secret", None).expiring(SystemTime::now() + HOUR))
+                };
+                let answer = *self.answer.lock().unwrap();
+                match answer {
+                    Answer::Numbered => expiring(format!("AKID{number}")),
+                    Answer::Same => Ok(Credentials::new("SAME", "secret", None)),
+                    Answer::Expired => {
+                        Ok(Credentials::new("OLD", "secret", None).expiring(SystemTime::UNIX_EPOCH))
+                    }
+                    Answer::Fails => Err(CredentialsError::new(format!("failure {number}"))),
+                    Answer::Panics => panic!("a defect of the source"),
                 }
-                let expires_at = SystemTime::now() + self.lifetime;
-                Ok(Credentials::new(format!("AKID{number}"), "secret", None).expiring(expires_at))
             }
             .boxed()
         }
     }
 
-    fn scripted(lifetime: Duration) -> (Arc<Scripted>, Cache) {
+    impl Scripted {
+        fn answers(&self, answer: Answer) {
+            *self.answer.lock().unwrap() = answer;
+            self.told.notify_one();
+        }
+    }
+
+    fn scripted() -> (Arc<Scripted>, Cache) {
         let source = Arc::new(Scripted {
             requests: AtomicU32::new(0),
-            lifetime,
-            fails: false.into(),
-            answer: Notify::new(),
+            answer: Mutex::new(Answer::Numbered),
+            told: Notify::new(),
         });
-        let cache = Cache::new(source.clone(), Tasks::default());
-        // `Cache::new` has asked once, without waiting for the answer.
-        source.requests.store(0, SeqCst);
-        (source, cache)
+        (source.clone(), Cache::new(source, "bucket".to_owned(), Tasks::default()))
+    }
+
+    /// Makes credentials current that were loaded an hour before they expire, in `left`.
+    fn aged(cache: &Cache, left: Duration) {
+        let expires_at = SystemTime::now() + left;
+        let credentials = Arc::new(Credentials::new("OLD", "secret", None).expiring(expires_at));
+        cache.state().current = Some(Current { credentials, loaded: expires_at - HOUR, rejected: false });
     }
 
     fn key(found: &Found) -> &str {
@@ -283,23 +349,20 @@ mod tests {
         assert_eq!(usage(minutes(12), minutes(4)), Use::AsTheyAre);
         assert_eq!(usage(minutes(12), Duration::from_secs(170)), Use::WhileReplacing);
         assert_eq!(usage(minutes(12), Duration::from_secs(110)), Use::IfNoOthers);
-        let forever = Current {
-            credentials: Arc::new(Credentials::new("AKID", "secret", None)),
-            loaded,
-            rejected: false,
-        };
+        let credentials = Arc::new(Credentials::new("AKID", "secret", None));
+        let forever = Current { credentials, loaded, rejected: false };
         assert_eq!(forever.usage(loaded + 1_000 * HOUR), Use::AsTheyAre);
     }
 
     #[tokio::test]
     async fn concurrent_calls_share_one_request_and_it_survives_the_call_that_began_it() {
-        let (source, cache) = scripted(HOUR);
+        let (source, cache) = scripted();
         let mut first = Box::pin(cache.credentials());
         assert!(first.as_mut().now_or_never().is_none());
         let others = futures::future::join_all((0..3).map(|_| cache.credentials()));
         drop(first);
         settle().await;
-        source.answer.notify_one();
+        source.answers(Answer::Numbered);
         assert!(others.await.iter().all(|found| key(found) == "AKID0"));
         assert_eq!(key(&cache.credentials().await), "AKID0");
         assert_eq!(source.requests.load(SeqCst), 1);
@@ -307,66 +370,86 @@ mod tests {
 
     #[tokio::test]
     async fn aging_credentials_are_used_while_they_are_replaced() {
-        let (source, cache) = scripted(HOUR);
-        source.answer.notify_one();
+        let (source, cache) = scripted();
+        aged(&cache, Duration::from_mins(14));
+        for _ in 0..3 {
+            assert_eq!(key(&cache.credentials().await), "OLD");
+            settle().await;
+        }
+        assert_eq!(source.requests.load(SeqCst), 1);
+        source.answers(Answer::Numbered);
+        settle().await;
         assert_eq!(key(&cache.credentials().await), "AKID0");
-        let aged = SystemTime::now() - Duration::from_mins(46);
-        let old = Arc::new(
-            Credentials::new("OLD", "secret", None).expiring(SystemTime::now() + Duration::from_mins(14)),
-        );
-        cache.state().current = Some(Current { credentials: old, loaded: aged, rejected: false });
-        assert_eq!(key(&cache.credentials().await), "OLD");
-        settle().await;
-        assert_eq!(key(&cache.credentials().await), "OLD");
-        assert_eq!(source.requests.load(SeqCst), 2);
-        source.answer.notify_one();
-        settle().await;
-        assert_eq!(key(&cache.credentials().await), "AKID1");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_leaves_valid_credentials_in_use_and_pauses_the_source() {
-        let (source, cache) = scripted(HOUR);
-        source.fails.store(true, SeqCst);
-        let expires_at = SystemTime::now() + Duration::from_mins(5);
-        let old = Arc::new(Credentials::new("OLD", "secret", None).expiring(expires_at));
-        let loaded = expires_at - HOUR;
-        cache.state().current = Some(Current { credentials: old, loaded, rejected: false });
-        source.answer.notify_one();
+        let (source, cache) = scripted();
+        aged(&cache, Duration::from_mins(5));
+        source.answers(Answer::Fails);
         for _ in 0..5 {
             assert_eq!(key(&cache.credentials().await), "OLD");
         }
         assert_eq!(source.requests.load(SeqCst), 1);
         tokio::time::advance(PAUSE).await;
-        source.fails.store(false, SeqCst);
-        source.answer.notify_one();
+        source.answers(Answer::Numbered);
         assert_eq!(key(&cache.credentials().await), "AKID1");
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_source_that_hangs_delays_calls_for_seconds_and_is_given_up() {
+        let (source, cache) = scripted();
+        aged(&cache, Duration::from_mins(5));
+        let began = Instant::now();
+        assert_eq!(key(&cache.credentials().await), "OLD");
+        assert_eq!(began.elapsed(), LONGEST_WAIT);
+        cache.state().current = None;
+        let error = cache.credentials().await.unwrap_err().to_string();
+        assert!(error.contains("did not answer within 30 s"), "{error}");
+        assert_eq!((began.elapsed(), source.requests.load(SeqCst)), (LONGEST_REQUEST, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_credentials_the_error_of_the_source_is_returned_and_soon_asked_again() {
-        let (source, cache) = scripted(HOUR);
-        source.fails.store(true, SeqCst);
-        source.answer.notify_one();
+        let (source, cache) = scripted();
+        source.answers(Answer::Fails);
         for _ in 0..3 {
             assert_eq!(cache.credentials().await.unwrap_err().to_string(), "failure 0");
         }
-        tokio::time::advance(PAUSE_WITHOUT).await;
-        source.answer.notify_one();
-        assert_eq!(cache.credentials().await.unwrap_err().to_string(), "failure 1");
+        tokio::time::advance(PAUSE_WITHOUT_CREDENTIALS).await;
+        source.answers(Answer::Panics);
+        assert!(cache.credentials().await.unwrap_err().to_string().contains("failed unexpectedly"));
+        tokio::time::advance(PAUSE_WITHOUT_CREDENTIALS).await;
+        source.answers(Answer::Expired);
+        assert!(cache.credentials().await.unwrap_err().to_string().contains("have expired"));
+        assert_eq!(source.requests.load(SeqCst), 3);
     }
 
     #[tokio::test]
     async fn rejected_credentials_are_replaced_once() {
-        let (source, cache) = scripted(HOUR);
-        source.answer.notify_one();
+        let (source, cache) = scripted();
+        source.answers(Answer::Numbered);
         let first = cache.credentials().await.unwrap();
-        assert!(cache.rejected(&first));
-        source.answer.notify_one();
+        assert!(cache.report_rejected(&first));
+        source.answers(Answer::Numbered);
         assert_eq!(key(&cache.credentials().await), "AKID1");
         // A late report about the credentials that have been replaced changes nothing.
-        assert!(cache.rejected(&first));
+        assert!(cache.report_rejected(&first));
         assert_eq!(key(&cache.credentials().await), "AKID1");
+        assert_eq!(source.requests.load(SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_returns_rejected_credentials_again_is_not_asked_for_a_while() {
+        let (source, cache) = scripted();
+        source.answers(Answer::Same);
+        let same = cache.credentials().await.unwrap();
+        assert!(cache.report_rejected(&same));
+        source.answers(Answer::Same);
+        for _ in 0..3 {
+            assert_eq!(key(&cache.credentials().await), "SAME");
+            assert!(!cache.report_rejected(&same), "the request is not worth repeating");
+        }
         assert_eq!(source.requests.load(SeqCst), 2);
     }
 }

@@ -31,8 +31,8 @@ impl Source for Environment {
         async { found }.boxed()
     }
 
-    fn can_change(&self) -> bool {
-        false
+    fn fixed(&self) -> Option<Result<Credentials, CredentialsError>> {
+        Some(self.0.clone())
     }
 }
 

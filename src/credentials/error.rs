@@ -6,7 +6,7 @@
 pub struct CredentialsError(String);
 
 impl CredentialsError {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }

@@ -14,7 +14,7 @@ impl Source for Fixed {
         async { found }.boxed()
     }
 
-    fn can_change(&self) -> bool {
-        false
+    fn fixed(&self) -> Option<Result<Credentials, CredentialsError>> {
+        Some(Ok(self.0.clone()))
     }
 }

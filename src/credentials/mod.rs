@@ -12,3 +12,6 @@ pub use error::CredentialsError;
 pub use provider::CredentialProvider;
 pub use settings::ProviderSettings;
 pub use types::Credentials;
+
+#[cfg(test)]
+pub(crate) use cache::Source;

@@ -18,20 +18,26 @@ pub struct CredentialProvider {
 }
 
 impl CredentialProvider {
-    /// The provider with these settings. It requests credentials in background tasks.
-    pub fn new(settings: ProviderSettings, tasks: &Tasks) -> Self {
+    /// The provider with these settings. It requests credentials in background tasks. `bucket` identifies the store in
+    /// the log.
+    pub fn new(settings: ProviderSettings, bucket: &str, tasks: &Tasks) -> Self {
         let source: Arc<dyn Source> = match settings {
             ProviderSettings::Static(credentials) => Arc::new(Fixed(credentials)),
             ProviderSettings::Env => Arc::new(Environment::new(|name| std::env::var_os(name))),
             ProviderSettings::Anonymous => return Self { cache: None },
         };
-        Self { cache: Some(Cache::new(source, tasks.clone())) }
+        Self::from_source(source, bucket, tasks)
+    }
+
+    /// The provider of what `source` returns.
+    pub(crate) fn from_source(source: Arc<dyn Source>, bucket: &str, tasks: &Tasks) -> Self {
+        Self { cache: Some(Cache::new(source, bucket.to_owned(), tasks.clone())) }
     }
 
     /// The credentials to sign with; `None` means that requests are unsigned.
     ///
-    /// Waits for the source if there are no credentials yet, or if they are about to expire. A caller that leaves does
-    /// not interrupt the request to the source, because others may wait for it.
+    /// Waits for the source if there are no credentials yet, or for up to five seconds if they are about to expire. If
+    /// this future is dropped, the request to the source continues, because other calls may wait for it.
     pub async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
         match &self.cache {
             Some(cache) => cache.credentials().await.map(Some),
@@ -39,10 +45,10 @@ impl CredentialProvider {
         }
     }
 
-    /// Reports that S3 rejected `credentials` as expired. Returns whether the source may have others, so that the request
-    /// is worth repeating.
-    pub fn rejected(&self, credentials: &Credentials) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.rejected(credentials))
+    /// Reports that S3 rejected `credentials`, which this provider returned. Returns whether the source may have others,
+    /// so that the request is worth repeating.
+    pub fn report_rejected(&self, credentials: &Arc<Credentials>) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.report_rejected(credentials))
     }
 }
 
@@ -52,16 +58,16 @@ mod tests {
 
     #[tokio::test]
     async fn anonymous_has_no_credentials() {
-        let provider = CredentialProvider::new(ProviderSettings::Anonymous, &Tasks::default());
+        let provider = CredentialProvider::new(ProviderSettings::Anonymous, "bucket", &Tasks::default());
         assert!(provider.credentials().await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn static_credentials_are_not_requested_again_when_s3_rejects_them() {
-        let credentials = Credentials::new("AKID", "secret", None);
-        let provider =
-            CredentialProvider::new(ProviderSettings::Static(credentials.clone()), &Tasks::default());
-        assert_eq!(*provider.credentials().await.unwrap().unwrap(), credentials);
-        assert!(!provider.rejected(&credentials));
+        let settings = ProviderSettings::Static(Credentials::new("AKID", "secret", None));
+        let provider = CredentialProvider::new(settings, "bucket", &Tasks::default());
+        let credentials = provider.credentials().await.unwrap().unwrap();
+        assert_eq!(credentials.access_key_id(), "AKID");
+        assert!(!provider.report_rejected(&credentials));
     }
 }

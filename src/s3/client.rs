@@ -43,7 +43,8 @@ const LONG_WORK: u32 = 20;
 /// percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
-/// A client for one bucket, whose requests have a deadline. Cheap to clone; clones share what is known about the bucket.
+/// A client for one bucket. Its requests may have a deadline. Cheap to clone; clones share what they learn about the
+/// bucket.
 #[derive(Debug, Clone)]
 pub struct Client {
     bucket: Arc<Bucket>,
@@ -74,7 +75,8 @@ struct Bucket {
 #[derive(Debug)]
 struct Signer {
     place: Place,
-    credentials: Result<Option<Arc<Credentials>>, CredentialsError>,
+    /// `None`: the request is unsigned.
+    credentials: Option<Arc<Credentials>>,
 }
 
 /// The bucket's location, as far as it is known.
@@ -161,8 +163,8 @@ fn document(
 }
 
 impl Client {
-    /// Creates a client without a deadline, and without connecting. If the response to a read has not begun after `hedge_after`, the client
-    /// sends a second request.
+    /// Creates a client without a deadline, and without connecting. If the response to a read has not begun after
+    /// `hedge_after`, the client sends a second request.
     pub fn new(
         settings: BucketSettings,
         http: HttpClient,
@@ -188,7 +190,7 @@ impl Client {
         Ok(Self { bucket: Arc::new(bucket), deadline: None })
     }
 
-    /// The same client for requests that end at `deadline`: no retry starts after it.
+    /// The same client, whose requests start no attempt but the first after `deadline`.
     #[must_use]
     pub(crate) fn until(&self, deadline: Option<Instant>) -> Self {
         Self { deadline, ..self.clone() }
@@ -256,8 +258,16 @@ impl Client {
         let mut attempts = Attempts::new(&self.bucket.retry, &self.bucket.quota, self.deadline);
         let mut corrected = Vec::new();
         let mut unclear = false;
+        let mut last = None;
         loop {
-            let signer = Signer { place: self.place(), credentials: self.credentials().await };
+            let credentials = match (self.credentials().await, last.take()) {
+                (Ok(credentials), None) => credentials,
+                (Ok(credentials), Some(_)) if self.is_in_time() => credentials,
+                (Err(error), None) => return Err(unavailable(error)),
+                // The attempt before says more than that this one cannot be made.
+                (Ok(_) | Err(_), Some(failed)) => return Err(failed),
+            };
+            let signer = Signer { place: self.place(), credentials };
             let outcome = match self.hedged(request, &payload_hash, &signer).await {
                 Ok(answer) => reader.read(answer, request.subject()).await,
                 Err(failure) => Err(failure),
@@ -274,13 +284,19 @@ impl Client {
                 self.bucket.seen.store(true, Ordering::Relaxed);
             }
             unclear |= failure.error.unclear();
-            if !attempts.again(self.correct(&failure, &signer, &mut corrected)).await {
-                let error =
-                    failure.error.after_attempts(attempts.made(), attempts.elapsed()).with_unclear(unclear);
+            let again = self.correct(&failure, &signer, &mut corrected);
+            let error =
+                failure.error.after_attempts(attempts.made(), attempts.elapsed()).with_unclear(unclear);
+            if !attempts.again(again).await {
                 return Err(if attempts.quota_exhausted() { error.with_quota_exhausted() } else { error });
             }
+            last = Some(error);
             self.bucket.metrics.s3_retry(request.operation);
         }
+    }
+
+    fn is_in_time(&self) -> bool {
+        self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 
     /// Makes an attempt. If the response to a read has not begun in time, makes a second attempt concurrently.
@@ -295,8 +311,7 @@ impl Client {
         if let Ok(outcome) = tokio::time::timeout(wait, first.as_mut()).await {
             return outcome;
         }
-        let in_time = self.deadline.is_none_or(|deadline| Instant::now() < deadline);
-        if !in_time || !self.bucket.quota.take_spare(hedge::COST) {
+        if !self.is_in_time() || !self.bucket.quota.take_spare(hedge::COST) {
             return first.await;
         }
         self.bucket.metrics.s3_hedge(request.operation);
@@ -364,7 +379,7 @@ impl Client {
         if self.bucket.settings.request_payer {
             headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
         }
-        if let Some(credentials) = credentials.as_ref().map_err(|error| unavailable(error.clone()))? {
+        if let Some(credentials) = credentials {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
             self.bucket.keys.sign(&target, &mut headers, credentials, &place.region, self.server_time())?;
         }
@@ -412,10 +427,10 @@ impl Client {
         }
         let applied = match correction {
             Correction::Region(region) => self.move_to(region, &used.place.region),
-            Correction::Credentials => match &used.credentials {
-                Ok(Some(credentials)) => self.bucket.credentials.rejected(credentials),
-                Ok(None) | Err(_) => false,
-            },
+            Correction::Credentials => used
+                .credentials
+                .as_ref()
+                .is_some_and(|credentials| self.bucket.credentials.report_rejected(credentials)),
             Correction::Clock(theirs) => {
                 self.bucket
                     .clock_offset

@@ -241,6 +241,10 @@ fn correction(
         ErrorKind::AccessDenied if code.is_empty() => server_clock(headers).map(Correction::Clock),
         ErrorKind::BytesDamaged => Some(Correction::Replay),
         ErrorKind::CredentialsExpired => Some(Correction::Credentials),
+        // The key may have been replaced.
+        ErrorKind::CredentialsRejected if region.is_none() && code == "InvalidAccessKeyId" => {
+            Some(Correction::Credentials)
+        }
         ErrorKind::WrongRegion | ErrorKind::CredentialsRejected => region.map(Correction::Region),
         // For the same reason, only the headers distinguish a wrong region from a bad request.
         _ if status == StatusCode::BAD_REQUEST => {

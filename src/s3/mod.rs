@@ -6,6 +6,8 @@ mod checksum;
 mod checksummed_payload;
 mod client;
 mod copy_object;
+#[cfg(test)]
+mod credentials_tests;
 mod delete_object;
 mod delete_objects;
 mod encode;

@@ -25,7 +25,9 @@ impl fmt::Display for Path<'_> {
 /// secret in the wrong place.
 fn part(key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '<');
-    let name = key.len() <= 64 && !key.chars().any(|c| c.is_ascii_uppercase());
+    // A secret key may consist of hexadecimal digits, and a name of this length has words.
+    let name =
+        key.len() <= 64 && !key.chars().any(|c| c.is_ascii_uppercase()) && key.contains(['_', '-', '.']);
     if !key.is_empty() && key.chars().all(plain) && (name || key.len() < SECRET) {
         return key.to_owned();
     }

@@ -1,10 +1,10 @@
 //! Problems in the settings, and their places.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashSet,
     fmt::{self, Write as _},
-    rc::Rc,
+    sync::Arc,
 };
 
 /// A place in the settings.
@@ -18,9 +18,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Source {
     Variable(String),
-    File(String),
-    Line(String, usize),
-    Column(String, usize, usize),
+    File(Arc<str>),
+    Line(Arc<str>, usize),
+    Column(Arc<str>, usize, usize),
 }
 
 impl Place {
@@ -30,17 +30,17 @@ impl Place {
     }
 
     /// A file or folder as a whole.
-    pub(crate) fn file(file: impl Into<String>) -> Self {
+    pub(crate) fn file(file: impl Into<Arc<str>>) -> Self {
         Self { source: Source::File(file.into()), path: String::new() }
     }
 
     /// A line of a file, counted from 1.
-    pub(crate) fn line(file: impl Into<String>, line: usize) -> Self {
+    pub(crate) fn line(file: impl Into<Arc<str>>, line: usize) -> Self {
         Self { source: Source::Line(file.into(), line), path: String::new() }
     }
 
     /// A character of a file; line and column are counted from 1.
-    pub(crate) fn column(file: impl Into<String>, line: usize, column: usize) -> Self {
+    pub(crate) fn column(file: impl Into<Arc<str>>, line: usize, column: usize) -> Self {
         Self { source: Source::Column(file.into(), line, column), path: String::new() }
     }
 
@@ -84,7 +84,8 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Variable(text) | Source::File(text) => f.write_str(text)?,
+            Source::Variable(text) => f.write_str(text)?,
+            Source::File(text) => f.write_str(text)?,
             Source::Line(file, line) => write!(f, "{file}:{line}")?,
             Source::Column(file, line, column) => write!(f, "{file}:{line}:{column}")?,
         }
@@ -174,18 +175,20 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// How many problems of a file are recorded. A file with more of them is corrected step by step.
-const MAX_PROBLEMS: usize = 1_000;
+/// How many problems of a file are listed. Further ones appear once these are corrected.
+const MAX_LISTED: usize = 1_000;
 
 /// Collects, while one file is read, its problems and the places that later checks may refer to.
 ///
 /// Shared by reference, so that a problem does not stop the reader.
 pub(crate) struct Notes {
-    file: Rc<str>,
+    file: Arc<str>,
     places: RefCell<Vec<Place>>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     seen: RefCell<HashSet<Problem>>,
+    /// Whether a problem has been left out since the last call of `take`.
+    left_out: Cell<bool>,
 }
 
 /// The number of a place in `Notes`. Of two places, the later one is the more specific, since defaults are read before
@@ -194,18 +197,19 @@ pub(crate) struct Notes {
 pub(crate) struct PlaceId(usize);
 
 impl Notes {
-    pub(crate) fn new(file: impl Into<Rc<str>>) -> Self {
+    pub(crate) fn new(file: impl Into<Arc<str>>) -> Self {
         Self {
             file: file.into(),
             places: RefCell::default(),
             problems: RefCell::default(),
             warnings: RefCell::default(),
             seen: RefCell::default(),
+            left_out: Cell::new(false),
         }
     }
 
-    pub(crate) fn file(&self) -> &str {
-        &self.file
+    pub(crate) fn file(&self) -> Arc<str> {
+        Arc::clone(&self.file)
     }
 
     /// Records a place that later checks may refer to.
@@ -217,7 +221,7 @@ impl Notes {
 
     /// The place with this id.
     pub(crate) fn place(&self, place_id: PlaceId) -> Place {
-        self.places.borrow().get(place_id.0).cloned().unwrap_or_else(|| Place::file(&*self.file))
+        self.places.borrow().get(place_id.0).cloned().unwrap_or_else(|| Place::file(self.file()))
     }
 
     /// Records a problem at a remembered place.
@@ -225,33 +229,29 @@ impl Notes {
         self.problem_at(self.place(place_id), text);
     }
 
-    /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults. Of more
-    /// than [`MAX_PROBLEMS`], the rest is left out.
+    /// Records a problem, unless the same one has been recorded: all stores inherit the problems of the defaults. Beyond
+    /// [`MAX_LISTED`] problems, records only that there is one.
     pub(crate) fn problem_at(&self, place: Place, text: impl Into<String>) {
-        if self.is_full() {
+        self.problem_with(place, || text.into());
+    }
+
+    /// Like `problem_at`, but calls `text` only if the problem is listed.
+    pub(crate) fn problem_with(&self, place: Place, text: impl FnOnce() -> String) {
+        if self.seen.borrow().len() >= MAX_LISTED {
+            self.left_out.set(true);
             return;
         }
-        let problem = Problem::new(place, text);
+        let problem = Problem::new(place, text());
         if self.seen.borrow_mut().insert(problem.clone()) {
             self.problems.borrow_mut().push(problem);
         }
-        if self.is_full() {
-            let file = Place::file(&*self.file);
-            let text = format!("has {MAX_PROBLEMS} problems or more: correct the first ones and check again");
-            self.problems.borrow_mut().push(Problem::new(file, text));
-        }
     }
 
-    /// Whether further problems are left out.
-    pub(crate) fn is_full(&self) -> bool {
-        self.seen.borrow().len() >= MAX_PROBLEMS
-    }
-
-    /// Records something that is valid, but probably not meant.
+    /// Records something that is valid, but probably not meant. Beyond [`MAX_LISTED`] warnings, it is left out.
     pub(crate) fn warn(&self, place: Place, text: impl Into<String>) {
-        let warning = Problem::new(place, text);
-        if !self.is_full() && self.seen.borrow_mut().insert(warning.clone()) {
-            self.warnings.borrow_mut().push(warning);
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < MAX_LISTED {
+            warnings.push(Problem::new(place, text));
         }
     }
 
@@ -260,9 +260,15 @@ impl Notes {
         sorted(self.warnings.take())
     }
 
-    /// Takes the problems recorded since the last call, sorted by variable and line.
-    pub(crate) fn take(&self) -> Problems {
-        sorted(self.problems.take())
+    /// Takes the problems recorded since the last call, sorted by variable and line. If some of them were left out, the
+    /// last one says so, at `place`.
+    pub(crate) fn take(&self, place: &Place) -> Problems {
+        let mut problems = sorted(self.problems.take());
+        if self.left_out.take() {
+            let text = format!("has problems that are not listed: the file has more than {MAX_LISTED}");
+            problems.add(place.clone(), text);
+        }
+        problems
     }
 }
 

@@ -69,8 +69,8 @@ pub(crate) trait Section: Sized {
 pub(crate) fn read_section<S: Section>(cursor: Cursor<'_>) -> Option<S::Layer> {
     let mut layer = S::Layer::default();
     cursor.each_key(|key, value| {
-        if !S::read_key(&mut layer, key, value) && !value.notes().is_full() {
-            value.note(S::unknown_key(key));
+        if !S::read_key(&mut layer, key, value) {
+            value.notes().problem_with(value.place(), || S::unknown_key(key));
         }
     })?;
     Some(layer)

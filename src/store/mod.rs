@@ -100,7 +100,8 @@ impl S3Store {
             Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
                 .caused_by(error)
         })?;
-        let credentials = CredentialProvider::new(settings.credential_provider.clone(), &tasks);
+        let credentials =
+            CredentialProvider::new(settings.credential_provider.clone(), &settings.bucket.bucket, &tasks);
         let retry = settings.retry_config.clone();
         let hedge_after = settings.transfer.hedge_after;
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, hedge_after, metrics)?;

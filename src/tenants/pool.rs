@@ -26,6 +26,11 @@ impl Pool {
         Self(Arc::new(ArcSwap::from_pointee(snapshot)))
     }
 
+    /// Makes the tenants of `snapshot` the current ones. Calls that have begun keep theirs.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
+
     /// The current tenants.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.0.load_full()
@@ -63,5 +68,27 @@ impl Snapshot {
     /// All tenants, in the order of their names.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.tenants.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::store::MemorySettings;
+
+    #[test]
+    fn a_snapshot_stays_the_same_when_the_tenants_are_replaced() {
+        let resources = Resources::new(MemorySettings::default());
+        let tenants = |names: &[&str]| {
+            let tenants = names.iter().map(|name| TenantSettings::new(name, BTreeMap::new())).collect();
+            Snapshot::new(tenants, AuthMode::None, &resources)
+        };
+        let pool = Pool::new(tenants(&["acme", "zeta"]));
+        let (before, clone) = (pool.snapshot(), pool.clone());
+        pool.replace(tenants(&["acme"]));
+        assert!(before.tenant("zeta").is_some() && pool.snapshot().tenant("zeta").is_none());
+        assert!(clone.snapshot().tenant("zeta").is_none(), "clones share the tenants");
     }
 }

@@ -11,14 +11,14 @@ use crate::{
 pub struct Resources {
     /// The memory budget.
     pub memory: MemoryBudget,
-    /// The metrics that count their requests.
+    /// The metrics of the process.
     pub metrics: Metrics,
     /// The background tasks that shutdown waits for.
     pub tasks: Tasks,
 }
 
 impl Resources {
-    /// A memory budget, with metrics and tasks of their own.
+    /// A new memory budget, with new metrics and tasks.
     pub fn new(memory: MemorySettings) -> Self {
         let metrics = Metrics::default();
         Self { memory: MemoryBudget::new(memory, metrics.clone()), metrics, tasks: Tasks::default() }

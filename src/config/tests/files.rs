@@ -379,10 +379,9 @@ fn a_file_with_very_many_problems_reports_the_first_thousand() {
     let text = format!("x-keys: &keys {{{keys}}}\ntenants: {{t: {{stores: {{{stores}}}}}}}");
     let found = problems(&text, &[]);
     assert_eq!(found.len(), 1_001);
-    assert!(
-        found
-            .iter()
-            .any(|line| line == "FILE: has 1000 problems or more: correct the first ones and check again")
+    assert_eq!(
+        found[1_000],
+        "FILE:2: tenants.t: has problems that are not listed: the file has more than 1000"
     );
 }
 
@@ -392,4 +391,19 @@ fn a_file_given_as_an_argument_is_named_in_its_problems() {
     let variables = [("LONGSHORE_TENANTS_FILE", "/elsewhere")];
     let found = load_from(pairs(&variables), sources("/nowhere/tenants.yaml")).unwrap_err().to_string();
     assert!(found.starts_with("/nowhere/tenants.yaml: cannot read "), "{found}");
+}
+
+#[test]
+fn a_tenant_whose_problems_are_not_listed_is_rejected_all_the_same() {
+    let keys = (0..1_100).map(|key| format!("k{key}: 1")).collect::<Vec<_>>().join(", ");
+    let callers =
+        format!("{{name: a, token_sha256: '{}', access: [read], prefixes: team-a/}}", "ab".repeat(32));
+    let text = format!(
+        "tenants:\n  t: {{{keys}}}\n  u: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{callers}]}}\n  v: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}}}"
+    );
+    let loaded = load_text(&text, &[]).unwrap();
+    assert_eq!(loaded.settings.server.rejected_tenants, ["t", "u"]);
+    let last = loaded.left_out.iter().last().unwrap();
+    assert_eq!(last.place().path(), "tenants.u");
+    assert_eq!(last.text(), "has problems that are not listed: the file has more than 1000");
 }
