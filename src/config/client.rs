@@ -9,7 +9,8 @@ use crate::{
 settings! {
     /// `transfer`.
     pub(super) struct Transfer(TransferSection) {
-        /// boto3's name: `false` means `max_concurrency: 1`; `true` means 10, unless `max_concurrency` is given too.
+        /// boto3's setting: `false` is the same as `max_concurrency: 1`, and conflicts with a larger one beside it; `true`
+        /// keeps `max_concurrency`, or its default.
         use_threads: Option<bool> as Optional<Flag> = None,
     }
     include {

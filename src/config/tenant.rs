@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     auth::{Access, CallerSettings},
     settings::{
-        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Size, Text, UNSUPPORTED, quoted,
-        settings,
+        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Text, UNSUPPORTED, quoted, settings,
     },
     store::StoreSettings,
-    tenants::TenantSettings,
+    tenants::{Limits, TenantSettings},
 };
 
 use super::{
@@ -27,7 +26,7 @@ settings! {
         callers: Vec<Caller> as List<Caller> = Vec::new() => "none",
         /// The tenant's stores, by name.
         stores: Vec<(String, Store)> as Entries<Store> = Vec::new() => "required",
-        /// What the tenant may use of the process: `max_buffered`.
+        /// How much of the process's resources the tenant may use.
         limits: Limits as Limits = Limits::default() => "none",
     }
     include {
@@ -35,20 +34,6 @@ settings! {
         options: Overridable,
     }
     reject { "memory" => UNSUPPORTED, }
-}
-
-settings! {
-    /// Limits on what a tenant may use of the process's resources.
-    pub(super) struct Limits(LimitsSection) {
-        /// How many bytes of the memory budget the tenant may hold at the same time.
-        max_buffered: Option<u64> as Optional<Size<MIB, { 1024 * 1024 * MIB }>> =
-            None => "half of the budget; all of it if there is one tenant",
-    }
-    reject {
-        "max_in_flight" => UNSUPPORTED,
-        "requests_per_second" => UNSUPPORTED,
-        "bytes_per_second" => UNSUPPORTED,
-    }
 }
 
 settings! {
@@ -72,8 +57,6 @@ settings! {
         "san" => UNSUPPORTED,
     }
 }
-
-const MIB: u64 = 1024 * 1024;
 
 /// The SHA-256 of a token, written in hexadecimal.
 pub(crate) struct Digest;
@@ -150,8 +133,8 @@ impl TenantSection {
             .into_iter()
             .filter_map(|(name, store)| settle_store(name, store, place_id, &options, variables, notes))
             .collect::<BTreeMap<_, _>>();
-        let max_buffered = self.limits.value().unwrap_or_default().max_buffered;
-        TenantSettings { name: name.to_owned(), callers, max_buffered, stores }
+        let limits = self.limits.value().unwrap_or_default();
+        TenantSettings { name: name.to_owned(), callers, limits, stores }
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Secrets {
 pub(super) struct NotText;
 
 impl NotText {
-    pub(super) const TEXT: &'static str = "is not valid UTF-8";
+    pub(super) const TEXT: &'static str = "is not valid UTF-8: set it to text in UTF-8";
 }
 
 impl Variables {

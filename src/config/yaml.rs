@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 64;
 /// How many values a file may have, counting each copy that an anchor or an alias makes. A tenant needs about thirty.
 const MAX_VALUES: usize = 1_000_000;
 
-/// A string counts as one more value for each of these bytes, so that aliases of long strings are limited too.
+/// For each of so many bytes, a string counts as one more value, so that aliases of long strings are limited too.
 const BYTES_OF_VALUE: usize = 64;
 
 /// Why a text could not be parsed, and where.
@@ -201,7 +201,10 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<I> {
 
     /// The next event inside a collection; `None` at its end.
     fn next(&mut self, opening: Span) -> Result<Option<(Event<'a>, Span)>, Malformed> {
-        let next = self.events.next().ok_or_else(|| malformed(opening, "invalid YAML: does not end"))?;
+        let next = self
+            .events
+            .next()
+            .ok_or_else(|| malformed(opening, "invalid YAML: this list or mapping is not closed"))?;
         match next.map_err(|error| explain(&error))? {
             (Event::SequenceEnd | Event::MappingEnd, _) => Ok(None),
             next => Ok(Some(next)),
@@ -214,7 +217,7 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<I> {
         if self.values <= MAX_VALUES {
             return Ok(());
         }
-        let text = "the file has more than 1,000,000 values, counting those that aliases repeat: split it into \
+        let text = "the file has more than 1,000,000 values, counting those that anchors and aliases repeat: split it into \
                     several files in one folder";
         Err(malformed(span, text))
     }

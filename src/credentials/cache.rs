@@ -16,17 +16,17 @@ use tokio::time::{Instant, timeout};
 use super::{Credentials, CredentialsError};
 use crate::tasks::Tasks;
 
-/// How long before they expire credentials are replaced in the background. Botocore's default for a refresh that is
-/// advisory.
+/// Credentials are replaced in the background this long before they expire, as botocore does (its advisory refresh).
 const REPLACE_EARLY: Duration = Duration::from_mins(15);
 
-/// How long before they expire calls wait for new credentials. Botocore's default for a refresh that is mandatory.
+/// Calls wait for new credentials from this long before they expire, as in botocore (its mandatory refresh).
 const REPLACE_AT_ONCE: Duration = Duration::from_mins(10);
 
-/// Credentials with a lifetime of less than an hour are replaced in the background when this part of it is left.
+/// Credentials with a lifetime of less than an hour are replaced in the background when this fraction of it is left:
+/// one quarter.
 const EARLY_PART: u32 = 4;
 
-/// Calls wait for the replacement of such credentials when this part of their lifetime is left.
+/// Calls wait for the replacement of such credentials when this fraction of their lifetime is left: one sixth.
 const AT_ONCE_PART: u32 = 6;
 
 /// How long a source may take to answer.
@@ -35,7 +35,7 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 /// How long a call waits for new credentials while it could still use the old ones.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// After a failure, how long the source is left alone while the credentials can still be used.
+/// After a failure, how long the source is not asked again while the credentials can still be used.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// After a failure, how long calls get the same error if there are no credentials. Shorter than [`PAUSE`], because these
@@ -162,7 +162,7 @@ impl Cache {
             && Arc::ptr_eq(&current.credentials, credentials)
         {
             current.rejected = true;
-            // The source has just been asked, and had none.
+            // If the last request to the source has just failed, repeating S3's request is pointless.
             return state.paused(PAUSE).is_none();
         }
         true

@@ -29,7 +29,7 @@ settings! {
         skip_signature: bool as Flag = false,
         /// Whether the requester pays.
         request_payer {"AWS_REQUEST_PAYER", "AWS_REQUESTER_PAYS"}: bool as RequestPayer = false,
-        /// The checksum of writes whose call requests no other.
+        /// The checksum algorithm of writes whose caller requests none.
         checksum_algorithm: Option<ChecksumAlgorithm> as Optional<Keyword<ChecksumAlgorithm>> =
             None => "`crc64nvme` for Amazon S3, none elsewhere",
         /// The encryption at rest that is requested with every write.

@@ -14,13 +14,14 @@ use super::{Cursor, Field, Form};
 /// }
 /// ```
 ///
-/// it generates `struct Options { pub timeout: Duration }` with `Default`, `OptionsLayer` for what one place sets, and
-/// `impl Section for Options`. The doc comment of a field is its meaning in the reference and in the JSON Schema.
+/// it generates `struct Options { pub timeout: Duration }` with `Default`; `OptionsLayer`, the same settings as one source
+/// of them (a store, a tenant, the variables) sets them, each optional; and `impl Section for Options`. The doc comment of a field is its meaning in the reference and in the JSON Schema.
 ///
 /// After the field's name:
-/// - `= "key"`, if the key has another name.
+/// - `= "key"`, if the key differs from the field's name.
 /// - `["alias"]`: other names of the key.
-/// - `{"VARIABLE"}`: variables that do not follow from `variables`, in the order in which they are tried.
+/// - `{"VARIABLE"}`: the variables of this key, in the order in which they are tried, instead of those that `variables`
+///   gives it.
 ///
 /// `=> "text"` after a default describes it, if the value does not.
 ///

@@ -33,7 +33,7 @@ impl<F: Form> Field<F> {
         self.place_id
     }
 
-    /// The value as it is given. `None` if it is missing or invalid.
+    /// The parsed value, before defaults are applied. `None` if it is missing or invalid.
     pub(crate) fn get(&self) -> Option<&F::Layer> {
         self.layer.as_ref()
     }
@@ -43,7 +43,7 @@ impl<F: Form> Field<F> {
         self.layer.as_ref().zip(self.place_id)
     }
 
-    /// The value as it is given.
+    /// The parsed value, before defaults are applied.
     pub(crate) fn into_layer(self) -> Option<F::Layer> {
         self.layer
     }
@@ -58,7 +58,7 @@ impl<F: Form> Field<F> {
         self.layer.as_ref().map(F::resolve)
     }
 
-    /// This setting, merged with the same setting of `lower`, which it overrides.
+    /// This setting over `lower`: its own value, merged with that of `lower` where both have one.
     pub(crate) fn over(self, lower: &Self) -> Self {
         match (self, &lower.layer) {
             (Self { layer: Some(upper), place_id }, Some(lower)) => {
@@ -98,5 +98,7 @@ fn warn_of_variable(cursor: Cursor<'_>, is_secret: bool) {
     } else {
         "write the value itself"
     };
-    cursor.notes().warn(cursor.place(), format!("looks like a variable, which is not replaced: {remedy}"));
+    cursor
+        .notes()
+        .warn(cursor.place(), format!("looks like a variable, which Longshore does not expand: {remedy}"));
 }

@@ -265,7 +265,8 @@ impl Notes {
     pub(crate) fn take(&self, place: &Place) -> Problems {
         let mut problems = sorted(self.problems.take());
         if self.left_out.take() {
-            let text = format!("has problems that are not listed: the file has more than {MAX_LISTED}");
+            let text =
+                format!("has problems that are not listed: the file has more than {MAX_LISTED} problems");
             problems.add(place.clone(), text);
         }
         problems

@@ -28,7 +28,7 @@ pub(crate) trait Section: Sized {
     /// The settings of one place, each of which may be missing.
     type Layer: Clone + Default;
 
-    /// What each key may also begin with; empty if nothing.
+    /// An optional prefix of every key; empty if there is none.
     const KEY_PREFIX: &'static str;
 
     /// What the variables of the keys begin with; empty if the keys have none.
@@ -40,7 +40,7 @@ pub(crate) trait Section: Sized {
     /// Reads the value of `key` into `layer`. `false` if this section has no such key.
     fn read_key(layer: &mut Self::Layer, key: &str, cursor: Cursor<'_>) -> bool;
 
-    /// Keys that are known, but not as settings of this version, and why they are rejected.
+    /// Keys that are recognized but not supported, each with the message to report.
     fn rejected() -> Vec<(&'static str, &'static str)>;
 
     /// `upper`, with the settings that it lacks taken from `lower`.

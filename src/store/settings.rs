@@ -173,14 +173,14 @@ settings! {
         multipart_threshold: u64 as Size<0, { 5 * GIB }> = 8 * MIB,
         /// The size of a part. It grows so that an object of known size fits into 10,000 parts, up to
         /// `part_size` × `max_concurrency` or 128MiB, whichever is more. Objects larger than 10,000 such parts (1.2 TiB
-        /// by default) need a larger `part_size`. Without a known size, parts double every 2,000 parts, up to the same
+        /// by default) need a larger `part_size`. Without a known size, the part size doubles every 2,000 parts, up to the same
         /// limit: by default 8, 16, 32, 64 and 128 MiB, so an upload of unknown size has at most 484 GiB.
         part_size ["multipart_chunksize"]: u64 as Size<{ 5 * MIB }, { 512 * MIB }> = 8 * MIB,
         /// How many parts are in flight at once, for an upload, or for a read of a large object that waits for S3.
         max_concurrency: usize as Count<1, 100> = 10,
-        /// After how many broken connections a read fails. Only breaks with little data between them (less than 64 KiB
-        /// each time) count. Before that, the read resumes where it broke off, after waits as set by `retry_config`.
-        /// `max_retries` does not apply: it limits retries of requests whose response has not begun.
+        /// A read fails when its connection breaks for this many times. A break counts only if less than 64 KiB have
+        /// arrived since the one before. After each earlier break, the read resumes where it stopped, with the waits of
+        /// `retry_config`. `max_retries` does not apply: it limits retries of requests whose response has not begun.
         download_attempts ["num_download_attempts"]: u32 as Number<1, 100> = 5,
         // Below a millisecond, every read would be sent twice.
         /// How long the response to a `GetObject` or `HeadObject` may take to begin, including connecting, before
@@ -190,10 +190,10 @@ settings! {
         /// of unknown size then cannot be larger than 10,000 × `part_size`.
         equal_parts: bool as Flag = false => "`false`; `true` for endpoints of Cloudflare R2",
         // Below an hour, uploads that are still in progress would count.
-        /// How long ago a multipart upload below the store's prefix must have been started, and its most recent part
-        /// written, by the S3 server's clock, to count as orphaned. Needs the permissions
-        /// s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts. One minute after the start, and then every
-        /// hour, Longshore looks for such uploads of any origin, and logs their number and the oldest one.
+        /// A multipart upload under the store's prefix counts as orphaned if it was started, and its last part was
+        /// written, at least this long ago by the S3 server's clock. One minute after startup and then every hour,
+        /// Longshore logs the number of such uploads, whichever program began them, and the oldest one. Needs the
+        /// permissions s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts.
         orphan_age: Option<Duration> as Optional<AtLeast<HOUR>> = None => "never",
         /// Whether Longshore aborts orphaned uploads, so that S3 no longer stores and charges for their parts. If other
         /// programs upload to the bucket, the uploads may be theirs: check the log first.

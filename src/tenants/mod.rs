@@ -1,5 +1,6 @@
 //! The pool of tenants and their stores. Each store is built on first use.
 
+mod limits;
 mod orphans;
 mod pool;
 mod rejected;
@@ -9,6 +10,7 @@ mod tenant;
 use std::collections::BTreeMap;
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
+pub use limits::Limits;
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Snapshot};
 pub use rejected::RejectedTenants;
@@ -24,9 +26,8 @@ pub struct TenantSettings {
     pub name: String,
     /// The callers that may act for the tenant.
     pub callers: Vec<CallerSettings>,
-    /// How many bytes of the process's memory budget the tenant may hold at a time. `None` means the whole budget, or
-    /// half of it if there are several tenants.
-    pub max_buffered: Option<u64>,
+    /// Limits on what the tenant may use of the process's resources.
+    pub limits: Limits,
     /// The tenant's stores, by name.
     pub stores: BTreeMap<String, StoreSettings>,
 }
@@ -34,6 +35,6 @@ pub struct TenantSettings {
 impl TenantSettings {
     /// A tenant with these stores and no callers.
     pub fn new(name: &str, stores: BTreeMap<String, StoreSettings>) -> Self {
-        Self { name: name.to_owned(), callers: Vec::new(), max_buffered: None, stores }
+        Self { name: name.to_owned(), callers: Vec::new(), limits: Limits::default(), stores }
     }
 }

@@ -40,7 +40,7 @@ impl Tenant {
         let builder = Builder {
             metrics: resources.metrics.clone(),
             tasks: resources.tasks.clone(),
-            budget: resources.memory.share(settings.max_buffered.or(share)),
+            budget: resources.memory.share(settings.limits.max_buffered.or(share)),
         };
         let stores = settings
             .stores

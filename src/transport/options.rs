@@ -22,15 +22,15 @@ settings! {
     pub struct ClientOptions(ClientLayer), variables "AWS_" {
         /// Whether an `http://` endpoint is allowed. Over it, signatures and payloads are sent in plaintext.
         allow_http: bool as Flag = false,
-        /// How long opening a connection may take, including TLS. A store opens at most 128 connections at the same
-        /// time. Further requests wait up to `read_timeout` for an open slot or a free connection, and then fail as if
-        /// no connection could be opened.
+        /// How long opening a connection may take, including TLS. Each store opens at most 128 connections at a time.
+        /// Further requests wait up to `read_timeout` for their turn or for an idle connection, and then fail as if no
+        /// connection could be opened.
         connect_timeout: Duration as Timeout = Duration::from_secs(5),
         /// How long a whole request may take, including its body. There is no limit by default, since one would end
         /// healthy large transfers.
         timeout: Option<Duration> as Optional<Timeout> = None => "no limit",
         /// How long S3 may make no progress while Longshore waits for it. Time spent waiting for a slow caller does not
-        /// count. Twenty times as long while S3 assembles parts or copies.
+        /// count. While S3 assembles parts or copies an object, the limit is twenty times as long.
         read_timeout: Duration as Timeout = Duration::from_secs(30),
         /// How long an idle connection is kept.
         pool_idle_timeout: Duration as Period = Duration::from_secs(90),

@@ -145,7 +145,10 @@ fn variables_that_are_not_utf8_are_reported_by_name() {
     let lines: Vec<_> = found.lines().collect();
     assert_eq!(
         lines[..2],
-        ["LONGSHORE_LISTEN_ADDR: is not valid UTF-8", "LONGSHORE_TENANTS_FILE: is not valid UTF-8"]
+        [
+            "LONGSHORE_LISTEN_ADDR: is not valid UTF-8: set it to text in UTF-8",
+            "LONGSHORE_TENANTS_FILE: is not valid UTF-8: set it to text in UTF-8"
+        ]
     );
     assert!(lines[2].starts_with("LONGSHORE_\u{fffd}: unknown variable; "), "{found}");
 
@@ -159,6 +162,14 @@ fn variables_that_are_not_utf8_are_reported_by_name() {
         ("ID".into(), strange()),
     ];
     let found = named(&load(variables).unwrap_err().problems, path.path());
-    assert!(found.contains("AWS_REGION: tenants.t.stores.s.config.region: is not valid UTF-8"), "{found}");
-    assert!(found.contains("access_key_id: the variable `ID` is not valid UTF-8"), "{found}");
+    assert!(
+        found.contains(
+            "AWS_REGION: tenants.t.stores.s.config.region: is not valid UTF-8: set it to text in UTF-8"
+        ),
+        "{found}"
+    );
+    assert!(
+        found.contains("access_key_id: the variable `ID` is not valid UTF-8: set it to text in UTF-8"),
+        "{found}"
+    );
 }

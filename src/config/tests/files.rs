@@ -302,7 +302,7 @@ tenants:
 ";
     let tenants = load_text(text, &[]).unwrap().settings.server.tenants;
     let [t, v] = tenants.as_slice() else { panic!("two tenants") };
-    assert_eq!((t.max_buffered, v.max_buffered), (Some(64 << 20), Some(64 << 20)));
+    assert_eq!((t.limits.max_buffered, v.limits.max_buffered), (Some(64 << 20), Some(64 << 20)));
     assert_eq!((t.stores["u"].bucket.bucket.as_str(), &t.stores["s"]), ("abd", &v.stores["s"]));
     let client = &t.stores["u"].client_options;
     assert_eq!((client.connect_timeout.as_secs(), client.read_timeout.as_secs()), (1, 20));
@@ -321,13 +321,12 @@ fn values_that_look_like_variables_are_warned_of() {
     let loaded = load_text(text, &[]).unwrap();
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     let path = "tenants.t.stores.s.config";
-    let secret =
-        "looks like a variable, which is not replaced: to read the secret from a variable, write {env: NAME}";
+    let secret = "looks like a variable, which Longshore does not expand: to read the secret from a variable, write {env: NAME}";
     for (warning, expected) in warnings.iter().zip([
         format!("{path}.access_key_id: {secret}"),
         format!("{path}.secret_access_key: {secret}"),
         format!(
-            "{path}.sse_kms_key_id: looks like a variable, which is not replaced: write the value itself"
+            "{path}.sse_kms_key_id: looks like a variable, which Longshore does not expand: write the value itself"
         ),
     ]) {
         assert!(warning.ends_with(&expected), "{warning}");
@@ -381,7 +380,7 @@ fn a_file_with_very_many_problems_reports_the_first_thousand() {
     assert_eq!(found.len(), 1_001);
     assert_eq!(
         found[1_000],
-        "FILE:2: tenants.t: has problems that are not listed: the file has more than 1000"
+        "FILE:2: tenants.t: has problems that are not listed: the file has more than 1000 problems"
     );
 }
 
@@ -405,5 +404,5 @@ fn a_tenant_whose_problems_are_not_listed_is_rejected_all_the_same() {
     assert_eq!(loaded.settings.server.rejected_tenants, ["t", "u"]);
     let last = loaded.left_out.iter().last().unwrap();
     assert_eq!(last.place().path(), "tenants.u");
-    assert_eq!(last.text(), "has problems that are not listed: the file has more than 1000");
+    assert_eq!(last.text(), "has problems that are not listed: the file has more than 1000 problems");
 }

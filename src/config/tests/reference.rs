@@ -9,11 +9,12 @@ use crate::{
         environment::Environment,
         store::Store,
         store_config::Config,
-        tenant::{Caller, Limits, Tenant},
+        tenant::{Caller, Tenant},
     },
     s3::BucketSettings,
     settings::{Section, Setting},
     store::StoreSettings,
+    tenants::Limits,
     transport::{Backoff, ClientOptions, RetryPolicy},
 };
 

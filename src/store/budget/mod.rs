@@ -45,7 +45,8 @@ settings! {
         /// How long a call waits for memory before it fails with RESOURCE_EXHAUSTED, reason MEMORY_EXHAUSTED.
         wait = "memory_wait": Duration as Timeout = Duration::from_secs(30),
         /// While other calls wait for memory, how long an upload may send nothing (UPLOAD_IDLE), or the caller of a
-        /// read may take nothing (READ_IDLE), before the call fails.
+        /// read may take nothing (READ_IDLE), before the call fails. Also how long a connection may take nothing while
+        /// the process has many unsent bytes.
         idle_timeout = "upload_idle_timeout": Duration as Timeout = Duration::from_mins(1),
     }
 }
