@@ -62,24 +62,36 @@ impl Client {
     pub(crate) async fn head_object(&self, selection: Selection<'_>) -> Result<HeadAnswer, Error> {
         let request = reading("HeadObject", Method::HEAD, selection)?;
         match self.stream(&request).await {
-            Ok(Answer { headers, .. }) => {
-                let size = match content_length(&headers) {
-                    Some(size) => size,
-                    None => Box::pin(self.size(selection, &headers::properties(&headers))).await?,
-                };
-                Ok(HeadAnswer::of(&headers, size))
-            }
+            Ok(answer) => self.head_answer(selection, answer).await,
             Err(error) if self.is_ambiguous(&error) => {
                 match Box::pin(self.first_byte(selection)).await {
                     Ok((headers, Some(size))) => Ok(HeadAnswer::of(&headers, size)),
                     Ok((_, None)) => Err(error),
-                    // An empty object has no first byte, so this error does not explain the failure.
-                    Err(empty) if empty.kind() == ErrorKind::RangeNotSatisfiable => Err(error),
+                    // An empty object has no first byte, so this error does not explain the failure. But the client may
+                    // have learned from it, for example the region, or that the credentials had expired.
+                    Err(empty) if empty.kind() == ErrorKind::RangeNotSatisfiable => {
+                        match self.stream(&request).await {
+                            Ok(answer) => self.head_answer(selection, answer).await,
+                            Err(_) => Err(error),
+                        }
+                    }
                     Err(told) => Err(told),
                 }
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn head_answer(
+        &self,
+        selection: Selection<'_>,
+        Answer { headers, .. }: Answer,
+    ) -> Result<HeadAnswer, Error> {
+        let size = match content_length(&headers) {
+            Some(size) => size,
+            None => Box::pin(self.size(selection, &headers::properties(&headers))).await?,
+        };
+        Ok(HeadAnswer::of(&headers, size))
     }
 
     /// `GetObject`. A server without support for ranges sends the whole object, and `start..end` then covers all of
