@@ -12,7 +12,7 @@ use super::{
     conditional::Carrier,
     multipart::Multipart,
     part_size::{MAX_PART, MAX_PARTS},
-    resume::Pin,
+    pinned::Pin,
 };
 use crate::s3::{
     CopyCondition, CopySource, HeadAnswer, NewObject, REDIRECT, Replacement, STORAGE_CLASS, WriteCondition,

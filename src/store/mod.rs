@@ -2,6 +2,7 @@
 //! them.
 
 mod budget;
+mod byte_range;
 mod check;
 mod chunk;
 mod conditional;
@@ -21,6 +22,7 @@ mod part_buffer;
 mod part_size;
 mod part_sums;
 mod parts;
+mod pinned;
 mod progress;
 mod put;
 mod ranges;

@@ -5,8 +5,7 @@ use std::{collections::VecDeque, ops::Range};
 use bytes::Bytes;
 
 use super::{
-    ByteRange, Conditions, Error, ErrorKind, ObjectReader, RangesOptions, ReadInfo, ReadOptions, S3Store,
-    resume::Pin,
+    Error, Field, ObjectReader, RangesOptions, ReadInfo, S3Store, byte_range::resolve, pinned::Pinned,
 };
 
 /// A piece of one of the requested ranges.
@@ -24,9 +23,7 @@ pub struct RangePiece {
 #[derive(Debug)]
 pub struct RangesReader {
     store: S3Store,
-    key: String,
-    /// Pinned to the object of the first response.
-    read: ReadOptions,
+    pinned: Pinned,
     info: ReadInfo,
     fetches: VecDeque<Fetch>,
     current: Option<Current>,
@@ -56,14 +53,13 @@ impl S3Store {
         // first.
         let head = self.head(key, &read).await?;
         let size = head.meta.size;
-        let resolved = ranges.iter().enumerate().map(|(index, range)| resolve(*range, size, index));
+        let resolved = ranges.iter().enumerate();
+        let resolved = resolved.map(|(index, range)| resolve(*range, size, format_args!("range {index}")));
         let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
         let (start, end) = resolved.first().map_or((0, 0), |range| (range.start, range.end));
-        let Pin { version, if_match } = Pin::of(&read, &head.meta.properties);
         Ok(RangesReader {
             store: self.clone(),
-            key: key.to_owned(),
-            read: ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } },
+            pinned: Pinned::new(self.full_key(key, Field::Key)?, &read, &head.meta),
             info: ReadInfo { meta: head.meta, attributes: head.attributes, start, end },
             fetches: plan(&resolved, coalesce_bytes),
             current: None,
@@ -98,28 +94,8 @@ impl RangesReader {
     }
 
     async fn begin(&self, fetch: Fetch) -> Result<Current, Error> {
-        let range = ByteRange::Bounded { start: fetch.bytes.start, end: fetch.bytes.end };
         let reader =
-            self.store.get(&self.key, Some(range), &self.read).await.map_err(|error| match error.kind() {
-                ErrorKind::PreconditionFailed | ErrorKind::ObjectNotFound => error.recast(
-                    ErrorKind::ObjectChanged,
-                    "the object was replaced while its ranges were being read: read them again",
-                ),
-                _ => error,
-            })?;
-        let found = &reader.info().meta;
-        if found.size != self.info.meta.size || found.properties.etag != self.info.meta.properties.etag {
-            return Err(Error::new(
-                ErrorKind::ObjectChanged,
-                "the object was replaced while its ranges were being read: read them again",
-            ));
-        }
-        if reader.info().end != fetch.bytes.end {
-            return Err(Error::new(
-                ErrorKind::ObjectChanged,
-                "the object became shorter while its ranges were being read: read them again",
-            ));
-        }
+            ObjectReader::of_pinned(self.store.clone(), self.pinned.clone(), fetch.bytes.clone()).await?;
         Ok(Current { reader, position: fetch.bytes.start, ranges: fetch.ranges.into(), rest: Bytes::new() })
     }
 }
@@ -158,21 +134,6 @@ impl Current {
     }
 }
 
-fn resolve(range: ByteRange, size: u64, index: usize) -> Result<Range<u64>, Error> {
-    let (start, end) = match range {
-        ByteRange::Bounded { start, end } => (start, end.min(size)),
-        ByteRange::Offset(start) => (start, size),
-        ByteRange::Suffix(length) => (size.saturating_sub(length), size),
-    };
-    let empty = matches!(range, ByteRange::Bounded { start, end } if start == end);
-    let suffix_of_empty = matches!(range, ByteRange::Suffix(1..)) && size == 0;
-    if (start >= size && !empty && !suffix_of_empty) || start > size {
-        let message = format!("range {index} starts at byte {start}, but the object has {size} bytes");
-        return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
-    }
-    Ok(start..end.max(start))
-}
-
 /// Plans the requests. A range shares the request of the previous one if it starts less than `coalesce` bytes after
 /// that one's end. Every other range gets its own request, even if it overlaps the previous one, so that no bytes have
 /// to be kept in memory.
@@ -202,17 +163,5 @@ mod tests {
         assert_eq!(fetches[0].ranges, [(0, 0..10), (1, 15..20), (2, 21..30)]);
         assert_eq!(plan(&[0..10, 15..20], 5).len(), 2);
         assert_eq!(plan(&[0..10, 10..20], 0).len(), 2);
-    }
-
-    #[test]
-    fn ranges_are_clamped_to_the_object_or_rejected() {
-        let bounded = |start, end| ByteRange::Bounded { start, end };
-        assert_eq!(resolve(bounded(2, 50), 10, 0).unwrap(), 2..10);
-        assert_eq!(resolve(ByteRange::Suffix(50), 10, 0).unwrap(), 0..10);
-        assert_eq!(resolve(bounded(10, 10), 10, 0).unwrap(), 10..10);
-        assert_eq!(resolve(ByteRange::Suffix(3), 0, 0).unwrap(), 0..0);
-        assert!(resolve(ByteRange::Suffix(0), 10, 0).is_err());
-        assert!(resolve(bounded(10, 12), 10, 0).is_err());
-        assert!(resolve(bounded(11, 11), 10, 0).is_err());
     }
 }

@@ -10,10 +10,11 @@ use futures::{
 use tokio::time::Instant;
 
 use super::{
-    ByteRange, ChecksumType, Conditions, Error, ErrorKind, Field, Head, ObjectMeta, ReadInfo, ReadOptions,
-    S3Store,
-    read_ahead::{BackendSpeed, ReadAhead, bounded, changed},
-    resume::{MOST_SKIPPED, Pin, Resumed},
+    ByteRange, ChecksumType, Error, ErrorKind, Field, Head, ObjectMeta, ReadInfo, ReadOptions, S3Store,
+    byte_range::{check_covers, resolve},
+    pinned::Pinned,
+    read_ahead::{BackendSpeed, ReadAhead},
+    resume::{MOST_SKIPPED, Resumed},
 };
 use crate::{
     s3::{Checksum, ChecksumHasher, GetAnswer, HeadAnswer, Selection},
@@ -51,12 +52,19 @@ impl S3Store {
         {
             return self.get_nothing(key, start, options).await;
         }
-        let full = self.full_key(key, Field::Key)?;
-        match self.client().get_object(options.selecting(&full), range).await {
-            Ok(answer) => ObjectReader::new(self.clone(), full, key, range, options, answer),
+        let full_key = self.full_key(key, Field::Key)?;
+        match self.client().get_object(options.selecting(&full_key), range).await {
+            Ok(GetAnswer { size, properties, attributes, start, end, body }) => {
+                let requested = range.map_or(Ok(0..size), |range| resolve(range, size, "the range"))?;
+                check_covers(start..end, &requested)?;
+                let meta = ObjectMeta { key: key.to_owned(), size, properties };
+                let pinned = Pinned::new(full_key, options, &meta);
+                let skip = requested.start - start;
+                let info = ReadInfo { meta, attributes, start: requested.start, end: requested.end };
+                Ok(ObjectReader::new(self.clone(), pinned, info, Some(body), skip))
+            }
             Err(error) => match range {
-                // S3 answers 416 to any suffix of an empty object. By RFC 9110, section 14.1.2, such a suffix is the
-                // whole object.
+                // S3 answers 416 to any suffix of an empty object.
                 Some(ByteRange::Suffix(1..)) if error.kind() == ErrorKind::RangeNotSatisfiable => {
                     let reader = self.get_nothing(key, 0, options).await?;
                     if reader.info.meta.size == 0 { Ok(reader) } else { Err(error) }
@@ -74,13 +82,10 @@ impl S3Store {
         options: &ReadOptions,
     ) -> Result<ObjectReader, Error> {
         let Head { meta, attributes } = self.head(key, options).await?;
-        if offset > meta.size {
-            let message =
-                format!("the range starts at byte {offset}, but the object has {} bytes", meta.size);
-            return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
-        }
+        resolve(ByteRange::Bounded { start: offset, end: offset }, meta.size, "the range")?;
+        let pinned = Pinned::new(self.full_key(key, Field::Key)?, options, &meta);
         let info = ReadInfo { meta, attributes, start: offset, end: offset };
-        Ok(ObjectReader::empty(self.clone(), info))
+        Ok(ObjectReader::new(self.clone(), pinned, info, None, 0))
     }
 }
 
@@ -88,9 +93,7 @@ impl S3Store {
 #[derive(Debug)]
 pub struct ObjectReader {
     store: S3Store,
-    full_key: String,
-    /// Pinned to the object of the first response.
-    options: ReadOptions,
+    pinned: Pinned,
     info: ReadInfo,
     position: u64,
     /// The offset at which `body` ends and `ahead` begins; the end of the range if there is no `ahead`.
@@ -145,80 +148,38 @@ impl ObjectReader {
         Some(Ok(piece))
     }
 
-    fn new(
-        store: S3Store,
-        full_key: String,
-        key: &str,
-        range: Option<ByteRange>,
-        options: &ReadOptions,
-        answer: GetAnswer,
-    ) -> Result<Self, Error> {
-        let meta = ObjectMeta { key: key.to_owned(), size: answer.size, properties: answer.properties };
-        let (start, end) = wanted(range, answer.start, answer.end, meta.size)?;
+    /// Reads the bytes of `info` from `body`, of which it discards the first `skip` bytes.
+    fn new(store: S3Store, pinned: Pinned, info: ReadInfo, body: Option<ResponseBody>, skip: u64) -> Self {
+        let ReadInfo { ref meta, start, end, .. } = info;
         let whole = start == 0 && end == meta.size;
         let verifier = if whole { Verifier::of(&meta.properties.checksums) } else { None };
-        let Pin { version, if_match } = Pin::of(options, &meta.properties);
         let transfer = store.settings().transfer;
         let is_large = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
-        // Reading over several connections requires an ETag or a version, so that all of them read the same object.
-        let is_pinned = version.is_some() || if_match.is_some();
-        let backend_speed = (is_large && is_pinned).then(BackendSpeed::default);
-        let options = ReadOptions { version, conditions: Conditions { if_match, ..Conditions::default() } };
-        Ok(Self {
+        // All connections must read the same object.
+        let backend_speed = (is_large && pinned.is_exact()).then(BackendSpeed::default);
+        Self {
             store,
-            full_key,
-            options,
-            info: ReadInfo { meta, attributes: answer.attributes, start, end },
+            pinned,
+            info,
             position: start,
             until: end,
-            body: Some(answer.body),
+            body,
             ahead: None,
             backend_speed,
             rest: Bytes::new(),
-            skip: start - answer.start,
+            skip,
             verifier,
             resumed: Resumed::default(),
-        })
-    }
-
-    fn empty(store: S3Store, info: ReadInfo) -> Self {
-        let options = ReadOptions::default();
-        let position = info.start;
-        Self {
-            store,
-            full_key: String::new(),
-            options,
-            info,
-            position,
-            until: position,
-            body: None,
-            ahead: None,
-            backend_speed: None,
-            rest: Bytes::new(),
-            skip: 0,
-            verifier: None,
-            resumed: Resumed::default(),
         }
     }
 
-    /// Reads one part of an object over one connection. Fails if the object is no longer the one that `options` pin, or
-    /// if it ends before `range` does.
-    async fn part(
-        store: S3Store,
-        full_key: String,
-        options: ReadOptions,
-        range: Range<u64>,
-    ) -> Result<Self, Error> {
-        let selection = options.selecting(&full_key);
-        let answer = store.client().get_object(selection, Some(bounded(range.clone()))).await;
-        let asked = Some(bounded(range.clone()));
-        let mut reader = Self::new(store, full_key, "", asked, &options, answer.map_err(changed)?)?;
-        // A shorter part would shift all bytes after it.
-        if reader.options != options || reader.info.start != range.start || reader.info.end != range.end {
-            return Err(replaced());
-        }
-        reader.backend_speed = None;
-        Ok(reader)
+    /// Reads other bytes of an object that another read has found. Its [`ReadInfo`] has no key.
+    pub(super) async fn of_pinned(store: S3Store, pinned: Pinned, range: Range<u64>) -> Result<Self, Error> {
+        let GetAnswer { size, properties, attributes, start, body, .. } =
+            pinned.get(&store, range.clone()).await?;
+        let meta = ObjectMeta { key: String::new(), size, properties };
+        let info = ReadInfo { meta, attributes, start: range.start, end: range.end };
+        Ok(Self::new(store, pinned, info, Some(body), range.start - start))
     }
 
     /// Returns the next bytes, from this connection or from those that read ahead.
@@ -250,8 +211,8 @@ impl ObjectReader {
         // of them begins there.
         let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
         if self.ahead.is_none() && from < self.info.end {
-            let (store, key, options) = (self.store.clone(), self.full_key.clone(), self.options.clone());
-            self.ahead = ReadAhead::begin(read_part, store, key, options, from..self.info.end);
+            let (store, pinned) = (self.store.clone(), self.pinned.clone());
+            self.ahead = ReadAhead::begin(read_part, store, pinned, from..self.info.end);
             if self.ahead.is_some() {
                 self.until = from;
             }
@@ -274,9 +235,8 @@ impl ObjectReader {
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.client().deadline());
         loop {
-            let is_pinned = self.options.version.is_some() || self.options.conditions.if_match.is_some();
             let cannot_go_on =
-                !is_pinned || self.resumed.record_resumption(self.position, policy.max_retries);
+                !self.pinned.is_exact() || self.resumed.record_resumption(self.position, policy.max_retries);
             let again = Retry::Later { cost: RetryCost::Failure, wait: None };
             if cannot_go_on || !attempts.again(again).await {
                 return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
@@ -323,16 +283,7 @@ impl ObjectReader {
 
     /// Requests the rest of the same object.
     async fn resume(&mut self) -> Result<(), Error> {
-        let range = Some(bounded(self.position..self.until));
-        let selection = self.options.selecting(&self.full_key);
-        let answer = self.store.client().get_object(selection, range).await;
-        let answer = answer.map_err(changed)?;
-        if answer.properties.etag != self.info.meta.properties.etag
-            || answer.size != self.info.meta.size
-            || answer.start > self.position
-        {
-            return Err(replaced());
-        }
+        let answer = self.pinned.get(&self.store, self.position..self.until).await?;
         self.skip = self.position - answer.start;
         if self.skip > MOST_SKIPPED {
             return Err(broken(
@@ -364,70 +315,16 @@ impl Verifier {
     }
 }
 
-/// Returns the offsets of the requested bytes. Fails if the response, which has the bytes `got_start..got_end`, lacks
-/// any of them. A server that does not support ranges sends the whole object.
-fn wanted(range: Option<ByteRange>, got_start: u64, got_end: u64, size: u64) -> Result<(u64, u64), Error> {
-    let (from, to) = match range {
-        None => (0, size),
-        Some(ByteRange::Bounded { start, end }) => (start, end.min(size)),
-        Some(ByteRange::Offset(start)) => (start, size),
-        Some(ByteRange::Suffix(length)) => (size.saturating_sub(length), size),
-    };
-    let suffix_of_empty = size == 0 && matches!(range, Some(ByteRange::Suffix(1..)));
-    if range.is_some() && from >= size && !suffix_of_empty {
-        let message = format!("the range starts at byte {from}, but the object has {size} bytes");
-        return Err(Error::new(ErrorKind::RangeNotSatisfiable, message));
-    }
-    let (from, to) = (from.min(size), to.min(size));
-    if from < got_start || to > got_end {
-        return Err(Error::new(
-            ErrorKind::BackendProtocol,
-            "S3 returned a different range from the one requested",
-        ));
-    }
-    Ok((from, to))
-}
-
-fn replaced() -> Error {
-    Error::new(ErrorKind::ObjectChanged, "the object was replaced while it was being read: read it again")
-}
-
 fn broken(why: &str) -> Error {
     Error::new(ErrorKind::ConnectionLost, "S3 stopped sending the object before its end").because(why)
 }
 
 /// Reads a part of an object that is read ahead. The stream is boxed, because [`ObjectReader`] itself reads ahead.
-fn read_part(
-    store: S3Store,
-    full_key: String,
-    options: ReadOptions,
-    range: Range<u64>,
-) -> BoxStream<'static, Result<Bytes, Error>> {
+fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = async move {
-        let reader = ObjectReader::part(store, full_key, options, range).await?;
+        let mut reader = ObjectReader::of_pinned(store, pinned, range).await?;
+        reader.backend_speed = None;
         Ok(stream::unfold(reader, async |mut reader| reader.next().await.map(|piece| (piece, reader))))
     };
     stream::once(pieces).try_flatten().boxed()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_requested_bytes_are_found_in_any_response() {
-        let bounded = |start, end| Some(ByteRange::Bounded { start, end });
-        assert_eq!(wanted(None, 0, 10, 10).unwrap(), (0, 10));
-        assert_eq!(wanted(bounded(2, 5), 2, 5, 10).unwrap(), (2, 5));
-        assert_eq!(wanted(bounded(2, 50), 2, 10, 10).unwrap(), (2, 10));
-        assert_eq!(wanted(Some(ByteRange::Suffix(50)), 0, 10, 10).unwrap(), (0, 10));
-        assert_eq!(
-            wanted(Some(ByteRange::Offset(4)), 0, 10, 10).unwrap(),
-            (4, 10),
-            "a server that does not support ranges"
-        );
-        assert_eq!(wanted(Some(ByteRange::Suffix(5)), 0, 0, 0).unwrap(), (0, 0), "an empty object");
-        assert!(wanted(Some(ByteRange::Offset(10)), 0, 10, 10).is_err());
-        assert!(wanted(bounded(2, 5), 3, 5, 10).is_err());
-    }
 }

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ByteRange, Error, ErrorKind, ReadOptions, Reservation, S3Store};
+use super::{Error, Reservation, S3Store, pinned::Pinned};
 
 /// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. At its best, S3
 /// sends two thirds of the second rate over one connection. A short wait may be only a pause, so it counts only at a
@@ -39,18 +39,15 @@ impl BackendSpeed {
     }
 }
 
-/// Reads bytes of an object over one connection: the store, the full key, what pins the object, and the bytes.
-pub(super) type ReadPart =
-    fn(S3Store, String, ReadOptions, Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>;
+/// Reads bytes of an object over one connection.
+pub(super) type ReadPart = fn(S3Store, Pinned, Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>;
 
 /// The parts of an object that are being read ahead, in order.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     read_part: ReadPart,
     store: S3Store,
-    full_key: String,
-    /// Pinned to the object whose first bytes have been read.
-    options: ReadOptions,
+    pinned: Pinned,
     parts: VecDeque<Part>,
     /// The bytes that no part covers yet.
     rest: Range<u64>,
@@ -74,13 +71,11 @@ impl ReadAhead {
     pub(super) fn begin(
         read_part: ReadPart,
         store: S3Store,
-        full_key: String,
-        options: ReadOptions,
+        pinned: Pinned,
         rest: Range<u64>,
     ) -> Option<Self> {
         let most = store.settings().transfer.max_concurrency;
-        let mut ahead =
-            Self { read_part, store, full_key, options, parts: VecDeque::new(), rest, eager: most };
+        let mut ahead = Self { read_part, store, pinned, parts: VecDeque::new(), rest, eager: most };
         // The connection that reads the bytes before `rest` counts, too.
         while ahead.parts.len() + 1 < most && ahead.begin_part() {}
         (!ahead.parts.is_empty()).then_some(ahead)
@@ -126,7 +121,7 @@ impl ReadAhead {
         let Some(memory) = self.store.inner.budget.reserve_ahead(end - self.rest.start) else { return false };
         self.rest.start = end;
         let (sender, pieces) = mpsc::unbounded_channel();
-        let part = (self.read_part)(self.store.clone(), self.full_key.clone(), self.options.clone(), range);
+        let part = (self.read_part)(self.store.clone(), self.pinned.clone(), range);
         let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(buffer(part, sender)));
         self.parts.push_back(Part { pieces, _reading: reading, _memory: memory });
         true
@@ -162,25 +157,6 @@ async fn buffer(
     if !gathered.is_empty() {
         let _ = pieces.send(Ok(gathered.freeze()));
     }
-}
-
-/// Maps an error in continuing a read: the object existed before.
-pub(super) fn changed(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::PreconditionFailed
-        | ErrorKind::ObjectNotFound
-        | ErrorKind::VersionNotFound
-        | ErrorKind::RangeNotSatisfiable => error.recast(
-            ErrorKind::ObjectChanged,
-            "the object was replaced or deleted while it was being read: read it again",
-        ),
-        _ => error,
-    }
-}
-
-/// The range to request for these bytes.
-pub(super) fn bounded(range: Range<u64>) -> ByteRange {
-    ByteRange::Bounded { start: range.start, end: range.end }
 }
 
 #[cfg(test)]

@@ -1,24 +1,4 @@
-//! Limits on resuming an interrupted read: it must read the same object, and it must make progress.
-
-use super::{Properties, ReadOptions};
-
-/// Identifies an object, so that a resumed read gets the rest of the same one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Pin {
-    pub(super) version: Option<String>,
-    pub(super) if_match: Option<String>,
-}
-
-impl Pin {
-    /// Pins the strong ETag. Pins the version only if there is no strong ETag or the caller named the version, because
-    /// naming a version requires its own permission
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions").
-    pub(super) fn of(options: &ReadOptions, properties: &Properties) -> Self {
-        let if_match = properties.strong_etag().map(str::to_owned);
-        let found = properties.version.clone().filter(|_| if_match.is_none());
-        Self { version: options.version.clone().or(found), if_match }
-    }
-}
+//! Limits on resuming an interrupted read: it must make progress.
 
 /// The progress of a read between interruptions.
 #[derive(Debug, Default)]
@@ -58,19 +38,5 @@ mod tests {
         assert!(resumed.record_resumption(4, 3));
         let mut resumed = Resumed::default();
         assert!((0..1_000).all(|times| !resumed.record_resumption(times * GAIN, 3)));
-    }
-
-    #[test]
-    fn an_object_is_pinned_by_its_version_only_without_a_strong_etag() {
-        let said = |etag: Option<&str>| Properties {
-            etag: etag.map(str::to_owned),
-            version: Some("v".to_owned()),
-            ..Properties::default()
-        };
-        let pin = |etag| Pin::of(&ReadOptions::default(), &said(etag));
-        let version = Some("v".to_owned());
-        assert_eq!(pin(Some("\"e\"")), Pin { version: None, if_match: Some("\"e\"".to_owned()) });
-        assert_eq!(pin(Some("W/\"e\"")), Pin { version: version.clone(), if_match: None });
-        assert_eq!(pin(None), Pin { version, if_match: None });
     }
 }

@@ -192,3 +192,59 @@ async fn a_response_that_is_not_from_s3_is_rejected() {
     let error = garbage.store().head("k", &ReadOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BackendProtocol);
 }
+
+/// Reads bytes 10 to 12 and 80 to 82 of an object for which HEAD returns 100 bytes, and returns the error.
+async fn ranges_error(server: &Scripted) -> Error {
+    let ranges = [10, 80].map(|start| ByteRange::Bounded { start, end: start + 3 }).to_vec();
+    let options = RangesOptions { ranges, coalesce_bytes: 0, read: ReadOptions::default() };
+    let mut reader = server.store().get_ranges("k", options).await.unwrap();
+    loop {
+        if let Err(error) = reader.next().await.expect("an error before the end") {
+            return error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn ranges_of_an_object_that_changes_between_them_are_rejected() {
+    const V1: &str = "v1";
+    let head = || reply(200, &[("x-amz-version-id", V1), ("content-length", "100")], "");
+    let first = || reply(206, &[("x-amz-version-id", V1), ("content-range", "bytes 10-12/100")], "abc");
+    type Change = fn() -> Answer;
+    let changes: [(&str, Change); 4] = [
+        ("it was replaced by a shorter object", || error(416, "InvalidRange")),
+        ("its version was deleted", || error(404, "NoSuchVersion")),
+        ("it was replaced by a longer object", || reply(206, &[("content-range", "bytes 80-82/200")], "xyz")),
+        ("it has an ETag now", || {
+            reply(206, &[("etag", "\"other\""), ("content-range", "bytes 80-82/100")], "xyz")
+        }),
+    ];
+    for (what, change) in changes {
+        let server = Scripted::start(move |number, _| match number {
+            0 => head(),
+            1 => first(),
+            _ => change(),
+        })
+        .await;
+        assert_eq!(ranges_error(&server).await.kind(), ErrorKind::ObjectChanged, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn other_bytes_than_the_requested_ones_are_rejected() {
+    let etag = ("etag", "\"e\"");
+    let server = Scripted::start(move |number, _| match number {
+        0 => reply(200, &[etag, ("content-length", "100")], ""),
+        _ => reply(206, &[etag, ("content-range", "bytes 11-13/100")], "bcd"),
+    })
+    .await;
+    assert_eq!(ranges_error(&server).await.kind(), ErrorKind::BackendProtocol);
+    // The same, where a read resumes.
+    let server = Scripted::start(move |number, _| match number {
+        0 => Answer::Cut(bytes(200, &[etag, ("content-length", "10")], b"0123")),
+        _ => reply(206, &[etag, ("content-range", "bytes 5-9/10")], "56789"),
+    })
+    .await;
+    let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap_err().kind(), ErrorKind::BackendProtocol);
+}

@@ -1,0 +1,108 @@
+//! The object that a read has found. Every further request of the same read gets bytes of that object or fails.
+
+use std::ops::Range;
+
+use super::{
+    ByteRange, Conditions, Error, ErrorKind, ObjectMeta, Properties, ReadOptions, S3Store,
+    byte_range::check_covers,
+};
+use crate::s3::{GetAnswer, Selection};
+
+/// What identifies an object in further requests. Both are absent if the server returned neither.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Pin {
+    pub(super) version: Option<String>,
+    pub(super) if_match: Option<String>,
+}
+
+impl Pin {
+    /// Pins the strong ETag. Pins the version only if there is no strong ETag or the caller named the version, because
+    /// naming a version requires its own permission
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions").
+    pub(super) fn of(options: &ReadOptions, properties: &Properties) -> Self {
+        let if_match = properties.strong_etag().map(str::to_owned);
+        let found = properties.version.clone().filter(|_| if_match.is_none());
+        Self { version: options.version.clone().or(found), if_match }
+    }
+}
+
+/// An object and how to request further bytes of it.
+#[derive(Debug, Clone)]
+pub(super) struct Pinned {
+    full_key: String,
+    version: Option<String>,
+    /// Only `if_match` is set, to a strong ETag.
+    conditions: Conditions,
+    /// The ETag and the size of the first response, which later ones must repeat. A server may ignore `If-Match`.
+    etag: Option<String>,
+    size: u64,
+}
+
+impl Pinned {
+    /// Pins the object that a request with `options` found.
+    pub(super) fn new(full_key: String, options: &ReadOptions, found: &ObjectMeta) -> Self {
+        let Pin { version, if_match } = Pin::of(options, &found.properties);
+        Self {
+            full_key,
+            version,
+            conditions: Conditions { if_match, ..Conditions::default() },
+            etag: found.properties.etag.clone(),
+            size: found.size,
+        }
+    }
+
+    /// Whether requests name the ETag or the version. Otherwise they can get bytes of an object that replaced this one.
+    pub(super) fn is_exact(&self) -> bool {
+        self.version.is_some() || self.conditions.if_match.is_some()
+    }
+
+    /// Requests bytes of the object; `range` must not be empty. The response has these bytes and possibly others around
+    /// them. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
+    pub(super) async fn get(&self, store: &S3Store, range: Range<u64>) -> Result<GetAnswer, Error> {
+        let selection =
+            Selection { key: &self.full_key, version: self.version.as_deref(), conditions: &self.conditions };
+        let bounded = ByteRange::Bounded { start: range.start, end: range.end };
+        let answer = store.client().get_object(selection, Some(bounded)).await.map_err(changed)?;
+        if answer.properties.etag != self.etag || answer.size != self.size {
+            return Err(Error::new(
+                ErrorKind::ObjectChanged,
+                "the object was replaced while it was being read: read it again",
+            ));
+        }
+        check_covers(answer.start..answer.end, &range)?;
+        Ok(answer)
+    }
+}
+
+/// Maps an error in continuing a read: the object existed before and had the requested bytes.
+fn changed(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::PreconditionFailed
+        | ErrorKind::ObjectNotFound
+        | ErrorKind::VersionNotFound
+        | ErrorKind::RangeNotSatisfiable => error.recast(
+            ErrorKind::ObjectChanged,
+            "the object was replaced or deleted while it was being read: read it again",
+        ),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_pinned_by_its_version_only_without_a_strong_etag() {
+        let said = |etag: Option<&str>| Properties {
+            etag: etag.map(str::to_owned),
+            version: Some("v".to_owned()),
+            ..Properties::default()
+        };
+        let pin = |etag| Pin::of(&ReadOptions::default(), &said(etag));
+        let version = Some("v".to_owned());
+        assert_eq!(pin(Some("\"e\"")), Pin { version: None, if_match: Some("\"e\"".to_owned()) });
+        assert_eq!(pin(Some("W/\"e\"")), Pin { version: version.clone(), if_match: None });
+        assert_eq!(pin(None), Pin { version, if_match: None });
+    }
+}
