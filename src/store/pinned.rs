@@ -18,10 +18,12 @@ pub(super) struct Pin {
 impl Pin {
     /// Pins the strong ETag. Pins the version only if there is no strong ETag or the caller named the version, because
     /// naming a version requires its own permission
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions").
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions"). The version `null` pins
+    /// nothing, because it can be overwritten
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/AddingObjectstoVersionSuspendedBuckets.html>).
     pub(super) fn of(options: &ReadOptions, properties: &Properties) -> Self {
         let if_match = properties.strong_etag().map(str::to_owned);
-        let found = properties.version.clone().filter(|_| if_match.is_none());
+        let found = properties.version.clone().filter(|version| if_match.is_none() && version != "null");
         Self { version: options.version.clone().or(found), if_match }
     }
 }
@@ -33,8 +35,9 @@ pub(super) struct Pinned {
     version: Option<String>,
     /// Only `if_match` is set, to a strong ETag.
     conditions: Conditions,
-    /// The ETag and the size of the first response, which later ones must repeat. A server may ignore `If-Match`.
+    /// What later responses must repeat, because a server may ignore `If-Match` and the version.
     etag: Option<String>,
+    found_version: Option<String>,
     size: u64,
 }
 
@@ -47,6 +50,7 @@ impl Pinned {
             version,
             conditions: Conditions { if_match, ..Conditions::default() },
             etag: found.properties.etag.clone(),
+            found_version: found.properties.version.clone(),
             size: found.size,
         }
     }
@@ -56,20 +60,32 @@ impl Pinned {
         self.version.is_some() || self.conditions.if_match.is_some()
     }
 
-    /// Requests bytes of the object; `range` must not be empty. The response has these bytes and possibly others around
-    /// them. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
+    /// Pins the version in `properties` as well, if requests name neither an ETag nor a version yet.
+    pub(super) fn or_version_of(mut self, properties: &Properties) -> Self {
+        if !self.is_exact() {
+            let Pin { version, .. } = Pin::of(&ReadOptions::default(), properties);
+            self.found_version = self.found_version.or_else(|| version.clone());
+            self.version = version;
+        }
+        self
+    }
+
+    /// Requests bytes of the object; `range` must not be empty. The response begins at its start or before, and may end
+    /// too early or too late. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
     pub(super) async fn get(&self, store: &S3Store, range: Range<u64>) -> Result<GetAnswer, Error> {
         let selection =
             Selection { key: &self.full_key, version: self.version.as_deref(), conditions: &self.conditions };
         let bounded = ByteRange::Bounded { start: range.start, end: range.end };
         let answer = store.client().get_object(selection, Some(bounded)).await.map_err(changed)?;
-        if answer.properties.etag != self.etag || answer.size != self.size {
+        let Properties { etag, version, .. } = &answer.properties;
+        let is_other_version = self.found_version.as_ref().zip(version.as_ref()).is_some_and(|(a, b)| a != b);
+        if *etag != self.etag || answer.size != self.size || is_other_version {
             return Err(Error::new(
                 ErrorKind::ObjectChanged,
                 "the object was replaced while it was being read: read it again",
             ));
         }
-        check_covers(answer.start..answer.end, &range)?;
+        check_covers(answer.start..answer.end, &(range.start..range.start))?;
         Ok(answer)
     }
 }
@@ -104,5 +120,9 @@ mod tests {
         assert_eq!(pin(Some("\"e\"")), Pin { version: None, if_match: Some("\"e\"".to_owned()) });
         assert_eq!(pin(Some("W/\"e\"")), Pin { version: version.clone(), if_match: None });
         assert_eq!(pin(None), Pin { version, if_match: None });
+        let null = Properties { version: Some("null".to_owned()), ..Properties::default() };
+        assert_eq!(Pin::of(&ReadOptions::default(), &null), Pin::default());
+        let named = ReadOptions { version: Some("null".to_owned()), ..ReadOptions::default() };
+        assert_eq!(Pin::of(&named, &null).version.as_deref(), Some("null"));
     }
 }

@@ -152,7 +152,7 @@ impl ObjectReader {
     fn new(store: S3Store, pinned: Pinned, info: ReadInfo, body: Option<ResponseBody>, skip: u64) -> Self {
         let ReadInfo { ref meta, start, end, .. } = info;
         let whole = start == 0 && end == meta.size;
-        let verifier = if whole { Verifier::of(&meta.properties.checksums) } else { None };
+        let verifier = if whole && body.is_some() { Verifier::of(&meta.properties.checksums) } else { None };
         let transfer = store.settings().transfer;
         let is_large = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
         // All connections must read the same object.
@@ -175,8 +175,10 @@ impl ObjectReader {
 
     /// Reads other bytes of an object that another read has found. Its [`ReadInfo`] has no key.
     pub(super) async fn of_pinned(store: S3Store, pinned: Pinned, range: Range<u64>) -> Result<Self, Error> {
-        let GetAnswer { size, properties, attributes, start, body, .. } =
+        let GetAnswer { size, properties, attributes, start, end, body } =
             pinned.get(&store, range.clone()).await?;
+        check_covers(start..end, &range)?;
+        let pinned = pinned.or_version_of(&properties);
         let meta = ObjectMeta { key: String::new(), size, properties };
         let info = ReadInfo { meta, attributes, start: range.start, end: range.end };
         Ok(Self::new(store, pinned, info, Some(body), range.start - start))

@@ -211,10 +211,13 @@ async fn ranges_of_an_object_that_changes_between_them_are_rejected() {
     let head = || reply(200, &[("x-amz-version-id", V1), ("content-length", "100")], "");
     let first = || reply(206, &[("x-amz-version-id", V1), ("content-range", "bytes 10-12/100")], "abc");
     type Change = fn() -> Answer;
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
         ("it was replaced by a shorter object", || error(416, "InvalidRange")),
         ("its version was deleted", || error(404, "NoSuchVersion")),
         ("it was replaced by a longer object", || reply(206, &[("content-range", "bytes 80-82/200")], "xyz")),
+        ("the server ignores the version", || {
+            reply(206, &[("x-amz-version-id", "v2"), ("content-range", "bytes 80-82/100")], "xyz")
+        }),
         ("it has an ETag now", || {
             reply(206, &[("etag", "\"other\""), ("content-range", "bytes 80-82/100")], "xyz")
         }),
@@ -247,4 +250,52 @@ async fn other_bytes_than_the_requested_ones_are_rejected() {
     .await;
     let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
     assert_eq!(all(reader).await.unwrap_err().kind(), ErrorKind::BackendProtocol);
+}
+
+#[tokio::test]
+async fn a_read_resumes_on_a_server_that_returns_fewer_bytes_than_requested() {
+    let etag = ("etag", "\"e\"");
+    let server = Scripted::start(move |number, _| match number {
+        0 => Answer::Cut(bytes(200, &[etag, ("content-length", "10")], b"0123")),
+        1 => reply(206, &[etag, ("content-range", "bytes 4-6/10")], "456"),
+        _ => reply(206, &[etag, ("content-range", "bytes 7-9/10")], "789"),
+    })
+    .await;
+    let reader = server.store().get("k", None, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), b"0123456789");
+}
+
+#[tokio::test]
+async fn an_empty_range_is_not_verified_against_the_checksum_of_the_object() {
+    let headers = [
+        ("etag", "\"e\""),
+        // Some servers answer HEAD like this for objects that have bytes.
+        ("content-length", "0"),
+        ("x-amz-checksum-crc32c", "4waSgw=="),
+        ("x-amz-checksum-type", "FULL_OBJECT"),
+    ];
+    let server = Scripted::start(move |_, _| reply(200, &headers, "")).await;
+    let empty = Some(ByteRange::Bounded { start: 0, end: 0 });
+    let reader = server.store().get("k", empty, &ReadOptions::default()).await.unwrap();
+    assert_eq!(all(reader).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_range_whose_response_names_the_version_resumes_at_that_version() {
+    let version = ("x-amz-version-id", "v1");
+    let server = Scripted::start(move |number, _| match number {
+        0 => reply(200, &[("content-length", "100")], ""),
+        1 => Answer::Cut(bytes(
+            206,
+            &[version, ("content-range", "bytes 10-12/100"), ("content-length", "3")],
+            b"a",
+        )),
+        2 => reply(206, &[version, ("content-range", "bytes 11-12/100")], "bc"),
+        _ => error(416, "InvalidRange"),
+    })
+    .await;
+    assert_eq!(ranges_error(&server).await.kind(), ErrorKind::ObjectChanged);
+    let lines = server.lines();
+    assert_eq!(lines[..3], ["HEAD /b/k", "GET /b/k", "GET /b/k?versionId=v1"]);
+    assert_eq!(lines.len(), 4, "{lines:?}");
 }
