@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 64;
 /// How many values a file may have, counting each copy that an anchor or an alias makes. A tenant needs about thirty.
 const MAX_VALUES: usize = 1_000_000;
 
-/// For each of so many bytes, a string counts as one more value, so that aliases of long strings are limited too.
+/// A string counts as one more value for every 64 bytes, so that the limit covers aliases of long strings too.
 const BYTES_OF_VALUE: usize = 64;
 
 /// Why a text could not be parsed, and where.

@@ -94,7 +94,7 @@ enum Use {
     AsTheyAre,
     /// Uses them, while they are replaced in the background.
     WhileReplacing,
-    /// Waits for new ones, and uses these if there are none in time.
+    /// Waits for new ones. If they do not arrive in time, uses these.
     IfNoOthers,
     /// Waits for new ones.
     Never,
@@ -249,7 +249,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    /// What a scripted source does when it is told to answer.
+    /// How a scripted source answers a request for credentials.
     #[derive(Debug, Clone, Copy)]
     enum Answer {
         /// Returns credentials with the number of the request.

@@ -227,7 +227,8 @@ macro_rules! default_text {
 }
 pub(crate) use default_text;
 
-/// The variables of a key and its aliases, of which the key's own is tried first. Without a prefix, there are none.
+/// The environment variables of a key and its aliases. The one named after the key comes first. Empty if `prefix` is
+/// empty: then the setting has no variables.
 pub(crate) fn with_prefix(prefix: &str, name: &str, aliases: &[&str]) -> Vec<String> {
     if prefix.is_empty() {
         return Vec::new();

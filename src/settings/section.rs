@@ -17,7 +17,7 @@ pub(crate) struct Setting {
     pub(crate) meaning: &'static str,
     /// The valid values, in a few words.
     pub(crate) form: fn() -> String,
-    /// The default, in Markdown. `None`: there is none.
+    /// The default, in Markdown. `None` if the setting has no default.
     pub(crate) default: Option<String>,
     /// The valid values, as a JSON Schema.
     pub(crate) schema: fn() -> Value,
@@ -28,7 +28,7 @@ pub(crate) trait Section: Sized {
     /// The settings of one place, each of which may be missing.
     type Layer: Clone + Default;
 
-    /// An optional prefix of every key; empty if there is none.
+    /// A prefix that users may write before every key. Empty if no prefix is allowed.
     const KEY_PREFIX: &'static str;
 
     /// What the variables of the keys begin with; empty if the keys have none.
