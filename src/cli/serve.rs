@@ -40,7 +40,7 @@ async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "a setting is probably not meant as it is written");
     }
-    for problem in &loaded.left_out {
+    for problem in &loaded.problems_of_rejected {
         tracing::error!(%problem, "a tenant was rejected");
     }
     let server = Server::bind(loaded.settings.server).await?;

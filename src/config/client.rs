@@ -9,8 +9,9 @@ use crate::{
 settings! {
     /// `transfer`.
     pub(super) struct Transfer(TransferSection) {
-        /// boto3's setting: `false` is the same as `max_concurrency: 1`, and conflicts with a larger one beside it; `true`
-        /// keeps `max_concurrency`, or its default.
+        /// boto3's setting: `false` is the same as `max_concurrency: 1`, and conflicts with a larger `max_concurrency`
+        /// in the same mapping; `true` keeps a `max_concurrency` of the same mapping, and otherwise sets it to its
+        /// default.
         use_threads: Option<bool> as Optional<Flag> = None,
     }
     include {

@@ -4,14 +4,12 @@ use secrecy::ExposeSecret;
 
 use crate::{
     credentials::{Credentials, ProviderSettings},
-    settings::{Field, Keyword, Keywords, Notes, Optional, PlaceId, UNSUPPORTED, settings},
+    settings::{
+        Field, Keyword, Keywords, Notes, Optional, PlaceId, Secret, SecretValue, UNSUPPORTED, settings,
+    },
 };
 
-use super::{
-    secret::{Secret, reveal},
-    store_config::ConfigSection,
-    variables::Variables,
-};
+use super::store_config::ConfigSection;
 
 settings! {
     /// `credential_provider`.
@@ -19,11 +17,11 @@ settings! {
         /// Where the credentials come from.
         kind = "type": Option<Kind> as Optional<Keyword<Kind>> = None => "required",
         /// The id of the access key, with `type: static`.
-        access_key_id: Option<()> as Optional<Secret> = None,
+        access_key_id: Option<SecretValue> as Optional<Secret> = None,
         /// The secret of the access key, with `type: static`.
-        secret_access_key: Option<()> as Optional<Secret> = None,
+        secret_access_key: Option<SecretValue> as Optional<Secret> = None,
         /// The token of temporary credentials, with `type: static`.
-        session_token ["token"]: Option<()> as Optional<Secret> = None,
+        session_token ["token"]: Option<SecretValue> as Optional<Secret> = None,
     }
     reject {
         "expires_at" => UNSUPPORTED,
@@ -111,7 +109,7 @@ impl Keys<'_> {
         [self.id, self.secret, self.token].iter().filter_map(|field| field.place_id()).min()
     }
 
-    fn reveal(&self, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+    fn settle(&self, notes: &Notes) -> Option<ProviderSettings> {
         if let Some(place_id) = self.place_id() {
             if !self.id.is_given() {
                 notes.problem(
@@ -127,23 +125,23 @@ impl Keys<'_> {
             }
         }
         let [id, secret, token] =
-            [self.id, self.secret, self.token].map(|field| reveal(field, variables, notes));
-        Some(ProviderSettings::Static(Credentials::new(id?.expose_secret(), secret?, token)))
+            [self.id, self.secret, self.token].map(|field| field.get().map(SecretValue::expose));
+        Some(ProviderSettings::Static(Credentials::new(id?.expose_secret(), secret?.clone(), token.cloned())))
     }
 }
 
 impl Choice<'_> {
     /// The provider. Records problems for conflicting and missing settings.
-    pub(super) fn settle(&self, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+    pub(super) fn settle(&self, notes: &Notes) -> Option<ProviderSettings> {
         let config = Keys {
             id: &self.config.access_key_id,
             secret: &self.config.secret_access_key,
             token: &self.config.session_token,
         };
         match self.provider.placed() {
-            Some((provider, place_id)) => self.given(provider, place_id, &config, variables, notes),
+            Some((provider, place_id)) => self.given(provider, place_id, &config, notes),
             None if self.provider.is_given() => None,
-            None => self.implied(&config, variables, notes),
+            None => self.implied(&config, notes),
         }
     }
 
@@ -152,7 +150,6 @@ impl Choice<'_> {
         provider: &ProviderLayer,
         place_id: PlaceId,
         config: &Keys<'_>,
-        variables: &Variables,
         notes: &Notes,
     ) -> Option<ProviderSettings> {
         let own = Keys {
@@ -184,21 +181,21 @@ impl Choice<'_> {
                 );
                 None
             }
-            Kind::Static => own.reveal(variables, notes),
-            Kind::Env => environment(place_id, variables, notes),
+            Kind::Static => own.settle(notes),
+            Kind::Env => environment(place_id, notes),
             Kind::Anonymous => Some(ProviderSettings::Anonymous),
         }
     }
 
-    fn implied(&self, config: &Keys<'_>, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+    fn implied(&self, config: &Keys<'_>, notes: &Notes) -> Option<ProviderSettings> {
         match config.place_id() {
             Some(keys) if self.skip_signature => {
                 notes.problem(keys, UNSIGNED);
                 None
             }
-            Some(_) => config.reveal(variables, notes),
+            Some(_) => config.settle(notes),
             None if self.skip_signature => Some(ProviderSettings::Anonymous),
-            None if self.from_env => environment(self.place_id, variables, notes),
+            None if self.from_env => environment(self.place_id, notes),
             None => {
                 notes.problem(
                     self.place_id,
@@ -212,7 +209,8 @@ impl Choice<'_> {
 }
 
 /// Credentials from the environment, which does not change while the process runs and is therefore checked once, here.
-fn environment(place_id: PlaceId, variables: &Variables, notes: &Notes) -> Option<ProviderSettings> {
+fn environment(place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
+    let variables = notes.variables();
     if variables.skip_secrets() {
         return Some(ProviderSettings::Env);
     }

@@ -1,21 +1,18 @@
 //! The `LONGSHORE_*` variables: settings of the server itself.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf};
+use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc};
 
 use crate::{
     auth::AuthMode,
     server::{ServerSettings, TlsFiles},
     settings::{
-        Cursor, Field, FileName, Flag, Node, Notes, Optional, Path, Place, Problems, Section, settings,
-        suggestion,
+        Cursor, Field, FilePath, Flag, Node, NotText, Notes, Optional, Path, Place, Problems, Section,
+        Variables, settings, suggestion,
     },
     telemetry::LogSettings,
 };
 
-use super::{
-    service_links::is_service_link,
-    variables::{NotText, Variables},
-};
+use super::service_links::is_service_link;
 
 const PREFIX: &str = "LONGSHORE_";
 
@@ -26,11 +23,11 @@ settings! {
     /// The settings of the process.
     pub(super) struct Environment(EnvironmentSection), variables "LONGSHORE_" {
         /// The tenants file, or a folder of tenants files.
-        tenants_file: Option<PathBuf> as Optional<FileName> = None => "required",
+        tenants_file: Option<PathBuf> as Optional<FilePath> = None => "required",
         /// Certificate chain of the gRPC listener, in PEM, the leaf first.
-        tls_cert: Option<PathBuf> as Optional<FileName> = None => "none: plaintext",
+        tls_cert: Option<PathBuf> as Optional<FilePath> = None => "none: plaintext",
         /// Private key of the certificate, in PEM.
-        tls_key: Option<PathBuf> as Optional<FileName> = None => "none",
+        tls_key: Option<PathBuf> as Optional<FilePath> = None => "none",
         /// Allows `LONGSHORE_AUTH=none` on an address that is not loopback.
         allow_insecure: bool as Flag = false,
     }
@@ -55,12 +52,12 @@ pub(super) fn place(name: &str) -> Place {
 
 /// Reads each variable separately, so that every problem is found. An invalid variable gets its default. Records a
 /// problem if `needs_file` and no variable names the tenants file.
-pub(super) fn read(variables: &Variables, needs_file: bool, problems: &mut Problems) -> Environment {
-    let notes = Notes::new("");
+pub(super) fn read(variables: &Arc<Variables>, needs_file: bool, problems: &mut Problems) -> Environment {
+    let notes = Notes::new("", variables);
     let mut section = EnvironmentSection::default();
     // envy turns the names of variables into keys.
     let values: BTreeMap<String, String> =
-        envy::prefixed(PREFIX).from_iter(known(variables, &notes)).unwrap_or_else(|error| {
+        envy::prefixed(PREFIX).from_iter(known(&notes)).unwrap_or_else(|error| {
             notes.problem_at(Place::variable(PREFIX), error.to_string());
             BTreeMap::new()
         });
@@ -69,7 +66,7 @@ pub(super) fn read(variables: &Variables, needs_file: bool, problems: &mut Probl
         Environment::read_key(&mut section, key, Cursor::new(&node, &Path::Start(""), &notes));
     }
     let mut environment = Environment::resolved(&section);
-    environment.server.tls = tls(&section, variables, &notes);
+    environment.server.tls = tls(&section, &notes);
     check_addresses(&environment, &notes);
     check_auth(&environment, &notes);
     if needs_file && variables.text(&format!("{PREFIX}TENANTS_FILE")).is_ok_and(|text| text.is_none()) {
@@ -82,8 +79,10 @@ pub(super) fn read(variables: &Variables, needs_file: bool, problems: &mut Probl
     environment
 }
 
-/// The variables that set something. Records a problem for each other variable that begins with the prefix.
-fn known(variables: &Variables, notes: &Notes) -> Vec<(String, String)> {
+/// The variables that belong to a setting. Records a problem for each other variable that begins with the prefix,
+/// except for service links.
+fn known(notes: &Notes) -> Vec<(String, String)> {
+    let variables = notes.variables();
     let settings = Environment::settings();
     let names: Vec<&str> =
         settings.iter().flat_map(|setting| &setting.variables).map(String::as_str).collect();
@@ -140,7 +139,8 @@ fn check_auth(environment: &Environment, notes: &Notes) {
     }
 }
 
-fn tls(section: &EnvironmentSection, variables: &Variables, notes: &Notes) -> Option<TlsFiles> {
+fn tls(section: &EnvironmentSection, notes: &Notes) -> Option<TlsFiles> {
+    let variables = notes.variables();
     let files = [(&section.tls_cert, "TLS_CERT"), (&section.tls_key, "TLS_KEY")];
     let given = |(_, name): (&Field<_>, &str)| {
         variables.text(&format!("{PREFIX}{name}")).is_ok_and(|text| text.is_some())

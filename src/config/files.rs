@@ -5,19 +5,21 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
 
 use crate::{
-    settings::{Cursor, Entries, Form, Node, Notes, Path as KeyPath, Place, Problems, Section, settings},
+    settings::{
+        Cursor, Entries, Form, Node, Notes, Path as KeyPath, Place, Problems, Section, Variables, settings,
+    },
     tenants::TenantSettings,
 };
 
 use super::{
     client::{Overridable, OverridableLayer, check_retries},
     tenant::Tenant,
-    variables::Variables,
     yaml,
 };
 
@@ -29,7 +31,7 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) struct Found {
     pub(super) tenants: Vec<TenantSettings>,
     /// Problems of the rejected tenants.
-    pub(super) left_out: Problems,
+    pub(super) problems_of_rejected: Problems,
     /// Names of the rejected tenants.
     pub(super) rejected: BTreeSet<String>,
     /// Problems that concern more than one tenant.
@@ -49,7 +51,7 @@ struct Candidate {
 settings! {
     /// A tenants file.
     pub(super) struct TenantsFile(TenantsFileLayer) {
-        /// Settings for every store of the file that neither the store nor its tenant sets.
+        /// Settings that apply to every store of the file, unless the store or its tenant sets them.
         defaults: Overridable as Overridable = Overridable::default(),
         /// The tenants, by name.
         tenants: () as Unread = () => "required",
@@ -80,7 +82,7 @@ impl Form for Unread {
 
 /// Reads the file at `path`, or every `*.yaml`, `*.yml` and `*.json` file of the folder at `path`. The
 /// defaults of a file apply to its own tenants only.
-pub(super) fn read_all(path: &Path, variable: &Place, variables: &Variables) -> Found {
+pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>) -> Found {
     let mut found = Found::default();
     let mut candidates = Vec::new();
     match list(path) {
@@ -99,7 +101,7 @@ pub(super) fn read_all(path: &Path, variable: &Place, variables: &Variables) -> 
         Err(error) => found.general.add(variable.clone(), format!("cannot read {}: {error}", path.display())),
     }
     choose(candidates, &mut found);
-    if found.tenants.is_empty() && found.left_out.is_empty() && found.general.is_empty() {
+    if found.tenants.is_empty() && found.problems_of_rejected.is_empty() && found.general.is_empty() {
         found.general.add(
             variable.clone(),
             format!("{} defines no tenant: define at least one under `tenants`", path.display()),
@@ -126,7 +128,7 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Path, variables: &Variables, found: &mut Found) -> Vec<Candidate> {
+fn read_file(path: &Path, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
     let file = path.display().to_string();
     let text = match read_text(path) {
         Ok(text) => text,
@@ -137,8 +139,8 @@ fn read_file(path: &Path, variables: &Variables, found: &mut Found) -> Vec<Candi
     };
     match yaml::parse(&text) {
         Ok(root) => {
-            let notes = Notes::new(file);
-            let candidates = read_tenants(&root, &notes, variables, &mut found.general);
+            let notes = Notes::new(file, variables);
+            let candidates = read_tenants(&root, &notes, &mut found.general);
             found.warnings.append(notes.take_warnings());
             candidates
         }
@@ -170,7 +172,7 @@ fn read_text(path: &Path) -> Result<String, (Place, String)> {
 }
 
 /// The tenants of a file. Problems that concern more than one tenant go to `general`.
-fn read_tenants(root: &Node, notes: &Notes, variables: &Variables, general: &mut Problems) -> Vec<Candidate> {
+fn read_tenants(root: &Node, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
     let start = KeyPath::Start("");
     let top = Cursor::new(root, &start, notes);
     let mut file = TenantsFileLayer::default();
@@ -200,26 +202,20 @@ fn read_tenants(root: &Node, notes: &Notes, variables: &Variables, general: &mut
     general.append(notes.take(&Place::file(notes.file())));
     if let Some(tenants) = tenants {
         tenants.each_entry(|name, value| {
-            candidates.push(read_tenant(name, value, &defaults, variables, notes));
+            candidates.push(read_tenant(name, value, &defaults, notes));
         });
     }
     candidates
 }
 
-fn read_tenant(
-    name: Option<&str>,
-    cursor: Cursor<'_>,
-    base: &OverridableLayer,
-    variables: &Variables,
-    notes: &Notes,
-) -> Candidate {
+fn read_tenant(name: Option<&str>, cursor: Cursor<'_>, base: &OverridableLayer, notes: &Notes) -> Candidate {
     let place = cursor.place();
     let tenant = Tenant::read(cursor);
     let place_id = notes.record_place(place.clone());
     // The problem of a key that is not a string, or of a value that is not a mapping, has already been recorded.
     let name_or_empty = name.unwrap_or_default();
     let settings = match tenant {
-        Some(tenant) if name.is_some() => tenant.settle(name_or_empty, place_id, base, variables, notes),
+        Some(tenant) if name.is_some() => tenant.settle(name_or_empty, place_id, base, notes),
         _ => TenantSettings::new(name_or_empty, BTreeMap::new()),
     };
     let problems = notes.take(&place);
@@ -248,7 +244,7 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
             found.tenants.push(candidate.settings);
         } else {
             found.rejected.extend(Some(candidate.name).filter(|name| !name.is_empty()));
-            found.left_out.append(candidate.problems);
+            found.problems_of_rejected.append(candidate.problems);
         }
     }
 }

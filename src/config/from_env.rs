@@ -1,15 +1,13 @@
 //! `from_env: true`: `AWS_*` variables for the keys that a store does not set.
 
 use crate::{
-    settings::{Cursor, Node, Notes, Path, Place, Section},
+    settings::{Cursor, Node, NotText, Notes, Path, Place, Section},
     transport::ClientOptions,
 };
 
-use super::variables::{NotText, Variables};
-
 /// Variables of `config` that would change the requests to S3, and that this version does not support, so that
-/// `from_env` must not ignore them. It may ignore variables of credential sources, because the store names another
-/// source.
+/// `from_env` must not ignore them. It may ignore the variables of credential sources: the store's credentials come
+/// from its own keys, from its `credential_provider`, or from the variables of an access key.
 const CHANGES_REQUESTS: &[&str] = &[
     "AWS_S3_EXPRESS",
     "AWS_SSE_CUSTOMER_KEY_BASE64",
@@ -19,15 +17,15 @@ const CHANGES_REQUESTS: &[&str] = &[
     "AWS_USE_FIPS_ENDPOINT",
 ];
 
-/// The settings of the section `name` from the variables, for the store at `path`. The first variable of a setting that
-/// is set and not empty is used.
-pub(super) fn section<S: Section>(path: &str, name: &str, variables: &Variables, notes: &Notes) -> S::Layer {
+/// The settings of the section `name` from the variables, for the store at `path`. Of the variables of one setting, the
+/// first that is set and not empty is used.
+pub(super) fn section<S: Section>(path: &str, name: &str, notes: &Notes) -> S::Layer {
     let mut layer = S::Layer::default();
     let start = Path::Start(path);
     let section = Path::Key(&start, name);
     for setting in S::settings() {
         let path = Path::Key(&section, setting.name);
-        let set = setting.variables.iter().find_map(|name| match variables.text(name) {
+        let set = setting.variables.iter().find_map(|name| match notes.variables().text(name) {
             Ok(Some("") | None) => None,
             Ok(Some(text)) => Some(Node::variable(name, text)),
             Err(NotText) => {
@@ -43,12 +41,12 @@ pub(super) fn section<S: Section>(path: &str, name: &str, variables: &Variables,
 }
 
 /// Records a problem for each variable that is set, and that this version does not support.
-pub(super) fn refuse_unsupported(path: &str, variables: &Variables, notes: &Notes) {
+pub(super) fn refuse_unsupported(path: &str, notes: &Notes) {
     let of_client = ClientOptions::rejected();
     let of_client = of_client.iter().map(|(key, _)| format!("AWS_{}", key.to_ascii_uppercase()));
     for name in CHANGES_REQUESTS.iter().map(ToString::to_string).chain(of_client) {
         let off = |text: &str| text.is_empty() || matches!(text.to_ascii_lowercase().as_str(), "false" | "0");
-        if variables.text(&name).is_ok_and(|text| text.is_none_or(off)) {
+        if notes.variables().text(&name).is_ok_and(|text| text.is_none_or(off)) {
             continue;
         }
         notes.problem_at(

@@ -1,10 +1,10 @@
 //! Reads the environment and the tenants file into the settings types of the other modules, and
 //! reports every problem in them in one run.
 //!
-//! The stages are: `yaml` parses a file into a tree; the sections that the modules declare (`settings`) are read from the
-//! tree and from variables, each of them into a layer in which every key may be missing; `store` and `tenant` merge the
-//! layers, check what no single key shows, and fill in defaults. Each stage records problems with their places and
-//! continues.
+//! The stages are: `yaml` parses a file into a tree; the sections that the modules declare (`settings`) are read from
+//! the tree and from variables, each of them into a layer in which every key may be missing; `store` and `tenant` merge
+//! the layers, check what depends on several keys, and fill in defaults. Each stage records problems with their places
+//! and continues.
 
 mod client;
 mod credentials;
@@ -12,25 +12,22 @@ mod environment;
 mod files;
 mod from_env;
 mod reference;
-mod secret;
 mod service_links;
 mod store;
 mod store_config;
 mod tenant;
 mod url;
-mod variables;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use crate::{server::ServerSettings, telemetry::LogSettings};
+use crate::{server::ServerSettings, settings::Variables, telemetry::LogSettings};
 
-pub use crate::settings::{Place, Problem, Problems};
+pub use crate::settings::{Place, Problem, Problems, Secrets};
 pub use reference::schema;
-pub use variables::Secrets;
 
 /// All settings of `longshore serve`.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +44,7 @@ pub struct Loaded {
     /// The settings, with every valid tenant.
     pub settings: Settings,
     /// The problems of the tenants that were rejected; empty if none were.
-    pub left_out: Problems,
+    pub problems_of_rejected: Problems,
     /// What is valid, but probably not meant.
     pub warnings: Problems,
 }
@@ -67,12 +64,13 @@ pub struct Invalid {
 pub struct Sources {
     /// The tenants file, or a folder of them. `None`: the one that `LONGSHORE_TENANTS_FILE` names.
     pub tenants_file: Option<PathBuf>,
-    /// Whether secrets in files and variables are read, and the TLS files.
+    /// Whether the TLS files, and the secrets in files and variables, are read.
     pub secrets: Secrets,
 }
 
-/// Reads the `LONGSHORE_*` variables and the tenants file that `LONGSHORE_TENANTS_FILE` names. Stores with
-/// `from_env`, and secrets written as `{env: NAME}`, take their values from the same `variables`.
+/// Reads the `LONGSHORE_*` variables and the tenants file that `LONGSHORE_TENANTS_FILE` names. Stores with `from_env`,
+/// and secrets written as `{env: NAME}`, take their values from the same `variables`. Credentials from the environment
+/// are only checked here: a store reads them from the process's environment when it needs them.
 ///
 /// A tenant with problems is left out, so that the others can be served. If a problem concerns more than
 /// one tenant, or if no valid tenant remains, `load` fails and returns all problems.
@@ -85,7 +83,7 @@ pub fn load_from(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     sources: Sources,
 ) -> Result<Loaded, Invalid> {
-    let variables = variables::Variables::new(variables, sources.secrets);
+    let variables = Arc::new(Variables::new(variables, sources.secrets));
     let mut problems = Problems::default();
     let mut environment = environment::read(&variables, sources.tenants_file.is_none(), &mut problems);
     let named = |path| (path, environment::place("TENANTS_FILE"));
@@ -96,11 +94,11 @@ pub fn load_from(
         .unwrap_or_default();
     problems.append(found.general);
     if !problems.is_empty() || found.tenants.is_empty() {
-        problems.append(found.left_out);
+        problems.append(found.problems_of_rejected);
         return Err(Invalid { problems, warnings: found.warnings });
     }
     environment.server.tenants = found.tenants;
     environment.server.rejected_tenants = found.rejected.into_iter().collect();
     let settings = Settings { server: environment.server, log: environment.log };
-    Ok(Loaded { settings, left_out: found.left_out, warnings: found.warnings })
+    Ok(Loaded { settings, problems_of_rejected: found.problems_of_rejected, warnings: found.warnings })
 }

@@ -4,7 +4,7 @@
 //! with `longshore-` therefore sets variables that begin with `LONGSHORE_`. The names are those of
 //! `pkg/kubelet/envvars/envvars.go` and of Docker's legacy container links.
 
-use super::variables::Variables;
+use crate::settings::Variables;
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
@@ -17,7 +17,8 @@ pub(super) fn is_service_link(variable: &str, variables: &Variables) -> bool {
     let written_by_kubelet =
         |character: char| character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_';
     if !name.chars().all(written_by_kubelet) {
-        // Docker's `_ENV_` variables end in the name of a variable of the other container, in any case.
+        // Docker's `_ENV_` variables end in the name of a variable of the other container, which may be in upper or
+        // lower case.
         return name.split_once("_ENV_").is_some_and(|(link, _)| link.chars().all(written_by_kubelet));
     }
     let value = || variables.text(variable).ok().flatten().unwrap_or_default();
@@ -35,7 +36,7 @@ fn is_service_port(name: &str) -> bool {
         || name.split_once("_SERVICE_PORT_").is_some_and(|(_, port)| !port.is_empty())
 }
 
-/// `…_PORT_{number}_{protocol}`, optionally followed by `_PROTO`, `_PORT` or `_ADDR`.
+/// `…_PORT_{number}_{protocol}`, optionally followed by more words, such as `_PROTO`.
 fn is_port_of_protocol(name: &str) -> bool {
     let words: Vec<_> = name.split('_').collect();
     words

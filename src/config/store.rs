@@ -17,7 +17,6 @@ use super::{
     from_env,
     store_config::{Config, ConfigSection},
     url::{self, Location, UrlEndpoint},
-    variables::Variables,
 };
 
 settings! {
@@ -27,7 +26,8 @@ settings! {
         url: Option<String> as Optional<Text> = None,
         /// The bucket; `config.bucket` sets it too.
         bucket: Option<String> as Optional<BucketName> = None => "from `url`",
-        /// The prefix of every key in the bucket, which callers' keys leave out (`GetStore` and `ListStores` return it).
+        /// The prefix that Longshore puts before every key of the store. Callers' keys do not include it; `GetStore`
+        /// and `ListStores` return it.
         prefix: Option<String> as Optional<Prefix> = None => "the path of `url`, otherwise none",
         /// Whether `AWS_*` variables supply the settings that the store does not set.
         from_env: bool as Flag = false,
@@ -42,7 +42,7 @@ settings! {
     }
 }
 
-/// The prefix of every key in the bucket, with its trailing slash.
+/// The prefix that is put before every key of a store, with its trailing slash.
 pub(crate) struct Prefix;
 
 impl Scalar for Prefix {
@@ -67,7 +67,6 @@ impl StoreSection {
         self,
         place_id: PlaceId,
         base: &OverridableLayer,
-        variables: &Variables,
         notes: &Notes,
     ) -> Option<StoreSettings> {
         let from_env = self.from_env.value().unwrap_or(false);
@@ -75,9 +74,9 @@ impl StoreSection {
         let mut options = self.options.clone().level(notes).over(base);
         let mut env = ConfigSection::default();
         if from_env {
-            from_env::refuse_unsupported(&path, variables, notes);
-            env = from_env::section::<Config>(&path, "config", variables, notes);
-            let client = from_env::section::<ClientOptions>(&path, "client_options", variables, notes);
+            from_env::refuse_unsupported(&path, notes);
+            env = from_env::section::<Config>(&path, "config", notes);
+            let client = from_env::section::<ClientOptions>(&path, "client_options", notes);
             options.client_options = options.client_options.over(&Field::derived(client, None));
         }
         let location = self.location(notes);
@@ -101,7 +100,7 @@ impl StoreSection {
             from_env,
             place_id,
         }
-        .settle(variables, notes);
+        .settle(notes);
         self.check_bucket(place_id, &config, notes);
         check_encryption(&config.store.bucket, notes);
         check_plain_http(&config.store.bucket, ClientOptions::resolved(&client).allow_http, notes);
@@ -126,7 +125,7 @@ impl StoreSection {
         Some(store)
     }
 
-    /// `config`, with the bucket from beside it if `config` names none.
+    /// `config`. If it names no bucket, the store's own `bucket` is added.
     fn own_config(&self, notes: &Notes) -> ConfigSection {
         let mut config = self.config.get().cloned().unwrap_or_default();
         let bucket = &mut config.store.bucket.bucket;
@@ -199,7 +198,7 @@ impl StoreSection {
     }
 }
 
-/// Records a problem for keys that the encryption algorithm does not use.
+/// Records a problem for settings that the encryption algorithm does not use.
 fn check_encryption(bucket: &BucketLayer, notes: &Notes) {
     let algorithm = bucket.server_side_encryption.get().copied();
     if algorithm.is_none() && bucket.server_side_encryption.is_given() {

@@ -2,21 +2,19 @@
 
 use crate::{
     s3::RegionName,
-    settings::{Optional, settings},
+    settings::{Optional, Secret, SecretValue, settings},
     store::StoreSettings,
 };
 
-use super::secret::Secret;
-
 settings! {
-    /// `config`. Like in object_store, every key may also be written with the prefix `aws_`.
+    /// `config`. As in object_store, every key may also be written with the prefix `aws_`.
     pub(super) struct Config(ConfigSection), keys "aws_" {
         /// The id of the access key.
-        access_key_id: Option<()> as Optional<Secret> = None,
+        access_key_id: Option<SecretValue> as Optional<Secret> = None,
         /// The secret of the access key.
-        secret_access_key: Option<()> as Optional<Secret> = None,
+        secret_access_key: Option<SecretValue> as Optional<Secret> = None,
         /// The token of temporary credentials.
-        session_token ["token"]: Option<()> as Optional<Secret> = None,
+        session_token ["token"]: Option<SecretValue> as Optional<Secret> = None,
         /// The region, if neither `region` nor the URL sets it.
         default_region {"AWS_DEFAULT_REGION"}: Option<String> as Optional<RegionName> = None,
     }

@@ -16,7 +16,6 @@ use crate::{
 use super::{
     client::{Overridable, OverridableLayer},
     store::Store,
-    variables::Variables,
 };
 
 settings! {
@@ -27,7 +26,7 @@ settings! {
         /// The tenant's stores, by name.
         stores: Vec<(String, Store)> as Entries<Store> = Vec::new() => "required",
         /// How much of the process's resources the tenant may use.
-        limits: Limits as Limits = Limits::default() => "none",
+        limits: Limits as Limits = Limits::default() => "its own defaults",
     }
     include {
         /// Sections that stores and `defaults` may set too.
@@ -61,7 +60,8 @@ settings! {
 /// The SHA-256 of a token, written in hexadecimal.
 pub(crate) struct Digest;
 
-/// The SHA-256 of the empty string. It is rejected, because any caller could send an empty token.
+/// The SHA-256 of the empty string. It is rejected as a mistake, such as the hash of a variable that was not set: an
+/// empty token never authenticates.
 const EMPTY_TOKEN_SHA256: [u8; 32] = [
     0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
     0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
@@ -116,7 +116,6 @@ impl TenantSection {
         name: &str,
         place_id: PlaceId,
         base: &OverridableLayer,
-        variables: &Variables,
         notes: &Notes,
     ) -> TenantSettings {
         if let Err(why) = check_name(name) {
@@ -131,7 +130,7 @@ impl TenantSection {
         let callers = callers(self.callers, &names, notes);
         let stores = stores
             .into_iter()
-            .filter_map(|(name, store)| settle_store(name, store, place_id, &options, variables, notes))
+            .filter_map(|(name, store)| settle_store(name, store, place_id, &options, notes))
             .collect::<BTreeMap<_, _>>();
         let limits = self.limits.value().unwrap_or_default();
         TenantSettings { name: name.to_owned(), callers, limits, stores }
@@ -143,14 +142,13 @@ fn settle_store(
     store: Field<Store>,
     tenant: PlaceId,
     options: &OverridableLayer,
-    variables: &Variables,
     notes: &Notes,
 ) -> Option<(String, StoreSettings)> {
     let place_id = store.place_id().unwrap_or(tenant);
     if let Err(why) = check_name(&name) {
         notes.problem(place_id, why);
     }
-    let settings = store.into_layer()?.settle(place_id, options, variables, notes)?;
+    let settings = store.into_layer()?.settle(place_id, options, notes)?;
     Some((name, settings))
 }
 

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_other_servers_are_pointed_to_the_endpoint() {
+    fn the_error_for_urls_of_other_servers_points_to_the_endpoint() {
         for url in ["http://minio:9000/b", "https://s3.example.com/b", "minio:9000/b"] {
             assert_eq!(Location::parse(url).unwrap_err(), OTHER_SERVER, "{url}");
         }

@@ -22,12 +22,12 @@ const REPLACE_EARLY: Duration = Duration::from_mins(15);
 /// Calls wait for new credentials from this long before they expire, as in botocore (its mandatory refresh).
 const REPLACE_AT_ONCE: Duration = Duration::from_mins(10);
 
-/// Credentials with a lifetime of less than an hour are replaced in the background when this fraction of it is left:
-/// one quarter.
-const EARLY_PART: u32 = 4;
+/// Credentials with a lifetime of less than an hour are replaced in the background when the lifetime divided by this is
+/// left: a quarter.
+const EARLY_DIVISOR: u32 = 4;
 
-/// Calls wait for the replacement of such credentials when this fraction of their lifetime is left: one sixth.
-const AT_ONCE_PART: u32 = 6;
+/// Calls wait for the replacement of such credentials when their lifetime divided by this is left: a sixth.
+const AT_ONCE_DIVISOR: u32 = 6;
 
 /// How long a source may take to answer.
 const LONGEST_REQUEST: Duration = Duration::from_secs(30);
@@ -109,8 +109,8 @@ impl Current {
         match expires_at.duration_since(now) {
             Err(_) | Ok(Duration::ZERO) => Use::Never,
             Ok(_) if self.rejected => Use::IfNoOthers,
-            Ok(left) if left <= REPLACE_AT_ONCE.min(lifetime / AT_ONCE_PART) => Use::IfNoOthers,
-            Ok(left) if left <= REPLACE_EARLY.min(lifetime / EARLY_PART) => Use::WhileReplacing,
+            Ok(left) if left <= REPLACE_AT_ONCE.min(lifetime / AT_ONCE_DIVISOR) => Use::IfNoOthers,
+            Ok(left) if left <= REPLACE_EARLY.min(lifetime / EARLY_DIVISOR) => Use::WhileReplacing,
             Ok(_) => Use::AsTheyAre,
         }
     }
@@ -162,7 +162,7 @@ impl Cache {
             && Arc::ptr_eq(&current.credentials, credentials)
         {
             current.rejected = true;
-            // If the last request to the source has just failed, repeating S3's request is pointless.
+            // If the last request to the source has just failed, repeating the request to S3 is pointless.
             return state.paused(PAUSE).is_none();
         }
         true
@@ -262,7 +262,7 @@ mod tests {
         Panics,
     }
 
-    /// Returns credentials that expire an hour after they were requested.
+    /// Answers each request as the test says with `answers`.
     #[derive(Debug)]
     struct Scripted {
         requests: AtomicU32,
@@ -309,7 +309,7 @@ mod tests {
         (source.clone(), Cache::new(source, "bucket".to_owned(), Tasks::default()))
     }
 
-    /// Makes credentials current that were loaded an hour before they expire, in `left`.
+    /// Sets the current credentials to ones that have a lifetime of one hour and expire in `left`.
     fn aged(cache: &Cache, left: Duration) {
         let expires_at = SystemTime::now() + left;
         let credentials = Arc::new(Credentials::new("OLD", "secret", None).expiring(expires_at));
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_credentials_the_error_of_the_source_is_returned_and_soon_asked_again() {
+    async fn without_credentials_the_error_of_the_source_is_returned_and_the_source_is_soon_asked_again() {
         let (source, cache) = scripted();
         source.answers(Answer::Fails);
         for _ in 0..3 {

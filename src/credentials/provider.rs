@@ -36,8 +36,9 @@ impl CredentialProvider {
 
     /// The credentials to sign with; `None` means that requests are unsigned.
     ///
-    /// Waits for the source if there are no credentials yet, or for up to five seconds if they are about to expire. If
-    /// this future is dropped, the request to the source continues, because other calls may wait for it.
+    /// Waits for the source if there are no usable credentials, or for up to five seconds if they are about to expire
+    /// or were rejected. If this future is dropped, the request to the source continues, because other calls may wait
+    /// for it.
     pub async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
         match &self.cache {
             Some(cache) => cache.credentials().await.map(Some),

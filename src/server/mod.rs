@@ -47,7 +47,7 @@ use self::{
 use crate::{
     api::{self, Admission, Limits, Services},
     auth::AuthMode,
-    settings::{Address, Flag, Keyword, Limit, Number, Optional, Period, Size, Timeout, settings},
+    settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
     tasks::Tasks,
     telemetry::Metrics,
     tenants::{Pool, RejectedTenants, Resources, Snapshot, TenantSettings, search_for_orphans},
@@ -124,11 +124,11 @@ settings! {
         max_connections: Option<u32> as Optional<Number<1, 1_000_000>> =
             None => "3/4 × (open-file limit − 64), at most 100,000",
         /// Age at which a connection gets GOAWAY, varied by up to 10 % either way.
-        max_age = "max_connection_age": Option<Duration> as Limit = Some(Duration::from_hours(1)),
+        max_age = "max_connection_age": Option<Duration> as TimeLimit = Some(Duration::from_hours(1)),
         /// How long the calls of such a connection may take to finish before the connection is closed.
-        max_age_grace = "max_connection_age_grace": Option<Duration> as Limit = None,
+        max_age_grace = "max_connection_age_grace": Option<Duration> as TimeLimit = None,
         /// How long a connection may have no calls before it gets GOAWAY.
-        max_idle = "max_connection_idle": Option<Duration> as Limit = Some(Duration::from_mins(10)),
+        max_idle = "max_connection_idle": Option<Duration> as TimeLimit = Some(Duration::from_mins(10)),
         /// How long a caller may be silent before the server sends a PING.
         keepalive_interval: Duration as Timeout = Duration::from_secs(20),
         /// How long a caller may take to answer a PING before its connection is closed.

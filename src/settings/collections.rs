@@ -39,7 +39,7 @@ impl<F: Form> Form for Optional<F> {
     }
 }
 
-/// A list, which the JSON Schema requires to have `MIN` items.
+/// A list, which the JSON Schema requires to have at least `MIN` items.
 pub(crate) struct List<F, const MIN: usize = 0>(PhantomData<F>);
 
 impl<F: Form, const MIN: usize> Form for List<F, MIN> {

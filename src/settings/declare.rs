@@ -14,8 +14,9 @@ use super::{Cursor, Field, Form};
 /// }
 /// ```
 ///
-/// it generates `struct Options { pub timeout: Duration }` with `Default`; `OptionsLayer`, the same settings as one source
-/// of them (a store, a tenant, the variables) sets them, each optional; and `impl Section for Options`. The doc comment of a field is its meaning in the reference and in the JSON Schema.
+/// it generates `struct Options { pub timeout: Duration }` with `Default`; `OptionsLayer`, what one source (a store, a
+/// tenant, the variables) sets: the same fields, each optional; and `impl Section for Options`. The doc comment of a
+/// field is its meaning in the reference and in the JSON Schema.
 ///
 /// After the field's name:
 /// - `= "key"`, if the key differs from the field's name.
@@ -66,7 +67,7 @@ macro_rules! settings {
             }
         }
 
-        /// The settings of one place, each of which may be missing.
+        /// The settings of one source, each of which may be missing.
         #[derive(Clone, Default)]
         pub(crate) struct $layer {
             $(pub(crate) $field: $crate::settings::Field<$form>,)*

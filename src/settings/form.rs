@@ -6,14 +6,14 @@ use super::{Content, Cursor};
 
 /// How a setting is written, and what it becomes.
 pub(crate) trait Form {
-    /// The value as one place sets it. Values of several places are merged before they are used.
+    /// The value as one source sets it. Values of several sources are merged before they are used.
     type Layer: Clone;
     /// The value that the program uses.
     type Value;
     /// Whether messages must not show any part of the value.
     const IS_SECRET: bool = false;
 
-    /// Reads the value. Records a problem if there is `None`.
+    /// Reads the value. If it is invalid, records a problem and returns `None`.
     fn read(cursor: Cursor<'_>) -> Option<Self::Layer>;
 
     /// The value where both `upper` and `lower` set it.
@@ -52,7 +52,7 @@ pub(crate) trait Scalar {
         Err(format!("expected {}, found a number", Self::expected()))
     }
 
-    /// Converts another number.
+    /// Converts any other number, such as 1.5 or 1e3.
     fn from_fraction(_number: f64) -> Result<Self::Value, String> {
         Err(format!("expected {}, found a number", Self::expected()))
     }

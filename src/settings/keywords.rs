@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde_json::Value;
 
-use super::{Scalar, quoted, schema::in_any_case, suggestion};
+use super::{Scalar, quoted, schema::case_insensitive, suggestion};
 
 /// A type whose values are written as keywords.
 pub(crate) trait Keywords: Copy + PartialEq + 'static {
@@ -56,6 +56,6 @@ impl<T: Keywords> Scalar for Keyword<T> {
 
     fn schema() -> Value {
         let words: Vec<_> = T::KEYWORDS.iter().map(|(word, _)| *word).collect();
-        in_any_case(&words)
+        case_insensitive(&words)
     }
 }

@@ -5,7 +5,7 @@
 //! environment variables, the values that the tenants file accepts, the hint for a misspelt key, the keys of
 //! `config` and `client_options` that GetStore shows, the JSON Schema and the tables of docs/CONFIG-REFERENCE.md.
 //!
-//! `form` defines how a value is written; `scalars`, `keywords` and `collections` are the forms. `tree` holds what was
+//! `form` defines how a value is written; `scalars`, `keywords`, `collections` and `secret` are the forms. `tree` holds what was
 //! read from a file or from variables, `cursor` a position in it, and `field` one setting with its place. A problem is
 //! recorded with its place (`problem`), and reading continues, so that all of them are found in one run.
 
@@ -19,9 +19,11 @@ mod path;
 mod problem;
 mod scalars;
 mod schema;
+mod secret;
 mod section;
 mod suggest;
 mod tree;
+mod variables;
 
 pub(crate) use collections::{Entries, List, Optional};
 pub(crate) use cursor::Cursor;
@@ -33,12 +35,15 @@ pub(crate) use path::{Path, quoted, shown_key};
 pub(crate) use problem::{Notes, PlaceId};
 pub use problem::{Place, Problem, Problems};
 pub(crate) use scalars::{
-    Address, AtLeast, Count, Factor, FileName, Flag, Limit, Number, Period, Size, Text, Timeout,
+    Address, AtLeast, Count, Factor, FilePath, Flag, Number, Period, Size, Text, TimeLimit, Timeout,
 };
-pub(crate) use schema::{in_any_case, object};
+pub(crate) use schema::{case_insensitive, object};
+pub(crate) use secret::{Secret, SecretValue};
 pub(crate) use section::{Section, Setting, read_section};
 pub(crate) use suggest::suggestion;
 pub(crate) use tree::{Content, Node, Origin};
+pub use variables::Secrets;
+pub(crate) use variables::{NotText, Variables};
 
-/// What a setting that a later version is to support is rejected with.
+/// The message for a setting that only later versions will support.
 pub(crate) const UNSUPPORTED: &str = "is not supported by this version: remove it";

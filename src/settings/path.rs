@@ -21,14 +21,15 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A key as a path displays it. A key that is too long or contains unusual characters is quoted, because it may be a
-/// secret in the wrong place.
+/// A key as a path displays it. A key with unusual characters is quoted, and one that is long enough to be a secret is
+/// replaced with its length: it may be a secret in the wrong place.
 fn part(key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '<');
-    // A secret key may consist of hexadecimal digits, and a name of this length has words.
+    // A long key counts as a name only if it has a separator and no upper case: a secret may be all hexadecimal digits,
+    // but a long name consists of several words.
     let name =
         key.len() <= 64 && !key.chars().any(|c| c.is_ascii_uppercase()) && key.contains(['_', '-', '.']);
-    if !key.is_empty() && key.chars().all(plain) && (name || key.len() < SECRET) {
+    if !key.is_empty() && key.chars().all(plain) && (name || key.len() < SECRET_LENGTH) {
         return key.to_owned();
     }
     quoted(key)
@@ -45,11 +46,11 @@ pub(crate) fn shown_key(key: &str) -> String {
 /// Text from the file as a message displays it: on one line, and only if it is too short to be a secret key.
 pub(crate) fn quoted(text: &str) -> String {
     let length = text.chars().count();
-    if length >= SECRET {
+    if length >= SECRET_LENGTH {
         return format!("a string of {length} characters");
     }
     format!("`{}`", text.escape_debug())
 }
 
 /// Texts of this many characters or more are not displayed. Secret keys of Amazon S3 have 40 characters.
-const SECRET: usize = 33;
+const SECRET_LENGTH: usize = 33;

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use super::Variables;
+
 /// A place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
@@ -101,7 +103,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Replaces line breaks, which may come from an error of the operating system, with spaces: a problem is one line.
+    /// Replaces control characters, such as line breaks in an error of the operating system, with spaces: a problem is
+    /// one line.
     pub(crate) fn new(place: Place, text: impl Into<String>) -> Self {
         Self { place, text: text.into().replace(char::is_control, " ") }
     }
@@ -123,7 +126,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems, in the order of the settings. `Display` writes one per line.
+/// Problems. Those of one file are sorted by line. `Display` writes one per line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problems(Vec<Problem>);
 
@@ -180,9 +183,10 @@ const MAX_LISTED: usize = 1_000;
 
 /// Collects, while one file is read, its problems and the places that later checks may refer to.
 ///
-/// Shared by reference, so that a problem does not stop the reader.
+/// Readers record problems through a shared reference and continue, instead of returning the first one as an error.
 pub(crate) struct Notes {
     file: Arc<str>,
+    variables: Arc<Variables>,
     places: RefCell<Vec<Place>>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
@@ -191,15 +195,17 @@ pub(crate) struct Notes {
     left_out: Cell<bool>,
 }
 
-/// The number of a place in `Notes`. Of two places, the later one is the more specific, since defaults are read before
-/// stores.
+/// The number of a place in `Notes`. Of two places, the later one is usually the more specific, since defaults are read
+/// before stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PlaceId(usize);
 
 impl Notes {
-    pub(crate) fn new(file: impl Into<Arc<str>>) -> Self {
+    /// Notes about `file`. A secret in it may refer to one of the `variables`.
+    pub(crate) fn new(file: impl Into<Arc<str>>, variables: &Arc<Variables>) -> Self {
         Self {
             file: file.into(),
+            variables: Arc::clone(variables),
             places: RefCell::default(),
             problems: RefCell::default(),
             warnings: RefCell::default(),
@@ -210,6 +216,11 @@ impl Notes {
 
     pub(crate) fn file(&self) -> Arc<str> {
         Arc::clone(&self.file)
+    }
+
+    /// The environment variables.
+    pub(crate) fn variables(&self) -> &Variables {
+        &self.variables
     }
 
     /// Records a place that later checks may refer to.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Scalar, quoted, schema::in_any_case};
+use super::{Scalar, quoted, schema::case_insensitive};
 
 /// A boolean, or one of the strings that object_store accepts for one.
 pub(crate) struct Flag;
@@ -39,7 +39,7 @@ impl Scalar for Flag {
 
     fn schema() -> Value {
         let words = ["true", "1", "on", "yes", "y", "false", "0", "off", "no", "n"];
-        json!({"anyOf": [{"type": "boolean"}, in_any_case(&words)]})
+        json!({"anyOf": [{"type": "boolean"}, case_insensitive(&words)]})
     }
 }
 
@@ -90,7 +90,7 @@ fn grouped(number: u32) -> String {
     groups.join(",")
 }
 
-/// A whole number within bounds that counts something in memory.
+/// Like [`Number`], as a `usize`.
 pub(crate) struct Count<const MIN: u32, const MAX: u32>;
 
 impl<const MIN: u32, const MAX: u32> Scalar for Count<MIN, MAX> {
@@ -336,9 +336,9 @@ impl<const MILLIS: u64> Scalar for AtLeast<MILLIS> {
 }
 
 /// A duration with a unit, longer than zero, or `unlimited`.
-pub(crate) struct Limit;
+pub(crate) struct TimeLimit;
 
-impl Scalar for Limit {
+impl Scalar for TimeLimit {
     type Value = Option<Duration>;
 
     fn expected() -> String {
@@ -374,13 +374,13 @@ impl Scalar for Limit {
     }
 
     fn schema() -> Value {
-        json!({"anyOf": [Period::schema(), in_any_case(&["unlimited"])]})
+        json!({"anyOf": [Period::schema(), case_insensitive(&["unlimited"])]})
     }
 }
 
 const NO_UNIT: &str = "is a duration without a unit: add one, as in 5s or 500ms";
 
-/// A string that is neither empty nor contains control characters.
+/// A string that is not empty and contains no control characters.
 pub(crate) struct Text;
 
 impl Scalar for Text {
@@ -423,9 +423,9 @@ impl Scalar for Text {
 }
 
 /// The path of a file or folder.
-pub(crate) struct FileName;
+pub(crate) struct FilePath;
 
-impl Scalar for FileName {
+impl Scalar for FilePath {
     type Value = PathBuf;
 
     fn expected() -> String {

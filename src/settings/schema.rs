@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Section, Setting};
 
-/// What the declaration of a setting that must be given says instead of a default.
+/// The text in place of a default that marks a setting as required.
 const REQUIRED: &str = "required";
 
 /// The schema of the mapping that `S` declares.
@@ -51,7 +51,7 @@ fn described(setting: &Setting) -> Value {
 }
 
 /// The schema of one of `words`, in upper or lower case.
-pub(crate) fn in_any_case(words: &[&str]) -> Value {
+pub(crate) fn case_insensitive(words: &[&str]) -> Value {
     let letter = |c: char| match (c.to_ascii_lowercase(), c.to_ascii_uppercase()) {
         (lower, upper) if lower == upper => c.to_string(),
         (lower, upper) => format!("[{lower}{upper}]"),

@@ -11,13 +11,13 @@ pub(crate) struct Setting {
     pub(crate) name: &'static str,
     /// Other names of the key.
     pub(crate) aliases: Vec<&'static str>,
-    /// The environment variables that set it, the one that is tried first in front.
+    /// The environment variables that set it, in the order in which they are tried.
     pub(crate) variables: Vec<String>,
     /// The meaning, in Markdown.
     pub(crate) meaning: &'static str,
     /// The valid values, in a few words.
     pub(crate) form: fn() -> String,
-    /// The default, in Markdown. `None` if the setting has no default.
+    /// The text in the column "default": the default, in Markdown, or `required`. `None` if the setting has no default.
     pub(crate) default: Option<String>,
     /// The valid values, as a JSON Schema.
     pub(crate) schema: fn() -> Value,
@@ -25,7 +25,7 @@ pub(crate) struct Setting {
 
 /// A struct whose fields are settings, declared with [`settings!`](super::settings).
 pub(crate) trait Section: Sized {
-    /// The settings of one place, each of which may be missing.
+    /// The settings of one source, each of which may be missing.
     type Layer: Clone + Default;
 
     /// A prefix that users may write before every key. Empty if no prefix is allowed.

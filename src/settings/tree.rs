@@ -1,6 +1,6 @@
 //! A tree of values in which every node knows where it comes from.
 
-/// One value from a settings file, or from an environment variable that replaces one.
+/// One value from a settings file, or from an environment variable.
 ///
 /// Does not implement `Debug`, because it may contain a secret.
 #[derive(Clone)]

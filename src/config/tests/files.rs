@@ -24,7 +24,7 @@ fn the_example_file_loads() {
         ("AWS_ENDPOINT_URL", "https://overridden.by.the.url.example"),
     ];
     let loaded = load(pairs(&variables)).unwrap_or_else(|invalid| panic!("{invalid}"));
-    assert_eq!(loaded.left_out.to_string(), "");
+    assert_eq!(loaded.problems_of_rejected.to_string(), "");
     let shown = format!("{loaded:?}");
     assert!(!shown.contains("-secret"), "{shown}");
 
@@ -269,14 +269,14 @@ fn all_files_of_a_folder_are_read() {
     assert_eq!(names(&loaded), ["alpha", "charlie"]);
     assert_eq!(loaded.settings.server.rejected_tenants, ["bravo"]);
     assert_eq!(
-        shown(&loaded.left_out),
+        shown(&loaded.problems_of_rejected),
         "DIR/b.yaml:1: tenants.bravo: is also defined at DIR/d.yaml:1: keep one of the definitions"
     );
     for copy in ["f", "g", "h", "i"] {
         file(&format!("{copy}.yaml"), &tenant("bravo"));
     }
     assert_eq!(
-        shown(&load(pairs(&variables)).unwrap().left_out),
+        shown(&load(pairs(&variables)).unwrap().problems_of_rejected),
         "DIR/b.yaml:1: tenants.bravo: is also defined at DIR/d.yaml:1, DIR/f.yaml:1, DIR/g.yaml:1 and 2 more places: \
          keep one of the definitions"
     );
@@ -341,7 +341,7 @@ fn values_that_look_like_variables_are_warned_of() {
 }
 
 #[test]
-fn without_secrets_files_and_variables_are_not_read() {
+fn with_secrets_skipped_no_secret_file_or_variable_is_read() {
     let text = "
 tenants:
   t:
@@ -359,7 +359,7 @@ tenants:
     ];
     let skip = || Sources { secrets: Secrets::Skip, ..Sources::default() };
     let loaded = load_from(pairs(&variables), skip()).unwrap();
-    assert_eq!((loaded.left_out.len(), loaded.settings.server.tenants[0].stores.len()), (0, 2));
+    assert_eq!((loaded.problems_of_rejected.len(), loaded.settings.server.tenants[0].stores.len()), (0, 2));
     let found = load(pairs(&variables)).unwrap_err().to_string();
     for part in ["/nowhere/key:", "the variable `ID` is not set", "AWS_ACCESS_KEY_ID", "/nowhere/cert.pem"] {
         assert!(found.contains(part), "{part}: {found}");
@@ -402,7 +402,7 @@ fn a_tenant_whose_problems_are_not_listed_is_rejected_all_the_same() {
     );
     let loaded = load_text(&text, &[]).unwrap();
     assert_eq!(loaded.settings.server.rejected_tenants, ["t", "u"]);
-    let last = loaded.left_out.iter().last().unwrap();
+    let last = loaded.problems_of_rejected.iter().last().unwrap();
     assert_eq!(last.place().path(), "tenants.u");
     assert_eq!(last.text(), "has problems that are not listed: the file has more than 1000 problems");
 }

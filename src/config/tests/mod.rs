@@ -33,8 +33,8 @@ fn load_bytes(bytes: &[u8], variables: &[(&str, &str)]) -> Result<(Loaded, Strin
     all.push(("LONGSHORE_TENANTS_FILE".into(), file.path().into()));
     match load(all) {
         Ok(loaded) => {
-            let left_out = named(&loaded.left_out, file.path());
-            Ok((loaded, left_out))
+            let problems_of_rejected = named(&loaded.problems_of_rejected, file.path());
+            Ok((loaded, problems_of_rejected))
         }
         Err(invalid) => Err(named(&invalid.problems, file.path())),
     }
@@ -46,7 +46,8 @@ fn named(problems: &Problems, file: &Path) -> String {
 
 /// The problems of a file, one per line.
 fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
-    let said = load_bytes(text.as_bytes(), variables).map_or_else(|text| text, |(_, left_out)| left_out);
+    let said = load_bytes(text.as_bytes(), variables)
+        .map_or_else(|text| text, |(_, problems_of_rejected)| problems_of_rejected);
     said.lines().map(ToOwned::to_owned).collect()
 }
 
@@ -54,7 +55,9 @@ fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
 fn store(text: &str, variables: &[(&str, &str)]) -> Result<StoreSettings, Vec<String>> {
     let file = format!("tenants: {{t: {{stores: {{s: {{{text}}}}}}}}}");
     match load_text(&file, variables) {
-        Ok(loaded) if loaded.left_out.is_empty() => Ok(loaded.settings.server.tenants[0].stores["s"].clone()),
+        Ok(loaded) if loaded.problems_of_rejected.is_empty() => {
+            Ok(loaded.settings.server.tenants[0].stores["s"].clone())
+        }
         Ok(_) | Err(_) => Err(problems(&file, variables)
             .into_iter()
             .map(|line| line.replace("FILE:1: ", "").replace("tenants.t.stores.s", "S"))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString};
 
 /// Environment variables by name. Does not implement `Debug`, because it contains secrets.
-pub(super) struct Variables {
+pub(crate) struct Variables {
     values: BTreeMap<String, OsString>,
     secrets: Secrets,
 }
@@ -19,32 +19,32 @@ pub enum Secrets {
 }
 
 /// A value that is not UTF-8.
-pub(super) struct NotText;
+pub(crate) struct NotText;
 
 impl NotText {
-    pub(super) const TEXT: &'static str = "is not valid UTF-8: set it to text in UTF-8";
+    pub(crate) const TEXT: &'static str = "is not valid UTF-8: set it to text in UTF-8";
 }
 
 impl Variables {
     /// In a name that is not UTF-8, the invalid parts are replaced. If the name begins with `LONGSHORE_`, it is
     /// then rejected as unknown; otherwise it is never read.
-    pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, secrets: Secrets) -> Self {
+    pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, secrets: Secrets) -> Self {
         let named = |(name, value): (OsString, OsString)| (name.to_string_lossy().into_owned(), value);
         Self { values: variables.into_iter().map(named).collect(), secrets }
     }
 
     /// Whether secrets are not read.
-    pub(super) fn skip_secrets(&self) -> bool {
+    pub(crate) fn skip_secrets(&self) -> bool {
         self.secrets == Secrets::Skip
     }
 
     /// The value of a variable, `None` if it is not set. The value may be empty.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
         self.values.get(name).map(|value| value.to_str().ok_or(NotText)).transpose()
     }
 
     /// The names of all variables that begin with `prefix`.
-    pub(super) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         self.values.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
 }
