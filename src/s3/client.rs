@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{
-    BucketSettings, ChecksumAlgorithm, Error, ErrorKind,
+    BucketSettings, ChecksumAlgorithm, Error, ErrorKind, encryption,
     endpoint::{self, Endpoint},
     failed_attempt::{self, Correction, FailedAttempt, Subject},
     hedge,
@@ -201,10 +201,6 @@ impl Client {
         self.deadline
     }
 
-    pub(super) fn settings(&self) -> &BucketSettings {
-        &self.bucket.settings
-    }
-
     /// The checksum algorithm of a write: the requested one, else the store's, else crc64nvme on Amazon S3. Other
     /// servers get no checksum by default, because some reject algorithms that they do not know.
     pub fn checksum_for(&self, asked: Option<ChecksumAlgorithm>) -> Option<ChecksumAlgorithm> {
@@ -307,7 +303,9 @@ impl Client {
         signer: &Signer,
     ) -> Result<Answer, FailedAttempt> {
         let mut first = pin!(self.attempt(request, payload_hash, signer));
-        let Some(wait) = self.bucket.hedge_after.filter(|_| request.reads_object) else { return first.await };
+        let Some(wait) = self.bucket.hedge_after.filter(|_| request.reads_object()) else {
+            return first.await;
+        };
         if let Ok(outcome) = tokio::time::timeout(wait, first.as_mut()).await {
             return outcome;
         }
@@ -379,12 +377,15 @@ impl Client {
         if self.bucket.settings.request_payer {
             headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
         }
+        if let Some(access) = request.data {
+            encryption::add_headers(&mut headers, access, &self.bucket.settings)?;
+        }
         if let Some(credentials) = credentials {
             let target = Target { method: &request.method, path: &path, query: &query, payload_hash };
             self.bucket.keys.sign(&target, &mut headers, credentials, &place.region, self.server_time())?;
         }
         // Not signed, because proxies rewrite it.
-        if request.reads_object {
+        if request.reads_object() {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let (mut head, ()) = http::Request::new(()).into_parts();

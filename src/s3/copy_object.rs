@@ -7,10 +7,11 @@ use super::{
     Client, Error, Field, Properties, Tags,
     attributes::REDIRECT,
     encode,
+    encryption::DataAccess,
     headers::{self, STORAGE_CLASS, echoed, visible},
     multipart::written,
     request::Request,
-    write_object::{NewObject, WriteCondition, add_encryption},
+    write_object::{NewObject, WriteCondition},
     xml::Element,
 };
 
@@ -69,11 +70,11 @@ impl Client {
         replacement: &Replacement,
         condition: &CopyCondition,
     ) -> Result<Properties, Error> {
-        let mut request = Request::object("CopyObject", Method::PUT, key).slow_on_server();
+        let mut request =
+            Request::object("CopyObject", Method::PUT, key).data(DataAccess::Create).slow_on_server();
         let headers = &mut request.headers;
         source.add(headers)?;
         replacement.add(headers)?;
-        add_encryption(headers, self.settings())?;
         match condition {
             CopyCondition::Standard(condition) => condition.add(headers)?,
             CopyCondition::Header { name, value } => {

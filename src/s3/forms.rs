@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use crate::settings::{Flag, Keywords, Scalar, in_any_case, quoted};
+use crate::settings::{Flag, Keywords, Scalar, case_insensitive, quoted};
 
 use super::ChecksumAlgorithm;
 
@@ -102,7 +102,7 @@ impl Scalar for RequestPayer {
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"anyOf": [Flag::schema(), in_any_case(&["requester"])]})
+        serde_json::json!({"anyOf": [Flag::schema(), case_insensitive(&["requester"])]})
     }
 }
 

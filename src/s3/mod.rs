@@ -11,6 +11,7 @@ mod credentials_tests;
 mod delete_object;
 mod delete_objects;
 mod encode;
+mod encryption;
 mod endpoint;
 mod error;
 mod error_messages;

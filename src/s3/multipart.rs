@@ -9,6 +9,7 @@ use md5::{Digest, Md5};
 use super::{
     Checksum, ChecksumAlgorithm, ChecksumType, ChecksummedPayload, Client, Error, ErrorKind, Properties,
     checksum,
+    encryption::DataAccess,
     error::invalid_response,
     headers,
     request::Request,
@@ -41,9 +42,10 @@ impl Client {
         object: &NewObject,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<MultipartUpload, Error> {
-        let mut request =
-            Request::object("CreateMultipartUpload", Method::POST, key).query("uploads", String::new());
-        object.add(&mut request.headers, self.settings())?;
+        let mut request = Request::object("CreateMultipartUpload", Method::POST, key)
+            .query("uploads", String::new())
+            .data(DataAccess::Create);
+        object.add(&mut request.headers)?;
         if let Some(algorithm) = algorithm {
             request = request
                 .header("x-amz-checksum-algorithm", algorithm.name())
@@ -127,6 +129,7 @@ impl MultipartUpload {
 /// A request about a part.
 pub(super) fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Result<Request, Error> {
     Ok(Request::object(operation, Method::PUT, &upload.key)
+        .data(DataAccess::StorePart)
         .query("partNumber", number.to_string())
         .query("uploadId", upload.known_id()?))
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode, header::RANGE};
 use super::{
     Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
     client::Answer,
+    encryption::DataAccess,
     error::invalid_response,
     headers::{self, ContentRange, content_length, content_range, echoed},
     request::Request,
@@ -176,7 +177,7 @@ fn reading(operation: &'static str, method: Method, selection: Selection<'_>) ->
     let mut request = Request::object(operation, method, selection.key)
         .version(selection.version)
         .header("x-amz-checksum-mode", "ENABLED")
-        .reads_object();
+        .data(DataAccess::Read);
     headers::add_conditions(&mut request.headers, selection.conditions)?;
     Ok(request)
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header::HeaderName};
 
-use super::{Error, failed_attempt::Subject, headers::echoed};
+use super::{Error, encryption::DataAccess, failed_attempt::Subject, headers::echoed};
 use crate::transport::Payload;
 
 /// A request for one operation of the S3 API.
@@ -20,9 +20,8 @@ pub(super) struct Request {
     /// Whether the server works for a long time before it responds, because it assembles parts or copies an object.
     /// This takes minutes for a large object.
     pub(super) slow_on_server: bool,
-    /// Whether the request reads an object. Such a request may be hedged. It also asks for an uncompressed
-    /// response, because proxies that compress omit the length.
-    pub(super) reads_object: bool,
+    /// What the request does with the data of an object. `None` if nothing.
+    pub(super) data: Option<DataAccess>,
 }
 
 impl Request {
@@ -42,7 +41,7 @@ impl Request {
             payload: Payload::default(),
             retries_conflict: true,
             slow_on_server: false,
-            reads_object: false,
+            data: None,
         }
     }
 
@@ -78,10 +77,16 @@ impl Request {
         self
     }
 
-    /// Marks the request as one that reads an object.
-    pub(super) fn reads_object(mut self) -> Self {
-        self.reads_object = true;
+    /// Sets what the request does with the data of an object.
+    pub(super) fn data(mut self, access: DataAccess) -> Self {
+        self.data = Some(access);
         self
+    }
+
+    /// Whether the request reads an object. Such a request may be hedged. It also asks for an uncompressed
+    /// response, because proxies that compress omit the length.
+    pub(super) fn reads_object(&self) -> bool {
+        self.data == Some(DataAccess::Read)
     }
 
     /// Sets the payload.

@@ -6,11 +6,10 @@ use http::{
     header::{IF_MATCH, IF_NONE_MATCH},
 };
 
-use crate::settings::Keywords;
-
 use super::{
-    BucketSettings, Checksum, ChecksummedPayload, Client, Error, Field, Properties, Tags,
+    Checksum, ChecksummedPayload, Client, Error, Field, Properties, Tags,
     attributes::WRITE_ID_HEADER,
+    encryption::DataAccess,
     error::invalid_response,
     headers::{self, echoed, visible},
     request::Request,
@@ -54,11 +53,10 @@ pub(crate) struct NewObject {
 }
 
 impl NewObject {
-    pub(super) fn add(&self, headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
+    pub(super) fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
         headers.extend(self.headers.clone());
         headers::add_tags(headers, &self.tags)?;
-        Self::add_write_id(headers, self.write_id.as_deref())?;
-        add_encryption(headers, settings)
+        Self::add_write_id(headers, self.write_id.as_deref())
     }
 
     pub(super) fn add_write_id(headers: &mut HeaderMap, id: Option<&str>) -> Result<(), Error> {
@@ -67,24 +65,6 @@ impl NewObject {
         }
         Ok(())
     }
-}
-
-/// Adds `x-amz-server-side-encryption` and the headers of its key.
-pub(super) fn add_encryption(headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
-    const PREFIX: &str = "x-amz-server-side-encryption";
-    let Some(algorithm) = settings.server_side_encryption else { return Ok(()) };
-    headers.insert(PREFIX, HeaderValue::from_static(algorithm.keyword()));
-    if let Some(key) = &settings.sse_kms_key_id {
-        headers.insert(
-            "x-amz-server-side-encryption-aws-kms-key-id",
-            visible(key, Field::Setting("sse_kms_key_id"))?,
-        );
-    }
-    if let Some(enabled) = settings.sse_bucket_key_enabled {
-        let value = HeaderValue::from_static(if enabled { "true" } else { "false" });
-        headers.insert("x-amz-server-side-encryption-bucket-key-enabled", value);
-    }
-    Ok(())
 }
 
 /// Adds the checksum of a request's payload.
@@ -103,8 +83,8 @@ impl Client {
         condition: &WriteCondition,
     ) -> Result<Properties, Error> {
         let ChecksummedPayload { bytes, checksum } = payload;
-        let mut request = Request::object("PutObject", Method::PUT, key);
-        object.add(&mut request.headers, self.settings())?;
+        let mut request = Request::object("PutObject", Method::PUT, key).data(DataAccess::Create);
+        object.add(&mut request.headers)?;
         condition.add(&mut request.headers)?;
         if let Some(checksum) = &checksum {
             add_checksum(&mut request.headers, checksum)?;
