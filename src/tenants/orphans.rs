@@ -10,8 +10,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The delay of the first search after startup, and the interval between searches. An `orphan_age` is measured in
-/// days, so more frequent searches gain nothing.
+/// The delay before the first search after startup, and the interval between searches. An `orphan_age` is at least an
+/// hour, and usually days, so more frequent searches gain nothing.
 const FIRST: Duration = Duration::from_mins(1);
 const EVERY: Duration = Duration::from_hours(1);
 

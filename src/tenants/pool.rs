@@ -16,8 +16,10 @@ pub struct Pool(Arc<ArcSwap<Snapshot>>);
 /// The tenants, their callers and their limits at one point in time.
 #[derive(Debug)]
 pub struct Snapshot {
-    tenants: BTreeMap<Arc<str>, Tenant>,
+    tenants: BTreeMap<String, Tenant>,
     authenticator: Authenticator,
+    auth: AuthMode,
+    resources: Resources,
 }
 
 impl Pool {
@@ -26,9 +28,13 @@ impl Pool {
         Self(Arc::new(ArcSwap::from_pointee(snapshot)))
     }
 
-    /// Makes the tenants of `snapshot` the current ones. Calls that have begun keep theirs.
-    pub fn replace(&self, snapshot: Snapshot) {
-        self.0.store(Arc::new(snapshot));
+    /// Makes `tenants` the current ones. Calls that have begun keep theirs.
+    ///
+    /// A store whose settings stay the same keeps its connections, its cached credentials, and what it has learned
+    /// about its server, unless the tenant's share of the memory budget changes.
+    pub fn replace(&self, tenants: Vec<TenantSettings>) {
+        let next = self.snapshot().next(tenants);
+        self.0.store(Arc::new(next));
     }
 
     /// The current tenants.
@@ -41,18 +47,32 @@ impl Snapshot {
     /// These tenants, whose callers authenticate as `auth` says. No store is built and no connection is opened yet, so
     /// thousands of tenants cost nothing until they are used, and a misconfigured tenant does not affect the others.
     pub fn new(tenants: Vec<TenantSettings>, auth: AuthMode, resources: &Resources) -> Self {
+        Self::with(tenants, auth, resources.clone(), |_| None)
+    }
+
+    /// The snapshot that follows this one.
+    fn next(&self, tenants: Vec<TenantSettings>) -> Self {
+        Self::with(tenants, self.auth, self.resources.clone(), |name| self.tenant(name))
+    }
+
+    fn with<'a>(
+        tenants: Vec<TenantSettings>,
+        auth: AuthMode,
+        resources: Resources,
+        predecessor: impl Fn(&str) -> Option<&'a Tenant>,
+    ) -> Self {
         // Callers of one tenant that stop in the middle of their uploads must not block all other tenants.
         let share = (tenants.len() > 1).then(|| resources.memory.size() / 2);
         let tenants: BTreeMap<_, _> = tenants
             .into_iter()
             .map(|settings| {
-                let tenant = Tenant::new(settings, share, resources);
-                (tenant.shared_name(), tenant)
+                let predecessor = predecessor(&settings.name);
+                (settings.name.clone(), Tenant::new(settings, share, &resources, predecessor))
             })
             .collect();
         let callers = tenants.values().map(|tenant| (tenant.name(), tenant.callers()));
         let authenticator = Authenticator::new(auth, callers);
-        Self { tenants, authenticator }
+        Self { tenants, authenticator, auth, resources }
     }
 
     /// Authenticates a caller by the value of the `authorization` metadata.
@@ -73,22 +93,83 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
-    use crate::store::MemorySettings;
+    use crate::{
+        auth::{Access, CallerSettings},
+        store::{MemorySettings, S3Store, StoreSettings},
+        tenants::Limits,
+    };
+
+    fn tenant(name: &str, buckets: &[&str]) -> TenantSettings {
+        let store = |bucket: &&str| {
+            let mut settings = StoreSettings::default();
+            settings.bucket.bucket = (*bucket).to_owned();
+            ((*bucket).to_owned(), settings)
+        };
+        TenantSettings::new(name, buckets.iter().map(store).collect())
+    }
+
+    fn pool(resources: &Resources, tenants: Vec<TenantSettings>) -> Pool {
+        Pool::new(Snapshot::new(tenants, AuthMode::Required, resources))
+    }
+
+    fn store(pool: &Pool, tenant: &str, store: &str) -> S3Store {
+        pool.snapshot().tenant(tenant).unwrap().store(store).unwrap().unwrap()
+    }
 
     #[test]
     fn a_snapshot_stays_the_same_when_the_tenants_are_replaced() {
-        let resources = Resources::new(MemorySettings::default());
-        let tenants = |names: &[&str]| {
-            let tenants = names.iter().map(|name| TenantSettings::new(name, BTreeMap::new())).collect();
-            Snapshot::new(tenants, AuthMode::None, &resources)
-        };
-        let pool = Pool::new(tenants(&["acme", "zeta"]));
+        let pool =
+            pool(&Resources::new(MemorySettings::default()), vec![tenant("acme", &[]), tenant("zeta", &[])]);
         let (before, clone) = (pool.snapshot(), pool.clone());
-        pool.replace(tenants(&["acme"]));
+        pool.replace(vec![tenant("acme", &[])]);
         assert!(before.tenant("zeta").is_some() && pool.snapshot().tenant("zeta").is_none());
         assert!(clone.snapshot().tenant("zeta").is_none(), "clones share the tenants");
+    }
+
+    #[test]
+    fn stores_whose_settings_stay_the_same_are_kept() {
+        let both = || vec![tenant("acme", &["a", "b"]), tenant("zeta", &["z"])];
+        let pool = pool(&Resources::new(MemorySettings::default()), both());
+        let stores = || ["a", "b"].map(|name| store(&pool, "acme", name));
+        let [a, b] = stores();
+        let mut changed = both();
+        changed[0].stores.get_mut("b").unwrap().prefix = "prod/".to_owned();
+        changed[0].callers.push(CallerSettings {
+            name: "reader".to_owned(),
+            token_sha256: [0; 32],
+            access: vec![Access::Read],
+            stores: None,
+            prefixes: None,
+        });
+        pool.replace(changed);
+        let [new_a, new_b] = stores();
+        assert!(new_a.is_clone_of(&a) && !new_b.is_clone_of(&b));
+        assert_eq!(pool.snapshot().tenant("acme").unwrap().callers().len(), 1);
+    }
+
+    #[test]
+    fn a_changed_share_of_the_memory_applies_to_every_store() {
+        let both = |most| {
+            let mut acme = tenant("acme", &["a"]);
+            acme.limits = Limits { max_buffered: most };
+            vec![acme, tenant("zeta", &["z"])]
+        };
+        let pool = pool(&Resources::new(MemorySettings::default()), both(Some(1 << 20)));
+        let before = store(&pool, "acme", "a");
+        pool.replace(both(Some(2 << 20)));
+        assert!(!store(&pool, "acme", "a").is_clone_of(&before));
+    }
+
+    #[test]
+    fn shares_of_removed_tenants_are_freed() {
+        let resources = Resources::new(MemorySettings::default());
+        let pool = pool(&resources, vec![tenant("acme", &["a"]), tenant("zeta", &["z"])]);
+        for number in 0..10 {
+            pool.replace(vec![tenant("acme", &["a"]), tenant(&format!("zeta{number}"), &["z"])]);
+            store(&pool, "acme", "a");
+        }
+        assert_eq!(resources.memory.shares(), 2);
     }
 }

@@ -19,15 +19,16 @@ pub struct Tenant(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    name: Arc<str>,
-    callers: Vec<CallerSettings>,
-    stores: BTreeMap<String, Slot>,
-    builder: Builder,
+    settings: TenantSettings,
+    /// The part of the memory budget that the tenant may hold. `None`: all of it.
+    share: Option<u64>,
+    stores: BTreeMap<String, Arc<OnDemand>>,
+    shared: Shared,
 }
 
 /// What the stores of a tenant share: everything needed to build one, besides its settings.
-#[derive(Debug)]
-struct Builder {
+#[derive(Debug, Clone)]
+struct Shared {
     metrics: Metrics,
     tasks: Tasks,
     budget: TenantBudget,
@@ -36,74 +37,75 @@ struct Builder {
 impl Tenant {
     /// The tenant with these settings. `share` is the part of the memory budget that it may hold, unless its settings
     /// say otherwise.
-    pub(super) fn new(settings: TenantSettings, share: Option<u64>, resources: &Resources) -> Self {
-        let builder = Builder {
-            metrics: resources.metrics.clone(),
-            tasks: resources.tasks.clone(),
-            budget: resources.memory.share(settings.limits.max_buffered.or(share)),
+    ///
+    /// It takes over what its `predecessor` has learned and opened: with the same share of memory, that is its budget
+    /// and every store whose settings are the same.
+    pub(super) fn new(
+        settings: TenantSettings,
+        share: Option<u64>,
+        resources: &Resources,
+        predecessor: Option<&Self>,
+    ) -> Self {
+        let share = settings.limits.max_buffered.or(share);
+        let predecessor = predecessor.map(|tenant| &*tenant.0).filter(|tenant| tenant.share == share);
+        let shared = predecessor.map_or_else(
+            || Shared {
+                metrics: resources.metrics.clone(),
+                tasks: resources.tasks.clone(),
+                budget: resources.memory.share(share),
+            },
+            |tenant| tenant.shared.clone(),
+        );
+        let kept = |name: &str, store: &StoreSettings| {
+            let tenant = predecessor.filter(|tenant| tenant.settings.stores.get(name) == Some(store))?;
+            tenant.stores.get(name).cloned()
         };
-        let stores = settings
-            .stores
-            .into_iter()
-            .map(|(name, settings)| (name, Slot { settings, store: OnDemand::default() }));
-        Self(Arc::new(Inner {
-            name: settings.name.into(),
-            callers: settings.callers,
-            stores: stores.collect(),
-            builder,
-        }))
+        let stores =
+            settings.stores.iter().map(|(name, store)| (name.clone(), kept(name, store).unwrap_or_default()));
+        let stores = stores.collect();
+        Self(Arc::new(Inner { settings, share, stores, shared }))
     }
 
     /// The tenant's name.
     pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    pub(super) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.0.name)
+        &self.0.settings.name
     }
 
     /// The tenant's share of the memory budget.
     pub fn budget(&self) -> &TenantBudget {
-        &self.0.builder.budget
+        &self.0.shared.budget
     }
 
-    /// Starts background tasks for the tenant's calls.
+    /// Where background tasks for the tenant's calls are started.
     pub(crate) fn tasks(&self) -> &Tasks {
-        &self.0.builder.tasks
+        &self.0.shared.tasks
     }
 
     /// The callers that may act for the tenant.
     pub fn callers(&self) -> &[CallerSettings] {
-        &self.0.callers
+        &self.0.settings.callers
     }
 
     /// The names and settings of the tenant's stores, in the order of their names. Builds no store.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreSettings)> {
-        self.0.stores.iter().map(|(name, slot)| (name.as_str(), &slot.settings))
+        self.0.settings.stores.iter().map(|(name, settings)| (name.as_str(), settings))
     }
 
     /// The settings of the store with this name. Does not build the store.
     pub fn store_settings(&self, name: &str) -> Option<&StoreSettings> {
-        self.0.stores.get(name).map(|slot| &slot.settings)
+        self.0.settings.stores.get(name)
     }
 
     /// The store with this name, built on first use; `None` if the tenant has no store with this name.
     ///
     /// If the store cannot be built, the error has the kind [`ErrorKind::StoreMisconfigured`], and the next call tries
-    /// again: the cause, such as a certificate file, may have been fixed in the meantime.
+    /// again: the cause, such as unreadable CA certificates of the system, may have been fixed in the meantime.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
-        let slot = self.0.stores.get(name)?;
-        let Builder { metrics, tasks, budget } = &self.0.builder;
-        let build = || S3Store::new(slot.settings.clone(), metrics.clone(), tasks.clone(), budget.clone());
-        Some(slot.store.get_or_build(build))
+        let (settings, store) = (self.store_settings(name)?, self.0.stores.get(name)?);
+        let Shared { metrics, tasks, budget } = &self.0.shared;
+        let build = || S3Store::new(settings.clone(), metrics.clone(), tasks.clone(), budget.clone());
+        Some(store.get_or_build(build))
     }
-}
-
-#[derive(Debug)]
-struct Slot {
-    settings: StoreSettings,
-    store: OnDemand,
 }
 
 /// A store that is built on first use.
@@ -130,7 +132,7 @@ impl OnDemand {
     }
 }
 
-/// Every error that keeps a store from being built is an error in its settings.
+/// Every error that keeps a store from being built is reported as a misconfiguration.
 fn misconfigured(error: Error) -> Error {
     let message = error.message().to_owned();
     error.recast(ErrorKind::StoreMisconfigured, message)

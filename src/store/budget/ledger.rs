@@ -1,5 +1,7 @@
 //! Counts the bytes of each class of memory, in the process and in each tenant's share, and decides what still fits.
 
+use slab::Slab;
+
 /// Why bytes are held. Memory that S3 is taking becomes free without the caller. Memory that callers fill or read may
 /// be held for long, so it is capped: all of it together never blocks the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,18 +132,28 @@ pub(super) enum Short {
 #[derive(Debug)]
 pub(super) struct Ledger {
     process: Level,
-    shares: Vec<Level>,
+    shares: Slab<Level>,
 }
 
 impl Ledger {
     pub(super) fn new(limit: u64) -> Self {
-        Self { process: Level::new(limit), shares: Vec::new() }
+        Self { process: Level::new(limit), shares: Slab::new() }
     }
 
     /// Adds a share and returns its number.
     pub(super) fn add_share(&mut self, limit: u64) -> usize {
-        self.shares.push(Level::new(limit));
-        self.shares.len() - 1
+        self.shares.insert(Level::new(limit))
+    }
+
+    /// Removes a share. No reservation may hold memory of it.
+    pub(super) fn remove_share(&mut self, share: usize) {
+        self.shares.try_remove(share);
+    }
+
+    /// Number of shares.
+    #[cfg(test)]
+    pub(super) fn shares(&self) -> usize {
+        self.shares.len()
     }
 
     /// All bytes in use.

@@ -61,11 +61,25 @@ pub struct TenantBudget {
     shared: Arc<Shared>,
     /// Identifies the tenant in the queue.
     tenant: u64,
-    share: Option<usize>,
+    /// `None`: the whole budget.
+    share: Option<Arc<Share>>,
     /// Number of calls of this tenant that wait.
     waiting: Arc<AtomicUsize>,
     /// This tenant's permits for pages that exceed the budget.
     large_pages: Arc<Semaphore>,
+}
+
+/// A share in the ledger. Dropping it removes it, so that the shares of removed tenants do not accumulate.
+#[derive(Debug)]
+struct Share {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shared.lock().ledger.remove_share(self.number);
+    }
 }
 
 #[derive(Debug)]
@@ -118,7 +132,8 @@ impl MemoryBudget {
     /// Creates a share of at most `most` bytes; `None` shares all of the budget.
     pub fn share(&self, most: Option<u64>) -> TenantBudget {
         let mut queue = self.0.lock();
-        let share = most.map(|most| queue.ledger.add_share(most.min(self.0.settings.budget)));
+        let number = most.map(|most| queue.ledger.add_share(most.min(self.0.settings.budget)));
+        let share = number.map(|number| Arc::new(Share { shared: Arc::clone(&self.0), number }));
         let tenant = queue.number();
         let large_pages = Arc::new(Semaphore::new(LARGE_PAGES_OF_TENANT));
         TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), large_pages }
@@ -128,6 +143,12 @@ impl MemoryBudget {
     #[cfg(test)]
     pub(super) fn reserved(&self) -> u64 {
         self.0.lock().ledger.total()
+    }
+
+    /// Number of shares.
+    #[cfg(test)]
+    pub(crate) fn shares(&self) -> usize {
+        self.0.lock().ledger.shares()
     }
 
     /// Whether a call waits for memory now. Costs one atomic read.
@@ -152,6 +173,11 @@ impl TenantBudget {
         let mut reservation = self.reservation();
         reservation.grow(bytes).await?;
         Ok(reservation)
+    }
+
+    /// The number of the share in the ledger. `None`: the whole budget.
+    fn share(&self) -> Option<usize> {
+        self.share.as_ref().map(|share| share.number)
     }
 
     /// Whether a call waits now for memory that this tenant could give back. Costs two atomic reads.

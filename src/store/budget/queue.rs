@@ -119,12 +119,12 @@ impl Queue {
         kind: Kind,
         reservation: u64,
         asks: Vec<Ask>,
-        TenantBudget { tenant, share, waiting, .. }: &TenantBudget,
+        budget: &TenantBudget,
     ) -> (Place, oneshot::Receiver<usize>) {
         let place = (kind, self.number());
         let (granted, receiver) = oneshot::channel();
-        let (since, short, waiting) = (Instant::now(), Short::Free, Arc::clone(waiting));
-        let (tenant, share) = (*tenant, *share);
+        let (since, short, waiting) = (Instant::now(), Short::Free, Arc::clone(&budget.waiting));
+        let (tenant, share) = (budget.tenant, budget.share());
         self.waiters.add(place, Waiter { reservation, tenant, share, asks, since, short, granted, waiting });
         (place, receiver)
     }

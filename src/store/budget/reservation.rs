@@ -36,7 +36,7 @@ pub(in crate::store) enum Granted {
 impl Reservation {
     /// Opens a reservation of no bytes.
     pub(super) fn open(budget: TenantBudget) -> Self {
-        let id = budget.shared.lock().open(budget.share);
+        let id = budget.shared.lock().open(budget.share());
         Self { budget, id }
     }
 
@@ -157,7 +157,7 @@ impl Reservation {
     fn if_free(&self, parts: u64, ask: Ask) -> bool {
         self.budget.shared.change(|queue| {
             let more = ask.bytes.saturating_sub(queue.charge(self.id).bytes);
-            let free = queue.is_empty() && queue.ledger.uses_at_most(self.budget.share, parts, more);
+            let free = queue.is_empty() && queue.ledger.uses_at_most(self.budget.share(), parts, more);
             free && queue.try_set(self.id, ask).is_ok()
         })
     }
