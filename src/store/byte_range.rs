@@ -1,11 +1,12 @@
-//! Which bytes of an object a requested range means, and whether a response has them.
+//! Which bytes of an object a requested range selects, and whether a response has them.
 
 use std::{fmt::Display, ops::Range};
 
 use super::{ByteRange, Error, ErrorKind};
 
-/// Returns the bytes that `range` means in an object of `size` bytes. Fails if it starts beyond the object's end, or at
-/// it without being empty. `name` names the range in the error.
+/// Returns the bytes that `range` selects in an object of `size` bytes. Fails if the range starts after the end of the
+/// object. A range that starts at the end is valid only if it is empty, or a suffix of an empty object. `name` names
+/// the range in the error.
 pub(super) fn resolve(range: ByteRange, size: u64, name: impl Display) -> Result<Range<u64>, Error> {
     let (start, end) = match range {
         ByteRange::Bounded { start, end } => (start, end.min(size)),

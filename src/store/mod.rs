@@ -135,6 +135,12 @@ impl S3Store {
         Self { record, ..self }
     }
 
+    /// Whether both are clones of one store.
+    #[cfg(test)]
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     fn client(&self) -> &Client {
         &self.client
     }

@@ -1,4 +1,5 @@
-//! The object that a read has found. Every further request of the same read gets bytes of that object or fails.
+//! The object that a read has found. Every further request of the same read gets bytes of that object or
+//! fails, as far as the server identifies the object ([`Pinned::is_exact`]).
 
 use std::ops::Range;
 
@@ -8,7 +9,12 @@ use super::{
 };
 use crate::s3::{GetAnswer, Selection};
 
-/// What identifies an object in further requests. Both are absent if the server returned neither.
+/// The version of an object that was written while versioning was off or suspended. Another write replaces it
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/AddingObjectstoVersionSuspendedBuckets.html>).
+const NULL_VERSION: &str = "null";
+
+/// What identifies an object in further requests. Both are `None` if the server returned neither a strong ETag nor a
+/// version other than `null`, and the caller named no version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pin {
     pub(super) version: Option<String>,
@@ -18,12 +24,12 @@ pub(super) struct Pin {
 impl Pin {
     /// Pins the strong ETag. Pins the version only if there is no strong ETag or the caller named the version, because
     /// naming a version requires its own permission
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions"). The version `null` pins
-    /// nothing, because it can be overwritten
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/AddingObjectstoVersionSuspendedBuckets.html>).
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions"). A version
+    /// `null` in the response pins nothing.
     pub(super) fn of(options: &ReadOptions, properties: &Properties) -> Self {
         let if_match = properties.strong_etag().map(str::to_owned);
-        let found = properties.version.clone().filter(|version| if_match.is_none() && version != "null");
+        let found =
+            properties.version.clone().filter(|version| if_match.is_none() && version != NULL_VERSION);
         Self { version: options.version.clone().or(found), if_match }
     }
 }
@@ -33,7 +39,7 @@ impl Pin {
 pub(super) struct Pinned {
     full_key: String,
     version: Option<String>,
-    /// Only `if_match` is set, to a strong ETag.
+    /// At most `if_match` is set, to a strong ETag.
     conditions: Conditions,
     /// What later responses must repeat, because a server may ignore `If-Match` and the version.
     etag: Option<String>,
@@ -57,26 +63,27 @@ impl Pinned {
 
     /// Whether requests name the ETag or the version. Otherwise they can get bytes of an object that replaced this one.
     pub(super) fn is_exact(&self) -> bool {
-        self.version.is_some() || self.conditions.if_match.is_some()
+        self.version.as_deref().is_some_and(|version| version != NULL_VERSION)
+            || self.conditions.if_match.is_some()
     }
 
-    /// Pins the version in `properties` as well, if requests name neither an ETag nor a version yet.
-    pub(super) fn or_version_of(mut self, properties: &Properties) -> Self {
+    /// If nothing is pinned yet, pins the version in `properties`.
+    pub(super) fn pinning_version_of(mut self, properties: &Properties) -> Self {
         if !self.is_exact() {
             let Pin { version, .. } = Pin::of(&ReadOptions::default(), properties);
             self.found_version = self.found_version.or_else(|| version.clone());
-            self.version = version;
+            self.version = version.or(self.version);
         }
         self
     }
 
-    /// Requests bytes of the object; `range` must not be empty. The response begins at its start or before, and may end
-    /// too early or too late. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
+    /// Requests bytes of the object; `range` must not be empty. The response contains the first byte of the range,
+    /// but may begin before the range, and end before or after its end. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
     pub(super) async fn get(&self, store: &S3Store, range: Range<u64>) -> Result<GetAnswer, Error> {
         let selection =
             Selection { key: &self.full_key, version: self.version.as_deref(), conditions: &self.conditions };
         let bounded = ByteRange::Bounded { start: range.start, end: range.end };
-        let answer = store.client().get_object(selection, Some(bounded)).await.map_err(changed)?;
+        let answer = store.client().get_object(selection, Some(bounded)).await.map_err(as_object_changed)?;
         let Properties { etag, version, .. } = &answer.properties;
         let is_other_version = self.found_version.as_ref().zip(version.as_ref()).is_some_and(|(a, b)| a != b);
         if *etag != self.etag || answer.size != self.size || is_other_version {
@@ -90,8 +97,9 @@ impl Pinned {
     }
 }
 
-/// Maps an error in continuing a read: the object existed before and had the requested bytes.
-fn changed(error: Error) -> Error {
+/// Turns errors which show that the object was replaced or deleted into [`ErrorKind::ObjectChanged`]: the first request
+/// found it, with the requested bytes.
+fn as_object_changed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::PreconditionFailed
         | ErrorKind::ObjectNotFound

@@ -14,7 +14,7 @@ use super::{
     byte_range::{check_covers, resolve},
     pinned::Pinned,
     read_ahead::{BackendSpeed, ReadAhead},
-    resume::{MOST_SKIPPED, Resumed},
+    resume::{MOST_SKIPPED, Progress},
 };
 use crate::{
     s3::{Checksum, ChecksumHasher, GetAnswer, HeadAnswer, Selection},
@@ -107,7 +107,7 @@ pub struct ObjectReader {
     /// Number of bytes to discard before the first requested one, from a server that does not support ranges.
     skip: u64,
     verifier: Option<Verifier>,
-    resumed: Resumed,
+    progress: Progress,
 }
 
 /// Verifies the bytes of a whole object against the checksum that S3 stores for it.
@@ -169,7 +169,7 @@ impl ObjectReader {
             rest: Bytes::new(),
             skip,
             verifier,
-            resumed: Resumed::default(),
+            progress: Progress::from(start),
         }
     }
 
@@ -178,7 +178,7 @@ impl ObjectReader {
         let GetAnswer { size, properties, attributes, start, end, body } =
             pinned.get(&store, range.clone()).await?;
         check_covers(start..end, &range)?;
-        let pinned = pinned.or_version_of(&properties);
+        let pinned = pinned.pinning_version_of(&properties);
         let meta = ObjectMeta { key: String::new(), size, properties };
         let info = ReadInfo { meta, attributes, start: range.start, end: range.end };
         Ok(Self::new(store, pinned, info, Some(body), range.start - start))
@@ -201,11 +201,11 @@ impl ObjectReader {
         self.next_from_body().await
     }
 
-    /// Starts reading ahead on other connections if the read waits for S3.
-    fn look_ahead(&mut self, began: Instant, bytes: usize) {
+    /// Records how long the read has waited for `bytes`. Starts reading ahead on other connections if S3 is slow.
+    fn record_wait(&mut self, began: Instant, bytes: usize) {
         let part_size = self.store.settings().transfer.part_size;
         let Some(speed) = &mut self.backend_speed else { return };
-        if !speed.is_slow(began.elapsed(), bytes) {
+        if !speed.record_wait(began.elapsed(), bytes) {
             return;
         }
         *speed = BackendSpeed::default();
@@ -237,10 +237,11 @@ impl ObjectReader {
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.client().deadline());
         loop {
-            let cannot_go_on =
-                !self.pinned.is_exact() || self.resumed.record_resumption(self.position, policy.max_retries);
+            let download_attempts = store.settings().transfer.download_attempts;
+            let may_resume =
+                self.pinned.is_exact() && self.progress.may_resume(self.position, download_attempts);
             let again = Retry::Later { cost: RetryCost::Failure, wait: None };
-            if cannot_go_on || !attempts.again(again).await {
+            if !may_resume || !attempts.again(again).await {
                 return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
             }
             tracing::debug!(error = %error, position = self.position, "resuming a read after its connection was lost");
@@ -257,7 +258,7 @@ impl ObjectReader {
         let began = Instant::now();
         match self.body_bytes().await {
             Some(Ok(bytes)) => {
-                self.look_ahead(began, bytes.len());
+                self.record_wait(began, bytes.len());
                 Ok(bytes)
             }
             Some(Err(error)) => Err(broken(&error.to_string())),
@@ -321,7 +322,8 @@ fn broken(why: &str) -> Error {
     Error::new(ErrorKind::ConnectionLost, "S3 stopped sending the object before its end").because(why)
 }
 
-/// Reads a part of an object that is read ahead. The stream is boxed, because [`ObjectReader`] itself reads ahead.
+/// Reads one part ahead. The stream is boxed because its type would otherwise contain itself: it holds an
+/// [`ObjectReader`], which holds a [`ReadAhead`].
 fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = async move {
         let mut reader = ObjectReader::of_pinned(store, pinned, range).await?;

@@ -9,9 +9,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, Reservation, S3Store, pinned::Pinned};
 
-/// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. At its best, S3
-/// sends two thirds of the second rate over one connection. A short wait may be only a pause, so it counts only at a
-/// lower rate: with so few bytes, reading ahead for nothing costs less than waiting longer.
+/// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. Amazon S3 sends
+/// at most about two thirds of the second rate over one connection, so a long read from it counts as slow. A short wait
+/// may be only a pause, so it counts only at the first, lower rate. At that rate, reading ahead needlessly costs less
+/// than waiting to be sure.
 const SLOW: [(Duration, u64); 2] =
     [(Duration::from_millis(12), 64 * 1024 * 1024), (Duration::from_millis(100), 160 * 1024 * 1024)];
 
@@ -28,7 +29,7 @@ pub(super) struct BackendSpeed {
 
 impl BackendSpeed {
     /// Records that `bytes` arrived after a wait of `waited`. Returns whether S3 is slow.
-    pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize) -> bool {
+    pub(super) fn record_wait(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
         if self.bytes > REMEMBERED {
@@ -51,8 +52,7 @@ pub(super) struct ReadAhead {
     parts: VecDeque<Part>,
     /// The bytes that no part covers yet.
     rest: Range<u64>,
-    /// Number of parts that are still followed by a new one when the caller has taken them. Reset whenever the caller
-    /// has to wait.
+    /// How many more times a new part is started when the caller has taken one. Reset whenever the caller has to wait.
     eager: usize,
 }
 
@@ -110,7 +110,7 @@ impl ReadAhead {
         }
     }
 
-    /// Starts the next part, if there is one and it gets a connection and memory. Returns whether it did.
+    /// Starts the next part, if there is one, `max_concurrency` allows it, and there is memory. Returns whether it did.
     fn begin_part(&mut self) -> bool {
         let transfer = self.store.settings().transfer;
         if self.rest.is_empty() || self.parts.len() >= transfer.max_concurrency {
@@ -167,16 +167,16 @@ mod tests {
     fn only_long_waits_for_few_bytes_are_slow() {
         const KIB: usize = 1024;
         let (moment, short, long) = (Duration::from_micros(10), SLOW[0].0, SLOW[1].0);
-        assert!(BackendSpeed::default().is_slow(short, 64 * KIB));
-        assert!(!BackendSpeed::default().is_slow(short, 2 * KIB * KIB), "a short wait for many bytes");
-        assert!(BackendSpeed::default().is_slow(long, 10 * KIB * KIB), "a long wait at S3's best rate");
-        assert!(!BackendSpeed::default().is_slow(long, 20 * KIB * KIB), "a long wait at a higher rate");
+        assert!(BackendSpeed::default().record_wait(short, 64 * KIB));
+        assert!(!BackendSpeed::default().record_wait(short, 2 * KIB * KIB), "a short wait for many bytes");
+        assert!(BackendSpeed::default().record_wait(long, 10 * KIB * KIB), "a long wait at S3's best rate");
+        assert!(!BackendSpeed::default().record_wait(long, 20 * KIB * KIB), "a long wait at a higher rate");
         let mut pace = BackendSpeed::default();
-        assert!((0..9000).all(|_| !pace.is_slow(moment, 64 * KIB)), "a fast server, over a long read");
-        assert!(!pace.is_slow(long, 64 * KIB), "a pause");
-        assert!((0..9).any(|_| pace.is_slow(long, 64 * KIB)), "a server that has become slow");
+        assert!((0..9000).all(|_| !pace.record_wait(moment, 64 * KIB)), "a fast server, over a long read");
+        assert!(!pace.record_wait(long, 64 * KIB), "a pause");
+        assert!((0..9).any(|_| pace.record_wait(long, 64 * KIB)), "a server that has become slow");
         let mut pace = BackendSpeed::default();
-        assert!(!pace.is_slow(short / 2, 10));
-        assert!(pace.is_slow(short / 2, 10));
+        assert!(!pace.record_wait(short / 2, 10));
+        assert!(pace.record_wait(short / 2, 10));
     }
 }

@@ -1,29 +1,33 @@
 //! Limits on resuming an interrupted read: it must make progress.
 
 /// The progress of a read between interruptions.
-#[derive(Debug, Default)]
-pub(super) struct Resumed {
-    /// The offset at which it last resumed.
-    at: Option<u64>,
-    /// Number of resumptions in a row that gained little.
-    without_progress: u32,
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// The offset at which the current connection began.
+    at: u64,
+    /// Number of connections in a row that gained little.
+    without_gain: u32,
 }
 
-/// A connection that is lost before it has delivered this many bytes has gained little.
+/// A connection that breaks before it has delivered this many bytes has gained little.
 const GAIN: u64 = 64 * 1024;
 
 /// Maximum number of bytes to discard when a read resumes. A server that does not support ranges sends the object again
 /// from the start.
 pub(super) const MOST_SKIPPED: u64 = 64 * 1024 * 1024;
 
-impl Resumed {
-    /// Records that the read resumes at `position`. Returns whether it should fail instead, because more than `most`
-    /// resumptions in a row gained little.
-    pub(super) fn record_resumption(&mut self, position: u64, most: u32) -> bool {
-        let gained = self.at.is_none_or(|at| position - at >= GAIN);
-        self.without_progress = if gained { 0 } else { self.without_progress + 1 };
-        self.at = Some(position);
-        self.without_progress > most
+impl Progress {
+    /// The progress of a read that begins at `position`.
+    pub(super) fn from(position: u64) -> Self {
+        Self { at: position, without_gain: 0 }
+    }
+
+    /// Records that the connection broke at `position`. Returns whether the read may resume: not if `attempts`
+    /// connections in a row have gained little.
+    pub(super) fn may_resume(&mut self, position: u64, attempts: u32) -> bool {
+        self.without_gain = if position - self.at >= GAIN { 0 } else { self.without_gain + 1 };
+        self.at = position;
+        self.without_gain < attempts
     }
 }
 
@@ -32,11 +36,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_fails_after_too_many_resumptions_that_gain_little() {
-        let mut resumed = Resumed::default();
-        assert!((0..4).all(|byte| !resumed.record_resumption(byte, 3)));
-        assert!(resumed.record_resumption(4, 3));
-        let mut resumed = Resumed::default();
-        assert!((0..1_000).all(|times| !resumed.record_resumption(times * GAIN, 3)));
+    fn a_read_fails_after_too_many_connections_that_gain_little() {
+        let mut progress = Progress::from(0);
+        assert!((1..3).all(|byte| progress.may_resume(byte, 3)));
+        assert!(!progress.may_resume(3, 3));
+        let mut progress = Progress::from(7);
+        assert!((1..1_000).all(|times| progress.may_resume(7 + times * GAIN, 1)));
+        assert!(!progress.may_resume(7 + 1_000 * GAIN - 1, 1));
     }
 }

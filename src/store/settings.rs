@@ -63,8 +63,7 @@ impl StoreSettings {
 
     /// The policy for resuming a response whose body was interrupted.
     pub(super) fn download_policy(&self) -> RetryPolicy {
-        let max_retries = self.transfer.download_attempts.saturating_sub(1);
-        RetryPolicy { max_retries, ..self.retry_config.clone() }
+        RetryPolicy { max_retries: self.transfer.download_attempts, ..self.retry_config.clone() }
     }
 }
 
@@ -178,9 +177,8 @@ settings! {
         part_size ["multipart_chunksize"]: u64 as Size<{ 5 * MIB }, { 512 * MIB }> = 8 * MIB,
         /// How many parts are in flight at once, for an upload, or for a read of a large object that waits for S3.
         max_concurrency: usize as Count<1, 100> = 10,
-        /// A read fails when this many breaks of its connection in a row have each come less than 64 KiB after the break
-        /// before. After each earlier break, the read resumes where it stopped, with the waits of
-        /// `retry_config`. `max_retries` does not apply: it limits retries of requests whose response has not begun.
+        /// A read fails when this many connections in a row have each broken before they delivered 64 KiB. After any
+        /// other break, the read resumes where it stopped, with the waits of `retry_config`. `max_retries` does not apply: it limits retries of requests whose response has not begun.
         download_attempts ["num_download_attempts"]: u32 as Number<1, 100> = 5,
         // Below a millisecond, every read would be sent twice.
         /// How long the response to a `GetObject` or `HeadObject` may take to begin, including connecting, before

@@ -85,7 +85,7 @@ async fn a_read_with_little_progress_on_each_connection_ends() {
     settings.transfer.download_attempts = 3;
     let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
     assert_eq!(all(reader).await.unwrap_err().kind(), ErrorKind::ConnectionLost);
-    assert_eq!(server.seen().len(), 4);
+    assert_eq!(server.seen().len(), 3);
 }
 
 /// An object of ten pieces. Each connection sends one piece and breaks.
