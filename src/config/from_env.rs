@@ -1,21 +1,10 @@
 //! `from_env: true`: `AWS_*` variables for the keys that a store does not set.
 
 use crate::{
+    s3::BucketSettings,
     settings::{Cursor, Node, NotText, Notes, Path, Place, Section},
     transport::ClientOptions,
 };
-
-/// Variables of `config` that would change the requests to S3, and that this version does not support, so that
-/// `from_env` must not ignore them. It may ignore the variables of credential sources: the store's credentials come
-/// from its own keys, from its `credential_provider`, or from the variables of an access key.
-const CHANGES_REQUESTS: &[&str] = &[
-    "AWS_S3_EXPRESS",
-    "AWS_SSE_CUSTOMER_KEY_BASE64",
-    "AWS_CA_BUNDLE",
-    "AWS_USE_ACCELERATE_ENDPOINT",
-    "AWS_USE_DUALSTACK_ENDPOINT",
-    "AWS_USE_FIPS_ENDPOINT",
-];
 
 /// The settings of the section `name` from the variables, for the store at `path`. Of the variables of one setting, the
 /// first that is set and not empty is used.
@@ -40,11 +29,12 @@ pub(super) fn section<S: Section>(path: &str, name: &str, notes: &Notes) -> S::L
     layer
 }
 
-/// Records a problem for each variable that is set, and that this version does not support.
+/// Records a problem for each variable that is set, and that would change the requests to S3 if this version supported
+/// it. Variables of credential sources are ignored instead: the store's credentials come from its own keys, from its
+/// `credential_provider`, or from the variables of an access key.
 pub(super) fn refuse_unsupported(path: &str, notes: &Notes) {
-    let of_client = ClientOptions::rejected();
-    let of_client = of_client.iter().map(|(key, _)| format!("AWS_{}", key.to_ascii_uppercase()));
-    for name in CHANGES_REQUESTS.iter().map(ToString::to_string).chain(of_client) {
+    for (key, _) in [BucketSettings::rejected(), ClientOptions::rejected()].concat() {
+        let name = format!("AWS_{}", key.to_ascii_uppercase());
         let off = |text: &str| text.is_empty() || matches!(text.to_ascii_lowercase().as_str(), "false" | "0");
         if notes.variables().text(&name).is_ok_and(|text| text.is_none_or(off)) {
             continue;

@@ -26,7 +26,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use crate::{server::ServerSettings, settings::Variables, telemetry::LogSettings};
 
-pub use crate::settings::{Place, Problem, Problems, Secrets};
+pub use crate::settings::{Place, Problem, Problems, SecretValue, Secrets};
 pub use reference::schema;
 
 /// All settings of `longshore serve`.

@@ -2,7 +2,7 @@
 
 use crate::{
     s3::RegionName,
-    settings::{Optional, Secret, SecretValue, settings},
+    settings::{Optional, Secret, SecretValue, UNSUPPORTED, settings},
     store::StoreSettings,
 };
 
@@ -21,5 +21,23 @@ settings! {
     include {
         /// The settings of the store.
         store: StoreSettings,
+    }
+    reject {
+        "metadata_endpoint" => UNSUPPORTED,
+        "imdsv1_fallback" => UNSUPPORTED,
+        "metadata_service_timeout" => UNSUPPORTED,
+        "metadata_service_num_attempts" => UNSUPPORTED,
+        "ec2_metadata_service_endpoint" => UNSUPPORTED,
+        "container_credentials_relative_uri" => UNSUPPORTED,
+        "container_credentials_full_uri" => UNSUPPORTED,
+        "container_authorization_token_file" => UNSUPPORTED,
+        "web_identity_token_file" => UNSUPPORTED,
+        "role_arn" => UNSUPPORTED,
+        "role_session_name" => UNSUPPORTED,
+        "endpoint_url_sts" => UNSUPPORTED,
+        "profile" => UNSUPPORTED,
+        "config_file" => UNSUPPORTED,
+        "shared_credentials_file" => UNSUPPORTED,
+        "boto_config" => UNSUPPORTED,
     }
 }

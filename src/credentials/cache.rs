@@ -22,11 +22,10 @@ const REPLACE_EARLY: Duration = Duration::from_mins(15);
 /// Calls wait for new credentials from this long before they expire, as in botocore (its mandatory refresh).
 const REPLACE_AT_ONCE: Duration = Duration::from_mins(10);
 
-/// Credentials with a lifetime of less than an hour are replaced in the background when the lifetime divided by this is
-/// left: a quarter.
+/// Credentials with a lifetime of less than an hour are replaced in the background when a quarter of it is left.
 const EARLY_DIVISOR: u32 = 4;
 
-/// Calls wait for the replacement of such credentials when their lifetime divided by this is left: a sixth.
+/// Calls wait for the replacement of such credentials when a sixth of their lifetime is left.
 const AT_ONCE_DIVISOR: u32 = 6;
 
 /// How long a source may take to answer.

@@ -5,13 +5,15 @@
 //! environment variables, the values that the tenants file accepts, the hint for a misspelt key, the keys of
 //! `config` and `client_options` that GetStore shows, the JSON Schema and the tables of docs/CONFIG-REFERENCE.md.
 //!
-//! `form` defines how a value is written; `scalars`, `keywords`, `collections` and `secret` are the forms. `tree` holds what was
+//! `form` defines how a value is written; `scalars`, `durations`, `keywords`, `collections` and `secret`
+//! are the forms. `tree` holds what was
 //! read from a file or from variables, `cursor` a position in it, and `field` one setting with its place. A problem is
 //! recorded with its place (`problem`), and reading continues, so that all of them are found in one run.
 
 mod collections;
 mod cursor;
 pub(crate) mod declare;
+mod durations;
 mod field;
 mod form;
 mod keywords;
@@ -28,17 +30,17 @@ mod variables;
 pub(crate) use collections::{Entries, List, Optional};
 pub(crate) use cursor::Cursor;
 pub(crate) use declare::settings;
+pub(crate) use durations::{AtLeast, Period, TimeLimit, Timeout};
 pub(crate) use field::Field;
 pub(crate) use form::{Form, Scalar};
 pub(crate) use keywords::{Keyword, Keywords};
 pub(crate) use path::{Path, quoted, shown_key};
 pub(crate) use problem::{Notes, PlaceId};
 pub use problem::{Place, Problem, Problems};
-pub(crate) use scalars::{
-    Address, AtLeast, Count, Factor, FilePath, Flag, Number, Period, Size, Text, TimeLimit, Timeout,
-};
+pub(crate) use scalars::{Address, Count, Factor, FilePath, Flag, Number, Size, Text};
 pub(crate) use schema::{case_insensitive, object};
-pub(crate) use secret::{Secret, SecretValue};
+pub(crate) use secret::Secret;
+pub use secret::SecretValue;
 pub(crate) use section::{Section, Setting, read_section};
 pub(crate) use suggest::suggestion;
 pub(crate) use tree::{Content, Node, Origin};

@@ -21,12 +21,18 @@ const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Stands for a secret that is not read.
 const SKIPPED: &str = "not-read";
 
-/// A secret: a string, `{file: PATH}` or `{env: NAME}`. It is read together with the setting.
+/// A secret: a string, `{file: PATH}` or `{env: NAME}`. The secret itself is read when the setting is read.
 pub(crate) struct Secret;
 
 /// The value of a secret. Wiped from memory when dropped, and never printed.
 #[derive(Debug, Clone)]
-pub(crate) struct SecretValue(SecretString);
+pub struct SecretValue(SecretString);
+
+impl From<&str> for SecretValue {
+    fn from(secret: &str) -> Self {
+        Self(secret.into())
+    }
+}
 
 settings! {
     /// A reference to a secret in another place.
