@@ -201,6 +201,10 @@ impl Client {
         self.deadline
     }
 
+    pub(super) fn settings(&self) -> &BucketSettings {
+        &self.bucket.settings
+    }
+
     /// The checksum algorithm of a write: the requested one, else the store's, else crc64nvme on Amazon S3. Other
     /// servers get no checksum by default, because some reject algorithms that they do not know.
     pub fn checksum_for(&self, asked: Option<ChecksumAlgorithm>) -> Option<ChecksumAlgorithm> {
@@ -377,7 +381,7 @@ impl Client {
         if self.bucket.settings.request_payer {
             headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
         }
-        if let Some(access) = request.data {
+        if let Some(access) = request.access {
             encryption::add_headers(&mut headers, access, &self.bucket.settings)?;
         }
         if let Some(credentials) = credentials {

@@ -18,7 +18,7 @@ use super::{
 /// The source of a copy, pinned to the version and ETag that Longshore has seen.
 #[derive(Debug, Clone)]
 pub(crate) struct CopySource {
-    pub(crate) bucket: String,
+    bucket: String,
     pub(crate) key: String,
     pub(crate) version: Option<String>,
     /// A strong ETag. `None` if the server returns none.
@@ -27,6 +27,18 @@ pub(crate) struct CopySource {
 
 /// The setting with the header for conditional copies.
 const COPY_HEADER: Field = Field::Setting("copy_if_not_exists");
+
+impl Client {
+    /// The source of a copy: an object of this client's bucket.
+    pub(crate) fn copy_source(
+        &self,
+        key: String,
+        version: Option<String>,
+        etag: Option<String>,
+    ) -> CopySource {
+        CopySource { bucket: self.settings().bucket.clone(), key, version, etag }
+    }
+}
 
 impl CopySource {
     pub(super) fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
@@ -71,7 +83,7 @@ impl Client {
         condition: &CopyCondition,
     ) -> Result<Properties, Error> {
         let mut request =
-            Request::object("CopyObject", Method::PUT, key).data(DataAccess::Create).slow_on_server();
+            Request::object("CopyObject", Method::PUT, key).accessing(DataAccess::Create).slow_on_server();
         let headers = &mut request.headers;
         source.add(headers)?;
         replacement.add(headers)?;

@@ -14,8 +14,8 @@ pub(super) enum DataAccess {
     Read,
     /// Creates the object, or a multipart upload for it.
     Create,
-    /// Stores a part of a multipart upload.
-    StorePart,
+    /// Stores or lists parts of a multipart upload, or completes it.
+    Upload,
 }
 
 /// Adds the headers of the store's encryption that a request with this access needs.
@@ -27,7 +27,7 @@ pub(super) fn add_headers(
     match access {
         DataAccess::Create => request_encryption(headers, settings),
         // S3 knows how the object or the upload is encrypted.
-        DataAccess::Read | DataAccess::StorePart => Ok(()),
+        DataAccess::Read | DataAccess::Upload => Ok(()),
     }
 }
 

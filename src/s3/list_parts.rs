@@ -7,6 +7,7 @@ use http::Method;
 
 use super::{
     Checksum, ChecksumAlgorithm, Client, Error,
+    encryption::DataAccess,
     error::invalid_response,
     failed_attempt::server_clock,
     multipart::{MultipartUpload, Part},
@@ -40,6 +41,7 @@ impl Client {
         let (mut marker, mut now) = (0, None);
         loop {
             let mut request = Request::object("ListParts", Method::GET, &upload.key)
+                .accessing(DataAccess::Upload)
                 .query("uploadId", upload.known_id()?)
                 .query("max-parts", "1000");
             if marker > 0 {
@@ -79,6 +81,7 @@ impl Client {
         number: u32,
     ) -> Result<Vec<(Part, u64)>, Error> {
         let mut request = Request::object("ListParts", Method::GET, &upload.key)
+            .accessing(DataAccess::Upload)
             .query("uploadId", upload.known_id()?)
             .query("max-parts", "2");
         if number > 1 {

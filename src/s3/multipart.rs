@@ -44,7 +44,7 @@ impl Client {
     ) -> Result<MultipartUpload, Error> {
         let mut request = Request::object("CreateMultipartUpload", Method::POST, key)
             .query("uploads", String::new())
-            .data(DataAccess::Create);
+            .accessing(DataAccess::Create);
         object.add(&mut request.headers)?;
         if let Some(algorithm) = algorithm {
             request = request
@@ -90,6 +90,7 @@ impl Client {
         condition: &WriteCondition,
     ) -> Result<Properties, Error> {
         let mut request = Request::object("CompleteMultipartUpload", Method::POST, &upload.key)
+            .accessing(DataAccess::Upload)
             .query("uploadId", upload.known_id()?)
             .payload(bytes::Bytes::from(completion(parts)).into())
             .slow_on_server();
@@ -129,7 +130,7 @@ impl MultipartUpload {
 /// A request about a part.
 pub(super) fn part(operation: &'static str, upload: &MultipartUpload, number: u32) -> Result<Request, Error> {
     Ok(Request::object(operation, Method::PUT, &upload.key)
-        .data(DataAccess::StorePart)
+        .accessing(DataAccess::Upload)
         .query("partNumber", number.to_string())
         .query("uploadId", upload.known_id()?))
 }

@@ -177,7 +177,7 @@ fn reading(operation: &'static str, method: Method, selection: Selection<'_>) ->
     let mut request = Request::object(operation, method, selection.key)
         .version(selection.version)
         .header("x-amz-checksum-mode", "ENABLED")
-        .data(DataAccess::Read);
+        .accessing(DataAccess::Read);
     headers::add_conditions(&mut request.headers, selection.conditions)?;
     Ok(request)
 }

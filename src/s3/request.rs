@@ -21,7 +21,7 @@ pub(super) struct Request {
     /// This takes minutes for a large object.
     pub(super) slow_on_server: bool,
     /// What the request does with the data of an object. `None` if nothing.
-    pub(super) data: Option<DataAccess>,
+    pub(super) access: Option<DataAccess>,
 }
 
 impl Request {
@@ -41,7 +41,7 @@ impl Request {
             payload: Payload::default(),
             retries_conflict: true,
             slow_on_server: false,
-            data: None,
+            access: None,
         }
     }
 
@@ -78,15 +78,15 @@ impl Request {
     }
 
     /// Sets what the request does with the data of an object.
-    pub(super) fn data(mut self, access: DataAccess) -> Self {
-        self.data = Some(access);
+    pub(super) fn accessing(mut self, access: DataAccess) -> Self {
+        self.access = Some(access);
         self
     }
 
     /// Whether the request reads an object. Such a request may be hedged. It also asks for an uncompressed
     /// response, because proxies that compress omit the length.
     pub(super) fn reads_object(&self) -> bool {
-        self.data == Some(DataAccess::Read)
+        self.access == Some(DataAccess::Read)
     }
 
     /// Sets the payload.

@@ -83,7 +83,7 @@ impl Client {
         condition: &WriteCondition,
     ) -> Result<Properties, Error> {
         let ChecksummedPayload { bytes, checksum } = payload;
-        let mut request = Request::object("PutObject", Method::PUT, key).data(DataAccess::Create);
+        let mut request = Request::object("PutObject", Method::PUT, key).accessing(DataAccess::Create);
         object.add(&mut request.headers)?;
         condition.add(&mut request.headers)?;
         if let Some(checksum) = &checksum {

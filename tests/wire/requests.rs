@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use longshore::{
     s3::{Attributes, ChecksumAlgorithm},
-    store::{ListOptions, ReadOptions, WriteMode, WriteOptions},
+    store::{CopyOptions, ListOptions, ReadOptions, UploadClaim, UploadOptions, WriteMode, WriteOptions},
 };
 
-use crate::scripted::{Scripted, reply, store};
+use crate::scripted::{Scripted, Seen, reply, store};
 
 #[tokio::test]
 async fn a_get_is_one_signed_request_for_the_unchanged_key() {
@@ -97,12 +97,53 @@ async fn settings_control_signatures_and_headers() {
         ("x-amz-server-side-encryption-aws-kms-key-id", "key"),
         ("x-amz-server-side-encryption-bucket-key-enabled", "true"),
     ] {
-        assert_eq!(encrypted.header(name), Some(value));
+        assert_eq!(encrypted.header(name), Some(value), "{name}");
     }
     let plain = put(|_| {}).await;
     assert!(plain.headers.iter().all(|(name, _)| !name.starts_with("x-amz-checksum")), "no default checksum");
     let asked = put(|settings| settings.bucket.checksum_algorithm = Some(ChecksumAlgorithm::Sha1)).await;
     assert_eq!(asked.header("x-amz-checksum-sha1"), Some("EfatjsUqKYSrqv18O1FlA3hcIHI="));
+}
+
+/// S3 rejects these headers in other requests.
+#[tokio::test]
+async fn encryption_is_requested_when_an_object_or_an_upload_is_created_and_not_otherwise() {
+    let server = Scripted::start(|_, seen| {
+        let is = |text: &str| seen.target.contains(text);
+        match seen.method.as_str() {
+            "POST" if is("uploads") => reply(
+                200,
+                &[],
+                "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+            ),
+            "POST" => reply(
+                200,
+                &[],
+                "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>",
+            ),
+            "PUT" if seen.header("x-amz-copy-source").is_some() => {
+                reply(200, &[], "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>")
+            }
+            "HEAD" => reply(200, &[("etag", "\"e\""), ("content-length", "1")], ""),
+            _ => reply(200, &[("etag", "\"e\"")], ""),
+        }
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.bucket.server_side_encryption = Some(longshore::s3::EncryptionAlgorithm::Aes256);
+    (settings.transfer.multipart_threshold, settings.transfer.part_size) = (1, 5 << 20);
+    let store = store(settings);
+    let mut upload = store.upload("k", UploadOptions::default()).unwrap();
+    upload.write(Bytes::from(vec![0; 6 << 20])).await.unwrap();
+    upload.finish(UploadClaim::default()).await.unwrap();
+    store.copy_from(&store, "from", "to", CopyOptions::default()).await.unwrap();
+    let encrypted = |seen: &Seen| seen.header("x-amz-server-side-encryption").is_some();
+    let (with, without): (Vec<_>, Vec<_>) = server.seen().into_iter().partition(encrypted);
+    let lines = |seen: Vec<Seen>| {
+        seen.iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(with), ["POST /b/k?uploads=", "PUT /b/to"]);
+    assert_eq!(lines(without).len(), 4, "two parts, the completion, and a HEAD of the source");
 }
 
 #[tokio::test]
