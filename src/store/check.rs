@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{CheckStep, Error, ErrorKind, ListOptions, Properties, S3Store, WriteMode, multipart::Multipart};
+use super::{
+    CheckStep, Error, ErrorKind, ListOptions, Properties, S3Store, WriteMode, transfer::multipart::Multipart,
+};
 use crate::s3::{ChecksummedPayload, NewObject, WriteCondition};
 
 impl S3Store {

@@ -10,9 +10,11 @@ use super::{
     ObjectMeta, Properties, ReadOptions, S3Store, StoreSettings, Tags, UploadClaim, UploadOptions, WriteMode,
     WriteOptions,
     conditional::Carrier,
-    multipart::Multipart,
-    part_size::{MAX_PART, MAX_PARTS},
-    pinned::Pin,
+    transfer::{
+        multipart::Multipart,
+        part_size::{MAX_PART, MAX_PARTS},
+        pinned::{Pin, is_exact},
+    },
 };
 use crate::s3::{
     CopyCondition, CopySource, HeadAnswer, NewObject, REDIRECT, Replacement, STORAGE_CLASS, WriteCondition,
@@ -73,9 +75,8 @@ impl S3Store {
             _ => error,
         })?;
         let mut found = head.clone();
-        let Pin { version, if_match: etag } = Pin::of(&options.source, &found.properties);
-        let bucket = source.settings().bucket.bucket.clone();
-        let pinned = CopySource { bucket, key: source_key, version, etag };
+        let Pin { version, if_match } = Pin::of(&options.source, &found.properties);
+        let pinned = source.client().copy_source(source_key, version, if_match);
         let (storage_class, dropped_storage_class) = self.storage_class(source, &options, &found);
         let job = Job {
             source,
@@ -206,7 +207,7 @@ impl S3Store {
             write_id: self.write_id_for(&mode),
         };
         let ranges = parts(job.head.size);
-        if ranges.len() > 1 && job.pinned.etag.is_none() && job.pinned.version.is_none() {
+        if ranges.len() > 1 && !is_exact(job.pinned.version.as_deref(), job.pinned.etag.as_deref()) {
             let message = "the S3 server returns neither an ETag nor a version of the source, so the copy could mix parts of two objects";
             return Err(Error::new(ErrorKind::BackendProtocol, message));
         }

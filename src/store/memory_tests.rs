@@ -11,7 +11,9 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, ErrorKind, MemoryBudget, MemorySettings, SpeedRecord, TenantBudget, filling::Filling};
+use super::{
+    Error, ErrorKind, MemoryBudget, MemorySettings, SpeedRecord, TenantBudget, transfer::filling::Filling,
+};
 use crate::{tasks::Tasks, telemetry::Metrics};
 
 const KIB: u64 = 1024;

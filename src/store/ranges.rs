@@ -5,7 +5,8 @@ use std::{collections::VecDeque, ops::Range};
 use bytes::Bytes;
 
 use super::{
-    Error, Field, ObjectReader, RangesOptions, ReadInfo, S3Store, byte_range::resolve, pinned::Pinned,
+    Error, Field, ObjectReader, RangesOptions, ReadInfo, S3Store,
+    transfer::{byte_range::resolve, pinned::Pinned},
 };
 
 /// A piece of one of the requested ranges.

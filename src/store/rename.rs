@@ -2,7 +2,7 @@
 
 use super::{
     ChecksumType, Copied, CopyOptions, Error, ErrorKind, Field, ReadOptions, S3Store, WriteMode,
-    copy::of_the_source,
+    copy::of_the_source, transfer::pinned::is_exact,
 };
 use crate::s3::{Checksum, HeadAnswer};
 
@@ -174,8 +174,7 @@ fn may_alias(from: &str, to: &str) -> bool {
 /// write does not, because two writes may happen in one second.
 fn is_known_to_be(found: &HeadAnswer, original: &HeadAnswer) -> bool {
     let (found, original) = ((&found.properties, found.size), (&original.properties, original.size));
-    let has_version = original.0.version.as_deref().is_some_and(|version| version != "null");
-    let identified = original.0.etag.is_some() || has_version;
+    let identified = is_exact(original.0.version.as_deref(), original.0.etag.as_deref());
     let same = found.0.etag == original.0.etag
         && found.0.version == original.0.version
         && found.0.last_modified == original.0.last_modified;

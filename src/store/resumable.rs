@@ -9,10 +9,12 @@ use super::{
     ResumableUpload, S3Store, UploadClaim, UploadOptions, WriteMode,
     conditional::Carrier,
     list::invalid_page_token,
-    multipart::{Multipart, whole_checksum},
-    part_size::PartSizes,
     progress::Progress,
-    schedule::{PartRun, Persisted, Schedule},
+    transfer::{
+        multipart::{Multipart, whole_checksum},
+        part_size::PartSizes,
+        schedule::{PartRun, Persisted, Schedule},
+    },
 };
 use crate::s3::{
     Checksum, ChecksummedPayload, MultipartUpload, NewObject, Part, Properties, UploadMarker, UploadPage,

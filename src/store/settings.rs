@@ -31,8 +31,9 @@ settings! {
         /// Whether conditional writes and resumable uploads carry hidden metadata, by which Longshore can tell after a
         /// lost response whose write took effect.
         write_id {}: bool as Flag = true,
-        /// Whether writes with tags are rejected. A copy from this store that Longshore assembles (in parts or relayed)
-        /// then has no tags, and one from another store into it fails if the source has tags. `CopyObject` keeps tags.
+        /// Whether writes with tags are rejected. If so, copies that Longshore makes in parts, or by reading from one
+        /// store and writing to another, change as well: from this store, such a copy has no tags unless the request
+        /// gives some; from another store into this one, it fails if the source has tags. `CopyObject` keeps tags.
         disable_tagging: bool as Flag = false,
         /// Whether `DeleteMany` sends a separate request for each key.
         disable_bulk_delete: bool as Flag = false,
@@ -61,9 +62,9 @@ impl StoreSettings {
         Self { bucket, credential_provider, ..Self::default() }
     }
 
-    /// The policy for resuming a response whose body was interrupted.
+    /// The pauses before a response whose body was interrupted is resumed. `download_attempts` limits their number.
     pub(super) fn download_policy(&self) -> RetryPolicy {
-        RetryPolicy { max_retries: self.transfer.download_attempts, ..self.retry_config.clone() }
+        RetryPolicy { max_retries: u32::MAX, ..self.retry_config.clone() }
     }
 }
 

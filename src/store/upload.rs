@@ -5,8 +5,9 @@ use http::HeaderMap;
 
 use super::{
     ChecksumAlgorithm, ChecksumType, Error, ErrorKind, Field, ObjectMeta, Properties, S3Store, UploadClaim,
-    UploadOptions, Uploaded, chunk::compare, conditional::Carrier, filling::Filling, multipart::Multipart,
-    part_size::PartSizes,
+    UploadOptions, Uploaded,
+    conditional::Carrier,
+    transfer::{chunk::compare, filling::Filling, multipart::Multipart, part_size::PartSizes},
 };
 use crate::s3::{NewObject, StreamCrc32c};
 

@@ -8,9 +8,11 @@ use tokio::sync::watch;
 
 use super::{
     Error, ErrorKind, Field, PersistedBytes, Reservation, ResumableUpload, S3Store, UploadOffsets,
-    filling::Filling,
-    parts::{Parts, Target},
-    schedule::Schedule,
+    transfer::{
+        filling::Filling,
+        parts::{Parts, Target},
+        schedule::Schedule,
+    },
 };
 use crate::s3::Part;
 

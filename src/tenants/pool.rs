@@ -1,6 +1,9 @@
 //! All tenants of the process, as a value that can be replaced as a whole.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 
@@ -11,7 +14,14 @@ use crate::auth::{AuthMode, Authenticator, Principal, Refusal};
 ///
 /// A call takes one [`Snapshot`] and uses it to its end, so that its caller, its tenant and its limits belong together.
 #[derive(Debug, Clone)]
-pub struct Pool(Arc<ArcSwap<Snapshot>>);
+pub struct Pool(Arc<Current>);
+
+#[derive(Debug)]
+struct Current {
+    snapshot: ArcSwap<Snapshot>,
+    /// Held while the tenants are replaced, so that no two replacements follow the same snapshot.
+    replacing: Mutex<()>,
+}
 
 /// The tenants, their callers and their limits at one point in time.
 #[derive(Debug)]
@@ -25,21 +35,22 @@ pub struct Snapshot {
 impl Pool {
     /// A pool whose current tenants are those of `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(snapshot)))
+        Self(Arc::new(Current { snapshot: ArcSwap::from_pointee(snapshot), replacing: Mutex::default() }))
     }
 
     /// Makes `tenants` the current ones. Calls that have begun keep theirs.
     ///
     /// A store whose settings stay the same keeps its connections, its cached credentials, and what it has learned
-    /// about its server, unless the tenant's share of the memory budget changes.
+    /// about its server.
     pub fn replace(&self, tenants: Vec<TenantSettings>) {
+        let _replacing = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.snapshot().next(tenants);
-        self.0.store(Arc::new(next));
+        self.0.snapshot.store(Arc::new(next));
     }
 
     /// The current tenants.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.0.snapshot.load_full()
     }
 }
 
@@ -93,12 +104,12 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
 
     use super::*;
     use crate::{
         auth::{Access, CallerSettings},
         store::{MemorySettings, S3Store, StoreSettings},
-        tenants::Limits,
     };
 
     fn tenant(name: &str, buckets: &[&str]) -> TenantSettings {
@@ -149,17 +160,27 @@ mod tests {
         assert_eq!(pool.snapshot().tenant("acme").unwrap().callers().len(), 1);
     }
 
-    #[test]
-    fn a_changed_share_of_the_memory_applies_to_every_store() {
-        let both = |most| {
+    #[tokio::test(start_paused = true)]
+    async fn a_share_of_the_memory_grows_and_shrinks_with_the_settings_and_the_number_of_tenants() {
+        const MIB: u64 = 1 << 20;
+        let acme = |max_buffered| {
             let mut acme = tenant("acme", &["a"]);
-            acme.limits = Limits { max_buffered: most };
-            vec![acme, tenant("zeta", &["z"])]
+            acme.limits.max_buffered = max_buffered;
+            acme
         };
-        let pool = pool(&Resources::new(MemorySettings::default()), both(Some(1 << 20)));
-        let before = store(&pool, "acme", "a");
-        pool.replace(both(Some(2 << 20)));
-        assert!(!store(&pool, "acme", "a").is_clone_of(&before));
+        let pool = pool(&Resources::new(MemorySettings::default()), vec![acme(Some(4 * MIB))]);
+        let (before, budget) =
+            (store(&pool, "acme", "a"), pool.snapshot().tenant("acme").unwrap().budget().clone());
+        // A message may take a quarter of the share.
+        let fits = async |bytes| budget.reserve(bytes).await.unwrap().bytes() == bytes;
+        assert!(fits(MIB).await && !fits(2 * MIB).await);
+        pool.replace(vec![acme(Some(8 * MIB))]);
+        assert!(fits(2 * MIB).await && !fits(3 * MIB).await);
+        pool.replace(vec![acme(None)]);
+        assert!(fits(64 * MIB).await);
+        pool.replace(vec![acme(None), tenant("zeta", &["z"])]);
+        assert!(fits(32 * MIB).await && !fits(33 * MIB).await);
+        assert!(store(&pool, "acme", "a").is_clone_of(&before), "the store is kept");
     }
 
     #[test]
@@ -171,5 +192,11 @@ mod tests {
             store(&pool, "acme", "a");
         }
         assert_eq!(resources.memory.shares(), 2);
+        let held =
+            pool.snapshot().tenant("acme").unwrap().budget().reserve(1).now_or_never().unwrap().unwrap();
+        pool.replace(vec![tenant("zeta", &["z"])]);
+        assert_eq!(resources.memory.shares(), 2, "a call of the removed tenant holds memory");
+        drop(held);
+        assert_eq!(resources.memory.shares(), 1);
     }
 }

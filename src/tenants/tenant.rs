@@ -20,8 +20,6 @@ pub struct Tenant(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: TenantSettings,
-    /// The part of the memory budget that the tenant may hold. `None`: all of it.
-    share: Option<u64>,
     stores: BTreeMap<String, Arc<OnDemand>>,
     shared: Shared,
 }
@@ -38,8 +36,8 @@ impl Tenant {
     /// The tenant with these settings. `share` is the part of the memory budget that it may hold, unless its settings
     /// say otherwise.
     ///
-    /// It takes over what its `predecessor` has learned and opened: with the same share of memory, that is its budget
-    /// and every store whose settings are the same.
+    /// It takes over its `predecessor`'s memory, and every store whose settings are the same, with all that the store has
+    /// learned and opened.
     pub(super) fn new(
         settings: TenantSettings,
         share: Option<u64>,
@@ -47,23 +45,25 @@ impl Tenant {
         predecessor: Option<&Self>,
     ) -> Self {
         let share = settings.limits.max_buffered.or(share);
-        let predecessor = predecessor.map(|tenant| &*tenant.0).filter(|tenant| tenant.share == share);
-        let shared = predecessor.map_or_else(
-            || Shared {
+        let kept = |name: &str, store: &StoreSettings| {
+            let Inner { settings, stores, .. } = &*predecessor?.0;
+            stores.get(name).filter(|_| settings.stores.get(name) == Some(store)).cloned()
+        };
+        let stores = settings.stores.iter();
+        let stores =
+            stores.map(|(name, store)| (name.clone(), kept(name, store).unwrap_or_default())).collect();
+        let shared = match predecessor {
+            Some(tenant) => {
+                tenant.budget().resize(share);
+                tenant.0.shared.clone()
+            }
+            None => Shared {
                 metrics: resources.metrics.clone(),
                 tasks: resources.tasks.clone(),
                 budget: resources.memory.share(share),
             },
-            |tenant| tenant.shared.clone(),
-        );
-        let kept = |name: &str, store: &StoreSettings| {
-            let tenant = predecessor.filter(|tenant| tenant.settings.stores.get(name) == Some(store))?;
-            tenant.stores.get(name).cloned()
         };
-        let stores =
-            settings.stores.iter().map(|(name, store)| (name.clone(), kept(name, store).unwrap_or_default()));
-        let stores = stores.collect();
-        Self(Arc::new(Inner { settings, share, stores, shared }))
+        Self(Arc::new(Inner { settings, stores, shared }))
     }
 
     /// The tenant's name.

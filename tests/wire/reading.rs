@@ -69,13 +69,48 @@ async fn a_read_that_keeps_breaking_ends_after_its_download_attempts() {
 #[tokio::test]
 async fn progress_resets_download_attempts_and_these_are_separate_from_retries() {
     const PIECE: usize = 64 * 1024;
-    let server = piecemeal(PIECE).await;
+    for attempts in [1, 2] {
+        let server = piecemeal(PIECE).await;
+        let mut settings = server.settings();
+        (settings.transfer.download_attempts, settings.retry_config.max_retries) = (attempts, 0);
+        let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+        let expected: Vec<_> = (0..10).flat_map(|number| vec![number; PIECE]).collect();
+        assert!(all(reader).await.unwrap() == expected);
+        assert_eq!(server.seen().len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_progress_does_not_count_against_the_download_attempts() {
+    const PIECE: usize = 64 * 1024;
+    let server = Scripted::start(|number, _| match number {
+        0 => Answer::Cut(bytes(200, &[("etag", "\"e\""), ("content-length", "65537")], &[7; PIECE])),
+        _ => Answer::Cut(bytes(
+            206,
+            &[("etag", "\"e\""), ("content-range", "bytes 65536-65536/65537"), ("content-length", "1")],
+            b"",
+        )),
+    })
+    .await;
     let mut settings = server.settings();
-    (settings.transfer.download_attempts, settings.retry_config.max_retries) = (2, 0);
+    settings.transfer.download_attempts = 3;
     let reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
-    let expected: Vec<_> = (0..10).flat_map(|number| vec![number; PIECE]).collect();
-    assert!(all(reader).await.unwrap() == expected);
-    assert_eq!(server.seen().len(), 10);
+    assert_eq!(all(reader).await.unwrap_err().kind(), ErrorKind::ConnectionLost);
+    assert_eq!(server.seen().len(), 1 + 3);
+}
+
+#[tokio::test]
+async fn a_read_of_the_version_null_without_an_etag_is_not_resumed() {
+    for (version, requests) in [("null", 1), ("v7", 2)] {
+        let server = Scripted::start(move |number, _| match number {
+            0 => Answer::Cut(bytes(200, &[("x-amz-version-id", version), ("content-length", "2")], b"0")),
+            _ => reply(206, &[("x-amz-version-id", version), ("content-range", "bytes 1-1/2")], "1"),
+        })
+        .await;
+        let options = ReadOptions { version: Some(version.to_owned()), ..ReadOptions::default() };
+        let read = all(server.store().get("k", None, &options).await.unwrap()).await;
+        assert_eq!((read.is_ok(), server.seen().len()), (requests == 2, requests), "{version}");
+    }
 }
 
 #[tokio::test]

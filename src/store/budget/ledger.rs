@@ -84,7 +84,7 @@ impl Level {
     /// are in use.
     fn fit(&self, held: Charge, class: Class, bytes: u64) -> Result<u64, Short> {
         let without = |class: Class| self.of(class) - if held.class == class { held.bytes } else { 0 };
-        let free = self.limit - (self.total() - held.bytes);
+        let free = self.limit.saturating_sub(self.total() - held.bytes);
         let beside = class.stretches_beside(self.limit);
         let stretch = beside.is_some_and(|beside| free >= bytes.saturating_add(beside));
         // With any limit, one part of each class may fill, and two of callers of unknown speed.
@@ -112,7 +112,7 @@ const SLACK: u64 = 2 * 1024 * 1024;
 /// What a reservation holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Charge {
-    pub(super) share: Option<usize>,
+    pub(super) share: usize,
     pub(super) class: Class,
     pub(super) bytes: u64,
 }
@@ -145,9 +145,17 @@ impl Ledger {
         self.shares.insert(Level::new(limit))
     }
 
+    /// Changes the limit of a share. If more is in use, nothing is granted until enough of it is free again.
+    pub(super) fn limit_share(&mut self, share: usize, limit: u64) {
+        if let Some(level) = self.shares.get_mut(share) {
+            level.limit = limit;
+        }
+    }
+
     /// Removes a share. No reservation may hold memory of it.
     pub(super) fn remove_share(&mut self, share: usize) {
-        self.shares.try_remove(share);
+        let removed = self.shares.try_remove(share);
+        debug_assert!(removed.is_none_or(|level| level.total() == 0));
     }
 
     /// Number of shares.
@@ -171,7 +179,7 @@ impl Ledger {
                 _ => charged,
             };
         }
-        if let Some(share) = held.share.and_then(|share| self.shares.get(share)) {
+        if let Some(share) = self.shares.get(held.share) {
             charged = share.fit(held, class, charged).map_err(|_| Short::Share)?;
         }
         charged = self.process.fit(held, class, charged)?;
@@ -179,20 +187,20 @@ impl Ledger {
     }
 
     /// Whether at most `1/parts` of all memory is in use after adding `bytes`.
-    pub(super) fn uses_at_most(&self, share: Option<usize>, parts: u64, bytes: u64) -> bool {
+    pub(super) fn uses_at_most(&self, share: usize, parts: u64, bytes: u64) -> bool {
         self.levels(share).all(|level| level.total().saturating_add(bytes) <= level.limit / parts)
     }
 
     /// Replaces one charge by another of the same share.
     pub(super) fn replace(&mut self, old: Charge, new: Charge) {
-        let share = old.share.and_then(|share| self.shares.get_mut(share));
+        let share = self.shares.get_mut(old.share);
         for level in share.into_iter().chain([&mut self.process]) {
             level.used[old.class as usize] -= old.bytes;
             level.used[new.class as usize] += new.bytes;
         }
     }
 
-    fn levels(&self, share: Option<usize>) -> impl Iterator<Item = &Level> {
-        share.and_then(|share| self.shares.get(share)).into_iter().chain([&self.process])
+    fn levels(&self, share: usize) -> impl Iterator<Item = &Level> {
+        self.shares.get(share).into_iter().chain([&self.process])
     }
 }

@@ -61,8 +61,7 @@ pub struct TenantBudget {
     shared: Arc<Shared>,
     /// Identifies the tenant in the queue.
     tenant: u64,
-    /// `None`: the whole budget.
-    share: Option<Arc<Share>>,
+    share: Arc<Share>,
     /// Number of calls of this tenant that wait.
     waiting: Arc<AtomicUsize>,
     /// This tenant's permits for pages that exceed the budget.
@@ -131,10 +130,11 @@ impl MemoryBudget {
 
     /// Creates a share of at most `most` bytes; `None` shares all of the budget.
     pub fn share(&self, most: Option<u64>) -> TenantBudget {
-        let mut queue = self.0.lock();
-        let number = most.map(|most| queue.ledger.add_share(most.min(self.0.settings.budget)));
-        let share = number.map(|number| Arc::new(Share { shared: Arc::clone(&self.0), number }));
-        let tenant = queue.number();
+        let (number, tenant) = {
+            let mut queue = self.0.lock();
+            (queue.ledger.add_share(self.0.limit(most)), queue.number())
+        };
+        let share = Arc::new(Share { shared: Arc::clone(&self.0), number });
         let large_pages = Arc::new(Semaphore::new(LARGE_PAGES_OF_TENANT));
         TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), large_pages }
     }
@@ -175,9 +175,16 @@ impl TenantBudget {
         Ok(reservation)
     }
 
-    /// The number of the share in the ledger. `None`: the whole budget.
-    fn share(&self) -> Option<usize> {
-        self.share.as_ref().map(|share| share.number)
+    /// The number of the share in the ledger.
+    fn share(&self) -> usize {
+        self.share.number
+    }
+
+    /// Changes the share to at most `most` bytes; `None` shares all of the budget. If more is reserved, nothing is
+    /// granted until enough of it is free again.
+    pub fn resize(&self, most: Option<u64>) {
+        let limit = self.shared.limit(most);
+        self.shared.change(|queue| queue.limit_share(self.share.number, limit));
     }
 
     /// Whether a call waits now for memory that this tenant could give back. Costs two atomic reads.
@@ -230,6 +237,11 @@ impl Drop for FirstBytes {
 }
 
 impl Shared {
+    /// The limit of a share. Without one of its own, only the limit of the process counts.
+    fn limit(&self, most: Option<u64>) -> u64 {
+        most.map_or(u64::MAX, |most| most.min(self.settings.budget))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

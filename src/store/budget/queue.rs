@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// Opens a reservation of no bytes.
-    pub(super) fn open(&mut self, share: Option<usize>) -> u64 {
+    pub(super) fn open(&mut self, share: usize) -> u64 {
         let reservation = self.number();
         self.charges.insert(reservation, Charge { share, class: Class::Slow, bytes: 0 });
         reservation
@@ -82,8 +82,14 @@ impl Queue {
 
     /// What a reservation holds.
     pub(super) fn charge(&self, reservation: u64) -> Charge {
-        let nothing = Charge { share: None, class: Class::Slow, bytes: 0 };
+        let nothing = Charge { share: usize::MAX, class: Class::Slow, bytes: 0 };
         self.charges.get(&reservation).copied().unwrap_or(nothing)
+    }
+
+    /// Changes the limit of a share.
+    pub(super) fn limit_share(&mut self, share: usize, limit: u64) {
+        self.ledger.limit_share(share, limit);
+        self.waiters.unblock(share);
     }
 
     /// Sets what a reservation holds, whether or not that fits.

@@ -13,7 +13,7 @@ use super::{
     ledger::Class,
 };
 use crate::{
-    store::{Error, ErrorKind, fill_rate::Measure},
+    store::{Error, ErrorKind, transfer::fill_rate::Measure},
     telemetry::Waiting,
 };
 

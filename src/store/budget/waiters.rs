@@ -20,7 +20,7 @@ use super::{
 pub(super) struct Waiter {
     pub(super) reservation: u64,
     pub(super) tenant: u64,
-    pub(super) share: Option<usize>,
+    pub(super) share: usize,
     pub(super) asks: Vec<Ask>,
     pub(super) since: Instant,
     /// What it lacked when it was last tried.
@@ -146,20 +146,19 @@ impl Waiters {
         // A line of new uploads is not blocked: the newest one may get memory that the first one does not.
         if short == Short::Share
             && place.0 != Kind::New
-            && let Some(share) = waiter.share
             && let Some(line) = self.lines.get_mut(&key)
             && line.calls.first() == Some(&place.1)
             && !line.blocked
         {
             line.blocked = true;
             self.turns.remove(&(key.0, line.turn));
-            self.blocked.entry(share).or_default().push(key);
+            self.blocked.entry(waiter.share).or_default().push(key);
         }
     }
 
     /// Unblocks the lines that wait for a share, because its memory has changed.
-    pub(super) fn unblock(&mut self, share: Option<usize>) {
-        for key in share.and_then(|share| self.blocked.remove(&share)).unwrap_or_default() {
+    pub(super) fn unblock(&mut self, share: usize) {
+        for key in self.blocked.remove(&share).unwrap_or_default() {
             // Some lines have gone in the meantime, or are no longer blocked.
             if let Some(line) = self.lines.get_mut(&key).filter(|line| line.blocked) {
                 line.blocked = false;

@@ -2,12 +2,16 @@
 
 use std::{fmt::Display, ops::Range};
 
-use super::{ByteRange, Error, ErrorKind};
+use crate::store::{ByteRange, Error, ErrorKind};
 
 /// Returns the bytes that `range` selects in an object of `size` bytes. Fails if the range starts after the end of the
 /// object. A range that starts at the end is valid only if it is empty, or a suffix of an empty object. `name` names
 /// the range in the error.
-pub(super) fn resolve(range: ByteRange, size: u64, name: impl Display) -> Result<Range<u64>, Error> {
+pub(in crate::store) fn resolve(
+    range: ByteRange,
+    size: u64,
+    name: impl Display,
+) -> Result<Range<u64>, Error> {
     let (start, end) = match range {
         ByteRange::Bounded { start, end } => (start, end.min(size)),
         ByteRange::Offset(start) => (start, size),
@@ -25,7 +29,7 @@ pub(super) fn resolve(range: ByteRange, size: u64, name: impl Display) -> Result
 
 /// Fails if a response with the bytes `received` lacks any of the requested ones. A server that does not support ranges
 /// sends the whole object.
-pub(super) fn check_covers(received: Range<u64>, requested: &Range<u64>) -> Result<(), Error> {
+pub(in crate::store) fn check_covers(received: Range<u64>, requested: &Range<u64>) -> Result<(), Error> {
     if received.start <= requested.start && requested.end <= received.end {
         return Ok(());
     }

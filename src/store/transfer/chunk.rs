@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Error, ErrorKind};
 use crate::s3::{StreamCrc32c, sum_of};
+use crate::store::{Error, ErrorKind};
 
 /// Verifies bytes, in the pieces in which they arrived, against their CRC-32C if one is given. `what` names them in the
 /// error.
@@ -36,7 +36,7 @@ impl ChunkSum {
 }
 
 /// Fails unless the computed CRC-32C is the expected one.
-pub(super) fn compare(what: &str, expected: u32, found: u32) -> Result<(), Error> {
+pub(in crate::store) fn compare(what: &str, expected: u32, found: u32) -> Result<(), Error> {
     if found == expected {
         return Ok(());
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long the server waits for a caller before it judges the caller's speed. Shorter waits say little.
-pub(super) const INTERVAL: Duration = Duration::from_millis(250);
+pub(in crate::store) const INTERVAL: Duration = Duration::from_millis(250);
 /// A caller is slow if the rest of its part would take longer than this.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Measures a caller's speed. Only time that the server spends waiting for the caller counts. Time that it waits for
 /// S3 or for memory, or does not read, does not count.
 #[derive(Debug, Default)]
-pub(super) struct FillRate {
+pub(in crate::store) struct FillRate {
     /// When the server started to wait for the caller.
     since: Option<Instant>,
     /// The measurement of the current interval.
@@ -25,9 +25,9 @@ pub(super) struct FillRate {
 
 /// The number of bytes received, and how long the server waited for them.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Measure {
-    pub(super) waited: Duration,
-    pub(super) bytes: u64,
+pub(in crate::store) struct Measure {
+    pub(in crate::store) waited: Duration,
+    pub(in crate::store) bytes: u64,
 }
 
 impl Measure {
@@ -40,7 +40,7 @@ impl Measure {
     /// Whether a caller fills `size` bytes so slowly that other calls may take its memory. Calls wait for memory for at
     /// most `wait`. The caller is too slow if the bytes would take more than a third of that, or, judged after a
     /// shorter time, more than twice that.
-    pub(super) fn is_too_slow(self, size: u64, wait: Duration) -> bool {
+    pub(in crate::store) fn is_too_slow(self, size: u64, wait: Duration) -> bool {
         let rules = [(wait / 15, wait / 3), (wait / 60, wait.saturating_mul(2))];
         rules.iter().any(|(after, most)| self.waited >= *after && self.time_for(size) > *most)
     }
@@ -48,12 +48,12 @@ impl Measure {
 
 impl FillRate {
     /// Records that the server waits for the caller from now on.
-    pub(super) fn waits(&mut self, now: Instant) {
+    pub(in crate::store) fn waits(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
     /// Records that bytes arrived and the server no longer waits.
-    pub(super) fn came(&mut self, bytes: u64, now: Instant) {
+    pub(in crate::store) fn came(&mut self, bytes: u64, now: Instant) {
         let waited = self.since.take().map_or(Duration::ZERO, |since| now.duration_since(since));
         for measure in [&mut self.interval, &mut self.part] {
             measure.waited += waited;
@@ -62,12 +62,12 @@ impl FillRate {
     }
 
     /// How long the server has been waiting since the last bytes.
-    pub(super) fn silence(&self, now: Instant) -> Duration {
+    pub(in crate::store) fn silence(&self, now: Instant) -> Duration {
         self.since.map_or(Duration::ZERO, |since| now.duration_since(since))
     }
 
     /// Whether the caller is slow if `rest` bytes are still to come; `None` until an interval has passed.
-    pub(super) fn is_slow(&mut self, rest: u64, now: Instant) -> Option<bool> {
+    pub(in crate::store) fn is_slow(&mut self, rest: u64, now: Instant) -> Option<bool> {
         let interval = Measure { waited: self.interval.waited + self.silence(now), ..self.interval };
         if interval.waited < INTERVAL {
             return None;
@@ -80,18 +80,18 @@ impl FillRate {
 
     /// How many bytes the caller may send before it needs more memory: twice the number received in the last
     /// interval, but at least 64 KiB.
-    pub(super) fn slack(&self) -> u64 {
+    pub(in crate::store) fn slack(&self) -> u64 {
         const LEAST: u64 = 64 * 1024;
         self.last.max(self.interval.bytes).saturating_mul(2).max(LEAST)
     }
 
     /// The measurement of the current part.
-    pub(super) fn part(&self, now: Instant) -> Measure {
+    pub(in crate::store) fn part(&self, now: Instant) -> Measure {
         Measure { waited: self.part.waited + self.silence(now), ..self.part }
     }
 
     /// Starts the next part, after one of `size` bytes is full. Returns whether the full one filled quickly.
-    pub(super) fn next_part(&mut self, size: u64) -> bool {
+    pub(in crate::store) fn next_part(&mut self, size: u64) -> bool {
         let part = std::mem::take(&mut self.part);
         // The rate of a small part says little: it counts as quick if it arrived within an interval.
         part.waited <= INTERVAL || part.time_for(size.max(FULL)) <= SLOW

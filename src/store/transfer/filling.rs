@@ -9,12 +9,14 @@ use tokio::{
 };
 
 use super::{
-    ChecksumAlgorithm, Error, ErrorKind, Reservation, TenantBudget,
-    budget::{FirstBytes, Granted},
     fill_rate::{FillRate, INTERVAL},
     part_buffer::PartBuffer,
     part_sums::PartSums,
     speed_record::SpeedRecord,
+};
+use crate::store::{
+    ChecksumAlgorithm, Error, ErrorKind, Reservation, TenantBudget,
+    budget::{FirstBytes, Granted},
 };
 use crate::{s3::ChecksummedPayload, transport::HASH_SLICE};
 
@@ -24,7 +26,7 @@ use crate::{s3::ChecksummedPayload, transport::HASH_SLICE};
 /// and then memory for the whole part. If other calls wait for memory, a part that fills slowly keeps only what it has
 /// filled and a little more, and requests more later.
 #[derive(Debug)]
-pub(super) struct Filling {
+pub(in crate::store) struct Filling {
     buffer: PartBuffer,
     algorithm: Option<ChecksumAlgorithm>,
     /// The checksums of all bytes in the buffer; `None` if not all of them have been hashed.
@@ -57,13 +59,13 @@ enum Speed {
 
 /// A full part, and the memory reserved for it.
 #[derive(Debug)]
-pub(super) struct FullPart {
+pub(in crate::store) struct FullPart {
     payload: ChecksummedPayload,
     reservation: Option<Reservation>,
 }
 
 impl Filling {
-    pub(super) fn new(
+    pub(in crate::store) fn new(
         budget: TenantBudget,
         record: SpeedRecord,
         algorithm: Option<ChecksumAlgorithm>,
@@ -87,18 +89,18 @@ impl Filling {
     }
 
     /// The algorithm of the parts' checksums.
-    pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+    pub(in crate::store) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
         self.algorithm
     }
 
     /// Number of buffered bytes.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::store) fn len(&self) -> u64 {
         self.buffer.len()
     }
 
     /// Waits until there is memory for the next bytes, then adds them. Their part needs memory for `needed` bytes in
     /// total. Parts will be `part_size` bytes long. If that is not known, a part is hashed only when it is taken.
-    pub(super) async fn push(
+    pub(in crate::store) async fn push(
         &mut self,
         mut data: Bytes,
         needed: u64,
@@ -128,7 +130,7 @@ impl Filling {
     }
 
     /// Removes and returns the first `size` bytes, or all if there are fewer.
-    pub(super) async fn take(&mut self, size: u64) -> FullPart {
+    pub(in crate::store) async fn take(&mut self, size: u64) -> FullPart {
         let size = size.min(self.buffer.len());
         let all = size == self.buffer.len();
         let sum = |sums: &mut PartSums| if all { sums.take_all() } else { sums.take_part(size) };
@@ -148,7 +150,7 @@ impl Filling {
     /// Watches the caller while the server waits for it: a part that fills slowly gives memory back if other calls
     /// wait for memory. Returns only if the upload has to end. Cancel safe: the wait keeps being measured until the
     /// next [`Self::push`].
-    pub(super) async fn watch(&mut self) -> Error {
+    pub(in crate::store) async fn watch(&mut self) -> Error {
         self.pace.waits(Instant::now());
         loop {
             if self.reservation.is_none() {
@@ -274,12 +276,12 @@ const WORTH_IT: u64 = 64 * 1024;
 
 impl FullPart {
     /// Number of bytes.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::store) fn len(&self) -> u64 {
         self.payload.bytes.len()
     }
 
     /// Returns the bytes and their reservation, which must live until the request with the bytes has ended.
-    pub(super) fn into_parts(self) -> (ChecksummedPayload, Option<Reservation>) {
+    pub(in crate::store) fn into_parts(self) -> (ChecksummedPayload, Option<Reservation>) {
         (self.payload, self.reservation)
     }
 }

@@ -7,10 +7,9 @@ use std::sync::{
 
 use futures::FutureExt as _;
 
-use super::{
-    ChecksumAlgorithm, Error, ErrorKind, Properties, ReadOptions, S3Store, WriteMode,
-    conditional::Carrier,
-    parts::{Parts, Target},
+use super::parts::{Parts, Target};
+use crate::store::{
+    ChecksumAlgorithm, Error, ErrorKind, Properties, ReadOptions, S3Store, WriteMode, conditional::Carrier,
 };
 use crate::{
     s3::{
@@ -21,12 +20,12 @@ use crate::{
 
 /// A multipart upload. Dropping it before its completion aborts it in S3, in the background.
 #[derive(Debug)]
-pub(super) struct Multipart {
+pub(in crate::store) struct Multipart {
     store: S3Store,
     target: Target,
     object: NewObject,
     condition: WriteCondition,
-    pub(super) parts: Parts,
+    pub(in crate::store) parts: Parts,
     /// Whether S3 was asked to create it.
     requested: Arc<AtomicBool>,
     ended: bool,
@@ -36,7 +35,7 @@ impl Multipart {
     /// Begins an upload, if `mode` allows it. S3 creates it while its first parts wait. If it is dropped in the
     /// meantime, the CreateMultipartUpload request still runs to its end, because only the response has the id that
     /// the abort needs.
-    pub(super) fn begin(
+    pub(in crate::store) fn begin(
         store: &S3Store,
         full_key: String,
         object: NewObject,
@@ -57,18 +56,18 @@ impl Multipart {
     }
 
     /// Replaces the condition of the completion, which is otherwise that of the mode.
-    pub(super) fn completed_on(mut self, condition: WriteCondition) -> Self {
+    pub(in crate::store) fn completed_on(mut self, condition: WriteCondition) -> Self {
         self.condition = condition;
         self
     }
 
     /// The upload to send parts to.
-    pub(super) fn target(&self) -> &Target {
+    pub(in crate::store) fn target(&self) -> &Target {
         &self.target
     }
 
     /// The number of the next part.
-    pub(super) fn next_number(&self) -> u32 {
+    pub(in crate::store) fn next_number(&self) -> u32 {
         u32::try_from(self.parts.count() + 1).unwrap_or(u32::MAX)
     }
 
@@ -76,7 +75,7 @@ impl Multipart {
     /// If it is dropped during the completion, or the outcome of that is unclear, the upload is not aborted: Ceph,
     /// SeaweedFS and others have lost finished objects when an abort arrived during or after a slow completion
     /// (<https://github.com/ceph/ceph/pull/60771>).
-    pub(super) async fn complete(mut self) -> Result<(Properties, u32), Error> {
+    pub(in crate::store) async fn complete(mut self) -> Result<(Properties, u32), Error> {
         let parts = self.parts.all_done().await?;
         let upload = self.target.clone().await?;
         self.ended = true;
@@ -88,7 +87,7 @@ impl Multipart {
     }
 
     /// Leaves the upload in S3, for other calls to resume.
-    pub(super) async fn leave(mut self) -> Result<MultipartUpload, Error> {
+    pub(in crate::store) async fn leave(mut self) -> Result<MultipartUpload, Error> {
         let upload = self.target.clone().await?;
         self.ended = true;
         Ok(upload)
@@ -97,7 +96,7 @@ impl Multipart {
 
 impl S3Store {
     /// Completes an upload of `parts`, each with its size in bytes. Returns the properties of the object.
-    pub(super) async fn complete(
+    pub(in crate::store) async fn complete(
         &self,
         upload: &MultipartUpload,
         parts: &[(Part, u64)],
@@ -138,7 +137,7 @@ impl S3Store {
 }
 
 /// The checksum of the whole object, if it can be combined from those of its parts.
-pub(super) fn whole_checksum(parts: &[(Part, u64)]) -> Option<Checksum> {
+pub(in crate::store) fn whole_checksum(parts: &[(Part, u64)]) -> Option<Checksum> {
     ChecksumHasher::combine(parts.iter().map(|(part, size)| (part.checksum.as_ref(), *size)))
 }
 

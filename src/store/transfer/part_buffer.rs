@@ -12,7 +12,7 @@ const TOGETHER: usize = 256 * 1024;
 
 /// Chunks in order, split where a part ends. Large chunks are shared, and copied only by [`PartBuffer::compact`].
 #[derive(Debug, Default)]
-pub(super) struct PartBuffer {
+pub(in crate::store) struct PartBuffer {
     chunks: VecDeque<Bytes>,
     small: BytesMut,
     len: u64,
@@ -22,12 +22,12 @@ pub(super) struct PartBuffer {
 
 impl PartBuffer {
     /// Number of buffered bytes.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::store) fn len(&self) -> u64 {
         self.len
     }
 
     /// Adds the next bytes.
-    pub(super) fn push(&mut self, data: Bytes) {
+    pub(in crate::store) fn push(&mut self, data: Bytes) {
         self.len += data.len() as u64;
         if data.len() < SMALL {
             self.small.extend_from_slice(&data);
@@ -42,7 +42,7 @@ impl PartBuffer {
 
     /// Copies all chunks into their own memory. The chunks of a slow caller would otherwise keep the larger buffers
     /// alive that the connection read them into. A chunk is copied only once.
-    pub(super) fn compact(&mut self) {
+    pub(in crate::store) fn compact(&mut self) {
         self.settle();
         let mut shared = self.chunks.split_off(self.owned).into_iter().peekable();
         while let Some(first) = shared.next() {
@@ -58,7 +58,7 @@ impl PartBuffer {
     }
 
     /// Removes and returns the first `size` bytes, or all if there are fewer.
-    pub(super) fn take(&mut self, size: u64) -> Vec<Bytes> {
+    pub(in crate::store) fn take(&mut self, size: u64) -> Vec<Bytes> {
         self.settle();
         let mut part = Vec::new();
         let mut wanted = size.min(self.len);

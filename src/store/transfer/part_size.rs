@@ -1,15 +1,15 @@
 //! The sizes of the parts of a multipart upload, within S3's limits
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 
-use super::{Error, ErrorKind, Field, TransferSettings};
+use crate::store::{Error, ErrorKind, Field, TransferSettings};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
 /// Maximum number of parts of an upload.
-pub(super) const MAX_PARTS: u32 = 10_000;
+pub(in crate::store) const MAX_PARTS: u32 = 10_000;
 /// Maximum size of a part, and of an object that one request can write or copy, in bytes.
-pub(super) const MAX_PART: u64 = 5 * GIB;
+pub(in crate::store) const MAX_PART: u64 = 5 * GIB;
 const MIN_PART: u64 = 5 * MIB;
 /// Number of bytes that an upload may hold in memory with any settings of the store. Parts of this size are enough
 /// for an object of 1.2 TiB.
@@ -20,7 +20,7 @@ const STEP: u32 = 2_000;
 /// The sizes of an upload's parts, and the number of their bytes that may be in flight. A part stays in memory until
 /// S3 has stored it, so the store's settings limit both, whatever the caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PartSizes {
+pub(in crate::store) struct PartSizes {
     base: u64,
     grows: bool,
     max_in_flight_bytes: u64,
@@ -30,7 +30,7 @@ impl PartSizes {
     /// Chooses the sizes. They start at `asked` bytes, or at the store's part size. If the object's `size` is known,
     /// all parts have the same size, which is raised if 10,000 parts could not hold the object. If it is unknown,
     /// the sizes double every 2,000 parts, unless the store requires equal parts.
-    pub(super) fn new(
+    pub(in crate::store) fn new(
         size: Option<u64>,
         asked: Option<u64>,
         transfer: TransferSettings,
@@ -59,22 +59,22 @@ impl PartSizes {
     }
 
     /// Restores sizes that [`PartSizes::new`] chose earlier.
-    pub(super) fn scheduled(base: u64, grows: bool, max_in_flight_bytes: u64) -> Self {
+    pub(in crate::store) fn scheduled(base: u64, grows: bool, max_in_flight_bytes: u64) -> Self {
         Self { base, grows, max_in_flight_bytes }
     }
 
     /// Whether later parts are larger than the first.
-    pub(super) fn grows(&self) -> bool {
+    pub(in crate::store) fn grows(&self) -> bool {
         self.grows
     }
 
     /// The size of the first part.
-    pub(super) fn base(&self) -> u64 {
+    pub(in crate::store) fn base(&self) -> u64 {
         self.base
     }
 
     /// The size of part `number`, counted from 1.
-    pub(super) fn of(&self, number: u32) -> Result<u64, Error> {
+    pub(in crate::store) fn of(&self, number: u32) -> Result<u64, Error> {
         if number > MAX_PARTS {
             let message = "the object does not fit into 10,000 parts: give `size` or a larger `part_size` at the start, or raise the store's transfer.part_size";
             return Err(Error::new(ErrorKind::TooManyParts, message));
@@ -84,7 +84,7 @@ impl PartSizes {
     }
 
     /// Maximum size of a part, and of all parts in flight together, in bytes.
-    pub(super) fn max_in_flight_bytes(&self) -> u64 {
+    pub(in crate::store) fn max_in_flight_bytes(&self) -> u64 {
         self.max_in_flight_bytes
     }
 }

@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 
-use super::ChecksumAlgorithm;
 use crate::s3::{Checksum, ChecksumHasher};
+use crate::store::ChecksumAlgorithm;
 
 /// Checksums of the buffered bytes, split where parts end.
 #[derive(Debug)]
-pub(super) struct PartSums {
+pub(in crate::store) struct PartSums {
     algorithm: ChecksumAlgorithm,
     /// The checksums of whole parts, with their lengths in bytes.
     whole: VecDeque<(Checksum, u64)>,
@@ -19,12 +19,12 @@ pub(super) struct PartSums {
 }
 
 impl PartSums {
-    pub(super) fn new(algorithm: ChecksumAlgorithm) -> Self {
+    pub(in crate::store) fn new(algorithm: ChecksumAlgorithm) -> Self {
         Self { algorithm, whole: VecDeque::new(), filling: ChecksumHasher::new(algorithm), filled: 0 }
     }
 
     /// Adds the next bytes, of parts that are `part` bytes long.
-    pub(super) fn update(&mut self, mut data: &[u8], part: u64) {
+    pub(in crate::store) fn update(&mut self, mut data: &[u8], part: u64) {
         // It is 0 if no more bytes are expected.
         let part = part.max(1);
         while !data.is_empty() {
@@ -41,13 +41,13 @@ impl PartSums {
     }
 
     /// Removes and returns the checksum of the first part, if it is whole and has `size` bytes.
-    pub(super) fn take_part(&mut self, size: u64) -> Option<Checksum> {
+    pub(in crate::store) fn take_part(&mut self, size: u64) -> Option<Checksum> {
         let whole = self.whole.front().is_some_and(|(_, len)| *len == size);
         if whole { self.whole.pop_front().map(|(sum, _)| sum) } else { None }
     }
 
     /// Removes all checksums and returns that of all buffered bytes; `None` if the algorithm cannot combine them.
-    pub(super) fn take_all(&mut self) -> Option<Checksum> {
+    pub(in crate::store) fn take_all(&mut self) -> Option<Checksum> {
         let mut all = std::mem::take(&mut self.whole);
         if self.filled > 0 || all.is_empty() {
             all.push_back(self.of_filling());

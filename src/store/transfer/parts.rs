@@ -6,19 +6,20 @@ use futures::future::{BoxFuture, Shared};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::Instrument;
 
-use super::{Error, ErrorKind, S3Store, filling::FullPart, part_size::PartSizes};
+use super::{filling::FullPart, part_size::PartSizes};
 use crate::s3::{MultipartUpload, Part};
+use crate::store::{Error, ErrorKind, S3Store};
 
 /// How long a full part waits for the one in flight before both are sent at the same time. A longer wait means that S3
 /// is slower than the caller. If it is not, an upload holds only two parts.
 const PATIENCE: Duration = Duration::from_millis(25);
 
 /// The upload that parts are sent to, once S3 has created it.
-pub(super) type Target = Shared<BoxFuture<'static, Result<MultipartUpload, Error>>>;
+pub(in crate::store) type Target = Shared<BoxFuture<'static, Result<MultipartUpload, Error>>>;
 
 /// Parts in flight and parts that S3 has stored. Dropping it cancels the requests for parts in flight.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(in crate::store) struct Parts {
     /// How many parts may be in flight: one, until S3 has proved to be slower than the caller.
     width: usize,
     in_flight: JoinSet<Result<(Part, u64), Error>>,
@@ -48,28 +49,28 @@ impl Default for Parts {
 impl Parts {
     /// From now on, reports to `listener` where the bytes end that S3 has stored without a gap. The next part has the
     /// number `next` and begins at `end`.
-    pub(super) fn report_to(&mut self, listener: watch::Sender<u64>, next: u32, end: u64) {
+    pub(in crate::store) fn report_to(&mut self, listener: watch::Sender<u64>, next: u32, end: u64) {
         self.report = Some(Report { next, end, ahead: BTreeMap::new(), listener });
     }
 
     /// Whether a listener receives reports of stored parts.
-    pub(super) fn is_reporting(&self) -> bool {
+    pub(in crate::store) fn is_reporting(&self) -> bool {
         self.report.is_some()
     }
 
     /// Number of parts.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::store) fn count(&self) -> usize {
         self.done.len() + self.in_flight.len()
     }
 
     /// Number of parts in flight.
-    pub(super) fn in_flight(&self) -> usize {
+    pub(in crate::store) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
     /// Sends a part as soon as the number and the size of the parts in flight allow it. Parts that wait for their
     /// target count as in flight.
-    pub(super) async fn send(
+    pub(in crate::store) async fn send(
         &mut self,
         store: &S3Store,
         target: &Target,
@@ -105,7 +106,7 @@ impl Parts {
     }
 
     /// Starts sending a part of `size` bytes.
-    pub(super) fn start(
+    pub(in crate::store) fn start(
         &mut self,
         size: u64,
         part: impl Future<Output = Result<Part, Error>> + Send + 'static,
@@ -115,13 +116,13 @@ impl Parts {
     }
 
     /// Waits for one part to end; `None` if no part is in flight. Cancel safe.
-    pub(super) async fn one_done(&mut self) -> Option<Result<(), Error>> {
+    pub(in crate::store) async fn one_done(&mut self) -> Option<Result<(), Error>> {
         let joined = self.in_flight.join_next().await?;
         Some(self.record(joined))
     }
 
     /// Waits until a part fails, and never returns otherwise. Cancel safe.
-    pub(super) async fn failed(&mut self) -> Error {
+    pub(in crate::store) async fn failed(&mut self) -> Error {
         loop {
             match self.one_done().await {
                 Some(Ok(())) => {}
@@ -132,7 +133,7 @@ impl Parts {
     }
 
     /// Records the parts that have ended, without waiting.
-    pub(super) fn record_finished(&mut self) -> Result<(), Error> {
+    pub(in crate::store) fn record_finished(&mut self) -> Result<(), Error> {
         while let Some(joined) = self.in_flight.try_join_next() {
             self.record(joined)?;
         }
@@ -140,7 +141,7 @@ impl Parts {
     }
 
     /// Waits for all parts in flight. Returns all parts in order, with their sizes in bytes.
-    pub(super) async fn all_done(&mut self) -> Result<Vec<(Part, u64)>, Error> {
+    pub(in crate::store) async fn all_done(&mut self) -> Result<Vec<(Part, u64)>, Error> {
         while let Some(part) = self.one_done().await {
             part?;
         }
@@ -149,7 +150,7 @@ impl Parts {
     }
 
     /// Cancels the parts in flight, and waits until they have stopped.
-    pub(super) async fn stop(&mut self) {
+    pub(in crate::store) async fn stop(&mut self) {
         self.in_flight.shutdown().await;
     }
 

@@ -3,22 +3,25 @@
 
 use std::ops::Range;
 
-use super::{
-    ByteRange, Conditions, Error, ErrorKind, ObjectMeta, Properties, ReadOptions, S3Store,
-    byte_range::check_covers,
-};
+use super::byte_range::check_covers;
 use crate::s3::{GetAnswer, Selection};
+use crate::store::{ByteRange, Conditions, Error, ErrorKind, ObjectMeta, Properties, ReadOptions, S3Store};
 
 /// The version of an object that was written while versioning was off or suspended. Another write replaces it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/AddingObjectstoVersionSuspendedBuckets.html>).
 const NULL_VERSION: &str = "null";
 
+/// Whether an object with this version and ETag cannot be mistaken for one that replaces it.
+pub(in crate::store) fn is_exact(version: Option<&str>, etag: Option<&str>) -> bool {
+    etag.is_some() || version.is_some_and(|version| version != NULL_VERSION)
+}
+
 /// What identifies an object in further requests. Both are `None` if the server returned neither a strong ETag nor a
 /// version other than `null`, and the caller named no version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Pin {
-    pub(super) version: Option<String>,
-    pub(super) if_match: Option<String>,
+pub(in crate::store) struct Pin {
+    pub(in crate::store) version: Option<String>,
+    pub(in crate::store) if_match: Option<String>,
 }
 
 impl Pin {
@@ -26,7 +29,7 @@ impl Pin {
     /// naming a version requires its own permission
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions"). A version
     /// `null` in the response pins nothing.
-    pub(super) fn of(options: &ReadOptions, properties: &Properties) -> Self {
+    pub(in crate::store) fn of(options: &ReadOptions, properties: &Properties) -> Self {
         let if_match = properties.strong_etag().map(str::to_owned);
         let found =
             properties.version.clone().filter(|version| if_match.is_none() && version != NULL_VERSION);
@@ -36,7 +39,7 @@ impl Pin {
 
 /// An object and how to request further bytes of it.
 #[derive(Debug, Clone)]
-pub(super) struct Pinned {
+pub(in crate::store) struct Pinned {
     full_key: String,
     version: Option<String>,
     /// At most `if_match` is set, to a strong ETag.
@@ -49,7 +52,7 @@ pub(super) struct Pinned {
 
 impl Pinned {
     /// Pins the object that a request with `options` found.
-    pub(super) fn new(full_key: String, options: &ReadOptions, found: &ObjectMeta) -> Self {
+    pub(in crate::store) fn new(full_key: String, options: &ReadOptions, found: &ObjectMeta) -> Self {
         let Pin { version, if_match } = Pin::of(options, &found.properties);
         Self {
             full_key,
@@ -62,13 +65,12 @@ impl Pinned {
     }
 
     /// Whether requests name the ETag or the version. Otherwise they can get bytes of an object that replaced this one.
-    pub(super) fn is_exact(&self) -> bool {
-        self.version.as_deref().is_some_and(|version| version != NULL_VERSION)
-            || self.conditions.if_match.is_some()
+    pub(in crate::store) fn is_exact(&self) -> bool {
+        is_exact(self.version.as_deref(), self.conditions.if_match.as_deref())
     }
 
-    /// If nothing is pinned yet, pins the version in `properties`.
-    pub(super) fn pinning_version_of(mut self, properties: &Properties) -> Self {
+    /// If the pin is not exact, pins the version in `properties`.
+    pub(in crate::store) fn pinning_version_of(mut self, properties: &Properties) -> Self {
         if !self.is_exact() {
             let Pin { version, .. } = Pin::of(&ReadOptions::default(), properties);
             self.found_version = self.found_version.or_else(|| version.clone());
@@ -79,7 +81,7 @@ impl Pinned {
 
     /// Requests bytes of the object; `range` must not be empty. The response contains the first byte of the range,
     /// but may begin before the range, and end before or after its end. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
-    pub(super) async fn get(&self, store: &S3Store, range: Range<u64>) -> Result<GetAnswer, Error> {
+    pub(in crate::store) async fn get(&self, store: &S3Store, range: Range<u64>) -> Result<GetAnswer, Error> {
         let selection =
             Selection { key: &self.full_key, version: self.version.as_deref(), conditions: &self.conditions };
         let bounded = ByteRange::Bounded { start: range.start, end: range.end };
@@ -132,5 +134,15 @@ mod tests {
         assert_eq!(Pin::of(&ReadOptions::default(), &null), Pin::default());
         let named = ReadOptions { version: Some("null".to_owned()), ..ReadOptions::default() };
         assert_eq!(Pin::of(&named, &null).version.as_deref(), Some("null"));
+    }
+
+    #[test]
+    fn the_version_null_and_a_missing_etag_make_a_pin_inexact() {
+        assert!(
+            is_exact(Some("v"), None)
+                && is_exact(None, Some("\"e\""))
+                && is_exact(Some("null"), Some("\"e\""))
+        );
+        assert!(!is_exact(Some("null"), None) && !is_exact(None, None));
     }
 }

@@ -7,7 +7,8 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, Reservation, S3Store, pinned::Pinned};
+use super::pinned::Pinned;
+use crate::store::{Error, Reservation, S3Store};
 
 /// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. Amazon S3 sends
 /// at most about two thirds of the second rate over one connection, so a long read from it counts as slow. A short wait
@@ -22,14 +23,14 @@ const REMEMBERED: u64 = 32 * 1024 * 1024;
 
 /// Detects that a read waits for S3 rather than for the caller.
 #[derive(Debug, Default)]
-pub(super) struct BackendSpeed {
+pub(in crate::store) struct BackendSpeed {
     waited: Duration,
     bytes: u64,
 }
 
 impl BackendSpeed {
     /// Records that `bytes` arrived after a wait of `waited`. Returns whether S3 is slow.
-    pub(super) fn record_wait(&mut self, waited: Duration, bytes: usize) -> bool {
+    pub(in crate::store) fn record_wait(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
         if self.bytes > REMEMBERED {
@@ -41,11 +42,12 @@ impl BackendSpeed {
 }
 
 /// Reads bytes of an object over one connection.
-pub(super) type ReadPart = fn(S3Store, Pinned, Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>;
+pub(in crate::store) type ReadPart =
+    fn(S3Store, Pinned, Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>;
 
 /// The parts of an object that are being read ahead, in order.
 #[derive(Debug)]
-pub(super) struct ReadAhead {
+pub(in crate::store) struct ReadAhead {
     read_part: ReadPart,
     store: S3Store,
     pinned: Pinned,
@@ -68,7 +70,7 @@ struct Part {
 impl ReadAhead {
     /// Starts reading `rest` while another connection reads the bytes before it. Returns `None` if there is no memory
     /// for any part.
-    pub(super) fn begin(
+    pub(in crate::store) fn begin(
         read_part: ReadPart,
         store: S3Store,
         pinned: Pinned,
@@ -85,7 +87,7 @@ impl ReadAhead {
     ///
     /// Whenever the caller has to wait, one more part is started, and for a while each part that the caller has taken
     /// is followed by a new one. A slow caller does not wait, so it soon holds only one or two parts.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+    pub(in crate::store) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         loop {
             if self.parts.is_empty() {
                 self.begin_part();

@@ -2,7 +2,7 @@
 
 /// The progress of a read between interruptions.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::store) struct Progress {
     /// The offset at which the current connection began.
     at: u64,
     /// Number of connections in a row that gained little.
@@ -14,17 +14,17 @@ const GAIN: u64 = 64 * 1024;
 
 /// Maximum number of bytes to discard when a read resumes. A server that does not support ranges sends the object again
 /// from the start.
-pub(super) const MOST_SKIPPED: u64 = 64 * 1024 * 1024;
+pub(in crate::store) const MOST_SKIPPED: u64 = 64 * 1024 * 1024;
 
 impl Progress {
     /// The progress of a read that begins at `position`.
-    pub(super) fn from(position: u64) -> Self {
+    pub(in crate::store) fn from(position: u64) -> Self {
         Self { at: position, without_gain: 0 }
     }
 
     /// Records that the connection broke at `position`. Returns whether the read may resume: not if `attempts`
     /// connections in a row have gained little.
-    pub(super) fn may_resume(&mut self, position: u64, attempts: u32) -> bool {
+    pub(in crate::store) fn may_resume(&mut self, position: u64, attempts: u32) -> bool {
         self.without_gain = if position - self.at >= GAIN { 0 } else { self.without_gain + 1 };
         self.at = position;
         self.without_gain < attempts

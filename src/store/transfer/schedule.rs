@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use super::{
-    Error, PersistedBytes, ResumableUpload,
-    part_size::{MAX_PARTS, PartSizes},
-};
+use super::part_size::{MAX_PARTS, PartSizes};
 use crate::s3::Part;
+use crate::store::{Error, PersistedBytes, ResumableUpload};
 
 /// Consecutive parts of the same size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,37 +17,37 @@ pub struct PartRun {
 
 /// The parts of an upload that S3 lists.
 #[derive(Debug)]
-pub(super) struct Persisted {
+pub(in crate::store) struct Persisted {
     /// The parts from the first one up to the first gap, each with its size in bytes.
-    pub(super) parts: Vec<(Part, u64)>,
-    pub(super) bytes: PersistedBytes,
+    pub(in crate::store) parts: Vec<(Part, u64)>,
+    pub(in crate::store) bytes: PersistedBytes,
     /// Number of parts that S3 lists in total, including those beyond a gap and those whose size differs from the
     /// schedule.
-    pub(super) listed: usize,
+    pub(in crate::store) listed: usize,
 }
 
 /// Which bytes each part of an upload contains. It is the same for all writers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Schedule {
-    pub(super) sizes: PartSizes,
-    pub(super) size: Option<u64>,
+pub(in crate::store) struct Schedule {
+    pub(in crate::store) sizes: PartSizes,
+    pub(in crate::store) size: Option<u64>,
 }
 
 impl Schedule {
-    pub(super) fn of(upload: &ResumableUpload) -> Self {
+    pub(in crate::store) fn of(upload: &ResumableUpload) -> Self {
         let sizes = PartSizes::scheduled(upload.part_size, upload.parts_grow, upload.max_in_flight_bytes);
         Self { sizes, size: upload.size }
     }
 
     /// The size of part `number`, which begins at `start`; 0 if the object ends there.
-    pub(super) fn part_size(&self, number: u32, start: u64) -> Result<u64, Error> {
+    pub(in crate::store) fn part_size(&self, number: u32, start: u64) -> Result<u64, Error> {
         let left = self.size.map_or(u64::MAX, |size| size.saturating_sub(start));
         if left == 0 { Ok(0) } else { Ok(self.sizes.of(number)?.min(left)) }
     }
 
     /// Returns the number of the part that contains the byte at `offset`, and where that part begins. If no part
     /// contains it, returns the number after the last part, and where the last part ends.
-    pub(super) fn part_at(&self, offset: u64) -> (u32, u64) {
+    pub(in crate::store) fn part_at(&self, offset: u64) -> (u32, u64) {
         let (mut number, mut start) = (1, 0);
         while let Ok(size @ 1..) = self.part_size(number, start)
             && size <= offset - start
@@ -60,7 +58,7 @@ impl Schedule {
     }
 
     /// All parts, in runs of one size. If the object's size is known, the last part may be shorter.
-    pub(super) fn runs(&self) -> Vec<PartRun> {
+    pub(in crate::store) fn runs(&self) -> Vec<PartRun> {
         let (mut runs, mut start) = (Vec::<PartRun>::new(), 0);
         for number in 1..=MAX_PARTS {
             let (Ok(1..), Ok(part_size)) = (self.part_size(number, start), self.sizes.of(number)) else {
@@ -77,7 +75,7 @@ impl Schedule {
 
     /// Returns the bytes in the parts that S3 lists. `listed` is in the order of part numbers. A part counts only if
     /// it has its scheduled size. If the object's size is unknown, the last part listed may be shorter.
-    pub(super) fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
+    pub(in crate::store) fn persisted(&self, listed: Vec<(Part, u64)>) -> Persisted {
         let (mut number, mut start) = (1, 0);
         let mut persisted =
             Persisted { parts: Vec::new(), bytes: PersistedBytes::default(), listed: listed.len() };

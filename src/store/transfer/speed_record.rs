@@ -15,17 +15,17 @@ const LENGTH: i8 = 4;
 
 impl SpeedRecord {
     /// Whether the latest uploads were slow rather than fast. A single slow part is not enough.
-    pub(super) fn is_slow(&self) -> bool {
+    pub(in crate::store) fn is_slow(&self) -> bool {
         self.0.load(Ordering::Relaxed) < -1
     }
 
     /// Records that a part filled quickly.
-    pub(super) fn fast(&self) {
+    pub(in crate::store) fn fast(&self) {
         self.add(1);
     }
 
     /// Records that a part filled slowly, or that its upload got no memory.
-    pub(super) fn slow(&self) {
+    pub(in crate::store) fn slow(&self) {
         self.add(-1);
     }
 

@@ -1,0 +1,311 @@
+//! Reads the bytes of an object, and resumes after a lost connection.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
+use tokio::time::Instant;
+
+use super::{
+    byte_range::check_covers,
+    pinned::Pinned,
+    read_ahead::{BackendSpeed, ReadAhead},
+    resume::{MOST_SKIPPED, Progress},
+};
+use crate::store::{ChecksumType, Error, ErrorKind, ObjectMeta, ReadInfo, S3Store};
+use crate::{
+    s3::{Checksum, ChecksumHasher, GetAnswer},
+    transport::{Attempts, ResponseBody, Retry, RetryCost, RetryQuota, TransportError},
+};
+
+/// The largest piece that [`ObjectReader::next`] returns, in bytes.
+const MAX_PIECE: usize = 1024 * 1024;
+
+/// A read in progress: first the object's metadata, then its bytes. Dropping it cancels the request.
+#[derive(Debug)]
+pub struct ObjectReader {
+    store: S3Store,
+    pinned: Pinned,
+    info: ReadInfo,
+    position: u64,
+    source: Source,
+    /// `None` if the read does not use further connections.
+    backend_speed: Option<BackendSpeed>,
+    /// Received bytes that did not fit into the last piece.
+    rest: Bytes,
+    verifier: Option<Verifier>,
+    progress: Progress,
+}
+
+/// Where the next bytes of a read come from.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "almost every read is one response, which would need a box")]
+enum Source {
+    /// A request that has not been sent yet.
+    Request,
+    /// The response to a request.
+    Response(Response),
+    /// Requests for parts, several at a time.
+    Ahead(ReadAhead),
+}
+
+/// A response, as far as a read takes bytes from it.
+#[derive(Debug)]
+struct Response {
+    body: ResponseBody,
+    /// Number of bytes to discard before the first requested one, from a server that does not support ranges.
+    skip: u64,
+    /// The offset of the first byte that is not taken from this response.
+    until: u64,
+    /// Reads the bytes from `until` on. `None` if the range ends there.
+    then: Option<ReadAhead>,
+}
+
+/// Verifies the bytes of a whole object against the checksum that S3 stores for it.
+#[derive(Debug)]
+struct Verifier {
+    hasher: ChecksumHasher,
+    expected: Checksum,
+}
+
+impl ObjectReader {
+    /// The object and the range that are read.
+    pub fn info(&self) -> &ReadInfo {
+        &self.info
+    }
+
+    /// Returns the next piece, 1 byte to 1 MiB; `None` at the end. If the connection is lost, the read resumes at the
+    /// same offset of the same object. If the object has been replaced, the error is [`ErrorKind::ObjectChanged`].
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        if self.position == self.info.end {
+            self.source = Source::Request;
+            return self.verify_checksum().err().map(Err);
+        }
+        if self.rest.is_empty() {
+            match self.next_bytes().await {
+                Ok(bytes) => self.rest = bytes,
+                Err(error) => {
+                    self.position = self.info.end;
+                    (self.verifier, self.source) = (None, Source::Request);
+                    return Some(Err(error));
+                }
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(MAX_PIECE));
+        self.position += piece.len() as u64;
+        if let Some(verifier) = &mut self.verifier {
+            verifier.hasher.update(&piece);
+        }
+        Some(Ok(piece))
+    }
+
+    /// Reads the bytes of `info` from `body`, of which it discards the first `skip` bytes.
+    pub(in crate::store) fn new(
+        store: S3Store,
+        pinned: Pinned,
+        info: ReadInfo,
+        body: Option<ResponseBody>,
+        skip: u64,
+    ) -> Self {
+        let ReadInfo { ref meta, start, end, .. } = info;
+        let whole = start == 0 && end == meta.size;
+        let verifier = if whole && body.is_some() { Verifier::of(&meta.properties.checksums) } else { None };
+        let transfer = store.settings().transfer;
+        let is_large = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
+        // All connections must read the same object.
+        let backend_speed = (is_large && pinned.is_exact()).then(BackendSpeed::default);
+        let response = |body| Source::Response(Response { body, skip, until: end, then: None });
+        Self {
+            store,
+            pinned,
+            info,
+            position: start,
+            source: body.map_or(Source::Request, response),
+            backend_speed,
+            rest: Bytes::new(),
+            verifier,
+            progress: Progress::from(start),
+        }
+    }
+
+    /// Reads other bytes of an object that another read has found. Its [`ReadInfo`] has no key.
+    pub(in crate::store) async fn of_pinned(
+        store: S3Store,
+        pinned: Pinned,
+        range: Range<u64>,
+    ) -> Result<Self, Error> {
+        let GetAnswer { size, properties, attributes, start, end, body } =
+            pinned.get(&store, range.clone()).await?;
+        check_covers(start..end, &range)?;
+        let pinned = pinned.pinning_version_of(&properties);
+        let meta = ObjectMeta { key: String::new(), size, properties };
+        let info = ReadInfo { meta, attributes, start: range.start, end: range.end };
+        Ok(Self::new(store, pinned, info, Some(body), range.start - start))
+    }
+
+    /// Returns the next bytes. Cancel safe.
+    async fn next_bytes(&mut self) -> Result<Bytes, Error> {
+        loop {
+            match &mut self.source {
+                Source::Response(response) if self.position < response.until => {
+                    return self.next_of_response().await;
+                }
+                Source::Response(response) => {
+                    self.source = response.then.take().map_or(Source::Request, Source::Ahead);
+                }
+                Source::Ahead(ahead) => {
+                    if let Some(piece) = ahead.next().await {
+                        return piece;
+                    }
+                    // There is no memory left for reading ahead: read the rest on one connection.
+                    (self.source, self.progress) = (Source::Request, Progress::from(self.position));
+                }
+                Source::Request => self.request().await?,
+            }
+        }
+    }
+
+    /// Records how long the read has waited for `bytes`. Starts reading ahead on other connections if S3 is slow.
+    fn record_wait(&mut self, began: Instant, bytes: usize) {
+        let part_size = self.store.settings().transfer.part_size;
+        let (Some(speed), Source::Response(response)) = (&mut self.backend_speed, &mut self.source) else {
+            return;
+        };
+        if !speed.record_wait(began.elapsed(), bytes) {
+            return;
+        }
+        *speed = BackendSpeed::default();
+        // The first multiple of the part size after the received bytes. If the object was uploaded in such parts, one
+        // of them begins there.
+        let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
+        if response.then.is_none() && from < self.info.end {
+            let (store, pinned) = (self.store.clone(), self.pinned.clone());
+            response.then = ReadAhead::begin(read_part, store, pinned, from..self.info.end);
+            if response.then.is_some() {
+                response.until = from;
+            }
+        }
+    }
+
+    /// Returns the next requested bytes of the response, or of a new one that resumes here.
+    async fn next_of_response(&mut self) -> Result<Bytes, Error> {
+        match self.timed_body_bytes().await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => self.resume_after(error).await,
+        }
+    }
+
+    /// Continues [`Self::next_of_response`] after the response was interrupted.
+    async fn resume_after(&mut self, mut error: Error) -> Result<Bytes, Error> {
+        let store = self.store.clone();
+        // A broken connection is no sign of an overloaded S3, so resuming does not use the store's retry quota. The pauses
+        // start over whenever bytes have arrived; `progress` limits the attempts.
+        let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
+        let mut attempts = Attempts::new(&policy, &quota, store.client().deadline());
+        loop {
+            let download_attempts = store.settings().transfer.download_attempts;
+            let may_resume =
+                self.pinned.is_exact() && self.progress.may_resume(self.position, download_attempts);
+            let again = Retry::Later { cost: RetryCost::Failure, wait: None };
+            if !may_resume || !attempts.again(again).await {
+                return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
+            }
+            tracing::debug!(error = %error, position = self.position, "resuming a read after its connection was lost");
+            self.request().await?;
+            match self.timed_body_bytes().await {
+                Ok(bytes) => return Ok(bytes),
+                Err(broken) => error = broken,
+            }
+        }
+    }
+
+    /// Returns the next requested bytes of this response, and starts reading ahead if S3 is slow.
+    async fn timed_body_bytes(&mut self) -> Result<Bytes, Error> {
+        let began = Instant::now();
+        match self.body_bytes().await {
+            Some(Ok(bytes)) => {
+                self.record_wait(began, bytes.len());
+                Ok(bytes)
+            }
+            Some(Err(error)) => Err(broken(&error.to_string())),
+            None => Err(broken("the response ended before the object did")),
+        }
+    }
+
+    /// Returns the next requested bytes of this response; `None` if it ended.
+    async fn body_bytes(&mut self) -> Option<Result<Bytes, TransportError>> {
+        let Source::Response(response) = &mut self.source else { return None };
+        loop {
+            let mut bytes = match response.body.next().await? {
+                Ok(bytes) => bytes,
+                Err(error) => return Some(Err(error)),
+            };
+            let skipped = bytes.len().min(usize::try_from(response.skip).unwrap_or(usize::MAX));
+            response.skip -= skipped as u64;
+            let _ = bytes.split_to(skipped);
+            let left = usize::try_from(response.until - self.position).unwrap_or(usize::MAX);
+            bytes.truncate(left);
+            if !bytes.is_empty() {
+                return Some(Ok(bytes));
+            }
+        }
+    }
+
+    /// Requests the bytes of the same object that the response has not delivered, or all that are left if there is none.
+    async fn request(&mut self) -> Result<(), Error> {
+        let until = match &self.source {
+            Source::Response(response) => response.until,
+            Source::Request | Source::Ahead(_) => self.info.end,
+        };
+        let GetAnswer { start, body, .. } = self.pinned.get(&self.store, self.position..until).await?;
+        let skip = self.position - start;
+        if skip > MOST_SKIPPED {
+            return Err(broken(
+                "the S3 server does not support ranges and would send the object again from the start",
+            ));
+        }
+        match &mut self.source {
+            Source::Response(response) => (response.body, response.skip) = (body, skip),
+            source => *source = Source::Response(Response { body, skip, until, then: None }),
+        }
+        Ok(())
+    }
+
+    fn verify_checksum(&mut self) -> Result<(), Error> {
+        let Some(verifier) = self.verifier.take() else { return Ok(()) };
+        if verifier.hasher.finish().value == verifier.expected.value {
+            return Ok(());
+        }
+        let message = format!(
+            "the bytes read do not match the object's {} checksum",
+            verifier.expected.algorithm.name()
+        );
+        Err(Error::new(ErrorKind::BytesDamaged, message))
+    }
+}
+
+impl Verifier {
+    fn of(checksums: &[Checksum]) -> Option<Self> {
+        let is_whole = |checksum: &&Checksum| checksum.kind == Some(ChecksumType::FullObject);
+        let expected = checksums.iter().find(is_whole)?.clone();
+        Some(Self { hasher: ChecksumHasher::new(expected.algorithm), expected })
+    }
+}
+
+fn broken(why: &str) -> Error {
+    Error::new(ErrorKind::ConnectionLost, "S3 stopped sending the object before its end").because(why)
+}
+
+/// Reads one part ahead. The stream is boxed because its type would otherwise contain itself: it holds an
+/// [`ObjectReader`], which holds a [`ReadAhead`].
+fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
+    let pieces = async move {
+        let mut reader = ObjectReader::of_pinned(store, pinned, range).await?;
+        reader.backend_speed = None;
+        Ok(stream::unfold(reader, async |mut reader| reader.next().await.map(|piece| (piece, reader))))
+    };
+    stream::once(pieces).try_flatten().boxed()
+}
