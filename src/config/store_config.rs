@@ -39,5 +39,7 @@ settings! {
         "config_file" => UNSUPPORTED,
         "shared_credentials_file" => UNSUPPORTED,
         "boto_config" => UNSUPPORTED,
+        "addressing" => UNSUPPORTED,
+        "addressing_style" => UNSUPPORTED,
     }
 }

@@ -47,8 +47,6 @@ settings! {
         "use_accelerate_endpoint" => UNSUPPORTED,
         "use_dualstack_endpoint" => UNSUPPORTED,
         "use_fips_endpoint" => UNSUPPORTED,
-        "addressing" => UNSUPPORTED,
-        "addressing_style" => UNSUPPORTED,
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) trait DurationForm {
     /// The valid values, in a few words, for the reference.
     fn form() -> String;
 
-    /// The value of a duration. The error says what is wrong and what would be right.
-    fn accept(time: Duration) -> Result<Self::Value, String>;
+    /// The value of a duration that is written as `text`. The error says what is wrong and what would be right.
+    fn accept(time: Duration, text: &str) -> Result<Self::Value, String>;
 
     /// The duration of a value. `None`: the value is that of the word.
     fn duration(value: &Self::Value) -> Option<Duration>;
@@ -47,7 +47,7 @@ impl DurationForm for Period {
         "duration".to_owned()
     }
 
-    fn accept(time: Duration) -> Result<Duration, String> {
+    fn accept(time: Duration, _text: &str) -> Result<Duration, String> {
         Ok(time)
     }
 
@@ -63,7 +63,7 @@ impl DurationForm for Timeout {
         "timeout".to_owned()
     }
 
-    fn accept(time: Duration) -> Result<Duration, String> {
+    fn accept(time: Duration, _text: &str) -> Result<Duration, String> {
         positive::<Self>(time)
     }
 
@@ -79,10 +79,10 @@ impl<const MILLIS: u64> DurationForm for AtLeast<MILLIS> {
         format!("duration, at least {}", shown(Duration::from_millis(MILLIS)))
     }
 
-    fn accept(time: Duration) -> Result<Duration, String> {
+    fn accept(time: Duration, text: &str) -> Result<Duration, String> {
         let least = Duration::from_millis(MILLIS);
         if time < least {
-            return Err(format!("must be {} or longer, found {}", shown(least), shown(time)));
+            return Err(format!("must be {} or longer, found {text}", shown(least)));
         }
         Ok(time)
     }
@@ -101,7 +101,7 @@ impl DurationForm for TimeLimit {
         "limit".to_owned()
     }
 
-    fn accept(time: Duration) -> Result<Option<Duration>, String> {
+    fn accept(time: Duration, _text: &str) -> Result<Option<Duration>, String> {
         positive::<Self>(time).map(Some)
     }
 
@@ -131,7 +131,7 @@ impl<D: DurationForm> Scalar for D {
             return Err(NO_UNIT.to_owned());
         }
         match humantime::parse_duration(text) {
-            Ok(time) => D::accept(time),
+            Ok(time) => D::accept(time, text),
             Err(_) => Err(format!("expected {}, found {}", Self::expected(), quoted(text))),
         }
     }

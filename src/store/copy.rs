@@ -208,7 +208,7 @@ impl S3Store {
         };
         let ranges = parts(job.head.size);
         if ranges.len() > 1 && !is_exact(job.pinned.version.as_deref(), job.pinned.etag.as_deref()) {
-            let message = "the S3 server returns neither an ETag nor a version of the source, so the copy could mix parts of two objects";
+            let message = "the S3 server returns neither a strong ETag nor a version other than null for the source, so the copy could mix parts of two objects";
             return Err(Error::new(ErrorKind::BackendProtocol, message));
         }
         let mut multipart = Multipart::begin(self, job.destination.to_owned(), object, mode, None)?;

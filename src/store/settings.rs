@@ -62,7 +62,7 @@ impl StoreSettings {
         Self { bucket, credential_provider, ..Self::default() }
     }
 
-    /// The pauses before a response whose body was interrupted is resumed. `download_attempts` limits their number.
+    /// How long to pause before an interrupted read resumes. `download_attempts` limits the number of attempts.
     pub(super) fn download_policy(&self) -> RetryPolicy {
         RetryPolicy { max_retries: u32::MAX, ..self.retry_config.clone() }
     }

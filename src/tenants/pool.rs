@@ -12,7 +12,8 @@ use crate::auth::{AuthMode, Authenticator, Principal, Refusal};
 
 /// The current tenants. Cheap to clone; clones share the tenants.
 ///
-/// A call takes one [`Snapshot`] and uses it to its end, so that its caller, its tenant and its limits belong together.
+/// A call takes one [`Snapshot`] and uses it to its end, so that its caller, its tenant and its limits belong together. Only
+/// its share of the memory changes at once.
 #[derive(Debug, Clone)]
 pub struct Pool(Arc<Current>);
 

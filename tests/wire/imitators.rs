@@ -542,3 +542,21 @@ async fn unclear_completion() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(server.seen().iter().all(|seen| seen.method != "DELETE"), "{:?}", server.lines());
 }
+
+/// Another write may replace the version `null` while the parts are being copied.
+#[tokio::test]
+async fn a_large_source_without_an_etag_and_with_the_version_null_is_not_copied() {
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "HEAD" => reply(200, &[("x-amz-version-id", "null"), ("content-length", "6442450944")], ""),
+        "GET" => reply(200, &[], "<Tagging><TagSet></TagSet></Tagging>"),
+        _ => reply(200, &[], ""),
+    })
+    .await;
+    let store = server.store();
+    let mut options = CopyOptions::default();
+    options.source.version = Some("null".to_owned());
+    let failed = store.copy_from(&store, "from", "to", options).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::BackendProtocol);
+    assert!(failed.message().contains("strong ETag"), "{failed:?}");
+    assert_eq!(server.lines(), ["HEAD /b/from?versionId=null", "GET /b/from?tagging=&versionId=null"]);
+}

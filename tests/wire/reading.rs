@@ -1,3 +1,4 @@
+use futures::FutureExt as _;
 use longshore::{
     s3::{ByteRange, Error, ErrorKind},
     store::{ObjectReader, RangesOptions, ReadOptions},
@@ -111,6 +112,27 @@ async fn a_read_of_the_version_null_without_an_etag_is_not_resumed() {
         let read = all(server.store().get("k", None, &options).await.unwrap()).await;
         assert_eq!((read.is_ok(), server.seen().len()), (requests == 2, requests), "{version}");
     }
+}
+
+/// A caller that takes everything at hand polls once and drops the future.
+#[tokio::test]
+async fn an_interruption_counts_once_however_often_the_read_is_polled() {
+    const PIECE: usize = 64 * 1024;
+    let server = piecemeal(PIECE).await;
+    let mut settings = server.settings();
+    settings.transfer.download_attempts = 1;
+    let mut reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    while let Some(piece) = reader.next().await {
+        data.extend_from_slice(&piece.unwrap());
+        for _ in 0..20 {
+            tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+            if let Some(Some(piece)) = reader.next().now_or_never() {
+                data.extend_from_slice(&piece.unwrap());
+            }
+        }
+    }
+    assert_eq!((data.len(), server.seen().len()), (10 * PIECE, 10));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use longshore::{
     s3::ErrorKind,
     store::{MemoryBudget, MemorySettings, ReadOptions, StoreSettings},
@@ -83,9 +84,26 @@ async fn a_read_uses_one_connection_if_no_more_are_allowed_or_no_memory_is_left(
 #[tokio::test]
 async fn a_read_that_runs_out_of_memory_continues_on_one_connection() {
     let server = Scripted::start(|_, seen| slowly(seen)).await;
-    let (data, ranges) = read(&server, 4, 8 * 1024).await;
+    let memory = MemorySettings { budget: 8 * 1024, ..MemorySettings::default() };
+    let budget = MemoryBudget::new(memory, Metrics::default()).share(None);
+    let mut reader =
+        sharing(settings(&server, 4), budget.clone()).get("k", None, &ReadOptions::default()).await.unwrap();
+    let (mut data, mut held, mut waiting) = (Vec::new(), Vec::new(), None);
+    while let Some(piece) = reader.next().await {
+        data.extend_from_slice(&piece.unwrap());
+        // Once the read uses several connections, another call waits for memory.
+        while waiting.is_none() && server.seen().len() > 1 {
+            let mut reserving = Box::pin(budget.reserve(u64::MAX));
+            match (&mut reserving).now_or_never() {
+                Some(reservation) => held.push(reservation.unwrap()),
+                None => waiting = Some(reserving),
+            }
+        }
+    }
     assert!(data == object());
-    assert!(!ranges.is_empty());
+    let ranges: Vec<_> = server.seen().iter().filter_map(range).collect();
+    let (first, last) = *ranges.last().unwrap();
+    assert!(waiting.is_some() && last == SIZE - 1 && last - first >= 2 * PART as usize, "{ranges:?}");
 }
 
 #[tokio::test]

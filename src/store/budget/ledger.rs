@@ -92,7 +92,8 @@ impl Level {
         if without(class).saturating_add(bytes) > class.cap(self.limit) && !stretch && !few {
             return Err(Short::Class);
         }
-        if free >= bytes {
+        // Giving memory back is always possible.
+        if free >= bytes || bytes <= held.bytes {
             return Ok(bytes);
         }
         // Larger budgets have room for more than two parts anyway.
@@ -145,7 +146,8 @@ impl Ledger {
         self.shares.insert(Level::new(limit))
     }
 
-    /// Changes the limit of a share. If more is in use, nothing is granted until enough of it is free again.
+    /// Changes the limit of a share. If more is in use, nothing but one whole part is granted until enough of it is free
+    /// again.
     pub(super) fn limit_share(&mut self, share: usize, limit: u64) {
         if let Some(level) = self.shares.get_mut(share) {
             level.limit = limit;

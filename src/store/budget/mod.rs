@@ -180,8 +180,8 @@ impl TenantBudget {
         self.share.number
     }
 
-    /// Changes the share to at most `most` bytes; `None` shares all of the budget. If more is reserved, nothing is
-    /// granted until enough of it is free again.
+    /// Changes the share to at most `most` bytes; `None` shares all of the budget. If more is reserved, nothing but one
+    /// whole part is granted until enough of it is free again.
     pub fn resize(&self, most: Option<u64>) {
         let limit = self.shared.limit(most);
         self.shared.change(|queue| queue.limit_share(self.share.number, limit));

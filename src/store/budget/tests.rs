@@ -316,3 +316,26 @@ fn the_uncounted_first_bytes_of_all_uploads_are_limited() {
     };
     assert_eq!([first(budget(256 * MIB)), first(budget(16 * MIB))], [16 * MIB, 4 * MIB]);
 }
+
+#[tokio::test]
+async fn a_share_that_shrinks_below_its_use_takes_memory_back_and_grants_none() {
+    let tenant = budget(64 * MIB).share(None);
+    let held: Vec<_> = std::iter::from_fn(|| part(&tenant, 8 * MIB, true).now_or_never()).take(6).collect();
+    assert_eq!(held.len(), 6);
+    tenant.resize(Some(32 * MIB));
+    assert!(part(&tenant, 8 * MIB, true).now_or_never().is_none());
+    assert!(held[0].give_back_to(MIB), "a slow upload can shrink");
+    assert_eq!(held[0].bytes(), MIB);
+    drop(held);
+    assert!(part(&tenant, 8 * MIB, true).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_share_that_grows_serves_the_calls_that_wait_for_it() {
+    let tenant = budget(64 * MIB).share(Some(8 * MIB));
+    let _held = part(&tenant, 8 * MIB, true).await;
+    let mut waiting = Box::pin(part(&tenant, 8 * MIB, true));
+    assert!((&mut waiting).now_or_never().is_none());
+    tenant.resize(Some(16 * MIB));
+    assert_eq!(waiting.now_or_never().unwrap().bytes(), 8 * MIB);
+}

@@ -1,8 +1,8 @@
 //! How the bytes of objects move: a read over one or more connections, an upload part by part, and what both hold in
 //! memory meanwhile.
 //!
-//! [`object_reader::ObjectReader`] reads. `multipart` writes: it cuts chunks into parts (`filling`, `part_buffer`) whose
-//! sizes `part_size` and `schedule` determine, and sends several at a time (`parts`).
+//! [`object_reader::ObjectReader`] reads. For uploads, `filling` cuts what arrives into parts (`part_buffer`), whose sizes
+//! `part_size` and `schedule` determine; `parts` sends several at a time; `multipart` creates and completes the upload.
 
 pub(in crate::store) mod byte_range;
 pub(in crate::store) mod chunk;

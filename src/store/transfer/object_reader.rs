@@ -44,7 +44,7 @@ pub struct ObjectReader {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "almost every read is one response, which would need a box")]
 enum Source {
-    /// A request that has not been sent yet.
+    /// Nothing. If bytes are left, they have to be requested.
     Request,
     /// The response to a request.
     Response(Response),
@@ -62,6 +62,8 @@ struct Response {
     until: u64,
     /// Reads the bytes from `until` on. `None` if the range ends there.
     then: Option<ReadAhead>,
+    /// Why the response ended early. The read can resume, and has counted this in its progress.
+    interrupted: Option<Error>,
 }
 
 /// Verifies the bytes of a whole object against the checksum that S3 stores for it.
@@ -117,7 +119,8 @@ impl ObjectReader {
         let is_large = transfer.max_concurrency > 1 && end.saturating_sub(start) >= 2 * transfer.part_size;
         // All connections must read the same object.
         let backend_speed = (is_large && pinned.is_exact()).then(BackendSpeed::default);
-        let response = |body| Source::Response(Response { body, skip, until: end, then: None });
+        let response =
+            |body| Source::Response(Response { body, skip, until: end, then: None, interrupted: None });
         Self {
             store,
             pinned,
@@ -192,46 +195,70 @@ impl ObjectReader {
 
     /// Returns the next requested bytes of the response, or of a new one that resumes here.
     async fn next_of_response(&mut self) -> Result<Bytes, Error> {
-        match self.timed_body_bytes().await {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => self.resume_after(error).await,
+        match self.timed_body_bytes().await? {
+            Some(bytes) => Ok(bytes),
+            None => self.resume().await,
         }
     }
 
-    /// Continues [`Self::next_of_response`] after the response was interrupted.
-    async fn resume_after(&mut self, mut error: Error) -> Result<Bytes, Error> {
+    /// Continues [`Self::next_of_response`] after the response was interrupted. If this future is dropped during a pause,
+    /// the next call pauses again.
+    async fn resume(&mut self) -> Result<Bytes, Error> {
         let store = self.store.clone();
         // A broken connection is no sign of an overloaded S3, so resuming does not use the store's retry quota. The pauses
         // start over whenever bytes have arrived; `progress` limits the attempts.
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.client().deadline());
         loop {
-            let download_attempts = store.settings().transfer.download_attempts;
-            let may_resume =
-                self.pinned.is_exact() && self.progress.may_resume(self.position, download_attempts);
             let again = Retry::Later { cost: RetryCost::Failure, wait: None };
-            if !may_resume || !attempts.again(again).await {
-                return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
+            let (may_try, position) = (attempts.again(again).await, self.position);
+            if let Some(error) = self.interruption() {
+                if !may_try {
+                    let error = error.take().unwrap_or_else(|| broken("the read was interrupted"));
+                    return Err(error.after_attempts(attempts.made(), attempts.elapsed()));
+                }
+                tracing::debug!(?error, position, "resuming a read after its connection was lost");
             }
-            tracing::debug!(error = %error, position = self.position, "resuming a read after its connection was lost");
             self.request().await?;
-            match self.timed_body_bytes().await {
-                Ok(bytes) => return Ok(bytes),
-                Err(broken) => error = broken,
+            let bytes = self.timed_body_bytes().await;
+            if let Some(bytes) =
+                bytes.map_err(|error| error.after_attempts(attempts.made(), attempts.elapsed()))?
+            {
+                return Ok(bytes);
             }
         }
     }
 
-    /// Returns the next requested bytes of this response, and starts reading ahead if S3 is slow.
-    async fn timed_body_bytes(&mut self) -> Result<Bytes, Error> {
+    /// Returns the next requested bytes of this response, and starts reading ahead if S3 is slow. `None` if the response
+    /// was interrupted and the read may resume.
+    async fn timed_body_bytes(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.interruption().is_some_and(|error| error.is_some()) {
+            return Ok(None);
+        }
         let began = Instant::now();
-        match self.body_bytes().await {
+        let error = match self.body_bytes().await {
             Some(Ok(bytes)) => {
                 self.record_wait(began, bytes.len());
-                Ok(bytes)
+                return Ok(Some(bytes));
             }
-            Some(Err(error)) => Err(broken(&error.to_string())),
-            None => Err(broken("the response ended before the object did")),
+            Some(Err(error)) => broken(&error.to_string()),
+            None => broken("the response ended before the object did"),
+        };
+        let download_attempts = self.store.settings().transfer.download_attempts;
+        if !self.pinned.is_exact() || !self.progress.may_resume(self.position, download_attempts) {
+            return Err(error.after_attempts(1, began.elapsed()));
+        }
+        if let Some(interrupted) = self.interruption() {
+            *interrupted = Some(error);
+        }
+        Ok(None)
+    }
+
+    /// Why the current response, if there is one, ended early.
+    fn interruption(&mut self) -> Option<&mut Option<Error>> {
+        match &mut self.source {
+            Source::Response(response) => Some(&mut response.interrupted),
+            Source::Request | Source::Ahead(_) => None,
         }
     }
 
@@ -268,8 +295,12 @@ impl ObjectReader {
             ));
         }
         match &mut self.source {
-            Source::Response(response) => (response.body, response.skip) = (body, skip),
-            source => *source = Source::Response(Response { body, skip, until, then: None }),
+            Source::Response(response) => {
+                (response.body, response.skip, response.interrupted) = (body, skip, None);
+            }
+            source => {
+                *source = Source::Response(Response { body, skip, until, then: None, interrupted: None });
+            }
         }
         Ok(())
     }
