@@ -100,8 +100,8 @@ impl CallFacts {
         self.memory.get_or_init(|| memory.clone());
     }
 
-    /// Whether other calls wait for memory that this call holds because its caller does not read. A call that sends an
-    /// object is judged by how fast it sends.
+    /// Whether other calls wait for memory that this call's tenant could free, while its caller does not read. A call
+    /// that sends an object is judged by how fast it sends.
     pub fn blocks_others(&self) -> bool {
         self.bytes_in() == 0 && self.memory.get().is_some_and(TenantBudget::is_contended)
     }

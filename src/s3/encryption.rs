@@ -31,7 +31,7 @@ pub(super) fn add_headers(
     }
 }
 
-/// Adds `x-amz-server-side-encryption` and the headers of its key.
+/// Adds `x-amz-server-side-encryption`, and the headers for the KMS key and the S3 Bucket Key, as far as they are set.
 fn request_encryption(headers: &mut HeaderMap, settings: &BucketSettings) -> Result<(), Error> {
     let Some(algorithm) = settings.server_side_encryption else { return Ok(()) };
     headers.insert("x-amz-server-side-encryption", HeaderValue::from_static(algorithm.keyword()));

@@ -30,7 +30,7 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(super) struct DeadlineLayer {
     /// Ends every call with UNAVAILABLE when cancelled.
     pub(super) cut: CancellationToken,
-    /// How long a caller may read nothing of the response while other calls wait for memory that this call could free.
+    /// How long a caller may read nothing of the response while other calls wait for memory that its tenant could free.
     pub(super) idle_timeout: Duration,
 }
 

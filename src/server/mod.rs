@@ -76,8 +76,8 @@ settings! {
         /// Maximum size of a message from a caller, after decompression; health and reflection accept 4 KiB without a
         /// token.
         max_message_bytes: u64 as Size<{ 64 * KIB }, GIB> = 4 * MIB,
-        /// How long a message may take to arrive; in `Upload`, `WriteUpload` and `WriteUploadWithProgress`, the longest
-        /// pause between bytes of one message.
+        /// How long a message may take to arrive; for an uncompressed chunk of `Upload`, `WriteUpload` or
+        /// `WriteUploadWithProgress`, the longest pause between its bytes.
         message_timeout: Duration as Timeout = Duration::from_mins(1),
         /// At shutdown, how long the server still accepts calls after health has changed to NOT_SERVING.
         shutdown_delay: Duration as Period = Duration::ZERO,

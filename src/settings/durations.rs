@@ -10,7 +10,7 @@ const EXPECTED: &str = "a duration such as 5s, 500ms or 1m 30s";
 
 const NO_UNIT: &str = "is a duration without a unit: add one, as in 5s or 500ms";
 
-/// What a setting allows of durations.
+/// Which durations a setting allows.
 pub(crate) trait DurationForm {
     /// The value that the program uses.
     type Value: Clone;
@@ -18,7 +18,7 @@ pub(crate) trait DurationForm {
     /// A word that may be written instead of a duration, and its value.
     const WORD: Option<(&'static str, Self::Value)> = None;
 
-    /// The valid values, in a few words, for the reference.
+    /// The name of the form in docs/CONFIG-REFERENCE.md ("Forms of values"), with its bound if it has one.
     fn form() -> String;
 
     /// The value of a duration that is written as `text`. The error says what is wrong and what would be right.

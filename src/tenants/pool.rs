@@ -12,8 +12,8 @@ use crate::auth::{AuthMode, Authenticator, Principal, Refusal};
 
 /// The current tenants. Cheap to clone; clones share the tenants.
 ///
-/// A call takes one [`Snapshot`] and uses it to its end, so that its caller, its tenant and its limits belong together. Only
-/// its share of the memory changes at once.
+/// A call takes one [`Snapshot`] and uses it until the call ends, so that caller, tenant and limits are consistent.
+/// Only a change of the tenant's share of the memory also affects calls in progress, immediately.
 #[derive(Debug, Clone)]
 pub struct Pool(Arc<Current>);
 

@@ -38,8 +38,9 @@ use super::{
 /// grace period of the other calls.
 const STANDARD_SERVICES: &str = "/grpc.";
 
-/// Factor on the handshake timeout while a window change is queued behind bytes that the caller has not read.
-const UNREAD_FACTOR: u32 = 6;
+/// How many times the handshake timeout a caller may leave a window change unacknowledged while it is queued behind
+/// bytes that the caller has not read.
+const BLOCKED_FACTOR: u32 = 6;
 
 /// Serves a connection. Resolves when the connection has ended, with the reason if the server ended it.
 pub(super) struct Driver<S, T> {
@@ -129,7 +130,8 @@ where
         });
     }
 
-    /// Announces the stream window that the connection should have, if it has changed. `h2` accepts a change only after
+    /// Announces the stream window that the connection should have, if it is smaller or at least twice as large, and
+    /// closes the connection if the caller does not acknowledge a smaller one in time. `h2` accepts a change only after
     /// the caller has acknowledged the last one. Returns whether `h2` has to be polled again.
     fn adjust_window(&mut self) -> bool {
         let patience = self.shared.settings.handshake_timeout;
@@ -148,11 +150,12 @@ where
             self.ack_due = self.window_announced_at + patience;
             return true;
         }
-        // A caller cannot acknowledge the change before it has read the bytes that were sent earlier.
+        // The last announced change is not acknowledged yet. The caller cannot acknowledge it before it has read the
+        // bytes that were sent earlier.
         let now = Instant::now();
-        let unread =
-            self.meter.blocked_since().is_some() && now < self.window_announced_at + patience * UNREAD_FACTOR;
-        if unread {
+        let blocked = self.meter.blocked_since().is_some()
+            && now < self.window_announced_at + patience * BLOCKED_FACTOR;
+        if blocked {
             self.ack_due = now + patience;
         }
         // Smaller windows do not bind a caller that does not acknowledge them, so its connection is closed.
@@ -177,7 +180,7 @@ where
             return Ok(true);
         }
         let crowded = self.shared.limit.is_nearly_reached();
-        self.timers.has_calls(if crowded { self.admitted.count() > 0 } else { !self.calls.is_empty() });
+        self.timers.set_has_calls(if crowded { self.admitted.count() > 0 } else { !self.calls.is_empty() });
         match self.timers.poll(cx, &self.meter, crowded) {
             Action::Wait => return Ok(false),
             Action::Ping => self.ping(),

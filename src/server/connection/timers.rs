@@ -99,7 +99,7 @@ impl Timers {
     }
 
     /// Records whether the connection has calls.
-    pub(super) fn has_calls(&mut self, some: bool) {
+    pub(super) fn set_has_calls(&mut self, some: bool) {
         match (some, self.idle_since) {
             (true, _) => self.idle_since = None,
             (false, None) => self.idle_since = Some(Instant::now()),

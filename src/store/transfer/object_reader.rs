@@ -32,7 +32,7 @@ pub struct ObjectReader {
     info: ReadInfo,
     position: u64,
     source: Source,
-    /// `None` if the read does not use further connections.
+    /// `None` if the read must not use additional connections.
     backend_speed: Option<BackendSpeed>,
     /// Received bytes that did not fit into the last piece.
     rest: Bytes,
@@ -42,17 +42,20 @@ pub struct ObjectReader {
 
 /// Where the next bytes of a read come from.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "almost every read is one response, which would need a box")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every read is one `Response`; boxing it would cost an allocation each time"
+)]
 enum Source {
-    /// Nothing. If bytes are left, they have to be requested.
-    Request,
+    /// No response. If bytes are left, they have to be requested.
+    Idle,
     /// The response to a request.
     Response(Response),
     /// Requests for parts, several at a time.
     Ahead(ReadAhead),
 }
 
-/// A response, as far as a read takes bytes from it.
+/// A response, and which of its bytes the read takes.
 #[derive(Debug)]
 struct Response {
     body: ResponseBody,
@@ -62,7 +65,8 @@ struct Response {
     until: u64,
     /// Reads the bytes from `until` on. `None` if the range ends there.
     then: Option<ReadAhead>,
-    /// Why the response ended early. The read can resume, and has counted this in its progress.
+    /// Why the response ended early; `None` if it has not. The read may resume: `progress` has already counted the
+    /// interruption.
     interrupted: Option<Error>,
 }
 
@@ -80,10 +84,11 @@ impl ObjectReader {
     }
 
     /// Returns the next piece, 1 byte to 1 MiB; `None` at the end. If the connection is lost, the read resumes at the
-    /// same offset of the same object. If the object has been replaced, the error is [`ErrorKind::ObjectChanged`].
+    /// same offset of the same object, unless nothing identifies the object, or too many connections in a row have
+    /// delivered little. If the object has been replaced, the error is [`ErrorKind::ObjectChanged`].
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         if self.position == self.info.end {
-            self.source = Source::Request;
+            self.source = Source::Idle;
             return self.verify_checksum().err().map(Err);
         }
         if self.rest.is_empty() {
@@ -91,7 +96,7 @@ impl ObjectReader {
                 Ok(bytes) => self.rest = bytes,
                 Err(error) => {
                     self.position = self.info.end;
-                    (self.verifier, self.source) = (None, Source::Request);
+                    (self.verifier, self.source) = (None, Source::Idle);
                     return Some(Err(error));
                 }
             }
@@ -104,7 +109,8 @@ impl ObjectReader {
         Some(Ok(piece))
     }
 
-    /// Reads the bytes of `info` from `body`, of which it discards the first `skip` bytes.
+    /// Reads the range in `info` from `body`, after discarding the first `skip` bytes of `body`, which is `None` if the
+    /// range is empty.
     pub(in crate::store) fn new(
         store: S3Store,
         pinned: Pinned,
@@ -126,7 +132,7 @@ impl ObjectReader {
             pinned,
             info,
             position: start,
-            source: body.map_or(Source::Request, response),
+            source: body.map_or(Source::Idle, response),
             backend_speed,
             rest: Bytes::new(),
             verifier,
@@ -157,16 +163,16 @@ impl ObjectReader {
                     return self.next_of_response().await;
                 }
                 Source::Response(response) => {
-                    self.source = response.then.take().map_or(Source::Request, Source::Ahead);
+                    self.source = response.then.take().map_or(Source::Idle, Source::Ahead);
                 }
                 Source::Ahead(ahead) => {
                     if let Some(piece) = ahead.next().await {
                         return piece;
                     }
                     // There is no memory left for reading ahead: read the rest on one connection.
-                    (self.source, self.progress) = (Source::Request, Progress::from(self.position));
+                    (self.source, self.progress) = (Source::Idle, Progress::from(self.position));
                 }
-                Source::Request => self.request().await?,
+                Source::Idle => self.request().await?,
             }
         }
     }
@@ -258,7 +264,7 @@ impl ObjectReader {
     fn interruption(&mut self) -> Option<&mut Option<Error>> {
         match &mut self.source {
             Source::Response(response) => Some(&mut response.interrupted),
-            Source::Request | Source::Ahead(_) => None,
+            Source::Idle | Source::Ahead(_) => None,
         }
     }
 
@@ -281,11 +287,12 @@ impl ObjectReader {
         }
     }
 
-    /// Requests the bytes of the same object that the response has not delivered, or all that are left if there is none.
+    /// Requests, of the same object, the bytes that the response has not delivered, or all remaining bytes if there is
+    /// no response.
     async fn request(&mut self) -> Result<(), Error> {
         let until = match &self.source {
             Source::Response(response) => response.until,
-            Source::Request | Source::Ahead(_) => self.info.end,
+            Source::Idle | Source::Ahead(_) => self.info.end,
         };
         let GetAnswer { start, body, .. } = self.pinned.get(&self.store, self.position..until).await?;
         let skip = self.position - start;
@@ -330,8 +337,9 @@ fn broken(why: &str) -> Error {
     Error::new(ErrorKind::ConnectionLost, "S3 stopped sending the object before its end").because(why)
 }
 
-/// Reads one part ahead. The stream is boxed because its type would otherwise contain itself: it holds an
-/// [`ObjectReader`], which holds a [`ReadAhead`].
+/// Reads one of the parts of a [`ReadAhead`]. The stream is boxed because its type would otherwise contain itself: it
+/// holds an [`ObjectReader`], which holds a [`ReadAhead`], which holds a pointer to a function that returns this
+/// stream.
 fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = async move {
         let mut reader = ObjectReader::of_pinned(store, pinned, range).await?;
