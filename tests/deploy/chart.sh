@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Helm chart without a cluster.
 #   tests/deploy/chart.sh [LONGSHORE_BINARY]      with a binary, `longshore check` also checks the rendered settings
-# First install the tools: tests/tools/install.sh helm python
+# First install the tools: tests/tools/install.sh helm python. Also needs openssl.
 set -euo pipefail
 
 binary=${1:+$(realpath "$1")}
