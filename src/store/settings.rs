@@ -23,17 +23,19 @@ const HOUR: u64 = 60 * 60 * 1000;
 settings! {
     /// The settings of one of a tenant's stores.
     pub struct StoreSettings(StoreLayer), variables "AWS_", keys "aws_" {
-        /// `etag`: conditional writes use `If-Match` and `If-None-Match`; `disabled`: the modes `create` and `update` are
-        /// rejected, also in copies.
+        /// `etag`: conditional writes use `If-Match` and `If-None-Match`; `disabled`: the modes `create` and `update`
+        /// are rejected, also in copies, except for `create` copies that `CopyObject` makes with a header of
+        /// `copy_if_not_exists`.
         conditional_put: ConditionalPut as Keyword<ConditionalPut> = ConditionalPut::Etag,
         /// How conditional copies are made.
         copy_if_not_exists: CopyIfNotExists as CopyIfNotExists = CopyIfNotExists::Multipart,
         /// Whether conditional writes and resumable uploads carry hidden metadata, by which Longshore can tell after a
         /// lost response whose write took effect.
         write_id {}: bool as Flag = true,
-        /// Whether writes with tags are rejected. If so, copies that Longshore makes in parts, or by reading from one
-        /// store and writing to another, change as well: from this store, such a copy has no tags unless the request
-        /// gives some; from another store into this one, it fails if the source has tags. `CopyObject` keeps tags.
+        /// Whether writes with tags are rejected. If so, this also affects copies that Longshore makes in parts, or by
+        /// reading from one store and writing to another: such a copy from this store has no tags unless the request
+        /// gives some; such a copy from another store into this one fails if the source has tags. `CopyObject` keeps
+        /// tags.
         disable_tagging: bool as Flag = false,
         /// Whether `DeleteMany` sends a separate request for each key.
         disable_bulk_delete: bool as Flag = false,
