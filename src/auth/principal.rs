@@ -60,8 +60,8 @@ impl Principal {
         Self { name: name.into(), tenants: BTreeMap::new(), trusted: false }
     }
 
-    /// Adds the grant of `caller` for `tenant`. A tenant may declare the same token twice, with different access under
-    /// different prefixes. The caller may then do what either grant allows.
+    /// Adds the grant of `caller` for `tenant`. If a tenant declares the same token twice, which the settings reject,
+    /// the caller may do what either grant allows.
     pub(super) fn grant(&mut self, tenant: &str, caller: &CallerSettings) {
         let grant = Grant {
             access: Some(caller.access.clone()),

@@ -9,7 +9,7 @@ use super::failed_attempt::FailedAttempt;
 use crate::transport::Retry;
 
 /// The number of tokens that a second attempt takes from the spare half of the store's retry quota. The tokens are
-/// returned if the second attempt wins. If all responses are slow, the quota soon allows only one second attempt per
+/// returned if the second attempt wins. If all responses are slow, the quota soon allows a second attempt only once per
 /// five successes.
 pub(super) const COST: u32 = 5;
 

@@ -8,7 +8,7 @@ pub(super) fn markdown(report: &Report) -> String {
     let sides = if report.tls { "TLS on both sides" } else { "plaintext on both sides" };
     let quick = if report.quick { " Small sizes (`--quick`): these figures mean little." } else { "" };
     let mut text = format!(
-        "{}: {}. Load average {:.1} before the run and {:.1} after it; {} rounds, {sides}.{quick}\n\n",
+        "{}: {}. Load average {:.1} before the run and {:.1} after it; rounds: {}; {sides}.{quick}\n\n",
         report.date, report.machine, report.load_before, report.load_after, report.rounds
     );
     text.push_str("| row | figure | measured | target | stretch | result |\n|---|---|---:|---:|---:|---|\n");

@@ -107,7 +107,7 @@ impl Report {
 
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "{}: {}. Machine load {:.1} before the run, {:.1} after it; {} rounds.\n",
+            "{}: {}. Machine load {:.1} before the run, {:.1} after it; rounds: {}.\n",
             self.date, self.machine, self.load_before, self.load_after, self.rounds
         );
         for medium in &self.media {
