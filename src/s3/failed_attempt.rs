@@ -82,7 +82,8 @@ pub(super) fn of_answer(
         code => kind(status, code, headers, subject),
     };
     let again = again(kind, subject).waiting(retry_after(headers));
-    let unclear = status.is_server_error()
+    // A server that does not support a request has done nothing (RFC 9110, section 15.6.2).
+    let unclear = (status.is_server_error() && kind != ErrorKind::OperationNotSupported)
         || matches!(
             kind,
             ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout | ErrorKind::BackendProtocol

@@ -360,23 +360,10 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    fn upload(size: Option<u64>) -> ResumableUpload {
-        ResumableUpload {
-            key: "k".to_owned(),
-            s3_upload_id: "u".to_owned(),
-            checksum_algorithm: None,
-            size,
-            parts_grow: size.is_none(),
-            part_size: 5 * MIB,
-            max_in_flight_bytes: 128 * MIB,
-            write_id: String::new(),
-        }
-    }
-
     #[test]
     fn finishing_fails_while_there_are_parts_beyond_a_gap() {
         let part = |number| (Part { number, etag: "e".to_owned(), checksum: None }, 5 * MIB);
-        let upload = upload(None);
+        let upload = ResumableUpload::of_size(None);
         let persisted = Schedule::of(&upload).persisted(vec![part(1), part(3)]);
         for (size, says) in [(5 * MIB, "cancel the upload"), (15 * MIB, "5242880 to 10485760")] {
             let claim = UploadClaim { size: Some(size), crc32c: None };
@@ -388,7 +375,10 @@ mod tests {
 
     #[test]
     fn a_repeated_finish_is_verified_against_the_object() {
-        let upload = ResumableUpload { checksum_algorithm: Some(ChecksumAlgorithm::Crc32c), ..upload(None) };
+        let upload = ResumableUpload {
+            checksum_algorithm: Some(ChecksumAlgorithm::Crc32c),
+            ..ResumableUpload::of_size(None)
+        };
         let checksum = Checksum {
             algorithm: ChecksumAlgorithm::Crc32c,
             value: vec![0, 0, 0, 7],
@@ -416,7 +406,7 @@ mod tests {
         let persisted = |upload: &ResumableUpload| Schedule::of(upload).persisted(Vec::new());
         let claim = |size, crc32c| UploadClaim { size, crc32c };
         let outcome = |size, claim| {
-            let upload = upload(size);
+            let upload = ResumableUpload::of_size(size);
             verify(&upload, claim, &persisted(&upload)).map_err(|error| (error.kind(), error.field()))
         };
         assert_eq!(outcome(None, claim(None, None)), Err((ErrorKind::InvalidField, Some(Field::FinalSize))));

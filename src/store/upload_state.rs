@@ -27,6 +27,24 @@ pub struct ResumableUpload {
     pub write_id: String,
 }
 
+#[cfg(test)]
+impl ResumableUpload {
+    /// An upload in parts of 5 MiB, which grow if the size is not known.
+    pub(super) fn of_size(size: Option<u64>) -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            key: "k".to_owned(),
+            s3_upload_id: "u".to_owned(),
+            checksum_algorithm: None,
+            size,
+            parts_grow: size.is_none(),
+            part_size: 5 * MIB,
+            max_in_flight_bytes: 128 * MIB,
+            write_id: String::new(),
+        }
+    }
+}
+
 /// The bytes of an upload that S3 has stored, in whole parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PersistedBytes {

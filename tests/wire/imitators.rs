@@ -560,3 +560,16 @@ async fn a_large_source_without_an_etag_and_with_the_version_null_is_not_copied(
     assert!(failed.message().contains("strong ETag"), "{failed:?}");
     assert_eq!(server.lines(), ["HEAD /b/from?versionId=null", "GET /b/from?tagging=&versionId=null"]);
 }
+
+/// Such a server has written nothing, which is known even without a write id.
+#[tokio::test]
+async fn a_server_that_does_not_support_conditions_is_named_as_such() {
+    for write_id in [true, false] {
+        let server = Scripted::start(|_, _| error(501, "NotImplemented")).await;
+        let mut settings = server.settings();
+        settings.write_id = write_id;
+        let options = WriteOptions { mode: WriteMode::Create, ..WriteOptions::default() };
+        let failed = store(settings).put("k", Bytes::from_static(b"x"), options).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::ConditionsNotSupported, "{write_id}");
+    }
+}

@@ -126,6 +126,7 @@ async fn an_interruption_counts_once_however_often_the_read_is_polled() {
     while let Some(piece) = reader.next().await {
         data.extend_from_slice(&piece.unwrap());
         for _ in 0..20 {
+            // Time for bytes to arrive. The read must succeed with any pause.
             tokio::time::sleep(std::time::Duration::from_micros(100)).await;
             if let Some(Some(piece)) = reader.next().now_or_never() {
                 data.extend_from_slice(&piece.unwrap());

@@ -118,24 +118,11 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    fn upload(size: Option<u64>) -> ResumableUpload {
-        ResumableUpload {
-            key: "k".to_owned(),
-            s3_upload_id: "u".to_owned(),
-            checksum_algorithm: None,
-            size,
-            parts_grow: size.is_none(),
-            part_size: 5 * MIB,
-            max_in_flight_bytes: 128 * MIB,
-            write_id: String::new(),
-        }
-    }
-
     fn listed(size: Option<u64>, parts: &[(u32, u64)]) -> Persisted {
         let part = |(number, size): &(u32, u64)| {
             (Part { number: *number, etag: String::new(), checksum: None }, *size)
         };
-        Schedule::of(&upload(size)).persisted(parts.iter().map(part).collect())
+        Schedule::of(&ResumableUpload::of_size(size)).persisted(parts.iter().map(part).collect())
     }
 
     fn persisted(size: Option<u64>, parts: &[(u32, u64)]) -> (u64, usize) {
@@ -181,13 +168,13 @@ mod tests {
 
     #[test]
     fn the_runs_of_a_schedule_hold_all_its_parts() {
-        let runs = |size| Schedule::of(&upload(size)).runs();
+        let runs = |size| Schedule::of(&ResumableUpload::of_size(size)).runs();
         let run = |parts, mib| PartRun { parts, part_size: mib * MIB };
         assert_eq!(runs(Some(0)), []);
         assert_eq!(runs(Some(10 * MIB)), [run(2, 5)]);
         assert_eq!(runs(Some(10 * MIB + 1)), [run(3, 5)]);
         assert_eq!(runs(None), [5, 10, 20, 40, 80].map(|mib| run(2_000, mib)));
-        let equal = ResumableUpload { parts_grow: false, ..upload(None) };
+        let equal = ResumableUpload { parts_grow: false, ..ResumableUpload::of_size(None) };
         assert_eq!(Schedule::of(&equal).runs(), [run(10_000, 5)]);
     }
 
@@ -202,7 +189,7 @@ mod tests {
     #[test]
     fn an_offset_belongs_to_one_part() {
         let five = 5 * MIB;
-        let at = |size, offset| Schedule::of(&upload(size)).part_at(offset);
+        let at = |size, offset| Schedule::of(&ResumableUpload::of_size(size)).part_at(offset);
         assert_eq!([at(None, 0), at(None, five - 1), at(None, five)], [(1, 0), (1, 0), (2, five)]);
         assert_eq!(at(None, 2_000 * five + 2 * five), (2_002, 2_002 * five), "parts have doubled");
         assert_eq!(at(None, u64::MAX).0, 10_001);
