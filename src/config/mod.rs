@@ -1,23 +1,17 @@
 //! Reads the environment and the tenants file into the settings types of the other modules, and
 //! reports every problem in them in one run.
 //!
-//! The stages are: `yaml` parses a file into a tree; the sections that the modules declare (`settings`) are read from
+//! The stages are: `files` parses each file into a tree; the sections that the modules declare (`settings`) are read from
 //! the tree and from variables, each of them into a layer in which every key may be missing; `store` and `tenant` merge
 //! the layers, check what depends on several keys, and fill in defaults. Each stage records problems with their places
 //! and continues.
 
-mod client;
-mod credentials;
 mod environment;
 mod files;
-mod from_env;
+mod overridable;
 mod reference;
-mod service_links;
 mod store;
-mod store_config;
 mod tenant;
-mod url;
-mod yaml;
 
 #[cfg(test)]
 mod tests;

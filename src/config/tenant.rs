@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    client::{Overridable, OverridableLayer},
+    overridable::{Overridable, OverridableLayer},
     store::Store,
 };
 

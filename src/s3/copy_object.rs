@@ -7,7 +7,7 @@ use super::{
     Client, Error, Field, Properties, Tags,
     attributes::REDIRECT,
     encode,
-    encryption::DataAccess,
+    encryption::{self, DataAccess},
     headers::{self, STORAGE_CLASS, echoed, visible},
     multipart::written,
     request::Request,
@@ -18,7 +18,8 @@ use super::{
 /// The source of a copy, pinned to the version and ETag that Longshore has seen.
 #[derive(Debug, Clone)]
 pub(crate) struct CopySource {
-    bucket: String,
+    /// The client of the store that holds the object.
+    client: Client,
     pub(crate) key: String,
     pub(crate) version: Option<String>,
     /// A strong ETag. `None` if the server returns none.
@@ -36,13 +37,15 @@ impl Client {
         version: Option<String>,
         etag: Option<String>,
     ) -> CopySource {
-        CopySource { bucket: self.settings().bucket.clone(), key, version, etag }
+        CopySource { client: self.clone(), key, version, etag }
     }
 }
 
 impl CopySource {
+    /// Adds the headers that describe the source.
     pub(super) fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
-        let mut source = format!("/{}/{}", encode::path(&self.bucket), encode::path(&self.key));
+        let settings = self.client.settings();
+        let mut source = format!("/{}/{}", encode::path(&settings.bucket), encode::path(&self.key));
         if let Some(version) = &self.version {
             source.push_str("?versionId=");
             source.push_str(&encode::query(version));
@@ -51,7 +54,7 @@ impl CopySource {
         if let Some(etag) = &self.etag {
             headers.insert("x-amz-copy-source-if-match", echoed(etag)?);
         }
-        Ok(())
+        encryption::add_headers(headers, DataAccess::CopyFrom, settings)
     }
 }
 

@@ -16,9 +16,11 @@ pub(super) enum DataAccess {
     Create,
     /// Stores or lists parts of a multipart upload, or completes it.
     Upload,
+    /// Copies the object of a store, which may differ from the store that the request writes to.
+    CopyFrom,
 }
 
-/// Adds the headers of the store's encryption that a request with this access needs.
+/// Adds the headers of a store's encryption that a request with this access to the store needs.
 pub(super) fn add_headers(
     headers: &mut HeaderMap,
     access: DataAccess,
@@ -27,7 +29,7 @@ pub(super) fn add_headers(
     match access {
         DataAccess::Create => request_encryption(headers, settings),
         // S3 knows how the object or the upload is encrypted.
-        DataAccess::Read | DataAccess::Upload => Ok(()),
+        DataAccess::Read | DataAccess::Upload | DataAccess::CopyFrom => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A store's settings for its bucket and for requests to it.
 
-use crate::settings::{Flag, Keyword, Keywords, Optional, Text, UNSUPPORTED, settings};
+use crate::settings::{Flag, Keyword, Keywords, Notes, Optional, Text, UNSUPPORTED, settings};
 
 use super::{
     ChecksumAlgorithm,
@@ -47,6 +47,27 @@ settings! {
         "use_accelerate_endpoint" => UNSUPPORTED,
         "use_dualstack_endpoint" => UNSUPPORTED,
         "use_fips_endpoint" => UNSUPPORTED,
+    }
+}
+
+impl BucketLayer {
+    /// Records a problem for each key that contradicts another one.
+    pub(crate) fn check(&self, notes: &Notes) {
+        let algorithm = self.server_side_encryption.get().copied();
+        if algorithm.is_none() && self.server_side_encryption.is_given() {
+            return;
+        }
+        if let Some(place_id) = self.sse_kms_key_id.place_id()
+            && !matches!(algorithm, Some(EncryptionAlgorithm::Kms | EncryptionAlgorithm::KmsDsse))
+        {
+            notes.problem(place_id, "requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
+        }
+        // S3 User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys": DSSE-KMS does not support them.
+        if let Some(place_id) = self.sse_bucket_key_enabled.place_id()
+            && algorithm != Some(EncryptionAlgorithm::Kms)
+        {
+            notes.problem(place_id, "requires server_side_encryption: \"aws:kms\"");
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::settings::{
-    Count, Factor, Flag, Number, Optional, Period, Scalar, Text, Timeout, UNSUPPORTED, settings,
+    Count, Factor, Flag, Notes, Number, Optional, Period, Scalar, Section, Text, Timeout, UNSUPPORTED,
+    settings,
 };
 
 /// Stands in for a time beyond the clock's range. It is longer than any call.
@@ -81,6 +82,24 @@ settings! {
         max_backoff: Duration as Period = Duration::from_secs(15),
         /// The factor by which the bound grows after each retry.
         base: f64 as Factor = 2.0,
+    }
+}
+
+impl RetryLayer {
+    /// Records a problem if `init_backoff` is longer than `max_backoff`.
+    pub(crate) fn check(&self, notes: &Notes) {
+        let Some(backoff) = self.backoff.get() else { return };
+        let BackoffLayer { init_backoff, max_backoff, .. } = backoff;
+        let settings = RetryPolicy::resolved(self).backoff;
+        let place_id = init_backoff.place_id().max(max_backoff.place_id());
+        if let Some(place_id) = place_id.filter(|_| settings.init_backoff > settings.max_backoff) {
+            let [init, max] = [settings.init_backoff, settings.max_backoff]
+                .map(|time| Period::show(&time).unwrap_or_default());
+            notes.problem(
+                place_id,
+                format!("init_backoff ({init}) must not be longer than max_backoff ({max})"),
+            );
+        }
     }
 }
 

@@ -4,11 +4,9 @@ use std::fmt::Write;
 
 use crate::{
     config::{
-        client::{Overridable, Transfer},
-        credentials::Provider,
         environment::Environment,
-        store::Store,
-        store_config::Config,
+        overridable::{Overridable, Transfer},
+        store::{Config, Provider, Store},
         tenant::{Caller, Tenant},
     },
     s3::BucketSettings,

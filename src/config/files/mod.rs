@@ -1,5 +1,7 @@
 //! Reads the tenants file, or the tenants files of a folder.
 
+mod yaml;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -18,9 +20,8 @@ use crate::{
 };
 
 use super::{
-    client::{Overridable, OverridableLayer, check_retries},
+    overridable::{Overridable, OverridableLayer},
     tenant::Tenant,
-    yaml,
 };
 
 /// The largest file that is read. Thousands of tenants need much less.
@@ -192,7 +193,7 @@ fn read_tenants(root: &Node, notes: &Notes, general: &mut Problems) -> Vec<Candi
     let defaults = file.defaults.into_layer().unwrap_or_default().level(notes);
     // Contradictions within the defaults are recorded here, once, and not again for every store.
     if let Some(retries) = defaults.retry_config.get() {
-        check_retries(retries, notes);
+        retries.check(notes);
     }
     if section.is_none() && top.is_mapping() {
         top.note("has no `tenants`: add the key, with at least one tenant under it");

@@ -3,7 +3,7 @@
 use crate::{
     settings::{Field, Flag, Notes, Optional, Period, Scalar, Section, UNSUPPORTED, settings},
     store::TransferSettings,
-    transport::{BackoffLayer, ClientLayer, ClientOptions, RetryLayer, RetryPolicy},
+    transport::{ClientLayer, ClientOptions, RetryPolicy},
 };
 
 settings! {
@@ -65,18 +65,6 @@ impl OverridableLayer {
     /// These sections, which override those of `base`.
     pub(super) fn over(self, base: &Self) -> Self {
         Overridable::merged(self, base)
-    }
-}
-
-/// Records a problem if `init_backoff` is longer than `max_backoff`.
-pub(super) fn check_retries(layer: &RetryLayer, notes: &Notes) {
-    let Some(backoff) = layer.backoff.get() else { return };
-    let BackoffLayer { init_backoff, max_backoff, .. } = backoff;
-    let settings = RetryPolicy::resolved(layer).backoff;
-    let place_id = init_backoff.place_id().max(max_backoff.place_id());
-    if let Some(place_id) = place_id.filter(|_| settings.init_backoff > settings.max_backoff) {
-        let [init, max] = [settings.init_backoff, settings.max_backoff].map(|time| shown(&time));
-        notes.problem(place_id, format!("init_backoff ({init}) must not be longer than max_backoff ({max})"));
     }
 }
 

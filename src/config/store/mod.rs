@@ -1,23 +1,28 @@
 //! A store: merges its own settings, its tenant's, the file's defaults and the environment.
 
+mod config_section;
+mod credentials;
+mod from_env;
+mod url;
+
 use crate::{
     credentials::ProviderSettings,
     s3::{
-        BucketLayer, BucketName, BucketSettings, EncryptionAlgorithm, RegionName, check_bucket,
-        check_bucket_in_host, is_plain_http,
+        BucketLayer, BucketName, BucketSettings, RegionName, check_bucket, check_bucket_in_host,
+        is_plain_http,
     },
     settings::{Field, Flag, Notes, Optional, PlaceId, Scalar, Section, Text, quoted, settings},
     store::StoreSettings,
     transport::ClientOptions,
 };
 
-use super::{
-    client::{Overridable, OverridableLayer, check_retries, check_transfer},
-    credentials::{Choice, Provider},
-    from_env,
-    store_config::{Config, ConfigSection},
-    url::{self, Location, UrlEndpoint},
-};
+pub(super) use config_section::Config;
+pub(super) use credentials::Provider;
+
+use super::overridable::{Overridable, OverridableLayer, check_transfer};
+use config_section::ConfigSection;
+use credentials::Choice;
+use url::{Location, UrlEndpoint};
 
 settings! {
     /// A store as the tenants file defines it.
@@ -91,7 +96,7 @@ impl StoreSection {
         let client = options.client_options.get().cloned().unwrap_or_default();
         let retries = options.retry_config.get().cloned().unwrap_or_default();
         let transfer = options.transfer.get().cloned().unwrap_or_default();
-        check_retries(&retries, notes);
+        retries.check(notes);
         check_transfer(&transfer, &client, notes);
         let provider = Choice {
             provider: &self.credential_provider,
@@ -102,7 +107,7 @@ impl StoreSection {
         }
         .settle(notes);
         self.check_bucket(place_id, &config, notes);
-        check_encryption(&config.store.bucket, notes);
+        config.store.bucket.check(notes);
         check_plain_http(&config.store.bucket, ClientOptions::resolved(&client).allow_http, notes);
         if config.store.bucket.bucket.get().is_some() {
             check_host(&BucketSettings::resolved(&config.store.bucket), place_id, notes);
@@ -195,25 +200,6 @@ impl StoreSection {
             }
             (Err(_), None) => None,
         }
-    }
-}
-
-/// Records a problem for settings that the encryption algorithm does not use.
-fn check_encryption(bucket: &BucketLayer, notes: &Notes) {
-    let algorithm = bucket.server_side_encryption.get().copied();
-    if algorithm.is_none() && bucket.server_side_encryption.is_given() {
-        return;
-    }
-    if let Some(place_id) = bucket.sse_kms_key_id.place_id()
-        && !matches!(algorithm, Some(EncryptionAlgorithm::Kms | EncryptionAlgorithm::KmsDsse))
-    {
-        notes.problem(place_id, "requires server_side_encryption: \"aws:kms\" or \"aws:kms:dsse\"");
-    }
-    // S3 User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys": DSSE-KMS does not support them.
-    if let Some(place_id) = bucket.sse_bucket_key_enabled.place_id()
-        && algorithm != Some(EncryptionAlgorithm::Kms)
-    {
-        notes.problem(place_id, "requires server_side_encryption: \"aws:kms\"");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 
 settings! {
     /// `config`. As in object_store, every key may also be written with the prefix `aws_`.
-    pub(super) struct Config(ConfigSection), keys "aws_" {
+    pub(in crate::config) struct Config(ConfigSection), keys "aws_" {
         /// The id of the access key.
         access_key_id: Option<SecretValue> as Optional<Secret> = None,
         /// The secret of the access key.

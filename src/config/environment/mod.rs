@@ -12,7 +12,9 @@ use crate::{
     telemetry::LogSettings,
 };
 
-use super::service_links::is_service_link;
+mod service_links;
+
+use service_links::is_service_link;
 
 const PREFIX: &str = "LONGSHORE_";
 

@@ -9,11 +9,11 @@ use crate::{
     },
 };
 
-use super::store_config::ConfigSection;
+use super::config_section::ConfigSection;
 
 settings! {
     /// `credential_provider`.
-    pub(super) struct Provider(ProviderLayer) {
+    pub(in crate::config) struct Provider(ProviderLayer) {
         /// Where the credentials come from.
         kind = "type": Option<Kind> as Optional<Keyword<Kind>> = None => "required",
         /// The id of the access key, with `type: static`.
