@@ -47,9 +47,15 @@ impl S3Store {
 
     /// Fails unless the object has the version that `mode` names, if it names one. S3 has no condition on versions.
     pub(super) async fn require_version(&self, full_key: &str, mode: &WriteMode) -> Result<(), Error> {
-        let WriteMode::Update { version: Some(version), .. } = mode else { return Ok(()) };
+        let WriteMode::Update { version: Some(version), etag } = mode else { return Ok(()) };
         let current = ReadOptions::default();
-        let found = self.client().head_object(current.selecting(full_key)).await?;
+        let found =
+            self.client().head_object(current.selecting(full_key)).await.map_err(|error| {
+                match error.kind() {
+                    ErrorKind::ObjectNotFound => told(error, &WriteCondition::Unchanged(quoted(etag))),
+                    _ => error,
+                }
+            })?;
         if found.properties.version.as_ref() == Some(version) {
             return Ok(());
         }

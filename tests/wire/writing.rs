@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use longshore::{
-    s3::{ChecksumAlgorithm, ErrorKind, Field},
+    s3::{ChecksumAlgorithm, ErrorKind, FailedCondition, Field},
     store::{
         CopyIfNotExists, CopyOptions, MemoryBudget, MemorySettings, S3Store, UploadClaim, UploadOptions,
         Uploaded, WriteMode, WriteOptions,
@@ -383,4 +383,14 @@ async fn uploads_that_exceed_the_memory_wait_for_each_other_and_all_finish() {
     let uploads = futures::future::join_all((0..8).map(|_| upload(store.clone()))).await;
     assert!(uploads.iter().all(|uploaded| (uploaded.parts, uploaded.meta.size) == (3, 12 << 20)));
     assert_eq!(reserved(&metrics), 0);
+}
+
+#[tokio::test]
+async fn an_update_that_names_a_version_of_a_missing_object_fails_like_any_other_unmet_condition() {
+    let server = Scripted::start(|_, _| error(404, "NoSuchKey")).await;
+    let mode = WriteMode::Update { etag: "e".to_owned(), version: Some("1".to_owned()) };
+    let write = WriteOptions { mode, ..WriteOptions::default() };
+    let failed = server.store().put("k", Bytes::from_static(b"data"), write).await.unwrap_err();
+    assert_eq!((failed.kind(), failed.unmet()), (ErrorKind::PreconditionFailed, Some(FailedCondition::Mode)));
+    assert!(server.seen().iter().all(|seen| seen.method != "PUT"), "{:?}", server.lines());
 }
