@@ -49,6 +49,7 @@ const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 pub struct Client {
     bucket: Arc<Bucket>,
     deadline: Option<Instant>,
+    retries: bool,
 }
 
 /// What all clients of a bucket share.
@@ -187,13 +188,20 @@ impl Client {
             keys: SigningKeys::default(),
             metrics,
         };
-        Ok(Self { bucket: Arc::new(bucket), deadline: None })
+        Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true })
     }
 
     /// The same client, whose requests start no attempt but the first after `deadline`.
     #[must_use]
     pub(crate) fn until(&self, deadline: Option<Instant>) -> Self {
         Self { deadline, ..self.clone() }
+    }
+
+    /// The same client, which does not retry requests, except after corrections of the region, the clock and the
+    /// credentials.
+    #[must_use]
+    pub(crate) fn without_retries(&self) -> Self {
+        Self { retries: false, ..self.clone() }
     }
 
     /// The deadline of the requests.
@@ -284,7 +292,10 @@ impl Client {
                 self.bucket.seen.store(true, Ordering::Relaxed);
             }
             unclear |= failure.error.unclear();
-            let again = self.correct(&failure, &signer, &mut corrected);
+            let again = match self.correct(&failure, &signer, &mut corrected) {
+                Retry::Later { .. } if !self.retries => Retry::No,
+                again => again,
+            };
             let error =
                 failure.error.after_attempts(attempts.made(), attempts.elapsed()).with_unclear(unclear);
             if !attempts.again(again).await {

@@ -115,6 +115,11 @@ impl S3Store {
         Self { client: self.client.until(deadline.map(Instant::from_std)), ..self.clone() }
     }
 
+    /// The same store, for requests whose failure costs little: they are not retried.
+    fn without_retries(&self) -> Self {
+        Self { client: self.client.without_retries(), ..self.clone() }
+    }
+
     /// Returns the same store for calls on the connection that `record` belongs to. By default, all calls on a store
     /// share one record, as if they came over one connection.
     #[must_use]

@@ -1,13 +1,20 @@
-//! Reads several ranges of one object, one after another. Ranges that are close together share a request.
+//! Reads several ranges of one object, several at a time. Ranges that are close together share a request.
 
 use std::{collections::VecDeque, ops::Range};
 
 use bytes::Bytes;
 
 use super::{
-    Error, Field, ObjectReader, RangesOptions, ReadInfo, S3Store,
-    transfer::{byte_range::resolve, pinned::Pinned},
+    Attributes, ByteRange, Error, ErrorKind, Field, Head, ObjectMeta, ObjectReader, RangesOptions, ReadInfo,
+    ReadOptions, S3Store,
+    transfer::{
+        byte_range::{check_covers, resolve},
+        object_reader::read_part,
+        pinned::Pinned,
+        read_ahead::ReadAhead,
+    },
 };
+use crate::{s3::GetAnswer, transport::ResponseBody};
 
 /// A piece of one of the requested ranges.
 #[derive(Debug)]
@@ -20,7 +27,7 @@ pub struct RangePiece {
     pub data: Bytes,
 }
 
-/// Reads the ranges of an object in the requested order. Dropping it cancels the request.
+/// Reads the ranges of an object in the requested order. Dropping it cancels the requests.
 #[derive(Debug)]
 pub struct RangesReader {
     store: S3Store,
@@ -28,6 +35,12 @@ pub struct RangesReader {
     info: ReadInfo,
     fetches: VecDeque<Fetch>,
     current: Option<Current>,
+    /// Reads the current fetch, if `ahead` does not.
+    alone: Option<ObjectReader>,
+    /// Reads small fetches, several at a time.
+    ahead: Option<ReadAhead>,
+    /// Whether several requests at a time get bytes of the same object, and no more than they ask for.
+    reads_ahead: bool,
 }
 
 /// One request and the ranges that it covers, which are in ascending order and do not overlap.
@@ -37,12 +50,20 @@ struct Fetch {
     ranges: Vec<(usize, Range<u64>)>,
 }
 
+/// A fetch whose bytes are arriving.
 #[derive(Debug)]
 struct Current {
-    reader: ObjectReader,
     position: u64,
+    end: u64,
     ranges: VecDeque<(usize, Range<u64>)>,
     rest: Bytes,
+}
+
+/// The first request, which is made before the size of the object is known, and the number of ranges that it covers.
+#[derive(Debug, PartialEq, Eq)]
+struct First {
+    bytes: ByteRange,
+    ranges: usize,
 }
 
 impl S3Store {
@@ -50,25 +71,114 @@ impl S3Store {
     /// whole read fails before it returns any byte.
     pub async fn get_ranges(&self, key: &str, options: RangesOptions) -> Result<RangesReader, Error> {
         let RangesOptions { ranges, coalesce_bytes, read } = options;
-        // Suffixes count from the object's end, and every range must lie within the object, so its size is needed
-        // first.
-        let head = self.head(key, &read).await?;
-        let size = head.meta.size;
-        let resolved = ranges.iter().enumerate();
-        let resolved = resolved.map(|(index, range)| resolve(*range, size, format_args!("range {index}")));
-        let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
-        let (start, end) = resolved.first().map_or((0, 0), |range| (range.start, range.end));
-        Ok(RangesReader {
-            store: self.clone(),
-            pinned: Pinned::new(self.full_key(key, Field::Key)?, &read, &head.meta),
-            info: ReadInfo { meta: head.meta, attributes: head.attributes, start, end },
-            fetches: plan(&resolved, coalesce_bytes),
-            current: None,
-        })
+        let Some(first) = First::of(&ranges, coalesce_bytes) else {
+            return self.get_ranges_after_head(key, &ranges, coalesce_bytes, &read).await;
+        };
+        let full_key = self.full_key(key, Field::Key)?;
+        let answer = match self.client().get_object(read.selecting(&full_key), Some(first.bytes)).await {
+            // The error names the range, and a suffix of an empty object is no error: both need the size.
+            Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
+                return self.get_ranges_after_head(key, &ranges, coalesce_bytes, &read).await;
+            }
+            answer => answer?,
+        };
+        // The first response has the object's size. Suffixes count from it, and every range must lie within it.
+        let GetAnswer { size, properties, attributes, start, end, body } = answer;
+        let resolved = resolve_all(&ranges, size)?;
+        let (with_first, others) = resolved.split_at(first.ranges);
+        let mut fetches = plan(with_first, 0, coalesce_bytes);
+        fetches.extend(plan(others, first.ranges, coalesce_bytes));
+        let meta = ObjectMeta { key: key.to_owned(), size, properties };
+        let pinned = Pinned::new(full_key, &read, &meta);
+        let mut reader = RangesReader::new(self, pinned, meta, attributes, &resolved, fetches);
+        let Some(fetch) = reader.fetches.pop_front_if(|fetch| fetch.ranges[0].0 < first.ranges) else {
+            // A suffix of an empty object has no bytes.
+            return Ok(reader);
+        };
+        check_covers(start..end, &fetch.bytes)?;
+        reader.reads_ahead &= start == fetch.bytes.start && end == fetch.bytes.end;
+        reader.begin_first(fetch, body, start);
+        Ok(reader)
+    }
+
+    /// Like [`S3Store::get_ranges`], for ranges of which no request can be made before the object's size is known.
+    async fn get_ranges_after_head(
+        &self,
+        key: &str,
+        ranges: &[ByteRange],
+        coalesce: u64,
+        read: &ReadOptions,
+    ) -> Result<RangesReader, Error> {
+        let Head { meta, attributes } = self.head(key, read).await?;
+        let resolved = resolve_all(ranges, meta.size)?;
+        let pinned = Pinned::new(self.full_key(key, Field::Key)?, read, &meta);
+        Ok(RangesReader::new(self, pinned, meta, attributes, &resolved, plan(&resolved, 0, coalesce)))
+    }
+}
+
+fn resolve_all(ranges: &[ByteRange], size: u64) -> Result<Vec<Range<u64>>, Error> {
+    let named = ranges.iter().enumerate();
+    named.map(|(index, range)| resolve(*range, size, format_args!("range {index}"))).collect()
+}
+
+impl First {
+    /// The first range that is not empty, and those that follow it closely. `None` if all are empty: S3 has no request
+    /// for an empty range.
+    fn of(ranges: &[ByteRange], coalesce: u64) -> Option<Self> {
+        let is_empty = |range: &ByteRange| matches!(range, ByteRange::Bounded { start, end } if start >= end);
+        let at = ranges.iter().position(|range| !is_empty(range))?;
+        let (mut bytes, mut covered) = (ranges[at], at + 1);
+        for range in &ranges[at + 1..] {
+            let ByteRange::Bounded { start, end } = bytes else { break };
+            let follows = |next: u64| next >= end && next - end < coalesce;
+            match *range {
+                ref range if is_empty(range) => {}
+                ByteRange::Bounded { start: next, end } if follows(next) => {
+                    bytes = ByteRange::Bounded { start, end };
+                }
+                ByteRange::Offset(next) if follows(next) => bytes = ByteRange::Offset(start),
+                _ => break,
+            }
+            covered += 1;
+        }
+        Some(Self { bytes, ranges: covered })
     }
 }
 
 impl RangesReader {
+    fn new(
+        store: &S3Store,
+        pinned: Pinned,
+        meta: ObjectMeta,
+        attributes: Attributes,
+        resolved: &[Range<u64>],
+        fetches: VecDeque<Fetch>,
+    ) -> Self {
+        let (start, end) = resolved.first().map_or((0, 0), |range| (range.start, range.end));
+        Self {
+            reads_ahead: pinned.is_exact() && store.settings().transfer.max_concurrency > 1,
+            store: store.clone(),
+            pinned,
+            info: ReadInfo { meta, attributes, start, end },
+            fetches,
+            current: None,
+            alone: None,
+            ahead: None,
+        }
+    }
+
+    /// Reads `fetch` from the first response, whose body begins at `start`, and starts to read small fetches ahead.
+    fn begin_first(&mut self, fetch: Fetch, body: ResponseBody, start: u64) {
+        let bytes = fetch.bytes.clone();
+        let info = ReadInfo { start: bytes.start, end: bytes.end, ..self.info.clone() };
+        let skip = bytes.start - start;
+        self.alone = Some(ObjectReader::new(self.store.clone(), self.pinned.clone(), info, Some(body), skip));
+        self.current = Some(Current::of(fetch));
+        if !self.is_large(&bytes) {
+            self.read_ahead(1);
+        }
+    }
+
     /// The object that is read; `start..end` is the first range.
     pub fn info(&self) -> &ReadInfo {
         &self.info
@@ -77,33 +187,101 @@ impl RangesReader {
     /// Returns the next piece; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<RangePiece, Error>> {
         loop {
-            if let Some(current) = &mut self.current {
-                match current.piece().await {
-                    Some(piece) => return Some(piece),
-                    None => self.current = None,
-                }
+            let Some(current) = &mut self.current else {
+                self.current = Some(Current::of(self.fetches.pop_front()?));
+                continue;
+            };
+            if let Some(piece) = current.piece() {
+                return Some(Ok(piece));
             }
-            let fetch = self.fetches.pop_front()?;
-            match self.begin(fetch).await {
-                Ok(current) => self.current = Some(current),
-                Err(error) => {
-                    self.fetches.clear();
-                    return Some(Err(error));
-                }
+            let outcome = if current.ranges.is_empty() { self.end().await } else { self.more().await };
+            if let Err(error) = outcome {
+                self.fetches.clear();
+                (self.current, self.alone, self.ahead) = (None, None, None);
+                return Some(Err(error));
             }
         }
     }
 
-    async fn begin(&self, fetch: Fetch) -> Result<Current, Error> {
-        let reader =
-            ObjectReader::of_pinned(self.store.clone(), self.pinned.clone(), fetch.bytes.clone()).await?;
-        Ok(Current { reader, position: fetch.bytes.start, ranges: fetch.ranges.into(), rest: Bytes::new() })
+    /// Ends the current fetch. A reader of the whole object then verifies its checksum.
+    async fn end(&mut self) -> Result<(), Error> {
+        if let Some(alone) = &mut self.alone
+            && alone.is_at_end()
+            && let Some(Err(error)) = alone.next().await
+        {
+            return Err(error);
+        }
+        (self.current, self.alone) = (None, None);
+        Ok(())
+    }
+
+    /// Receives more bytes of the current fetch.
+    async fn more(&mut self) -> Result<(), Error> {
+        let bytes = self.bytes().await?;
+        if let Some(current) = &mut self.current {
+            current.rest = bytes;
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the current fetch.
+    async fn bytes(&mut self) -> Result<Bytes, Error> {
+        let ended = || Error::new(ErrorKind::Internal, "a range ended before its last byte");
+        if let Some(alone) = &mut self.alone {
+            return alone.next().await.unwrap_or_else(|| Err(ended()));
+        }
+        let Some(Current { position, end, .. }) = &self.current else { return Err(ended()) };
+        let left = *position..*end;
+        if self.ahead.is_none() && !self.is_large(&left) {
+            self.read_ahead(0);
+        }
+        if let Some(ahead) = &mut self.ahead {
+            if let Some(bytes) = ahead.next().await {
+                return bytes;
+            }
+            match ahead.first_left() {
+                // There is no memory for it.
+                Some(first) if first == left => ahead.skip_first(),
+                // Everything has been read.
+                None if self.is_large(&left) => self.ahead = None,
+                // The server ignores ranges.
+                _ => (self.ahead, self.reads_ahead) = (None, false),
+            }
+        }
+        let mut alone = ObjectReader::of_pinned(self.store.clone(), self.pinned.clone(), left).await?;
+        let bytes = alone.next().await.unwrap_or_else(|| Err(ended()));
+        self.alone = Some(alone);
+        bytes
+    }
+
+    /// Starts to read the rest of the current fetch, unless it is being read, and the small fetches that follow, beside
+    /// this number of other connections.
+    fn read_ahead(&mut self, beside: usize) {
+        let current = self.current.iter().filter(|_| self.alone.is_none());
+        let current = current.map(|current| current.position..current.end);
+        let following = self.fetches.iter().map(|fetch| fetch.bytes.clone());
+        let ranges: VecDeque<_> =
+            current.chain(following.take_while(|bytes| !self.is_large(bytes))).collect();
+        if self.reads_ahead && !ranges.is_empty() {
+            let (store, pinned) = (self.store.clone(), self.pinned.clone());
+            self.ahead = Some(ReadAhead::of_ranges(read_part, store, pinned, ranges, beside));
+        }
+    }
+
+    /// Whether one connection reads these bytes better than several, until it proves slow.
+    fn is_large(&self, bytes: &Range<u64>) -> bool {
+        bytes.end - bytes.start >= 2 * self.store.settings().transfer.part_size
     }
 }
 
 impl Current {
-    /// Returns the next piece of the next range. Bytes between ranges are discarded.
-    async fn piece(&mut self) -> Option<Result<RangePiece, Error>> {
+    fn of(Fetch { bytes, ranges }: Fetch) -> Self {
+        Self { position: bytes.start, end: bytes.end, ranges: ranges.into(), rest: Bytes::new() }
+    }
+
+    /// Returns the next piece of the next range from the bytes that have arrived. Bytes between ranges are discarded.
+    /// `None` if more bytes are needed, or no range is left.
+    fn piece(&mut self) -> Option<RangePiece> {
         loop {
             let (index, range) = self.ranges.front().cloned()?;
             if self.position == range.end {
@@ -111,19 +289,13 @@ impl Current {
                 continue;
             }
             if self.rest.is_empty() {
-                match self.reader.next().await? {
-                    Ok(bytes) => self.rest = bytes,
-                    Err(error) => {
-                        self.ranges.clear();
-                        return Some(Err(error));
-                    }
-                }
+                return None;
             }
             let offset = self.position;
             let until = if offset < range.start { range.start } else { range.end };
             let data = self.take(until - offset);
             if offset >= range.start {
-                return Some(Ok(RangePiece { index, offset, data }));
+                return Some(RangePiece { index, offset, data });
             }
         }
     }
@@ -135,12 +307,12 @@ impl Current {
     }
 }
 
-/// Plans the requests. A range shares the request of the previous one if it starts less than `coalesce` bytes after
-/// that one's end. Every other range gets its own request, even if it overlaps the previous one, so that no bytes have
-/// to be kept in memory.
-fn plan(ranges: &[Range<u64>], coalesce: u64) -> VecDeque<Fetch> {
+/// Plans the requests for `ranges`, whose indices begin at `first`. A range shares the request of the previous one if it
+/// starts less than `coalesce` bytes after that one's end. Every other range gets its own request, even if it overlaps
+/// the previous one, so that no bytes have to be kept in memory.
+fn plan(ranges: &[Range<u64>], first: usize, coalesce: u64) -> VecDeque<Fetch> {
     let mut fetches: VecDeque<Fetch> = VecDeque::new();
-    for (index, range) in ranges.iter().cloned().enumerate().filter(|(_, range)| !range.is_empty()) {
+    for (index, range) in (first..).zip(ranges.iter().cloned()).filter(|(_, range)| !range.is_empty()) {
         match fetches.back_mut() {
             Some(fetch) if range.start >= fetch.bytes.end && range.start - fetch.bytes.end < coalesce => {
                 fetch.bytes.end = range.end;
@@ -158,11 +330,23 @@ mod tests {
 
     #[test]
     fn only_ranges_that_are_close_together_share_a_request() {
-        let fetches = plan(&[0..10, 15..20, 21..30, 0..5, 4..8, 8..8], 6);
+        let fetches = plan(&[0..10, 15..20, 21..30, 0..5, 4..8, 8..8], 0, 6);
         let bytes: Vec<_> = fetches.iter().map(|fetch| fetch.bytes.clone()).collect();
         assert_eq!(bytes, [0..30, 0..5, 4..8]);
         assert_eq!(fetches[0].ranges, [(0, 0..10), (1, 15..20), (2, 21..30)]);
-        assert_eq!(plan(&[0..10, 15..20], 5).len(), 2);
-        assert_eq!(plan(&[0..10, 10..20], 0).len(), 2);
+        assert_eq!(plan(&[0..10, 15..20], 0, 5).len(), 2);
+        assert_eq!(plan(&[0..10, 10..20], 0, 0).len(), 2);
+    }
+    #[test]
+    fn the_first_request_covers_ranges_that_need_no_size() {
+        let bounded = |start, end| ByteRange::Bounded { start, end };
+        let covers = |bytes, ranges| Some(First { bytes, ranges });
+        assert_eq!(First::of(&[bounded(4, 4), bounded(7, 7)], 9), None);
+        assert_eq!(First::of(&[bounded(4, 4), bounded(7, 9), bounded(10, 20)], 2), covers(bounded(7, 20), 3));
+        assert_eq!(First::of(&[bounded(7, 9), bounded(10, 20)], 1), covers(bounded(7, 9), 1));
+        assert_eq!(First::of(&[bounded(7, 9), ByteRange::Suffix(3)], 9), covers(bounded(7, 9), 1));
+        assert_eq!(First::of(&[ByteRange::Offset(3), bounded(7, 9)], 9), covers(ByteRange::Offset(3), 1));
+        let to_the_end = [bounded(7, 9), ByteRange::Offset(12), bounded(20, 30)];
+        assert_eq!(First::of(&to_the_end, 4), covers(ByteRange::Offset(7), 2));
     }
 }

@@ -27,6 +27,7 @@ mod listing;
 mod many_callers;
 mod opening;
 mod orphans;
+mod ranges;
 mod reading;
 mod reading_ahead;
 mod renaming;

@@ -1,8 +1,9 @@
 //! `Head`, `Get` and `GetRanges`.
 //!
 //! Reads are driven by the caller: Longshore reads the next piece from S3 when the caller's connection has room for it.
-//! No task runs ahead and no channel sits in between, so a slow caller slows down the read from S3. If the caller
-//! disconnects, the reader is dropped and the S3 request is cancelled.
+//! A slow caller therefore slows down the read from S3. Only while the caller waits does the store read further parts
+//! and ranges ahead (`store/transfer/read_ahead.rs`). If the caller disconnects, the reader is dropped and the S3
+//! request is cancelled.
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt as _};

@@ -20,7 +20,11 @@ use tokio::sync::Semaphore;
 
 pub(super) use self::reservation::Granted;
 pub use self::reservation::Reservation;
-use self::{ask::Ask, queue::Queue};
+use self::{
+    ask::Ask,
+    ledger::{Charge, Class},
+    queue::Queue,
+};
 use super::Error;
 use crate::{
     settings::{Size, Timeout, settings},
@@ -211,8 +215,15 @@ impl TenantBudget {
     /// Reserves memory for bytes that no caller has asked for yet, if it is free and no call waits for it.
     pub(super) fn reserve_ahead(&self, bytes: u64) -> Option<Reservation> {
         let reservation = self.reservation();
-        let ask = Ask { class: ledger::Class::Ahead, bytes };
+        let ask = Ask { class: Class::Ahead, bytes };
         reservation.set_at_once(ask).then_some(reservation)
+    }
+
+    /// Whether memory for this many bytes that no caller has asked for yet is free, and no call waits for it.
+    pub(super) fn has_room_ahead(&self, bytes: u64) -> bool {
+        let queue = self.shared.lock();
+        let nothing = Charge { share: self.share(), class: Class::Ahead, bytes: 0 };
+        queue.is_empty() && queue.ledger.fit(nothing, Class::Ahead, bytes).is_ok()
     }
 
     /// The uncounted first bytes of an upload, if the process has any left.

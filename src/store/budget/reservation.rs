@@ -57,6 +57,15 @@ impl Reservation {
         })
     }
 
+    /// Holds `bytes` that no caller has asked for yet, which is possible if it holds more now, or if they are free and no
+    /// call waits. Returns whether it was.
+    pub(in crate::store) fn hold_ahead(&self, bytes: u64) -> bool {
+        self.budget.shared.change(|queue| {
+            let less = bytes <= queue.charge(self.id).bytes;
+            (less || queue.is_empty()) && queue.try_set(self.id, Ask { class: Class::Ahead, bytes }).is_ok()
+        })
+    }
+
     /// Waits for the permits of the tenant and of the process for a page that exceeds the budget.
     pub(in crate::store) async fn large_page(&self) -> Result<[OwnedSemaphorePermit; 2], Error> {
         let [own, all] = [&self.budget.large_pages, &self.budget.shared.large_pages].map(Arc::clone);

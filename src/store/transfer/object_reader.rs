@@ -3,16 +3,15 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use futures::{
-    StreamExt as _, TryStreamExt as _,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::{
+    ahead_part::Pieces,
+    backend_speed::BackendSpeed,
     byte_range::check_covers,
     pinned::Pinned,
-    read_ahead::{BackendSpeed, ReadAhead},
+    read_ahead::ReadAhead,
     resume::{MOST_SKIPPED, Progress},
 };
 use crate::store::{ChecksumType, Error, ErrorKind, ObjectMeta, ReadInfo, S3Store};
@@ -83,11 +82,16 @@ impl ObjectReader {
         &self.info
     }
 
+    /// Whether all bytes have been returned.
+    pub(in crate::store) fn is_at_end(&self) -> bool {
+        self.position == self.info.end
+    }
+
     /// Returns the next piece, 1 byte to 1 MiB; `None` at the end. If the connection is lost, the read resumes at the
     /// same offset of the same object, unless nothing identifies the object, or too many connections in a row have
     /// delivered little. If the object has been replaced, the error is [`ErrorKind::ObjectChanged`].
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        if self.position == self.info.end {
+        if self.is_at_end() {
             self.source = Source::Idle;
             return self.verify_checksum().err().map(Err);
         }
@@ -172,7 +176,7 @@ impl ObjectReader {
                     // There is no memory left for reading ahead: read the rest on one connection.
                     (self.source, self.progress) = (Source::Idle, Progress::from(self.position));
                 }
-                Source::Idle => self.request().await?,
+                Source::Idle => self.request(u64::MAX).await?,
             }
         }
     }
@@ -187,12 +191,11 @@ impl ObjectReader {
             return;
         }
         *speed = BackendSpeed::default();
-        // The first multiple of the part size after the received bytes. If the object was uploaded in such parts, one
-        // of them begins there.
-        let from = ((self.position + bytes as u64) / part_size + 1).saturating_mul(part_size);
+        // The response ends before the first part that is read ahead.
+        let from = self.position + bytes as u64 + part_size / 2;
         if response.then.is_none() && from < self.info.end {
             let (store, pinned) = (self.store.clone(), self.pinned.clone());
-            response.then = ReadAhead::begin(read_part, store, pinned, from..self.info.end);
+            response.then = ReadAhead::of_range(read_part, store, pinned, from..self.info.end);
             if response.then.is_some() {
                 response.until = from;
             }
@@ -225,7 +228,7 @@ impl ObjectReader {
                 }
                 tracing::debug!(?error, position, "resuming a read after its connection was lost");
             }
-            self.request().await?;
+            self.request(MOST_SKIPPED).await?;
             let bytes = self.timed_body_bytes().await;
             if let Some(bytes) =
                 bytes.map_err(|error| error.after_attempts(attempts.made(), attempts.elapsed()))?
@@ -288,15 +291,15 @@ impl ObjectReader {
     }
 
     /// Requests, of the same object, the bytes that the response has not delivered, or all remaining bytes if there is
-    /// no response.
-    async fn request(&mut self) -> Result<(), Error> {
+    /// no response. Fails if a server that ignores ranges sends more than `most_skipped` bytes before them.
+    async fn request(&mut self, most_skipped: u64) -> Result<(), Error> {
         let until = match &self.source {
             Source::Response(response) => response.until,
             Source::Idle | Source::Ahead(_) => self.info.end,
         };
         let GetAnswer { start, body, .. } = self.pinned.get(&self.store, self.position..until).await?;
         let skip = self.position - start;
-        if skip > MOST_SKIPPED {
+        if skip > most_skipped {
             return Err(broken(
                 "the S3 server does not support ranges and would send the object again from the start",
             ));
@@ -340,9 +343,12 @@ fn broken(why: &str) -> Error {
 /// Reads one of the parts of a [`ReadAhead`]. The stream is boxed because its type would otherwise contain itself: it
 /// holds an [`ObjectReader`], which holds a [`ReadAhead`], which holds a pointer to a function that returns this
 /// stream.
-fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
+pub(in crate::store) fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> Pieces {
     let pieces = async move {
         let mut reader = ObjectReader::of_pinned(store, pinned, range).await?;
+        if matches!(&reader.source, Source::Response(response) if response.skip > 0) {
+            return Err(Error::new(ErrorKind::OperationNotSupported, "the S3 server ignores ranges"));
+        }
         reader.backend_speed = None;
         Ok(stream::unfold(reader, async |mut reader| reader.next().await.map(|piece| (piece, reader))))
     };

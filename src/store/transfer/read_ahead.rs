@@ -1,184 +1,235 @@
-//! Reads a large object over several connections: later parts are fetched while the caller takes earlier ones.
+//! Reads an object over several connections: later parts arrive while the caller takes earlier ones.
 
-use std::{collections::VecDeque, ops::Range, time::Duration};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, stream::BoxStream};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
+use bytes::Bytes;
 
-use super::pinned::Pinned;
-use crate::store::{Error, Reservation, S3Store};
+use super::{
+    ahead_part::{AheadPart, Connections, Pieces},
+    pinned::Pinned,
+};
+use crate::store::{Error, ErrorKind, S3Store};
 
-/// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. Amazon S3 sends
-/// at most about two thirds of the second rate over one connection, so a long read from it counts as slow. A short wait
-/// may be only a pause, so it counts only at the first, lower rate. At that rate, reading ahead needlessly costs less
-/// than waiting to be sure.
-const SLOW: [(Duration, u64); 2] =
-    [(Duration::from_millis(12), 64 * 1024 * 1024), (Duration::from_millis(100), 160 * 1024 * 1024)];
+/// Smallest part into which a range is cut, in bytes.
+const MIN_PART: u64 = 1024 * 1024;
 
-/// Number of bytes after which older measurements count half. A fast server then stays fast after a short pause, and a
-/// server that becomes slow later is noticed.
-const REMEMBERED: u64 = 32 * 1024 * 1024;
+/// How many bytes of ranges are requested before the caller has had to wait.
+const FIRST_WINDOW: u64 = 1024 * 1024;
 
-/// Detects that a read waits for S3 rather than for the caller.
-#[derive(Debug, Default)]
-pub(in crate::store) struct BackendSpeed {
-    waited: Duration,
-    bytes: u64,
-}
+/// Reads bytes of an object over one connection. If the server ignores ranges, the error is
+/// [`ErrorKind::OperationNotSupported`].
+pub(in crate::store) type ReadPart = fn(S3Store, Pinned, Range<u64>) -> Pieces;
 
-impl BackendSpeed {
-    /// Records that `bytes` arrived after a wait of `waited`. Returns whether S3 is slow.
-    pub(in crate::store) fn record_wait(&mut self, waited: Duration, bytes: usize) -> bool {
-        self.waited += waited;
-        self.bytes += bytes as u64;
-        if self.bytes > REMEMBERED {
-            (self.waited, self.bytes) = (self.waited / 2, self.bytes / 2);
-        }
-        let few = |rate: u64| self.waited.as_micros() * u128::from(rate) > u128::from(self.bytes) * 1_000_000;
-        SLOW.iter().any(|(wait, rate)| self.waited >= *wait && few(*rate))
-    }
-}
-
-/// Reads bytes of an object over one connection.
-pub(in crate::store) type ReadPart =
-    fn(S3Store, Pinned, Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>;
-
-/// The parts of an object that are being read ahead, in order.
+/// Ranges of an object that are read ahead, in parts, in order.
+///
+/// A part counts against `max_concurrency` until the rest of it will arrive sooner than the first byte of another
+/// request, so that each connection is replaced just before it is free. The parts reserve memory as their bytes arrive.
+/// Without memory they stop, except the one that the caller takes next.
 #[derive(Debug)]
 pub(in crate::store) struct ReadAhead {
     read_part: ReadPart,
     store: S3Store,
     pinned: Pinned,
-    parts: VecDeque<Part>,
-    /// The bytes that no part covers yet.
-    rest: Range<u64>,
-    /// How many more times a new part is started when the caller has taken one. Reset whenever the caller has to wait.
-    eager: usize,
-}
-
-/// A part that is read over its own connection. Its bytes are buffered until the caller asks for them. Dropping it
-/// cancels the request.
-#[derive(Debug)]
-struct Part {
-    pieces: mpsc::UnboundedReceiver<Result<Bytes, Error>>,
-    _reading: AbortOnDropHandle<()>,
-    _memory: Reservation,
+    parts: VecDeque<AheadPart>,
+    /// The ranges that no part covers yet. None is empty.
+    rest: VecDeque<Range<u64>>,
+    /// Number of bytes in `rest`.
+    rest_bytes: u64,
+    /// Number of parts that are still to be smaller than the others. The first parts differ in size, so that they do
+    /// not all end at the same time.
+    staggered: usize,
+    /// How many parts may arrive at a time: halved when one of them fails, one more with each part that the caller has
+    /// taken, up to `max_concurrency`.
+    width: usize,
+    /// How many bytes may still be requested before the caller has to wait again. A caller that never waits is slow,
+    /// and soon has only one part.
+    unasked: u64,
+    /// The number that this is set to when the caller has to wait. It doubles each time.
+    window: u64,
+    connections: Arc<Connections>,
 }
 
 impl ReadAhead {
-    /// Starts reading `rest` while another connection reads the bytes before it. Returns `None` if there is no memory
-    /// for any part.
-    pub(in crate::store) fn begin(
+    /// Starts reading `rest`, a long range, while another connection reads the bytes before it. `None` if there is no
+    /// memory for any part.
+    pub(in crate::store) fn of_range(
         read_part: ReadPart,
         store: S3Store,
         pinned: Pinned,
         rest: Range<u64>,
     ) -> Option<Self> {
-        let most = store.settings().transfer.max_concurrency;
-        let mut ahead = Self { read_part, store, pinned, parts: VecDeque::new(), rest, eager: most };
-        // The connection that reads the bytes before `rest` counts, too.
-        while ahead.parts.len() + 1 < most && ahead.begin_part() {}
+        let mut ahead = Self::new(read_part, store, pinned, [rest].into());
+        ahead.staggered = ahead.width;
+        ahead.window = ahead.largest_window();
+        ahead.unasked = ahead.window;
+        ahead.begin_parts(1);
         (!ahead.parts.is_empty()).then_some(ahead)
     }
 
-    /// Returns the next bytes; `None` if the caller has taken all parts and no other can be started.
-    ///
-    /// Whenever the caller has to wait, one more part is started, and for a while each part that the caller has taken
-    /// is followed by a new one. A slow caller does not wait, so it soon holds only one or two parts.
+    /// Starts reading `ranges`, few bytes of them before the caller has to wait. `beside` is the number of other
+    /// connections that the read uses.
+    pub(in crate::store) fn of_ranges(
+        read_part: ReadPart,
+        store: S3Store,
+        pinned: Pinned,
+        ranges: VecDeque<Range<u64>>,
+        beside: usize,
+    ) -> Self {
+        let mut ahead = Self::new(read_part, store, pinned, ranges);
+        ahead.begin_parts(beside);
+        ahead
+    }
+
+    fn new(read_part: ReadPart, store: S3Store, pinned: Pinned, rest: VecDeque<Range<u64>>) -> Self {
+        Self {
+            width: store.settings().transfer.max_concurrency,
+            read_part,
+            store,
+            pinned,
+            parts: VecDeque::new(),
+            rest_bytes: rest.iter().map(|range| range.end - range.start).sum(),
+            rest,
+            staggered: 0,
+            unasked: FIRST_WINDOW,
+            window: FIRST_WINDOW,
+            connections: Arc::default(),
+        }
+    }
+
+    /// Returns the next bytes, all of one range; `None` if the caller has taken all parts, and no other can be started.
+    /// Cancel safe.
     pub(in crate::store) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         loop {
-            if self.parts.is_empty() {
-                self.begin_part();
+            self.begin_parts(0);
+            if self.parts.is_empty() && !self.begin_next() {
+                return None;
             }
-            match self.parts.front_mut()?.pieces.try_recv() {
-                Ok(piece) => return Some(piece),
-                Err(mpsc::error::TryRecvError::Disconnected) => {
-                    self.parts.pop_front();
-                    if self.eager > 0 {
-                        self.eager -= 1;
-                        self.begin_part();
+            let front = self.parts.front_mut()?;
+            front.lead();
+            let piece = match front.try_next() {
+                Some(piece) => piece,
+                None => {
+                    self.window = self.window.saturating_mul(2).min(self.largest_window());
+                    self.unasked = self.window;
+                    self.begin_parts(0);
+                    let front = self.parts.front_mut()?;
+                    tokio::select! {
+                        piece = front.next() => piece,
+                        () = self.connections.freed.notified() => continue,
                     }
-                    continue;
                 }
-                Err(mpsc::error::TryRecvError::Empty) => {}
-            }
-            self.eager = self.store.settings().transfer.max_concurrency;
-            self.begin_part();
-            if let Some(piece) = self.parts.front_mut()?.pieces.recv().await {
-                return Some(piece);
+            };
+            match piece {
+                Ok(bytes) => {
+                    self.taken();
+                    return Some(Ok(bytes));
+                }
+                Err(error) => {
+                    if let Err(error) = self.retry(error) {
+                        return Some(Err(error));
+                    }
+                }
             }
         }
     }
 
-    /// Starts the next part, if there is one, `max_concurrency` allows it, and there is memory. Returns whether it did.
-    fn begin_part(&mut self) -> bool {
+    /// The first range, or the rest of it, that no part covers.
+    pub(in crate::store) fn first_left(&self) -> Option<Range<u64>> {
+        self.rest.front().cloned()
+    }
+
+    /// Leaves out that range.
+    pub(in crate::store) fn skip_first(&mut self) {
+        if let Some(range) = self.rest.pop_front() {
+            self.rest_bytes -= range.end - range.start;
+        }
+    }
+
+    fn largest_window(&self) -> u64 {
         let transfer = self.store.settings().transfer;
-        if self.rest.is_empty() || self.parts.len() >= transfer.max_concurrency {
+        transfer.part_size.saturating_mul(transfer.max_concurrency as u64)
+    }
+
+    /// Removes the front part if the caller has taken all of it. Otherwise, parts that have no memory may get what the
+    /// caller has given back.
+    fn taken(&mut self) {
+        if self.parts.front().is_some_and(|part| part.left().is_empty()) {
+            self.parts.pop_front();
+            self.width = (self.width + 1).min(self.store.settings().transfer.max_concurrency);
+        }
+        for part in &self.parts {
+            part.unstall();
+        }
+    }
+
+    /// Requests what is left of the front part again, after its optional request has failed. Fails if its request was
+    /// not optional. If the server ignores ranges, nothing is left to be read ahead.
+    fn retry(&mut self, error: Error) -> Result<(), Error> {
+        let Some(part) = self.parts.pop_front().filter(|part| part.optional) else { return Err(error) };
+        tracing::debug!(%error, "a part that was read ahead is requested again");
+        if error.kind() == ErrorKind::OperationNotSupported {
+            // The server ignores ranges, so that every part would begin at the object's start.
+            self.parts.clear();
+            self.rest.clear();
+            return Ok(());
+        }
+        self.width = (self.width / 2).max(1);
+        self.begin(part.left(), false);
+        self.parts.rotate_right(1);
+        Ok(())
+    }
+
+    /// Starts parts while there are connections for them and memory, and the caller is fast. `beside` is the number of
+    /// other connections that the read uses.
+    fn begin_parts(&mut self, beside: usize) {
+        while self.unasked > 0
+            && self.parts.len() < 2 * self.width
+            && self.parts.iter().filter(|part| part.is_busy()).count() + beside < self.width
+            && self.begin_next()
+        {}
+    }
+
+    /// Starts the next part if there is one, and memory for it. Returns whether it did.
+    fn begin_next(&mut self) -> bool {
+        let Some(range) = self.next_range() else { return false };
+        let bytes = range.end - range.start;
+        if !self.store.inner.budget.has_room_ahead(bytes) {
             return false;
         }
-        let end = self.rest.end.min(self.rest.start.saturating_add(transfer.part_size));
-        let range = self.rest.start..end;
-        let Some(memory) = self.store.inner.budget.reserve_ahead(end - self.rest.start) else { return false };
-        self.rest.start = end;
-        let (sender, pieces) = mpsc::unbounded_channel();
-        let part = (self.read_part)(self.store.clone(), self.pinned.clone(), range);
-        let reading = AbortOnDropHandle::new(self.store.inner.tasks.spawn(buffer(part, sender)));
-        self.parts.push_back(Part { pieces, _reading: reading, _memory: memory });
+        if let Some(rest) = self.rest.front_mut() {
+            rest.start = range.end;
+        }
+        self.rest.pop_front_if(|rest| rest.is_empty());
+        self.rest_bytes -= bytes;
+        self.unasked = self.unasked.saturating_sub(bytes);
+        self.staggered = self.staggered.saturating_sub(1);
+        self.begin(range, true);
         true
     }
-}
 
-/// Pieces smaller than this are copied into one buffer. Each piece keeps the buffer alive that it was read into, so
-/// many small ones would hold several times the reserved memory. TLS returns 16 KiB at a time.
-const SMALL: usize = 32 * 1024;
-/// Size from which that buffer is passed on, in bytes.
-const GATHERED: usize = 128 * 1024;
-
-/// Passes on the pieces of a part, small ones joined.
-async fn buffer(
-    mut part: BoxStream<'static, Result<Bytes, Error>>,
-    pieces: mpsc::UnboundedSender<Result<Bytes, Error>>,
-) {
-    let mut gathered = BytesMut::new();
-    while let Some(piece) = part.next().await {
-        let small = piece.as_ref().is_ok_and(|piece| piece.len() < SMALL);
-        if let Ok(piece) = &piece
-            && small
-        {
-            gathered.extend_from_slice(piece);
-        }
-        let full = gathered.len() >= GATHERED || !small && !gathered.is_empty();
-        if full && pieces.send(Ok(gathered.split().freeze())).is_err()
-            || !small && pieces.send(piece).is_err()
-        {
-            return;
-        }
+    /// The bytes of the next part. Towards the end, parts become smaller, so that the connections end together.
+    fn next_range(&self) -> Option<Range<u64>> {
+        let rest = self.rest.front()?;
+        let transfer = self.store.settings().transfer;
+        let connections = transfer.max_concurrency.max(1) as u64;
+        let full = transfer.part_size;
+        let staggered = full / connections * (connections - self.staggered.saturating_sub(1) as u64);
+        let size = full.min(staggered).min(self.rest_bytes / connections).max(MIN_PART.min(full));
+        Some(rest.start..rest.end.min(rest.start.saturating_add(size)))
     }
-    if !gathered.is_empty() {
-        let _ = pieces.send(Ok(gathered.freeze()));
-    }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_long_waits_for_few_bytes_are_slow() {
-        const KIB: usize = 1024;
-        let (moment, short, long) = (Duration::from_micros(10), SLOW[0].0, SLOW[1].0);
-        assert!(BackendSpeed::default().record_wait(short, 64 * KIB));
-        assert!(!BackendSpeed::default().record_wait(short, 2 * KIB * KIB), "a short wait for many bytes");
-        assert!(BackendSpeed::default().record_wait(long, 10 * KIB * KIB), "a long wait at S3's best rate");
-        assert!(!BackendSpeed::default().record_wait(long, 20 * KIB * KIB), "a long wait at a higher rate");
-        let mut pace = BackendSpeed::default();
-        assert!((0..9000).all(|_| !pace.record_wait(moment, 64 * KIB)), "a fast server, over a long read");
-        assert!(!pace.record_wait(long, 64 * KIB), "a pause");
-        assert!((0..9).any(|_| pace.record_wait(long, 64 * KIB)), "a server that has become slow");
-        let mut pace = BackendSpeed::default();
-        assert!(!pace.record_wait(short / 2, 10));
-        assert!(pace.record_wait(short / 2, 10));
+    fn begin(&mut self, range: Range<u64>, optional: bool) {
+        let store = if optional { self.store.without_retries() } else { self.store.clone() };
+        let pieces = (self.read_part)(store, self.pinned.clone(), range.clone());
+        let reservation = self.store.inner.budget.reservation();
+        let tasks = &self.store.inner.tasks;
+        self.parts.push_back(AheadPart::begin(
+            range,
+            optional,
+            pieces,
+            reservation,
+            &self.connections,
+            tasks,
+        ));
     }
 }

@@ -1,0 +1,265 @@
+//! A part of a read, which arrives over its own connection and waits in memory until the caller takes it.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, stream::BoxStream};
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{self, error::TryRecvError},
+    },
+    time::Instant,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    store::{Error, ErrorKind, Reservation},
+    tasks::Tasks,
+};
+
+/// How many bytes are reserved at a time. A part that gets no memory stops reading, and S3's bytes wait in the kernel.
+const STEP: u64 = 256 * 1024;
+
+/// Pieces smaller than this are copied into one buffer. Each piece keeps the buffer alive that it was read into, so
+/// many small ones would hold several times the reserved memory. TLS returns 16 KiB at a time.
+const SMALL: usize = 32 * 1024;
+/// Size from which that buffer is passed on, in bytes.
+const GATHERED: usize = 128 * 1024;
+
+/// The bytes of one range, in order.
+pub(super) type Pieces = BoxStream<'static, Result<Bytes, Error>>;
+
+/// A part that is being read. Dropping it cancels the request.
+#[derive(Debug)]
+pub(super) struct AheadPart {
+    /// The bytes that the caller has not taken.
+    left: Range<u64>,
+    /// Whether its request is made only once, because the caller has not asked for its bytes yet.
+    pub(super) optional: bool,
+    pieces: mpsc::UnboundedReceiver<Result<Bytes, Error>>,
+    arrival: Arc<Arrival>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+/// What the parts of a read share.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    /// Wakes the read when a part has arrived completely, so that its connection is free.
+    pub(super) freed: Notify,
+    /// A moving average of the time from a request to the first byte of the response, in microseconds; 0 if unknown.
+    latency: AtomicU64,
+}
+
+/// The arrival of a part, which its task and the caller's side both change.
+#[derive(Debug)]
+struct Arrival {
+    size: u64,
+    begun: Instant,
+    first_byte: OnceLock<Instant>,
+    arrived: AtomicU64,
+    ended: AtomicBool,
+    /// Whether the caller takes this part's bytes next. It then goes on without memory, a step at a time.
+    is_front: AtomicBool,
+    /// Whether the task waits for memory.
+    stalled: AtomicBool,
+    /// Wakes the task when it may have memory.
+    wake: Notify,
+    held: Mutex<Held>,
+    connections: Arc<Connections>,
+}
+
+#[derive(Debug)]
+struct Held {
+    reservation: Reservation,
+    reserved: u64,
+    /// Bytes that have arrived and that the caller has not taken.
+    waiting: u64,
+}
+
+impl AheadPart {
+    /// Starts to read `range` from `pieces`. The reservation holds no memory yet.
+    pub(super) fn begin(
+        range: Range<u64>,
+        optional: bool,
+        pieces: Pieces,
+        reservation: Reservation,
+        connections: &Arc<Connections>,
+        tasks: &Tasks,
+    ) -> Self {
+        let arrival = Arc::new(Arrival {
+            size: range.end - range.start,
+            begun: Instant::now(),
+            first_byte: OnceLock::new(),
+            arrived: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            is_front: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            wake: Notify::new(),
+            held: Mutex::new(Held { reservation, reserved: 0, waiting: 0 }),
+            connections: Arc::clone(connections),
+        });
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let reading = AbortOnDropHandle::new(tasks.spawn(read(Arc::clone(&arrival), pieces, sender)));
+        Self { left: range, optional, pieces: receiver, arrival, _reading: reading }
+    }
+
+    /// The bytes that the caller has not taken.
+    pub(super) fn left(&self) -> Range<u64> {
+        self.left.clone()
+    }
+
+    /// Tells the part that the caller takes its bytes next.
+    pub(super) fn lead(&self) {
+        if !self.arrival.is_front.swap(true, Ordering::Relaxed) {
+            self.arrival.wake.notify_one();
+        }
+    }
+
+    /// Lets the part try again to get memory.
+    pub(super) fn unstall(&self) {
+        if self.arrival.stalled.load(Ordering::Relaxed) {
+            self.arrival.wake.notify_one();
+        }
+    }
+
+    /// The next bytes, if they have arrived.
+    pub(super) fn try_next(&mut self) -> Option<Result<Bytes, Error>> {
+        match self.pieces.try_recv() {
+            Ok(piece) => Some(self.take(Some(piece))),
+            Err(TryRecvError::Disconnected) => Some(self.take(None)),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Waits for the next bytes. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<Bytes, Error> {
+        let piece = self.pieces.recv().await;
+        self.take(piece)
+    }
+
+    fn take(&mut self, piece: Option<Result<Bytes, Error>>) -> Result<Bytes, Error> {
+        // The task sends an error or all bytes, unless it has been stopped.
+        let missing = || Err(Error::new(ErrorKind::Internal, "the task that reads a part has stopped"));
+        let bytes = piece.unwrap_or_else(missing)?;
+        self.left.start += bytes.len() as u64;
+        self.arrival.taken(bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    /// Whether the part's connection will be in use for longer than a new request needs until its first byte.
+    pub(super) fn is_busy(&self) -> bool {
+        let Arrival { size, first_byte, arrived, ended, connections, .. } = &*self.arrival;
+        if ended.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (Some(since), arrived) = (first_byte.get(), arrived.load(Ordering::Relaxed)) else { return true };
+        let elapsed = since.elapsed().as_micros();
+        let latency = u128::from(connections.latency.load(Ordering::Relaxed));
+        u128::from(size.saturating_sub(arrived)) * elapsed >= latency * u128::from(arrived)
+    }
+}
+
+impl Arrival {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the next bytes may be read: until there is memory for them, or until the caller waits for them.
+    async fn room(&self) {
+        while !self.reserve_next() {
+            self.stalled.store(true, Ordering::Relaxed);
+            self.wake.notified().await;
+            self.stalled.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn reserve_next(&self) -> bool {
+        let to_come = self.size.saturating_sub(self.arrived.load(Ordering::Relaxed));
+        let mut held = self.held();
+        let needed = held.waiting + to_come.min(STEP);
+        if needed > held.reserved {
+            let more = needed.next_multiple_of(STEP).min(held.waiting + to_come);
+            if !held.reservation.hold_ahead(more) {
+                return self.is_front.load(Ordering::Relaxed) && held.waiting < STEP;
+            }
+            held.reserved = more;
+        }
+        true
+    }
+
+    fn arrived(&self, bytes: usize) {
+        if self.first_byte.get().is_none() {
+            let _ = self.first_byte.set(Instant::now());
+            self.connections.record_latency(self.begun.elapsed());
+        }
+        self.arrived.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.held().waiting += bytes as u64;
+    }
+
+    fn taken(&self, bytes: u64) {
+        let mut held = self.held();
+        held.waiting = held.waiting.saturating_sub(bytes);
+        let to_come = if self.ended.load(Ordering::Relaxed) { 0 } else { STEP };
+        let needed = held.waiting + to_come;
+        // Each change takes the budget's lock.
+        if held.reserved > needed + STEP || needed == 0 {
+            held.reservation.hold_ahead(needed);
+            held.reserved = needed;
+        }
+        drop(held);
+        self.wake.notify_one();
+    }
+}
+
+impl Connections {
+    fn record_latency(&self, latency: Duration) {
+        let new = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency.update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            if old == 0 { new } else { (old / 4).saturating_mul(3).saturating_add(new / 4) }
+        });
+    }
+}
+
+/// Reads a part as far as there is memory, and passes its bytes on, small pieces joined.
+async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSender<Result<Bytes, Error>>) {
+    let mut gathered = BytesMut::new();
+    loop {
+        arrival.room().await;
+        let piece = match part.next().await {
+            Some(Ok(piece)) => piece,
+            Some(Err(error)) => {
+                let _ = flush(&mut gathered, &pieces) && pieces.send(Err(error)).is_ok();
+                break;
+            }
+            None => {
+                flush(&mut gathered, &pieces);
+                break;
+            }
+        };
+        arrival.arrived(piece.len());
+        let small = piece.len() < SMALL;
+        if small {
+            gathered.extend_from_slice(&piece);
+        }
+        let open = (small && gathered.len() < GATHERED || flush(&mut gathered, &pieces))
+            && (small || pieces.send(Ok(piece)).is_ok());
+        if !open {
+            return;
+        }
+    }
+    arrival.ended.store(true, Ordering::Relaxed);
+    arrival.connections.freed.notify_one();
+}
+
+/// Passes on the gathered bytes. Returns whether the part is still wanted.
+fn flush(gathered: &mut BytesMut, pieces: &mpsc::UnboundedSender<Result<Bytes, Error>>) -> bool {
+    gathered.is_empty() || pieces.send(Ok(gathered.split().freeze())).is_ok()
+}
