@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Attributes, ByteRange, Error, ErrorKind, Field, Head, ObjectMeta, ObjectReader, RangesOptions, ReadInfo,
@@ -11,7 +12,7 @@ use super::{
         byte_range::{check_covers, resolve},
         object_reader::read_part,
         pinned::Pinned,
-        read_ahead::ReadAhead,
+        read_ahead::{FIRST_WINDOW, ReadAhead, Requested},
     },
 };
 use crate::{s3::GetAnswer, transport::ResponseBody};
@@ -75,6 +76,7 @@ impl S3Store {
             return self.get_ranges_after_head(key, &ranges, coalesce_bytes, &read).await;
         };
         let full_key = self.full_key(key, Field::Key)?;
+        let requested = self.request_ahead(&full_key, &ranges[first.ranges..], coalesce_bytes, &read);
         let answer = match self.client().get_object(read.selecting(&full_key), Some(first.bytes)).await {
             // The error names the range, and a suffix of an empty object is no error: both need the size.
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
@@ -97,8 +99,36 @@ impl S3Store {
         };
         check_covers(start..end, &fetch.bytes)?;
         reader.reads_ahead &= start == fetch.bytes.start && end == fetch.bytes.end;
-        reader.begin_first(fetch, body, start);
+        reader.begin_first(fetch, body, start, requested);
         Ok(reader)
+    }
+
+    /// Requests those of `ranges` that the first response need not be awaited for, so that a few small ranges take no
+    /// longer than one. Their responses count only if they are from the same object as the first one.
+    fn request_ahead(
+        &self,
+        full_key: &str,
+        ranges: &[ByteRange],
+        coalesce: u64,
+        read: &ReadOptions,
+    ) -> VecDeque<(Range<u64>, Requested)> {
+        let bounded = ranges.iter().map_while(|range| match range {
+            ByteRange::Bounded { start, end } => Some(*start..*end),
+            ByteRange::Offset(_) | ByteRange::Suffix(_) => None,
+        });
+        let fetches = plan(&bounded.collect::<Vec<_>>(), 0, coalesce);
+        let small = fetches.into_iter().scan(0_u64, |total, fetch| {
+            *total = total.saturating_add(fetch.bytes.end - fetch.bytes.start);
+            (*total <= FIRST_WINDOW).then_some(fetch.bytes)
+        });
+        let request = |bytes: Range<u64>| {
+            let (store, full_key, read) = (self.without_retries(), full_key.to_owned(), read.clone());
+            let range = ByteRange::Bounded { start: bytes.start, end: bytes.end };
+            let request =
+                async move { store.client().get_object(read.selecting(&full_key), Some(range)).await };
+            (bytes, AbortOnDropHandle::new(self.inner.tasks.spawn(request)))
+        };
+        small.take(self.settings().transfer.max_concurrency - 1).map(request).collect()
     }
 
     /// Like [`S3Store::get_ranges`], for ranges of which no request can be made before the object's size is known.
@@ -167,15 +197,22 @@ impl RangesReader {
         }
     }
 
-    /// Reads `fetch` from the first response, whose body begins at `start`, and starts to read small fetches ahead.
-    fn begin_first(&mut self, fetch: Fetch, body: ResponseBody, start: u64) {
+    /// Reads `fetch` from the first response, whose body begins at `start`, and starts to read small fetches ahead, some
+    /// of which have been requested already.
+    fn begin_first(
+        &mut self,
+        fetch: Fetch,
+        body: ResponseBody,
+        start: u64,
+        requested: VecDeque<(Range<u64>, Requested)>,
+    ) {
         let bytes = fetch.bytes.clone();
         let info = ReadInfo { start: bytes.start, end: bytes.end, ..self.info.clone() };
         let skip = bytes.start - start;
         self.alone = Some(ObjectReader::new(self.store.clone(), self.pinned.clone(), info, Some(body), skip));
         self.current = Some(Current::of(fetch));
         if !self.is_large(&bytes) {
-            self.read_ahead(1);
+            self.read_ahead(requested, 1);
         }
     }
 
@@ -233,7 +270,7 @@ impl RangesReader {
         let Some(Current { position, end, .. }) = &self.current else { return Err(ended()) };
         let left = *position..*end;
         if self.ahead.is_none() && !self.is_large(&left) {
-            self.read_ahead(0);
+            self.read_ahead(VecDeque::new(), 0);
         }
         if let Some(ahead) = &mut self.ahead {
             if let Some(bytes) = ahead.next().await {
@@ -256,7 +293,7 @@ impl RangesReader {
 
     /// Starts to read the rest of the current fetch, unless it is being read, and the small fetches that follow, beside
     /// this number of other connections.
-    fn read_ahead(&mut self, beside: usize) {
+    fn read_ahead(&mut self, requested: VecDeque<(Range<u64>, Requested)>, beside: usize) {
         let current = self.current.iter().filter(|_| self.alone.is_none());
         let current = current.map(|current| current.position..current.end);
         let following = self.fetches.iter().map(|fetch| fetch.bytes.clone());
@@ -264,7 +301,7 @@ impl RangesReader {
             current.chain(following.take_while(|bytes| !self.is_large(bytes))).collect();
         if self.reads_ahead && !ranges.is_empty() {
             let (store, pinned) = (self.store.clone(), self.pinned.clone());
-            self.ahead = Some(ReadAhead::of_ranges(read_part, store, pinned, ranges, beside));
+            self.ahead = Some(ReadAhead::of_ranges(read_part, store, pinned, ranges, requested, beside));
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     backend_speed::BackendSpeed,
     byte_range::check_covers,
     pinned::Pinned,
-    read_ahead::ReadAhead,
+    read_ahead::{ReadAhead, Requested},
     resume::{MOST_SKIPPED, Progress},
 };
 use crate::store::{ChecksumType, Error, ErrorKind, ObjectMeta, ReadInfo, S3Store};
@@ -150,8 +150,18 @@ impl ObjectReader {
         pinned: Pinned,
         range: Range<u64>,
     ) -> Result<Self, Error> {
-        let GetAnswer { size, properties, attributes, start, end, body } =
-            pinned.get(&store, range.clone()).await?;
+        let answer = pinned.get(&store, range.clone()).await?;
+        Self::of_answer(store, pinned, range, answer)
+    }
+
+    /// Reads a range of a pinned object from the response to a request for it.
+    fn of_answer(
+        store: S3Store,
+        pinned: Pinned,
+        range: Range<u64>,
+        answer: GetAnswer,
+    ) -> Result<Self, Error> {
+        let GetAnswer { size, properties, attributes, start, end, body } = answer;
         check_covers(start..end, &range)?;
         let pinned = pinned.pinning_version_of(&properties);
         let meta = ObjectMeta { key: String::new(), size, properties };
@@ -343,9 +353,21 @@ fn broken(why: &str) -> Error {
 /// Reads one of the parts of a [`ReadAhead`]. The stream is boxed because its type would otherwise contain itself: it
 /// holds an [`ObjectReader`], which holds a [`ReadAhead`], which holds a pointer to a function that returns this
 /// stream.
-pub(in crate::store) fn read_part(store: S3Store, pinned: Pinned, range: Range<u64>) -> Pieces {
+pub(in crate::store) fn read_part(
+    store: S3Store,
+    pinned: Pinned,
+    range: Range<u64>,
+    requested: Option<Requested>,
+) -> Pieces {
     let pieces = async move {
-        let mut reader = ObjectReader::of_pinned(store, pinned, range).await?;
+        let answer = match requested {
+            None => pinned.get(&store, range.clone()).await?,
+            Some(requested) => {
+                let stopped = |_| Error::new(ErrorKind::Internal, "the task of the request has stopped");
+                pinned.check(requested.await.map_err(stopped)??, range.start)?
+            }
+        };
+        let mut reader = ObjectReader::of_answer(store, pinned, range, answer)?;
         if matches!(&reader.source, Source::Response(response) if response.skip > 0) {
             return Err(Error::new(ErrorKind::OperationNotSupported, "the S3 server ignores ranges"));
         }

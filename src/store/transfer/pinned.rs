@@ -86,6 +86,11 @@ impl Pinned {
             Selection { key: &self.full_key, version: self.version.as_deref(), conditions: &self.conditions };
         let bounded = ByteRange::Bounded { start: range.start, end: range.end };
         let answer = store.client().get_object(selection, Some(bounded)).await.map_err(as_object_changed)?;
+        self.check(answer, range.start)
+    }
+
+    /// Returns `answer` if it is from the pinned object and contains the byte at `start`.
+    pub(in crate::store) fn check(&self, answer: GetAnswer, start: u64) -> Result<GetAnswer, Error> {
         let Properties { etag, version, .. } = &answer.properties;
         let is_other_version = self.found_version.as_ref().zip(version.as_ref()).is_some_and(|(a, b)| a != b);
         if *etag != self.etag || answer.size != self.size || is_other_version {
@@ -94,7 +99,7 @@ impl Pinned {
                 "the object was replaced while it was being read: read it again",
             ));
         }
-        check_covers(answer.start..answer.end, &(range.start..range.start))?;
+        check_covers(answer.start..answer.end, &(start..start))?;
         Ok(answer)
     }
 }

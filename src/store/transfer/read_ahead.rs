@@ -3,22 +3,29 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ahead_part::{AheadPart, Connections, Pieces},
     pinned::Pinned,
 };
-use crate::store::{Error, ErrorKind, S3Store};
+use crate::{
+    s3::GetAnswer,
+    store::{Error, ErrorKind, S3Store},
+};
 
 /// Smallest part into which a range is cut, in bytes.
 const MIN_PART: u64 = 1024 * 1024;
 
 /// How many bytes of ranges are requested before the caller has had to wait.
-const FIRST_WINDOW: u64 = 1024 * 1024;
+pub(in crate::store) const FIRST_WINDOW: u64 = 1024 * 1024;
 
-/// Reads bytes of an object over one connection. If the server ignores ranges, the error is
-/// [`ErrorKind::OperationNotSupported`].
-pub(in crate::store) type ReadPart = fn(S3Store, Pinned, Range<u64>) -> Pieces;
+/// A request for a range that was made before the object was pinned.
+pub(in crate::store) type Requested = AbortOnDropHandle<Result<GetAnswer, Error>>;
+
+/// Reads bytes of an object over one connection, from the response to a request if it has been made already. If the
+/// server ignores ranges, the error is [`ErrorKind::OperationNotSupported`].
+pub(in crate::store) type ReadPart = fn(S3Store, Pinned, Range<u64>, Option<Requested>) -> Pieces;
 
 /// Ranges of an object that are read ahead, in parts, in order.
 ///
@@ -33,6 +40,8 @@ pub(in crate::store) struct ReadAhead {
     parts: VecDeque<AheadPart>,
     /// The ranges that no part covers yet. None is empty.
     rest: VecDeque<Range<u64>>,
+    /// Requests for ranges in `rest` that have been made already, in the same order.
+    requested: VecDeque<(Range<u64>, Requested)>,
     /// Number of bytes in `rest`.
     rest_bytes: u64,
     /// Number of parts that are still to be smaller than the others. The first parts differ in size, so that they do
@@ -66,16 +75,17 @@ impl ReadAhead {
         (!ahead.parts.is_empty()).then_some(ahead)
     }
 
-    /// Starts reading `ranges`, few bytes of them before the caller has to wait. `beside` is the number of other
-    /// connections that the read uses.
+    /// Starts reading `ranges`, few bytes of them before the caller has to wait. `requested` has the bytes of those that
+    /// have been requested already. `beside` is the number of other connections that the read uses.
     pub(in crate::store) fn of_ranges(
         read_part: ReadPart,
         store: S3Store,
         pinned: Pinned,
         ranges: VecDeque<Range<u64>>,
+        requested: VecDeque<(Range<u64>, Requested)>,
         beside: usize,
     ) -> Self {
-        let mut ahead = Self::new(read_part, store, pinned, ranges);
+        let mut ahead = Self { requested, ..Self::new(read_part, store, pinned, ranges) };
         ahead.begin_parts(beside);
         ahead
     }
@@ -89,6 +99,7 @@ impl ReadAhead {
             parts: VecDeque::new(),
             rest_bytes: rest.iter().map(|range| range.end - range.start).sum(),
             rest,
+            requested: VecDeque::new(),
             staggered: 0,
             unasked: FIRST_WINDOW,
             window: FIRST_WINDOW,
@@ -106,17 +117,16 @@ impl ReadAhead {
             }
             let front = self.parts.front_mut()?;
             front.lead();
-            let piece = match front.try_next() {
-                Some(piece) => piece,
-                None => {
-                    self.window = self.window.saturating_mul(2).min(self.largest_window());
-                    self.unasked = self.window;
-                    self.begin_parts(0);
-                    let front = self.parts.front_mut()?;
-                    tokio::select! {
-                        piece = front.next() => piece,
-                        () = self.connections.freed.notified() => continue,
-                    }
+            let piece = if let Some(piece) = front.try_next() {
+                piece
+            } else {
+                self.window = self.window.saturating_mul(2).min(self.largest_window());
+                self.unasked = self.window;
+                self.begin_parts(0);
+                let front = self.parts.front_mut()?;
+                tokio::select! {
+                    piece = front.next() => piece,
+                    () = self.connections.freed.notified() => continue,
                 }
             };
             match piece {
@@ -189,6 +199,13 @@ impl ReadAhead {
         {}
     }
 
+    /// The request for `range` that has been made already. Its end may lie beyond the object's end.
+    fn take_requested(&mut self, range: &Range<u64>) -> Option<Requested> {
+        let is_for = |known: &Range<u64>| known.start == range.start && known.end >= range.end;
+        let at = self.requested.iter().position(|(known, _)| is_for(known))?;
+        self.requested.drain(..=at).next_back().map(|(_, requested)| requested)
+    }
+
     /// Starts the next part if there is one, and memory for it. Returns whether it did.
     fn begin_next(&mut self) -> bool {
         let Some(range) = self.next_range() else { return false };
@@ -220,7 +237,8 @@ impl ReadAhead {
 
     fn begin(&mut self, range: Range<u64>, optional: bool) {
         let store = if optional { self.store.without_retries() } else { self.store.clone() };
-        let pieces = (self.read_part)(store, self.pinned.clone(), range.clone());
+        let requested = if optional { self.take_requested(&range) } else { None };
+        let pieces = (self.read_part)(store, self.pinned.clone(), range.clone(), requested);
         let reservation = self.store.inner.budget.reservation();
         let tasks = &self.store.inner.tasks;
         self.parts.push_back(AheadPart::begin(
