@@ -19,7 +19,7 @@ pub use error::{ClientError, TransportError, TransportErrorKind};
 pub use http_client::HttpClient;
 pub(crate) use options::ClientLayer;
 pub use options::{Backoff, ClientOptions, RetryPolicy};
-pub(crate) use payload::HASH_SLICE;
+pub(crate) use payload::{HASH_SLICE, SendObserver};
 pub use payload::{Payload, RequestBody};
 pub use quota::RetryQuota;
 pub use response_body::ResponseBody;

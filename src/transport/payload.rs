@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
 
 /// The largest frame of a request body, in bytes. Progress is measured by frames, so even a slow link must send a frame
 /// within the read timeout.
@@ -26,6 +27,28 @@ pub(crate) const HASH_SLICE: usize = 256 * 1024;
 pub struct Payload {
     chunks: Arc<[Bytes]>,
     len: u64,
+    /// Is told when all bytes of an attempt have been sent.
+    observer: Option<Arc<SendObserver>>,
+}
+
+/// Observes whether the connection has taken all bytes of a payload, so that only the response is missing.
+#[derive(Debug)]
+pub(crate) struct SendObserver {
+    all_sent: AtomicBool,
+    /// Notified when all bytes have been sent.
+    wake: Arc<Notify>,
+}
+
+impl SendObserver {
+    /// Creates an observer that notifies `wake`.
+    pub(crate) fn new(wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { all_sent: AtomicBool::new(false), wake })
+    }
+
+    /// Whether the latest attempt has sent all bytes.
+    pub(crate) fn all_sent(&self) -> bool {
+        self.all_sent.load(Ordering::Relaxed)
+    }
 }
 
 impl Payload {
@@ -44,10 +67,19 @@ impl Payload {
         self.chunks.iter()
     }
 
+    /// The same bytes, whose attempts tell `observer` when all of them have been sent.
+    pub(crate) fn observed_by(self, observer: Arc<SendObserver>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
     /// A body for one attempt.
     pub(super) fn body(&self) -> RequestBody {
         let sent = Arc::new(Sent { frames: AtomicU64::new(0), all: AtomicBool::new(self.is_empty()) });
-        RequestBody { chunks: Arc::clone(&self.chunks), chunk: 0, offset: 0, left: self.len, sent }
+        let (chunks, observer) = (Arc::clone(&self.chunks), self.observer.clone());
+        if let Some(observer) = &observer {
+            observer.all_sent.store(false, Ordering::Relaxed);
+        }
+        RequestBody { chunks, chunk: 0, offset: 0, left: self.len, sent, observer }
     }
 
     /// Passes the bytes to `take` in order, at most [`HASH_SLICE`] at a time, to hash them. The task yields between
@@ -71,7 +103,7 @@ impl From<Bytes> for Payload {
 impl From<Vec<Bytes>> for Payload {
     fn from(chunks: Vec<Bytes>) -> Self {
         let len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { chunks: chunks.into(), len }
+        Self { chunks: chunks.into(), len, observer: None }
     }
 }
 
@@ -83,6 +115,7 @@ pub struct RequestBody {
     offset: usize,
     left: u64,
     sent: Arc<Sent>,
+    observer: Option<Arc<SendObserver>>,
 }
 
 /// How much of a request body the connection has read.
@@ -130,6 +163,10 @@ impl Body for RequestBody {
             this.left -= frame.len() as u64;
             this.sent.frames.fetch_add(1, Ordering::Relaxed);
             this.sent.all.store(this.left == 0, Ordering::Relaxed);
+            if let Some(observer) = this.observer.as_ref().filter(|_| this.left == 0) {
+                observer.all_sent.store(true, Ordering::Relaxed);
+                observer.wake.notify_one();
+            }
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }
         Poll::Ready(None)

@@ -8,7 +8,7 @@ use longshore::{
     telemetry::Metrics,
 };
 
-use crate::scripted::{Answer, Scripted, Seen, error, reply, reserved, sharing, store};
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, reply, reserved, sharing, store};
 
 const MIB: usize = 1024 * 1024;
 const CREATED: &str =
@@ -393,4 +393,27 @@ async fn an_update_that_names_a_version_of_a_missing_object_fails_like_any_other
     let failed = server.store().put("k", Bytes::from_static(b"data"), write).await.unwrap_err();
     assert_eq!((failed.kind(), failed.unmet()), (ErrorKind::PreconditionFailed, Some(FailedCondition::Mode)));
     assert!(server.seen().iter().all(|seen| seen.method != "PUT"), "{:?}", server.lines());
+}
+
+#[tokio::test]
+async fn a_part_that_only_waits_for_its_response_does_not_keep_the_next_one_from_being_sent() {
+    let server = Scripted::start(|_, seen| match seen.method.as_str() {
+        "POST" if is_create(seen) => reply(200, &[], CREATED),
+        // Four parts have arrived, although at most two may be sent at a time.
+        "PUT" => Answer::Behind(5, std::time::Duration::ZERO, bytes(200, &[("etag", PART_ETAG)], b"")),
+        _ => reply(200, &[], COMPLETED),
+    })
+    .await;
+    let mut settings = server.settings();
+    (settings.transfer.part_size, settings.transfer.max_concurrency) = (5 << 20, 2);
+    let mut upload = store(settings).upload("k", UploadOptions::default()).unwrap();
+    let uploading = async {
+        for _ in 0..20 {
+            upload.write(vec![0; MIB].into()).await.unwrap();
+        }
+        upload.finish(UploadClaim::default()).await
+    };
+    let patience = std::time::Duration::from_mins(1);
+    let uploaded = tokio::time::timeout(patience, uploading).await.expect("the parts wait for responses");
+    assert_eq!(uploaded.unwrap().parts, 4);
 }

@@ -1,14 +1,19 @@
 //! The parts of a multipart upload: those in flight, and those that S3 has stored.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, Shared};
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tracing::Instrument;
 
 use super::{filling::FullPart, part_size::PartSizes};
-use crate::s3::{MultipartUpload, Part};
+use crate::s3::{ChecksummedPayload, MultipartUpload, Part};
 use crate::store::{Error, ErrorKind, S3Store};
+use crate::transport::SendObserver;
 
 /// How long a full part waits for the one in flight before both are sent at the same time. A longer wait means that S3
 /// is slower than the caller. If it is not, an upload holds only two parts.
@@ -20,9 +25,13 @@ pub(in crate::store) type Target = Shared<BoxFuture<'static, Result<MultipartUpl
 /// Parts in flight and parts that S3 has stored. Dropping it cancels the requests for parts in flight.
 #[derive(Debug)]
 pub(in crate::store) struct Parts {
-    /// How many parts may be in flight: one, until S3 has proved to be slower than the caller.
+    /// How many parts may be sent at a time: one, until S3 has proved to be slower than the caller.
     width: usize,
     in_flight: JoinSet<Result<(Part, u64), Error>>,
+    /// Observers of the parts in flight, by number.
+    sending: BTreeMap<u32, Arc<SendObserver>>,
+    /// Notified when all bytes of a part have been sent.
+    sent: Arc<Notify>,
     bytes_in_flight: u64,
     done: Vec<(Part, u64)>,
     report: Option<Report>,
@@ -42,7 +51,15 @@ struct Report {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { width: 1, in_flight: JoinSet::new(), bytes_in_flight: 0, done: Vec::new(), report: None }
+        Self {
+            width: 1,
+            in_flight: JoinSet::new(),
+            sending: BTreeMap::new(),
+            sent: Arc::default(),
+            bytes_in_flight: 0,
+            done: Vec::new(),
+            report: None,
+        }
     }
 }
 
@@ -68,8 +85,9 @@ impl Parts {
         self.in_flight.len()
     }
 
-    /// Sends a part as soon as the number and the size of the parts in flight allow it. Parts that wait for their
-    /// target count as in flight.
+    /// Sends a part as soon as the number of parts being sent and the size of those in flight allow it. A part of which
+    /// only the response is missing does not count as being sent, so that connections do not idle while S3 stores parts.
+    /// Parts that wait for their target count.
     pub(in crate::store) async fn send(
         &mut self,
         store: &S3Store,
@@ -83,11 +101,11 @@ impl Parts {
         while self.in_flight() > 0 && self.bytes_in_flight + size > sizes.max_in_flight_bytes() {
             self.one_done().await.transpose()?;
         }
-        while self.in_flight() >= self.width.min(most) {
-            if self.in_flight() >= most {
-                self.one_done().await.transpose()?;
-            } else if let Ok(done) = timeout(PATIENCE, self.one_done()).await {
-                done.transpose()?;
+        while self.being_sent() >= self.width.min(most) {
+            if self.being_sent() >= most {
+                self.one_sent().await?;
+            } else if let Ok(sent) = timeout(PATIENCE, self.one_sent()).await {
+                sent?;
             } else if target.peek().is_some() {
                 self.width = most;
             } else {
@@ -96,6 +114,9 @@ impl Parts {
             }
         }
         let (store, target, (payload, reservation)) = (store.clone(), target.clone(), part.into_parts());
+        let observer = SendObserver::new(Arc::clone(&self.sent));
+        self.sending.insert(number, Arc::clone(&observer));
+        let payload = ChecksummedPayload { bytes: payload.bytes.observed_by(observer), ..payload };
         self.start(size, async move {
             let upload = target.await?;
             let part = store.client().upload_part(&upload, number, payload).await;
@@ -113,6 +134,21 @@ impl Parts {
     ) {
         self.bytes_in_flight += size;
         self.in_flight.spawn(async move { Ok((part.await?, size)) }.in_current_span());
+    }
+
+    /// Number of parts of which more than the response is missing.
+    fn being_sent(&self) -> usize {
+        self.in_flight() - self.sending.values().filter(|part| part.all_sent()).count()
+    }
+
+    /// Waits until all bytes of a part have been sent, or a part has ended.
+    async fn one_sent(&mut self) -> Result<(), Error> {
+        let sent = Arc::clone(&self.sent);
+        tokio::select! {
+            biased;
+            done = self.one_done() => done.transpose().map(drop),
+            () = sent.notified() => Ok(()),
+        }
     }
 
     /// Waits for one part to end; `None` if no part is in flight. Cancel safe.
@@ -161,6 +197,7 @@ impl Parts {
         let stopped = |_| Error::new(ErrorKind::Internal, "the task that sends a part was stopped");
         let (part, size) = joined.map_err(stopped)??;
         self.bytes_in_flight -= size;
+        self.sending.remove(&part.number);
         if let Some(report) = &mut self.report {
             report.add(part.number, size);
         }
