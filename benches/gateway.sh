@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the gateway benchmark with the peers written in other languages (grpc-go with aws-sdk-go-v2, Python's grpcio
-# with boto3) and with grpcio as a caller.
+# with boto3), with grpcio as a caller, and with boto3 as a caller without a gateway.
 #   benches/gateway.sh [ARGUMENT...]     passes ARGUMENTs to the benchmark; GATEWAY_PEERS="go" skips the Python peers
 # Needs Python 3, and Go 1.26 for the Go peer. Installs the packages that it needs (tests/tools/install.sh, Go modules).
 set -euo pipefail
@@ -24,6 +24,7 @@ if [[ $peers == *" python "* ]]; then
   cp "$here"/gateway/peers/python/*.py "$built/python/"
   "$python" -m grpc_tools.protoc -I "$root/proto" --python_out="$built/python" --grpc_python_out="$built/python" "${protos[@]}"
   arguments+=(--peer "grpcio+boto3=$python $built/python/gateway.py" --grpcio-caller "$python $built/python/caller.py")
+  arguments+=(--boto3-caller "$python $built/python/direct.py")
 fi
 
 if [[ $peers == *" go "* ]]; then

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    backend, caller,
+    backend::{self, Shape},
+    caller,
     job::{GIB, MIB},
     naive, proxy,
 };
@@ -37,12 +38,21 @@ pub(crate) struct Arguments {
     /// Rate of each connection to the throttled backend, in bytes per second
     #[arg(long, default_value_t = 32 * 1024 * 1024)]
     pub(crate) throttle: u64,
-    /// Another gateway to measure; the command gets its listen address in LISTEN and the backend's URL in ENDPOINT
+    /// Another gateway to measure; the command gets its listen address in LISTEN, the backend's URL in ENDPOINT and the
+    /// bucket in BUCKET
     #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = named)]
     peers: Vec<(String, String)>,
     /// Caller for the row "from grpcio"; it must accept the arguments of this program's `caller` role
     #[arg(long, value_name = "COMMAND")]
     pub(crate) grpcio_caller: Option<String>,
+    /// Caller that uses boto3 without a gateway; it must accept the arguments of this program's `caller` role
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) boto3_caller: Option<String>,
+    /// Only run the rows on the backend with S3's latencies (s3), or only the others (loopback)
+    #[arg(long = "shape", value_name = "BACKEND")]
+    only_on: Option<Behaviour>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
     /// Markdown file to write the tables to, between the markers of this benchmark
     #[arg(long)]
     pub(crate) markdown: Option<PathBuf>,
@@ -52,6 +62,15 @@ pub(crate) struct Arguments {
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What the backend's buckets behave like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Behaviour {
+    /// With the latencies of S3 and its rate of each connection.
+    S3,
+    /// As fast as the machine can.
+    Loopback,
 }
 
 /// The role of a process that the driver starts.
@@ -88,6 +107,11 @@ impl Arguments {
         row.to_lowercase().contains(&self.only.to_lowercase())
     }
 
+    /// Whether to run the rows on a backend with this behaviour.
+    pub(crate) fn runs_on(&self, behaviour: Behaviour) -> bool {
+        self.only_on.is_none_or(|only| only == behaviour)
+    }
+
     /// The size of a large object, in bytes.
     pub(crate) fn large(&self) -> u64 {
         if self.quick { 64 * MIB } else { GIB }
@@ -100,6 +124,11 @@ impl Arguments {
 
     pub(crate) fn keys(&self) -> u64 {
         if self.quick { 20_000 } else { 1_000_000 }
+    }
+
+    /// The number of keys of a DeleteMany.
+    pub(crate) fn deletes(&self) -> u64 {
+        if self.quick { 20_000 } else { 100_000 }
     }
 
     pub(crate) fn slow_size(&self) -> u64 {

@@ -35,16 +35,25 @@ impl Content {
         self.end - self.next
     }
 
-    /// Returns the next bytes, at most `most`. A piece does not cross the end of a block.
+    /// The length of the next piece, at most `most`. A piece does not cross the end of a block.
+    pub(crate) fn length(&self, most: usize) -> usize {
+        let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
+        left.min(most).min(BLOCK - self.at())
+    }
+
+    /// Returns the next bytes, at most `most`.
     pub(crate) fn piece(&mut self, most: usize) -> Option<Bytes> {
         if self.left() == 0 {
             return None;
         }
-        let at = usize::try_from(self.next % BLOCK as u64).ok()?;
-        let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
-        let length = left.min(most).min(BLOCK - at);
+        let (at, length) = (self.at(), self.length(most));
         self.next += length as u64;
         Some(BYTES.slice(at..at + length))
+    }
+
+    /// The offset of the next byte in its block.
+    fn at(&self) -> usize {
+        usize::try_from(self.next % BLOCK as u64).unwrap_or_default()
     }
 }
 

@@ -1,14 +1,25 @@
 //! Jobs: what a caller does, against which target, and what it reports.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, ops::Range, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::shipped::TOKEN;
+use crate::{
+    keys::Keys,
+    shipped::{TOKEN, bucket},
+};
 
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
 pub(crate) const GIB: u64 = 1024 * MIB;
+
+/// The number of ranges of a GetRanges.
+pub(crate) const RANGES: u64 = 100;
+/// The size of each range of a GetRanges, in bytes.
+pub(crate) const RANGE: u64 = 4 * KIB;
+
+/// The number of keys in a message of a DeleteMany, and in a request of S3's API.
+pub(crate) const BATCH: u64 = 1000;
 
 /// The kind of request that a job makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +29,9 @@ pub(crate) enum Work {
     Upload,
     Walk,
     Head,
+    /// [`RANGES`] ranges of an object, spread evenly.
+    GetRanges,
+    DeleteMany,
 }
 
 /// Calls that a caller makes on each of its connections while it runs its job.
@@ -48,7 +62,7 @@ pub(crate) struct Job {
     pub(crate) work: Work,
     /// The store, for gateways with several stores.
     pub(crate) store: String,
-    /// The object's size in bytes; for a Walk, the number of keys.
+    /// The object's size in bytes; for a Walk and a DeleteMany, the number of keys.
     pub(crate) size: u64,
     /// The size of each message of an upload, in bytes.
     pub(crate) message: u64,
@@ -57,7 +71,8 @@ pub(crate) struct Job {
     /// The total number of requests.
     pub(crate) requests: u64,
     pub(crate) in_flight: u64,
-    /// The number of gRPC connections. Plain HTTP callers use one connection per request in flight.
+    /// The number of gRPC connections. Plain HTTP callers use one connection per request in flight. For a GetRanges and
+    /// a DeleteMany, they share the requests of one call among these connections.
     pub(crate) connections: u64,
     /// The rate at which each Get is read, in bytes per second.
     pub(crate) pace: Option<u64>,
@@ -119,7 +134,34 @@ impl Job {
 
     /// The total size of all objects, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        if matches!(self.work, Work::Walk | Work::Head) { 0 } else { self.size * self.requests }
+        match self.work {
+            Work::Walk | Work::Head | Work::DeleteMany => 0,
+            _ => self.amount() * self.requests,
+        }
+    }
+
+    /// The amount that a complete response to one request has: bytes or keys.
+    pub(crate) fn amount(&self) -> u64 {
+        if self.work == Work::GetRanges { RANGES * RANGE } else { self.size }
+    }
+
+    /// The ranges of a GetRanges, in ascending order.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + use<> {
+        let step = self.size / RANGES;
+        (0..RANGES).map(move |index| index * step..index * step + RANGE)
+    }
+
+    /// The keys of a DeleteMany, in messages of [`BATCH`].
+    pub(crate) fn batches(&self) -> impl Iterator<Item = Vec<String>> + use<> {
+        let (keys, count) = (Keys::of(self.bucket(), self.size), self.size);
+        (0..count.div_ceil(BATCH)).map(move |batch| {
+            (batch * BATCH..count.min((batch + 1) * BATCH)).map(|index| keys.key(index)).collect()
+        })
+    }
+
+    /// The bucket of the store.
+    pub(crate) fn bucket(&self) -> &'static str {
+        bucket(&self.store)
     }
 
     /// The key. The backend parses the object's size from it.
@@ -128,12 +170,21 @@ impl Job {
     }
 }
 
+/// How a caller speaks to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Api {
+    Grpc,
+    /// S3's API, with plain HTTP requests.
+    Http,
+    /// S3's API, with the object_store crate.
+    ObjectStore,
+}
+
 /// The server that a caller connects to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// Whether to speak gRPC. Otherwise, the caller speaks S3's HTTP API.
-    pub(crate) grpc: bool,
+    pub(crate) api: Api,
     /// The certificate authority to trust. `None`: plaintext.
     pub(crate) authority: Option<PathBuf>,
 }

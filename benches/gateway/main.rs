@@ -12,6 +12,7 @@ mod caller;
 mod child;
 mod content;
 mod job;
+mod keys;
 mod naive;
 mod process;
 mod proxy;

@@ -23,10 +23,20 @@ pub(crate) fn forget_peak(process: u32) -> Outcome<()> {
     Ok(fs::write(format!("/proc/{process}/clear_refs"), "5")?)
 }
 
-/// The peak resident memory (`VmHWM`), in bytes.
+/// The peak resident memory, in bytes.
 pub(crate) fn peak(process: u32) -> Outcome<u64> {
+    memory(process, "VmHWM:")
+}
+
+/// The resident memory, in bytes.
+pub(crate) fn resident(process: u32) -> Outcome<u64> {
+    memory(process, "VmRSS:")
+}
+
+fn memory(process: u32, name: &str) -> Outcome<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("/proc has no VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.ok_or_else(|| format!("/proc/PID/status has no {name}"))?;
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes * 1024)
 }

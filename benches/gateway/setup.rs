@@ -17,7 +17,7 @@ use crate::{
     arguments::Arguments,
     caller::grpc,
     child::{self, Background, Child},
-    job::{Done, Job, MIB, Target},
+    job::{Api, Done, Job, MIB, Target},
     process,
     shipped::Shipped,
     tls::Files,
@@ -38,6 +38,10 @@ pub(crate) enum Peer {
     Proxy,
     /// The backend itself, without a gateway.
     Direct,
+    /// The backend itself, for a caller that uses object_store.
+    ObjectStore,
+    /// The backend itself, for a caller that uses boto3.
+    Boto3,
     /// A peer named on the command line.
     Other(String),
 }
@@ -50,6 +54,8 @@ impl fmt::Display for Peer {
             Self::NaiveSigned => "naive, payload signed",
             Self::Proxy => "TCP proxy",
             Self::Direct => "no gateway",
+            Self::ObjectStore => "object_store, no gateway",
+            Self::Boto3 => "boto3, no gateway",
             Self::Other(name) => name,
         })
     }
@@ -73,6 +79,7 @@ impl Setup {
         let tls = arguments.tls.then(|| Files::make(folder.path())).transpose()?;
         let mut told = vec!["--keys".to_owned(), arguments.keys().to_string()];
         told.extend(["--throttle".to_owned(), arguments.throttle.to_string()]);
+        told.extend(arguments.shape.arguments());
         told.extend(server_files(tls.as_ref()));
         let backend = Child::role("backend", &told)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -84,19 +91,28 @@ impl Setup {
 
     /// Starts a peer and waits until it serves.
     pub(crate) fn start(&self, peer: &Peer) -> Outcome<Running> {
+        self.start_on(peer, "bench")
+    }
+
+    /// Starts a peer with another bucket, for gateways that have no stores.
+    pub(crate) fn start_on(&self, peer: &Peer, bucket: &str) -> Outcome<Running> {
         let child = match peer {
             Peer::Longshore => Some(self.shipped.start(child::free_addresses()?)?),
-            Peer::Naive => Some(self.naive(false)?),
-            Peer::NaiveSigned => Some(self.naive(true)?),
+            Peer::Naive => Some(self.naive(false, bucket)?),
+            Peer::NaiveSigned => Some(self.naive(true, bucket)?),
             Peer::Proxy => {
                 Some(Child::role("proxy", &["--backend".to_owned(), self.backend.address.to_string()])?)
             }
-            Peer::Direct => None,
-            Peer::Other(name) => Some(self.other(name)?),
+            Peer::Direct | Peer::ObjectStore | Peer::Boto3 => None,
+            Peer::Other(name) => Some(self.other(name, bucket)?),
         };
         let target = Target {
             address: child.as_ref().map_or(self.backend.address, |child| child.address),
-            grpc: !matches!(peer, Peer::Proxy | Peer::Direct),
+            api: match peer {
+                Peer::Proxy | Peer::Direct | Peer::Boto3 => Api::Http,
+                Peer::ObjectStore => Api::ObjectStore,
+                _ => Api::Grpc,
+            },
             authority: self.tls.as_ref().map(|tls| tls.authority.clone()),
         };
         let mut running = Running { peer: peer.clone(), target, child };
@@ -112,7 +128,7 @@ impl Setup {
     pub(crate) fn start_with(&self, settings: &[(&'static str, &str)]) -> Outcome<Running> {
         let child = self.shipped.with(settings)?.start(child::free_addresses()?)?;
         let authority = self.tls.as_ref().map(|tls| tls.authority.clone());
-        let target = Target { address: child.address, grpc: true, authority };
+        let target = Target { address: child.address, api: Api::Grpc, authority };
         let mut running = Running { peer: Peer::Longshore, target, child: Some(child) };
         self.runtime.block_on(running.until_serving())?;
         Ok(running)
@@ -121,7 +137,7 @@ impl Setup {
     /// The backend as a target, for requests that are not part of a job.
     pub(crate) fn backend(&self) -> Target {
         let authority = self.tls.as_ref().map(|tls| tls.authority.clone());
-        Target { address: self.backend.address, grpc: false, authority }
+        Target { address: self.backend.address, api: Api::Http, authority }
     }
 
     fn url(&self) -> String {
@@ -129,8 +145,8 @@ impl Setup {
         format!("{scheme}://{}", self.backend.address)
     }
 
-    fn naive(&self, signed: bool) -> Outcome<Child> {
-        let mut told = vec!["--endpoint".to_owned(), self.url()];
+    fn naive(&self, signed: bool, bucket: &str) -> Outcome<Child> {
+        let mut told = vec!["--endpoint".to_owned(), self.url(), "--bucket".to_owned(), bucket.to_owned()];
         told.extend(signed.then(|| "--signed".to_owned()));
         if let Some(tls) = &self.tls {
             told.extend(["--authority".to_owned(), tls.authority.display().to_string()]);
@@ -139,13 +155,15 @@ impl Setup {
         Child::role("naive", &told)
     }
 
-    /// Starts a peer from the command line. Environment variables pass its listen address and the backend's URL.
-    fn other(&self, name: &str) -> Outcome<Child> {
+    /// Starts a peer from the command line. Environment variables pass its listen address, the backend's URL and the
+    /// bucket.
+    fn other(&self, name: &str, bucket: &str) -> Outcome<Child> {
         let [address] = child::free_addresses()?;
         let command = self.arguments.peer(name).ok_or("--peer does not define this peer")?;
         let mut words = command.split_whitespace();
         let mut command = Command::new(words.next().ok_or("the command is empty")?);
         command.args(words).env("LISTEN", address.to_string()).env("ENDPOINT", self.url());
+        command.env("BUCKET", bucket);
         command.env("AWS_ACCESS_KEY_ID", crate::shipped::ACCESS_KEY_ID);
         command.env("AWS_SECRET_ACCESS_KEY", crate::shipped::SECRET_ACCESS_KEY);
         Child::other(&mut command, address)
@@ -189,6 +207,12 @@ impl Running {
         let cpu = id.map(process::cpu).transpose()?.unwrap_or_default() - before.unwrap_or_default();
         let peak = id.map(process::peak).transpose()?.unwrap_or_default() as f64 / MIB as f64;
         Ok(Measured { cpu, peak, done })
+    }
+
+    /// The memory that this peer uses now, in MiB.
+    pub(crate) fn memory(&self) -> Outcome<f64> {
+        let resident = self.child.as_ref().map(|child| process::resident(child.id())).transpose()?;
+        Ok(resident.unwrap_or_default() as f64 / MIB as f64)
     }
 
     /// Starts a background caller that runs a job until the returned value is dropped.

@@ -37,7 +37,15 @@ const STORES: &[(&str, &str, &str, &str)] = &[
         "unsigned_payload: true, checksum_algorithm: crc64nvme",
         "max_concurrency: 8",
     ),
+    ("shaped", "shaped", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
+    ("shaped-tree", "shaped-tree", "unsigned_payload: true, checksum_algorithm: crc64nvme", ""),
+    ("shaped-1", "shaped", "unsigned_payload: true, checksum_algorithm: crc64nvme", "max_concurrency: 1"),
 ];
+
+/// The bucket of a store.
+pub(crate) fn bucket(store: &str) -> &'static str {
+    STORES.iter().find(|(name, ..)| *name == store).map_or("bench", |(_, bucket, ..)| bucket)
+}
 
 /// The binary and the settings to start it with.
 #[derive(Debug, Clone)]
@@ -147,7 +155,7 @@ fn tenant(text: &mut String, name: &str, token: &str, backend: &str, stores: &[(
     let _ = write!(
         text,
         "  {name}:\n    client_options: {{allow_http: true}}\n    callers:\n      \
-         - {{name: {name}, token_sha256: \"{digest}\", access: [read, write, list]}}\n    stores:\n"
+         - {{name: {name}, token_sha256: \"{digest}\", access: [read, write, delete, list]}}\n    stores:\n"
     );
     for (name, bucket, config, transfer) in stores {
         let _ = writeln!(text, "      {name}:\n        url: s3://{bucket}\n        config:");

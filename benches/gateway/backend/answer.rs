@@ -33,6 +33,11 @@ pub(super) fn no_such_key() -> Answer {
     status(StatusCode::NOT_FOUND, text.to_owned())
 }
 
+pub(super) fn invalid(message: &str) -> Answer {
+    let text = format!("<Error><Code>InvalidArgument</Code><Message>{message}</Message></Error>");
+    status(StatusCode::BAD_REQUEST, text)
+}
+
 fn status(status: StatusCode, text: String) -> Answer {
     let mut answer = xml(text);
     *answer.status_mut() = status;

@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{content::Content, rate_limit::RateLimit};
+use super::{pace::Pace, requests::InFlight};
+use crate::content::Content;
 
 /// The number of responses that were dropped before their end, and the time of the last one.
 #[derive(Debug, Default)]
@@ -35,13 +36,20 @@ impl Abandoned {
 #[derive(Debug)]
 pub(super) struct ObjectBody {
     content: Content,
-    pace: RateLimit,
+    pace: Pace,
     abandoned: Arc<Abandoned>,
+    /// The request that this body answers.
+    request: Option<InFlight>,
 }
 
 impl ObjectBody {
-    pub(super) fn new(content: Content, pace: RateLimit, abandoned: Arc<Abandoned>) -> Self {
-        Self { content, pace, abandoned }
+    pub(super) fn new(content: Content, pace: Pace, abandoned: Arc<Abandoned>) -> Self {
+        Self { content, pace, abandoned, request: None }
+    }
+
+    /// Keeps the request in flight until the body is dropped.
+    pub(super) fn hold(&mut self, request: InFlight) {
+        self.request = Some(request);
     }
 }
 
@@ -53,11 +61,12 @@ impl Body for ObjectBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        ready!(self.pace.poll_due(cx));
         let most = self.pace.piece();
+        let length = self.content.length(most);
+        ready!(self.pace.poll_room(cx, length));
         let piece = self.content.piece(most);
-        if let Some(piece) = &piece {
-            self.pace.took(piece.len());
+        if piece.is_some() {
+            self.pace.sent(length);
         }
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }

@@ -4,34 +4,31 @@ use std::{fmt::Write as _, sync::PoisonError};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{Either, Full};
 use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
+    HeaderMap, Method, Response, StatusCode,
     header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE},
-    http::response::Builder,
+    http::{request::Parts, response::Builder},
 };
 
 use super::{
     Backend,
     answer::{self, Answer},
     body::ObjectBody,
+    pace::Pace,
 };
-use crate::{
-    content::{self, Content},
-    rate_limit::RateLimit,
-};
+use crate::content::{self, Content};
 
 const CHECKSUM: &str = "x-amz-checksum-crc64nvme";
 const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 
 impl Backend {
     /// GetObject and HeadObject.
-    pub(super) fn read(&self, bucket: &str, key: &str, request: &Request<Incoming>) -> Answer {
+    pub(super) fn read(&self, bucket: &str, key: &str, request: &Parts, pace: Pace) -> Answer {
         let Some(size) = key.rsplit('/').next().and_then(|size| size.parse::<u64>().ok()) else {
             return answer::no_such_key();
         };
-        let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+        let range = request.headers.get(RANGE).and_then(|range| range.to_str().ok());
         let range = range.and_then(|range| bounds(range, size));
         let (start, end) = range.unwrap_or((0, size));
         let mut head = Response::builder()
@@ -46,38 +43,14 @@ impl Backend {
             head = head
                 .status(StatusCode::PARTIAL_CONTENT)
                 .header(CONTENT_RANGE, format!("bytes {start}-{last}/{size}"));
-        } else if bucket != "plain" && request.headers().get("x-amz-checksum-mode").is_some() {
+        } else if bucket != "plain" && request.headers.get("x-amz-checksum-mode").is_some() {
             head = head.header(CHECKSUM, self.checksum(size)).header(CHECKSUM_TYPE, "FULL_OBJECT");
         }
-        if request.method() == Method::HEAD {
+        if request.method == Method::HEAD {
             return built(head, Either::Left(Full::default()));
         }
         let content = Content::range(start, end);
-        built(head, Either::Right(ObjectBody::new(content, self.pace(bucket), self.abandoned.clone())))
-    }
-
-    /// PutObject and UploadPart. The bytes are counted and discarded.
-    pub(super) async fn write(&self, bucket: &str, request: Request<Incoming>) -> Answer {
-        let checksum = request.headers().get(CHECKSUM).cloned();
-        let mut pace = self.pace(bucket);
-        let mut body = request.into_body();
-        let mut size = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return answer::unknown() };
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            size += length as u64;
-            pace.took(length);
-            pace.due().await;
-        }
-        let mut head = Response::builder().header(ETAG, format!("\"{size:032x}\""));
-        if let Some(checksum) = checksum {
-            head = head.header(CHECKSUM, checksum).header(CHECKSUM_TYPE, "FULL_OBJECT");
-        }
-        built(head, Either::Left(Full::default()))
-    }
-
-    fn pace(&self, bucket: &str) -> RateLimit {
-        RateLimit::new((bucket == "throttled").then_some(self.throttle))
+        built(head, Either::Right(ObjectBody::new(content, pace, self.abandoned.clone())))
     }
 
     /// The checksum of the whole object, encoded as in S3's header.
@@ -96,11 +69,18 @@ pub(super) fn created(bucket: &str, key: &str) -> Answer {
     answer::xml(text)
 }
 
-/// CompleteMultipartUpload.
-pub(super) async fn completed(bucket: &str, key: &str, request: Request<Incoming>) -> Answer {
-    let checksum =
-        request.headers().get(CHECKSUM).and_then(|checksum| checksum.to_str().ok()).map(str::to_owned);
-    let parts = request.into_body().collect().await.map(|body| body.to_bytes().len()).unwrap_or_default();
+/// PutObject and UploadPart.
+pub(super) fn written(headers: &HeaderMap, size: u64) -> Answer {
+    let mut head = Response::builder().header(ETAG, format!("\"{size:032x}\""));
+    if let Some(checksum) = headers.get(CHECKSUM) {
+        head = head.header(CHECKSUM, checksum).header(CHECKSUM_TYPE, "FULL_OBJECT");
+    }
+    built(head, Either::Left(Full::default()))
+}
+
+/// CompleteMultipartUpload. `parts` is the length of the list of parts, in bytes.
+pub(super) fn completed(bucket: &str, key: &str, headers: &HeaderMap, parts: usize) -> Answer {
+    let checksum = headers.get(CHECKSUM).and_then(|checksum| checksum.to_str().ok());
     let mut text = String::from("<CompleteMultipartUploadResult>");
     let _ = write!(text, "<Location>http://localhost/{bucket}/{key}</Location>");
     let _ = write!(text, "<Bucket>{bucket}</Bucket><Key>{key}</Key><ETag>&quot;{parts:032x}-2&quot;</ETag>");

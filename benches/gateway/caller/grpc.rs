@@ -1,6 +1,6 @@
 //! A caller that uses tonic's client, with large frames and windows.
 
-use std::{fs, time::Duration};
+use std::{fs, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
@@ -62,8 +62,10 @@ impl Caller {
             Work::Upload => self.upload(job).await?,
             Work::Walk => self.walk(job).await?,
             Work::Head => self.head(job).await?,
+            Work::GetRanges => self.get_ranges(job).await?,
+            Work::DeleteMany => self.delete_many(job).await?,
         };
-        if seen == job.size { Ok(()) } else { Err(format!("received {seen} of {}", job.size).into()) }
+        if seen == job.amount() { Ok(()) } else { Err(format!("received {seen} of {}", job.amount()).into()) }
     }
 
     /// Starts a Get and reads its first bytes. Dropping the response cancels the call.
@@ -156,6 +158,43 @@ impl Caller {
         Ok(seen)
     }
 
+    async fn get_ranges(&mut self, job: &Job) -> Outcome<u64> {
+        let ranges = job.ranges().map(|range| byte_range(&range)).collect::<Outcome<_>>()?;
+        let (store, key) = (job.store.clone(), job.key());
+        let message = pb::GetRangesRequest { store, key, ranges, ..Default::default() };
+        let request = self.request(message);
+        let mut answer = self.client.get_ranges(request).await?.into_inner();
+        let mut seen = 0;
+        while let Some(message) = answer.message().await? {
+            seen += message.chunk.map_or(0, |chunk| chunk.data.len()) as u64;
+        }
+        Ok(seen)
+    }
+
+    /// Sends all keys as fast as the server takes them. Counts the results, which must be in order.
+    async fn delete_many(&mut self, job: &Job) -> Outcome<u64> {
+        let store = job.store.clone();
+        let messages = job.batches().map(move |keys| {
+            let objects = keys.into_iter().map(|key| pb::ObjectId { key, ..Default::default() });
+            pb::DeleteManyRequest { store: store.clone(), objects: objects.collect() }
+        });
+        let request = self.request(stream::iter(messages));
+        let mut answer = self.client.delete_many(request).await?.into_inner();
+        let mut seen = 0;
+        while let Some(message) = answer.message().await? {
+            for result in message.results {
+                if let Some(error) = result.error {
+                    return Err(format!("{}: {}", result.key, error.message).into());
+                }
+                if u64::try_from(result.index)? != seen {
+                    return Err(format!("result {} follows {seen} others", result.index).into());
+                }
+                seen += 1;
+            }
+        }
+        Ok(seen)
+    }
+
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
@@ -185,6 +224,11 @@ fn paced(
 
 fn piece(content: &mut Content, most: u64) -> Outcome<Bytes> {
     Ok(content.piece(usize::try_from(most)?).unwrap_or_default())
+}
+
+fn byte_range(range: &Range<u64>) -> Outcome<pb::ByteRange> {
+    let (start, end) = (i64::try_from(range.start)?, i64::try_from(range.end)?);
+    Ok(pb::ByteRange { range: Some(pb::byte_range::Range::Bounded(pb::BoundedRange { start, end })) })
 }
 
 fn size(meta: Option<pb::ObjectMeta>) -> Outcome<u64> {

@@ -3,6 +3,8 @@
 mod beside;
 pub(crate) mod grpc;
 pub(crate) mod http;
+mod pool;
+mod store;
 
 use std::{
     io::{self, Write},
@@ -19,7 +21,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Outcome,
-    job::{Done, Job, Target},
+    job::{Api, Done, Job, Target, Work},
 };
 
 /// The pause before a rejected slow upload starts again.
@@ -49,6 +51,8 @@ pub(crate) async fn run(settings: Settings) -> Outcome<()> {
 enum Asker {
     Grpc(Box<grpc::Caller>),
     Http(Box<http::Caller>),
+    Pool(pool::Pool),
+    Store(Box<store::Caller>),
 }
 
 impl Asker {
@@ -56,6 +60,8 @@ impl Asker {
         match self {
             Self::Grpc(caller) => caller.ask(job).await,
             Self::Http(caller) => caller.ask(job).await,
+            Self::Pool(pool) => pool.ask(job).await,
+            Self::Store(caller) => caller.ask(job).await,
         }
     }
 }
@@ -87,15 +93,21 @@ async fn perform(target: &Target, job: Job) -> Outcome<Done> {
 /// Returns an asker for each request in flight, and the connections that the gRPC askers share.
 async fn connected(target: &Target, job: &Job) -> Outcome<(Vec<Asker>, Vec<Channel>)> {
     let (mut askers, mut channels) = (Vec::new(), Vec::new());
+    // The requests of one call are in flight together.
+    if target.api == Api::Http && matches!(job.work, Work::GetRanges | Work::DeleteMany) {
+        return Ok((vec![Asker::Pool(pool::Pool::connect(target, job.in_flight).await?)], channels));
+    }
     for index in 0..job.in_flight {
-        askers.push(if target.grpc {
-            let at = usize::try_from(index % job.connections)?;
-            if channels.len() <= at {
-                channels.push(grpc::connect(target, job.windows).await?);
+        askers.push(match target.api {
+            Api::Grpc => {
+                let at = usize::try_from(index % job.connections)?;
+                if channels.len() <= at {
+                    channels.push(grpc::connect(target, job.windows).await?);
+                }
+                Asker::Grpc(Box::new(grpc::Caller::new(channels[at].clone(), job)))
             }
-            Asker::Grpc(Box::new(grpc::Caller::new(channels[at].clone(), job)))
-        } else {
-            Asker::Http(Box::new(http::Caller::connect(target).await?))
+            Api::Http => Asker::Http(Box::new(http::Caller::connect(target).await?)),
+            Api::ObjectStore => Asker::Store(Box::new(store::Caller::new(target, job)?)),
         });
     }
     Ok((askers, channels))

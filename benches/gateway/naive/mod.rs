@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     /// The backend's URL
     #[arg(long)]
     endpoint: String,
+    /// The bucket
+    #[arg(long)]
+    bucket: String,
     /// Sign payloads
     #[arg(long)]
     signed: bool,
@@ -65,7 +68,7 @@ fn store(settings: &Settings) -> Outcome<AmazonS3> {
         .with_client_options(options)
         .with_endpoint(&settings.endpoint)
         .with_region("us-east-1")
-        .with_bucket_name("bench")
+        .with_bucket_name(&settings.bucket)
         .with_access_key_id(crate::shipped::ACCESS_KEY_ID)
         .with_secret_access_key(crate::shipped::SECRET_ACCESS_KEY)
         .with_unsigned_payload(!settings.signed);

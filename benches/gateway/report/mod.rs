@@ -10,7 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 pub(crate) use self::results::{Failure, Figures, Results, TargetResult, median};
-use crate::{Outcome, arguments::Arguments, process, setup::Setup};
+use crate::{Outcome, arguments::Arguments, backend::Shape, process, setup::Setup};
 
 /// The figures of a run.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,7 @@ pub(crate) struct Report {
     rounds: usize,
     tls: bool,
     quick: bool,
+    shape: Shape,
     settings: String,
     #[serde(flatten)]
     results: Results,
@@ -37,6 +38,7 @@ impl Report {
             rounds: setup.arguments.rounds(),
             tls: setup.arguments.tls,
             quick: setup.arguments.quick,
+            shape: setup.arguments.shape.clone(),
             settings: setup.shipped.settings(),
             results,
         }

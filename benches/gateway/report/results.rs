@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    job::{GIB, Job, Work},
+    job::{GIB, Job, RANGES, Work},
     setup::{Measured, Peer},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Figures {
     pub(crate) peer: String,
     /// CPU time, in seconds.
     pub(crate) cpu: f64,
-    /// The CPU time per GiB, per small request or per key, with its unit.
+    /// The CPU time per GiB, per small request, per range or per key, with its unit.
     pub(crate) cost: String,
     pub(crate) rate: String,
     pub(crate) p50_us: f64,
@@ -72,9 +72,13 @@ impl Figures {
         let gib = job.bytes() as f64 / GIB as f64;
         let requests = job.requests as f64;
         let (cost, rate) = match job.work {
-            Work::Walk => {
+            Work::Walk | Work::DeleteMany => {
                 let keys = job.size as f64 * requests;
                 (format!("{:.2} µs/key", cpu / keys * 1e6), format!("{:.0} keys/s", keys / seconds))
+            }
+            Work::GetRanges => {
+                let ranges = RANGES as f64 * requests;
+                (format!("{:.1} µs", cpu / ranges * 1e6), format!("{:.0} ranges/s", ranges / seconds))
             }
             _ if job.size < 1024 * 1024 || job.work == Work::Head => {
                 (format!("{:.1} µs", cpu / requests * 1e6), format!("{:.0}/s", requests / seconds))

@@ -7,6 +7,7 @@ mod flood;
 mod gone;
 mod latency;
 mod memory;
+mod shaped;
 mod slow;
 mod start;
 mod throttled;
@@ -15,6 +16,7 @@ mod turns;
 
 use crate::{
     Outcome,
+    arguments::Behaviour,
     report::{Failure, Results},
     setup::Setup,
 };
@@ -39,6 +41,17 @@ pub(crate) fn measure(setup: &Setup) -> Results {
 }
 
 fn rows(setup: &Setup) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    if setup.arguments.runs_on(Behaviour::S3) {
+        rows.extend(shaped::rows(&setup.arguments));
+    }
+    if setup.arguments.runs_on(Behaviour::Loopback) {
+        rows.extend(loopback(setup));
+    }
+    rows
+}
+
+fn loopback(setup: &Setup) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for row in cpu::rows(&setup.arguments) {
         rows.push((row.name.clone(), Box::new(move |setup, results| row.measure(setup, results))));

@@ -1,5 +1,5 @@
 // A gateway as one would write it in a day with grpc-go and aws-sdk-go-v2.
-// LISTEN is the address to listen on, ENDPOINT the URL of the S3 server.
+// LISTEN is the address to listen on, ENDPOINT the URL of the S3 server, BUCKET the bucket.
 package main
 
 import (
@@ -23,10 +23,11 @@ import (
 )
 
 const (
-	bucket = "bench"
-	piece  = 256 << 10
-	part   = 8 << 20
+	piece = 256 << 10
+	part  = 8 << 20
 )
+
+var bucket = os.Getenv("BUCKET")
 
 type gateway struct {
 	pb.UnimplementedObjectServiceServer

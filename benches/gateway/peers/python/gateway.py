@@ -1,6 +1,6 @@
 """A gateway as one would write it in a day with grpcio and boto3.
 
-LISTEN is the address to listen on, ENDPOINT the URL of the S3 server.
+LISTEN is the address to listen on, ENDPOINT the URL of the S3 server, BUCKET the bucket.
 """
 
 import os
@@ -11,7 +11,7 @@ import grpc
 from botocore.config import Config
 from longshore.v1 import object_pb2, object_service_pb2, object_service_pb2_grpc
 
-BUCKET = "bench"
+BUCKET = os.environ["BUCKET"]
 PIECE = 256 * 1024
 PART = 8 * 1024 * 1024
 PARTS_AT_ONCE = 8
