@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -41,6 +41,8 @@ impl Files {
     pub(crate) fn make(folder: &Path) -> Outcome<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate with the name of its issuer for a self-signed one.
+        params.distinguished_name.push(DnType::CommonName, "Authority of the benchmark");
         let authority_key = KeyPair::generate()?;
         let authority = params.self_signed(&authority_key)?;
         let key = KeyPair::generate()?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::turns::told;
+use super::{super::turns::told, requests};
 use crate::{
     Outcome,
     job::Job,
@@ -70,6 +70,11 @@ impl Side {
         median(self.rounds.iter().map(|round| round.done.seconds).collect())
     }
 
+    /// The median time of a call, in microseconds.
+    pub(super) fn p50_us(&self) -> f64 {
+        median(self.rounds.iter().map(|round| round.done.p50_us).collect())
+    }
+
     pub(super) fn figures(&self, row: &str) -> Figures {
         let mut figures = Figures::of(row, &self.running.peer, &self.job, &self.rounds);
         figures.peer.clone_from(&self.label);
@@ -85,7 +90,10 @@ pub(super) fn alternate(setup: &Setup, sides: &mut [Side]) -> Outcome<()> {
             break;
         }
         for side in &mut *sides {
+            // A query starts a new maximum.
+            requests(setup)?;
             side.rounds.push(told(&side.running, &side.job, side.caller.as_deref())?);
+            eprintln!("    at most {} requests to S3 in flight", requests(setup)?.most_in_flight);
         }
     }
     Ok(())

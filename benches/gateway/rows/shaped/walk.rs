@@ -44,7 +44,6 @@ impl Tree {
         let before = requests(setup)?;
         alternate(setup, &mut sides)?;
         let after = requests(setup)?;
-        eprintln!("  list requests in flight: at most {}", after.most_in_flight);
         let lists = (after.list - before.list) as f64 / sides[0].rounds.len() as f64;
         let ms = setup.arguments.shape.list_page_ms;
         let mut sequential = (pages * ms) as f64 / 1e3;
