@@ -1,6 +1,6 @@
 //! The failures of a handler, before they become a status.
 
-use std::{borrow::Cow, error::Error as StdError, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, iter, time::Duration};
 
 use tonic::{Code, Status};
 
@@ -81,7 +81,9 @@ impl Failure {
 
     /// The failure for the status that ended the caller's message stream in tonic.
     pub(crate) fn stream(status: Status) -> Self {
-        let broken_off = status.source().is_some_and(<dyn StdError>::is::<BrokenOff>);
+        // axum wraps errors of request bodies, and tonic wraps the result.
+        let mut causes = iter::successors(status.source(), |&cause| cause.source());
+        let broken_off = causes.any(<dyn StdError>::is::<BrokenOff>);
         Self::Stream(if broken_off { Status::cancelled(BrokenOff.to_string()) } else { status })
     }
 
