@@ -87,6 +87,11 @@ impl Failure {
         Self::Stream(if broken_off { Status::cancelled(BrokenOff.to_string()) } else { status })
     }
 
+    /// Whether the caller has cancelled the call, so that it receives nothing more.
+    pub(crate) fn is_cancellation(&self) -> bool {
+        matches!(self, Self::Stream(status) if status.code() == Code::Cancelled)
+    }
+
     /// A bug in Longshore.
     pub(crate) fn internal(message: &str) -> Self {
         Error::new(ErrorKind::Internal, message).into()

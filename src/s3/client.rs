@@ -25,6 +25,7 @@ use super::{
     page::{Page, Room},
     request::Request,
     sign::{EMPTY_PAYLOAD, SigningKeys, Target, UNSIGNED_PAYLOAD},
+    slow_down::SlowDown,
     xml,
 };
 use crate::{
@@ -50,6 +51,8 @@ pub struct Client {
     bucket: Arc<Bucket>,
     deadline: Option<Instant>,
     retries: bool,
+    /// Where the client records that S3 throttles its requests.
+    slow_down: Option<SlowDown>,
 }
 
 /// What all clients of a bucket share.
@@ -188,7 +191,7 @@ impl Client {
             keys: SigningKeys::default(),
             metrics,
         };
-        Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true })
+        Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true, slow_down: None })
     }
 
     /// The same client, whose requests start no attempt but the first after `deadline`.
@@ -202,6 +205,12 @@ impl Client {
     #[must_use]
     pub(crate) fn without_retries(&self) -> Self {
         Self { retries: false, ..self.clone() }
+    }
+
+    /// The same client, which also records in `slow_down` if S3 throttles a request, whether or not a retry succeeds.
+    #[must_use]
+    pub(crate) fn recording(&self, slow_down: SlowDown) -> Self {
+        Self { slow_down: Some(slow_down), ..self.clone() }
     }
 
     /// The deadline of the requests.
@@ -290,6 +299,9 @@ impl Client {
             };
             if failure.error.code() == Some("NoSuchKey") {
                 self.bucket.seen.store(true, Ordering::Relaxed);
+            }
+            if let Some(slow_down) = &self.slow_down {
+                slow_down.record(&failure.error);
             }
             unclear |= failure.error.unclear();
             let again = match self.correct(&failure, &signer, &mut corrected) {

@@ -6,6 +6,7 @@ mod check;
 mod conditional;
 mod copy;
 mod delete;
+mod delete_many;
 mod key;
 mod list;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use crate::s3::{
 };
 pub use crate::transport::{limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
+pub use delete_many::{BatchRoom, DeleteBatches, DeletedBatch};
 pub use options::*;
 pub use orphans::Orphans;
 pub use page_memory::PageMemory;

@@ -18,6 +18,7 @@ mod caller_damage;
 mod checksums;
 mod connections;
 mod damage;
+mod delete_batches;
 mod deleting;
 mod gathering;
 mod hedging;
