@@ -94,9 +94,13 @@ impl Setup {
         self.start_on(peer, "bench")
     }
 
-    /// Starts a peer with another bucket, for gateways that have no stores.
+    /// Starts a peer with another bucket, for gateways that have no stores. For a shaped bucket, Longshore has a single
+    /// tenant.
     pub(crate) fn start_on(&self, peer: &Peer, bucket: &str) -> Outcome<Running> {
         let child = match peer {
+            Peer::Longshore if bucket.starts_with("shaped") => {
+                Some(self.shipped.for_single_tenant().start(child::free_addresses()?)?)
+            }
             Peer::Longshore => Some(self.shipped.start(child::free_addresses()?)?),
             Peer::Naive => Some(self.naive(false, bucket)?),
             Peer::NaiveSigned => Some(self.naive(true, bucket)?),

@@ -52,6 +52,8 @@ pub(crate) fn bucket(store: &str) -> &'static str {
 pub(crate) struct Shipped {
     pub(crate) binary: PathBuf,
     tenants_file: PathBuf,
+    /// A tenants file without the tenant `quiet`. If there are several tenants, each gets at most half of the memory.
+    single_tenant_file: PathBuf,
     access_log: PathBuf,
     tenants: String,
     tls: Option<Files>,
@@ -60,19 +62,27 @@ pub(crate) struct Shipped {
 }
 
 impl Shipped {
-    /// Writes the tenants file to `folder`.
+    /// Writes the tenants files to `folder`.
     pub(crate) fn prepare(binary: &Path, folder: &Path, backend: &str, tls: Option<&Files>) -> Outcome<Self> {
         let tenants = tenants(backend);
         let tenants_file = folder.join("tenants.yaml");
         fs::write(&tenants_file, &tenants)?;
+        let single_tenant_file = folder.join("tenant.yaml");
+        fs::write(&single_tenant_file, single_tenant(backend))?;
         Ok(Self {
             binary: binary.to_owned(),
             tenants_file,
+            single_tenant_file,
             access_log: folder.join("longshore.log"),
             tenants,
             tls: tls.cloned(),
             extra: Vec::new(),
         })
+    }
+
+    /// The same with the tenant `bench` alone.
+    pub(crate) fn for_single_tenant(&self) -> Self {
+        Self { tenants_file: self.single_tenant_file.clone(), ..self.clone() }
     }
 
     /// Adds settings. An older build that does not know one of them runs without it.
@@ -140,9 +150,14 @@ impl Shipped {
 
 /// The tenants file: the tenant `bench` with all stores and the tenant `quiet` with one.
 fn tenants(backend: &str) -> String {
+    let mut text = single_tenant(backend);
+    tenant(&mut text, "quiet", QUIET_TOKEN, backend, &STORES[..1]);
+    text
+}
+
+fn single_tenant(backend: &str) -> String {
     let mut text = String::from("tenants:\n");
     tenant(&mut text, "bench", TOKEN, backend, STORES);
-    tenant(&mut text, "quiet", QUIET_TOKEN, backend, &STORES[..1]);
     text
 }
 

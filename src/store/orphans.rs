@@ -33,7 +33,7 @@ enum UploadState {
     Unknown,
 }
 
-/// How many uploads are examined at the same time.
+/// How many uploads are examined, and aborted, at the same time.
 const CONCURRENCY: usize = 8;
 
 impl S3Store {
@@ -47,18 +47,20 @@ impl S3Store {
             let page = self.list_uploads("", after.as_deref(), PAGE).await?;
             let old =
                 page.uploads.into_iter().filter(|upload| is_old(upload.started, page.now, settings.age));
-            let mut examined = stream::iter(old)
-                .map(async |upload| (self.state_of(&upload, settings.age).await, upload))
-                .buffer_unordered(CONCURRENCY);
-            while let Some((state, upload)) = examined.next().await {
+            let examine = async |upload| {
+                let state = self.state_of(&upload, settings.age).await;
+                let aborts = settings.abort && matches!(state, UploadState::Orphan);
+                let aborted = aborts && self.abort_orphan(&upload).await;
+                (state, aborted, upload)
+            };
+            let mut examined = stream::iter(old).map(examine).buffer_unordered(CONCURRENCY);
+            while let Some((state, aborted, upload)) = examined.next().await {
                 match state {
                     UploadState::InUse => {}
                     UploadState::Unknown => orphans.unknown += 1,
                     UploadState::Orphan => {
                         orphans.note(&upload);
-                        if settings.abort {
-                            orphans.aborted += u64::from(self.abort_orphan(&upload).await);
-                        }
+                        orphans.aborted += u64::from(aborted);
                     }
                 }
             }

@@ -62,7 +62,7 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct Arrival {
     size: u64,
-    begun: Instant,
+    requested: OnceLock<Instant>,
     first_byte: OnceLock<Instant>,
     arrived: AtomicU64,
     ended: AtomicBool,
@@ -96,7 +96,7 @@ impl AheadPart {
     ) -> Self {
         let arrival = Arc::new(Arrival {
             size: range.end - range.start,
-            begun: Instant::now(),
+            requested: OnceLock::new(),
             first_byte: OnceLock::new(),
             arrived: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -123,11 +123,16 @@ impl AheadPart {
         }
     }
 
-    /// Lets the part try again to get memory.
-    pub(super) fn unstall(&self) {
-        if self.arrival.stalled.load(Ordering::Relaxed) {
+    /// Reserves memory for a part that waits for it. Returns `false` if there is none.
+    pub(super) fn unstall(&self) -> bool {
+        if !self.arrival.stalled.load(Ordering::Relaxed) {
+            return true;
+        }
+        let has_memory = self.arrival.reserve_next();
+        if has_memory {
             self.arrival.wake.notify_one();
         }
+        has_memory
     }
 
     /// The next bytes, if they have arrived.
@@ -161,9 +166,16 @@ impl AheadPart {
             return false;
         }
         let (Some(since), arrived) = (first_byte.get(), arrived.load(Ordering::Relaxed)) else { return true };
+        let to_come = size.saturating_sub(arrived);
         let elapsed = since.elapsed().as_micros();
         let latency = u128::from(connections.latency.load(Ordering::Relaxed));
-        u128::from(size.saturating_sub(arrived)) * elapsed >= latency * u128::from(arrived)
+        // The first bytes say nothing about the rate.
+        to_come > arrived || u128::from(to_come) * elapsed >= latency * u128::from(arrived)
+    }
+
+    /// Number of bytes that have not arrived.
+    pub(super) fn to_come(&self) -> u64 {
+        self.arrival.size.saturating_sub(self.arrival.arrived.load(Ordering::Relaxed))
     }
 }
 
@@ -196,9 +208,9 @@ impl Arrival {
     }
 
     fn arrived(&self, bytes: usize) {
-        if self.first_byte.get().is_none() {
-            let _ = self.first_byte.set(Instant::now());
-            self.connections.record_latency(self.begun.elapsed());
+        if self.first_byte.set(Instant::now()).is_ok() {
+            let requested = self.requested.get().map(Instant::elapsed);
+            self.connections.record_latency(requested.unwrap_or_default());
         }
         self.arrived.fetch_add(bytes as u64, Ordering::Relaxed);
         self.held().waiting += bytes as u64;
@@ -215,7 +227,9 @@ impl Arrival {
             held.reserved = needed;
         }
         drop(held);
-        self.wake.notify_one();
+        if self.is_front.load(Ordering::Relaxed) {
+            self.wake.notify_one();
+        }
     }
 }
 
@@ -233,6 +247,7 @@ async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSe
     let mut gathered = BytesMut::new();
     loop {
         arrival.room().await;
+        arrival.requested.get_or_init(Instant::now);
         let piece = match part.next().await {
             Some(Ok(piece)) => piece,
             Some(Err(error)) => {

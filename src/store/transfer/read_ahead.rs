@@ -155,9 +155,10 @@ impl ReadAhead {
         }
     }
 
+    /// Twice what is in flight at a time, so that parts follow each other while the caller takes what has arrived.
     fn largest_window(&self) -> u64 {
         let transfer = self.store.settings().transfer;
-        transfer.part_size.saturating_mul(transfer.max_concurrency as u64)
+        transfer.part_size.saturating_mul(2 * transfer.max_concurrency as u64)
     }
 
     /// Removes the front part if the caller has taken all of it. Otherwise, parts that have no memory may get what the
@@ -167,9 +168,8 @@ impl ReadAhead {
             self.parts.pop_front();
             self.width = (self.width + 1).min(self.store.settings().transfer.max_concurrency);
         }
-        for part in &self.parts {
-            part.unstall();
-        }
+        // Earlier parts go first. If all got the same, each would be incomplete when its turn comes.
+        let _ = self.parts.iter().all(AheadPart::unstall);
     }
 
     /// Requests what is left of the front part again, after its optional request has failed. Fails if its request was
@@ -210,7 +210,9 @@ impl ReadAhead {
     fn begin_next(&mut self) -> bool {
         let Some(range) = self.next_range() else { return false };
         let bytes = range.end - range.start;
-        if !self.store.inner.budget.has_room_ahead(bytes) {
+        // By the time that all of the parts have arrived, the caller will have taken about half of them.
+        let to_come: u64 = self.parts.iter().map(AheadPart::to_come).sum();
+        if !self.store.inner.budget.has_room_ahead(bytes.midpoint(to_come)) {
             return false;
         }
         if let Some(rest) = self.rest.front_mut() {
