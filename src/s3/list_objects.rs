@@ -42,6 +42,8 @@ pub(crate) struct Listed {
     pub(crate) common_prefixes: Vec<String>,
     /// The number of entries skipped because their key is unreadable or their size is missing.
     pub(crate) unreadable: usize,
+    /// For each of these that is an object, how many of the objects precede it.
+    pub(crate) unreadable_at: Vec<usize>,
     pub(crate) continuation: Option<Continuation>,
 }
 
@@ -97,11 +99,17 @@ pub(super) fn page(body: &str, max_keys: usize) -> Result<Listed, Error> {
         Some(ObjectMeta { key: name(entry.key)?, size: entry.size?, properties })
     };
     let entries = page.contents.len() + page.common_prefixes.len();
-    let objects: Vec<_> = page.contents.into_iter().filter_map(object).collect();
+    let (mut objects, mut unreadable_at) = (Vec::with_capacity(page.contents.len()), Vec::new());
+    for entry in page.contents {
+        match object(entry) {
+            Some(object) => objects.push(object),
+            None => unreadable_at.push(objects.len()),
+        }
+    }
     let common_prefixes: Vec<_> = page.common_prefixes.into_iter().filter_map(name).collect();
     let unreadable = entries - objects.len() - common_prefixes.len();
     let continuation = next(page.is_truncated, page.next_continuation_token)?.map(Continuation::Token);
-    let mut listed = Listed { objects, common_prefixes, unreadable, continuation };
+    let mut listed = Listed { objects, common_prefixes, unreadable, unreadable_at, continuation };
     listed.cut(max_keys);
     Ok(listed)
 }
@@ -181,6 +189,7 @@ mod tests {
             let page = without(old, new);
             assert_eq!((page.unreadable, page.objects.len(), page.common_prefixes.len()), (1, 1, 1), "{new}");
             assert_eq!(page.objects[0].key, "SlowDown.txt");
+            assert_eq!(page.unreadable_at, [0]);
         }
         assert_eq!(without("d%2F", "%FF").unreadable, 1);
     }

@@ -1,16 +1,7 @@
-//! Lists keys: one page, or all of them.
+//! Lists a page of keys.
 
-use futures::stream::{self, Stream};
-use tokio_util::task::AbortOnDropHandle;
-
-use super::{
-    Error, ErrorKind, Field, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
-    progress::Progress,
-};
+use super::{Error, Field, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, progress::Progress};
 use crate::s3::{Continuation, ListQuery};
-
-/// S3's maximum page size.
-const PAGE: u16 = 1000;
 
 impl S3Store {
     /// Returns one page of keys, in UTF-8 byte order. A listing can be abandoned at any time, because S3 keeps no state
@@ -19,7 +10,12 @@ impl S3Store {
         self.list_in(options, self.page_memory()).await
     }
 
-    async fn list_in(&self, options: &ListOptions, mut memory: PageMemory) -> Result<ListPage, Error> {
+    /// Returns one page of keys, in memory that was reserved for it.
+    pub(super) async fn list_in(
+        &self,
+        options: &ListOptions,
+        mut memory: PageMemory,
+    ) -> Result<ListPage, Error> {
         let prefix = self.full_prefix(&options.prefix);
         let start_after = match options.start_after.as_str() {
             "" => String::new(),
@@ -35,8 +31,13 @@ impl S3Store {
         };
         let listed = self.client().list_objects(listing, &mut memory).await?;
         let entries = listed.objects.len() + listed.common_prefixes.len();
-        let relative = |meta: ObjectMeta| Some(ObjectMeta { key: self.relative(&meta.key)?, ..meta });
-        let objects: Vec<_> = listed.objects.into_iter().filter_map(relative).collect();
+        let (mut objects, mut skipped_at) = (Vec::with_capacity(listed.objects.len()), listed.unreadable_at);
+        for meta in listed.objects {
+            match self.relative(&meta.key) {
+                Some(key) => objects.push(ObjectMeta { key, ..meta }),
+                None => skipped_at.push(objects.len()),
+            }
+        }
         let prefixes = listed.common_prefixes.iter();
         let common_prefixes: Vec<_> = prefixes.filter_map(|prefix| self.relative(prefix)).collect();
         let skipped = listed.unreadable + entries - objects.len() - common_prefixes.len();
@@ -45,7 +46,7 @@ impl S3Store {
         let names = objects.iter().map(|object| object.key.as_str());
         progress.page(next.as_deref(), names.chain(common_prefixes.iter().map(String::as_str)))?;
         let continuation = next.map(|next| progress.with(&next));
-        Ok(ListPage { objects, common_prefixes, skipped, continuation, memory })
+        Ok(ListPage { objects, common_prefixes, skipped, skipped_at, continuation, memory })
     }
 
     /// Counts and logs entries of a page that were left out.
@@ -79,85 +80,9 @@ impl S3Store {
         };
         Ok((progress, Some(continuation)))
     }
-
-    /// Returns every object under a prefix, page by page. While the caller uses a page, the next one is fetched, if
-    /// there is memory for it; no more than one page is fetched ahead. Drop a page before polling for the next: it
-    /// holds memory.
-    pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
-        let first = ListOptions {
-            prefix: options.prefix,
-            start_after: options.start_after,
-            page_size: options
-                .limit
-                .and_then(|limit| u16::try_from(limit).ok())
-                .map_or(PAGE, |limit| limit.clamp(1, PAGE)),
-            ..ListOptions::default()
-        };
-        let walk = Walk { next: Some(Next::Now), store: self.clone(), options: first, limit: options.limit };
-        stream::try_unfold(walk, Walk::page)
-    }
-
-    /// Fetches a page before the caller asks for it, if there is memory for it.
-    fn fetch_ahead(&self, options: ListOptions) -> Fetching {
-        let store = self.clone();
-        AbortOnDropHandle::new(self.inner.tasks.spawn(async move {
-            let memory = store.page_memory_ahead();
-            store.list_in(&options, memory).await
-        }))
-    }
 }
 
 /// The error for a page token that Longshore did not issue.
 pub(super) fn invalid_page_token() -> Error {
     Error::invalid_field(Field::PageToken, "must be a `next_page_token` that Longshore returned")
-}
-
-type Fetching = AbortOnDropHandle<Result<ListPage, Error>>;
-
-/// The next page.
-enum Next {
-    /// It is already being fetched.
-    Ahead(Fetching),
-    /// It is fetched when the caller asks for it.
-    Now,
-}
-
-struct Walk {
-    store: S3Store,
-    options: ListOptions,
-    limit: Option<u64>,
-    next: Option<Next>,
-}
-
-impl Walk {
-    async fn page(mut self) -> Result<Option<(WalkPage, Self)>, Error> {
-        while let Some(next) = self.next.take() {
-            let page = self.fetched(next).await?;
-            let ListPage { mut objects, skipped, continuation, memory, .. } = page;
-            if let Some(limit) = &mut self.limit {
-                objects.truncate(usize::try_from(*limit).unwrap_or(usize::MAX));
-                *limit -= objects.len() as u64;
-            }
-            if continuation.is_some() && self.limit != Some(0) {
-                self.options.continuation = continuation;
-                self.next = Some(Next::Ahead(self.store.fetch_ahead(self.options.clone())));
-            }
-            if !objects.is_empty() || skipped > 0 {
-                return Ok(Some((WalkPage { objects, skipped, memory }, self)));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn fetched(&self, next: Next) -> Result<ListPage, Error> {
-        if let Next::Ahead(fetching) = next {
-            let fetched = fetching.await;
-            match fetched.map_err(|_| Error::new(ErrorKind::Internal, "the listing task was stopped"))? {
-                // There was no memory to fetch ahead. The caller asks for the page now, so wait for memory.
-                Err(error) if error.kind() == ErrorKind::MemoryExhausted => {}
-                page => return page,
-            }
-        }
-        self.store.list(&self.options).await
-    }
 }

@@ -25,6 +25,7 @@ mod transfer;
 mod upload;
 mod upload_state;
 mod upload_writer;
+mod walk;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -76,6 +77,8 @@ struct Inner {
     puts_ignore_conditions: AtomicBool,
     /// Whether a check found that the server ignores conditions on CompleteMultipartUpload.
     completes_ignore_conditions: AtomicBool,
+    /// Whether a walk found that the server does not list keys in ascending order, or ignores where to start.
+    lists_in_any_order: AtomicBool,
 }
 
 impl S3Store {
@@ -102,6 +105,7 @@ impl S3Store {
             budget,
             puts_ignore_conditions: AtomicBool::new(false),
             completes_ignore_conditions: AtomicBool::new(false),
+            lists_in_any_order: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner), client, record: SpeedRecord::default() })
     }

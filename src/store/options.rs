@@ -130,6 +130,8 @@ pub struct ListPage {
     pub common_prefixes: Vec<String>,
     /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
     pub skipped: usize,
+    /// For each of these that is an object, about how many of the objects precede it.
+    pub(super) skipped_at: Vec<usize>,
     /// Where the next page starts; `None` on the last page.
     pub continuation: Option<String>,
     /// The memory that the page holds, from the tenant's budget.
@@ -154,6 +156,9 @@ pub struct WalkOptions {
     pub start_after: String,
     /// Maximum number of objects; `None` returns all.
     pub limit: Option<u64>,
+    /// Maximum number of requests in flight; `None` stands for the store's `max_concurrency`, which is also the
+    /// maximum.
+    pub parallelism: Option<usize>,
 }
 
 /// One page of a walk.

@@ -2,7 +2,7 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Error, Reservation, S3Store};
+use super::{Error, ErrorKind, Reservation, S3Store};
 use crate::s3::Room;
 
 /// Memory that grows with a page. The memory that a page probably needs is reserved at once. Only a page that turns
@@ -11,6 +11,8 @@ use crate::s3::Room;
 #[derive(Debug)]
 pub struct PageMemory {
     reservation: Reservation,
+    /// Number of bytes that were reserved in advance and are not used yet.
+    unused: u64,
     waits: bool,
     /// The permits that let a larger page exceed the budget.
     turn: Option<[OwnedSemaphorePermit; 2]>,
@@ -19,22 +21,48 @@ pub struct PageMemory {
 impl S3Store {
     /// Memory for a page that a caller waits for.
     pub(super) fn page_memory(&self) -> PageMemory {
-        PageMemory { reservation: self.inner.budget.reservation(), waits: true, turn: None }
+        PageMemory { reservation: self.inner.budget.reservation(), unused: 0, waits: true, turn: None }
     }
 
-    /// Memory for a page that no caller has asked for yet. It never waits: growing fails if the memory is not free.
-    pub(super) fn page_memory_ahead(&self) -> PageMemory {
-        PageMemory { waits: false, ..self.page_memory() }
+    /// Memory for a page of about this size that no caller waits for yet, if it is free. A larger page fails if there
+    /// is no memory for the rest.
+    pub(super) fn page_memory_ahead(&self, bytes: u64) -> Option<PageMemory> {
+        let reservation = self.inner.budget.reserve_ahead(bytes)?;
+        Some(PageMemory { reservation, unused: bytes, waits: false, turn: None })
+    }
+}
+
+impl PageMemory {
+    /// No memory.
+    #[cfg(test)]
+    pub(super) fn none(budget: &super::TenantBudget) -> Self {
+        Self { reservation: budget.reservation(), unused: 0, waits: false, turn: None }
+    }
+
+    /// Number of bytes that it is charged, without those that were reserved in advance and are not used.
+    pub(super) fn used(&self) -> u64 {
+        self.reservation.bytes().saturating_sub(self.unused)
+    }
+
+    /// Gives back all but `bytes`.
+    pub(super) fn shrink(&mut self, bytes: u64) {
+        self.unused = 0;
+        self.reservation.shrink(bytes);
     }
 }
 
 impl Room for PageMemory {
     async fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        let unused = self.unused.min(bytes);
+        self.unused -= unused;
+        let bytes = bytes - unused;
+        if !self.waits {
+            let message = "no memory is free for a page that no caller waits for";
+            let exhausted = || Error::new(ErrorKind::MemoryExhausted, message);
+            return (bytes == 0 || self.reservation.extend_ahead(bytes)).then_some(()).ok_or_else(exhausted);
+        }
         if self.turn.is_some() || self.reservation.extend(bytes) {
             return Ok(());
-        }
-        if !self.waits {
-            return Err(self.reservation.exhausted());
         }
         if self.reservation.bytes() == 0 {
             return self.reservation.grow(bytes).await;
@@ -68,7 +96,8 @@ mod tests {
         let budget = budget();
         let tenant = budget.share(None);
         let pages = (0..40).map(async |_| {
-            let mut page = PageMemory { reservation: tenant.reservation(), waits: true, turn: None };
+            let reservation = tenant.reservation();
+            let mut page = PageMemory { reservation, unused: 0, waits: true, turn: None };
             for _ in 0..8 {
                 page.grow(64 * KIB).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -83,7 +112,14 @@ mod tests {
         let tenant = budget().share(None);
         let _held = tenant.reserve(u64::MAX).await.unwrap();
         let _more = tenant.reserve(128 * KIB).await.unwrap();
-        let mut ahead = PageMemory { reservation: tenant.reservation(), waits: false, turn: None };
+        let held = tenant.reserve_ahead(192 * KIB).unwrap();
+        let reservation = tenant.reserve_ahead(64 * KIB).unwrap();
+        let mut ahead = PageMemory { reservation, unused: 64 * KIB, waits: false, turn: None };
+        assert!(ahead.grow(64 * KIB).now_or_never().unwrap().is_ok(), "it is reserved");
         assert!(ahead.grow(64 * KIB).now_or_never().unwrap().is_err());
+        drop(held);
+        assert!(ahead.grow(64 * KIB).now_or_never().unwrap().is_ok());
+        ahead.shrink(KIB);
+        assert_eq!(ahead.used(), KIB);
     }
 }

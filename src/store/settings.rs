@@ -178,9 +178,10 @@ settings! {
         /// by default) need a larger `part_size`. Without a known size, the part size doubles every 2,000 parts, up to the same
         /// limit: by default 8, 16, 32, 64 and 128 MiB, so an upload of unknown size has at most 484 GiB.
         part_size ["multipart_chunksize"]: u64 as Size<{ 5 * MIB }, { 512 * MIB }> = 8 * MIB,
-        /// How many requests of a call transfer data at once: parts of an upload or of a read of a large object, ranges
-        /// of an object, batches of 1,000 keys of a `DeleteMany`. A part of an upload that only waits for S3's response
-        /// does not count, and neither does a part of a read that is about to end.
+        /// How many requests of a call are in flight at once: parts of an upload or of a read of a large object, ranges
+        /// of an object, batches of 1,000 keys of a `DeleteMany`, pages of a long `Walk` (see
+        /// `WalkRequest.parallelism`). A part of an upload that only waits for S3's response does not count, and neither
+        /// does a part of a read that is about to end.
         max_concurrency: usize as Count<1, 100> = 10,
         /// A read fails when this many connections in a row have each broken before they delivered 64 KiB. After any
         /// other break, the read resumes where it stopped, with the waits of `retry_config`. `max_retries` does not apply: it limits retries of requests whose response has not begun.

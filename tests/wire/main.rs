@@ -34,4 +34,5 @@ mod reading_ahead;
 mod renaming;
 mod requests;
 mod retrying;
+mod walking;
 mod writing;

@@ -55,10 +55,12 @@ pub(crate) fn walk_options(request: pb::WalkRequest) -> Result<WalkOptions, Fail
     within_a_key(&request.prefix, "prefix")?;
     within_a_key(&request.start_after, "start_after")?;
     let limit = unsigned(request.limit, "limit")?;
+    let parallelism = unsigned(request.parallelism.into(), "parallelism")?;
     Ok(WalkOptions {
         prefix: request.prefix,
         start_after: request.start_after,
         limit: (limit > 0).then_some(limit),
+        parallelism: usize::try_from(parallelism).ok().filter(|parallelism| *parallelism > 0),
     })
 }
 
@@ -99,5 +101,13 @@ mod tests {
         assert_eq!(walk(0).unwrap().limit, None);
         assert_eq!(walk(i64::MAX).unwrap().limit, Some(i64::MAX.unsigned_abs()));
         assert_eq!(field(walk(-1)), "limit");
+    }
+
+    #[test]
+    fn a_walk_with_parallelism_0_has_that_of_the_store() {
+        let walk = |parallelism| walk_options(pb::WalkRequest { parallelism, ..Default::default() });
+        assert_eq!(walk(0).unwrap().parallelism, None);
+        assert_eq!(walk(7).unwrap().parallelism, Some(7));
+        assert_eq!(field(walk(-1)), "parallelism");
     }
 }

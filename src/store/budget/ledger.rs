@@ -19,7 +19,7 @@ pub(super) enum Class {
     Slow,
     /// Incomplete messages, and pages of listings.
     Message,
-    /// What a read fetches before its caller takes it.
+    /// What a read or a walk fetches before its caller takes it.
     Ahead,
 }
 

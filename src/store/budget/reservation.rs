@@ -50,9 +50,18 @@ impl Reservation {
     /// Adds `bytes` if they are free. A reservation that already holds memory goes before waiting calls, so that its
     /// call ends soon. Returns whether the bytes were added.
     pub(in crate::store) fn extend(&self, bytes: u64) -> bool {
+        self.extend_in(Class::Message, bytes)
+    }
+
+    /// The same for memory that was reserved ahead.
+    pub(in crate::store) fn extend_ahead(&self, bytes: u64) -> bool {
+        self.extend_in(Class::Ahead, bytes)
+    }
+
+    fn extend_in(&self, class: Class, bytes: u64) -> bool {
         self.budget.shared.change(|queue| {
             let held = queue.charge(self.id).bytes;
-            let ask = Ask { class: Class::Message, bytes: held.saturating_add(bytes) };
+            let ask = Ask { class, bytes: held.saturating_add(bytes) };
             (held > 0 || queue.is_empty()) && queue.try_set(self.id, ask).is_ok()
         })
     }
@@ -64,6 +73,14 @@ impl Reservation {
             let less = bytes <= queue.charge(self.id).bytes;
             (less || queue.is_empty()) && queue.try_set(self.id, Ask { class: Class::Ahead, bytes }).is_ok()
         })
+    }
+
+    /// Gives back all but `bytes`.
+    pub(in crate::store) fn shrink(&self, bytes: u64) {
+        self.budget.shared.change(|queue| {
+            let charge = queue.charge(self.id);
+            queue.set(self.id, charge.class, bytes.min(charge.bytes));
+        });
     }
 
     /// Waits for the permits of the tenant and of the process for a page that exceeds the budget.

@@ -1,0 +1,184 @@
+//! Lists all keys below a prefix.
+//!
+//! A listing that turns out to be long is split into segments: consecutive ranges of keys, which are listed page by page
+//! at the same time and returned in order. [`plan`] decides what is requested, without I/O, and this file sends the
+//! requests. The boundaries between segments are estimated: [`pace`] measures how far the latest pages reached on a
+//! scale, which is the [`numbers`] in keys or the [`siblings`] of a directory. [`waste`] bounds what wrong estimates
+//! cost.
+
+mod numbers;
+mod pace;
+mod plan;
+mod segment;
+mod siblings;
+#[cfg(test)]
+mod simulation;
+mod waste;
+
+use std::{future::poll_fn, mem::size_of, pin::Pin, sync::atomic::Ordering, task::Poll};
+
+use futures::stream::{self, Stream};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::plan::{Plan, Request};
+use super::{
+    Error, ErrorKind, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
+};
+
+/// S3's maximum page size.
+const PAGE: u16 = 1000;
+/// The number of bytes to reserve for a page ahead, before the size of the pages is known.
+const PAGE_BYTES: u64 = 256 * 1024;
+/// How many requests ahead a walk may send, for each one that may be in flight, before its caller has to wait again.
+const CREDIT: usize = 2;
+/// The end of the names of directory buckets (S3 Express), which list keys in no order.
+const DIRECTORY_BUCKET: &str = "--x-s3";
+
+impl S3Store {
+    /// Returns every object under a prefix, page by page, in key order. While the caller uses a page, the next one is
+    /// fetched, if there is memory for it. If the caller is faster than S3, and the listing is long, more pages are
+    /// fetched at the same time. Drop a page before polling for the next: it holds memory.
+    pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
+        stream::try_unfold(Walk::new(self.clone(), options), Walk::page)
+    }
+
+    /// How many requests for a listing may be in flight.
+    fn parallelism(&self, asked: Option<usize>) -> usize {
+        let settings = self.settings();
+        let in_any_order = settings.bucket.bucket.ends_with(DIRECTORY_BUCKET)
+            || self.inner.lists_in_any_order.load(Ordering::Relaxed);
+        let most = settings.transfer.max_concurrency;
+        if in_any_order { 1 } else { asked.unwrap_or(most).min(most) }
+    }
+}
+
+struct Walk {
+    store: S3Store,
+    plan: Plan,
+    requests: Vec<Sent>,
+    /// How many more requests may be sent before the caller has to wait for a page again. A slow caller uses it up.
+    credit: usize,
+    /// How much memory the latest page needed.
+    page_bytes: u64,
+}
+
+/// A request in flight. Dropping it cancels it.
+struct Sent {
+    id: u64,
+    /// Whether it got only memory that was free, because no caller waited for the page.
+    is_ahead: bool,
+    task: AbortOnDropHandle<Result<(ListPage, u64), Error>>,
+}
+
+impl Walk {
+    fn new(store: S3Store, options: WalkOptions) -> Self {
+        let first = ListOptions {
+            prefix: options.prefix,
+            start_after: options.start_after,
+            page_size: options
+                .limit
+                .and_then(|limit| u16::try_from(limit).ok())
+                .map_or(PAGE, |limit| limit.clamp(1, PAGE)),
+            ..ListOptions::default()
+        };
+        let plan = Plan::new(first, options.limit, store.parallelism(options.parallelism));
+        Self { store, plan, requests: Vec::new(), credit: 0, page_bytes: PAGE_BYTES }
+    }
+
+    async fn page(mut self) -> Result<Option<(WalkPage, Self)>, Error> {
+        self.receive(false).await?;
+        let mut waits = false;
+        loop {
+            self.requests.retain(|sent| self.plan.awaits(sent.id));
+            if let Some(page) = self.plan.take() {
+                self.request_ahead();
+                return Ok(Some((page, self)));
+            }
+            if self.plan.is_done() {
+                return Ok(None);
+            }
+            if !waits {
+                waits = true;
+                self.credit = CREDIT * self.plan.parallelism();
+            }
+            if self.requests.len() < self.plan.parallelism()
+                && let Some(request) = self.plan.request_next()
+            {
+                let memory = self.store.page_memory();
+                self.send(request, memory, false);
+            }
+            self.request_ahead();
+            self.receive(true).await?;
+        }
+    }
+
+    /// Sends the requests for pages that no caller waits for yet.
+    fn request_ahead(&mut self) {
+        while self.requests.len() < self.plan.parallelism() {
+            let Some(memory) = self.store.page_memory_ahead(self.page_bytes) else { return };
+            let Some(request) = self.plan.request_ahead(self.credit > 0) else { return };
+            self.credit = self.credit.saturating_sub(1);
+            self.send(request, memory, true);
+        }
+    }
+
+    fn send(&mut self, Request { id, options }: Request, memory: PageMemory, is_ahead: bool) {
+        let store = self.store.clone();
+        let task = AbortOnDropHandle::new(self.store.inner.tasks.spawn(async move {
+            let mut page = store.list_in(&options, memory).await?;
+            let needed = page.memory.used();
+            page.memory.shrink(size_of_page(&page));
+            Ok((page, needed))
+        }));
+        self.requests.push(Sent { id, is_ahead, task });
+    }
+
+    /// Records the pages that have arrived, and waits for at least one if `waits`.
+    async fn receive(&mut self, waits: bool) -> Result<(), Error> {
+        let requests = &mut self.requests;
+        let arrived = poll_fn(|context| {
+            let mut arrived = Vec::new();
+            requests.retain_mut(|sent| match Pin::new(&mut sent.task).poll(context) {
+                Poll::Ready(page) => {
+                    arrived.push((sent.id, sent.is_ahead, page));
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if waits && arrived.is_empty() { Poll::Pending } else { Poll::Ready(arrived) }
+        });
+        for (id, is_ahead, page) in arrived.await {
+            let stopped = |_| Err(Error::new(ErrorKind::Internal, "the listing task was stopped"));
+            match page.unwrap_or_else(stopped) {
+                Ok((page, needed)) => {
+                    self.page_bytes = needed;
+                    let recorded = self.plan.listed(id, page);
+                    if self.plan.is_unordered() {
+                        self.store.inner.lists_in_any_order.store(true, Ordering::Relaxed);
+                    }
+                    recorded?;
+                }
+                Err(error) => {
+                    // A page for which there was no memory is requested again when the caller waits for it.
+                    let lacked_memory = is_ahead && error.kind() == ErrorKind::MemoryExhausted;
+                    if self.plan.failed(id) && !lacked_memory {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number of bytes that a page takes in memory.
+fn size_of_page(page: &ListPage) -> u64 {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+    let object = |object: &ObjectMeta| {
+        object.key.capacity() + text(&object.properties.etag) + text(&object.properties.storage_class)
+    };
+    let objects =
+        page.objects.capacity() * size_of::<ObjectMeta>() + page.objects.iter().map(object).sum::<usize>();
+    let prefixes = page.common_prefixes.iter().map(|prefix| size_of::<String>() + prefix.capacity());
+    (objects + prefixes.sum::<usize>()) as u64
+}
