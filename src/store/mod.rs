@@ -77,6 +77,8 @@ struct Inner {
     puts_ignore_conditions: AtomicBool,
     /// Whether a check found that the server ignores conditions on CompleteMultipartUpload.
     completes_ignore_conditions: AtomicBool,
+    /// Whether the server returned neither a strong ETag nor a version for the last object of which ranges were read.
+    lacks_pins: AtomicBool,
     /// Whether a walk found that the server does not list keys in ascending order, or ignores where to start.
     lists_in_any_order: AtomicBool,
 }
@@ -105,6 +107,7 @@ impl S3Store {
             budget,
             puts_ignore_conditions: AtomicBool::new(false),
             completes_ignore_conditions: AtomicBool::new(false),
+            lacks_pins: AtomicBool::new(false),
             lists_in_any_order: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner), client, record: SpeedRecord::default() })

@@ -47,22 +47,28 @@ impl S3Store {
             let page = self.list_uploads("", after.as_deref(), PAGE).await?;
             let old =
                 page.uploads.into_iter().filter(|upload| is_old(upload.started, page.now, settings.age));
-            let examine = async |upload| {
-                let state = self.state_of(&upload, settings.age).await;
-                let aborts = settings.abort && matches!(state, UploadState::Orphan);
-                let aborted = aborts && self.abort_orphan(&upload).await;
-                (state, aborted, upload)
-            };
-            let mut examined = stream::iter(old).map(examine).buffer_unordered(CONCURRENCY);
-            while let Some((state, aborted, upload)) = examined.next().await {
+            let mut examined = stream::iter(old)
+                .map(async |upload| (self.state_of(&upload, settings.age).await, upload))
+                .buffer_unordered(CONCURRENCY);
+            let mut found = Vec::new();
+            while let Some((state, upload)) = examined.next().await {
                 match state {
                     UploadState::InUse => {}
                     UploadState::Unknown => orphans.unknown += 1,
                     UploadState::Orphan => {
                         orphans.note(&upload);
-                        orphans.aborted += u64::from(aborted);
+                        found.push(upload);
                     }
                 }
+            }
+            if !settings.abort {
+                found.clear();
+            }
+            let mut aborts = stream::iter(found)
+                .map(async |upload| self.abort_orphan(&upload).await)
+                .buffer_unordered(CONCURRENCY);
+            while let Some(aborted) = aborts.next().await {
+                orphans.aborted += u64::from(aborted);
             }
             after = page.next;
             if after.is_none() {

@@ -1,6 +1,6 @@
 //! Reads several ranges of one object, several at a time. Ranges that are close together share a request.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, ops::Range, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
@@ -76,7 +76,7 @@ impl S3Store {
             return self.get_ranges_after_head(key, &ranges, coalesce_bytes, &read).await;
         };
         let full_key = self.full_key(key, Field::Key)?;
-        let requested = self.request_ahead(&full_key, &ranges[first.ranges..], coalesce_bytes, &read);
+        let requested = self.request_ahead(&full_key, &first, &ranges, coalesce_bytes, &read);
         let answer = match self.client().get_object(read.selecting(&full_key), Some(first.bytes)).await {
             // The error names the range, and a suffix of an empty object is no error: both need the size.
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
@@ -103,24 +103,35 @@ impl S3Store {
         Ok(reader)
     }
 
-    /// Requests those of `ranges` that the first response need not be awaited for, so that a few small ranges take no
+    /// Requests those of the `ranges` after the first request that its response need not be awaited for, so that a few small ranges take no
     /// longer than one. Their responses count only if they are from the same object as the first one.
     fn request_ahead(
         &self,
         full_key: &str,
+        first: &First,
         ranges: &[ByteRange],
         coalesce: u64,
         read: &ReadOptions,
     ) -> VecDeque<(Range<u64>, Requested)> {
-        let bounded = ranges.iter().map_while(|range| match range {
+        let bounded = ranges[first.ranges..].iter().map(|range| match range {
             ByteRange::Bounded { start, end } => Some(*start..*end),
             ByteRange::Offset(_) | ByteRange::Suffix(_) => None,
         });
-        let fetches = plan(&bounded.collect::<Vec<_>>(), 0, coalesce);
-        let small = fetches.into_iter().scan(0_u64, |total, fetch| {
+        let first_is_small = match first.bytes {
+            ByteRange::Bounded { start, end } => !self.reads_alone(&(start..end)),
+            ByteRange::Suffix(length) => length <= FIRST_WINDOW,
+            ByteRange::Offset(_) => false,
+        };
+        let Some(bounded) = bounded.collect::<Option<Vec<_>>>().filter(|_| first_is_small) else {
+            return VecDeque::new();
+        };
+        let small = plan(&bounded, 0, coalesce).into_iter().scan(0_u64, |total, fetch| {
             *total = total.saturating_add(fetch.bytes.end - fetch.bytes.start);
             (*total <= FIRST_WINDOW).then_some(fetch.bytes)
         });
+        if !self.inner.budget.has_room_ahead(FIRST_WINDOW) || self.inner.lacks_pins.load(Ordering::Relaxed) {
+            return VecDeque::new();
+        }
         let request = |bytes: Range<u64>| {
             let (store, full_key, read) = (self.without_retries(), full_key.to_owned(), read.clone());
             let range = ByteRange::Bounded { start: bytes.start, end: bytes.end };
@@ -129,6 +140,11 @@ impl S3Store {
             (bytes, AbortOnDropHandle::new(self.inner.tasks.spawn(request)))
         };
         small.take(self.settings().transfer.max_concurrency - 1).map(request).collect()
+    }
+
+    /// Whether one connection reads these bytes better than several, until it proves slow.
+    fn reads_alone(&self, bytes: &Range<u64>) -> bool {
+        bytes.end - bytes.start >= 2 * self.settings().transfer.part_size
     }
 
     /// Like [`S3Store::get_ranges`], for ranges of which no request can be made before the object's size is known.
@@ -185,6 +201,7 @@ impl RangesReader {
         fetches: VecDeque<Fetch>,
     ) -> Self {
         let (start, end) = resolved.first().map_or((0, 0), |range| (range.start, range.end));
+        store.inner.lacks_pins.store(!pinned.is_exact(), Ordering::Relaxed);
         Self {
             reads_ahead: pinned.is_exact() && store.settings().transfer.max_concurrency > 1,
             store: store.clone(),
@@ -211,7 +228,7 @@ impl RangesReader {
         let skip = bytes.start - start;
         self.alone = Some(ObjectReader::new(self.store.clone(), self.pinned.clone(), info, Some(body), skip));
         self.current = Some(Current::of(fetch));
-        if !self.is_large(&bytes) {
+        if !self.store.reads_alone(&bytes) {
             self.read_ahead(requested, 1);
         }
     }
@@ -240,7 +257,7 @@ impl RangesReader {
         }
     }
 
-    /// Ends the current fetch. A reader of the whole object then verifies its checksum.
+    /// Ends the current fetch. If it is the whole object, and was not read ahead, its reader verifies the checksum.
     async fn end(&mut self) -> Result<(), Error> {
         if let Some(alone) = &mut self.alone
             && alone.is_at_end()
@@ -269,7 +286,7 @@ impl RangesReader {
         }
         let Some(Current { position, end, .. }) = &self.current else { return Err(ended()) };
         let left = *position..*end;
-        if self.ahead.is_none() && !self.is_large(&left) {
+        if self.ahead.is_none() && !self.store.reads_alone(&left) {
             self.read_ahead(VecDeque::new(), 0);
         }
         if let Some(ahead) = &mut self.ahead {
@@ -280,7 +297,7 @@ impl RangesReader {
                 // There is no memory for it.
                 Some(first) if first == left => ahead.skip_first(),
                 // Everything has been read.
-                None if self.is_large(&left) => self.ahead = None,
+                None if self.store.reads_alone(&left) => self.ahead = None,
                 // The server ignores ranges.
                 _ => (self.ahead, self.reads_ahead) = (None, false),
             }
@@ -298,16 +315,11 @@ impl RangesReader {
         let current = current.map(|current| current.position..current.end);
         let following = self.fetches.iter().map(|fetch| fetch.bytes.clone());
         let ranges: VecDeque<_> =
-            current.chain(following.take_while(|bytes| !self.is_large(bytes))).collect();
+            current.chain(following.take_while(|bytes| !self.store.reads_alone(bytes))).collect();
         if self.reads_ahead && !ranges.is_empty() {
             let (store, pinned) = (self.store.clone(), self.pinned.clone());
             self.ahead = Some(ReadAhead::of_ranges(read_part, store, pinned, ranges, requested, beside));
         }
-    }
-
-    /// Whether one connection reads these bytes better than several, until it proves slow.
-    fn is_large(&self, bytes: &Range<u64>) -> bool {
-        bytes.end - bytes.start >= 2 * self.store.settings().transfer.part_size
     }
 }
 

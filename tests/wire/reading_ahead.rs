@@ -142,3 +142,43 @@ async fn an_interrupted_part_is_resumed() {
     }
     assert!(data == object());
 }
+
+#[tokio::test]
+async fn a_read_from_a_slow_server_that_ignores_ranges_continues_on_one_connection() {
+    let whole = bytes(200, &[("etag", "\"e\"")], &object());
+    let server = Scripted::start(move |_, _| Answer::Slowly(Duration::from_millis(2), whole.clone())).await;
+    let mut settings = settings(&server, 4);
+    settings.transfer.part_size = 500;
+    let mut reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    while let Some(piece) = reader.next().await {
+        data.extend_from_slice(&piece.unwrap());
+    }
+    assert!(data == object());
+    assert!(server.seen().len() <= 5, "the first request, three parts, and the rest: {:?}", server.lines());
+}
+
+#[tokio::test]
+async fn a_caller_that_never_waits_holds_two_parts() {
+    let server = Scripted::start(|_, seen| slowly(seen)).await;
+    let mut settings = settings(&server, 4);
+    settings.transfer.part_size = 100;
+    let mut reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    // The read learns that the server is slow.
+    while server.seen().len() < 2 {
+        data.extend_from_slice(&reader.next().await.unwrap().unwrap());
+    }
+    // From now on, all bytes have arrived before the caller takes them.
+    let mut most = 0;
+    while data.len() < SIZE {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let requested = server.seen().iter().filter_map(range).map(|(_, last)| last + 1).max().unwrap();
+        if data.len() > SIZE / 2 {
+            most = most.max(requested.saturating_sub(data.len()));
+        }
+        data.extend_from_slice(&reader.next().await.unwrap().unwrap());
+    }
+    assert!(data == object());
+    assert!(most <= 300, "{most} bytes were requested ahead");
+}

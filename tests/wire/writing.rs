@@ -399,13 +399,13 @@ async fn an_update_that_names_a_version_of_a_missing_object_fails_like_any_other
 async fn a_part_that_only_waits_for_its_response_does_not_keep_the_next_one_from_being_sent() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "POST" if is_create(seen) => reply(200, &[], CREATED),
-        // Four parts have arrived, although at most two may be sent at a time.
+        // Four parts have arrived, although at most three may be sent at a time.
         "PUT" => Answer::Behind(5, std::time::Duration::ZERO, bytes(200, &[("etag", PART_ETAG)], b"")),
         _ => reply(200, &[], COMPLETED),
     })
     .await;
     let mut settings = server.settings();
-    (settings.transfer.part_size, settings.transfer.max_concurrency) = (5 << 20, 2);
+    (settings.transfer.part_size, settings.transfer.max_concurrency) = (5 << 20, 3);
     let mut upload = store(settings).upload("k", UploadOptions::default()).unwrap();
     let uploading = async {
         for _ in 0..20 {

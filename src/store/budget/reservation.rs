@@ -70,8 +70,11 @@ impl Reservation {
     /// call waits. Returns whether it was.
     pub(in crate::store) fn hold_ahead(&self, bytes: u64) -> bool {
         self.budget.shared.change(|queue| {
-            let less = bytes <= queue.charge(self.id).bytes;
-            (less || queue.is_empty()) && queue.try_set(self.id, Ask { class: Class::Ahead, bytes }).is_ok()
+            if bytes <= queue.charge(self.id).bytes {
+                queue.set(self.id, Class::Ahead, bytes);
+                return true;
+            }
+            queue.is_empty() && queue.try_set(self.id, Ask { class: Class::Ahead, bytes }).is_ok()
         })
     }
 

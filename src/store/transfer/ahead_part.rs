@@ -62,7 +62,9 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct Arrival {
     size: u64,
+    /// When the request was made. Not set if that was before the part began.
     requested: OnceLock<Instant>,
+    shows_latency: bool,
     first_byte: OnceLock<Instant>,
     arrived: AtomicU64,
     ended: AtomicBool,
@@ -85,18 +87,21 @@ struct Held {
 }
 
 impl AheadPart {
-    /// Starts to read `range` from `pieces`. The reservation holds no memory yet.
+    /// Starts to read `range` from `pieces`. The reservation holds no memory yet. The part `shows_latency` if its request
+    /// has not been made yet.
     pub(super) fn begin(
         range: Range<u64>,
         optional: bool,
         pieces: Pieces,
         reservation: Reservation,
         connections: &Arc<Connections>,
+        shows_latency: bool,
         tasks: &Tasks,
     ) -> Self {
         let arrival = Arc::new(Arrival {
             size: range.end - range.start,
             requested: OnceLock::new(),
+            shows_latency,
             first_byte: OnceLock::new(),
             arrived: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -173,6 +178,11 @@ impl AheadPart {
         to_come > arrived || u128::from(to_come) * elapsed >= latency * u128::from(arrived)
     }
 
+    /// Whether not all of its bytes have arrived.
+    pub(super) fn is_in_flight(&self) -> bool {
+        !self.arrival.ended.load(Ordering::Relaxed)
+    }
+
     /// Number of bytes that have not arrived.
     pub(super) fn to_come(&self) -> u64 {
         self.arrival.size.saturating_sub(self.arrival.arrived.load(Ordering::Relaxed))
@@ -208,12 +218,18 @@ impl Arrival {
     }
 
     fn arrived(&self, bytes: usize) {
-        if self.first_byte.set(Instant::now()).is_ok() {
-            let requested = self.requested.get().map(Instant::elapsed);
-            self.connections.record_latency(requested.unwrap_or_default());
+        if self.first_byte.set(Instant::now()).is_ok()
+            && let Some(requested) = self.requested.get()
+        {
+            self.connections.record_latency(requested.elapsed());
         }
         self.arrived.fetch_add(bytes as u64, Ordering::Relaxed);
         self.held().waiting += bytes as u64;
+    }
+
+    /// Whether the caller waits for the `gathered` bytes, because it has taken all others.
+    fn is_awaited(&self, gathered: usize) -> bool {
+        self.is_front.load(Ordering::Relaxed) && self.held().waiting == gathered as u64
     }
 
     fn taken(&self, bytes: u64) {
@@ -247,7 +263,9 @@ async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSe
     let mut gathered = BytesMut::new();
     loop {
         arrival.room().await;
-        arrival.requested.get_or_init(Instant::now);
+        if arrival.shows_latency {
+            arrival.requested.get_or_init(Instant::now);
+        }
         let piece = match part.next().await {
             Some(Ok(piece)) => piece,
             Some(Err(error)) => {
@@ -264,8 +282,8 @@ async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSe
         if small {
             gathered.extend_from_slice(&piece);
         }
-        let open = (small && gathered.len() < GATHERED || flush(&mut gathered, &pieces))
-            && (small || pieces.send(Ok(piece)).is_ok());
+        let gathers = small && gathered.len() < GATHERED && !arrival.is_awaited(gathered.len());
+        let open = (gathers || flush(&mut gathered, &pieces)) && (small || pieces.send(Ok(piece)).is_ok());
         if !open {
             return;
         }

@@ -183,6 +183,10 @@ impl ObjectReader {
                     if let Some(piece) = ahead.next().await {
                         return piece;
                     }
+                    if ahead.first_left().is_none() {
+                        // The server ignores ranges, so further requests would all send the whole object.
+                        self.backend_speed = None;
+                    }
                     // There is no memory left for reading ahead: read the rest on one connection.
                     (self.source, self.progress) = (Source::Idle, Progress::from(self.position));
                 }
@@ -255,9 +259,12 @@ impl ObjectReader {
             return Ok(None);
         }
         let began = Instant::now();
+        let skips = matches!(&self.source, Source::Response(response) if response.skip > 0);
         let error = match self.body_bytes().await {
             Some(Ok(bytes)) => {
-                self.record_wait(began, bytes.len());
+                if !skips {
+                    self.record_wait(began, bytes.len());
+                }
                 return Ok(Some(bytes));
             }
             Some(Err(error)) => broken(&error.to_string()),
@@ -371,7 +378,7 @@ pub(in crate::store) fn read_part(
         if matches!(&reader.source, Source::Response(response) if response.skip > 0) {
             return Err(Error::new(ErrorKind::OperationNotSupported, "the S3 server ignores ranges"));
         }
-        reader.backend_speed = None;
+        (reader.backend_speed, reader.verifier) = (None, None);
         Ok(stream::unfold(reader, async |mut reader| reader.next().await.map(|piece| (piece, reader))))
     };
     stream::once(pieces).try_flatten().boxed()

@@ -19,6 +19,12 @@ use crate::transport::SendObserver;
 /// is slower than the caller. If it is not, an upload holds only two parts.
 const PATIENCE: Duration = Duration::from_millis(25);
 
+/// How many requests of a call may be in flight if `max_concurrency` of them transfer data: a third more, for those that
+/// wait for the first or last bytes of a response.
+pub(in crate::store) fn with_overlap(max_concurrency: usize) -> usize {
+    max_concurrency + max_concurrency / 3
+}
+
 /// The upload that parts are sent to, once S3 has created it.
 pub(in crate::store) type Target = Shared<BoxFuture<'static, Result<MultipartUpload, Error>>>;
 
@@ -101,8 +107,8 @@ impl Parts {
         while self.in_flight() > 0 && self.bytes_in_flight + size > sizes.max_in_flight_bytes() {
             self.one_done().await.transpose()?;
         }
-        while self.being_sent() >= self.width.min(most) {
-            if self.being_sent() >= most {
+        while self.being_sent() >= self.width.min(most) || self.in_flight() >= with_overlap(most) {
+            if self.being_sent() >= most || self.in_flight() >= with_overlap(most) {
                 self.one_sent().await?;
             } else if let Ok(sent) = timeout(PATIENCE, self.one_sent()).await {
                 sent?;

@@ -7,6 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ahead_part::{AheadPart, Connections, Pieces},
+    parts::with_overlap,
     pinned::Pinned,
 };
 use crate::{
@@ -51,7 +52,7 @@ pub(in crate::store) struct ReadAhead {
     /// taken, up to `max_concurrency`.
     width: usize,
     /// How many bytes may still be requested before the caller has to wait again. A caller that never waits is slow,
-    /// and soon has only one part.
+    /// and soon has only two parts.
     unasked: u64,
     /// The number that this is set to when the caller has to wait. It doubles each time.
     window: u64,
@@ -110,9 +111,10 @@ impl ReadAhead {
     /// Returns the next bytes, all of one range; `None` if the caller has taken all parts, and no other can be started.
     /// Cancel safe.
     pub(in crate::store) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        let mut has_waited = false;
         loop {
             self.begin_parts(0);
-            if self.parts.is_empty() && !self.begin_next() {
+            if self.parts.is_empty() {
                 return None;
             }
             let front = self.parts.front_mut()?;
@@ -120,7 +122,9 @@ impl ReadAhead {
             let piece = if let Some(piece) = front.try_next() {
                 piece
             } else {
-                self.window = self.window.saturating_mul(2).min(self.largest_window());
+                if !std::mem::replace(&mut has_waited, true) {
+                    self.window = self.window.saturating_mul(2).min(self.largest_window());
+                }
                 self.unasked = self.window;
                 self.begin_parts(0);
                 let front = self.parts.front_mut()?;
@@ -175,26 +179,30 @@ impl ReadAhead {
     /// Requests what is left of the front part again, after its optional request has failed. Fails if its request was
     /// not optional. If the server ignores ranges, nothing is left to be read ahead.
     fn retry(&mut self, error: Error) -> Result<(), Error> {
-        let Some(part) = self.parts.pop_front().filter(|part| part.optional) else { return Err(error) };
-        tracing::debug!(%error, "a part that was read ahead is requested again");
+        let part = self.parts.pop_front();
         if error.kind() == ErrorKind::OperationNotSupported {
             // The server ignores ranges, so that every part would begin at the object's start.
             self.parts.clear();
             self.rest.clear();
             return Ok(());
         }
+        let Some(part) = part.filter(|part| part.optional) else { return Err(error) };
+        tracing::debug!(%error, "a part that was read ahead is requested again");
         self.width = (self.width / 2).max(1);
         self.begin(part.left(), false);
         self.parts.rotate_right(1);
         Ok(())
     }
 
-    /// Starts parts while there are connections for them and memory, and the caller is fast. `beside` is the number of
-    /// other connections that the read uses.
+    /// Starts parts while there are connections for them and memory, and the caller is fast. If it is slow, a part is
+    /// followed by one other, so that the caller still does not have to wait. `beside` is the number of other connections
+    /// that the read uses.
     fn begin_parts(&mut self, beside: usize) {
-        while self.unasked > 0
+        while (self.unasked > 0 || self.parts.len() < 2)
             && self.parts.len() < 2 * self.width
             && self.parts.iter().filter(|part| part.is_busy()).count() + beside < self.width
+            && self.parts.iter().filter(|part| part.is_in_flight()).count() + beside
+                < with_overlap(self.width)
             && self.begin_next()
         {}
     }
@@ -240,6 +248,7 @@ impl ReadAhead {
     fn begin(&mut self, range: Range<u64>, optional: bool) {
         let store = if optional { self.store.without_retries() } else { self.store.clone() };
         let requested = if optional { self.take_requested(&range) } else { None };
+        let shows_latency = requested.is_none();
         let pieces = (self.read_part)(store, self.pinned.clone(), range.clone(), requested);
         let reservation = self.store.inner.budget.reservation();
         let tasks = &self.store.inner.tasks;
@@ -249,6 +258,7 @@ impl ReadAhead {
             pieces,
             reservation,
             &self.connections,
+            shows_latency,
             tasks,
         ));
     }
