@@ -47,7 +47,7 @@ impl S3Store {
         destination: &str,
         options: CopyOptions,
     ) -> Result<Copied, Error> {
-        self.copy_pinned(source, key, destination, options).await.map(|(copied, _)| copied)
+        Box::pin(self.copy_pinned(source, key, destination, options)).await.map(|(copied, _)| copied)
     }
 
     /// Returns the copy, and the source as it was when it was copied.

@@ -26,7 +26,7 @@ impl S3Store {
         }
         let options = CopyOptions { mode, ..CopyOptions::default() };
         let (copied, original) =
-            self.copy_pinned(source, key, destination, options).await.map_err(of_the_source)?;
+            Box::pin(self.copy_pinned(source, key, destination, options)).await.map_err(of_the_source)?;
         let outcome = match self.prove(&to, &copied, &original).await {
             Ok(()) => source.delete_unchanged(&from, &original).await,
             Err(error) => Err(error),

@@ -31,6 +31,8 @@ const PAGE: u16 = 1000;
 const PAGE_BYTES: u64 = 256 * 1024;
 /// How many requests ahead a walk may send, for each one that may be in flight, before its caller has to wait again.
 const CREDIT: usize = 2;
+/// How many pages of memory must be free for a request that is far ahead.
+const SPARE_PAGES: u64 = 8;
 /// The end of the names of directory buckets (S3 Express), which list keys in no order.
 const DIRECTORY_BUCKET: &str = "--x-s3";
 
@@ -42,13 +44,24 @@ impl S3Store {
         stream::try_unfold(Walk::new(self.clone(), options), Walk::page)
     }
 
+    /// Remembers that the server does not list keys in order, so that later walks list one page after the other.
+    fn walk_in_any_order(&self) {
+        if !self.inner.lists_in_any_order.swap(true, Ordering::Relaxed) {
+            let bucket = &*self.settings().bucket.bucket;
+            tracing::warn!(
+                bucket,
+                "the S3 server does not list keys in ascending order, so walks list one page after the other"
+            );
+        }
+    }
+
     /// How many requests for a listing may be in flight.
     fn parallelism(&self, asked: Option<usize>) -> usize {
         let settings = self.settings();
         let in_any_order = settings.bucket.bucket.ends_with(DIRECTORY_BUCKET)
             || self.inner.lists_in_any_order.load(Ordering::Relaxed);
         let most = settings.transfer.max_concurrency;
-        if in_any_order { 1 } else { asked.unwrap_or(most).min(most) }
+        if in_any_order { 1 } else { asked.unwrap_or(most).clamp(1, most.max(1)) }
     }
 }
 
@@ -116,7 +129,10 @@ impl Walk {
     fn request_ahead(&mut self) {
         while self.requests.len() < self.plan.parallelism() {
             let Some(memory) = self.store.page_memory_ahead(self.page_bytes) else { return };
-            let Some(request) = self.plan.request_ahead(self.credit > 0) else { return };
+            // Other walks and reads need some of this memory, too.
+            let far =
+                self.credit > 0 && self.store.inner.budget.has_room_ahead(SPARE_PAGES * self.page_bytes);
+            let Some(request) = self.plan.request_ahead(far) else { return };
             self.credit = self.credit.saturating_sub(1);
             self.send(request, memory, true);
         }
@@ -151,16 +167,20 @@ impl Walk {
             let stopped = |_| Err(Error::new(ErrorKind::Internal, "the listing task was stopped"));
             match page.unwrap_or_else(stopped) {
                 Ok((page, needed)) => {
-                    self.page_bytes = needed;
+                    // A little more than the latest pages needed. Short pages say nothing about full ones.
+                    self.page_bytes = (needed / 8 * 9).max(self.page_bytes / 8 * 7);
                     let recorded = self.plan.listed(id, page);
                     if self.plan.is_unordered() {
-                        self.store.inner.lists_in_any_order.store(true, Ordering::Relaxed);
+                        self.store.walk_in_any_order();
                     }
                     recorded?;
                 }
                 Err(error) => {
                     // A page for which there was no memory is requested again when the caller waits for it.
                     let lacked_memory = is_ahead && error.kind() == ErrorKind::MemoryExhausted;
+                    if lacked_memory {
+                        self.plan.wasted_page();
+                    }
                     if self.plan.failed(id) && !lacked_memory {
                         return Err(error);
                     }

@@ -30,6 +30,16 @@ pub(super) struct Request {
     pub(super) options: ListOptions,
 }
 
+/// What is known of the end of the first segment.
+enum Boundary {
+    /// The segments that follow list the first key behind it, as far as there is one.
+    Listed,
+    /// They do not list that key.
+    Missing,
+    /// The segment with this index will list it.
+    NotListedYet(usize),
+}
+
 /// How to split a segment.
 enum Found {
     /// The index of the segment, and its new end.
@@ -111,8 +121,9 @@ impl Plan {
 
     /// The page that comes next, unless it has been requested.
     pub(super) fn request_next(&mut self) -> Option<Request> {
-        let front = self.segments.front_mut().filter(|front| front.may_request())?;
-        Some(Request { id: front.id, options: front.request() })
+        let awaited = self.awaited();
+        let segment = self.segments.get_mut(awaited).filter(|segment| segment.may_request())?;
+        Some(Request { id: segment.id, options: segment.request() })
     }
 
     /// The most useful page that the caller does not wait for yet: one ahead, or `far` ahead.
@@ -279,17 +290,27 @@ impl Plan {
             self.waste.page(1.0);
             // Directories may turn out to be too small to be of use.
             self.ask_at = 2.0 * self.waste.useful();
+            if !page.common_prefixes.is_sorted() || !page.objects.is_sorted_by(|a, b| a.key <= b.key) {
+                return self.continue_in_any_order();
+            }
             self.siblings = Some(Siblings::new(after, page));
             return Ok(());
         }
         let Some(index) = self.segments.iter().position(|known| known.id == id) else { return Ok(()) };
-        let is_empty = page.objects.is_empty() && page.skipped == 0 && page.continuation.is_none();
+        let has_no_objects = page.objects.is_empty();
+        let is_empty = has_no_objects && page.skipped == 0 && page.continuation.is_none();
+        let is_last = index + 1 == self.segments.len();
         let segment = &mut self.segments[index];
+        // The end of the last segment is an estimate of where the keys end.
+        if is_last
+            && page.objects.last().zip(segment.end.as_ref()).is_some_and(|(last, end)| last.key > end.key)
+        {
+            segment.end = None;
+        }
         let Added::Ordered { beyond } = segment.add(page, self.is_unordered || self.parallelism == 1) else {
             return self.continue_in_any_order();
         };
-        let is_first = segment.listed == 1;
-        let wasted = if is_empty && is_first && segment.id > 0 { 1.0 } else { beyond };
+        let wasted = if has_no_objects && segment.id > 0 { 1.0 } else { beyond };
         self.waste.page(wasted);
         if segment.is_complete() && segment.end.is_some() && !is_empty {
             self.waste.closed(beyond);
@@ -321,21 +342,65 @@ impl Plan {
         Ok(())
     }
 
+    /// Records that a page was thrown away.
+    pub(super) fn wasted_page(&mut self) {
+        self.waste.page(1.0);
+    }
+
     /// Records that a request failed. Returns whether it was for the page that comes next.
     pub(super) fn failed(&mut self, id: u64) -> bool {
         if self.asked.take_if(|(asked, _)| *asked == id).is_some() {
-            self.ask_at = f64::INFINITY;
+            self.ask_at = 2.0 * self.waste.useful().max(1.0);
         }
-        let is_front = self.segments.front().is_some_and(|front| front.id == id);
+        let awaited = self.awaited();
+        let is_next = |segment: &Segment| segment.id == id && (awaited > 0 || segment.waiting_pages() == 0);
+        let is_awaited = self.segments.get(awaited).is_some_and(is_next);
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) {
             segment.fail();
         }
-        is_front
+        is_awaited
+    }
+
+    /// Whether the segments that follow the first one list the first key that it has discarded. A server that orders keys
+    /// in another way than by their bytes can leave out keys here.
+    fn end_of_front(&self) -> Boundary {
+        let front = self.segments.front().filter(|front| front.is_complete() && front.waiting_pages() == 1);
+        let Some(discarded) = front.and_then(Segment::first_discarded) else { return Boundary::Listed };
+        for (index, segment) in self.segments.iter().enumerate().skip(1) {
+            if segment.end.as_ref().is_some_and(|end| end.key.as_str() < discarded) {
+                continue;
+            }
+            return match segment.lists(discarded) {
+                Some(true) => Boundary::Listed,
+                Some(false) => Boundary::Missing,
+                None => Boundary::NotListedYet(index),
+            };
+        }
+        Boundary::Missing
+    }
+
+    /// The index of the segment whose next page the caller waits for.
+    fn awaited(&self) -> usize {
+        match self.end_of_front() {
+            Boundary::NotListedYet(index) => index,
+            Boundary::Listed | Boundary::Missing => 0,
+        }
     }
 
     /// The page that comes next in key order, if it has been listed.
     pub(super) fn take(&mut self) -> Option<WalkPage> {
-        while let Some(front) = self.segments.front_mut() {
+        loop {
+            match self.end_of_front() {
+                Boundary::Listed => {}
+                Boundary::NotListedYet(_) => return None,
+                // The key may just have been deleted. In any case, the first segment's own listing goes on after it.
+                Boundary::Missing => {
+                    self.segments.truncate(1);
+                    self.asked = None;
+                    self.segments.iter_mut().for_each(Segment::extend_to_the_end);
+                }
+            }
+            let front = self.segments.front_mut()?;
             let Some(WalkPage { mut objects, skipped, memory }) = front.take() else {
                 if !front.is_complete() {
                     return None;
@@ -355,6 +420,5 @@ impl Plan {
                 return Some(WalkPage { objects, skipped, memory });
             }
         }
-        None
     }
 }

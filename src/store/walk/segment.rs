@@ -188,6 +188,22 @@ impl Segment {
         Some(WalkPage { objects, skipped, memory })
     }
 
+    /// The first key of its last waiting page that does not belong to it, and therefore to the segments that follow.
+    pub(super) fn first_discarded(&self) -> Option<&str> {
+        let Waiting { page, keys } = self.pages.back()?;
+        page.objects.get(*keys).map(|object| object.key.as_str())
+    }
+
+    /// Whether it lists `key`; `None` if it has not got there yet.
+    pub(super) fn lists(&self, key: &str) -> Option<bool> {
+        let has =
+            |page: &ListPage| page.objects.binary_search_by(|object| object.key.as_str().cmp(key)).is_ok();
+        if self.pages.iter().any(|waiting| has(&waiting.page)) {
+            return Some(true);
+        }
+        (self.state == State::Exhausted || self.listed > 0 && self.last.as_str() >= key).then_some(false)
+    }
+
     /// Makes the segment reach to the end of the listing. All keys of the pages that wait belong to it again.
     pub(super) fn extend_to_the_end(&mut self) {
         self.end = None;

@@ -20,10 +20,19 @@ struct Walked {
 
 /// A server that lists as S3 does, with at most `page` keys on a page.
 fn s3(keys: &[String], page: usize) -> impl Fn(&ListOptions) -> (Vec<String>, Vec<String>, Option<String>) {
+    ordered_by(str::to_owned, keys, page)
+}
+
+/// The same for a server that orders its keys by `rank`.
+fn ordered_by(
+    rank: fn(&str) -> String,
+    keys: &[String],
+    page: usize,
+) -> impl Fn(&ListOptions) -> (Vec<String>, Vec<String>, Option<String>) {
     move |options| {
         let after = options.continuation.as_ref().unwrap_or(&options.start_after);
         let (mut objects, mut prefixes) = (Vec::new(), Vec::<String>::new());
-        let from = keys.partition_point(|key| key <= after && !after.is_empty());
+        let from = keys.partition_point(|key| rank(key) <= rank(after) && !after.is_empty());
         let mut last = None;
         for key in keys[from..].iter().filter(|key| key.starts_with(&options.prefix)) {
             let below = &key[options.prefix.len()..];
@@ -394,4 +403,45 @@ proptest! {
         prop_assert!(float(walked.requests) <= most, "{} requests for {} pages", walked.requests, pages);
         prop_assert!(walked.most_in_flight <= parallelism);
     }
+}
+
+/// A server that ignores case returns the keys below `beta/` between `Alpha` and `Charlie`. By their bytes, they come last.
+#[test]
+fn no_key_is_lost_between_the_segments_of_a_server_that_orders_keys_in_another_way() {
+    let mut directories: Vec<_> = (0..60).map(|number| format!("Alpha{number:02}/")).collect();
+    directories.extend(["beta/", "Charlie/", "delta/", "Echo/", "fox/"].map(str::to_owned));
+    for (seed, keys_each) in [(0, 30), (1, 30), (0, 97), (7, 97), (0, 400), (3, 400)] {
+        let below =
+            |directory: &String| (0..keys_each).map(|key| format!("{directory}{key:05}")).collect::<Vec<_>>();
+        let keys: Vec<_> = directories.iter().flat_map(below).collect();
+        let server = ordered_by(str::to_lowercase, &keys, 10);
+        match walk(Plan::new(options(10), None, 10), &server, seed) {
+            Ok(walked) => assert!(walked.keys == keys, "{keys_each}: keys are missing or in another order"),
+            Err((error, _)) => assert_eq!(error.kind(), ErrorKind::BackendProtocol),
+        }
+    }
+}
+
+/// If the first key of a segment has been deleted since it was listed, the walk continues without it.
+#[test]
+fn a_key_that_is_deleted_where_two_segments_meet_does_not_end_the_walk() {
+    let keys: Vec<_> = (0..3_000).map(|key| format!("{key:06}")).collect();
+    let deleted = std::cell::RefCell::new(Vec::new());
+    let listed = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    // Deletes each key that has been listed once already.
+    let server = |options: &ListOptions| {
+        let (mut objects, prefixes, next) = s3(&keys, 10)(options);
+        objects.retain(|key| {
+            let is_new = listed.borrow_mut().insert(key.clone());
+            if !is_new {
+                deleted.borrow_mut().push(key.clone());
+            }
+            is_new
+        });
+        (objects, prefixes, next)
+    };
+    let walked = walk(Plan::new(options(10), None, 10), &server, 0).map_err(|(error, _)| error).unwrap();
+    assert!(walked.keys.is_sorted_by(|a, b| a < b));
+    let kept: Vec<_> = keys.iter().filter(|key| !deleted.borrow().contains(key)).collect();
+    assert!(kept.iter().all(|key| walked.keys.binary_search(key).is_ok()), "no other key is missing");
 }
