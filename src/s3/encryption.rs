@@ -20,7 +20,7 @@ pub(super) enum DataAccess {
     CopyFrom,
 }
 
-/// Adds the headers of a store's encryption that a request with this access to the store needs.
+/// Adds the encryption headers that a request needs, given its access to the store's data.
 pub(super) fn add_headers(
     headers: &mut HeaderMap,
     access: DataAccess,

@@ -40,7 +40,7 @@ pub struct RangesReader {
     alone: Option<ObjectReader>,
     /// Reads small fetches, several at a time.
     ahead: Option<ReadAhead>,
-    /// Whether several requests at a time get bytes of the same object, and no more than they ask for.
+    /// Whether ranges can be read at the same time: the object can be pinned, and the server supports ranges.
     reads_ahead: bool,
 }
 
@@ -68,8 +68,8 @@ struct First {
 }
 
 impl S3Store {
-    /// Reads several ranges of one object, all of the same version. If a range starts beyond the object's end, the
-    /// whole read fails before it returns any byte.
+    /// Reads several ranges of one object, all of the same version. If a range starts at or beyond the object's end and
+    /// is not empty, the whole read fails before it returns any byte.
     pub async fn get_ranges(&self, key: &str, options: RangesOptions) -> Result<RangesReader, Error> {
         let RangesOptions { ranges, coalesce_bytes, read } = options;
         let Some(first) = First::of(&ranges, coalesce_bytes) else {

@@ -14,6 +14,8 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
 
+use super::resolver::Resolver;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// After this time without a packet, the kernel checks whether the peer is still there.
@@ -22,14 +24,14 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Connects to `http://` and `https://` hosts. The time limit covers DNS, TCP and TLS together.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector>,
+    inner: HttpsConnector<HttpConnector<Resolver>>,
     connect_timeout: Duration,
 }
 
 impl Connector {
     /// A connector that trusts the system's CA certificates.
     pub(super) fn new(connect_timeout: Duration) -> io::Result<Self> {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));

@@ -11,6 +11,7 @@ mod options;
 mod payload;
 mod pool;
 mod quota;
+mod resolver;
 mod response_body;
 
 pub use attempts::{Attempts, Retry, RetryCost};

@@ -124,7 +124,7 @@ impl DeleteBatches {
         Some(DeletedBatch { outcomes: ended.unwrap_or_else(stopped), memory })
     }
 
-    /// Adapts the window to the batches that S3 has throttled, also those that are still being retried.
+    /// Adapts the window to the batches that S3 has throttled, including those that are still being retried.
     fn notice_throttling(&mut self) {
         let count = self.in_flight.len();
         for batch in self.in_flight.iter().filter(|batch| batch.slow_down.is_recorded()) {

@@ -51,7 +51,7 @@ pub(super) struct AheadPart {
 
 /// What the parts of a read share.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
+pub(super) struct SharedState {
     /// Wakes the read when a part has arrived completely, so that its connection is free.
     pub(super) freed: Notify,
     /// A moving average of the time from a request to the first byte of the response, in microseconds; 0 if unknown.
@@ -64,7 +64,8 @@ struct Arrival {
     size: u64,
     /// When the request was made. Not set if that was before the part began.
     requested: OnceLock<Instant>,
-    shows_latency: bool,
+    /// Whether the part's task makes the request, so that its latency can be measured.
+    measures_latency: bool,
     first_byte: OnceLock<Instant>,
     arrived: AtomicU64,
     ended: AtomicBool,
@@ -75,7 +76,7 @@ struct Arrival {
     /// Wakes the task when it may have memory.
     wake: Notify,
     held: Mutex<Held>,
-    connections: Arc<Connections>,
+    shared: Arc<SharedState>,
 }
 
 #[derive(Debug)]
@@ -87,21 +88,21 @@ struct Held {
 }
 
 impl AheadPart {
-    /// Starts to read `range` from `pieces`. The reservation holds no memory yet. The part `shows_latency` if its request
-    /// has not been made yet.
+    /// Starts to read `range` from `pieces`. The reservation holds no memory yet. The part `measures_latency` if its
+    /// request has not been made yet.
     pub(super) fn begin(
         range: Range<u64>,
         optional: bool,
         pieces: Pieces,
         reservation: Reservation,
-        connections: &Arc<Connections>,
-        shows_latency: bool,
+        shared: &Arc<SharedState>,
+        measures_latency: bool,
         tasks: &Tasks,
     ) -> Self {
         let arrival = Arc::new(Arrival {
             size: range.end - range.start,
             requested: OnceLock::new(),
-            shows_latency,
+            measures_latency,
             first_byte: OnceLock::new(),
             arrived: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -109,7 +110,7 @@ impl AheadPart {
             stalled: AtomicBool::new(false),
             wake: Notify::new(),
             held: Mutex::new(Held { reservation, reserved: 0, waiting: 0 }),
-            connections: Arc::clone(connections),
+            shared: Arc::clone(shared),
         });
         let (sender, receiver) = mpsc::unbounded_channel();
         let reading = AbortOnDropHandle::new(tasks.spawn(read(Arc::clone(&arrival), pieces, sender)));
@@ -128,7 +129,7 @@ impl AheadPart {
         }
     }
 
-    /// Reserves memory for a part that waits for it. Returns `false` if there is none.
+    /// Reserves memory for a part that waits for it. Returns `false` if it has to go on waiting.
     pub(super) fn unstall(&self) -> bool {
         if !self.arrival.stalled.load(Ordering::Relaxed) {
             return true;
@@ -166,14 +167,14 @@ impl AheadPart {
 
     /// Whether the part's connection will be in use for longer than a new request needs until its first byte.
     pub(super) fn is_busy(&self) -> bool {
-        let Arrival { size, first_byte, arrived, ended, connections, .. } = &*self.arrival;
+        let Arrival { size, first_byte, arrived, ended, shared, .. } = &*self.arrival;
         if ended.load(Ordering::Relaxed) {
             return false;
         }
         let (Some(since), arrived) = (first_byte.get(), arrived.load(Ordering::Relaxed)) else { return true };
         let to_come = size.saturating_sub(arrived);
         let elapsed = since.elapsed().as_micros();
-        let latency = u128::from(connections.latency.load(Ordering::Relaxed));
+        let latency = u128::from(shared.latency.load(Ordering::Relaxed));
         // The first bytes say nothing about the rate.
         to_come > arrived || u128::from(to_come) * elapsed >= latency * u128::from(arrived)
     }
@@ -221,7 +222,7 @@ impl Arrival {
         if self.first_byte.set(Instant::now()).is_ok()
             && let Some(requested) = self.requested.get()
         {
-            self.connections.record_latency(requested.elapsed());
+            self.shared.record_latency(requested.elapsed());
         }
         self.arrived.fetch_add(bytes as u64, Ordering::Relaxed);
         self.held().waiting += bytes as u64;
@@ -249,7 +250,7 @@ impl Arrival {
     }
 }
 
-impl Connections {
+impl SharedState {
     fn record_latency(&self, latency: Duration) {
         let new = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.latency.update(Ordering::Relaxed, Ordering::Relaxed, |old| {
@@ -263,7 +264,7 @@ async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSe
     let mut gathered = BytesMut::new();
     loop {
         arrival.room().await;
-        if arrival.shows_latency {
+        if arrival.measures_latency {
             arrival.requested.get_or_init(Instant::now);
         }
         let piece = match part.next().await {
@@ -289,7 +290,7 @@ async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSe
         }
     }
     arrival.ended.store(true, Ordering::Relaxed);
-    arrival.connections.freed.notify_one();
+    arrival.shared.freed.notify_one();
 }
 
 /// Passes on the gathered bytes. Returns whether the part is still wanted.

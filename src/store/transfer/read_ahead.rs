@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    ahead_part::{AheadPart, Connections, Pieces},
+    ahead_part::{AheadPart, Pieces, SharedState},
     parts::with_overlap,
     pinned::Pinned,
 };
@@ -31,7 +31,7 @@ pub(in crate::store) type ReadPart = fn(S3Store, Pinned, Range<u64>, Option<Requ
 /// Ranges of an object that are read ahead, in parts, in order.
 ///
 /// A part counts against `max_concurrency` until the rest of it will arrive sooner than the first byte of another
-/// request, so that each connection is replaced just before it is free. The parts reserve memory as their bytes arrive.
+/// request, so that the next request starts just before a connection becomes free. The parts reserve memory as their bytes arrive.
 /// Without memory they stop, except the one that the caller takes next.
 #[derive(Debug)]
 pub(in crate::store) struct ReadAhead {
@@ -54,9 +54,9 @@ pub(in crate::store) struct ReadAhead {
     /// How many bytes may still be requested before the caller has to wait again. A caller that never waits is slow,
     /// and soon has only two parts.
     unasked: u64,
-    /// The number that this is set to when the caller has to wait. It doubles each time.
+    /// What `unasked` is set to when the caller has to wait. It doubles each time.
     window: u64,
-    connections: Arc<Connections>,
+    shared: Arc<SharedState>,
 }
 
 impl ReadAhead {
@@ -76,8 +76,8 @@ impl ReadAhead {
         (!ahead.parts.is_empty()).then_some(ahead)
     }
 
-    /// Starts reading `ranges`, few bytes of them before the caller has to wait. `requested` has the bytes of those that
-    /// have been requested already. `beside` is the number of other connections that the read uses.
+    /// Starts reading `ranges`, few bytes of them before the caller has to wait. `requested` has the requests that have
+    /// been made already. `beside` is the number of other connections that the read uses.
     pub(in crate::store) fn of_ranges(
         read_part: ReadPart,
         store: S3Store,
@@ -104,7 +104,7 @@ impl ReadAhead {
             staggered: 0,
             unasked: FIRST_WINDOW,
             window: FIRST_WINDOW,
-            connections: Arc::default(),
+            shared: Arc::default(),
         }
     }
 
@@ -130,7 +130,7 @@ impl ReadAhead {
                 let front = self.parts.front_mut()?;
                 tokio::select! {
                     piece = front.next() => piece,
-                    () = self.connections.freed.notified() => continue,
+                    () = self.shared.freed.notified() => continue,
                 }
             };
             match piece {
@@ -152,7 +152,7 @@ impl ReadAhead {
         self.rest.front().cloned()
     }
 
-    /// Leaves out that range.
+    /// Leaves out the range that [`Self::first_left`] returns.
     pub(in crate::store) fn skip_first(&mut self) {
         if let Some(range) = self.rest.pop_front() {
             self.rest_bytes -= range.end - range.start;
@@ -248,7 +248,7 @@ impl ReadAhead {
     fn begin(&mut self, range: Range<u64>, optional: bool) {
         let store = if optional { self.store.without_retries() } else { self.store.clone() };
         let requested = if optional { self.take_requested(&range) } else { None };
-        let shows_latency = requested.is_none();
+        let measures_latency = requested.is_none();
         let pieces = (self.read_part)(store, self.pinned.clone(), range.clone(), requested);
         let reservation = self.store.inner.budget.reservation();
         let tasks = &self.store.inner.tasks;
@@ -257,8 +257,8 @@ impl ReadAhead {
             optional,
             pieces,
             reservation,
-            &self.connections,
-            shows_latency,
+            &self.shared,
+            measures_latency,
             tasks,
         ));
     }

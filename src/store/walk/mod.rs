@@ -34,7 +34,7 @@ const CREDIT: usize = 2;
 /// How many pages of memory must be free for a request that is far ahead.
 const SPARE_PAGES: u64 = 8;
 /// The end of the names of directory buckets (S3 Express), which list keys in no order.
-const DIRECTORY_BUCKET: &str = "--x-s3";
+const DIRECTORY_BUCKET_SUFFIX: &str = "--x-s3";
 
 impl S3Store {
     /// Returns every object under a prefix, page by page, in key order. While the caller uses a page, the next one is
@@ -45,7 +45,7 @@ impl S3Store {
     }
 
     /// Remembers that the server does not list keys in order, so that later walks list one page after the other.
-    fn walk_in_any_order(&self) {
+    fn remember_unordered(&self) {
         if !self.inner.lists_in_any_order.swap(true, Ordering::Relaxed) {
             let bucket = &*self.settings().bucket.bucket;
             tracing::warn!(
@@ -58,7 +58,7 @@ impl S3Store {
     /// How many requests for a listing may be in flight.
     fn parallelism(&self, asked: Option<usize>) -> usize {
         let settings = self.settings();
-        let in_any_order = settings.bucket.bucket.ends_with(DIRECTORY_BUCKET)
+        let in_any_order = settings.bucket.bucket.ends_with(DIRECTORY_BUCKET_SUFFIX)
             || self.inner.lists_in_any_order.load(Ordering::Relaxed);
         let most = settings.transfer.max_concurrency;
         if in_any_order { 1 } else { asked.unwrap_or(most).clamp(1, most.max(1)) }
@@ -102,7 +102,7 @@ impl Walk {
         self.receive(false).await?;
         let mut waits = false;
         loop {
-            self.requests.retain(|sent| self.plan.awaits(sent.id));
+            self.requests.retain(|sent| self.plan.needs(sent.id));
             if let Some(page) = self.plan.take() {
                 self.request_ahead();
                 return Ok(Some((page, self)));
@@ -171,7 +171,7 @@ impl Walk {
                     self.page_bytes = (needed / 8 * 9).max(self.page_bytes / 8 * 7);
                     let recorded = self.plan.listed(id, page);
                     if self.plan.is_unordered() {
-                        self.store.walk_in_any_order();
+                        self.store.remember_unordered();
                     }
                     recorded?;
                 }

@@ -61,7 +61,7 @@ impl Numbers {
         let values = base.checked_pow(u32::try_from(width.min(most)).ok()?)?;
         let mut runs = vec![Run { before: before.to_owned(), alphabet, width: width.min(most), values }];
         let mut positions = values;
-        // The numbers behind the first one only make it more precise.
+        // The numbers after the first one only make it more precise.
         while narrowest == width && width <= most {
             tails = tails.into_iter().map(|tail| &tail[width..]).collect();
             let Some(run) = Run::next(&tails).filter(|run| run.values < POSITIONS / positions) else { break };

@@ -13,7 +13,7 @@ use crate::store::{Error, ErrorKind, ListOptions, ListPage, WalkPage};
 
 /// How many pages must have been listed before a walk is split. A walk that is shorter costs nothing more.
 const FIRST_SPLIT: u32 = 4;
-/// How many pages a new segment gets at least, and at most: more if ends of segments waste more.
+/// The minimum and the maximum number of pages of a new segment; nearer the maximum if ends of segments waste more.
 const PAGES: (f64, f64) = (10.0, 16.0);
 /// The part of a segment's pages that its end should waste at most.
 const END_SHARE: f64 = 1.0 / 40.0;
@@ -31,8 +31,8 @@ pub(super) struct Request {
 }
 
 /// What is known of the end of the first segment.
-enum Boundary {
-    /// The segments that follow list the first key behind it, as far as there is one.
+enum BoundaryCheck {
+    /// The segments that follow list the first key after it, as far as there is one.
     Listed,
     /// They do not list that key.
     Missing,
@@ -113,15 +113,15 @@ impl Plan {
         self.segments.is_empty()
     }
 
-    /// Whether the plan still needs the page that was requested for this segment.
-    pub(super) fn awaits(&self, id: u64) -> bool {
+    /// Whether the page that was requested for this segment is still needed.
+    pub(super) fn needs(&self, id: u64) -> bool {
         self.segments.iter().any(|segment| segment.id == id)
             || self.asked.as_ref().is_some_and(|(asked, _)| *asked == id)
     }
 
     /// The page that comes next, unless it has been requested.
     pub(super) fn request_next(&mut self) -> Option<Request> {
-        let awaited = self.awaited();
+        let awaited = self.awaited_segment();
         let segment = self.segments.get_mut(awaited).filter(|segment| segment.may_request())?;
         Some(Request { id: segment.id, options: segment.request() })
     }
@@ -160,7 +160,7 @@ impl Plan {
         self.limit.is_none_or(|limit| (keys as u64) < limit)
     }
 
-    /// Splits a segment, the first one that is long enough, and returns the request for the first page behind the
+    /// Splits a segment, the first one that is long enough, and returns the request for the first page after the
     /// boundary. Or requests what it takes to find a boundary.
     fn split(&mut self) -> Option<Request> {
         let busy = self.segments.iter().filter(|segment| !segment.is_complete()).count();
@@ -203,7 +203,7 @@ impl Plan {
         unproven + end.map_or(0.0, |end| self.waste.at_end(end.waste))
     }
 
-    /// Whether more segments can begin behind the last one.
+    /// Whether more segments can begin after the last one.
     fn is_open(&self) -> bool {
         self.segments.back().is_some_and(|last| last.end.is_none() && !last.is_complete())
     }
@@ -258,7 +258,7 @@ impl Plan {
         if let Some(end) = &segment.end {
             match pace.pages_between(from, &end.key) {
                 Some(left) if left >= 2.0 * pages => {}
-                // No segment can begin behind the last one, so what is left is shared out.
+                // No segment can begin after the last one, so what is left is shared out.
                 Some(left) if left >= 2.0 * SHORTEST && !self.is_open() => {
                     pages = (left / 2.0).floor().min(pages);
                 }
@@ -266,7 +266,7 @@ impl Plan {
                 _ => return None,
             }
         }
-        // A segment that ends a little before the end of a page wastes less than one that ends a little behind.
+        // A segment that ends a little before the end of a page wastes less than one that ends a little after it.
         let key = pace.ahead(from, pages - error)?;
         let is_inside = key.starts_with(&self.prefix)
             && key.as_str() > from
@@ -352,7 +352,7 @@ impl Plan {
         if self.asked.take_if(|(asked, _)| *asked == id).is_some() {
             self.ask_at = 2.0 * self.waste.useful().max(1.0);
         }
-        let awaited = self.awaited();
+        let awaited = self.awaited_segment();
         let is_next = |segment: &Segment| segment.id == id && (awaited > 0 || segment.waiting_pages() == 0);
         let is_awaited = self.segments.get(awaited).is_some_and(is_next);
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) {
@@ -361,40 +361,40 @@ impl Plan {
         is_awaited
     }
 
-    /// Whether the segments that follow the first one list the first key that it has discarded. A server that orders keys
-    /// in another way than by their bytes can leave out keys here.
-    fn end_of_front(&self) -> Boundary {
+    /// Checks that the segments that follow the first one list the first key that it has discarded. A server that
+    /// orders keys in another way than by their bytes can leave out keys here.
+    fn check_boundary(&self) -> BoundaryCheck {
         let front = self.segments.front().filter(|front| front.is_complete() && front.waiting_pages() == 1);
-        let Some(discarded) = front.and_then(Segment::first_discarded) else { return Boundary::Listed };
+        let Some(discarded) = front.and_then(Segment::first_discarded) else { return BoundaryCheck::Listed };
         for (index, segment) in self.segments.iter().enumerate().skip(1) {
             if segment.end.as_ref().is_some_and(|end| end.key.as_str() < discarded) {
                 continue;
             }
             return match segment.lists(discarded) {
-                Some(true) => Boundary::Listed,
-                Some(false) => Boundary::Missing,
-                None => Boundary::NotListedYet(index),
+                Some(true) => BoundaryCheck::Listed,
+                Some(false) => BoundaryCheck::Missing,
+                None => BoundaryCheck::NotListedYet(index),
             };
         }
-        Boundary::Missing
+        BoundaryCheck::Missing
     }
 
     /// The index of the segment whose next page the caller waits for.
-    fn awaited(&self) -> usize {
-        match self.end_of_front() {
-            Boundary::NotListedYet(index) => index,
-            Boundary::Listed | Boundary::Missing => 0,
+    fn awaited_segment(&self) -> usize {
+        match self.check_boundary() {
+            BoundaryCheck::NotListedYet(index) => index,
+            BoundaryCheck::Listed | BoundaryCheck::Missing => 0,
         }
     }
 
     /// The page that comes next in key order, if it has been listed.
     pub(super) fn take(&mut self) -> Option<WalkPage> {
         loop {
-            match self.end_of_front() {
-                Boundary::Listed => {}
-                Boundary::NotListedYet(_) => return None,
+            match self.check_boundary() {
+                BoundaryCheck::Listed => {}
+                BoundaryCheck::NotListedYet(_) => return None,
                 // The key may just have been deleted. In any case, the first segment's own listing goes on after it.
-                Boundary::Missing => {
+                BoundaryCheck::Missing => {
                     self.segments.truncate(1);
                     self.asked = None;
                     self.segments.iter_mut().for_each(Segment::extend_to_the_end);

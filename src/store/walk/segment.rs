@@ -14,7 +14,7 @@ pub(super) struct Segment {
     pub(super) id: u64,
     /// The request for the next page.
     next: ListOptions,
-    /// The last key that belongs to the segment; `None` if it ends with the listing.
+    /// The inclusive upper bound, which need not be an existing key; `None` if the segment ends with the listing.
     pub(super) end: Option<End>,
     state: State,
     pages: VecDeque<Waiting>,
@@ -45,7 +45,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) key: String,
-    /// Which part of the last page will probably be discarded.
+    /// What fraction of the last page will probably be discarded.
     pub(super) waste: f64,
 }
 
@@ -60,7 +60,7 @@ struct Waiting {
 /// What a page turned out to be.
 #[derive(Debug, PartialEq)]
 pub(super) enum Added {
-    /// The part of its keys that do not belong to the segment.
+    /// The fraction of its keys that do not belong to the segment.
     Ordered { beyond: f64 },
     /// Its keys are not in ascending order, or not after those before.
     Unordered,
@@ -113,7 +113,7 @@ impl Segment {
         &self.last
     }
 
-    /// The latest pages but the first one, the latest first: the key that each started after and its last key. The
+    /// All but the first of the latest pages, newest first, each as the key that it started after and its last key. The
     /// first page is left out because there may be a gap before it.
     pub(super) fn samples(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ends
@@ -133,7 +133,7 @@ impl Segment {
         self.pages.iter().map(|waiting| waiting.keys).sum()
     }
 
-    /// Adds a page. Unless keys may come in any order, it is rejected if they do not ascend.
+    /// Adds a page. Unless keys may come in any order, returns `Unordered` if they do not ascend; the page is kept.
     pub(super) fn add(&mut self, page: ListPage, any_order: bool) -> Added {
         self.listed = self.listed.saturating_add(1);
         let keys = if any_order {
@@ -180,8 +180,8 @@ impl Segment {
         let Waiting { page, keys } = self.pages.pop_front()?;
         let ListPage { mut objects, mut skipped, skipped_at, memory, .. } = page;
         if keys < objects.len() {
-            // The others were left out of the next segment's pages, too. Whether one between the last key and the
-            // first discarded one was cannot be known, so it may be counted twice.
+            // The others were left out of the next segment's pages, too. For an entry between the last key and the
+            // first discarded one, this cannot be known, so it may be counted twice.
             skipped = skipped_at.into_iter().filter(|at| *at <= keys).count();
             objects.truncate(keys);
         }

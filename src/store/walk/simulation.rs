@@ -98,7 +98,7 @@ fn walk(mut plan: Plan, lists: Lists<'_>, mut seed: u64) -> Result<Walked, (Erro
             vec![in_flight.swap_remove(usize::try_from(seed >> 33).unwrap() % in_flight.len())]
         };
         for Request { id, options } in answered {
-            if !plan.awaits(id) {
+            if !plan.needs(id) {
                 continue;
             }
             let (keys, common_prefixes, continuation) = lists(&options);
@@ -118,7 +118,7 @@ fn walk(mut plan: Plan, lists: Lists<'_>, mut seed: u64) -> Result<Walked, (Erro
             }
         }
         walked.most_waiting = walked.most_waiting.max(arrived);
-        in_flight.retain(|request| plan.awaits(request.id));
+        in_flight.retain(|request| plan.needs(request.id));
     }
 }
 

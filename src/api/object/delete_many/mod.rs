@@ -24,7 +24,7 @@ use crate::{
 
 /// The maximum number of keys in a message. Waiting keys use memory in addition to the message, and one message could
 /// hold millions of empty keys.
-const MOST_IN_A_MESSAGE: usize = 10_000;
+const MAX_KEYS_PER_MESSAGE: usize = 10_000;
 
 /// The results, in the order requested.
 ///
@@ -163,11 +163,11 @@ impl Deletion {
                 return Err(Failure::field("store", "must be empty or the same as in the first message"));
             }
         };
-        if message.objects.len() > MOST_IN_A_MESSAGE {
+        if message.objects.len() > MAX_KEYS_PER_MESSAGE {
             let found = message.objects.len();
             return Err(Failure::field(
                 "objects",
-                format!("must have at most {MOST_IN_A_MESSAGE} entries, not {found}"),
+                format!("must have at most {MAX_KEYS_PER_MESSAGE} entries, not {found}"),
             ));
         }
         for object in message.objects {
