@@ -144,7 +144,7 @@ impl Parts {
 
     /// Number of parts of which more than the response is missing.
     fn being_sent(&self) -> usize {
-        self.in_flight() - self.sending.values().filter(|part| part.all_sent()).count()
+        self.in_flight().saturating_sub(self.sending.values().filter(|part| part.all_sent()).count())
     }
 
     /// Waits until all bytes of a part have been sent, or a part has ended.
