@@ -27,7 +27,7 @@ pub(crate) const HASH_SLICE: usize = 256 * 1024;
 pub struct Payload {
     chunks: Arc<[Bytes]>,
     len: u64,
-    /// Is told when all bytes of an attempt have been sent.
+    /// Notified when all bytes of an attempt have been sent.
     observer: Option<Arc<SendObserver>>,
 }
 

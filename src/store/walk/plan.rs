@@ -30,7 +30,7 @@ pub(super) struct Request {
     pub(super) options: ListOptions,
 }
 
-/// What is known of the end of the first segment.
+/// The result of the check where the first segment ends.
 enum BoundaryCheck {
     /// The segments that follow list the first key after it, as far as there is one.
     Listed,
@@ -258,7 +258,7 @@ impl Plan {
         if let Some(end) = &segment.end {
             match pace.pages_between(from, &end.key) {
                 Some(left) if left >= 2.0 * pages => {}
-                // No segment can begin after the last one, so what is left is shared out.
+                // No segment can begin after the last one, so the remaining ones are split.
                 Some(left) if left >= 2.0 * SHORTEST && !self.is_open() => {
                     pages = (left / 2.0).floor().min(pages);
                 }
