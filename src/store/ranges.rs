@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Attributes, ByteRange, Error, ErrorKind, Field, Head, ObjectMeta, ObjectReader, RangesOptions, ReadInfo,
     ReadOptions, S3Store,
+    budget::Reclaimable,
     transfer::{
         byte_range::{check_covers, resolve},
         object_reader::read_part,
@@ -39,7 +40,7 @@ pub struct RangesReader {
     /// Reads the current fetch, if `ahead` does not.
     alone: Option<ObjectReader>,
     /// Reads small fetches, several at a time.
-    ahead: Option<ReadAhead>,
+    ahead: Option<Reclaimable<ReadAhead>>,
     /// Whether ranges can be read at the same time: the object can be pinned, and the server supports ranges.
     reads_ahead: bool,
 }
@@ -289,17 +290,23 @@ impl RangesReader {
         if self.ahead.is_none() && !self.store.reads_alone(&left) {
             self.read_ahead(VecDeque::new(), 0);
         }
-        if let Some(ahead) = &mut self.ahead {
+        if let Some(ahead) = &self.ahead {
+            let mut ahead = ahead.in_use().await;
             if let Some(bytes) = ahead.next().await {
                 return bytes;
             }
-            match ahead.first_left() {
-                // There is no memory for it.
-                Some(first) if first == left => ahead.skip_first(),
-                // Everything has been read.
-                None if self.store.reads_alone(&left) => self.ahead = None,
-                // The server ignores ranges.
-                _ => (self.ahead, self.reads_ahead) = (None, false),
+            let first_left = ahead.first_left();
+            // There is no memory for it.
+            let lacks_memory = first_left.as_ref() == Some(&left);
+            if lacks_memory {
+                ahead.skip_first();
+            }
+            drop(ahead);
+            if !lacks_memory {
+                // Either everything has been read, or the server ignores ranges.
+                let is_done = first_left.is_none() && self.store.reads_alone(&left);
+                self.reads_ahead = is_done;
+                self.ahead = None;
             }
         }
         let mut alone = ObjectReader::of_pinned(self.store.clone(), self.pinned.clone(), left).await?;
@@ -318,7 +325,8 @@ impl RangesReader {
             current.chain(following.take_while(|bytes| !self.store.reads_alone(bytes))).collect();
         if self.reads_ahead && !ranges.is_empty() {
             let (store, pinned) = (self.store.clone(), self.pinned.clone());
-            self.ahead = Some(ReadAhead::of_ranges(read_part, store, pinned, ranges, requested, beside));
+            let ahead = ReadAhead::of_ranges(read_part, store, pinned, ranges, requested, beside);
+            self.ahead = Some(Reclaimable::new(&self.store.inner.budget, ahead));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Memory for bytes that are buffered in the process: one budget for all of them, and a share of it for each tenant.
 
 mod ask;
+mod idle;
 mod ledger;
 mod queue;
 mod reservation;
@@ -18,12 +19,16 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-pub(super) use self::reservation::Granted;
 pub use self::reservation::Reservation;
 use self::{
     ask::Ask,
+    idle::AllAhead,
     ledger::{Charge, Class},
     queue::Queue,
+};
+pub(super) use self::{
+    idle::{ReadsAhead, Reclaimable},
+    reservation::Granted,
 };
 use super::Error;
 use crate::{
@@ -98,6 +103,8 @@ struct Shared {
     uncounted: AtomicU64,
     /// The permits for pages that exceed the budget.
     large_pages: Arc<Semaphore>,
+    /// What reads ahead.
+    ahead: AllAhead,
 }
 
 /// The first bytes of an upload, which do not count against the budget, so that a small upload does not wait for
@@ -129,6 +136,7 @@ impl MemoryBudget {
             process_is_short: AtomicBool::new(false),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES)),
             uncounted: AtomicU64::new(FirstBytes::MOST.min(settings.budget / 4)),
+            ahead: AllAhead::default(),
         }))
     }
 
@@ -215,15 +223,19 @@ impl TenantBudget {
     /// Reserves memory for bytes that no caller has asked for yet, if it is free and no call waits for it.
     pub(super) fn reserve_ahead(&self, bytes: u64) -> Option<Reservation> {
         let reservation = self.reservation();
-        let ask = Ask { class: Class::Ahead, bytes };
-        reservation.set_at_once(ask).then_some(reservation)
+        reservation.hold_ahead(bytes).then_some(reservation)
     }
 
     /// Whether memory for this many bytes that no caller has asked for yet is free, and no call waits for it.
     pub(super) fn has_room_ahead(&self, bytes: u64) -> bool {
         let queue = self.shared.lock();
         let nothing = Charge { share: self.share(), class: Class::Ahead, bytes: 0 };
-        queue.is_empty() && queue.ledger.fit(nothing, Class::Ahead, bytes).is_ok()
+        let has_room = queue.is_empty() && queue.ledger.fit(nothing, Class::Ahead, bytes).is_ok();
+        drop(queue);
+        if !has_room {
+            self.shared.ahead.reclaim();
+        }
+        has_room
     }
 
     /// The uncounted first bytes of an upload, if the process has any left.

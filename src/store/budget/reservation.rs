@@ -69,13 +69,17 @@ impl Reservation {
     /// Holds `bytes` that no caller has asked for yet, which is possible if it holds more now, or if they are free and no
     /// call waits. Returns whether it was.
     pub(in crate::store) fn hold_ahead(&self, bytes: u64) -> bool {
-        self.budget.shared.change(|queue| {
+        let holds = self.budget.shared.change(|queue| {
             if bytes <= queue.charge(self.id).bytes {
                 queue.set(self.id, Class::Ahead, bytes);
                 return true;
             }
             queue.is_empty() && queue.try_set(self.id, Ask { class: Class::Ahead, bytes }).is_ok()
-        })
+        });
+        if !holds {
+            self.budget.shared.ahead.reclaim();
+        }
+        holds
     }
 
     /// Gives back all but `bytes`.
@@ -199,6 +203,7 @@ impl Reservation {
             }
         }
         let shared = &self.budget.shared;
+        shared.ahead.reclaim();
         let (place, mut granted) =
             shared.change(|queue| queue.enqueue(kind, self.id, asks.to_vec(), &self.budget));
         if let Ok(number) = granted.try_recv() {

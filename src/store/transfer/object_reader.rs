@@ -14,7 +14,7 @@ use super::{
     read_ahead::{ReadAhead, Requested},
     resume::{MOST_SKIPPED, Progress},
 };
-use crate::store::{ChecksumType, Error, ErrorKind, ObjectMeta, ReadInfo, S3Store};
+use crate::store::{ChecksumType, Error, ErrorKind, ObjectMeta, ReadInfo, S3Store, budget::Reclaimable};
 use crate::{
     s3::{Checksum, ChecksumHasher, GetAnswer},
     transport::{Attempts, ResponseBody, Retry, RetryCost, RetryQuota, TransportError},
@@ -51,7 +51,7 @@ enum Source {
     /// The response to a request.
     Response(Response),
     /// Requests for parts, several at a time.
-    Ahead(ReadAhead),
+    Ahead(Reclaimable<ReadAhead>),
 }
 
 /// A response, and which of its bytes the read takes.
@@ -63,7 +63,7 @@ struct Response {
     /// The offset of the first byte that is not taken from this response.
     until: u64,
     /// Reads the bytes from `until` on. `None` if the range ends there.
-    then: Option<ReadAhead>,
+    then: Option<Reclaimable<ReadAhead>>,
     /// Why the response ended early; `None` if it has not. The read may resume: `progress` has already counted the
     /// interruption.
     interrupted: Option<Error>,
@@ -180,10 +180,13 @@ impl ObjectReader {
                     self.source = response.then.take().map_or(Source::Idle, Source::Ahead);
                 }
                 Source::Ahead(ahead) => {
+                    let mut ahead = ahead.in_use().await;
                     if let Some(piece) = ahead.next().await {
                         return piece;
                     }
-                    if ahead.first_left().is_none() {
+                    let ignores_ranges = ahead.first_left().is_none();
+                    drop(ahead);
+                    if ignores_ranges {
                         // The server ignores ranges, so further requests would all send the whole object.
                         self.backend_speed = None;
                     }
@@ -209,7 +212,8 @@ impl ObjectReader {
         let from = self.position + bytes as u64 + part_size / 2;
         if response.then.is_none() && from < self.info.end {
             let (store, pinned) = (self.store.clone(), self.pinned.clone());
-            response.then = ReadAhead::of_range(read_part, store, pinned, from..self.info.end);
+            let ahead = ReadAhead::of_range(read_part, store, pinned, from..self.info.end);
+            response.then = ahead.map(|ahead| Reclaimable::new(&self.store.inner.budget, ahead));
             if response.then.is_some() {
                 response.until = from;
             }

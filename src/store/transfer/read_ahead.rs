@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     s3::GetAnswer,
-    store::{Error, ErrorKind, S3Store},
+    store::{Error, ErrorKind, S3Store, budget::ReadsAhead},
 };
 
 /// Smallest part into which a range is cut, in bytes.
@@ -261,5 +261,19 @@ impl ReadAhead {
             measures_latency,
             tasks,
         ));
+    }
+}
+
+impl ReadsAhead for ReadAhead {
+    fn give_up(&mut self) {
+        self.requested.clear();
+        (self.window, self.unasked) = (FIRST_WINDOW, FIRST_WINDOW);
+        for part in self.parts.drain(..).rev() {
+            let left = part.left();
+            if !left.is_empty() {
+                self.rest_bytes += left.end - left.start;
+                self.rest.push_front(left);
+            }
+        }
     }
 }

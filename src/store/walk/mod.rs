@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::plan::{Plan, Request};
 use super::{
     Error, ErrorKind, ListOptions, ListPage, ObjectMeta, PageMemory, S3Store, WalkOptions, WalkPage,
+    budget::{ReadsAhead, Reclaimable},
 };
 
 /// S3's maximum page size.
@@ -41,7 +42,11 @@ impl S3Store {
     /// fetched, if there is memory for it. If the caller is faster than S3, and the listing is long, more pages are
     /// fetched at the same time. Drop a page before polling for the next: it holds memory.
     pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
-        stream::try_unfold(Walk::new(self.clone(), options), Walk::page)
+        let walk = Reclaimable::new(&self.inner.budget, Walk::new(self.clone(), options));
+        stream::try_unfold(walk, async |walk| {
+            let page = walk.in_use().await.page().await?;
+            Ok(page.map(|page| (page, walk)))
+        })
     }
 
     /// Remembers that the server does not list keys in order, so that later walks list one page after the other.
@@ -65,6 +70,7 @@ impl S3Store {
     }
 }
 
+#[derive(Debug)]
 struct Walk {
     store: S3Store,
     plan: Plan,
@@ -76,6 +82,7 @@ struct Walk {
 }
 
 /// A request in flight. Dropping it cancels it.
+#[derive(Debug)]
 struct Sent {
     id: u64,
     /// Whether it got only memory that was free, because no caller waited for the page.
@@ -98,14 +105,15 @@ impl Walk {
         Self { store, plan, requests: Vec::new(), credit: 0, page_bytes: PAGE_BYTES }
     }
 
-    async fn page(mut self) -> Result<Option<(WalkPage, Self)>, Error> {
+    /// The next page; `None` after the last one.
+    async fn page(&mut self) -> Result<Option<WalkPage>, Error> {
         self.receive(false).await?;
         let mut waits = false;
         loop {
             self.requests.retain(|sent| self.plan.needs(sent.id));
             if let Some(page) = self.plan.take() {
                 self.request_ahead();
-                return Ok(Some((page, self)));
+                return Ok(Some(page));
             }
             if self.plan.is_done() {
                 return Ok(None);
@@ -188,6 +196,13 @@ impl Walk {
             }
         }
         Ok(())
+    }
+}
+
+impl ReadsAhead for Walk {
+    fn give_up(&mut self) {
+        self.plan.give_up();
+        self.requests.retain(|sent| self.plan.needs(sent.id));
     }
 }
 

@@ -334,12 +334,22 @@ impl Plan {
             let message = "the S3 server does not list keys in ascending order: walk with `parallelism: 1`";
             return Err(Error::new(ErrorKind::BackendProtocol, message));
         }
+        self.drop_all_but_first();
+        Ok(())
+    }
+
+    /// Drops all segments but the first, whose listing continues to the end.
+    fn drop_all_but_first(&mut self) {
         self.asked = None;
         self.segments.truncate(1);
-        if let Some(front) = self.segments.front_mut() {
-            front.extend_to_the_end();
-        }
-        Ok(())
+        self.segments.iter_mut().for_each(Segment::extend_to_the_end);
+    }
+
+    /// Drops all segments but the first, and counts their pages as wasted.
+    pub(super) fn give_up(&mut self) {
+        let dropped = self.segments.iter().skip(1).map(|segment| f64::from(segment.listed));
+        self.waste.discard(dropped.sum());
+        self.drop_all_but_first();
     }
 
     /// Records that a page was thrown away.
@@ -394,11 +404,7 @@ impl Plan {
                 BoundaryCheck::Listed => {}
                 BoundaryCheck::NotListedYet(_) => return None,
                 // The key may just have been deleted. In any case, the first segment's own listing goes on after it.
-                BoundaryCheck::Missing => {
-                    self.segments.truncate(1);
-                    self.asked = None;
-                    self.segments.iter_mut().for_each(Segment::extend_to_the_end);
-                }
+                BoundaryCheck::Missing => self.drop_all_but_first(),
             }
             let front = self.segments.front_mut()?;
             let Some(WalkPage { mut objects, skipped, memory }) = front.take() else {

@@ -24,6 +24,12 @@ impl Waste {
         self.useful += 1.0 - wasted;
     }
 
+    /// Records that pages that seemed useful were discarded.
+    pub(super) fn discard(&mut self, pages: f64) {
+        self.wasted += pages;
+        self.useful -= pages.min(self.useful);
+    }
+
     /// The number of pages that were of use.
     pub(super) fn useful(&self) -> f64 {
         self.useful
