@@ -7,7 +7,7 @@ use longshore::{
     telemetry::Metrics,
 };
 
-use crate::scripted::{Answer, Scripted, Seen, bytes, error, sharing, store};
+use crate::scripted::{Answer, Scripted, Seen, bytes, error, reserved, sharing, store};
 
 const PART: u64 = 1000;
 const SIZE: usize = 10_000;
@@ -181,4 +181,39 @@ async fn a_caller_that_never_waits_holds_two_parts() {
     }
     assert!(data == object());
     assert!(most <= 300, "{most} bytes were requested ahead");
+}
+
+#[tokio::test]
+async fn a_caller_that_stops_reading_loses_what_was_read_ahead_if_another_read_needs_the_memory() {
+    let server = Scripted::start(|_, seen| slowly(seen)).await;
+    let metrics = Metrics::default();
+    // A sixth of the idle timeout is 0.1 s. Four parts may be held ahead.
+    let memory = MemorySettings {
+        budget: 16 * PART,
+        idle_timeout: Duration::from_millis(600),
+        ..MemorySettings::default()
+    };
+    let budget = MemoryBudget::new(memory, metrics.clone()).share(None);
+    let store = sharing(settings(&server, 4), budget);
+    let mut stopped = store.get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut data = Vec::new();
+    while server.seen().len() < 2 {
+        data.extend_from_slice(&stopped.next().await.unwrap().unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(reserved(&metrics) > 0, "nobody needs it");
+
+    let mut other = store.get("k", None, &ReadOptions::default()).await.unwrap();
+    let mut all = Vec::new();
+    while let Some(piece) = other.next().await {
+        all.extend_from_slice(&piece.unwrap());
+    }
+    assert!(all == object());
+    drop(other);
+    assert_eq!(reserved(&metrics), 0, "the other read needs more than the stopped one has left");
+
+    while let Some(piece) = stopped.next().await {
+        data.extend_from_slice(&piece.unwrap());
+    }
+    assert!(data == object(), "what was given up is requested again");
 }

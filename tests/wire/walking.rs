@@ -306,6 +306,37 @@ async fn a_slow_caller_holds_few_pages_in_the_end() {
 }
 
 #[tokio::test]
+async fn a_caller_that_stops_reading_loses_the_pages_ahead_if_another_walk_needs_the_memory() {
+    let keys = flat(20_000);
+    let all = keys.clone();
+    let server = Scripted::start(move |_, seen| Answer::Reply(listed(&all, seen))).await;
+    let metrics = Metrics::default();
+    // A sixth of the idle timeout is 0.1 s.
+    let memory = MemorySettings {
+        budget: 1 << 20,
+        idle_timeout: Duration::from_millis(600),
+        ..MemorySettings::default()
+    };
+    let store = sharing(server.settings(), MemoryBudget::new(memory, metrics.clone()).share(None));
+    let mut stopped = std::pin::pin!(store.walk(WalkOptions::default()));
+    let mut found = Vec::new();
+    for _ in 0..300 {
+        let page = stopped.next().await.unwrap().unwrap();
+        found.extend(page.objects.into_iter().map(|object| object.key));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let held = reserved(&metrics);
+
+    assert!(walked(&store, WalkOptions::default()).await.unwrap() == keys);
+    let left = reserved(&metrics);
+    assert!(left < held, "{held} bytes were held, and {left} are");
+    while let Some(page) = stopped.next().await {
+        found.extend(page.unwrap().objects.into_iter().map(|object| object.key));
+    }
+    assert!(found == keys, "what was given up is requested again");
+}
+
+#[tokio::test]
 async fn many_walks_finish_with_little_memory() {
     let keys: Vec<_> = (0..600).map(|n| format!("{n:06}-{}", "k".repeat(900))).collect();
     let all = keys.clone();

@@ -55,7 +55,8 @@ settings! {
         wait = "memory_wait": Duration as Timeout = Duration::from_secs(30),
         /// While other calls wait for memory, how long an upload may send nothing (UPLOAD_IDLE), or the caller of a
         /// read may take nothing (READ_IDLE), before the call fails. Also how long a connection may take nothing while
-        /// the process has many unsent bytes.
+        /// the process has many unsent bytes. After a sixth of this time, a caller that takes nothing loses what was
+        /// read ahead for it, if other calls need the memory; it is requested again if the caller continues.
         idle_timeout = "upload_idle_timeout": Duration as Timeout = Duration::from_mins(1),
     }
 }
@@ -136,7 +137,7 @@ impl MemoryBudget {
             process_is_short: AtomicBool::new(false),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES)),
             uncounted: AtomicU64::new(FirstBytes::MOST.min(settings.budget / 4)),
-            ahead: AllAhead::default(),
+            ahead: AllAhead::new(settings.idle_timeout),
         }))
     }
 
