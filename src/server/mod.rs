@@ -122,7 +122,7 @@ settings! {
         max_concurrent_streams: u32 as Number<1, 1_000_000> = 1_000,
         /// Maximum number of connections from callers; further connections are closed at once.
         max_connections: Option<u32> as Optional<Number<1, 1_000_000>> =
-            None => "3/4 × (open-file limit − 64), at most 100,000",
+            None => "3/4 × (limit on file descriptors − 64), at most 100,000",
         /// Age at which a connection gets GOAWAY, varied by up to 10 % either way.
         max_age = "max_connection_age": Option<Duration> as TimeLimit = Some(Duration::from_hours(1)),
         /// How long the calls of such a connection may take to finish before the connection is closed.

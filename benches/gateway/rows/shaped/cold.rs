@@ -1,4 +1,4 @@
-//! The first calls after a start, when Longshore has no connections to S3 yet.
+//! The first calls right after startup, when Longshore has no connections to S3 yet.
 
 use super::super::turns::told;
 use crate::{
@@ -34,9 +34,9 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     }
     let [cold, warm] =
         [0, 1].map(|index| median(rounds[index].iter().map(|round| round.done.seconds).collect()));
-    let verdict = TargetResult::at_most(NAME, "time after a start vs. later", cold / warm, 1.5);
+    let verdict = TargetResult::at_most(NAME, "time right after startup vs. next 1,000", cold / warm, 1.5);
     results.verdicts.push(verdict.stretch(Some(1.2)));
-    for (label, rounds) in ["longshore, after a start", "longshore, later"].iter().zip(&rounds) {
+    for (label, rounds) in ["longshore, right after startup", "longshore, next 1,000"].iter().zip(&rounds) {
         let mut figures = Figures::of(NAME, &Peer::Longshore, &job, rounds);
         (*label).clone_into(&mut figures.peer);
         results.figures.push(figures);
