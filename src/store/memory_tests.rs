@@ -231,7 +231,8 @@ fn callers() -> impl Strategy<Value = Caller> {
     let chunks = prop_oneof![1..KIB, KIB..CHUNK.len() as u64];
     let pauses = prop_oneof![Just(0_u64), 1_u64..20, 1_u64..2_000, Just(100_000)];
     (sizes, 0..10 * MIB, chunks, pauses).prop_map(|(size, at_once, chunk, pause)| {
-        // Simulated time costs real time, too: limit callers to a few hundred chunks, or to a few after long pauses.
+        // Simulated time costs real time, too: limit callers to a few hundred chunks, or to a few chunks if their
+        // pauses are long.
         let most = if pause > 10_000 { 5 } else { 400 };
         let chunk = chunk.max(size / most).min(CHUNK.len() as u64);
         let size = size.min(at_once + most * chunk);

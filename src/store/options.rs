@@ -124,7 +124,7 @@ pub struct ListOptions {
 /// A page of a listing.
 #[derive(Debug)]
 pub struct ListPage {
-    /// The objects, in key order.
+    /// The objects, in key order (in the server's order, if it does not list keys in order).
     pub objects: Vec<ObjectMeta>,
     /// The common prefixes, in order, relative to the store's prefix.
     pub common_prefixes: Vec<String>,
@@ -164,7 +164,8 @@ pub struct WalkOptions {
 /// One page of a walk.
 #[derive(Debug)]
 pub struct WalkPage {
-    /// The objects, in key order. Empty if every entry of the page was left out.
+    /// The objects, in key order (in the server's order, if it does not list keys in order). Empty if every entry of
+    /// the page was left out.
     pub objects: Vec<ObjectMeta>,
     /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
     pub skipped: usize,

@@ -69,8 +69,8 @@ struct First {
 }
 
 impl S3Store {
-    /// Reads several ranges of one object, all of the same version. If a range starts at or beyond the object's end and
-    /// is not empty, the whole read fails before it returns any byte.
+    /// Reads several ranges of one object, all of the same version. If a range starts beyond the object's end, or at it
+    /// without being empty, the whole read fails before it returns any byte.
     pub async fn get_ranges(&self, key: &str, options: RangesOptions) -> Result<RangesReader, Error> {
         let RangesOptions { ranges, coalesce_bytes, read } = options;
         let Some(first) = First::of(&ranges, coalesce_bytes) else {
@@ -104,8 +104,9 @@ impl S3Store {
         Ok(reader)
     }
 
-    /// Requests those of the `ranges` after the first request that its response need not be awaited for, so that a few small ranges take no
-    /// longer than one. Their responses count only if they are from the same object as the first one.
+    /// Requests those of the remaining `ranges` that can be requested before the first response arrives, so that a few
+    /// small ranges take no longer than one. Their responses count only if they are from the same object as the first
+    /// one.
     fn request_ahead(
         &self,
         full_key: &str,
@@ -148,7 +149,7 @@ impl S3Store {
         bytes.end - bytes.start >= 2 * self.settings().transfer.part_size
     }
 
-    /// Like [`S3Store::get_ranges`], for ranges of which no request can be made before the object's size is known.
+    /// Like [`S3Store::get_ranges`], but finds out the object's size first.
     async fn get_ranges_after_head(
         &self,
         key: &str,
@@ -215,8 +216,8 @@ impl RangesReader {
         }
     }
 
-    /// Reads `fetch` from the first response, whose body begins at `start`, and starts to read small fetches ahead, some
-    /// of which have been requested already.
+    /// Reads `fetch` from the first response, whose body begins at `start`, and starts to read small fetches ahead,
+    /// some of which have been requested already.
     fn begin_first(
         &mut self,
         fetch: Fetch,
@@ -315,8 +316,8 @@ impl RangesReader {
         bytes
     }
 
-    /// Starts to read the rest of the current fetch, unless it is being read, and the small fetches that follow, beside
-    /// this number of other connections.
+    /// Starts to read ahead: the rest of the current fetch, unless it is being read, and the small fetches that follow
+    /// it. `beside` is the number of other connections that the read uses.
     fn read_ahead(&mut self, requested: VecDeque<(Range<u64>, Requested)>, beside: usize) {
         let current = self.current.iter().filter(|_| self.alone.is_none());
         let current = current.map(|current| current.position..current.end);
@@ -364,9 +365,9 @@ impl Current {
     }
 }
 
-/// Plans the requests for `ranges`, whose indices begin at `first`. A range shares the request of the previous one if it
-/// starts less than `coalesce` bytes after that one's end. Every other range gets its own request, even if it overlaps
-/// the previous one, so that no bytes have to be kept in memory.
+/// Plans the requests for `ranges`, whose indices begin at `first`. A range shares the request of the previous one if
+/// it starts less than `coalesce` bytes after that one's end. Every other range gets its own request, even if it
+/// overlaps the previous one, so that no bytes have to be kept in memory.
 fn plan(ranges: &[Range<u64>], first: usize, coalesce: u64) -> VecDeque<Fetch> {
     let mut fetches: VecDeque<Fetch> = VecDeque::new();
     for (index, range) in (first..).zip(ranges.iter().cloned()).filter(|(_, range)| !range.is_empty()) {
@@ -394,6 +395,7 @@ mod tests {
         assert_eq!(plan(&[0..10, 15..20], 0, 5).len(), 2);
         assert_eq!(plan(&[0..10, 10..20], 0, 0).len(), 2);
     }
+
     #[test]
     fn the_first_request_covers_ranges_that_need_no_size() {
         let bounded = |start, end| ByteRange::Bounded { start, end };

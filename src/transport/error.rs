@@ -27,13 +27,13 @@ pub enum TransportErrorKind {
 }
 
 impl TransportErrorKind {
-    /// The error for a limit of this client.
-    pub(super) fn because(self, limit: impl Into<String>) -> TransportError {
-        TransportError { kind: self, cause: Cause::Limit(limit.into()) }
+    /// The error for what this client found itself.
+    pub(super) fn because(self, found: impl Into<String>) -> TransportError {
+        TransportError { kind: self, cause: Cause::Found(found.into()) }
     }
 
-    /// The error for what went wrong below.
-    pub(super) fn because_of(self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> TransportError {
+    /// The error for a failure of a lower layer.
+    pub(super) fn caused_by(self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> TransportError {
         TransportError { kind: self, cause: Cause::Error(error.into().into()) }
     }
 }
@@ -48,7 +48,7 @@ pub struct TransportError {
 
 #[derive(Debug, Clone)]
 enum Cause {
-    Limit(String),
+    Found(String),
     Error(Arc<dyn StdError + Send + Sync>),
 }
 
@@ -62,7 +62,7 @@ impl TransportError {
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Limit(limit) => f.write_str(limit),
+            Cause::Found(found) => f.write_str(found),
             Cause::Error(error) => {
                 let mut cause: &dyn StdError = &**error;
                 while let Some(source) = cause.source() {
@@ -77,7 +77,7 @@ impl fmt::Display for TransportError {
 impl StdError for TransportError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.cause {
-            Cause::Limit(_) => None,
+            Cause::Found(_) => None,
             Cause::Error(error) => Some(&**error),
         }
     }

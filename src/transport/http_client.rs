@@ -1,4 +1,4 @@
-//! Sends requests and receives their responses, over a pool of kept connections.
+//! Sends requests and receives their responses, over a pool of persistent connections.
 
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ impl HttpClient {
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
     }
 
-    /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may take
-    /// `timeout_factor` times the read timeout for that. Dropping the future or the response body cancels the request
-    /// and closes its connection.
+    /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may go without
+    /// progress for up to `timeout_factor` times the read timeout. Dropping the future or the response body cancels the
+    /// request and closes its connection.
     pub async fn send(
         &self,
         head: http::request::Parts,
@@ -48,7 +48,8 @@ impl HttpClient {
         let sent = body.sent();
         let mut request = Request::from_parts(head, body);
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
-        // hyper omits it from requests without a body, and S3 rejects a PutObject without it (RFC 9110, 8.6).
+        // hyper omits Content-Length from requests without a body, and S3 rejects a PutObject without it (RFC 9110,
+        // 8.6).
         if payload.is_empty() && matches!(*request.method(), Method::PUT | Method::POST) {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }

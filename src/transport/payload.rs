@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 /// within the read timeout.
 const MAX_FRAME: usize = 256 * 1024;
 
-/// How many bytes are hashed before the task yields, which takes some tenths of a millisecond.
+/// How many bytes are hashed before the task yields. Hashing them takes a few tenths of a millisecond.
 pub(crate) const HASH_SLICE: usize = 256 * 1024;
 
 /// The bytes of a request: chunks in memory, in order. Clones share the chunks, so that every attempt sends the same

@@ -80,14 +80,14 @@ pub(super) struct Connection {
     kept: bool,
     home: runtime::Id,
     sender: SendRequest<RequestBody>,
-    age: Arc<Age>,
+    idleness: Arc<Idleness>,
     _task: AbortOnDropHandle<()>,
     _descriptor: Descriptor,
 }
 
 /// How long a connection has been idle, for the task that drives it.
 #[derive(Debug)]
-struct Age {
+struct Idleness {
     opened: Instant,
     /// Milliseconds after `opened`, or [`IN_USE`].
     idle_since: AtomicU64,
@@ -102,7 +102,8 @@ const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Sending {
     /// The head of the response has arrived.
     Answered(Response<Incoming>),
-    /// The kept connection was closed before any part of the request was sent: send the request on another connection.
+    /// The connection, which had been idle, was closed before any part of the request was sent: send the request on
+    /// another connection.
     Unsent(Request<RequestBody>),
 }
 
@@ -126,7 +127,8 @@ impl Pool {
         }))
     }
 
-    /// A connection to `host`: a kept one, or else a new one. The wait for a permit to open one has no time limit here.
+    /// A connection to `host`: an idle one, or else a new one. The wait for a permit to open one has no time limit
+    /// here.
     pub(super) async fn connection(&self, host: &Host) -> Result<Connection, TransportError> {
         if let Some(kept) = self.take(host) {
             return Ok(kept);
@@ -142,7 +144,7 @@ impl Pool {
         };
         // In a task, because the waiting future may not be polled for a long time (if its caller does not read), and
         // would hold its permit.
-        driven(opening).await.unwrap_or_else(|ended| Err(TransportErrorKind::Connect.because_of(ended)))
+        driven(opening).await.unwrap_or_else(|ended| Err(TransportErrorKind::Connect.caused_by(ended)))
     }
 
     /// Leases the connection until the response body ends.
@@ -161,8 +163,8 @@ impl Pool {
             } else if connection.host == *host && connection.sender.is_ready() {
                 let connection = connections.remove(at);
                 // The idle timeout may have passed without the connection's task having closed it yet.
-                if connection.age.idle_for() < self.0.idle_timeout {
-                    connection.age.idle_since.store(IN_USE, Ordering::Relaxed);
+                if connection.idleness.idle_for() < self.0.idle_timeout {
+                    connection.idleness.idle_since.store(IN_USE, Ordering::Relaxed);
                     return Some(connection);
                 }
             }
@@ -173,21 +175,21 @@ impl Pool {
     async fn open(&self, host: &Host) -> Result<Connection, TransportError> {
         let uri =
             Uri::builder().scheme(host.scheme.clone()).authority(host.authority.clone()).path_and_query("/");
-        let uri = uri.build().map_err(|error| TransportErrorKind::Connect.because_of(error))?;
+        let uri = uri.build().map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
         let descriptor = Descriptor::take().ok_or_else(|| {
             TransportErrorKind::Connect.because("the open file limit allows no more connections")
         })?;
         let mut connector = self.0.connector.clone();
         let stream =
-            connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.because_of(error))?;
+            connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .read_buf_exact_size(Some(READ_BUFFER))
             .handshake(stream)
             .await
-            .map_err(|error| TransportErrorKind::Connect.because_of(error))?;
-        let age = Arc::new(Age { opened: Instant::now(), idle_since: AtomicU64::new(IN_USE) });
-        let (watched, idle_timeout) = (Arc::clone(&age), self.0.idle_timeout);
+            .map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
+        let idleness = Arc::new(Idleness { opened: Instant::now(), idle_since: AtomicU64::new(IN_USE) });
+        let (watched, idle_timeout) = (Arc::clone(&idleness), self.0.idle_timeout);
         let driving = async move {
             let mut connection = pin!(connection);
             let mut until = after(MIN_CHECK_INTERVAL);
@@ -199,7 +201,7 @@ impl Pool {
         };
         let (host, home) = (host.clone(), Handle::current().id());
         let task = driven(driving);
-        Ok(Connection { host, kept: false, home, sender, age, _task: task, _descriptor: descriptor })
+        Ok(Connection { host, kept: false, home, sender, idleness, _task: task, _descriptor: descriptor })
     }
 
     fn give_back(&self, mut connection: Connection) {
@@ -214,7 +216,7 @@ impl Pool {
             return;
         }
         connection.kept = true;
-        connection.age.begin_idle();
+        connection.idleness.begin_idle();
         connections.push(connection);
     }
 }
@@ -228,7 +230,7 @@ impl Connection {
         };
         match error.take_message() {
             Some(unsent) if self.kept => Ok(Sending::Unsent(unsent)),
-            Some(_) => Err(TransportErrorKind::Connect.because_of(error.into_error())),
+            Some(_) => Err(TransportErrorKind::Connect.caused_by(error.into_error())),
             None => Err(broken(error.into_error())),
         }
     }
@@ -246,7 +248,7 @@ impl Leased {
     }
 }
 
-impl Age {
+impl Idleness {
     fn begin_idle(&self) {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(IN_USE);
         self.idle_since.store(now, Ordering::Relaxed);
@@ -286,5 +288,5 @@ fn driven<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> 
 
 fn broken(error: hyper::Error) -> TransportError {
     let kind = if error.is_parse() { TransportErrorKind::Protocol } else { TransportErrorKind::Lost };
-    kind.because_of(error)
+    kind.caused_by(error)
 }

@@ -14,7 +14,8 @@ use futures::future::{BoxFuture, FutureExt as _, Shared};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower::Service;
 
-/// The addresses of a host, or why they could not be looked up. All that wait get the same result.
+/// The addresses of a host, or why they could not be looked up. All connections that wait for a lookup get the same
+/// result.
 type Lookup = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, Arc<io::Error>>>>;
 
 /// The system's resolver. A burst of connections to one host calls it once. Nothing is cached afterwards: that is left

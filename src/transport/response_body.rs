@@ -47,13 +47,18 @@ impl ResponseBody {
                     return None;
                 }
                 Err(_) => {
-                    return Some(Err(TransportErrorKind::Timeout.because("the response is incomplete")));
+                    let limit = if until == patience {
+                        "no more of the response arrived within client_options.read_timeout"
+                    } else {
+                        "the response did not end within client_options.timeout"
+                    };
+                    return Some(Err(TransportErrorKind::Timeout.because(limit)));
                 }
             };
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) if !data.is_empty() => return Some(Ok(data)),
                 Ok(_) => {}
-                Err(error) => return Some(Err(TransportErrorKind::Lost.because_of(error))),
+                Err(error) => return Some(Err(TransportErrorKind::Lost.caused_by(error))),
             }
         }
     }

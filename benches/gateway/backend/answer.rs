@@ -24,7 +24,7 @@ pub(super) fn no_content() -> Answer {
 }
 
 pub(super) fn unknown() -> Answer {
-    let text = "<Error><Code>NotImplemented</Code><Message>The benchmark does not use it.</Message></Error>";
+    let text = "<Error><Code>NotImplemented</Code><Message>The benchmark's backend does not implement this request.</Message></Error>";
     status(StatusCode::NOT_IMPLEMENTED, text.to_owned())
 }
 

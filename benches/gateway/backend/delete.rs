@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::answer::{self, Answer};
 
-/// Confirms each key of the request body, or none of them if the request asks for quiet. Keys are not unescaped.
+/// Confirms each key of the request body, or none of them in quiet mode. Keys are not unescaped.
 pub(super) fn batch(body: &[u8]) -> Answer {
     let Ok(body) = std::str::from_utf8(body) else { return answer::unknown() };
     let mut text = String::with_capacity(body.len() * 2 + 256);

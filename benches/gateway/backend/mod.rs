@@ -2,10 +2,10 @@
 //! they write. The bucket selects the behaviour:
 //!
 //! - `bench`: behaves like S3
-//! - `plain`: sends no checksums
+//! - `plain`: sends no checksums with objects
 //! - `throttled`: limits the rate of each connection
 //! - `silent`: reads no request bodies and never responds
-//! - `shaped`: behaves like S3 and also has its latencies and its rate of each connection ([`Shape`])
+//! - `shaped`: behaves like S3 and also has its latencies and per-connection rate ([`Shape`])
 //! - `shaped-tree`: the same, with another listing ([`Keys`])
 //!
 //! The last segment of a key is the object's size in bytes.

@@ -15,13 +15,13 @@ use crate::rate_limit::RateLimit;
 /// The number of bytes to take at a time from a body with a shared rate. At 90 MiB/s, they take 2.8 ms.
 const PIECE: usize = 256 * 1024;
 
-/// Shorter waits are left out, because timers count milliseconds. The next bytes wait for them.
+/// Shorter waits are skipped, because timers have a resolution of a millisecond. The next bytes make up for them.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The time by which a body may be late, because of timers and busy cores, and still catch up.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// One direction of a connection. It holds the time at which all bytes so far have passed.
+/// One direction of a connection. It holds the time at which all bytes so far will have passed.
 #[derive(Debug, Clone)]
 pub(super) struct Lane(Arc<Mutex<Instant>>);
 

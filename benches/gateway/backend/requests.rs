@@ -91,7 +91,7 @@ impl Counter {
         InFlight(self.clone())
     }
 
-    /// Returns the counts as JSON, and starts a new maximum.
+    /// Returns the counts as JSON, and resets the maximum.
     pub(super) fn json(&self) -> String {
         let mut requests = self.lock();
         let text = serde_json::to_string(&*requests).unwrap_or_default();

@@ -25,7 +25,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Whether a bucket responds as S3 does.
+    /// Whether a bucket has S3's latencies and rate.
     pub(super) fn has(bucket: &str) -> bool {
         matches!(bucket, "shaped" | "shaped-tree")
     }

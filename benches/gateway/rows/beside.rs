@@ -1,6 +1,6 @@
 //! A small call beside a stalled call on the same connection.
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     job::{Beside, Job, KIB, Work},
@@ -60,7 +60,7 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
 }
 
 fn round(longshore: &Running, beside: Option<Beside>, setup: &Setup) -> Outcome<Measured> {
-    told(longshore, &job(beside, setup), None)
+    measure_and_print(longshore, &job(beside, setup), None)
 }
 
 fn job(beside: Option<Beside>, setup: &Setup) -> Job {

@@ -1,6 +1,6 @@
 //! Many concurrent uploads, with a large and with a small memory budget.
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     arguments::Arguments,
@@ -62,5 +62,5 @@ fn run(setup: &Setup, connections: u64, budget: u64) -> Outcome<(Measured, Job)>
         ("LONGSHORE_MEMORY_WAIT", "10m"),
         ("LONGSHORE_MAX_CONCURRENT_STREAMS", "2000"),
     ])?;
-    Ok((told(&longshore, &job, None)?, job))
+    Ok((measure_and_print(&longshore, &job, None)?, job))
 }

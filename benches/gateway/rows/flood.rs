@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     child::Background,
@@ -27,15 +27,17 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     let requests = if setup.arguments.quick { 500 } else { 5_000 };
     let mut quiet = Job::new(Work::Get, 4 * KIB, requests).within(PATIENCE);
     QUIET_TOKEN.clone_into(&mut quiet.token);
-    told(&longshore, &quiet, None)?;
+    measure_and_print(&longshore, &quiet, None)?;
     let rounds = setup.arguments.rounds().min(3);
-    let alone = (0..rounds).map(|_| told(&longshore, &quiet, None)).collect::<Outcome<Vec<_>>>()?;
+    let alone =
+        (0..rounds).map(|_| measure_and_print(&longshore, &quiet, None)).collect::<Outcome<Vec<_>>>()?;
     let mut flood = [
         longshore.begin(&Job::new(Work::Upload, 12 * MIB, u64::MAX / 2).at_once(200, 4))?,
         longshore.begin(&Job::new(Work::Get, 4 * MIB, u64::MAX / 2).at_once(64, 4))?,
     ];
     std::thread::sleep(LEAD);
-    let beside = (0..rounds).map(|_| told(&longshore, &quiet, None)).collect::<Outcome<Vec<_>>>()?;
+    let beside =
+        (0..rounds).map(|_| measure_and_print(&longshore, &quiet, None)).collect::<Outcome<Vec<_>>>()?;
     flood.iter_mut().try_for_each(Background::check)?;
     let mut figures = [&alone, &beside].map(|rounds| Figures::of(NAME, &Peer::Longshore, &quiet, rounds));
     let median = figures[1].p50_us / figures[0].p50_us;

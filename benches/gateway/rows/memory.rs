@@ -1,6 +1,6 @@
 //! The memory peak of four concurrent uploads.
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     job::{Job, Work},
@@ -17,7 +17,7 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     let mut rounds = [Vec::new(), Vec::new()];
     for _ in 0..setup.arguments.rounds() {
         for (peer, measured) in peers.iter().zip(&mut rounds) {
-            measured.push(told(&setup.start(peer)?, &job, None)?);
+            measured.push(measure_and_print(&setup.start(peer)?, &job, None)?);
         }
     }
     let [ours, naive] = [0, 1].map(|index| Figures::of(NAME, &peers[index], &job, &rounds[index]));

@@ -1,6 +1,6 @@
 //! Many callers that read slowly.
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     arguments::Arguments,
@@ -35,7 +35,7 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     job.pace = Some(PACE);
     // The default windows of gRPC libraries, so that unread data does not accumulate in the caller.
     job.windows = (64 * 1024, 4 * 1024 * 1024);
-    let measured = told(&setup.start(&Peer::Longshore)?, &job, None)?;
+    let measured = measure_and_print(&setup.start(&Peer::Longshore)?, &job, None)?;
     let verdict = TargetResult::at_most(&name, "peak", measured.peak, MOST).unit("MiB");
     results.verdicts.push(verdict);
     results.figures.push(Figures::of(&name, &Peer::Longshore, &job, &[measured]));

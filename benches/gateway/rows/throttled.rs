@@ -1,6 +1,6 @@
 //! A backend that limits the rate of each connection. Several connections together exceed that rate.
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     job::{Job, MIB, Work},
@@ -42,7 +42,7 @@ impl Way {
         let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..setup.arguments.rounds().min(ROUNDS) {
             for ((store, _), measured) in STORES.iter().zip(&mut rounds) {
-                measured.push(told(&longshore, &job.clone().store(store), None)?);
+                measured.push(measure_and_print(&longshore, &job.clone().store(store), None)?);
             }
         }
         let seconds = |index: usize| median(rounds[index].iter().map(|round| round.done.seconds).collect());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::turns::told;
+use super::turns::measure_and_print;
 use crate::{
     Outcome,
     arguments::Arguments,
@@ -35,7 +35,7 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     let fast = fast(&setup.arguments);
     let longshore = setup.start(&Peer::Longshore)?;
     // An uncounted run lets the allocator grow to its usual size.
-    told(&longshore, &fast, None)?;
+    measure_and_print(&longshore, &fast, None)?;
     let alone = rounds(setup, &longshore, &fast)?;
     let mut slow = longshore.begin(&slow(&setup.arguments))?;
     std::thread::sleep(LEAD);
@@ -54,7 +54,7 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
 }
 
 fn rounds(setup: &Setup, longshore: &Running, job: &Job) -> Outcome<Vec<Measured>> {
-    (0..setup.arguments.rounds().min(3)).map(|_| told(longshore, job, None)).collect()
+    (0..setup.arguments.rounds().min(3)).map(|_| measure_and_print(longshore, job, None)).collect()
 }
 
 fn fast(arguments: &Arguments) -> Job {

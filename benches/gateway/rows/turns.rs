@@ -21,14 +21,14 @@ pub(super) fn in_turn(
     let mut rounds = vec![Vec::new(); turns.len()];
     for _ in 0..setup.arguments.rounds() {
         for ((peer, (_, job)), measured) in running.iter().zip(turns).zip(&mut rounds) {
-            measured.push(told(peer, job, caller)?);
+            measured.push(measure_and_print(peer, job, caller)?);
         }
     }
     Ok(turns.iter().zip(&rounds).map(|((peer, job), rounds)| Figures::of(row, peer, job, rounds)).collect())
 }
 
 /// Measures a job and prints the figures to standard error.
-pub(super) fn told(peer: &Running, job: &Job, caller: Option<&str>) -> Outcome<Measured> {
+pub(super) fn measure_and_print(peer: &Running, job: &Job, caller: Option<&str>) -> Outcome<Measured> {
     let measured = peer.measure(job, caller)?;
     let Measured { cpu, peak, done } = &measured;
     let name = peer.peer.to_string();

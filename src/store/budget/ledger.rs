@@ -2,15 +2,16 @@
 
 use slab::Slab;
 
-/// Why bytes are held. Memory that S3 is taking becomes free without the caller. Memory that callers fill or read may
-/// be held for long, so it is capped: all of it together never blocks the rest.
+/// Why bytes are held. Memory of parts being uploaded to S3 is freed whatever the caller does. Memory that callers fill
+/// or read may be held for a long time, unless they are known to be fast, so each class of it is capped, to leave
+/// memory for the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// A whole part that S3 is taking, or that a caller known to be fast fills.
+    /// A whole part that is being uploaded to S3, or that a caller known to be fast is filling.
     Moving,
     /// A whole part that a caller of unknown speed fills.
     Trial,
-    /// The same for an upload that has just started. Uploads that have waited for long, which are usually slow,
+    /// The same for an upload that has just started. Uploads that have waited for a long time, which are usually slow,
     /// cannot use up this memory.
     Fresh,
     /// A whole part that a slow caller fills, after it has waited for its turn.
@@ -37,21 +38,21 @@ impl Class {
     }
 
     /// How many of `limit` bytes must stay free for the class to exceed its cap; `None` if it never may.
-    fn stretches_beside(self, limit: u64) -> Option<u64> {
+    fn free_to_exceed_cap(self, limit: u64) -> Option<u64> {
         match self {
             Self::Trial => Some(limit / 2),
-            // Messages have fewer, because the calls that wait for them use memory as well.
+            // Messages must leave more free, because their calls use other memory as well.
             Self::Message => Some(limit / 8 * 5),
             _ => None,
         }
     }
 
     /// Whether bytes of `other` may use memory that this class could have.
-    pub(super) fn is_capped_with(self, other: Self) -> bool {
+    pub(super) fn competes_with(self, other: Self) -> bool {
         self == other || self.is_whole() && other.is_whole()
     }
 
-    /// Whether it is for a whole part, which needs no more memory before S3 takes it.
+    /// Whether it is for a whole part, which needs no more memory before it is uploaded.
     pub(super) fn is_whole(self) -> bool {
         matches!(self, Self::Moving | Self::Trial | Self::Fresh | Self::Turn)
     }
@@ -85,14 +86,14 @@ impl Level {
     fn fit(&self, held: Charge, class: Class, bytes: u64) -> Result<u64, Short> {
         let without = |class: Class| self.of(class) - if held.class == class { held.bytes } else { 0 };
         let free = self.limit.saturating_sub(self.total() - held.bytes);
-        let beside = class.stretches_beside(self.limit);
-        let stretch = beside.is_some_and(|beside| free >= bytes.saturating_add(beside));
-        // With any limit, one part of each class may fill, and two of callers of unknown speed.
+        let spare = class.free_to_exceed_cap(self.limit);
+        let may_exceed = spare.is_some_and(|spare| free >= bytes.saturating_add(spare));
+        // Whatever the limit, one part of each class may be filling at a time, and two whose callers' speed is unknown.
         let few = class.is_whole() && without(class) <= if class == Class::Trial { bytes } else { 0 };
-        if without(class).saturating_add(bytes) > class.cap(self.limit) && !stretch && !few {
+        if without(class).saturating_add(bytes) > class.cap(self.limit) && !may_exceed && !few {
             return Err(Short::Class);
         }
-        // Giving memory back is always possible.
+        // A reservation that does not grow always fits, as far as free memory is concerned.
         if free >= bytes || bytes <= held.bytes {
             return Ok(bytes);
         }
@@ -104,7 +105,7 @@ impl Level {
     }
 }
 
-/// Largest limit, in bytes, at which parts may be charged less than they hold.
+/// Largest limit, in bytes, at which a part may be charged less than it holds although there are other parts.
 const SMALL_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Maximum number of bytes of a part that are not charged if almost enough memory is free.
@@ -121,7 +122,7 @@ pub(super) struct Charge {
 /// What a reservation lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Short {
-    /// The tenant's share is used up.
+    /// The tenant's share is used up, or what a class may use of it.
     Share,
     /// The process has reached the cap of the class.
     Class,
@@ -146,8 +147,8 @@ impl Ledger {
         self.shares.insert(Level::new(limit))
     }
 
-    /// Changes the limit of a share. If more is in use, nothing but one whole part is granted until enough of it is free
-    /// again.
+    /// Changes the limit of a share. If more is in use, nothing but one whole part is granted until enough of it is
+    /// free again.
     pub(super) fn limit_share(&mut self, share: usize, limit: u64) {
         if let Some(level) = self.shares.get_mut(share) {
             level.limit = limit;
@@ -188,9 +189,9 @@ impl Ledger {
         Ok(Charge { class, bytes: charged, ..held })
     }
 
-    /// Whether at most `1/parts` of all memory is in use after adding `bytes`.
-    pub(super) fn uses_at_most(&self, share: usize, parts: u64, bytes: u64) -> bool {
-        self.levels(share).all(|level| level.total().saturating_add(bytes) <= level.limit / parts)
+    /// Whether at most `1/divisor` of all memory is in use after adding `bytes`.
+    pub(super) fn uses_at_most(&self, share: usize, divisor: u64, bytes: u64) -> bool {
+        self.levels(share).all(|level| level.total().saturating_add(bytes) <= level.limit / divisor)
     }
 
     /// Replaces one charge by another of the same share.

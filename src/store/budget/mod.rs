@@ -100,7 +100,7 @@ struct Shared {
     waiting: AtomicUsize,
     /// Whether one of these calls lacks memory of the process; can be read without the lock.
     process_is_short: AtomicBool,
-    /// Number of uncounted bytes that are left.
+    /// How many more bytes uploads may hold without being charged ([`FirstBytes`]).
     uncounted: AtomicU64,
     /// The permits for pages that exceed the budget.
     large_pages: Arc<Semaphore>,
@@ -164,7 +164,7 @@ impl MemoryBudget {
         self.0.lock().ledger.shares()
     }
 
-    /// Whether a call waits for memory now. Costs one atomic read.
+    /// Whether a call is waiting for memory. Costs one atomic read.
     pub fn is_contended(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
     }
@@ -200,7 +200,7 @@ impl TenantBudget {
         self.shared.change(|queue| queue.limit_share(self.share.number, limit));
     }
 
-    /// Whether a call waits now for memory that this tenant could give back. Costs two atomic reads.
+    /// Whether a call is waiting for memory that this tenant could give back. Costs two atomic reads.
     pub fn is_contended(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0 || self.shared.process_is_short.load(Ordering::Relaxed)
     }
@@ -227,7 +227,7 @@ impl TenantBudget {
         reservation.hold_ahead(bytes).then_some(reservation)
     }
 
-    /// Whether memory for this many bytes that no caller has asked for yet is free, and no call waits for it.
+    /// Whether [`Self::reserve_ahead`] would reserve this many bytes now.
     pub(super) fn has_room_ahead(&self, bytes: u64) -> bool {
         let queue = self.shared.lock();
         let nothing = Charge { share: self.share(), class: Class::Ahead, bytes: 0 };

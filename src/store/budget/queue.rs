@@ -240,7 +240,7 @@ impl Queue {
         let urgent = self.waiters.first_of_each_line().any(|(kind, waiter)| {
             let helped = match waiter.short {
                 Short::Share => waiter.share == share,
-                Short::Class => waiter.asks.iter().any(|ask| ask.class.is_capped_with(class)),
+                Short::Class => waiter.asks.iter().any(|ask| ask.class.competes_with(class)),
                 Short::Free => true,
             };
             kind != Kind::Slow && helped && now.duration_since(waiter.since) >= PATIENCE

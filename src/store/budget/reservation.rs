@@ -66,8 +66,8 @@ impl Reservation {
         })
     }
 
-    /// Holds `bytes` that no caller has asked for yet, which is possible if it holds more now, or if they are free and no
-    /// call waits. Returns whether it was.
+    /// Changes the reservation to `bytes` that no caller has asked for yet, if it holds at least as many now, or if
+    /// they are free and no call is waiting. Returns whether it did.
     pub(in crate::store) fn hold_ahead(&self, bytes: u64) -> bool {
         let holds = self.budget.shared.change(|queue| {
             if bytes <= queue.charge(self.id).bytes {
@@ -146,7 +146,11 @@ impl Reservation {
     }
 
     /// Waits for memory for `some` bytes of a slow caller's part, or for the `whole` part.
-    pub(in crate::store) async fn slowly(&mut self, some: u64, whole: u64) -> Result<Granted, Error> {
+    pub(in crate::store) async fn part_of_slow_caller(
+        &mut self,
+        some: u64,
+        whole: u64,
+    ) -> Result<Granted, Error> {
         let asks = [Ask { class: Class::Slow, bytes: some }, Ask { class: Class::Turn, bytes: whole }];
         let granted = self.acquire(Kind::Slow, &asks).await?;
         Ok(if granted == 0 && some < whole { Granted::Some } else { Granted::Whole })
@@ -172,7 +176,7 @@ impl Reservation {
         })
     }
 
-    /// Records that the part is full and has `bytes`, and that S3 takes it next.
+    /// Records that the part is full and has `bytes`, and that it is uploaded next.
     pub(in crate::store) fn moving(&self, bytes: u64) {
         self.budget.shared.change(|queue| {
             let charged = queue.charge(self.id).bytes;
@@ -185,12 +189,12 @@ impl Reservation {
         self.budget.shared.change(|queue| queue.is_empty() && queue.try_set(self.id, ask).is_ok())
     }
 
-    /// Takes `ask` without waiting, if it fits, no call waits, and at most `1/parts` of all memory is then in use.
+    /// Takes `ask` without waiting, if it fits, no call waits, and at most `1/divisor` of all memory is then in use.
     /// Returns whether it did.
-    fn if_free(&self, parts: u64, ask: Ask) -> bool {
+    fn if_free(&self, divisor: u64, ask: Ask) -> bool {
         self.budget.shared.change(|queue| {
             let more = ask.bytes.saturating_sub(queue.charge(self.id).bytes);
-            let free = queue.is_empty() && queue.ledger.uses_at_most(self.budget.share(), parts, more);
+            let free = queue.is_empty() && queue.ledger.uses_at_most(self.budget.share(), divisor, more);
             free && queue.try_set(self.id, ask).is_ok()
         })
     }

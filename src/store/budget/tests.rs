@@ -110,7 +110,7 @@ async fn a_part_always_gets_memory_beside_slow_callers_reads_and_messages() {
     let tenant = budget.share(None);
     let slow: Vec<_> = std::iter::from_fn(|| {
         let mut reservation = tenant.reservation();
-        let given = reservation.slowly(MIB, 8 * MIB).now_or_never()?.unwrap();
+        let given = reservation.part_of_slow_caller(MIB, 8 * MIB).now_or_never()?.unwrap();
         Some((reservation, given))
     })
     .take(6)
@@ -217,7 +217,7 @@ async fn new_and_slow_uploads_are_served_beside_fast_ones() {
             match kind {
                 ask::Kind::New => reservation.first_part(8 * MIB, false).await.unwrap(),
                 ask::Kind::Demoted => reservation.first_part(8 * MIB, true).await.unwrap(),
-                _ => drop(reservation.slowly(7 * MIB, 8 * MIB).await.unwrap()),
+                _ => drop(reservation.part_of_slow_caller(7 * MIB, 8 * MIB).await.unwrap()),
             }
         };
         let fast = || async {

@@ -21,7 +21,7 @@ pub(super) type Outcomes = Vec<Result<Deleted, Error>>;
 pub(super) struct Batch {
     store: S3Store,
     slow_down: SlowDown,
-    /// The permits of all batches of the call for requests for one object.
+    /// Permits for single-object requests, shared by all batches of the call.
     singles: Arc<Semaphore>,
 }
 

@@ -22,11 +22,11 @@ const PER_KEY: u64 = 1024;
 /// How many times the text of a key and its version is held while a batch is in flight.
 const COPIES: u64 = 8;
 
-/// The batches of one call, in the order in which they were sent. Each is a task, so it proceeds while the caller does
-/// not read results. Dropping this cancels the requests; any object of their batches may have been deleted.
+/// The batches of one call, in the order in which they were sent. Each is a task, so it proceeds even while the caller
+/// is not reading results. Dropping this cancels the requests; any object of their batches may have been deleted.
 ///
-/// At most `max_concurrency` batches exist, including those whose results have not been taken, and fewer after S3 has
-/// throttled a batch.
+/// At most `max_concurrency` batches (one without bulk deletes) exist, including those whose results have not been
+/// taken, and fewer after S3 has throttled a batch.
 #[derive(Debug)]
 pub struct DeleteBatches {
     store: S3Store,
@@ -86,7 +86,8 @@ impl DeleteBatches {
     }
 
     /// Room for a batch of this many objects, whose keys and versions have `text` bytes. Never waits. If no batch is in
-    /// flight, there always is room, so that a call proceeds without free memory; any other batch reserves its memory.
+    /// flight, there is always room, so that a call proceeds even without free memory; any other batch reserves its
+    /// memory.
     pub fn room(&mut self, objects: usize, text: u64) -> Option<BatchRoom> {
         if !self.has_room() {
             return None;
@@ -111,7 +112,7 @@ impl DeleteBatches {
         });
     }
 
-    /// Waits for the results of the batch that was sent first. `None` if none is in flight. Cancel safe.
+    /// Waits for the results of the oldest batch in flight. `None` if none is in flight. Cancel safe.
     pub async fn next(&mut self) -> Option<DeletedBatch> {
         let ended = (&mut self.in_flight.front_mut()?.task).await;
         self.notice_throttling();

@@ -28,10 +28,10 @@ use crate::{
 /// How many bytes are reserved at a time. A part that gets no memory stops reading, and S3's bytes wait in the kernel.
 const STEP: u64 = 256 * 1024;
 
-/// Pieces smaller than this are copied into one buffer. Each piece keeps the buffer alive that it was read into, so
-/// many small ones would hold several times the reserved memory. TLS returns 16 KiB at a time.
+/// Pieces smaller than this are copied into one buffer. Each piece keeps the buffer it was read into alive, and many
+/// small pieces would thus hold several times the reserved memory. TLS returns 16 KiB at a time.
 const SMALL: usize = 32 * 1024;
-/// Size from which that buffer is passed on, in bytes.
+/// That buffer is passed on once it has this many bytes.
 const GATHERED: usize = 128 * 1024;
 
 /// The bytes of one range, in order.
@@ -73,7 +73,7 @@ struct Arrival {
     is_front: AtomicBool,
     /// Whether the task waits for memory.
     stalled: AtomicBool,
-    /// Wakes the task when it may have memory.
+    /// Wakes the task when there may be memory for it.
     wake: Notify,
     held: Mutex<Held>,
     shared: Arc<SharedState>,
@@ -83,7 +83,7 @@ struct Arrival {
 struct Held {
     reservation: Reservation,
     reserved: u64,
-    /// Bytes that have arrived and that the caller has not taken.
+    /// Number of bytes that have arrived and that the caller has not taken.
     waiting: u64,
 }
 
@@ -123,7 +123,7 @@ impl AheadPart {
     }
 
     /// Tells the part that the caller takes its bytes next.
-    pub(super) fn lead(&self) {
+    pub(super) fn make_front(&self) {
         if !self.arrival.is_front.swap(true, Ordering::Relaxed) {
             self.arrival.wake.notify_one();
         }
@@ -165,7 +165,8 @@ impl AheadPart {
         Ok(bytes)
     }
 
-    /// Whether the part's connection will be in use for longer than a new request needs until its first byte.
+    /// Whether the part's connection will be in use for longer than a new request takes to get the first byte of its
+    /// response.
     pub(super) fn is_busy(&self) -> bool {
         let Arrival { size, first_byte, arrived, ended, shared, .. } = &*self.arrival;
         if ended.load(Ordering::Relaxed) {
@@ -179,7 +180,7 @@ impl AheadPart {
         to_come > arrived || u128::from(to_come) * elapsed >= latency * u128::from(arrived)
     }
 
-    /// Whether not all of its bytes have arrived.
+    /// Whether some of its bytes have yet to arrive, unless it has failed.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.arrival.ended.load(Ordering::Relaxed)
     }
@@ -259,7 +260,7 @@ impl SharedState {
     }
 }
 
-/// Reads a part as far as there is memory, and passes its bytes on, small pieces joined.
+/// Reads a part as far as there is memory, joins small pieces, and passes the bytes on.
 async fn read(arrival: Arc<Arrival>, mut part: Pieces, pieces: mpsc::UnboundedSender<Result<Bytes, Error>>) {
     let mut gathered = BytesMut::new();
     loop {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// S3 is slow if it has kept the read waiting for this long at a rate below this many bytes a second. Amazon S3 sends
-/// at most about two thirds of the last rate over one connection, so a long read from it counts as slow. A short wait
-/// may be only a pause, so it counts only at a lower rate. At these rates, reading ahead needlessly costs less than
-/// waiting to be sure.
+/// at most about two thirds of the highest of these rates over one connection, so a long read from it counts as slow. A
+/// short wait may be only a pause, so it counts only at a lower rate. At these rates, reading ahead needlessly costs
+/// less than waiting to be sure.
 const SLOW: [(Duration, u64); 3] = [
     (Duration::from_millis(12), 64 * 1024 * 1024),
     (Duration::from_millis(25), 112 * 1024 * 1024),

@@ -5,8 +5,8 @@ use std::{fmt::Display, ops::Range};
 use crate::store::{ByteRange, Error, ErrorKind};
 
 /// Returns the bytes that `range` selects in an object of `size` bytes. Fails if the range starts after the end of the
-/// object. A range that starts at the end is valid only if it is empty, or a suffix of an empty object. `name` names
-/// the range in the error.
+/// object. A range that starts at the end is valid only if it is a bounded range without bytes (`start == end`), or a
+/// suffix of at least one byte of an empty object. `name` names the range in the error.
 pub(in crate::store) fn resolve(
     range: ByteRange,
     size: u64,

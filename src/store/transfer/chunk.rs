@@ -40,7 +40,8 @@ pub(in crate::store) fn compare(what: &str, expected: u32, found: u32) -> Result
     if found == expected {
         return Ok(());
     }
-    let message = format!("{what} has CRC-32C {found:08x}, but {expected:08x} was announced: send it again");
+    let message =
+        format!("{what} has CRC-32C {found:08x}, but the request states {expected:08x}: send it again");
     Err(Error::new(ErrorKind::ChecksumMismatch, message))
 }
 
@@ -58,6 +59,8 @@ mod tests {
         assert!(check_chunk(&[data], Some(0x8a91_36aa), "chunk").is_ok());
         let error = check_chunk(&pieces, Some(0x8a91_36ab), "chunk 3").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ChecksumMismatch);
-        assert!(error.message().starts_with("chunk 3 has CRC-32C 8a9136aa, but 8a9136ab was announced"));
+        assert!(
+            error.message().starts_with("chunk 3 has CRC-32C 8a9136aa, but the request states 8a9136ab: ")
+        );
     }
 }

@@ -48,12 +48,12 @@ impl Measure {
 
 impl FillRate {
     /// Records that the server waits for the caller from now on.
-    pub(in crate::store) fn waits(&mut self, now: Instant) {
+    pub(in crate::store) fn begin_wait(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
     /// Records that bytes arrived and the server no longer waits.
-    pub(in crate::store) fn came(&mut self, bytes: u64, now: Instant) {
+    pub(in crate::store) fn received(&mut self, bytes: u64, now: Instant) {
         let waited = self.since.take().map_or(Duration::ZERO, |since| now.duration_since(since));
         for measure in [&mut self.interval, &mut self.part] {
             measure.waited += waited;
@@ -98,8 +98,7 @@ impl FillRate {
     }
 }
 
-/// Smallest part, in bytes, whose time to fill is judged. Smaller parts are judged by the time that this size would
-/// take.
+/// Parts smaller than this are judged by the time that this many bytes would take.
 const FULL: u64 = 8 * 1024 * 1024;
 
 #[cfg(test)]
@@ -112,32 +111,32 @@ mod tests {
     async fn only_time_spent_waiting_for_the_caller_counts() {
         let mut pace = FillRate::default();
         let later = || tokio::time::advance(Duration::from_mins(1));
-        pace.came(MIB, Instant::now());
+        pace.received(MIB, Instant::now());
         later().await;
         assert_eq!(pace.silence(Instant::now()), Duration::ZERO);
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), None, "the server did not read");
         assert!(!pace.part(Instant::now()).is_too_slow(8 * MIB, Duration::from_secs(30)));
-        pace.waits(Instant::now());
+        pace.begin_wait(Instant::now());
         later().await;
-        pace.waits(Instant::now());
+        pace.begin_wait(Instant::now());
         assert_eq!(pace.silence(Instant::now()), Duration::from_mins(1));
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
         assert!(pace.part(Instant::now()).is_too_slow(8 * MIB, Duration::from_secs(30)));
-        pace.came(7 * MIB, Instant::now());
+        pace.received(7 * MIB, Instant::now());
         assert!(!pace.next_part(8 * MIB), "it took a minute");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_is_judged_by_the_time_that_its_part_still_needs() {
         let mut pace = FillRate::default();
-        pace.waits(Instant::now());
+        pace.begin_wait(Instant::now());
         tokio::time::advance(INTERVAL).await;
-        pace.came(MIB, Instant::now());
+        pace.received(MIB, Instant::now());
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(false), "4 MiB/s, and 1.75 s to go");
         assert_eq!(pace.slack(), 2 * MIB);
-        pace.waits(Instant::now());
+        pace.begin_wait(Instant::now());
         tokio::time::advance(INTERVAL).await;
-        pace.came(10 * 1024, Instant::now());
+        pace.received(10 * 1024, Instant::now());
         assert_eq!(pace.is_slow(7 * MIB, Instant::now()), Some(true));
         assert_eq!(pace.slack(), 64 * 1024);
     }

@@ -106,7 +106,7 @@ impl Filling {
         needed: u64,
         part_size: Option<u64>,
     ) -> Result<(), Error> {
-        self.pace.came(data.len() as u64, Instant::now());
+        self.pace.received(data.len() as u64, Instant::now());
         self.make_room(self.len() + data.len() as u64, needed).await.inspect_err(|_| self.record.slow())?;
         if self.sums.is_none() && self.buffer.len() == 0 {
             self.sums = self.algorithm.map(PartSums::new);
@@ -151,7 +151,7 @@ impl Filling {
     /// wait for memory. Returns only if the upload has to end. Cancel safe: the wait keeps being measured until the
     /// next [`Self::push`].
     pub(in crate::store) async fn watch(&mut self) -> Error {
-        self.pace.waits(Instant::now());
+        self.pace.begin_wait(Instant::now());
         loop {
             if self.reservation.is_none() {
                 return std::future::pending().await;
@@ -187,7 +187,7 @@ impl Filling {
             Speed::Slow if reservation.whole_if_roomy(needed) => u64::MAX,
             Speed::Slow => {
                 let some = len.saturating_add(self.pace.slack()).min(needed);
-                match reservation.slowly(some, needed).await? {
+                match reservation.part_of_slow_caller(some, needed).await? {
                     Granted::Some => some,
                     Granted::Whole => {
                         // From here on, the caller is judged by how fast it fills this memory.

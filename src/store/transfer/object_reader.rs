@@ -187,10 +187,12 @@ impl ObjectReader {
                     let ignores_ranges = ahead.first_left().is_none();
                     drop(ahead);
                     if ignores_ranges {
-                        // The server ignores ranges, so further requests would all send the whole object.
+                        // The server ignores ranges, so the responses to further requests would all contain the whole
+                        // object.
                         self.backend_speed = None;
                     }
-                    // There is no memory left for reading ahead: read the rest on one connection.
+                    // Read the rest on one connection: the server ignores ranges, or there is no memory for reading
+                    // ahead.
                     (self.source, self.progress) = (Source::Idle, Progress::from(self.position));
                 }
                 Source::Idle => self.request(u64::MAX).await?,
@@ -208,7 +210,7 @@ impl ObjectReader {
             return;
         }
         *speed = BackendSpeed::default();
-        // The response ends before the first part that is read ahead.
+        // The read takes bytes from the response only up to the first part that is read ahead.
         let from = self.position + bytes as u64 + part_size / 2;
         if response.then.is_none() && from < self.info.end {
             let (store, pinned) = (self.store.clone(), self.pinned.clone());
@@ -228,12 +230,12 @@ impl ObjectReader {
         }
     }
 
-    /// Continues [`Self::next_of_response`] after the response was interrupted. If this future is dropped during a pause,
-    /// the next call pauses again.
+    /// Continues [`Self::next_of_response`] after the response was interrupted. If this future is dropped during a
+    /// pause, the next call pauses again.
     async fn resume(&mut self) -> Result<Bytes, Error> {
         let store = self.store.clone();
-        // A broken connection is no sign of an overloaded S3, so resuming does not use the store's retry quota. The pauses
-        // start over whenever bytes have arrived; `progress` limits the attempts.
+        // A broken connection is no sign of an overloaded S3, so resuming does not use the store's retry quota. The
+        // pauses start over whenever bytes have arrived; `progress` limits the attempts.
         let (policy, quota) = (store.settings().download_policy(), RetryQuota::default());
         let mut attempts = Attempts::new(&policy, &quota, store.client().deadline());
         loop {
@@ -256,8 +258,8 @@ impl ObjectReader {
         }
     }
 
-    /// Returns the next requested bytes of this response, and starts reading ahead if S3 is slow. `None` if the response
-    /// was interrupted and the read may resume.
+    /// Returns the next requested bytes of this response, and starts reading ahead if S3 is slow. `None` if the
+    /// response was interrupted and the read may resume.
     async fn timed_body_bytes(&mut self) -> Result<Option<Bytes>, Error> {
         if self.interruption().is_some_and(|error| error.is_some()) {
             return Ok(None);
@@ -311,8 +313,8 @@ impl ObjectReader {
         }
     }
 
-    /// Requests, of the same object, the bytes that the response has not delivered, or all remaining bytes if there is
-    /// no response. Fails if a server that ignores ranges sends more than `most_skipped` bytes before them.
+    /// Requests the bytes of the same object that the response has not delivered, or all remaining bytes if there is no
+    /// response. Fails if a server that ignores ranges sends more than `most_skipped` bytes before them.
     async fn request(&mut self, most_skipped: u64) -> Result<(), Error> {
         let until = match &self.source {
             Source::Response(response) => response.until,

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 /// Chunks smaller than this are copied into one chunk. Each chunk has an overhead, and a caller that sends single
 /// bytes must not multiply the memory of a part.
 const SMALL: usize = 16 * 1024;
-/// Size from which such a chunk is complete, in bytes.
+/// Such a chunk is complete once it has this many bytes.
 const TOGETHER: usize = 256 * 1024;
 
 /// Chunks in order, split where a part ends. Large chunks are shared, and copied only by [`PartBuffer::compact`].
@@ -40,8 +40,8 @@ impl PartBuffer {
         }
     }
 
-    /// Copies all chunks into their own memory. The chunks of a slow caller would otherwise keep the larger buffers
-    /// alive that the connection read them into. A chunk is copied only once.
+    /// Copies all chunks into their own memory. Otherwise, the chunks of a slow caller would keep alive the larger
+    /// buffers that the connection read them into. A chunk is copied only once.
     pub(in crate::store) fn compact(&mut self) {
         self.settle();
         let mut shared = self.chunks.split_off(self.owned).into_iter().peekable();

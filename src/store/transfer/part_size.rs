@@ -11,8 +11,8 @@ pub(in crate::store) const MAX_PARTS: u32 = 10_000;
 /// Maximum size of a part, and of an object that one request can write or copy, in bytes.
 pub(in crate::store) const MAX_PART: u64 = 5 * GIB;
 const MIN_PART: u64 = 5 * MIB;
-/// Number of bytes that an upload may hold in memory with any settings of the store. Parts of this size are enough
-/// for an object of 1.2 TiB.
+/// Number of bytes that an upload may hold in memory, whatever the store's settings. Parts of this size are enough for
+/// an object of 1.2 TiB.
 const MIN_IN_FLIGHT_BYTES: u64 = 128 * MIB;
 /// Number of parts after which the part size doubles if the object's size is unknown.
 const STEP: u32 = 2_000;
@@ -49,7 +49,8 @@ impl PartSizes {
         let needed = size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(MIB);
         if needed > max_in_flight_bytes {
             let message = format!(
-                "is {size} bytes, which needs parts of {} MiB, but the store's transfer.part_size allows only {} MiB",
+                "is {size} bytes, which needs parts of {} MiB, but this store allows parts of at most {} MiB: \
+                 raise transfer.part_size or transfer.max_concurrency",
                 needed / MIB,
                 max_in_flight_bytes / MIB
             );

@@ -19,8 +19,8 @@ use crate::transport::SendObserver;
 /// is slower than the caller. If it is not, an upload holds only two parts.
 const PATIENCE: Duration = Duration::from_millis(25);
 
-/// How many requests of a call may be in flight if `max_concurrency` of them transfer data: a third more, for those that
-/// wait for the first or last bytes of a response.
+/// How many requests of a call may be in flight if `max_concurrency` of them transfer data: a third more, for those
+/// that wait for the first or last bytes of a response.
 pub(in crate::store) fn with_overlap(max_concurrency: usize) -> usize {
     max_concurrency + max_concurrency / 3
 }
@@ -43,7 +43,7 @@ pub(in crate::store) struct Parts {
     report: Option<Report>,
 }
 
-/// Reports where the bytes end that S3 has stored without a gap.
+/// Reports the offset up to which S3 has stored every byte.
 #[derive(Debug)]
 struct Report {
     /// The number of the first part that is not done.
@@ -70,8 +70,8 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// From now on, reports to `listener` where the bytes end that S3 has stored without a gap. The next part has the
-    /// number `next` and begins at `end`.
+    /// From now on, reports to `listener` the offset up to which S3 has stored every byte. The next part has the number
+    /// `next` and begins at `end`.
     pub(in crate::store) fn report_to(&mut self, listener: watch::Sender<u64>, next: u32, end: u64) {
         self.report = Some(Report { next, end, ahead: BTreeMap::new(), listener });
     }
@@ -92,8 +92,8 @@ impl Parts {
     }
 
     /// Sends a part as soon as the number of parts being sent and the size of those in flight allow it. A part of which
-    /// only the response is missing does not count as being sent, so that connections do not idle while S3 stores parts.
-    /// Parts that wait for their target count.
+    /// only the response is missing does not count as being sent, so that connections do not idle while S3 stores
+    /// parts. A part whose upload S3 has not created yet does count.
     pub(in crate::store) async fn send(
         &mut self,
         store: &S3Store,
@@ -142,7 +142,7 @@ impl Parts {
         self.in_flight.spawn(async move { Ok((part.await?, size)) }.in_current_span());
     }
 
-    /// Number of parts of which more than the response is missing.
+    /// Number of parts in flight that have not been sent completely.
     fn being_sent(&self) -> usize {
         self.in_flight().saturating_sub(self.sending.values().filter(|part| part.all_sent()).count())
     }

@@ -42,7 +42,7 @@ impl Pin {
 pub(in crate::store) struct Pinned {
     full_key: String,
     version: Option<String>,
-    /// At most `if_match` is set, to a strong ETag.
+    /// Nothing but `if_match` is ever set, to a strong ETag.
     conditions: Conditions,
     /// What later responses must repeat, because a server may ignore `If-Match` and the version.
     etag: Option<String>,
@@ -79,8 +79,9 @@ impl Pinned {
         self
     }
 
-    /// Requests bytes of the object; `range` must not be empty. The response contains the first byte of the range,
-    /// but may begin before the range, and end before or after its end. If the object has been replaced or deleted, the error is [`ErrorKind::ObjectChanged`].
+    /// Requests bytes of the object; `range` must not be empty. The response contains the first byte of the range, but
+    /// may begin before the range, and end before or after its end. If the object has been replaced or deleted, the
+    /// error is [`ErrorKind::ObjectChanged`].
     pub(in crate::store) async fn get(&self, store: &S3Store, range: Range<u64>) -> Result<GetAnswer, Error> {
         let selection =
             Selection { key: &self.full_key, version: self.version.as_deref(), conditions: &self.conditions };
@@ -99,7 +100,7 @@ impl Pinned {
                 "the object was replaced while it was being read: read it again",
             ));
         }
-        check_covers(answer.start..answer.end, &(start..start))?;
+        check_covers(answer.start..answer.end, &(start..start + 1))?;
         Ok(answer)
     }
 }

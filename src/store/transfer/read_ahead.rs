@@ -24,22 +24,22 @@ pub(in crate::store) const FIRST_WINDOW: u64 = 1024 * 1024;
 /// A request for a range that was made before the object was pinned.
 pub(in crate::store) type Requested = AbortOnDropHandle<Result<GetAnswer, Error>>;
 
-/// Reads bytes of an object over one connection, from the response to a request if it has been made already. If the
+/// Reads bytes of an object over one connection, from the response to a request if one has been made already. If the
 /// server ignores ranges, the error is [`ErrorKind::OperationNotSupported`].
 pub(in crate::store) type ReadPart = fn(S3Store, Pinned, Range<u64>, Option<Requested>) -> Pieces;
 
 /// Ranges of an object that are read ahead, in parts, in order.
 ///
-/// A part counts against `max_concurrency` until the rest of it will arrive sooner than the first byte of another
-/// request, so that the next request starts just before a connection becomes free. The parts reserve memory as their bytes arrive.
-/// Without memory they stop, except the one that the caller takes next.
+/// A part counts against `max_concurrency` until the rest of it will arrive sooner than the first byte of the response
+/// to another request, so that the next request starts just before a connection becomes free. The parts reserve memory
+/// as their bytes arrive. Without memory they stop, except the one that the caller takes next.
 #[derive(Debug)]
 pub(in crate::store) struct ReadAhead {
     read_part: ReadPart,
     store: S3Store,
     pinned: Pinned,
     parts: VecDeque<AheadPart>,
-    /// The ranges that no part covers yet. None is empty.
+    /// The ranges that no part covers yet. Every one has bytes.
     rest: VecDeque<Range<u64>>,
     /// Requests for ranges in `rest` that have been made already, in the same order.
     requested: VecDeque<(Range<u64>, Requested)>,
@@ -53,8 +53,8 @@ pub(in crate::store) struct ReadAhead {
     width: usize,
     /// How many bytes may still be requested before the caller has to wait again. A caller that never waits is slow,
     /// and soon has only two parts.
-    unasked: u64,
-    /// What `unasked` is set to when the caller has to wait. It doubles each time.
+    credit: u64,
+    /// What `credit` is set to when the caller has to wait. It doubles each time.
     window: u64,
     shared: Arc<SharedState>,
 }
@@ -71,13 +71,13 @@ impl ReadAhead {
         let mut ahead = Self::new(read_part, store, pinned, [rest].into());
         ahead.staggered = ahead.width;
         ahead.window = ahead.largest_window();
-        ahead.unasked = ahead.window;
+        ahead.credit = ahead.window;
         ahead.begin_parts(1);
         (!ahead.parts.is_empty()).then_some(ahead)
     }
 
-    /// Starts reading `ranges`, few bytes of them before the caller has to wait. `requested` has the requests that have
-    /// been made already. `beside` is the number of other connections that the read uses.
+    /// Starts reading `ranges`: only a few of their bytes until the caller has to wait. `requested` has the requests
+    /// that have been made already. `beside` is the number of other connections that the read uses.
     pub(in crate::store) fn of_ranges(
         read_part: ReadPart,
         store: S3Store,
@@ -102,14 +102,14 @@ impl ReadAhead {
             rest,
             requested: VecDeque::new(),
             staggered: 0,
-            unasked: FIRST_WINDOW,
+            credit: FIRST_WINDOW,
             window: FIRST_WINDOW,
             shared: Arc::default(),
         }
     }
 
-    /// Returns the next bytes, all of one range; `None` if the caller has taken all parts, and no other can be started.
-    /// Cancel safe.
+    /// Returns the next bytes, which never span two ranges; `None` if the caller has taken all parts, and no other can
+    /// be started. Cancel safe.
     pub(in crate::store) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         let mut has_waited = false;
         loop {
@@ -118,14 +118,14 @@ impl ReadAhead {
                 return None;
             }
             let front = self.parts.front_mut()?;
-            front.lead();
+            front.make_front();
             let piece = if let Some(piece) = front.try_next() {
                 piece
             } else {
                 if !std::mem::replace(&mut has_waited, true) {
                     self.window = self.window.saturating_mul(2).min(self.largest_window());
                 }
-                self.unasked = self.window;
+                self.credit = self.window;
                 self.begin_parts(0);
                 let front = self.parts.front_mut()?;
                 tokio::select! {
@@ -165,7 +165,7 @@ impl ReadAhead {
         transfer.part_size.saturating_mul(2 * transfer.max_concurrency as u64)
     }
 
-    /// Removes the front part if the caller has taken all of it. Otherwise, parts that have no memory may get what the
+    /// Removes the front part if the caller has taken all of it. Then parts that wait for memory may get what the
     /// caller has given back.
     fn taken(&mut self) {
         if self.parts.front().is_some_and(|part| part.left().is_empty()) {
@@ -176,12 +176,12 @@ impl ReadAhead {
         let _ = self.parts.iter().all(AheadPart::unstall);
     }
 
-    /// Requests what is left of the front part again, after its optional request has failed. Fails if its request was
-    /// not optional. If the server ignores ranges, nothing is left to be read ahead.
+    /// Repeats the request for the rest of the front part, after its optional request has failed. Fails if its request
+    /// was not optional. If the server ignores ranges, nothing is left to be read ahead.
     fn retry(&mut self, error: Error) -> Result<(), Error> {
         let part = self.parts.pop_front();
         if error.kind() == ErrorKind::OperationNotSupported {
-            // The server ignores ranges, so that every part would begin at the object's start.
+            // The server ignores ranges, so every part would begin at the object's start.
             self.parts.clear();
             self.rest.clear();
             return Ok(());
@@ -195,10 +195,10 @@ impl ReadAhead {
     }
 
     /// Starts parts while there are connections for them and memory, and the caller is fast. If it is slow, a part is
-    /// followed by one other, so that the caller still does not have to wait. `beside` is the number of other connections
-    /// that the read uses.
+    /// followed by one other, so that the caller still does not have to wait. `beside` is the number of other
+    /// connections that the read uses.
     fn begin_parts(&mut self, beside: usize) {
-        while (self.unasked > 0 || self.parts.len() < 2)
+        while (self.credit > 0 || self.parts.len() < 2)
             && self.parts.len() < 2 * self.width
             && self.parts.iter().filter(|part| part.is_busy()).count() + beside < self.width
             && self.parts.iter().filter(|part| part.is_in_flight()).count() + beside
@@ -207,7 +207,7 @@ impl ReadAhead {
         {}
     }
 
-    /// The request for `range` that has been made already. Its end may lie beyond the object's end.
+    /// The request for `range`, if it has been made already. Its end may lie beyond the object's end.
     fn take_requested(&mut self, range: &Range<u64>) -> Option<Requested> {
         let is_for = |known: &Range<u64>| known.start == range.start && known.end >= range.end;
         let at = self.requested.iter().position(|(known, _)| is_for(known))?;
@@ -228,7 +228,7 @@ impl ReadAhead {
         }
         self.rest.pop_front_if(|rest| rest.is_empty());
         self.rest_bytes -= bytes;
-        self.unasked = self.unasked.saturating_sub(bytes);
+        self.credit = self.credit.saturating_sub(bytes);
         self.staggered = self.staggered.saturating_sub(1);
         self.begin(range, true);
         true
@@ -267,7 +267,7 @@ impl ReadAhead {
 impl ReadsAhead for ReadAhead {
     fn give_up(&mut self) {
         self.requested.clear();
-        (self.window, self.unasked) = (FIRST_WINDOW, FIRST_WINDOW);
+        (self.window, self.credit) = (FIRST_WINDOW, FIRST_WINDOW);
         for part in self.parts.drain(..).rev() {
             let left = part.left();
             if !left.is_empty() {

@@ -1,8 +1,8 @@
 //! Lists all keys below a prefix.
 //!
-//! A listing that turns out to be long is split into segments: consecutive ranges of keys, which are listed page by page
-//! at the same time and returned in order. [`plan`] decides what is requested, without I/O, and this file sends the
-//! requests. The boundaries between segments are estimated: [`pace`] measures how far the latest pages reached on a
+//! A listing that turns out to be long is split into segments: consecutive ranges of keys, which are listed at the same
+//! time, each page by page, and returned in order. [`plan`] decides what is requested, without I/O, and this file sends
+//! the requests. The boundaries between segments are estimated: [`pace`] measures how far the latest pages reached on a
 //! scale, which is the [`numbers`] in keys or the [`siblings`] of a directory. [`waste`] bounds what wrong estimates
 //! cost.
 
@@ -28,19 +28,21 @@ use super::{
 
 /// S3's maximum page size.
 const PAGE: u16 = 1000;
-/// The number of bytes to reserve for a page ahead, before the size of the pages is known.
+/// The number of bytes to reserve for a page that is requested ahead, until the size of pages is known.
 const PAGE_BYTES: u64 = 256 * 1024;
-/// How many requests ahead a walk may send, for each one that may be in flight, before its caller has to wait again.
+/// How many requests a walk sends ahead, per allowed request in flight, before only the very next page is requested
+/// ahead. This credit is refilled when the caller has to wait.
 const CREDIT: usize = 2;
-/// How many pages of memory must be free for a request that is far ahead.
+/// A page far ahead is requested only if there is memory for this many more listing pages.
 const SPARE_PAGES: u64 = 8;
-/// The end of the names of directory buckets (S3 Express), which list keys in no order.
+/// The end of the names of directory buckets (S3 Express), which list keys in no particular order.
 const DIRECTORY_BUCKET_SUFFIX: &str = "--x-s3";
 
 impl S3Store {
-    /// Returns every object under a prefix, page by page, in key order. While the caller uses a page, the next one is
-    /// fetched, if there is memory for it. If the caller is faster than S3, and the listing is long, more pages are
-    /// fetched at the same time. Drop a page before polling for the next: it holds memory.
+    /// Returns every object under a prefix, page by page, in key order (in the server's order, if it does not list keys
+    /// in order). While the caller uses a page, the next one is fetched, if there is memory for it. If the caller is
+    /// faster than S3, and the listing is long, more pages are fetched at the same time. Drop a page before polling for
+    /// the next: it holds memory.
     pub fn walk(&self, options: WalkOptions) -> impl Stream<Item = Result<WalkPage, Error>> + Send + 'static {
         let walk = Reclaimable::new(&self.inner.budget, Walk::new(self.clone(), options));
         stream::try_unfold(walk, async |walk| {
@@ -49,13 +51,13 @@ impl S3Store {
         })
     }
 
-    /// Remembers that the server does not list keys in order, so that later walks list one page after the other.
+    /// Remembers that the server does not list keys in order, so that later walks list one page at a time.
     fn remember_unordered(&self) {
         if !self.inner.lists_in_any_order.swap(true, Ordering::Relaxed) {
             let bucket = &*self.settings().bucket.bucket;
             tracing::warn!(
                 bucket,
-                "the S3 server does not list keys in ascending order, so walks list one page after the other"
+                "the S3 server does not list keys in ascending order, so walks list one page at a time"
             );
         }
     }
@@ -75,9 +77,9 @@ struct Walk {
     store: S3Store,
     plan: Plan,
     requests: Vec<Sent>,
-    /// How many more requests may be sent before the caller has to wait for a page again. A slow caller uses it up.
+    /// How many more requests may be sent ahead before only the next page is requested ahead.
     credit: usize,
-    /// How much memory the latest page needed.
+    /// The number of bytes to reserve for a page that is requested ahead.
     page_bytes: u64,
 }
 
@@ -85,7 +87,7 @@ struct Walk {
 #[derive(Debug)]
 struct Sent {
     id: u64,
-    /// Whether it got only memory that was free, because no caller waited for the page.
+    /// Whether it may use only memory that is free, because it was sent before the caller waited for its page.
     is_ahead: bool,
     task: AbortOnDropHandle<Result<(ListPage, u64), Error>>,
 }
@@ -133,7 +135,7 @@ impl Walk {
         }
     }
 
-    /// Sends the requests for pages that no caller waits for yet.
+    /// Sends requests for pages that the caller is not waiting for yet.
     fn request_ahead(&mut self) {
         while self.requests.len() < self.plan.parallelism() {
             let Some(memory) = self.store.page_memory_ahead(self.page_bytes) else { return };

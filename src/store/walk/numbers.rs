@@ -1,8 +1,8 @@
-//! Numbers in keys as a scale.
+//! Uses the numbers in keys as a [`Scale`].
 
 use super::pace::Scale;
 
-/// The characters of a number or an identifier in ASCII order, the smaller sets first.
+/// The digits of each kind of number or identifier, in ASCII order. The smaller sets come first.
 const ALPHABETS: [&[u8]; 8] = [
     DECIMAL,
     b"0123456789abcdef",
@@ -20,7 +20,8 @@ const ALPHANUMERIC: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const POSITIONS: u128 = 1 << 96;
 
 /// The numbers in keys, beginning with the first one in which they differ: counters, hashes, or the parts of a date,
-/// for example. Together they are read as one number, each as a digit that has as many values as have been seen.
+/// for example. Together they are read as one mixed-radix number: each is a digit, whose radix is the size of its
+/// alphabet to the power of its width for the first, and one more than the largest value seen for the others.
 #[derive(Debug)]
 pub(super) struct Numbers {
     runs: Vec<Run>,
@@ -28,14 +29,14 @@ pub(super) struct Numbers {
     is_fixed: bool,
 }
 
-/// A number, read from the left: if the last digits of a shorter one are missing, they are 0.
+/// A number whose digits are aligned on the left: missing last digits of a shorter number count as 0.
 #[derive(Debug)]
 struct Run {
     /// The text before it, the same in every key.
     before: String,
     alphabet: &'static [u8],
     width: usize,
-    /// The number of values.
+    /// How many values it can have.
     values: u128,
 }
 
@@ -52,7 +53,7 @@ impl Numbers {
         let base = alphabet.len() as u128;
         let most = std::iter::successors(Some(base), |values| Some(values * base));
         let most = most.take_while(|values| *values < POSITIONS).count();
-        // Digits on the left matter only for carries.
+        // Digits before the first difference matter only for carries.
         let left = leading(alphabet, last[..differs].iter().rev()).min(most / 2);
         let (before, _) = keys.last()?.split_at_checked(differs - left)?;
         let mut tails: Vec<&[u8]> =
@@ -61,7 +62,7 @@ impl Numbers {
         let values = base.checked_pow(u32::try_from(width.min(most)).ok()?)?;
         let mut runs = vec![Run { before: before.to_owned(), alphabet, width: width.min(most), values }];
         let mut positions = values;
-        // The numbers after the first one only make it more precise.
+        // Later numbers only make the position more precise.
         while narrowest == width && width <= most {
             tails = tails.into_iter().map(|tail| &tail[width..]).collect();
             let Some(run) = Run::next(&tails).filter(|run| run.values < POSITIONS / positions) else { break };
@@ -129,7 +130,8 @@ fn widths(alphabet: &[u8], texts: &[&[u8]]) -> (usize, usize) {
 /// The alphabet of the words with which these texts begin.
 fn alphabet(texts: &[&[u8]]) -> Option<&'static [u8]> {
     let words: Vec<&[u8]> = texts.iter().map(|text| &text[..leading(ALPHANUMERIC, text.iter())]).collect();
-    // Numbers may be followed by letters, like `0123a`, but hashes are not numbers.
+    // A number may be followed by letters, as in `0123a`. The digits at the start of hashes do not count: they usually
+    // differ in width, or are fewer than 3.
     if let (least @ 3.., most) = widths(DECIMAL, &words)
         && least == most
     {
@@ -179,7 +181,7 @@ mod tests {
 
     use super::{super::pace::Pace, *};
 
-    /// The key `pages` after the last of these, which are the last keys of consecutive pages.
+    /// The key that is `pages` pages after the last of `keys`, which are the last keys of consecutive pages.
     fn ahead(keys: &[&str], pages: f64) -> Option<String> {
         let samples: Vec<_> = keys.windows(2).map(|pair| (pair[0], pair[1])).collect();
         Pace::measure(Numbers::of(keys)?, &samples)?.ahead(keys.last()?, pages)

@@ -1,9 +1,9 @@
 //! Estimates which key comes some pages after a known one, from the keys at which the latest pages ended.
 
-/// The unit in which [`Pace::ahead`] counts: a fraction of a page.
+/// How many fractions of a page [`Pace::ahead`] distinguishes.
 const FRACTIONS: u128 = 64;
 
-/// Positions in the key space, in the order of the keys. Equal positions are possible for keys that are close.
+/// Maps keys to positions, in key order. Keys that are close together may share a position.
 pub(super) trait Scale {
     /// The position of a key; `None` if the scale does not cover it.
     fn position(&self, key: &str) -> Option<u128>;
@@ -17,7 +17,7 @@ pub(super) trait Scale {
 #[derive(Debug)]
 pub(super) struct Pace<S> {
     scale: S,
-    /// The distance that these pages covered together.
+    /// The distance that the measured pages cover together.
     distance: u128,
     pages: u128,
     /// The standard deviation of the pages' distances, as a fraction of their mean.
@@ -25,8 +25,8 @@ pub(super) struct Pace<S> {
 }
 
 impl<S: Scale> Pace<S> {
-    /// Measures pages, each given as the key that it started after and its last key. `None` if they are all at the
-    /// same position, or too few to tell how far a page reaches.
+    /// Measures pages, each given as the key that it started after and its last key. `None` if the scale does not cover
+    /// them, or if they cover no distance on it.
     pub(super) fn measure(scale: S, pages: &[(&str, &str)]) -> Option<Self> {
         let distance = |(after, last): &(&str, &str)| {
             let (after, last) = (scale.position(after)?, scale.position(last)?);
@@ -43,8 +43,8 @@ impl<S: Scale> Pace<S> {
         Some(Self { scale, distance: total, pages: pages.len() as u128, deviation })
     }
 
-    /// How many pages an estimate so many pages ahead is off, in most cases; at most half a page, because a page ends
-    /// somewhere in any case.
+    /// By how many pages an estimate `pages` pages ahead is off in most cases. At most half a page: wherever the key
+    /// lies, the end of some page is no further away.
     pub(super) fn error(&self, pages: f64) -> f64 {
         (1.5 * self.deviation * (pages + pages * pages / float(self.pages)).sqrt()).min(0.5)
     }
@@ -54,7 +54,7 @@ impl<S: Scale> Pace<S> {
         &self.scale
     }
 
-    /// Whether estimates are much better than a page.
+    /// Whether estimates ten pages ahead are usually off by less than half a page.
     pub(super) fn is_regular(&self) -> bool {
         self.error(10.0) < 0.5
     }
@@ -68,7 +68,7 @@ impl<S: Scale> Pace<S> {
         )]
         let fractions = (pages * float(FRACTIONS)) as u128;
         let distance = self.distance.checked_mul(fractions)? / (self.pages * FRACTIONS);
-        // One step is the least, if it is not much more than was asked for.
+        // The key is at least one step away. If that is much more than was asked for, there is none.
         if distance == 0 && float(self.pages) > 1.6 * pages * float(self.distance) {
             return None;
         }
@@ -76,7 +76,8 @@ impl<S: Scale> Pace<S> {
         self.scale.key(position, from).filter(|key| key.as_str() > from)
     }
 
-    /// About how many pages there are from one key to another; `None` if the scale does not tell.
+    /// About how many pages there are from one key to another; `None` if the scale does not cover both, or `to` comes
+    /// first.
     pub(super) fn pages_between(&self, from: &str, to: &str) -> Option<f64> {
         let distance = self.scale.position(to)?.checked_sub(self.scale.position(from)?)?;
         Some(float(distance) * float(self.pages) / float(self.distance))

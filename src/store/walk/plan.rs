@@ -11,15 +11,16 @@ use super::{
 };
 use crate::store::{Error, ErrorKind, ListOptions, ListPage, WalkPage};
 
-/// How many pages must have been listed before a walk is split. A walk that is shorter costs nothing more.
+/// How many pages must have been listed before a walk is split. A shorter walk costs no extra requests.
 const FIRST_SPLIT: u32 = 4;
-/// The minimum and the maximum number of pages of a new segment; nearer the maximum if ends of segments waste more.
+/// How many pages ahead a segment is usually split, at least and at most. The more the ends of segments waste, the
+/// nearer the maximum.
 const PAGES: (f64, f64) = (10.0, 16.0);
-/// The part of a segment's pages that its end should waste at most.
+/// The largest share of a segment's pages that its end should waste.
 const END_SHARE: f64 = 1.0 / 40.0;
 /// A segment is not split into pieces shorter than this many pages.
 const SHORTEST: f64 = 3.0;
-/// How many pages may wait for their turn, for each request that may be in flight.
+/// How many pages may wait for their turn, as a multiple of the parallelism.
 const WAITING_PAGES: usize = 16;
 
 /// A request for a page.
@@ -30,21 +31,21 @@ pub(super) struct Request {
     pub(super) options: ListOptions,
 }
 
-/// The result of the check where the first segment ends.
+/// The result of [`Plan::check_boundary`], the check at the end of the first segment.
 enum BoundaryCheck {
-    /// The segments that follow list the first key after it, as far as there is one.
+    /// A later segment lists the first key that the first segment discarded, or there is nothing to check now.
     Listed,
-    /// They do not list that key.
+    /// No later segment lists that key.
     Missing,
-    /// The segment with this index will list it.
+    /// The segment with this index has not been listed that far.
     NotListedYet(usize),
 }
 
 /// How to split a segment.
-enum Found {
+enum Split {
     /// The index of the segment, and its new end.
     Boundary(usize, End),
-    /// The same, where the end is a directory.
+    /// The same, where the end is an entry of [`Siblings`].
     Sibling(usize, End),
     /// Boundaries may be among the directories that this request lists.
     AskForSiblings(ListOptions),
@@ -66,16 +67,16 @@ pub(super) struct Plan {
     /// How many objects may still be returned.
     limit: Option<u64>,
     parallelism: usize,
-    /// Whether a page was not in ascending order. The walk then goes on one page after the other.
+    /// Whether the keys of some page were not in ascending order. From then on, the walk requests one page at a time.
     is_unordered: bool,
-    /// Whether the last page of a segment has been returned, without the keys beyond its end.
+    /// Whether the last page of a segment, cut off at the segment's end, has been returned.
     is_past_boundary: bool,
     waste: Waste,
-    /// Where directories begin.
+    /// The directories beside the current one, once they have been listed.
     siblings: Option<Siblings>,
-    /// The request for them, and the key after which it lists.
+    /// The id of the request for siblings that is in flight, and the key after which it lists.
     asked: Option<(u64, String)>,
-    /// How many pages must have been listed before they are requested again.
+    /// Siblings are requested once this many pages have been useful.
     ask_at: f64,
     next_id: u64,
 }
@@ -103,7 +104,7 @@ impl Plan {
         if self.is_unordered { 1 } else { self.parallelism }
     }
 
-    /// Whether a page was not in ascending order.
+    /// Whether the keys of some page were not in ascending order.
     pub(super) fn is_unordered(&self) -> bool {
         self.is_unordered
     }
@@ -113,20 +114,21 @@ impl Plan {
         self.segments.is_empty()
     }
 
-    /// Whether the page that was requested for this segment is still needed.
+    /// Whether the response to the request with this id is still needed.
     pub(super) fn needs(&self, id: u64) -> bool {
         self.segments.iter().any(|segment| segment.id == id)
             || self.asked.as_ref().is_some_and(|(asked, _)| *asked == id)
     }
 
-    /// The page that comes next, unless it has been requested.
+    /// The request for the page that the caller is waiting for, unless it has been sent.
     pub(super) fn request_next(&mut self) -> Option<Request> {
         let awaited = self.awaited_segment();
         let segment = self.segments.get_mut(awaited).filter(|segment| segment.may_request())?;
         Some(Request { id: segment.id, options: segment.request() })
     }
 
-    /// The most useful page that the caller does not wait for yet: one ahead, or `far` ahead.
+    /// The most useful request that the caller is not waiting for yet: for the next page or, if `far`, for one further
+    /// ahead.
     pub(super) fn request_ahead(&mut self, far: bool) -> Option<Request> {
         let front = self.segments.front()?;
         if front.may_request_ahead() && front.waiting_pages() == 0 && self.needs_more(0) {
@@ -154,14 +156,14 @@ impl Plan {
         self.parallelism > 1 && !self.is_unordered && (self.next_id > 1 || is_long())
     }
 
-    /// Whether the limit needs more pages of a segment.
+    /// Whether more pages of a segment are needed to reach the limit.
     fn needs_more(&self, index: usize) -> bool {
         let keys: usize = self.segments.iter().take(index + 1).map(Segment::waiting_keys).sum();
         self.limit.is_none_or(|limit| (keys as u64) < limit)
     }
 
-    /// Splits a segment, the first one that is long enough, and returns the request for the first page after the
-    /// boundary. Or requests what it takes to find a boundary.
+    /// Splits the first segment that is long enough, and returns the request for the first page after the boundary. May
+    /// instead return a request that helps to find a boundary.
     fn split(&mut self) -> Option<Request> {
         let busy = self.segments.iter().filter(|segment| !segment.is_complete()).count();
         let asking = if self.asked.is_some() { 1.0 } else { 0.0 };
@@ -171,12 +173,12 @@ impl Plan {
         }
         let id = self.next_id;
         let (index, end) = match (0..self.segments.len()).find_map(|index| self.find_boundary(index))? {
-            Found::Boundary(index, end) => (index, end),
-            Found::Sibling(index, end) => {
+            Split::Boundary(index, end) => (index, end),
+            Split::Sibling(index, end) => {
                 self.ask_at = self.ask_at.min(self.waste.useful() + 1.0 / END_SHARE);
                 (index, end)
             }
-            Found::AskForSiblings(options) => {
+            Split::AskForSiblings(options) => {
                 self.asked = Some((id, options.start_after.clone()));
                 self.next_id += 1;
                 return Some(Request { id, options });
@@ -196,7 +198,7 @@ impl Plan {
         Some(Request { id, options })
     }
 
-    /// What a segment may still waste.
+    /// How many pages a segment may still waste.
     fn pending(&self, segment: &Segment) -> f64 {
         let unproven = if segment.listed == 0 { 1.0 } else { 0.0 };
         let end = segment.end.as_ref().filter(|_| !segment.is_complete());
@@ -209,7 +211,7 @@ impl Plan {
     }
 
     /// A boundary in a segment, or how to find one. `None` if it should not be split.
-    fn find_boundary(&self, index: usize) -> Option<Found> {
+    fn find_boundary(&self, index: usize) -> Option<Split> {
         let segment = &self.segments[index];
         let is_as_planned = segment.end.is_some() && f64::from(segment.listed) <= PAGES.1 && self.is_open();
         if segment.is_complete() || !segment.has_keys || is_as_planned {
@@ -219,7 +221,7 @@ impl Plan {
         let samples = self.segments.range(..=index).rev().flat_map(Segment::samples);
         let samples: Vec<_> = samples.take(SAMPLES).collect();
         let numbers = pace_of_numbers(&samples, from);
-        let boundary = |end| Found::Boundary(index, end);
+        let boundary = |end| Split::Boundary(index, end);
         if let Some(pace) = numbers.as_ref().filter(|pace| pace.is_regular() || pace.scale().is_numeric()) {
             return self.boundary(index, pace).map(boundary);
         }
@@ -227,7 +229,7 @@ impl Plan {
             let known = samples.iter().copied().filter(|(after, _)| siblings.position(after).is_some());
             let pace = Pace::measure(siblings, &known.collect::<Vec<_>>());
             if let Some(end) = pace.and_then(|pace| self.boundary(index, &pace)) {
-                return Some(Found::Sibling(index, end));
+                return Some(Split::Sibling(index, end));
             }
             // The directories may be so large that the boundary is in the current one.
             let directory = from.rfind('/').and_then(|at| from.get(..=at)).unwrap_or_default();
@@ -242,7 +244,7 @@ impl Plan {
             let request =
                 |(first, _): &(&str, _)| siblings::request(first, from, &self.prefix, self.page_size);
             if let Some(request) = samples.iter().skip(2).find_map(request) {
-                return Some(Found::AskForSiblings(request));
+                return Some(Split::AskForSiblings(request));
             }
         }
         numbers.and_then(|pace| self.boundary(index, &pace)).map(boundary)
@@ -284,7 +286,7 @@ impl Plan {
         2.0 * (float(listed as u128) + unlisted * f64::from(self.page_size)) <= float(limit.into())
     }
 
-    /// Records a page of a segment.
+    /// Records the response to a request.
     pub(super) fn listed(&mut self, id: u64, page: ListPage) -> Result<(), Error> {
         if let Some((_, after)) = self.asked.take_if(|(asked, _)| *asked == id) {
             self.waste.page(1.0);
@@ -301,7 +303,7 @@ impl Plan {
         let is_empty = has_no_objects && page.skipped == 0 && page.continuation.is_none();
         let is_last = index + 1 == self.segments.len();
         let segment = &mut self.segments[index];
-        // The end of the last segment is an estimate of where the keys end.
+        // The end of the last segment is only an estimate of where the keys end, so a later key removes it.
         if is_last
             && page.objects.last().zip(segment.end.as_ref()).is_some_and(|(last, end)| last.key > end.key)
         {
@@ -321,13 +323,14 @@ impl Plan {
             && index + 1 == self.segments.len()
             && is_empty
         {
-            // The guess was beyond the last key, and remains as an upper bound.
+            // The boundary was guessed beyond the last key. It remains the end of the segment before it.
             self.segments.pop_back();
         }
         Ok(())
     }
 
-    /// Drops all segments but the first: the order of keys does not tell which keys belong to them.
+    /// Drops all segments but the first: the order of keys does not tell which keys belong to them. Fails if keys
+    /// before a boundary may be missing.
     fn continue_in_any_order(&mut self) -> Result<(), Error> {
         self.is_unordered = true;
         if self.is_past_boundary {
@@ -371,8 +374,8 @@ impl Plan {
         is_awaited
     }
 
-    /// Checks that the segments that follow the first one list the first key that it has discarded. A server that
-    /// orders keys in another way than by their bytes can leave out keys here.
+    /// Checks that the segments that follow the first one list the first key that it has discarded. A server that does
+    /// not order keys by their bytes could otherwise make the walk lose keys here.
     fn check_boundary(&self) -> BoundaryCheck {
         let front = self.segments.front().filter(|front| front.is_complete() && front.waiting_pages() == 1);
         let Some(discarded) = front.and_then(Segment::first_discarded) else { return BoundaryCheck::Listed };

@@ -60,9 +60,9 @@ struct Waiting {
 /// What a page turned out to be.
 #[derive(Debug, PartialEq)]
 pub(super) enum Added {
-    /// The fraction of its keys that do not belong to the segment.
+    /// Its keys ascend, or may come in any order. `beyond` is the fraction of them that does not belong to the segment.
     Ordered { beyond: f64 },
-    /// Its keys are not in ascending order, or not after those before.
+    /// Its keys are not in ascending order, or do not come after those of earlier pages.
     Unordered,
 }
 
@@ -82,7 +82,7 @@ impl Segment {
         }
     }
 
-    /// The request for the next page, which counts as sent.
+    /// Returns the request for the next page, and counts it as sent.
     pub(super) fn request(&mut self) -> ListOptions {
         self.state = State::Requested;
         self.next.clone()
@@ -133,7 +133,8 @@ impl Segment {
         self.pages.iter().map(|waiting| waiting.keys).sum()
     }
 
-    /// Adds a page. Unless keys may come in any order, returns `Unordered` if they do not ascend; the page is kept.
+    /// Adds a page. Unless keys may come in any order, returns `Unordered` if they do not ascend. The page is kept in
+    /// any case.
     pub(super) fn add(&mut self, page: ListPage, any_order: bool) -> Added {
         self.listed = self.listed.saturating_add(1);
         let keys = if any_order {
@@ -175,20 +176,20 @@ impl Segment {
         }
     }
 
-    /// The first of the waiting pages, without keys that do not belong to the segment.
+    /// Removes and returns the first waiting page, without the keys that do not belong to the segment.
     pub(super) fn take(&mut self) -> Option<WalkPage> {
         let Waiting { page, keys } = self.pages.pop_front()?;
         let ListPage { mut objects, mut skipped, skipped_at, memory, .. } = page;
         if keys < objects.len() {
-            // The others were left out of the next segment's pages, too. For an entry between the last key and the
-            // first discarded one, this cannot be known, so it may be counted twice.
+            // Entries skipped after the first discarded key are counted in the next segment. Where one between that key
+            // and the last key kept belongs cannot be known, so it may be counted twice.
             skipped = skipped_at.into_iter().filter(|at| *at <= keys).count();
             objects.truncate(keys);
         }
         Some(WalkPage { objects, skipped, memory })
     }
 
-    /// The first key of its last waiting page that does not belong to it, and therefore to the segments that follow.
+    /// The first key of its last waiting page that does not belong to it, but to one of the segments that follow.
     pub(super) fn first_discarded(&self) -> Option<&str> {
         let Waiting { page, keys } = self.pages.back()?;
         page.objects.get(*keys).map(|object| object.key.as_str())
@@ -204,7 +205,7 @@ impl Segment {
         (self.state == State::Exhausted || self.listed > 0 && self.last.as_str() >= key).then_some(false)
     }
 
-    /// Makes the segment reach to the end of the listing. All keys of the pages that wait belong to it again.
+    /// Extends the segment to the end of the listing. All keys of the pages that wait belong to it again.
     pub(super) fn extend_to_the_end(&mut self) {
         self.end = None;
         for waiting in &mut self.pages {

@@ -1,4 +1,4 @@
-//! The directories beside the current one as a scale.
+//! Uses the directories beside the current one as a [`Scale`].
 
 use super::pace::Scale;
 use crate::store::{ListOptions, ListPage, PageMemory};
@@ -12,9 +12,9 @@ pub(super) struct Siblings {
     _memory: PageMemory,
 }
 
-/// The request for the entries of the directory in which one key is in another subdirectory than a later key; those
-/// before the first key's are left out. `None` if there is no such directory. All keys begin with `prefix`, which need
-/// not end at a directory.
+/// The request for the entries of the directory in which `first` and `last`, a later key, are in different
+/// subdirectories. Entries before the subdirectory of `first` are left out. `None` if there is no such directory. All
+/// keys begin with `prefix`, which need not end at a directory.
 pub(super) fn request(first: &str, last: &str, prefix: &str, page_size: u16) -> Option<ListOptions> {
     let same = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
     let slash = last.as_bytes().get(..same)?.iter().rposition(|byte| *byte == b'/');

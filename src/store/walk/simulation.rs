@@ -149,7 +149,7 @@ impl Random {
     }
 }
 
-/// Sets of about `count` keys, in order.
+/// The set of about `count` keys that is called `name`, in order.
 fn shape(name: &str, count: usize) -> Vec<String> {
     let mut random = Random(88_172_645_463_325_252);
     let tree = |per: usize| (0..count).map(move |n| format!("data/{:04}/{:06}.parquet", n / per, n % per));
@@ -203,7 +203,7 @@ fn shape(name: &str, count: usize) -> Vec<String> {
     keys
 }
 
-/// A walk of everything, and the number of pages.
+/// Walks over the whole set, and also returns its number of pages.
 fn walk_shape(name: &str, count: usize, page: usize) -> (Walked, usize) {
     let keys = shape(name, count);
     let walked = walk(Plan::new(options(1_000), None, 10), &s3(&keys, page), 0).unwrap();
@@ -213,7 +213,7 @@ fn walk_shape(name: &str, count: usize, page: usize) -> (Walked, usize) {
 
 #[test]
 fn listings_of_1000_pages_are_faster_and_cost_little_more() {
-    for (name, pages, count, speed, cost) in [
+    for (name, page, count, speed, cost) in [
         ("flat", 10, 10_000, 9.0, 1.005),
         ("flat", 100, 100_000, 9.0, 1.005),
         ("tree", 10, 10_000, 9.0, 1.005),
@@ -230,7 +230,7 @@ fn listings_of_1000_pages_are_faster_and_cost_little_more() {
         ("ideographs", 100, 100_000, 1.5, 1.05),
         ("skewed", 100, 100_000, 2.0, 1.05),
     ] {
-        let (walked, pages) = walk_shape(name, count, pages);
+        let (walked, pages) = walk_shape(name, count, page);
         let faster = float(pages) / float(walked.rounds);
         let Walked { requests, most_in_flight, most_waiting, .. } = walked;
         assert!(faster >= speed, "{name}: {faster}");
@@ -244,7 +244,7 @@ fn listings_of_1000_pages_are_faster_and_cost_little_more() {
 }
 
 #[test]
-fn short_listings_take_no_more_requests() {
+fn short_listings_take_hardly_more_requests() {
     for name in ["flat", "tree", "hashes", "names"] {
         for pages in 1..=4 {
             assert_eq!(walk_shape(name, pages * 10, 10).0.requests, pages, "{name}");
@@ -277,7 +277,7 @@ fn a_limit_bounds_the_requests() {
     assert!(walked.rounds < 250, "{}", walked.rounds);
 }
 
-/// Lists `keys` in this order, and starts at the first one after `start-after` in this order.
+/// Lists `keys` in the given order, from the first one that is greater than `start_after`.
 fn in_any_order(keys: Vec<String>) -> impl Fn(&ListOptions) -> (Vec<String>, Vec<String>, Option<String>) {
     move |options| {
         let from = match &options.continuation {
@@ -308,7 +308,7 @@ fn a_listing_that_turns_out_not_to_be_in_order_continues_page_by_page() {
 }
 
 #[test]
-fn a_listing_that_turns_out_not_to_be_in_order_behind_a_boundary_fails() {
+fn a_listing_that_turns_out_not_to_be_in_order_beyond_a_boundary_fails() {
     let mut keys = shape("flat", 1_000);
     keys.swap(981, 983);
     let lists = in_any_order(keys.clone());
@@ -405,7 +405,8 @@ proptest! {
     }
 }
 
-/// A server that ignores case returns the keys below `beta/` between `Alpha` and `Charlie`. By their bytes, they come last.
+/// A server that ignores case returns the keys below `beta/` between `Alpha` and `Charlie`. By their bytes, they come
+/// after `Echo/`.
 #[test]
 fn no_key_is_lost_between_the_segments_of_a_server_that_orders_keys_in_another_way() {
     let mut directories: Vec<_> = (0..60).map(|number| format!("Alpha{number:02}/")).collect();

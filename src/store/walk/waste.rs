@@ -2,7 +2,7 @@
 
 /// What a walk of any length may waste, in pages.
 const ALWAYS: f64 = 1.0;
-/// What it may waste of each page that was of use.
+/// How much more it may waste for each useful page, in pages.
 const SHARE: f64 = 0.05;
 
 /// The pages that a walk has listed, and those that were of no use because their keys were discarded or they had none.
@@ -18,7 +18,7 @@ pub(super) struct Waste {
 }
 
 impl Waste {
-    /// Records a page, and which part of it was wasted.
+    /// Records a page, and what fraction of it was wasted.
     pub(super) fn page(&mut self, wasted: f64) {
         self.wasted += wasted;
         self.useful += 1.0 - wasted;
@@ -41,8 +41,7 @@ impl Waste {
         self.at_ends += wasted;
     }
 
-    /// What the end of a segment wastes if it was `expected` to waste that: as much as the ends so far, if that is
-    /// more.
+    /// How much the end of a segment will waste: `expected`, or the average of the ends so far if that is more.
     pub(super) fn at_end(&self, expected: f64) -> f64 {
         expected.max(self.at_ends / self.closed.max(1.0))
     }

@@ -1,6 +1,6 @@
 //! The first calls right after startup, when Longshore has no connections to S3 yet.
 
-use super::super::turns::told;
+use super::super::turns::measure_and_print;
 use crate::{
     Outcome,
     job::{Job, KIB, Work},
@@ -29,7 +29,7 @@ pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     for _ in 0..setup.arguments.rounds().min(ROUNDS) {
         let longshore = setup.start(&Peer::Longshore)?;
         for measured in &mut rounds {
-            measured.push(told(&longshore, &job, None)?);
+            measured.push(measure_and_print(&longshore, &job, None)?);
         }
     }
     let [cold, warm] =

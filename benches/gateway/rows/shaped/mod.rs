@@ -1,4 +1,4 @@
-//! Rows on the backend that has S3's latencies and its rate of each connection.
+//! Rows on the backend that has S3's latencies and per-connection rate.
 
 mod cold;
 mod deletes;
@@ -18,10 +18,10 @@ use crate::{
     setup::Setup,
 };
 
-/// The number of requests in flight of the ideal caller.
+/// How many requests the ideal caller keeps in flight.
 const AT_ONCE: u64 = 10;
 
-/// The memory that a call may use in addition to the idle server: a quarter of the default budget, in MiB.
+/// The memory that a call may use on top of what the idle server uses: a quarter of the default budget, in MiB.
 const MEMORY: f64 = 64.0;
 
 pub(super) fn rows(arguments: &Arguments) -> Vec<Row> {

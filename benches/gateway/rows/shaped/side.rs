@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::turns::told, requests};
+use super::{super::turns::measure_and_print, requests};
 use crate::{
     Outcome,
     job::Job,
@@ -90,9 +90,9 @@ pub(super) fn alternate(setup: &Setup, sides: &mut [Side]) -> Outcome<()> {
             break;
         }
         for side in &mut *sides {
-            // A query starts a new maximum.
+            // Querying resets the maximum.
             requests(setup)?;
-            side.rounds.push(told(&side.running, &side.job, side.caller.as_deref())?);
+            side.rounds.push(measure_and_print(&side.running, &side.job, side.caller.as_deref())?);
             eprintln!("    at most {} requests to S3 in flight", requests(setup)?.most_in_flight);
         }
     }

@@ -1,4 +1,4 @@
-//! A large object over several connections, of which each has a limited rate.
+//! A large object over several connections, each with a limited rate.
 
 use super::{
     memory,

@@ -15,7 +15,7 @@ use crate::{
 /// The number of keys in a page.
 const PAGE: u64 = 1000;
 
-/// Callers that read one page after the other are measured if they need at most this time, in seconds.
+/// Callers that read one page at a time are measured if that takes at most this long, in seconds.
 const PATIENCE: f64 = 20.0;
 
 /// Keys that a walk lists.
@@ -47,14 +47,14 @@ impl Tree {
         let lists = (after.list - before.list) as f64 / sides[0].rounds.len() as f64;
         let ms = setup.arguments.shape.list_page_ms;
         let mut sequential = (pages * ms) as f64 / 1e3;
-        let mut what = format!("rate vs. one page after the other (computed: {pages} pages × {ms} ms)");
+        let mut what = format!("rate vs. one page at a time (computed: {pages} pages × {ms} ms)");
         if sequential <= PATIENCE {
             sides.push(Side::start(setup, &Peer::Direct, &job)?);
             sides.push(Side::start(setup, &Peer::ObjectStore, &job)?);
-            "one page after the other, no gateway".clone_into(&mut sides[1].label);
+            "one page at a time, no gateway".clone_into(&mut sides[1].label);
             alternate(setup, &mut sides[1..])?;
             sequential = sides[1].seconds();
-            "rate vs. one page after the other".clone_into(&mut what);
+            "rate vs. one page at a time".clone_into(&mut what);
         }
         let faster = TargetResult::at_least(&row, what, sequential / sides[0].seconds(), 6.0);
         results.verdicts.push(faster.stretch(Some(9.0)));

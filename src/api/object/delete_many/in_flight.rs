@@ -18,7 +18,7 @@ impl InFlight {
         Self { batches: store.delete_batches(), entries: VecDeque::new() }
     }
 
-    /// Whether there is room for another batch, as far as its size is not needed to tell.
+    /// Whether there may be room for another batch. Memory is checked by [`Self::send`], which knows the size.
     pub(super) fn has_room(&mut self) -> bool {
         self.batches.has_room()
     }
@@ -33,7 +33,7 @@ impl InFlight {
         true
     }
 
-    /// Waits for the results of the first batch. `None` if no batch is in flight. Cancel safe.
+    /// Waits for the results of the oldest batch in flight. `None` if there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<(Vec<Entry>, DeletedBatch)> {
         let deleted = self.batches.next().await?;
         Some((self.entries.pop_front()?, deleted))

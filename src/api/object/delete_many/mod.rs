@@ -30,8 +30,8 @@ const MAX_KEYS_PER_MESSAGE: usize = 10_000;
 ///
 /// Batches are sent, and messages are read, while the stream is polled. A batch that has been sent proceeds without
 /// being polled, and counts as in flight until its results have been taken. The caller's messages are read only while
-/// there is room for another batch, so a caller that sends faster than S3 deletes, or that does not read the results, is
-/// slowed down.
+/// there is room for another batch, so a caller that sends faster than S3 deletes, or that does not read the results,
+/// is slowed down.
 ///
 /// If the stream is dropped, the S3 requests are cancelled, and keys that were already sent to S3 may or may not have
 /// been deleted. A failure of the call is returned after the results of the batches in flight.
@@ -76,7 +76,7 @@ struct Target {
 }
 
 enum Event {
-    /// The results of the first batch in flight; `None` if there is none.
+    /// The results of the oldest batch in flight; `None` if there is none.
     Results(Option<pb::DeleteManyResponse>),
     /// The caller's next message; `None` at the end.
     Message(Result<Option<pb::DeleteManyRequest>, Status>),
@@ -111,7 +111,7 @@ impl Deletion {
         }
     }
 
-    /// Waits for the results of the first batch in flight and, if it `reads`, also for a message or until a batch is
+    /// Waits for the results of the oldest batch in flight and, if it `reads`, also for a message or until a batch is
     /// due.
     async fn event(&mut self, reads: bool) -> Event {
         let Self { call, messages, target, pending, taken, .. } = self;

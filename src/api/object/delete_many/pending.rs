@@ -9,7 +9,8 @@ use crate::{api::failure::Failure, pb};
 /// The maximum number of keys that S3 accepts in one request.
 pub(super) const BATCH: usize = 1000;
 
-/// How long a key waits for more keys. The limit lets a caller wait for each response before it sends more keys.
+/// How long a key waits for more keys. Without this limit, a caller that waits for a response before it sends more keys
+/// would wait forever.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
 
 /// Keys that wait to be sent to S3.

@@ -13,8 +13,8 @@ use crate::{
     telemetry::{cut, truncate},
 };
 
-/// The maximum length of a key and of a version in a result, in bytes, so that a response for a full batch fits into the
-/// 4 MiB that clients accept.
+/// The maximum length of a key and of a version in a result, in bytes, so that a response for a full batch fits into
+/// the 4 MiB that clients accept.
 const MAX_NAME: usize = 1536;
 
 /// The maximum length of the error message for one key, in bytes.
@@ -48,7 +48,7 @@ fn delete_error(failure: &Failure) -> pb::DeleteError {
     }
 }
 
-/// A key or a version, cut if it is longer than S3 allows.
+/// A key or a version, cut to [`MAX_NAME`], which is more than S3 allows.
 fn shortened(text: String) -> String {
     if text.len() > MAX_NAME { truncate(&text, MAX_NAME).into_owned() } else { text }
 }
