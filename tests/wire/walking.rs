@@ -160,7 +160,7 @@ async fn a_store_remembers_that_its_server_ignores_where_to_start() {
 }
 
 #[tokio::test]
-async fn a_listing_that_is_not_in_order_behind_a_boundary_fails_instead_of_losing_keys() {
+async fn a_listing_that_is_not_in_order_beyond_a_boundary_fails_instead_of_losing_keys() {
     let mut keys = flat(2_000);
     keys.swap(1_981, 1_983);
     let all = keys.clone();
