@@ -1,9 +1,10 @@
 //! Memory for bytes that are buffered in the process: one budget for all of them, and a share of it for each tenant.
 
 mod ask;
-mod idle;
+
 mod ledger;
 mod queue;
+mod reclaim;
 mod reservation;
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,12 @@ use tokio::sync::Semaphore;
 pub use self::reservation::Reservation;
 use self::{
     ask::Ask,
-    idle::AllAhead,
     ledger::{Charge, Class},
     queue::Queue,
+    reclaim::AllAhead,
 };
 pub(super) use self::{
-    idle::{ReadsAhead, Reclaimable},
+    reclaim::{ReadsAhead, Reclaimable},
     reservation::Granted,
 };
 use super::Error;

@@ -45,9 +45,8 @@ pub(in crate::store) struct ReadAhead {
     requested: VecDeque<(Range<u64>, Requested)>,
     /// Number of bytes in `rest`.
     rest_bytes: u64,
-    /// Number of parts that are still to be smaller than the others. The first parts differ in size, so that they do
-    /// not all end at the same time.
-    staggered: usize,
+    /// Whether parts may be smaller than `part_size` so that they do not end at the same time.
+    staggers: bool,
     /// How many parts may arrive at a time: halved when one of them fails, one more with each part that the caller has
     /// taken, up to `max_concurrency`.
     width: usize,
@@ -69,7 +68,7 @@ impl ReadAhead {
         rest: Range<u64>,
     ) -> Option<Self> {
         let mut ahead = Self::new(read_part, store, pinned, [rest].into());
-        ahead.staggered = ahead.width;
+        ahead.staggers = true;
         ahead.window = ahead.largest_window();
         ahead.credit = ahead.window;
         ahead.begin_parts(1);
@@ -101,7 +100,7 @@ impl ReadAhead {
             rest_bytes: rest.iter().map(|range| range.end - range.start).sum(),
             rest,
             requested: VecDeque::new(),
-            staggered: 0,
+            staggers: false,
             credit: FIRST_WINDOW,
             window: FIRST_WINDOW,
             shared: Arc::default(),
@@ -218,9 +217,10 @@ impl ReadAhead {
     fn begin_next(&mut self) -> bool {
         let Some(range) = self.next_range() else { return false };
         let bytes = range.end - range.start;
-        // By the time that all of the parts have arrived, the caller will have taken about half of them.
-        let to_come: u64 = self.parts.iter().map(AheadPart::to_come).sum();
-        if !self.store.inner.budget.has_room_ahead(bytes.midpoint(to_come)) {
+        // While these bytes arrive, the caller takes others. Parts that end one after the other fill 50 MiB of 64 MiB
+        // with this share at S3's rates. With a larger one, connections are idle although memory is free.
+        let to_come: u64 = bytes + self.parts.iter().map(AheadPart::to_come).sum::<u64>();
+        if !self.store.inner.budget.has_room_ahead(to_come / 10 * 3) {
             return false;
         }
         if let Some(rest) = self.rest.front_mut() {
@@ -229,18 +229,21 @@ impl ReadAhead {
         self.rest.pop_front_if(|rest| rest.is_empty());
         self.rest_bytes -= bytes;
         self.credit = self.credit.saturating_sub(bytes);
-        self.staggered = self.staggered.saturating_sub(1);
         self.begin(range, true);
         true
     }
 
-    /// The bytes of the next part. Towards the end, parts become smaller, so that the connections end together.
+    /// The bytes of the next part. It is meant to end a tenth of a part (with ten connections) after the one before it:
+    /// if parts ended together, they would all be in memory at that time, and would then all begin together. Towards the
+    /// end of the range, parts become smaller, so that the connections end together.
     fn next_range(&self) -> Option<Range<u64>> {
         let rest = self.rest.front()?;
         let transfer = self.store.settings().transfer;
         let connections = transfer.max_concurrency.max(1) as u64;
         let full = transfer.part_size;
-        let staggered = full / connections * (connections - self.staggered.saturating_sub(1) as u64);
+        let previous = self.parts.back().map_or(0, AheadPart::to_come);
+        let staggers = self.staggers && self.credit > 0;
+        let staggered = if staggers { (previous + full / connections).max(full / 8) } else { full };
         let size = full.min(staggered).min(self.rest_bytes / connections).max(MIN_PART.min(full));
         Some(rest.start..rest.end.min(rest.start.saturating_add(size)))
     }
