@@ -182,9 +182,9 @@ mod tests {
         let (budget, holds) = holding_all();
         tokio::time::sleep(IDLE_TIMEOUT).await;
         assert!(holds.in_use().await.reservation.is_some(), "no other call needs it");
-        tokio::time::sleep(IDLE_TIMEOUT / 6 - Duration::from_secs(2)).await;
+        tokio::time::sleep(IDLE_TIMEOUT / 10).await;
         assert!(budget.reserve_ahead(1).is_none(), "the caller has taken something recently");
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(IDLE_TIMEOUT / 10).await;
         assert!(!budget.has_room_ahead(1), "this takes the memory back");
         assert!(budget.reserve_ahead(SIZE).is_some());
         assert!(holds.in_use().await.reservation.is_none());
