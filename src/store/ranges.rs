@@ -273,6 +273,9 @@ impl RangesReader {
 
     /// Receives more bytes of the current fetch.
     async fn more(&mut self) -> Result<(), Error> {
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.alone.is_some()) {
+            ahead.touch();
+        }
         let bytes = self.bytes().await?;
         if let Some(current) = &mut self.current {
             current.rest = bytes;
@@ -296,17 +299,18 @@ impl RangesReader {
             if let Some(bytes) = ahead.next().await {
                 return bytes;
             }
-            let first_left = ahead.first_left();
-            // There is no memory for it.
-            let lacks_memory = first_left.as_ref() == Some(&left);
-            if lacks_memory {
+            let is_over = if ahead.first_left().as_ref() == Some(&left) {
+                // There is no memory to read this range ahead.
                 ahead.skip_first();
-            }
+                false
+            } else {
+                // If it has neither given up nor returned everything, the server ignores ranges.
+                let is_done = ahead.first_left().is_none() && self.store.reads_alone(&left);
+                self.reads_ahead &= is_done || ahead.has_given_up();
+                true
+            };
             drop(ahead);
-            if !lacks_memory {
-                // Either everything has been read, or the server ignores ranges.
-                let is_done = first_left.is_none() && self.store.reads_alone(&left);
-                self.reads_ahead = is_done;
+            if is_over {
                 self.ahead = None;
             }
         }

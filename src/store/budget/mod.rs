@@ -1,7 +1,6 @@
 //! Memory for bytes that are buffered in the process: one budget for all of them, and a share of it for each tenant.
 
 mod ask;
-
 mod ledger;
 mod queue;
 mod reclaim;
@@ -23,9 +22,9 @@ use tokio::sync::Semaphore;
 pub use self::reservation::Reservation;
 use self::{
     ask::Ask,
-    ledger::{Charge, Class},
+    ledger::{Charge, Class, Short},
     queue::Queue,
-    reclaim::AllAhead,
+    reclaim::{AllAhead, LastSearch},
 };
 pub(super) use self::{
     reclaim::{ReadsAhead, Reclaimable},
@@ -84,6 +83,7 @@ pub struct TenantBudget {
 struct Share {
     shared: Arc<Shared>,
     number: usize,
+    searched: LastSearch,
 }
 
 impl Drop for Share {
@@ -105,7 +105,7 @@ struct Shared {
     uncounted: AtomicU64,
     /// The permits for pages that exceed the budget.
     large_pages: Arc<Semaphore>,
-    /// What reads ahead.
+    /// The reads and walks that read ahead.
     ahead: AllAhead,
 }
 
@@ -148,7 +148,7 @@ impl MemoryBudget {
             let mut queue = self.0.lock();
             (queue.ledger.add_share(self.0.limit(most)), queue.number())
         };
-        let share = Arc::new(Share { shared: Arc::clone(&self.0), number });
+        let share = Arc::new(Share { shared: Arc::clone(&self.0), number, searched: LastSearch::default() });
         let large_pages = Arc::new(Semaphore::new(LARGE_PAGES_OF_TENANT));
         TenantBudget { shared: Arc::clone(&self.0), tenant, share, waiting: Arc::default(), large_pages }
     }
@@ -230,14 +230,13 @@ impl TenantBudget {
 
     /// Whether [`Self::reserve_ahead`] would reserve this many bytes now.
     pub(super) fn has_room_ahead(&self, bytes: u64) -> bool {
-        let queue = self.shared.lock();
-        let nothing = Charge { share: self.share(), class: Class::Ahead, bytes: 0 };
-        let has_room = queue.is_empty() && queue.ledger.fit(nothing, Class::Ahead, bytes).is_ok();
-        drop(queue);
-        if !has_room {
-            self.shared.ahead.reclaim();
-        }
-        has_room
+        self.shared.lock().is_empty() && self.fit_new(Ask { class: Class::Ahead, bytes }).is_ok()
+    }
+
+    /// Whether a new reservation with this content would fit.
+    fn fit_new(&self, Ask { class, bytes }: Ask) -> Result<Charge, Short> {
+        let nothing = Charge { share: self.share(), class, bytes: 0 };
+        self.shared.lock().ledger.fit(nothing, class, bytes)
     }
 
     /// The uncounted first bytes of an upload, if the process has any left.

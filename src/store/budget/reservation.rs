@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -69,17 +69,13 @@ impl Reservation {
     /// Changes the reservation to `bytes` that no caller has asked for yet, if it holds at least as many now, or if
     /// they are free and no call is waiting. Returns whether it did.
     pub(in crate::store) fn hold_ahead(&self, bytes: u64) -> bool {
-        let holds = self.budget.shared.change(|queue| {
+        self.budget.shared.change(|queue| {
             if bytes <= queue.charge(self.id).bytes {
                 queue.set(self.id, Class::Ahead, bytes);
                 return true;
             }
             queue.is_empty() && queue.try_set(self.id, Ask { class: Class::Ahead, bytes }).is_ok()
-        });
-        if !holds {
-            self.budget.shared.ahead.reclaim();
-        }
-        holds
+        })
     }
 
     /// Gives back all but `bytes`.
@@ -207,15 +203,29 @@ impl Reservation {
             }
         }
         let shared = &self.budget.shared;
-        shared.ahead.reclaim();
         let (place, mut granted) =
             shared.change(|queue| queue.enqueue(kind, self.id, asks.to_vec(), &self.budget));
         if let Ok(number) = granted.try_recv() {
             return Ok(number);
         }
         let queued = Queued { budget: &self.budget, place, _waiting: shared.metrics.memory_awaited() };
+        let reclaim = async {
+            loop {
+                for ask in asks {
+                    self.budget.reclaim_for(*ask);
+                }
+                sleep(self.budget.between_searches()).await;
+            }
+        };
         let wait = shared.settings.wait;
-        if let Ok(Ok(number)) = timeout(wait, &mut granted).await {
+        let served = async {
+            tokio::select! {
+                biased;
+                number = &mut granted => number.ok(),
+                () = reclaim => None,
+            }
+        };
+        if let Ok(Some(number)) = timeout(wait, served).await {
             return Ok(number);
         }
         drop(queued);

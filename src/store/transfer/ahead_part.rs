@@ -131,7 +131,7 @@ impl AheadPart {
 
     /// Reserves memory for a part that waits for it. Returns `false` if it has to go on waiting.
     pub(super) fn unstall(&self) -> bool {
-        if !self.arrival.stalled.load(Ordering::Relaxed) {
+        if !self.is_stalled() {
             return true;
         }
         let has_memory = self.arrival.reserve_next();
@@ -139,6 +139,11 @@ impl AheadPart {
             self.arrival.wake.notify_one();
         }
         has_memory
+    }
+
+    /// Whether the part waits for memory.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.arrival.stalled.load(Ordering::Relaxed)
     }
 
     /// The next bytes, if they have arrived.

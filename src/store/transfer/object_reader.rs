@@ -105,6 +105,9 @@ impl ObjectReader {
                 }
             }
         }
+        if let Source::Response(Response { then: Some(ahead), .. }) = &self.source {
+            ahead.touch();
+        }
         let piece = self.rest.split_to(self.rest.len().min(MAX_PIECE));
         self.position += piece.len() as u64;
         if let Some(verifier) = &mut self.verifier {
@@ -184,7 +187,7 @@ impl ObjectReader {
                     if let Some(piece) = ahead.next().await {
                         return piece;
                     }
-                    let ignores_ranges = ahead.first_left().is_none();
+                    let ignores_ranges = !ahead.has_given_up() && ahead.first_left().is_none();
                     drop(ahead);
                     if ignores_ranges {
                         // The server ignores ranges, so the responses to further requests would all contain the whole

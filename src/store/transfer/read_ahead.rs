@@ -56,6 +56,7 @@ pub(in crate::store) struct ReadAhead {
     /// What `credit` is set to when the caller has to wait. It doubles each time.
     window: u64,
     shared: Arc<SharedState>,
+    has_given_up: bool,
 }
 
 impl ReadAhead {
@@ -104,6 +105,7 @@ impl ReadAhead {
             credit: FIRST_WINDOW,
             window: FIRST_WINDOW,
             shared: Arc::default(),
+            has_given_up: false,
         }
     }
 
@@ -126,6 +128,9 @@ impl ReadAhead {
                 }
                 self.credit = self.window;
                 self.begin_parts(0);
+                if self.parts.iter().any(AheadPart::is_stalled) && self.store.inner.budget.reclaim_ahead(1) {
+                    let _ = self.parts.iter().all(AheadPart::unstall);
+                }
                 let front = self.parts.front_mut()?;
                 tokio::select! {
                     piece = front.next() => piece,
@@ -144,6 +149,11 @@ impl ReadAhead {
                 }
             }
         }
+    }
+
+    /// Whether other calls have taken the memory back, because the caller had stopped. [`Self::next`] then returns `None`.
+    pub(in crate::store) fn has_given_up(&self) -> bool {
+        self.has_given_up
     }
 
     /// The first range, or the rest of it, that no part covers.
@@ -217,10 +227,12 @@ impl ReadAhead {
     fn begin_next(&mut self) -> bool {
         let Some(range) = self.next_range() else { return false };
         let bytes = range.end - range.start;
-        // While these bytes arrive, the caller takes others. Parts that end one after the other fill 50 MiB of 64 MiB
-        // with this share at S3's rates. With a larger one, connections are idle although memory is free.
+        // While these bytes arrive, the caller takes others: at S3's rates, parts that end one after the other fill 50 of
+        // 64 MiB if memory must be free for three tenths. If it had to be for half, connections would be idle although
+        // memory is free.
         let to_come: u64 = bytes + self.parts.iter().map(AheadPart::to_come).sum::<u64>();
-        if !self.store.inner.budget.has_room_ahead(to_come / 10 * 3) {
+        let (budget, needed) = (&self.store.inner.budget, to_come / 10 * 3);
+        if !budget.has_room_ahead(needed) && !budget.reclaim_ahead(needed) {
             return false;
         }
         if let Some(rest) = self.rest.front_mut() {
@@ -233,18 +245,18 @@ impl ReadAhead {
         true
     }
 
-    /// The bytes of the next part. It is meant to end a tenth of a part (with ten connections) after the one before it:
-    /// if parts ended together, they would all be in memory at that time, and would then all begin together. Towards the
-    /// end of the range, parts become smaller, so that the connections end together.
+    /// The bytes of the next part. Towards the end of the range, parts become smaller, so that the connections end
+    /// together.
     fn next_range(&self) -> Option<Range<u64>> {
         let rest = self.rest.front()?;
         let transfer = self.store.settings().transfer;
         let connections = transfer.max_concurrency.max(1) as u64;
         let full = transfer.part_size;
         let previous = self.parts.back().map_or(0, AheadPart::to_come);
-        let staggers = self.staggers && self.credit > 0;
-        let staggered = if staggers { (previous + full / connections).max(full / 8) } else { full };
-        let size = full.min(staggered).min(self.rest_bytes / connections).max(MIN_PART.min(full));
+        // A slow caller has two parts at most, and needs no smaller ones.
+        let size =
+            if self.staggers && self.credit > 0 { staggered(full, self.width, previous) } else { full };
+        let size = size.min(self.rest_bytes / connections).max(MIN_PART.min(full));
         Some(rest.start..rest.end.min(rest.start.saturating_add(size)))
     }
 
@@ -267,16 +279,44 @@ impl ReadAhead {
     }
 }
 
+/// The size of a part of at most `full` bytes that begins while `previous` bytes of the one before it are still to come.
+/// It should end later than that one, by a tenth of a full part if ten connections are in use: if parts ended together,
+/// they would all be in memory at that time, and would then all begin together.
+fn staggered(full: u64, connections: usize, previous: u64) -> u64 {
+    let connections = connections.max(1) as u64;
+    let least = full / connections.min(8);
+    previous.saturating_add(full / connections).clamp(least, full)
+}
+
 impl ReadsAhead for ReadAhead {
     fn give_up(&mut self) {
+        self.has_given_up = true;
+        self.parts.clear();
         self.requested.clear();
-        (self.window, self.credit) = (FIRST_WINDOW, FIRST_WINDOW);
-        for part in self.parts.drain(..).rev() {
-            let left = part.left();
-            if !left.is_empty() {
-                self.rest_bytes += left.end - left.start;
-                self.rest.push_front(left);
-            }
+        self.rest.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_begin_together_grow_and_those_that_follow_each_other_are_full() {
+        const FULL: u64 = 8_000;
+        let mut sizes = vec![staggered(FULL, 10, 0)];
+        while sizes.len() < 10 {
+            sizes.push(staggered(FULL, 10, *sizes.last().unwrap()));
         }
+        assert_eq!(sizes, [1_000, 1_800, 2_600, 3_400, 4_200, 5_000, 5_800, 6_600, 7_400, 8_000]);
+        // Each begins when a tenth of the one before it has arrived.
+        assert_eq!(staggered(FULL, 10, FULL / 10 * 9), FULL);
+    }
+
+    #[test]
+    fn fewer_connections_do_not_make_parts_smaller() {
+        assert_eq!(staggered(8_000, 1, 0), 8_000);
+        // Two that take turns: one begins when half of the other has arrived.
+        assert_eq!(staggered(8_000, 2, 4_000), 8_000);
     }
 }

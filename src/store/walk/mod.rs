@@ -138,7 +138,7 @@ impl Walk {
     /// Sends requests for pages that the caller is not waiting for yet.
     fn request_ahead(&mut self) {
         while self.requests.len() < self.plan.parallelism() {
-            let Some(memory) = self.store.page_memory_ahead(self.page_bytes) else { return };
+            let Some(memory) = self.page_memory_ahead() else { return };
             // Other walks and reads need some of this memory, too.
             let far =
                 self.credit > 0 && self.store.inner.budget.has_room_ahead(SPARE_PAGES * self.page_bytes);
@@ -146,6 +146,15 @@ impl Walk {
             self.credit = self.credit.saturating_sub(1);
             self.send(request, memory, true);
         }
+    }
+
+    /// Memory for a page ahead, if necessary that of idle calls.
+    fn page_memory_ahead(&self) -> Option<PageMemory> {
+        let memory = self.store.page_memory_ahead(self.page_bytes);
+        memory.or_else(|| {
+            let has_room = !self.plan.is_done() && self.store.inner.budget.reclaim_ahead(self.page_bytes);
+            has_room.then(|| self.store.page_memory_ahead(self.page_bytes))?
+        })
     }
 
     fn send(&mut self, Request { id, options }: Request, memory: PageMemory, is_ahead: bool) {

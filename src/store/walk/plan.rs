@@ -57,6 +57,19 @@ fn pace_of_numbers(samples: &[(&str, &str)], from: &str) -> Option<Pace<Numbers>
     Pace::measure(Numbers::of(&keys.collect::<Vec<_>>())?, samples)
 }
 
+/// A string a little less than `key`. A segment must not end at an existing key, as it often would: if that key was also
+/// the last one of a page, nothing would show that the next segment continues where this one ends.
+fn just_before(mut key: String) -> String {
+    match key.pop() {
+        Some(last @ '"'..='~') => {
+            key.extend(char::from_u32(u32::from(last) - 1));
+            key.push('~');
+        }
+        last => key.extend(last),
+    }
+    key
+}
+
 /// The segments of a walk.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -269,7 +282,7 @@ impl Plan {
             }
         }
         // A segment that ends a little before the end of a page wastes less than one that ends a little after it.
-        let key = pace.ahead(from, pages - error)?;
+        let key = just_before(pace.ahead(from, pages - error)?);
         let is_inside = key.starts_with(&self.prefix)
             && key.as_str() > from
             && segment.end.as_ref().is_none_or(|end| key < end.key);
@@ -348,10 +361,22 @@ impl Plan {
         self.segments.iter_mut().for_each(Segment::extend_to_the_end);
     }
 
-    /// Drops all segments but the first, and counts their pages as wasted.
+    /// Drops all segments but the first, and counts their pages as wasted, also those in flight.
     pub(super) fn give_up(&mut self) {
-        let dropped = self.segments.iter().skip(1).map(|segment| f64::from(segment.listed));
-        self.waste.discard(dropped.sum());
+        // The keys that a segment has discarded at its end are only in the segments that follow.
+        while self.segments.len() > 1 && self.segments.front().is_some_and(Segment::is_finished) {
+            self.segments.pop_front();
+        }
+        for segment in self.segments.iter().skip(1) {
+            self.waste.discard(f64::from(segment.listed));
+            if segment.is_requested() {
+                self.waste.page(1.0);
+            }
+        }
+        if self.asked.is_some() {
+            self.waste.page(1.0);
+            self.ask_at = 2.0 * self.waste.useful().max(1.0);
+        }
         self.drop_all_but_first();
     }
 

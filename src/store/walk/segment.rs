@@ -90,7 +90,17 @@ impl Segment {
 
     /// Whether all of its pages have been listed.
     pub(super) fn is_complete(&self) -> bool {
-        self.state == State::Exhausted || self.end.as_ref().is_some_and(|end| self.last >= end.key)
+        self.state == State::Exhausted || self.end.as_ref().is_some_and(|end| self.last > end.key)
+    }
+
+    /// Whether all of its pages have been listed and returned.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_complete() && self.pages.is_empty()
+    }
+
+    /// Whether the next page has been requested.
+    pub(super) fn is_requested(&self) -> bool {
+        self.state == State::Requested
     }
 
     /// Whether the next page can be requested, because the caller waits for it.
