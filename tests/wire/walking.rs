@@ -209,9 +209,11 @@ async fn empty_pages_in_the_middle_do_not_end_a_walk() {
 #[tokio::test]
 async fn a_segment_whose_tokens_repeat_fails_the_walk_when_its_turn_comes() {
     let keys = flat(1_000);
-    let server = Scripted::start(move |_, seen| match parameter(seen, "continuation-token").as_deref() {
-        Some("900") => Answer::Reply(page(&keys[890..900], Some("900"))),
-        _ => Answer::Reply(listed(&keys, seen)),
+    let server = Scripted::start(move |_, seen| {
+        match parameter(seen, "continuation-token").and_then(|token| token.parse::<usize>().ok()) {
+            Some(at @ 890..900) => Answer::Reply(page(&keys[at - PAGE..at], Some(&at.to_string()))),
+            _ => Answer::Reply(listed(&keys, seen)),
+        }
     })
     .await;
     let (before, failed) = walked(&server.store(), WalkOptions::default()).await.unwrap_err();
