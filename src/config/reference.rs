@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 
 use crate::settings::object;
 
-use super::files::TenantsFile;
+use super::{files::TenantsFile, store::Provider};
 
 /// The JSON Schema (draft 2020-12) of the tenants file.
 pub fn schema() -> Value {
     let mut schema = object::<TenantsFile>();
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Longshore tenants file");
+    schema["$defs"] = json!({"credential_provider": object::<Provider>()});
     schema["patternProperties"] = json!({"^x-": {}});
     schema
 }

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     overridable::{Overridable, OverridableLayer},
-    store::Store,
+    store::{Names, Store},
 };
 
 settings! {
@@ -128,9 +128,12 @@ impl TenantSection {
         let stores = self.stores.into_layer().unwrap_or_default();
         let names: BTreeSet<&str> = stores.iter().map(|(name, _)| name.as_str()).collect();
         let callers = callers(self.callers, &names, notes);
+        let tenant_name = name;
         let stores = stores
             .into_iter()
-            .filter_map(|(name, store)| settle_store(name, store, place_id, &options, notes))
+            .filter_map(|(store_name, store)| {
+                settle_store(tenant_name, store_name, store, place_id, &options, notes)
+            })
             .collect::<BTreeMap<_, _>>();
         let limits = self.limits.value().unwrap_or_default();
         TenantSettings { name: name.to_owned(), callers, limits, stores }
@@ -138,6 +141,7 @@ impl TenantSection {
 }
 
 fn settle_store(
+    tenant_name: &str,
     name: String,
     store: Field<Store>,
     tenant: PlaceId,
@@ -148,7 +152,8 @@ fn settle_store(
     if let Err(why) = check_name(&name) {
         notes.problem(place_id, why);
     }
-    let settings = store.into_layer()?.settle(place_id, options, notes)?;
+    let names = Names { tenant: tenant_name, store: &name };
+    let settings = store.into_layer()?.settle(place_id, names, options, notes)?;
     Some((name, settings))
 }
 

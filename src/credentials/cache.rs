@@ -101,6 +101,19 @@ enum Use {
 
 impl Current {
     fn usage(&self, now: SystemTime) -> Use {
+        match self.usage_until_expiry(now) {
+            Use::AsTheyAre if self.is_to_be_checked(now) => Use::WhileReplacing,
+            usage => usage,
+        }
+    }
+
+    /// Whether the source has to be asked for changes. A clock that has been set back does not delay that.
+    fn is_to_be_checked(&self, now: SystemTime) -> bool {
+        let age = now.duration_since(self.loaded);
+        self.credentials.check_after().is_some_and(|after| age.map_or(true, |age| age >= after))
+    }
+
+    fn usage_until_expiry(&self, now: SystemTime) -> Use {
         let Some(expires_at) = self.credentials.expires_at() else {
             return if self.rejected { Use::IfNoOthers } else { Use::AsTheyAre };
         };
@@ -223,12 +236,15 @@ impl State {
             let text = "the credential provider returned credentials that have expired: check the clock of this host";
             return Err(CredentialsError::new(text));
         }
-        let rejected = self.current.as_ref().filter(|current| current.rejected);
-        if rejected.is_some_and(|current| *current.credentials == credentials) {
-            let text = "the credential provider returned the credentials that S3 has rejected";
-            return Err(CredentialsError::new(text));
+        match self.current.as_ref().filter(|current| *current.credentials == credentials) {
+            Some(current) if current.rejected => {
+                let text = "the credential provider returned the credentials that S3 has rejected";
+                Err(CredentialsError::new(text))
+            }
+            // S3 may still report that it rejects these.
+            Some(current) => Ok(Arc::clone(&current.credentials)),
+            None => Ok(Arc::new(credentials)),
         }
-        Ok(Arc::new(credentials))
     }
 
     /// The last failure, if it is more recent than `pause`.
@@ -351,6 +367,19 @@ mod tests {
         let credentials = Arc::new(Credentials::new("AKID", "secret", None));
         let forever = Current { credentials, loaded, rejected: false };
         assert_eq!(forever.usage(loaded + 1_000 * HOUR), Use::AsTheyAre);
+    }
+
+    #[test]
+    fn a_source_that_may_change_is_asked_again() {
+        let loaded = SystemTime::UNIX_EPOCH + HOUR;
+        let credentials = Credentials::new("AKID", "secret", None).checked_after(Duration::from_secs(5));
+        let current = |credentials| Current { credentials: Arc::new(credentials), loaded, rejected: false };
+        let usage = |at: SystemTime| current(credentials.clone()).usage(at);
+        assert_eq!(usage(loaded + Duration::from_secs(4)), Use::AsTheyAre);
+        assert_eq!(usage(loaded + Duration::from_secs(5)), Use::WhileReplacing);
+        assert_eq!(usage(loaded - HOUR), Use::WhileReplacing);
+        let expired = current(credentials.expiring(loaded + HOUR));
+        assert_eq!(expired.usage(loaded + HOUR), Use::Never);
     }
 
     #[tokio::test]

@@ -1,16 +1,30 @@
 //! Where a store's S3 credentials come from. One file per provider; `cache` keeps what they return.
 
+mod assume_role;
 mod cache;
+mod chain;
+mod container;
+mod document;
 mod environment;
 mod error;
+mod file;
 mod fixed;
+mod imds;
+mod metadata_http;
+mod process;
 mod provider;
 mod settings;
+mod small_file;
+mod sts;
 mod types;
+mod web_identity;
 
 pub use error::CredentialsError;
-pub use provider::CredentialProvider;
-pub use settings::ProviderSettings;
+pub use provider::{CredentialProvider, StoreFacts};
+pub use settings::{
+    AssumeRoleSettings, ContainerSettings, ContainerToken, ImdsSettings, ProviderSettings,
+    WebIdentitySettings,
+};
 pub use types::Credentials;
 
 #[cfg(test)]

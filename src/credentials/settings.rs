@@ -1,6 +1,15 @@
 //! A store's `credential_provider`.
 
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use http::Uri;
+
 use super::Credentials;
+use crate::settings::SecretValue;
 
 /// A store's `credential_provider`.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +20,20 @@ pub enum ProviderSettings {
     Env,
     /// No credentials: requests are unsigned.
     Anonymous,
+    /// A file or a folder that another program replaces.
+    File(PathBuf),
+    /// A command and its arguments.
+    Process(Vec<String>),
+    /// A container's credentials endpoint.
+    Container(ContainerSettings),
+    /// The metadata service of an EC2 instance.
+    Imds(ImdsSettings),
+    /// A role that is assumed with a token.
+    WebIdentity(WebIdentitySettings),
+    /// A role that is assumed with other credentials.
+    AssumeRole(Box<AssumeRoleSettings>),
+    /// The first of several providers that has credentials.
+    Chain(Vec<Self>),
 }
 
 impl ProviderSettings {
@@ -20,6 +43,131 @@ impl ProviderSettings {
             Self::Static(_) => "static",
             Self::Env => "env",
             Self::Anonymous => "anonymous",
+            Self::File(_) => "file",
+            Self::Process(_) => "process",
+            Self::Container(_) => "container",
+            Self::Imds(_) => "imds",
+            Self::WebIdentity(_) => "web_identity",
+            Self::AssumeRole(_) => "assume_role",
+            Self::Chain(_) => "chain",
+        }
+    }
+}
+
+/// The addresses that may be reached over plain HTTP besides loopback: those of ECS and of EKS.
+const HOSTS: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+];
+
+/// A container's credentials endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSettings {
+    /// The URL of the endpoint: `https`, or `http` to an allowed host.
+    pub endpoint: String,
+    /// What is sent in the `Authorization` header.
+    pub token: Option<ContainerToken>,
+}
+
+/// The token that a container's credentials endpoint requires.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ContainerToken {
+    /// The file that contains it, which is read for each request, because the token is rotated.
+    File(PathBuf),
+    /// The token itself.
+    Value(SecretValue),
+}
+
+impl ContainerSettings {
+    /// Checks the URL of an endpoint. The error says what is wrong and what would be right.
+    pub(crate) fn check_endpoint(endpoint: &str) -> Result<(), String> {
+        let wrong = "must be an https:// URL, or an http:// URL whose host is loopback, 169.254.170.2, \
+                     169.254.170.23 or [fd00:ec2::23]";
+        let uri: Uri = endpoint.parse().map_err(|_| wrong.to_owned())?;
+        let host = uri.host().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let is_allowed = address.map_or(host == "localhost", |ip| ip.is_loopback() || HOSTS.contains(&ip));
+        match uri.scheme_str() {
+            Some("https") if !host.is_empty() => Ok(()),
+            Some("http") if is_allowed => Ok(()),
+            _ => Err(wrong.to_owned()),
+        }
+    }
+}
+
+/// An instance metadata service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImdsSettings {
+    /// Its URL, without a path.
+    pub endpoint: String,
+    /// Whether requests without a token (IMDSv1) are made if the service rejects the request for one with 403.
+    pub v1_fallback: bool,
+    /// The time limit of an attempt.
+    pub timeout: Duration,
+    /// The number of attempts for each request.
+    pub attempts: u32,
+}
+
+/// A role, and the token that it is assumed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebIdentitySettings {
+    /// The role's ARN.
+    pub role_arn: String,
+    /// The file that contains the token. It is read for each request, because the token is rotated.
+    pub token_file: PathBuf,
+    /// The name of the session, which CloudTrail shows.
+    pub session_name: String,
+    /// How long the credentials are valid; `None` for STS's default, one hour.
+    pub duration: Option<Duration>,
+    /// The URL of STS; `None` for the endpoint of the region.
+    pub endpoint: Option<String>,
+    /// The region of STS; `None` for the store's.
+    pub region: Option<String>,
+}
+
+/// A role, and how it is assumed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssumeRoleSettings {
+    /// The role's ARN.
+    pub role_arn: String,
+    /// The name of the session, which CloudTrail shows.
+    pub session_name: String,
+    /// The external id that the role's trust policy requires.
+    pub external_id: Option<String>,
+    /// How long the credentials are valid; `None` for STS's default, one hour.
+    pub duration: Option<Duration>,
+    /// Tags of the session, which policies can refer to.
+    pub session_tags: Vec<(String, String)>,
+    /// The URL of STS; `None` for the endpoint of the region.
+    pub endpoint: Option<String>,
+    /// The region of STS; `None` for the store's.
+    pub region: Option<String>,
+    /// The credentials that the request is signed with.
+    pub source: ProviderSettings,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_and_local_hosts_get_the_token() {
+        for endpoint in [
+            "https://example.com/x",
+            "http://127.0.0.1:8080/x",
+            "http://localhost/x",
+            "http://[::1]/x",
+            "http://169.254.170.2/v2/credentials/1",
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1/credentials",
+        ] {
+            assert_eq!(ContainerSettings::check_endpoint(endpoint), Ok(()), "{endpoint}");
+        }
+        for endpoint in
+            ["http://example.com/x", "http://169.254.169.254/x", "ftp://127.0.0.1/x", "https://", "/x", ""]
+        {
+            assert!(ContainerSettings::check_endpoint(endpoint).is_err(), "{endpoint}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! S3 credentials. Their secrets are wiped from memory when dropped, and never printed.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -11,6 +14,7 @@ pub struct Credentials {
     secret_access_key: SecretString,
     session_token: Option<SecretString>,
     expires_at: Option<SystemTime>,
+    check_after: Option<Duration>,
 }
 
 impl Credentials {
@@ -25,6 +29,7 @@ impl Credentials {
             secret_access_key: secret_access_key.into(),
             session_token,
             expires_at: None,
+            check_after: None,
         }
     }
 
@@ -32,6 +37,17 @@ impl Credentials {
     #[must_use]
     pub fn expiring(self, expires_at: SystemTime) -> Self {
         Self { expires_at: Some(expires_at), ..self }
+    }
+
+    /// The same credentials, whose source is asked again after this time, because it may change whenever it likes.
+    #[must_use]
+    pub(super) fn checked_after(self, time: Duration) -> Self {
+        Self { check_after: Some(time), ..self }
+    }
+
+    /// After which time the source is asked again, although the credentials have not expired.
+    pub(super) fn check_after(&self) -> Option<Duration> {
+        self.check_after
     }
 
     /// When S3 stops accepting the credentials, if that is known.

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{BucketSettings, Client, Conditions, Error, ErrorKind, Selection};
 use crate::{
-    credentials::{CredentialProvider, Credentials, CredentialsError, ProviderSettings, Source},
+    credentials::{CredentialProvider, Credentials, CredentialsError, ProviderSettings, Source, StoreFacts},
     tasks::Tasks,
     telemetry::Metrics,
     transport::{ClientOptions, HttpClient, RetryPolicy},
@@ -133,7 +133,9 @@ async fn if_there_are_no_new_credentials_the_error_of_s3_is_returned() {
 #[tokio::test]
 async fn static_credentials_are_sent_once() {
     let settings = ProviderSettings::Static(Credentials::new("FIXED", "secret", None));
-    let provider = CredentialProvider::new(settings, "b", &Tasks::default());
+    let http = HttpClient::new(&ClientOptions::default()).unwrap();
+    let store = StoreFacts { http: &http, region: "us-east-1", bucket: "b" };
+    let provider = CredentialProvider::new(settings, store, &Tasks::default());
     let (outcome, keys) = delete(provider, &[Reply::Code("ExpiredToken"), DELETED]).await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::CredentialsExpired);
     assert_eq!(keys, ["FIXED"]);

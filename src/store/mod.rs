@@ -54,7 +54,11 @@ pub use upload_state::{PersistedBytes, ResumableUpload};
 pub use upload_writer::UploadWriter;
 
 use crate::{
-    credentials::CredentialProvider, s3::Client, tasks::Tasks, telemetry::Metrics, transport::HttpClient,
+    credentials::{CredentialProvider, StoreFacts},
+    s3::Client,
+    tasks::Tasks,
+    telemetry::Metrics,
+    transport::HttpClient,
 };
 
 /// A store of objects in one bucket, under one prefix. Cheap to clone.
@@ -96,8 +100,9 @@ impl S3Store {
             Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
                 .caused_by(error)
         })?;
-        let credentials =
-            CredentialProvider::new(settings.credential_provider.clone(), &settings.bucket.bucket, &tasks);
+        let facts =
+            StoreFacts { http: &http, region: &settings.bucket.region, bucket: &settings.bucket.bucket };
+        let credentials = CredentialProvider::new(settings.credential_provider.clone(), facts, &tasks);
         let retry = settings.retry_config.clone();
         let hedge_after = settings.transfer.hedge_after;
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, hedge_after, metrics)?;

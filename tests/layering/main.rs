@@ -40,6 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost_types", &["api", "server"]),
     ("hyper", &["transport", "server", "embedded"]),
     ("quick_xml", &["s3"]),
+    ("aws_sdk_sts", &["credentials"]),
     ("granit_parser", &["config"]),
     ("redb", &["embedded"]),
     ("s3s", &["embedded"]),

@@ -17,6 +17,7 @@ mod beginning;
 mod caller_damage;
 mod checksums;
 mod connections;
+mod credentials;
 mod damage;
 mod delete_batches;
 mod deleting;

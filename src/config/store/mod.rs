@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) use config_section::Config;
-pub(super) use credentials::Provider;
+pub(super) use credentials::{Names, Provider};
 
 use super::overridable::{Overridable, OverridableLayer, check_transfer};
 use config_section::ConfigSection;
@@ -71,6 +71,7 @@ impl StoreSection {
     pub(super) fn settle(
         self,
         place_id: PlaceId,
+        names: Names<'_>,
         base: &OverridableLayer,
         notes: &Notes,
     ) -> Option<StoreSettings> {
@@ -104,6 +105,7 @@ impl StoreSection {
             skip_signature: config.store.bucket.skip_signature.value().unwrap_or(false),
             from_env,
             place_id,
+            names,
         }
         .settle(notes);
         self.check_bucket(place_id, &config, notes);

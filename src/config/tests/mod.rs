@@ -3,6 +3,7 @@
 mod environment;
 mod files;
 mod garbage;
+mod providers;
 mod reference;
 mod secrets;
 mod stores;

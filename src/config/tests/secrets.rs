@@ -6,6 +6,9 @@ use crate::credentials::ProviderSettings;
 
 use super::*;
 
+const KINDS: &str =
+    "static, env, anonymous, file, process, container, imds, web_identity, assume_role, chain";
+
 #[test]
 fn credentials_come_from_config_the_provider_or_the_environment() {
     let keys = "access_key_id: AKID, secret_access_key: topsecret";
@@ -31,7 +34,7 @@ fn credentials_come_from_config_the_provider_or_the_environment() {
             format!("config: {{{keys}}}, credential_provider: {{type: env}}"),
             vec![
                 "S.config.access_key_id: conflicts with `credential_provider`: set the keys there, or remove `credential_provider`".into(),
-                format!("S.credential_provider: {unset} (AWS_PROFILE is set, but profiles are not supported by this version)"),
+                format!("S.credential_provider: {unset}"),
             ],
         ),
         (
@@ -44,22 +47,25 @@ fn credentials_come_from_config_the_provider_or_the_environment() {
         ),
         (
             format!("credential_provider: {{type: anonymous, {keys}}}"),
-            vec!["S.credential_provider.access_key_id: is only valid with `type: static`: remove it, or change the type".into()],
+            vec![
+                "S.credential_provider.access_key_id: is only valid with `type: static`: remove it, or change the type".into(),
+                "S.credential_provider.secret_access_key: is only valid with `type: static`: remove it, or change the type".into(),
+            ],
         ),
         (
             "credential_provider: {type: static}".into(),
             vec!["S.credential_provider: has `type: static` but no keys: set access_key_id and secret_access_key".into()],
         ),
         (
-            "credential_provider: {type: assume_role, role_arn: x}".into(),
+            "credential_provider: {type: profile, name: x}".into(),
             vec![
-                "S.credential_provider.role_arn: is not supported by this version: remove it".into(),
-                "S.credential_provider.type: `assume_role` is not supported by this version; expected one of static, env, anonymous".into(),
+                "S.credential_provider.name: is not supported by this version: remove it".into(),
+                format!("S.credential_provider.type: `profile` is not supported by this version; expected one of {KINDS}"),
             ],
         ),
         (
             "credential_provider: {}".into(),
-            vec!["S.credential_provider: has no `type`: set it to static, env or anonymous".into()],
+            vec![format!("S.credential_provider: has no `type`: set it to one of {KINDS}")],
         ),
     ] {
         let mut found = store(&format!("bucket: abc, {text}"), &[("AWS_PROFILE", "dev")]).unwrap_err();

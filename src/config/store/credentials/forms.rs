@@ -1,0 +1,136 @@
+//! How the settings of providers are written.
+
+use serde_json::{Value, json};
+
+use crate::settings::{Content, Cursor, Form, Scalar, Text, quoted};
+
+/// A command: a string, which is split into words, or a list of words.
+pub(in crate::config) struct Command;
+
+impl Form for Command {
+    type Layer = Vec<String>;
+    type Value = Vec<String>;
+
+    fn read(cursor: Cursor<'_>) -> Option<Vec<String>> {
+        let words = match cursor.content() {
+            Content::Text(text) => shlex::split(text),
+            Content::List(_) => {
+                let mut words = Vec::new();
+                cursor.each_item(|item| words.extend(Text::read(item)))?;
+                Some(words)
+            }
+            _ => return cursor.refuse("a command, or a list of its words"),
+        };
+        match words {
+            Some(words) if !words.is_empty() => Some(words),
+            Some(_) => {
+                cursor.note("is empty: set a command");
+                None
+            }
+            None => {
+                cursor.note("has a quote without an end: add it");
+                None
+            }
+        }
+    }
+
+    fn resolve(layer: &Vec<String>) -> Vec<String> {
+        layer.clone()
+    }
+
+    fn form() -> String {
+        "command, or list of its words".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
+    }
+}
+
+/// Session tags: a mapping of names and values.
+pub(in crate::config) struct Tags;
+
+impl Form for Tags {
+    type Layer = Vec<(String, String)>;
+    type Value = Vec<(String, String)>;
+
+    fn read(cursor: Cursor<'_>) -> Option<Self::Layer> {
+        let mut tags = Vec::new();
+        cursor.each_key(|name, value| {
+            let is_valid =
+                |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@{}".contains(c));
+            let Some(text) = Text::read(value) else { return };
+            if name.is_empty() || name.chars().count() > 128 || text.chars().count() > 256 {
+                value.note("must have a name of 1 to 128 characters and a value of at most 256");
+            } else if !is_valid(name) || !is_valid(&text) {
+                value.note("may contain letters, digits, spaces and _.:/=+-@ only");
+            } else {
+                tags.push((name.to_owned(), text));
+            }
+        })?;
+        if tags.len() > 50 {
+            cursor.note("has more than 50 tags, which is STS's limit");
+        }
+        Some(tags)
+    }
+
+    fn resolve(layer: &Self::Layer) -> Self::Value {
+        layer.clone()
+    }
+
+    fn form() -> String {
+        "mapping of strings".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 50})
+    }
+}
+
+/// The ARN of a role.
+pub(in crate::config) struct RoleArn;
+
+impl Scalar for RoleArn {
+    type Value = String;
+
+    fn expected() -> String {
+        "the ARN of a role, such as arn:aws:iam::123456789012:role/NAME".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        let parts: Vec<_> = text.splitn(6, ':').collect();
+        let is_role = matches!(parts[..], ["arn", _, "iam", "", account, role]
+            if account.bytes().all(|byte| byte.is_ascii_digit()) && !account.is_empty() && role.starts_with("role/"));
+        if !is_role {
+            return Err(format!("expected {}, found {}", Self::expected(), quoted(text)));
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+}
+
+/// The name of a role's session.
+pub(in crate::config) struct SessionName;
+
+impl Scalar for SessionName {
+    type Value = String;
+
+    fn expected() -> String {
+        "2 to 64 of the characters a-z, A-Z, 0-9 and _=,.@+-".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_=,.@+-".contains(&byte);
+        if !(2..=64).contains(&text.len()) || !text.bytes().all(is_valid) {
+            return Err(format!("expected {}, found {}", Self::expected(), quoted(text)));
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+}

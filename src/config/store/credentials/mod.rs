@@ -1,0 +1,125 @@
+//! The credentials that a store signs with: from `credential_provider`, or implied by `config` and `from_env`.
+
+mod environment;
+mod forms;
+mod provider;
+
+use secrecy::ExposeSecret;
+
+use crate::{
+    credentials::{Credentials, ProviderSettings},
+    settings::{Field, Notes, Optional, PlaceId, Secret, SecretValue},
+};
+
+pub(in crate::config) use provider::{Names, Provider};
+
+use super::config_section::ConfigSection;
+use provider::{Kind, ProviderLayer};
+
+/// The problem of a store that has credentials but sends requests unsigned.
+const UNSIGNED: &str = "conflicts with `skip_signature: true`: unsigned requests use no credentials; remove one of the \
+                        two";
+
+/// The settings that determine a store's credentials.
+pub(super) struct Choice<'a> {
+    /// `credential_provider`.
+    pub(super) provider: &'a Field<Optional<Provider>>,
+    /// The store's own `config`, without variables.
+    pub(super) config: &'a ConfigSection,
+    /// `skip_signature`, from `config` or from a variable.
+    pub(super) skip_signature: bool,
+    /// `from_env`.
+    pub(super) from_env: bool,
+    /// The place of the store.
+    pub(super) place_id: PlaceId,
+    /// The names of the tenant and the store.
+    pub(super) names: Names<'a>,
+}
+
+/// The keys of one mapping. They form a unit: a missing key is not taken from another place.
+struct Keys<'a> {
+    id: &'a Field<Optional<Secret>>,
+    secret: &'a Field<Optional<Secret>>,
+    token: &'a Field<Optional<Secret>>,
+}
+
+impl Keys<'_> {
+    fn place_id(&self) -> Option<PlaceId> {
+        [self.id, self.secret, self.token].iter().filter_map(|field| field.place_id()).min()
+    }
+
+    fn settle(&self, notes: &Notes) -> Option<ProviderSettings> {
+        if let Some(place_id) = self.place_id() {
+            if !self.id.is_given() {
+                notes.problem(
+                    place_id,
+                    "is set without access_key_id: set both access_key_id and secret_access_key, or neither",
+                );
+            }
+            if !self.secret.is_given() {
+                notes.problem(
+                    place_id,
+                    "is set without secret_access_key: set both access_key_id and secret_access_key, or neither",
+                );
+            }
+        }
+        let [id, secret, token] =
+            [self.id, self.secret, self.token].map(|field| field.get().map(SecretValue::expose));
+        Some(ProviderSettings::Static(Credentials::new(id?.expose_secret(), secret?.clone(), token.cloned())))
+    }
+}
+
+impl Choice<'_> {
+    /// The provider. Records problems for conflicting and missing settings.
+    pub(super) fn settle(&self, notes: &Notes) -> Option<ProviderSettings> {
+        let config = Keys {
+            id: &self.config.access_key_id,
+            secret: &self.config.secret_access_key,
+            token: &self.config.session_token,
+        };
+        match self.provider.placed() {
+            Some((provider, place_id)) => self.given(provider, place_id, &config, notes),
+            None if self.provider.is_given() => None,
+            None => self.implied(&config, notes),
+        }
+    }
+
+    fn given(
+        &self,
+        provider: &ProviderLayer,
+        place_id: PlaceId,
+        config: &Keys<'_>,
+        notes: &Notes,
+    ) -> Option<ProviderSettings> {
+        if let Some(keys) = config.place_id() {
+            notes.problem(
+                keys,
+                "conflicts with `credential_provider`: set the keys there, or remove `credential_provider`",
+            );
+        }
+        if self.skip_signature && provider.kind.get().is_some_and(|kind| *kind != Kind::Anonymous) {
+            notes.problem(place_id, UNSIGNED);
+        }
+        provider.settle(place_id, self.names, notes)
+    }
+
+    fn implied(&self, config: &Keys<'_>, notes: &Notes) -> Option<ProviderSettings> {
+        match config.place_id() {
+            Some(keys) if self.skip_signature => {
+                notes.problem(keys, UNSIGNED);
+                None
+            }
+            Some(_) => config.settle(notes),
+            None if self.skip_signature => Some(ProviderSettings::Anonymous),
+            None if self.from_env => environment::implied(self.place_id, notes),
+            None => {
+                notes.problem(
+                    self.place_id,
+                    "has no credentials: set access_key_id and secret_access_key in `config`, `from_env: true`, a \
+                     `credential_provider`, or, for a public bucket, `skip_signature: true` in `config`",
+                );
+                None
+            }
+        }
+    }
+}

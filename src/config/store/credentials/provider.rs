@@ -1,0 +1,353 @@
+//! `credential_provider`: its settings, and which of them belong to which type.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    credentials::{
+        AssumeRoleSettings, ContainerSettings, ContainerToken, ImdsSettings, ProviderSettings,
+        WebIdentitySettings,
+    },
+    s3::RegionName,
+    settings::{
+        AtLeast, Cursor, Field, FilePath, Flag, Form, Keyword, Keywords, List, Notes, Number, Optional,
+        PlaceId, Scalar, Secret, SecretValue, Text, Timeout, UNSUPPORTED, settings,
+    },
+};
+
+use super::{
+    Keys, environment,
+    forms::{Command, RoleArn, SessionName, Tags},
+};
+
+settings! {
+    /// `credential_provider`.
+    pub(in crate::config) struct Provider(ProviderLayer) {
+        /// Where the credentials come from.
+        kind = "type": Option<Kind> as Optional<Keyword<Kind>> = None => "required",
+        /// `static`: the id of the access key.
+        access_key_id: Option<SecretValue> as Optional<Secret> = None,
+        /// `static`: the secret of the access key.
+        secret_access_key: Option<SecretValue> as Optional<Secret> = None,
+        /// `static`: the token of temporary credentials.
+        session_token ["token"]: Option<SecretValue> as Optional<Secret> = None,
+        /// `file`: a file with the JSON that `credential_process` commands print or with the lines of a shared
+        /// credentials file, or a folder with the files `access_key_id`, `secret_access_key` and `session_token`. Read
+        /// again every 5 s while there are calls.
+        path: Option<PathBuf> as Optional<FilePath> = None,
+        /// `process`: a command that prints credentials as JSON. It is split into words as a shell does, but no shell
+        /// runs it, and it has 30 s to finish.
+        command: Option<Vec<String>> as Optional<Command> = None,
+        /// `assume_role`, `web_identity`: the ARN of the role. `web_identity` takes it from `AWS_ROLE_ARN` if it is not
+        /// set.
+        role_arn: Option<String> as Optional<RoleArn> = None,
+        /// `assume_role`, `web_identity`: the name of the session, which CloudTrail shows.
+        role_session_name ["session_name"]: String as SessionName = "longshore".to_owned(),
+        /// `assume_role`, `web_identity`: how long the credentials are valid, from 15 minutes to 12 hours. The role may
+        /// allow less.
+        duration: Option<Duration> as Optional<AtLeast<900_000>> = None => "one hour",
+        /// `assume_role`: the external id that the role's trust policy requires.
+        external_id: Option<String> as Optional<Text> = None,
+        /// `assume_role`: tags of the session, up to 50. In their values, `{tenant}` and `{store}` stand for the names
+        /// of the tenant and the store.
+        session_tags: Vec<(String, String)> as Tags = Vec::new() => "none",
+        /// `assume_role`: the provider whose credentials sign the request for the role.
+        source: Option<Box<Provider>> as Optional<Nested> = None => "required by `assume_role`",
+        /// `chain`: the providers to try, in this order.
+        sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1>> = None => "required by `chain`",
+        /// `web_identity`: the file with the token of the identity, from `AWS_WEB_IDENTITY_TOKEN_FILE` if it is not set.
+        /// `container`: the file with the authorization token, from `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`. Read for
+        /// each request.
+        token_file ["web_identity_token_file"]: Option<PathBuf> as Optional<FilePath> = None,
+        /// `assume_role`, `web_identity`: the URL of STS. `imds`: the URL of the metadata service. `container`: the URL
+        /// of the credentials endpoint, from `AWS_CONTAINER_CREDENTIALS_FULL_URI` or
+        /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` if it is not set.
+        endpoint: Option<String> as Optional<Text> = None => "that of AWS",
+        /// `assume_role`, `web_identity`: the region of STS.
+        region: Option<String> as Optional<RegionName> = None => "the region of the store",
+        /// `imds`: whether requests without a token (IMDSv1) are made if the service rejects the request for one.
+        imdsv1_fallback: bool as Flag = false,
+        /// `imds`: the time limit of an attempt.
+        metadata_service_timeout: Duration as Timeout = Duration::from_secs(1),
+        /// `imds`: how often each request is attempted.
+        metadata_service_num_attempts: u32 as Number<1, 10> = 1,
+    }
+    reject {
+        "expires_at" => UNSUPPORTED,
+        "name" => UNSUPPORTED,
+        "profile" => UNSUPPORTED,
+        "config_file" => UNSUPPORTED,
+        "shared_credentials_file" => UNSUPPORTED,
+        "file" => "unknown key; set the path of the file as `path`",
+    }
+}
+
+/// `credential_provider.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Static,
+    Env,
+    Anonymous,
+    File,
+    Process,
+    Container,
+    Imds,
+    WebIdentity,
+    AssumeRole,
+    Chain,
+}
+
+impl Keywords for Kind {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[
+        ("static", Self::Static),
+        ("env", Self::Env),
+        ("anonymous", Self::Anonymous),
+        ("file", Self::File),
+        ("process", Self::Process),
+        ("container", Self::Container),
+        ("imds", Self::Imds),
+        ("web_identity", Self::WebIdentity),
+        ("assume_role", Self::AssumeRole),
+        ("chain", Self::Chain),
+    ];
+    const UNSUPPORTED: &'static [&'static str] = &["profile", "grpc", "default"];
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        Self::KEYWORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A provider within another one.
+pub(in crate::config) struct Nested;
+
+impl Form for Nested {
+    type Layer = Box<ProviderLayer>;
+    type Value = Box<Provider>;
+
+    fn read(cursor: Cursor<'_>) -> Option<Box<ProviderLayer>> {
+        Provider::read(cursor).map(Box::new)
+    }
+
+    fn resolve(layer: &Box<ProviderLayer>) -> Box<Provider> {
+        Box::new(Provider::resolve(layer))
+    }
+
+    fn form() -> String {
+        "mapping as `credential_provider`".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"$ref": "#/$defs/credential_provider"})
+    }
+}
+
+/// The names that session tags can refer to.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct Names<'a> {
+    pub(in crate::config) tenant: &'a str,
+    pub(in crate::config) store: &'a str,
+}
+
+impl ProviderLayer {
+    /// The provider at `place_id`. Records problems; if there are any, the result may be `None`.
+    pub(super) fn settle(
+        &self,
+        place_id: PlaceId,
+        names: Names<'_>,
+        notes: &Notes,
+    ) -> Option<ProviderSettings> {
+        if !self.kind.is_given() {
+            let kinds: Vec<_> = Kind::KEYWORDS.iter().map(|(name, _)| *name).collect();
+            notes.problem(place_id, format!("has no `type`: set it to one of {}", kinds.join(", ")));
+        }
+        let kind = *self.kind.get()?;
+        self.check_keys(kind, notes);
+        match kind {
+            Kind::Static => self.keys(place_id, notes),
+            Kind::Env => environment::keys(place_id, notes),
+            Kind::Anonymous => Some(ProviderSettings::Anonymous),
+            Kind::File => required(&self.path, "path", kind, place_id, notes).map(ProviderSettings::File),
+            Kind::Process => {
+                required(&self.command, "command", kind, place_id, notes).map(ProviderSettings::Process)
+            }
+            Kind::Container => self.container(place_id, notes),
+            Kind::Imds => Some(self.imds(notes)),
+            Kind::WebIdentity => self.web_identity(place_id, notes),
+            Kind::AssumeRole => self.assume_role(place_id, names, notes),
+            Kind::Chain => self.chain(place_id, names, notes),
+        }
+    }
+
+    /// Records a problem for each key that does not belong to this type.
+    fn check_keys(&self, kind: Kind, notes: &Notes) {
+        use Kind::{AssumeRole, Chain, Container, File, Imds, Process, Static, WebIdentity};
+        let keys: [(Option<PlaceId>, &[Kind]); 18] = [
+            (self.access_key_id.place_id(), &[Static]),
+            (self.secret_access_key.place_id(), &[Static]),
+            (self.session_token.place_id(), &[Static]),
+            (self.path.place_id(), &[File]),
+            (self.command.place_id(), &[Process]),
+            (self.role_arn.place_id(), &[AssumeRole, WebIdentity]),
+            (self.role_session_name.place_id(), &[AssumeRole, WebIdentity]),
+            (self.duration.place_id(), &[AssumeRole, WebIdentity]),
+            (self.external_id.place_id(), &[AssumeRole]),
+            (self.session_tags.place_id(), &[AssumeRole]),
+            (self.source.place_id(), &[AssumeRole]),
+            (self.sources.place_id(), &[Chain]),
+            (self.token_file.place_id(), &[WebIdentity, Container]),
+            (self.endpoint.place_id(), &[AssumeRole, WebIdentity, Imds, Container]),
+            (self.region.place_id(), &[AssumeRole, WebIdentity]),
+            (self.imdsv1_fallback.place_id(), &[Imds]),
+            (self.metadata_service_timeout.place_id(), &[Imds]),
+            (self.metadata_service_num_attempts.place_id(), &[Imds]),
+        ];
+        for (place_id, kinds) in keys {
+            if let Some(place_id) = place_id.filter(|_| !kinds.contains(&kind)) {
+                let names: Vec<_> = kinds.iter().map(|kind| format!("`type: {}`", kind.name())).collect();
+                let names = names.join(" or ");
+                notes.problem(place_id, format!("is only valid with {names}: remove it, or change the type"));
+            }
+        }
+    }
+
+    fn keys(&self, place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
+        let keys =
+            Keys { id: &self.access_key_id, secret: &self.secret_access_key, token: &self.session_token };
+        if keys.place_id().is_none() {
+            let text = "has `type: static` but no keys: set access_key_id and secret_access_key";
+            notes.problem(place_id, text);
+            return None;
+        }
+        keys.settle(notes)
+    }
+
+    fn container(&self, place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
+        let Some((endpoint, endpoint_at)) = self.endpoint.placed() else {
+            return environment::container(self.token_file.get(), place_id, notes);
+        };
+        if let Err(why) = ContainerSettings::check_endpoint(endpoint) {
+            notes.problem(endpoint_at, why);
+        }
+        let token = self.token_file.get().cloned().map(ContainerToken::File);
+        let token = token.or_else(|| environment::container_token(notes));
+        Some(ProviderSettings::Container(ContainerSettings { endpoint: endpoint.clone(), token }))
+    }
+
+    fn imds(&self, notes: &Notes) -> ProviderSettings {
+        let endpoint = self.url(notes).unwrap_or_else(|| "http://169.254.169.254".to_owned());
+        let Provider { imdsv1_fallback, metadata_service_timeout, metadata_service_num_attempts, .. } =
+            Provider::resolve(self);
+        ProviderSettings::Imds(ImdsSettings {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            v1_fallback: imdsv1_fallback,
+            timeout: metadata_service_timeout,
+            attempts: metadata_service_num_attempts,
+        })
+    }
+
+    fn web_identity(&self, place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
+        self.check_duration(notes);
+        let role_arn = self.role_arn.get().cloned().or_else(|| {
+            let role_arn = environment::required("AWS_ROLE_ARN", "role_arn", place_id, notes)?;
+            RoleArn::from_text(&role_arn)
+                .map_err(|why| notes.problem(place_id, format!("AWS_ROLE_ARN: {why}")))
+                .ok()
+        });
+        let token_file = self.token_file.get().cloned().or_else(|| {
+            environment::required("AWS_WEB_IDENTITY_TOKEN_FILE", "token_file", place_id, notes)
+                .map(PathBuf::from)
+        });
+        Some(ProviderSettings::WebIdentity(WebIdentitySettings {
+            role_arn: role_arn?,
+            token_file: token_file?,
+            session_name: Provider::resolve(self).role_session_name,
+            duration: self.duration.value().flatten(),
+            endpoint: self.url(notes),
+            region: self.region.get().cloned(),
+        }))
+    }
+
+    fn assume_role(&self, place_id: PlaceId, names: Names<'_>, notes: &Notes) -> Option<ProviderSettings> {
+        self.check_duration(notes);
+        let kind = Kind::AssumeRole;
+        let role_arn = required(&self.role_arn, "role_arn", kind, place_id, notes);
+        if !self.source.is_given() {
+            notes.problem(place_id, missing(kind, "source"));
+        }
+        let source = self.source.placed().and_then(|(source, at)| source.nested(at, names, notes));
+        let replaced = |text: &str| text.replace("{tenant}", names.tenant).replace("{store}", names.store);
+        let tags = self.session_tags.get().into_iter().flatten();
+        Some(ProviderSettings::AssumeRole(Box::new(AssumeRoleSettings {
+            role_arn: role_arn?,
+            session_name: Provider::resolve(self).role_session_name,
+            external_id: self.external_id.get().cloned(),
+            duration: self.duration.value().flatten(),
+            session_tags: tags.map(|(name, value)| (name.clone(), replaced(value))).collect(),
+            endpoint: self.url(notes),
+            region: self.region.get().cloned(),
+            source: source?,
+        })))
+    }
+
+    fn chain(&self, place_id: PlaceId, names: Names<'_>, notes: &Notes) -> Option<ProviderSettings> {
+        if self.sources.get().is_none_or(Vec::is_empty) {
+            if !self.sources.is_given() || self.sources.get().is_some() {
+                notes.problem(place_id, missing(Kind::Chain, "sources"));
+            }
+            return None;
+        }
+        let sources = self.sources.get()?.iter().filter_map(Field::placed);
+        let settled: Vec<_> = sources.map(|(source, at)| source.nested(at, names, notes)).collect();
+        settled.into_iter().collect::<Option<Vec<_>>>().map(ProviderSettings::Chain)
+    }
+
+    /// A provider within another one, which must have credentials.
+    fn nested(&self, place_id: PlaceId, names: Names<'_>, notes: &Notes) -> Option<ProviderSettings> {
+        if self.kind.get() == Some(&Kind::Anonymous) {
+            notes.problem(place_id, "has `type: anonymous`, which has no credentials: use another type");
+            return None;
+        }
+        self.settle(place_id, names, notes)
+    }
+
+    fn check_duration(&self, notes: &Notes) {
+        if let Some((duration, place_id)) = self.duration.placed()
+            && *duration > Duration::from_hours(12)
+        {
+            notes.problem(place_id, "must be at most 12 hours, which is STS's limit");
+        }
+    }
+
+    /// `endpoint`, as the URL of STS or of the metadata service.
+    fn url(&self, notes: &Notes) -> Option<String> {
+        let (endpoint, place_id) = self.endpoint.placed()?;
+        let uri = endpoint.parse::<http::Uri>().ok();
+        let is_url = uri
+            .is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
+        if !is_url {
+            notes.problem(place_id, "must be an http:// or https:// URL without a query");
+        }
+        Some(endpoint.clone())
+    }
+}
+
+/// The value of a setting that a type requires.
+fn required<F: Form>(
+    field: &Field<Optional<F>>,
+    name: &str,
+    kind: Kind,
+    place_id: PlaceId,
+    notes: &Notes,
+) -> Option<F::Value> {
+    if !field.is_given() {
+        notes.problem(place_id, missing(kind, name));
+    }
+    field.value().flatten()
+}
+
+fn missing(kind: Kind, name: &str) -> String {
+    format!("has `type: {}` but no `{name}`: set it", kind.name())
+}

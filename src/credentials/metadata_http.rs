@@ -1,0 +1,72 @@
+//! Requests to endpoints that give this machine or container its identity.
+//!
+//! They never go through a proxy, which would return the identity of its own host.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+
+use super::{CredentialsError, document::MAX_DOCUMENT};
+use crate::transport::{ClientOptions, HttpClient, Payload};
+
+/// Sends one request at a time. A client is created for each request for credentials, which are rare.
+#[derive(Debug)]
+pub(super) struct MetadataHttp {
+    http: HttpClient,
+    attempts: u32,
+}
+
+impl MetadataHttp {
+    /// `timeout` is for one attempt.
+    pub(super) fn new(timeout: Duration, attempts: u32) -> Result<Self, CredentialsError> {
+        let options = ClientOptions {
+            allow_http: true,
+            connect_timeout: timeout,
+            read_timeout: timeout,
+            timeout: Some(timeout),
+            ..ClientOptions::default()
+        };
+        let http = HttpClient::new(&options).map_err(|error| {
+            CredentialsError::new(format!("no HTTP client for credentials could be created: {error}"))
+        })?;
+        Ok(Self { http, attempts: attempts.max(1) })
+    }
+
+    /// Sends a request until there is a response that is not a server error (5xx), at most as many times as allowed.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &HeaderMap,
+    ) -> Result<(StatusCode, Bytes), CredentialsError> {
+        let mut attempt = 1;
+        loop {
+            let last = attempt >= self.attempts;
+            match self.try_send(method.clone(), url, headers).await {
+                Ok((status, _)) if status.is_server_error() && !last => {}
+                Err(_) if !last => {}
+                outcome => return outcome,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn try_send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &HeaderMap,
+    ) -> Result<(StatusCode, Bytes), CredentialsError> {
+        let failed = |why: String| CredentialsError::new(format!("{url} cannot be read: {why}"));
+        let mut request =
+            Request::builder().method(method).uri(url).body(()).map_err(|error| failed(error.to_string()))?;
+        request.headers_mut().clone_from(headers);
+        let (head, ()) = request.into_parts();
+        let response =
+            self.http.send(head, &Payload::default(), 1).await.map_err(|error| failed(error.to_string()))?;
+        let status = response.status();
+        let body = response.into_body().collect(MAX_DOCUMENT).await;
+        Ok((status, body.map_err(|error| failed(error.to_string()))?))
+    }
+}

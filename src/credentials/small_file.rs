@@ -1,0 +1,42 @@
+//! Files with a token or with credentials, which other programs replace while Longshore runs.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use tokio::task::spawn_blocking;
+
+use super::{CredentialsError, document::MAX_DOCUMENT};
+
+/// Reads a file of at most 64 KiB.
+pub(super) async fn read(path: &Path) -> Result<String, CredentialsError> {
+    let path = path.to_owned();
+    blocking(move || read_now(&path)).await
+}
+
+/// Runs `work`, which may block, on a thread for such work.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CredentialsError> + Send + 'static,
+) -> Result<T, CredentialsError> {
+    let stopped = |_| Err(CredentialsError::new("reading credentials was interrupted"));
+    spawn_blocking(work).await.unwrap_or_else(stopped)
+}
+
+/// The same as [`read`], on this thread.
+pub(super) fn read_now(path: &PathBuf) -> Result<String, CredentialsError> {
+    let failed = |why: String| CredentialsError::new(format!("cannot read {}: {why}", path.display()));
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let mut text = String::new();
+    file.take(MAX_DOCUMENT as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| failed(error.to_string()))?;
+    if text.len() > MAX_DOCUMENT {
+        return Err(failed("it is larger than 64 KiB".to_owned()));
+    }
+    if text.trim().is_empty() {
+        return Err(failed("it is empty".to_owned()));
+    }
+    Ok(text)
+}
