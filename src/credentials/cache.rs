@@ -11,7 +11,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Credentials, CredentialsError};
 use crate::tasks::Tasks;
@@ -37,9 +37,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// After a failure, how long the source is not asked again while the credentials can still be used.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// The pause is at most this fraction of the credentials' lifetime.
+const PAUSE_DIVISOR: u32 = 30;
+
+/// How long a call waits for a source that worked before, if there are no usable credentials.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(10);
+
 /// After a failure, how long calls get the same error if there are no credentials. Shorter than [`PAUSE`], because these
 /// calls fail.
 const PAUSE_WITHOUT_CREDENTIALS: Duration = Duration::from_secs(1);
+
+/// How often the same failure is logged.
+const REPORT_AGAIN: Duration = Duration::from_mins(1);
 
 /// A source of credentials.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
@@ -76,6 +85,8 @@ struct State {
     request: Option<Shared<BoxFuture<'static, Found>>>,
     /// The last failure of the source, until it succeeds again.
     failed: Option<(Instant, CredentialsError)>,
+    /// The last failure that was logged, and when.
+    reported: Option<(Instant, CredentialsError)>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +116,13 @@ impl Current {
             Use::AsTheyAre if self.is_to_be_checked(now) => Use::WhileReplacing,
             usage => usage,
         }
+    }
+
+    /// How long the source is not asked again after a failure, while these credentials can still be used.
+    fn pause(&self) -> Duration {
+        let expires_at = self.credentials.expires_at();
+        let lifetime = expires_at.and_then(|expires_at| expires_at.duration_since(self.loaded).ok());
+        lifetime.map_or(PAUSE, |lifetime| PAUSE.min(lifetime / PAUSE_DIVISOR))
     }
 
     /// Whether the source has to be asked for changes. A clock that has been set back does not delay that.
@@ -139,12 +157,26 @@ impl Cache {
         if let Some(fixed) = &self.0.fixed {
             return fixed.clone();
         }
+        let began = Instant::now();
+        loop {
+            match self.current_or_new().await {
+                // A source that has worked before will probably work again soon.
+                Err(_) if self.state().current.is_some() && began.elapsed() < LONGEST_OUTAGE => {
+                    sleep(PAUSE_WITHOUT_CREDENTIALS).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn current_or_new(&self) -> Found {
         let (request, old) = {
             let mut state = self.state();
             let current = state.current.clone();
             let usage = current.as_ref().map_or(Use::Never, |current| current.usage(SystemTime::now()));
-            let old = current.filter(|_| usage != Use::Never).map(|current| current.credentials);
-            let paused = state.paused(if old.is_some() { PAUSE } else { PAUSE_WITHOUT_CREDENTIALS });
+            let old = current.filter(|_| usage != Use::Never);
+            let paused = state.paused(old.as_ref().map_or(PAUSE_WITHOUT_CREDENTIALS, Current::pause));
+            let old = old.map(|current| current.credentials);
             match (usage, old, paused) {
                 (Use::AsTheyAre, Some(old), _) | (_, Some(old), Some(_)) => return Ok(old),
                 (Use::WhileReplacing, Some(old), None) => {
@@ -175,7 +207,8 @@ impl Cache {
         {
             current.rejected = true;
             // If the last request to the source has just failed, repeating the request to S3 is pointless.
-            return state.paused(PAUSE).is_none();
+            let pause = current.pause();
+            return state.paused(pause).is_none();
         }
         true
     }
@@ -195,7 +228,7 @@ impl Cache {
                 };
                 let found = cache.state().finish(found);
                 if let Err(error) = &found {
-                    tracing::warn!(bucket = cache.0.bucket, %error, "no credentials could be obtained");
+                    cache.report(error);
                 }
                 found
             };
@@ -207,6 +240,27 @@ impl Cache {
                 .shared()
         };
         state.request.get_or_insert_with(start).clone()
+    }
+
+    /// Logs a failure of the source: the first one, and then one a minute, unless the reason changes.
+    fn report(&self, error: &CredentialsError) {
+        let mut state = self.state();
+        let is_new = state
+            .reported
+            .as_ref()
+            .is_none_or(|(at, reported)| at.elapsed() >= REPORT_AGAIN || reported != error);
+        if is_new {
+            state.reported = Some((Instant::now(), error.clone()));
+            let keeps_old =
+                state.current.as_ref().is_some_and(|current| current.usage(SystemTime::now()) != Use::Never);
+            drop(state);
+            let bucket = &self.0.bucket;
+            if keeps_old {
+                tracing::warn!(bucket, %error, "no new credentials could be obtained, so the old ones stay in use");
+            } else {
+                tracing::warn!(bucket, %error, "no credentials could be obtained");
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -224,7 +278,7 @@ impl State {
             Ok(credentials) => {
                 let credentials = Arc::clone(credentials);
                 self.current = Some(Current { credentials, loaded: SystemTime::now(), rejected: false });
-                self.failed = None;
+                (self.failed, self.reported) = (None, None);
             }
             Err(error) => self.failed = Some((Instant::now(), error.clone())),
         }
@@ -451,6 +505,44 @@ mod tests {
         source.answers(Answer::Expired);
         assert!(cache.credentials().await.unwrap_err().to_string().contains("have expired"));
         assert_eq!(source.requests.load(SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_wait_a_while_for_a_source_that_has_worked_before() {
+        let (source, cache) = scripted();
+        aged(&cache, Duration::ZERO);
+        source.answers(Answer::Fails);
+        let later = async {
+            sleep(Duration::from_millis(500)).await;
+            source.answers(Answer::Numbered);
+        };
+        let (found, ()) = tokio::join!(cache.credentials(), later);
+        assert_eq!(key(&found), "AKID1");
+        aged(&cache, Duration::ZERO);
+        *source.answer.lock().unwrap() = Answer::Fails;
+        let began = Instant::now();
+        let failing = async {
+            loop {
+                source.told.notify_one();
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            found = cache.credentials() => assert!(found.unwrap_err().to_string().starts_with("failure")),
+            () = failing => unreachable!("it does not end"),
+        }
+        assert!(began.elapsed() >= LONGEST_OUTAGE && began.elapsed() < 2 * LONGEST_OUTAGE);
+    }
+
+    #[test]
+    fn a_source_of_short_lived_credentials_is_asked_again_sooner() {
+        let loaded = SystemTime::UNIX_EPOCH + HOUR;
+        let pause = |lifetime: Duration| {
+            let credentials = Arc::new(Credentials::new("AKID", "secret", None).expiring(loaded + lifetime));
+            Current { credentials, loaded, rejected: false }.pause()
+        };
+        assert_eq!(pause(Duration::from_secs(30)), Duration::from_secs(1));
+        assert_eq!(pause(HOUR), PAUSE);
     }
 
     #[tokio::test]

@@ -9,8 +9,11 @@ use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use secrecy::ExposeSecret;
 
 use super::{
-    ContainerSettings, ContainerToken, Credentials, CredentialsError, cache::Source, document,
-    metadata_http::MetadataHttp, small_file,
+    ContainerSettings, ContainerToken, Credentials, CredentialsError,
+    cache::Source,
+    document,
+    metadata_http::{MetadataHttp, origin},
+    small_file,
 };
 
 /// Time limit of an attempt, and the number of attempts, as in botocore.
@@ -31,9 +34,10 @@ impl Container {
         let http = MetadataHttp::new(TIMEOUT, ATTEMPTS)?;
         let (status, body) = http.send(Method::GET, endpoint, &headers).await?;
         if !status.is_success() {
-            return Err(CredentialsError::new(format!("{endpoint} answered with HTTP status {status}")));
+            let place = origin(endpoint);
+            return Err(CredentialsError::new(format!("{place} answered with HTTP status {status}")));
         }
-        document::parse(endpoint, &body)
+        document::parse(&origin(endpoint), &body)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `type: file`: credentials in a file or a folder that another program replaces, such as a mounted secret.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,19 +35,27 @@ fn read(path: &PathBuf) -> Result<Credentials, CredentialsError> {
         return from_folder(path);
     }
     let text = small_file::read_now(path)?;
+    // A byte order mark, as editors on Windows write it.
+    let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
         return document::parse(&path.display().to_string(), text.as_bytes());
     }
-    from_lines(path, &text)
+    from_lines(path, text)
 }
 
 /// One file for each value, as in a mounted Kubernetes secret. The names may be in capitals.
 fn from_folder(folder: &Path) -> Result<Credentials, CredentialsError> {
-    let value = |names: &[&str]| {
+    // Kubernetes replaces all files of a volume at once, by replacing this link: all have to be read from one folder.
+    let data = folder.join("..data");
+    let current = fs::canonicalize(&data).unwrap_or_else(|_| folder.to_owned());
+    let value = |names: &[&str]| -> Result<Option<String>, CredentialsError> {
         let names = names.iter().flat_map(|name| [(*name).to_owned(), name.to_uppercase()]);
-        let mut paths = names.map(|name| folder.join(name)).filter(|path| path.exists());
-        let text = paths.next().map(|path| small_file::read_now(&path)).transpose()?;
-        Ok(text.map(|text| text.trim().to_owned()))
+        let Some(path) = names.map(|name| current.join(name)).find(|path| path.exists()) else {
+            return Ok(None);
+        };
+        let is_empty = fs::metadata(&path).is_ok_and(|found| found.len() == 0);
+        let text = if is_empty { String::new() } else { small_file::read_now(&path)? };
+        Ok(Some(text.trim().to_owned()))
     };
     let (id, secret, token) = (value(ID)?, value(SECRET)?, value(TOKEN)?);
     complete(folder, "no file access_key_id or no file secret_access_key", id, secret, token)
@@ -58,7 +67,7 @@ fn from_lines(path: &Path, text: &str) -> Result<Credentials, CredentialsError> 
     let mut counts = true;
     for line in text.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[') {
-            counts = section.trim_end_matches(']').trim() == "default";
+            counts = section.split(']').next().is_some_and(|name| name.trim() == "default");
             continue;
         }
         let Some((key, value)) = line.split_once('=').filter(|_| counts && !line.starts_with(['#', ';']))
@@ -97,8 +106,6 @@ fn complete(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn parts(credentials: &Credentials) -> (&str, &str, Option<&str>) {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
 use super::{CredentialsError, document::MAX_DOCUMENT};
 use crate::transport::{ClientOptions, HttpClient, Payload};
@@ -58,7 +58,7 @@ impl MetadataHttp {
         url: &str,
         headers: &HeaderMap,
     ) -> Result<(StatusCode, Bytes), CredentialsError> {
-        let failed = |why: String| CredentialsError::new(format!("{url} cannot be read: {why}"));
+        let failed = |why: String| CredentialsError::new(format!("{} cannot be read: {why}", origin(url)));
         let mut request =
             Request::builder().method(method).uri(url).body(()).map_err(|error| failed(error.to_string()))?;
         request.headers_mut().clone_from(headers);
@@ -69,4 +69,11 @@ impl MetadataHttp {
         let body = response.into_body().collect(MAX_DOCUMENT).await;
         Ok((status, body.map_err(|error| failed(error.to_string()))?))
     }
+}
+
+/// The part of a URL that errors show: the rest may identify a container, and thus be a secret.
+pub(super) fn origin(url: &str) -> String {
+    let uri = url.parse::<Uri>().unwrap_or_default();
+    let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}://{}{port}", uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default())
 }

@@ -12,6 +12,7 @@ mod fixed;
 mod imds;
 mod metadata_http;
 mod process;
+mod profile;
 mod provider;
 mod settings;
 mod small_file;
@@ -22,9 +23,10 @@ mod web_identity;
 pub use error::CredentialsError;
 pub use provider::{CredentialProvider, StoreFacts};
 pub use settings::{
-    AssumeRoleSettings, ContainerSettings, ContainerToken, ImdsSettings, ProviderSettings,
-    WebIdentitySettings,
+    AssumeRoleSettings, ContainerSettings, ContainerToken, DefaultSettings, ImdsSettings, ProfileSettings,
+    ProviderSettings, WebIdentitySettings,
 };
+pub(crate) use settings::{check_imds_endpoint, check_sts_endpoint};
 pub use types::Credentials;
 
 #[cfg(test)]

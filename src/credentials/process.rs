@@ -2,9 +2,10 @@
 //!
 //! See <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>.
 
-use std::process::Stdio;
+use std::{fmt, process::Stdio};
 
 use futures::{FutureExt, future::BoxFuture};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::AsyncReadExt, process::Command};
 
 use super::{
@@ -13,9 +14,14 @@ use super::{
     document::{self, MAX_DOCUMENT},
 };
 
-/// A command and its arguments. It is run without a shell, and with Longshore's environment.
-#[derive(Debug)]
+/// A command and its arguments, which may be secrets. It is run without a shell, and with Longshore's environment.
 pub(super) struct Process(pub(super) Vec<String>);
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Process").field(&self.0.first()).finish_non_exhaustive()
+    }
+}
 
 impl Process {
     async fn run(&self) -> Result<Credentials, CredentialsError> {
@@ -30,8 +36,11 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
+            .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("cannot be run: {error}")))?;
+        // The command may start others, which end with it.
+        let _group = Group(child.id());
         let mut output = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             let limited = stdout.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut output).await;
@@ -45,6 +54,19 @@ impl Process {
             return Err(failed(format!("failed ({status}): run it by hand to see its messages")));
         }
         document::parse(&format!("the command {program}"), &output)
+    }
+}
+
+/// Ends a process group when dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // Usually, it has ended already.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
     }
 }
 

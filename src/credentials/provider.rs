@@ -13,6 +13,7 @@ use super::{
     fixed::Fixed,
     imds::Imds,
     process::Process,
+    profile::{Profile, ProfilePart, default_chain},
     sts::Sts,
     web_identity::WebIdentity,
 };
@@ -62,6 +63,14 @@ impl StoreFacts<'_> {
                 let source = self.source(settings.source.clone());
                 let source = source.unwrap_or_else(|| Arc::new(Chain(Vec::new())));
                 Arc::new(AssumeRole { settings: *settings, source, sts })
+            }
+            ProviderSettings::Profile(settings) => {
+                let sts = self.sts(None, settings.endpoint.as_ref());
+                Arc::new(Profile { settings, part: ProfilePart::All, sts })
+            }
+            ProviderSettings::Default(settings) => {
+                let sts = self.sts(None, settings.profile.endpoint.as_ref());
+                Arc::new(default_chain(settings, &sts))
             }
             ProviderSettings::Chain(settings) => {
                 let sources = settings.into_iter().filter_map(|settings| {

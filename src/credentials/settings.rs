@@ -32,6 +32,10 @@ pub enum ProviderSettings {
     WebIdentity(WebIdentitySettings),
     /// A role that is assumed with other credentials.
     AssumeRole(Box<AssumeRoleSettings>),
+    /// A profile of the AWS SDKs' shared files.
+    Profile(ProfileSettings),
+    /// The places in which boto3 looks for credentials.
+    Default(DefaultSettings),
     /// The first of several providers that has credentials.
     Chain(Vec<Self>),
 }
@@ -49,6 +53,8 @@ impl ProviderSettings {
             Self::Imds(_) => "imds",
             Self::WebIdentity(_) => "web_identity",
             Self::AssumeRole(_) => "assume_role",
+            Self::Profile(_) => "profile",
+            Self::Default(_) => "default",
             Self::Chain(_) => "chain",
         }
     }
@@ -85,9 +91,8 @@ impl ContainerSettings {
         let wrong = "must be an https:// URL, or an http:// URL whose host is loopback, 169.254.170.2, \
                      169.254.170.23 or [fd00:ec2::23]";
         let uri: Uri = endpoint.parse().map_err(|_| wrong.to_owned())?;
-        let host = uri.host().unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let is_allowed = address.map_or(host == "localhost", |ip| ip.is_loopback() || HOSTS.contains(&ip));
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_allowed = is_loopback(host) || host.parse().is_ok_and(|ip| HOSTS.contains(&ip));
         match uri.scheme_str() {
             Some("https") if !host.is_empty() => Ok(()),
             Some("http") if is_allowed => Ok(()),
@@ -107,6 +112,36 @@ pub struct ImdsSettings {
     pub timeout: Duration,
     /// The number of attempts for each request.
     pub attempts: u32,
+}
+
+/// A profile of the AWS SDKs' shared files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileSettings {
+    /// The profile's name.
+    pub name: String,
+    /// The shared config file, which need not exist.
+    pub config_file: PathBuf,
+    /// The shared credentials file, which need not exist.
+    pub credentials_file: PathBuf,
+    /// The URL of STS; `None` for the endpoint of the region.
+    pub endpoint: Option<String>,
+    /// The container's endpoint, for `credential_source = EcsContainer`.
+    pub container: Option<ContainerSettings>,
+    /// The metadata service, for `credential_source = Ec2InstanceMetadata`.
+    pub imds: ImdsSettings,
+}
+
+/// The places in which boto3 looks for credentials.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DefaultSettings {
+    /// The profile, the container and the metadata service.
+    pub profile: ProfileSettings,
+    /// The web identity of the environment.
+    pub web_identity: Option<WebIdentitySettings>,
+    /// The files of boto 2.
+    pub boto2_files: Vec<PathBuf>,
+    /// Whether the metadata service is asked.
+    pub uses_imds: bool,
 }
 
 /// A role, and the token that it is assumed with.
@@ -147,6 +182,37 @@ pub struct AssumeRoleSettings {
     pub source: ProviderSettings,
 }
 
+/// Checks the URL of STS: `https`, or `http` to this host, without anything after the port. Tokens and credentials are
+/// sent to it. The error says what would be right.
+pub(crate) fn check_sts_endpoint(endpoint: &str) -> Result<(), String> {
+    let wrong = "must be an https:// URL without a path, such as https://sts.eu-west-1.amazonaws.com; http:// is \
+                 allowed for this host only";
+    match plain_url(endpoint) {
+        Some(("https", _)) => Ok(()),
+        Some(("http", host)) if is_loopback(&host) => Ok(()),
+        _ => Err(wrong.to_owned()),
+    }
+}
+
+/// Checks the URL of an instance metadata service: a host and a port.
+pub(crate) fn check_imds_endpoint(endpoint: &str) -> Result<(), String> {
+    let wrong = "must be an http:// or https:// URL without a path, such as http://169.254.169.254";
+    plain_url(endpoint).map(drop).ok_or_else(|| wrong.to_owned())
+}
+
+/// The scheme and the host of a URL that has nothing else but a port.
+fn plain_url(url: &str) -> Option<(&'static str, String)> {
+    let uri: Uri = url.parse().ok()?;
+    let is_plain = matches!(uri.path(), "/" | "") && uri.query().is_none() && !url.contains(['#', '@']);
+    let scheme = ["https", "http"].into_iter().find(|scheme| uri.scheme_str() == Some(scheme))?;
+    let host = uri.host().filter(|host| is_plain && !host.is_empty())?;
+    Some((scheme, host.trim_start_matches('[').trim_end_matches(']').to_owned()))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +235,27 @@ mod tests {
         {
             assert!(ContainerSettings::check_endpoint(endpoint).is_err(), "{endpoint}");
         }
+    }
+
+    #[test]
+    fn sts_is_reached_over_https_or_on_this_host() {
+        for endpoint in
+            ["https://sts.eu-west-1.amazonaws.com", "https://sts.example:8443/", "http://127.0.0.1:5000"]
+        {
+            assert_eq!(check_sts_endpoint(endpoint), Ok(()), "{endpoint}");
+        }
+        for endpoint in [
+            "http://sts.example",
+            "sts.example",
+            "https://user:secret@sts.example",
+            "https://sts.example/#x",
+            "https://sts.example/path",
+            "https://sts.example/?x",
+        ] {
+            assert!(check_sts_endpoint(endpoint).is_err(), "{endpoint}");
+        }
+        assert_eq!(check_imds_endpoint("http://[fd00:ec2::254]"), Ok(()));
+        assert!(check_imds_endpoint("http://169.254.169.254/latest").is_err());
+        assert!(check_imds_endpoint("169.254.169.254").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Read,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -27,7 +28,14 @@ pub(super) async fn blocking<T: Send + 'static>(
 /// The same as [`read`], on this thread.
 pub(super) fn read_now(path: &PathBuf) -> Result<String, CredentialsError> {
     let failed = |why: String| CredentialsError::new(format!("cannot read {}: {why}", path.display()));
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    // A pipe without a writer would otherwise block here for ever. Regular files ignore the flag.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
+    let options =
+        File::options().read(true).custom_flags(i32::try_from(nonblocking).unwrap_or_default()).open(path);
+    let file = options.map_err(|error| failed(error.to_string()))?;
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(failed("it is not a regular file".to_owned()));
+    }
     let mut text = String::new();
     file.take(MAX_DOCUMENT as u64 + 1)
         .read_to_string(&mut text)

@@ -3,8 +3,10 @@
 use std::{fmt, time::Duration};
 
 use aws_sdk_sts::{
-    config::{BehaviorVersion, Region, retry::RetryConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    config::{
+        BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
     types::Credentials as StsCredentials,
 };
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -30,6 +32,9 @@ const MAX_RESPONSE: usize = 1024 * 1024;
 /// The number of attempts for a request, as in the AWS SDKs.
 const ATTEMPTS: u32 = 3;
 
+/// The time limit of an attempt.
+const ATTEMPT: Duration = Duration::from_secs(8);
+
 /// How to reach STS.
 #[derive(Debug, Clone)]
 pub(super) struct Sts {
@@ -47,6 +52,10 @@ impl Sts {
             .region(Region::new(self.region.clone()))
             .http_client(Http(self.http.clone()))
             .sleep_impl(TokioSleep::new())
+            // All attempts together fit into the time that the cache gives a provider.
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
+            // It takes a server that thinks for one that is stalled, because the connector sends the body at once.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
         config.set_endpoint_url(self.endpoint.clone());
         config = match credentials {
@@ -56,18 +65,52 @@ impl Sts {
         aws_sdk_sts::Client::from_conf(config.build())
     }
 
-    /// The error for a request named `action`.
-    pub(super) fn failed<E>(&self, action: &str, error: &SdkError<E>) -> CredentialsError
+    /// The error for a request named `action`. The SDK's own texts can contain whole requests and responses, and STS's
+    /// messages about credentials can contain what was signed, so neither is shown.
+    pub(super) fn failed<E>(&self, action: &str, error: &SdkError<E, HttpResponse>) -> CredentialsError
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
-        let place = self.endpoint.clone().unwrap_or_else(|| format!("of {}", self.region));
-        let why = match (error.code(), error.message()) {
-            (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
-            (None, _) => format!("{}", DisplayErrorContext(error)),
+        let why = match error {
+            SdkError::ServiceError(answer) => match answer.err().code() {
+                Some(code) if ABOUT_CREDENTIALS.contains(&code) => code.to_owned(),
+                Some(code) => format!("{code}: {}", answer.err().message().unwrap_or_default()),
+                None => {
+                    format!("its answer, HTTP status {}, is not one of STS", answer.raw().status().as_u16())
+                }
+            },
+            SdkError::ResponseError(_) => "its answer cannot be read".to_owned(),
+            SdkError::TimeoutError(_) => "it did not answer in time".to_owned(),
+            other => transport_error(other).map_or_else(
+                || "the request could not be built: check `endpoint` and `region`".to_owned(),
+                ToString::to_string,
+            ),
         };
-        CredentialsError::new(format!("{action} failed at STS {place}: {why}"))
+        CredentialsError::new(format!("{action} failed at STS of {}: {why}", self.region))
     }
+}
+
+/// The codes of errors whose messages can show what was signed.
+const ABOUT_CREDENTIALS: &[&str] = &[
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidIdentityToken",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "UnrecognizedClientException",
+];
+
+/// Our own error below one of the SDK.
+fn transport_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a TransportError> {
+    let mut error = Some(error);
+    while let Some(found) = error {
+        if let Some(found) = found.downcast_ref::<TransportError>() {
+            return Some(found);
+        }
+        error = found.source();
+    }
+    None
 }
 
 /// The credentials in a response.

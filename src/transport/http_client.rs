@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{
     HeaderValue, Method, Request, Response,
-    header::{CONTENT_LENGTH, USER_AGENT},
+    header::{CONTENT_LENGTH, HOST, USER_AGENT},
 };
 use tokio::time::Instant;
 
@@ -55,6 +55,10 @@ impl HttpClient {
         }
         let deadline = self.timeout.map(after);
         let host = pool::take_host(&mut request)?;
+        // hyper's connections send the headers as they are, and RFC 9112, 3.2, requires this one. S3's signs its own.
+        if let Some(value) = host.header() {
+            request.headers_mut().entry(HOST).or_insert(value);
+        }
         let patience_to_connect = after(self.read_timeout);
         let (response, connection) = loop {
             let mut connection = self.connection(&host, patience_to_connect, deadline).await?;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{
-    Request, Response, Uri,
+    HeaderValue, Request, Response, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{
@@ -267,6 +267,16 @@ impl Idleness {
             return Some(idle_timeout.max(MIN_CHECK_INTERVAL));
         }
         idle_timeout.checked_sub(self.idle_for()).filter(|left| !left.is_zero())
+    }
+}
+
+impl Host {
+    /// The value of the `Host` header: without the scheme's own port, and without a user name.
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        let host = self.authority.as_str();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let port = if self.scheme == Scheme::HTTPS { ":443" } else { ":80" };
+        HeaderValue::from_str(host.strip_suffix(port).unwrap_or(host)).ok()
     }
 }
 

@@ -215,6 +215,32 @@ async fn the_error_of_sts_names_the_role_and_no_secret() {
 }
 
 #[tokio::test]
+async fn an_answer_of_sts_that_cannot_be_read_is_not_shown() {
+    let broken = "<Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>hush</SecretAccessKey>\
+                  <SessionToken>hush</SessionToken><Expiration>hush</Expiration></Credentials>";
+    let page = "<html>hush</html>";
+    let signed = "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>hush</Message></Error></ErrorResponse>";
+    for (status, body) in [
+        (
+            200,
+            format!("<AssumeRoleResponse><AssumeRoleResult>{broken}</AssumeRoleResult></AssumeRoleResponse>"),
+        ),
+        (200, broken.to_owned()),
+        (403, page.to_owned()),
+        (403, signed.to_owned()),
+    ] {
+        let answer = body.clone();
+        let sts = Scripted::start(move |_, _| reply(status, &[], &answer)).await;
+        let base = Credentials::new("AKID", "hush", Some("hush".into()));
+        let error =
+            signed_by(&s3().await, assume_role(&sts, ProviderSettings::Static(base))).await.unwrap_err();
+        let text =
+            format!("{error} {error:?} {:?}", std::error::Error::source(&error).map(ToString::to_string));
+        assert!(text.contains(":role/tenant") && !text.contains("hush"), "{body}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_failing_sts_is_asked_again() {
     let sts = Scripted::start(|number, _| match number {
         0 => reply(500, &[], ""),

@@ -254,6 +254,8 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    // RFC 9112, 3.2: a request without it is invalid.
+    assert!(headers.iter().any(|(name, _)| name == "host"), "{method} {target} has no Host header");
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let length = length.map_or(0, |(_, value)| value.parse().unwrap());
     while buffer.len() < length {

@@ -189,7 +189,9 @@ fn every_problem_of_a_provider_names_its_key() {
         ),
         (
             "type: imds, endpoint: 169.254.169.254".into(),
-            &["S.credential_provider.endpoint: must be an http:// or https:// URL without a query"],
+            &[
+                "S.credential_provider.endpoint: must be an http:// or https:// URL without a path, such as http://169.254.169.254",
+            ],
         ),
     ] {
         let mut found = provider(&text, &[]).unwrap_err();

@@ -6,8 +6,7 @@ use crate::credentials::ProviderSettings;
 
 use super::*;
 
-const KINDS: &str =
-    "static, env, anonymous, file, process, container, imds, web_identity, assume_role, chain";
+const KINDS: &str = "static, env, anonymous, file, process, container, imds, web_identity, assume_role, profile, default, chain";
 
 #[test]
 fn credentials_come_from_config_the_provider_or_the_environment() {
@@ -29,7 +28,7 @@ fn credentials_come_from_config_the_provider_or_the_environment() {
     let unset = "takes its credentials from the environment, which lacks AWS_ACCESS_KEY_ID or \
                  AWS_SECRET_ACCESS_KEY: set both";
     for (text, expected) in [
-        ("from_env: true".into(), vec![format!("S: {unset} (AWS_PROFILE is set, but profiles are not supported by this version)")]),
+        ("from_env: true".into(), vec![format!("S: {unset}; for the profile in AWS_PROFILE, set `credential_provider: {{type: profile}}`")]),
         (
             format!("config: {{{keys}}}, credential_provider: {{type: env}}"),
             vec![
@@ -57,10 +56,10 @@ fn credentials_come_from_config_the_provider_or_the_environment() {
             vec!["S.credential_provider: has `type: static` but no keys: set access_key_id and secret_access_key".into()],
         ),
         (
-            "credential_provider: {type: profile, name: x}".into(),
+            "credential_provider: {type: grpc, expires_at: x}".into(),
             vec![
-                "S.credential_provider.name: is not supported by this version: remove it".into(),
-                format!("S.credential_provider.type: `profile` is not supported by this version; expected one of {KINDS}"),
+                "S.credential_provider.expires_at: is not supported by this version: remove it".into(),
+                format!("S.credential_provider.type: `grpc` is not supported by this version; expected one of {KINDS}"),
             ],
         ),
         (

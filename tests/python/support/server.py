@@ -79,14 +79,15 @@ class Server:
         process.stop(self.process)
 
 
-def serve(binary, folder, tenants_file, open_files=None, **settings):
+def serve(binary, folder, tenants_file, open_files=None, environment=None, **settings):
     """Starts `longshore serve` on free ports. `settings` are LONGSHORE_ variables without the prefix. `open_files` limits
-    its file descriptors."""
+    its file descriptors. `environment` has other variables."""
     port, health_port = process.free_ports(2)
     address, health_address = f"127.0.0.1:{port}", f"127.0.0.1:{health_port}"
     variables = {"LISTEN_ADDR": address, "HEALTH_ADDR": health_address, "TENANTS_FILE": str(tenants_file),
                  "AUTH": "none", **settings}
-    environment = process.bare_environment(**{f"LONGSHORE_{name}": value for name, value in variables.items()})
+    named = {f"LONGSHORE_{name}": value for name, value in variables.items()}
+    environment = process.bare_environment(**named, **(environment or {}))
     limit = [] if open_files is None else ["prlimit", f"--nofile={open_files}:{open_files}", "--"]
     return Server([*limit, binary, "serve"], address, health_address, folder, environment)
 

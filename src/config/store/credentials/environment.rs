@@ -1,17 +1,23 @@
 //! Credentials that Longshore's own environment provides. It does not change while the process runs, so it is checked
 //! once, here.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
-    credentials::{ContainerSettings, ContainerToken, ProviderSettings, WebIdentitySettings},
-    settings::{Notes, PlaceId, Scalar, quoted},
+    credentials::{
+        ContainerSettings, ContainerToken, DefaultSettings, ImdsSettings, ProfileSettings, ProviderSettings,
+        WebIdentitySettings, check_sts_endpoint,
+    },
+    settings::{Notes, PlaceId, Scalar},
 };
 
 use super::forms::{RoleArn, SessionName};
 
-/// Variables of credential sources that this version does not support.
-const UNSUPPORTED: &[(&str, &str)] = &[("AWS_PROFILE", "profiles")];
+/// The URL of the EC2 instance metadata service.
+pub(super) const IMDS: &str = "http://169.254.169.254";
 
 /// The host of ECS's credentials endpoint, which relative URIs belong to.
 const ECS: &str = "http://169.254.170.2";
@@ -22,10 +28,16 @@ fn variable(name: &str, notes: &Notes) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// Stands for a variable that is not read. It is a valid role, and a valid path.
+const PLACEHOLDER_ROLE: &str = "arn:aws:iam::000000000000:role/not-read";
+
 /// A variable that replaces the setting `key`.
 pub(super) fn required(name: &str, key: &str, place_id: PlaceId, notes: &Notes) -> Option<String> {
     let found = variable(name, notes);
-    if found.is_none() && !notes.variables().skip_secrets() {
+    if found.is_none() && notes.variables().skip_secrets() {
+        return Some(PLACEHOLDER_ROLE.to_owned());
+    }
+    if found.is_none() {
         notes.problem(place_id, format!("has no `{key}`, and {name} is not set: set one of the two"));
     }
     found
@@ -58,29 +70,48 @@ pub(super) fn implied(place_id: PlaceId, notes: &Notes) -> Option<ProviderSettin
     if container_endpoint(notes).is_some() {
         return container(None, place_id, notes);
     }
-    let unsupported = UNSUPPORTED.iter().find(|(name, _)| variable(name, notes).is_some());
-    let hint = unsupported.map_or_else(String::new, |(name, source)| {
-        format!(" ({name} is set, but {source} are not supported by this version)")
-    });
+    let hint = variable("AWS_PROFILE", notes)
+        .map_or("", |_| "; for the profile in AWS_PROFILE, set `credential_provider: {type: profile}`");
     notes.problem(place_id, format!("{LACKING}: set both{hint}"));
     None
 }
 
+/// A variable that passes a check. Records a problem if it does not.
+fn checked(
+    name: &str,
+    check: impl Fn(&str) -> Result<String, String>,
+    place_id: PlaceId,
+    notes: &Notes,
+) -> Option<String> {
+    let text = variable(name, notes)?;
+    check(&text).map_err(|why| notes.problem(place_id, format!("uses {name}, which is invalid: {why}"))).ok()
+}
+
+/// The URL of STS in the variable.
+pub(super) fn sts_endpoint(place_id: PlaceId, notes: &Notes) -> Option<String> {
+    let check = |url: &str| check_sts_endpoint(url).map(|()| url.trim_end_matches('/').to_owned());
+    checked("AWS_ENDPOINT_URL_STS", check, place_id, notes)
+}
+
+/// The name of a role's session in the variable.
+pub(super) fn session_name(place_id: PlaceId, notes: &Notes) -> Option<String> {
+    checked("AWS_ROLE_SESSION_NAME", SessionName::from_text, place_id, notes)
+}
+
 fn web_identity(place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
-    let checked = |name: &str, check: fn(&str) -> Result<String, String>| {
-        let text = variable(name, notes)?;
-        check(&text).map_err(|why| notes.problem(place_id, format!("{name}: {why}"))).ok()
-    };
-    let token_file =
-        required("AWS_WEB_IDENTITY_TOKEN_FILE", "token_file", place_id, notes).map(PathBuf::from);
-    required("AWS_ROLE_ARN", "role_arn", place_id, notes)?;
-    let session_name = checked("AWS_ROLE_SESSION_NAME", SessionName::from_text);
+    let role_arn = checked("AWS_ROLE_ARN", RoleArn::from_text, place_id, notes);
+    if variable("AWS_ROLE_ARN", notes).is_none() {
+        notes.problem(
+            place_id,
+            "takes its credentials from AWS_WEB_IDENTITY_TOKEN_FILE, but AWS_ROLE_ARN is not set: set it",
+        );
+    }
     Some(ProviderSettings::WebIdentity(WebIdentitySettings {
-        role_arn: checked("AWS_ROLE_ARN", RoleArn::from_text)?,
-        token_file: token_file?,
-        session_name: session_name.unwrap_or_else(|| "longshore".to_owned()),
+        role_arn: role_arn?,
+        token_file: variable("AWS_WEB_IDENTITY_TOKEN_FILE", notes)?.into(),
+        session_name: session_name(place_id, notes).unwrap_or_else(|| "longshore".to_owned()),
         duration: None,
-        endpoint: variable("AWS_ENDPOINT_URL_STS", notes),
+        endpoint: sts_endpoint(place_id, notes),
         region: None,
     }))
 }
@@ -108,8 +139,10 @@ pub(super) fn container(
         return None;
     };
     if let Err(why) = ContainerSettings::check_endpoint(&endpoint) {
-        let text = format!("AWS_CONTAINER_CREDENTIALS_FULL_URI {why}, found {}", quoted(&endpoint));
-        notes.problem(place_id, text);
+        notes.problem(
+            place_id,
+            format!("uses AWS_CONTAINER_CREDENTIALS_FULL_URI, which is invalid: it {why}"),
+        );
         return None;
     }
     let token = token_file.cloned().map(ContainerToken::File).or_else(|| container_token(notes));
@@ -122,5 +155,83 @@ pub(super) fn container_token(notes: &Notes) -> Option<ContainerToken> {
     file.map(|path| ContainerToken::File(path.into())).or_else(|| {
         let token = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", notes)?;
         Some(ContainerToken::Value(token.as_str().into()))
+    })
+}
+
+/// A profile of the shared files. What is `None` comes from the variables of the AWS SDKs.
+pub(super) fn profile(
+    name: Option<String>,
+    config_file: Option<PathBuf>,
+    credentials_file: Option<PathBuf>,
+    endpoint: Option<String>,
+    notes: &Notes,
+) -> ProfileSettings {
+    let name =
+        name.or_else(|| variable("AWS_PROFILE", notes)).or_else(|| variable("AWS_DEFAULT_PROFILE", notes));
+    let file = |given: Option<PathBuf>, name: &str, usual: &str| {
+        let given = given.or_else(|| variable(name, notes).map(PathBuf::from));
+        expanded(&given.unwrap_or_else(|| usual.into()), notes)
+    };
+    ProfileSettings {
+        name: name.unwrap_or_else(|| "default".to_owned()),
+        config_file: file(config_file, "AWS_CONFIG_FILE", "~/.aws/config"),
+        credentials_file: file(credentials_file, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        endpoint,
+        container: usable_container(notes),
+        imds: imds(notes),
+    }
+}
+
+/// The places in which boto3 looks for credentials.
+pub(super) fn default(profile: ProfileSettings, notes: &Notes) -> DefaultSettings {
+    let disabled = variable("AWS_EC2_METADATA_DISABLED", notes);
+    let boto2_files: Vec<PathBuf> = match variable("BOTO_CONFIG", notes) {
+        Some(path) => vec![path.into()],
+        None => vec!["/etc/boto.cfg".into(), "~/.boto".into()],
+    };
+    DefaultSettings {
+        profile,
+        web_identity: usable_web_identity(notes),
+        boto2_files: boto2_files.iter().map(|path| expanded(path, notes)).collect(),
+        uses_imds: disabled.is_none_or(|text| !text.eq_ignore_ascii_case("true")),
+    }
+}
+
+/// The path, where `~/` stands for the home directory.
+fn expanded(path: &Path, notes: &Notes) -> PathBuf {
+    match (path.strip_prefix("~"), variable("HOME", notes)) {
+        (Ok(below), Some(home)) => Path::new(&home).join(below),
+        _ => path.to_owned(),
+    }
+}
+
+fn imds(notes: &Notes) -> ImdsSettings {
+    let endpoint = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", notes);
+    let number = |name: &str| variable(name, notes)?.parse::<u32>().ok();
+    ImdsSettings {
+        endpoint: endpoint.unwrap_or_else(|| IMDS.to_owned()).trim_end_matches('/').to_owned(),
+        v1_fallback: false,
+        timeout: Duration::from_secs(number("AWS_METADATA_SERVICE_TIMEOUT").unwrap_or(1).max(1).into()),
+        attempts: number("AWS_METADATA_SERVICE_NUM_ATTEMPTS").unwrap_or(1).clamp(1, 10),
+    }
+}
+
+/// The endpoint of the container, if the variables have a valid one.
+fn usable_container(notes: &Notes) -> Option<ContainerSettings> {
+    let endpoint = container_endpoint(notes)?;
+    ContainerSettings::check_endpoint(&endpoint).ok()?;
+    Some(ContainerSettings { endpoint, token: container_token(notes) })
+}
+
+/// The web identity of the environment, if the variables are valid.
+fn usable_web_identity(notes: &Notes) -> Option<WebIdentitySettings> {
+    let session_name = variable("AWS_ROLE_SESSION_NAME", notes);
+    Some(WebIdentitySettings {
+        token_file: variable("AWS_WEB_IDENTITY_TOKEN_FILE", notes)?.into(),
+        role_arn: RoleArn::from_text(&variable("AWS_ROLE_ARN", notes)?).ok()?,
+        session_name: session_name.unwrap_or_else(|| "longshore".to_owned()),
+        duration: None,
+        endpoint: variable("AWS_ENDPOINT_URL_STS", notes).filter(|url| check_sts_endpoint(url).is_ok()),
+        region: None,
     })
 }

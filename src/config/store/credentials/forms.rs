@@ -99,8 +99,10 @@ impl Scalar for RoleArn {
 
     fn from_text(text: &str) -> Result<String, String> {
         let parts: Vec<_> = text.splitn(6, ':').collect();
-        let is_role = matches!(parts[..], ["arn", _, "iam", "", account, role]
-            if account.bytes().all(|byte| byte.is_ascii_digit()) && !account.is_empty() && role.starts_with("role/"));
+        // Other servers than AWS's leave the account out, or have names instead of numbers.
+        let is_role = matches!(parts[..], ["arn", partition, "iam", "", account, role]
+            if !partition.is_empty() && account.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
         if !is_role {
             return Err(format!("expected {}, found {}", Self::expected(), quoted(text)));
         }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     credentials::{
-        AssumeRoleSettings, ContainerSettings, ContainerToken, ImdsSettings, ProviderSettings,
-        WebIdentitySettings,
+        AssumeRoleSettings, ContainerSettings, ContainerToken, ImdsSettings, ProfileSettings,
+        ProviderSettings, WebIdentitySettings, check_imds_endpoint, check_sts_endpoint,
     },
     s3::RegionName,
     settings::{
@@ -54,13 +54,19 @@ settings! {
         session_tags: Vec<(String, String)> as Tags = Vec::new() => "none",
         /// `assume_role`: the provider whose credentials sign the request for the role.
         source: Option<Box<Provider>> as Optional<Nested> = None => "required by `assume_role`",
+        /// `profile`, `default`: the profile's name, from `AWS_PROFILE` if it is not set.
+        profile ["name"]: Option<String> as Optional<Text> = None => "`default`",
+        /// `profile`, `default`: the shared config file, from `AWS_CONFIG_FILE` if it is not set.
+        config_file: Option<PathBuf> as Optional<FilePath> = None => "`~/.aws/config`",
+        /// `profile`, `default`: the shared credentials file, from `AWS_SHARED_CREDENTIALS_FILE` if it is not set.
+        shared_credentials_file: Option<PathBuf> as Optional<FilePath> = None => "`~/.aws/credentials`",
         /// `chain`: the providers to try, in this order.
         sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1>> = None => "required by `chain`",
         /// `web_identity`: the file with the token of the identity, from `AWS_WEB_IDENTITY_TOKEN_FILE` if it is not set.
-        /// `container`: the file with the authorization token, from `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`. Read for
-        /// each request.
+        /// `container`: the file with the authorization token, from `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` if neither it
+        /// nor `endpoint` is set. Read for each request.
         token_file ["web_identity_token_file"]: Option<PathBuf> as Optional<FilePath> = None,
-        /// `assume_role`, `web_identity`: the URL of STS. `imds`: the URL of the metadata service. `container`: the URL
+        /// `assume_role`, `web_identity`, `profile`, `default`: the URL of STS. `imds`: the URL of the metadata service. `container`: the URL
         /// of the credentials endpoint, from `AWS_CONTAINER_CREDENTIALS_FULL_URI` or
         /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` if it is not set.
         endpoint: Option<String> as Optional<Text> = None => "that of AWS",
@@ -75,10 +81,6 @@ settings! {
     }
     reject {
         "expires_at" => UNSUPPORTED,
-        "name" => UNSUPPORTED,
-        "profile" => UNSUPPORTED,
-        "config_file" => UNSUPPORTED,
-        "shared_credentials_file" => UNSUPPORTED,
         "file" => "unknown key; set the path of the file as `path`",
     }
 }
@@ -95,6 +97,8 @@ pub(crate) enum Kind {
     Imds,
     WebIdentity,
     AssumeRole,
+    Profile,
+    Default,
     Chain,
 }
 
@@ -109,9 +113,11 @@ impl Keywords for Kind {
         ("imds", Self::Imds),
         ("web_identity", Self::WebIdentity),
         ("assume_role", Self::AssumeRole),
+        ("profile", Self::Profile),
+        ("default", Self::Default),
         ("chain", Self::Chain),
     ];
-    const UNSUPPORTED: &'static [&'static str] = &["profile", "grpc", "default"];
+    const UNSUPPORTED: &'static [&'static str] = &["grpc"];
 }
 
 impl Kind {
@@ -177,14 +183,20 @@ impl ProviderLayer {
             Kind::Imds => Some(self.imds(notes)),
             Kind::WebIdentity => self.web_identity(place_id, notes),
             Kind::AssumeRole => self.assume_role(place_id, names, notes),
+            Kind::Profile => Some(ProviderSettings::Profile(self.profile(place_id, notes))),
+            Kind::Default => {
+                Some(ProviderSettings::Default(environment::default(self.profile(place_id, notes), notes)))
+            }
             Kind::Chain => self.chain(place_id, names, notes),
         }
     }
 
     /// Records a problem for each key that does not belong to this type.
     fn check_keys(&self, kind: Kind, notes: &Notes) {
-        use Kind::{AssumeRole, Chain, Container, File, Imds, Process, Static, WebIdentity};
-        let keys: [(Option<PlaceId>, &[Kind]); 18] = [
+        use Kind::{
+            AssumeRole, Chain, Container, Default, File, Imds, Process, Profile, Static, WebIdentity,
+        };
+        let keys: [(Option<PlaceId>, &[Kind]); 21] = [
             (self.access_key_id.place_id(), &[Static]),
             (self.secret_access_key.place_id(), &[Static]),
             (self.session_token.place_id(), &[Static]),
@@ -196,9 +208,12 @@ impl ProviderLayer {
             (self.external_id.place_id(), &[AssumeRole]),
             (self.session_tags.place_id(), &[AssumeRole]),
             (self.source.place_id(), &[AssumeRole]),
+            (self.profile.place_id(), &[Profile, Default]),
+            (self.config_file.place_id(), &[Profile, Default]),
+            (self.shared_credentials_file.place_id(), &[Profile, Default]),
             (self.sources.place_id(), &[Chain]),
             (self.token_file.place_id(), &[WebIdentity, Container]),
-            (self.endpoint.place_id(), &[AssumeRole, WebIdentity, Imds, Container]),
+            (self.endpoint.place_id(), &[AssumeRole, WebIdentity, Imds, Container, Profile, Default]),
             (self.region.place_id(), &[AssumeRole, WebIdentity]),
             (self.imdsv1_fallback.place_id(), &[Imds]),
             (self.metadata_service_timeout.place_id(), &[Imds]),
@@ -231,13 +246,13 @@ impl ProviderLayer {
         if let Err(why) = ContainerSettings::check_endpoint(endpoint) {
             notes.problem(endpoint_at, why);
         }
+        // The token of the environment is for the endpoint of the environment only.
         let token = self.token_file.get().cloned().map(ContainerToken::File);
-        let token = token.or_else(|| environment::container_token(notes));
         Some(ProviderSettings::Container(ContainerSettings { endpoint: endpoint.clone(), token }))
     }
 
     fn imds(&self, notes: &Notes) -> ProviderSettings {
-        let endpoint = self.url(notes).unwrap_or_else(|| "http://169.254.169.254".to_owned());
+        let endpoint = self.url(check_imds_endpoint, notes).unwrap_or_else(|| environment::IMDS.to_owned());
         let Provider { imdsv1_fallback, metadata_service_timeout, metadata_service_num_attempts, .. } =
             Provider::resolve(self);
         ProviderSettings::Imds(ImdsSettings {
@@ -246,6 +261,17 @@ impl ProviderLayer {
             timeout: metadata_service_timeout,
             attempts: metadata_service_num_attempts,
         })
+    }
+
+    fn profile(&self, place_id: PlaceId, notes: &Notes) -> ProfileSettings {
+        let file = |field: &Field<Optional<FilePath>>| field.get().cloned();
+        environment::profile(
+            self.profile.get().cloned(),
+            file(&self.config_file),
+            file(&self.shared_credentials_file),
+            self.sts(place_id, notes),
+            notes,
+        )
     }
 
     fn web_identity(&self, place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
@@ -263,11 +289,19 @@ impl ProviderLayer {
         Some(ProviderSettings::WebIdentity(WebIdentitySettings {
             role_arn: role_arn?,
             token_file: token_file?,
-            session_name: Provider::resolve(self).role_session_name,
+            session_name: self.session_name(place_id, notes),
             duration: self.duration.value().flatten(),
-            endpoint: self.url(notes),
+            endpoint: self.sts(place_id, notes),
             region: self.region.get().cloned(),
         }))
+    }
+
+    /// The name of a web identity's session: from the settings, or from the variable.
+    fn session_name(&self, place_id: PlaceId, notes: &Notes) -> String {
+        let given = self.role_session_name.get().cloned();
+        given
+            .or_else(|| environment::session_name(place_id, notes))
+            .unwrap_or_else(|| Provider::resolve(self).role_session_name)
     }
 
     fn assume_role(&self, place_id: PlaceId, names: Names<'_>, notes: &Notes) -> Option<ProviderSettings> {
@@ -286,7 +320,7 @@ impl ProviderLayer {
             external_id: self.external_id.get().cloned(),
             duration: self.duration.value().flatten(),
             session_tags: tags.map(|(name, value)| (name.clone(), replaced(value))).collect(),
-            endpoint: self.url(notes),
+            endpoint: self.url(check_sts_endpoint, notes),
             region: self.region.get().cloned(),
             source: source?,
         })))
@@ -321,16 +355,18 @@ impl ProviderLayer {
         }
     }
 
-    /// `endpoint`, as the URL of STS or of the metadata service.
-    fn url(&self, notes: &Notes) -> Option<String> {
+    /// `endpoint`, as a URL that passes a check.
+    fn url(&self, check: fn(&str) -> Result<(), String>, notes: &Notes) -> Option<String> {
         let (endpoint, place_id) = self.endpoint.placed()?;
-        let uri = endpoint.parse::<http::Uri>().ok();
-        let is_url = uri
-            .is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
-        if !is_url {
-            notes.problem(place_id, "must be an http:// or https:// URL without a query");
+        if let Err(why) = check(endpoint) {
+            notes.problem(place_id, why);
         }
-        Some(endpoint.clone())
+        Some(endpoint.trim_end_matches('/').to_owned())
+    }
+
+    /// The URL of STS: `endpoint`, or the variable.
+    fn sts(&self, place_id: PlaceId, notes: &Notes) -> Option<String> {
+        self.url(check_sts_endpoint, notes).or_else(|| environment::sts_endpoint(place_id, notes))
     }
 }
 
