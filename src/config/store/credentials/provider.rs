@@ -36,16 +36,16 @@ settings! {
         /// credentials file, or a folder with the files `access_key_id`, `secret_access_key` and `session_token`. Read
         /// again every 5 s while there are calls.
         path: Option<PathBuf> as Optional<FilePath> = None,
-        /// `process`: a command that prints credentials as JSON. It is split into words as a shell does, but no shell
-        /// runs it, and it has 30 s to finish.
+        /// `process`: a command that prints credentials as JSON. It is split into words as a shell would split it, but
+        /// no shell runs it. It must finish within 30 s.
         command: Option<Vec<String>> as Optional<Command> = None,
-        /// `assume_role`, `web_identity`: the ARN of the role. `web_identity` takes it from `AWS_ROLE_ARN` if it is not
-        /// set.
+        /// `assume_role`, `web_identity`: the ARN of the role. Without this key, `web_identity` uses `AWS_ROLE_ARN`.
         role_arn: Option<String> as Optional<RoleArn> = None,
-        /// `assume_role`, `web_identity`: the name of the session, which CloudTrail shows.
+        /// `assume_role`, `web_identity`: the name of the session, which CloudTrail shows. Without this key,
+        /// `web_identity` uses `AWS_ROLE_SESSION_NAME` if it is set.
         role_session_name ["session_name"]: String as SessionName = "longshore".to_owned(),
-        /// `assume_role`, `web_identity`: how long the credentials are valid, from 15 minutes to 12 hours. The role may
-        /// allow less.
+        /// `assume_role`, `web_identity`: how long the credentials are valid, from 15 minutes to 12 hours. STS rejects
+        /// the request if this exceeds the role's maximum session duration.
         duration: Option<Duration> as Optional<AtLeast<900_000>> = None => "one hour",
         /// `assume_role`: the external id that the role's trust policy requires.
         external_id: Option<String> as Optional<Text> = None,
@@ -54,21 +54,24 @@ settings! {
         session_tags: Vec<(String, String)> as Tags = Vec::new() => "none",
         /// `assume_role`: the provider whose credentials sign the request for the role.
         source: Option<Box<Provider>> as Optional<Nested> = None => "required by `assume_role`",
-        /// `profile`, `default`: the profile's name, from `AWS_PROFILE` if it is not set.
+        /// `profile`, `default`: the profile's name. Without this key, `AWS_PROFILE` or `AWS_DEFAULT_PROFILE` is used.
         profile ["name"]: Option<String> as Optional<Text> = None => "`default`",
-        /// `profile`, `default`: the shared config file, from `AWS_CONFIG_FILE` if it is not set.
+        /// `profile`, `default`: the shared config file. Without this key, `AWS_CONFIG_FILE` is used if it is set.
         config_file: Option<PathBuf> as Optional<FilePath> = None => "`~/.aws/config`",
-        /// `profile`, `default`: the shared credentials file, from `AWS_SHARED_CREDENTIALS_FILE` if it is not set.
+        /// `profile`, `default`: the shared credentials file. Without this key, `AWS_SHARED_CREDENTIALS_FILE` is used if
+        /// it is set.
         shared_credentials_file: Option<PathBuf> as Optional<FilePath> = None => "`~/.aws/credentials`",
         /// `chain`: the providers to try, in this order.
         sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1>> = None => "required by `chain`",
-        /// `web_identity`: the file with the token of the identity, from `AWS_WEB_IDENTITY_TOKEN_FILE` if it is not set.
-        /// `container`: the file with the authorization token, from `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` if neither it
-        /// nor `endpoint` is set. Read for each request.
+        /// `web_identity`: the file with the token of the identity; without this key, that in
+        /// `AWS_WEB_IDENTITY_TOKEN_FILE`. `container`: the file with the authorization token; with neither this key nor
+        /// `endpoint`, that in `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, or else the token in
+        /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`. Read again for each request for credentials.
         token_file ["web_identity_token_file"]: Option<PathBuf> as Optional<FilePath> = None,
-        /// `assume_role`, `web_identity`, `profile`, `default`: the URL of STS. `imds`: the URL of the metadata service. `container`: the URL
-        /// of the credentials endpoint, from `AWS_CONTAINER_CREDENTIALS_FULL_URI` or
-        /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` if it is not set.
+        /// `assume_role`, `web_identity`, `profile`, `default`: the URL of STS; without this key, all but `assume_role`
+        /// use `AWS_ENDPOINT_URL_STS` if it is set. `imds`: the URL of the metadata service. `container`: the URL of the
+        /// credentials endpoint; without this key, that in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
+        /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
         endpoint: Option<String> as Optional<Text> = None => "that of AWS",
         /// `assume_role`, `web_identity`: the region of STS.
         region: Option<String> as Optional<RegionName> = None => "the region of the store",
@@ -76,7 +79,7 @@ settings! {
         imdsv1_fallback: bool as Flag = false,
         /// `imds`: the time limit of an attempt.
         metadata_service_timeout: Duration as Timeout = Duration::from_secs(1),
-        /// `imds`: how often each request is attempted.
+        /// `imds`: how many times each request is attempted, including the first.
         metadata_service_num_attempts: u32 as Number<1, 10> = 1,
     }
     reject {
