@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The pause is at most this fraction of the credentials' lifetime.
 const PAUSE_DIVISOR: u32 = 30;
 
-/// How long a call waits for a source that worked before, if there are no usable credentials.
+/// How long calls wait for a source that worked before, since its first failure without usable credentials.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(10);
 
 /// After a failure, how long calls get the same error if there are no credentials. Shorter than [`PAUSE`], because these
@@ -85,6 +85,8 @@ struct State {
     request: Option<Shared<BoxFuture<'static, Found>>>,
     /// The last failure of the source, until it succeeds again.
     failed: Option<(Instant, CredentialsError)>,
+    /// When the source first failed while there were no credentials to use.
+    failing_since: Option<Instant>,
     /// The last failure that was logged, and when.
     reported: Option<(Instant, CredentialsError)>,
 }
@@ -122,7 +124,7 @@ impl Current {
     fn pause(&self) -> Duration {
         let expires_at = self.credentials.expires_at();
         let lifetime = expires_at.and_then(|expires_at| expires_at.duration_since(self.loaded).ok());
-        lifetime.map_or(PAUSE, |lifetime| PAUSE.min(lifetime / PAUSE_DIVISOR))
+        lifetime.map_or(PAUSE, |lifetime| PAUSE.min(lifetime / PAUSE_DIVISOR).max(PAUSE_WITHOUT_CREDENTIALS))
     }
 
     /// Whether the source has to be asked for changes. A clock that has been set back does not delay that.
@@ -157,13 +159,10 @@ impl Cache {
         if let Some(fixed) = &self.0.fixed {
             return fixed.clone();
         }
-        let began = Instant::now();
         loop {
             match self.current_or_new().await {
-                // A source that has worked before will probably work again soon.
-                Err(_) if self.state().current.is_some() && began.elapsed() < LONGEST_OUTAGE => {
-                    sleep(PAUSE_WITHOUT_CREDENTIALS).await;
-                }
+                // A source that has just worked will probably work again soon.
+                Err(_) if self.state().is_short_outage() => sleep(PAUSE_WITHOUT_CREDENTIALS).await,
                 found => return found,
             }
         }
@@ -269,6 +268,11 @@ impl Cache {
 }
 
 impl State {
+    /// Whether a source that has worked before has failed for a short time only.
+    fn is_short_outage(&self) -> bool {
+        self.current.is_some() && self.failing_since.is_some_and(|since| since.elapsed() < LONGEST_OUTAGE)
+    }
+
     /// Takes the source's answer. Credentials that cannot be used count as a failure, so that the source is not asked
     /// again at once.
     fn finish(&mut self, found: Result<Credentials, CredentialsError>) -> Found {
@@ -278,9 +282,19 @@ impl State {
             Ok(credentials) => {
                 let credentials = Arc::clone(credentials);
                 self.current = Some(Current { credentials, loaded: SystemTime::now(), rejected: false });
-                (self.failed, self.reported) = (None, None);
+                (self.failed, self.failing_since, self.reported) = (None, None, None);
             }
-            Err(error) => self.failed = Some((Instant::now(), error.clone())),
+            Err(error) => {
+                self.failed = Some((Instant::now(), error.clone()));
+                // While the old credentials can be used, calls do not notice.
+                let is_noticed = self
+                    .current
+                    .as_ref()
+                    .is_none_or(|current| current.usage(SystemTime::now()) == Use::Never);
+                if is_noticed {
+                    self.failing_since.get_or_insert_with(Instant::now);
+                }
+            }
         }
         found
     }

@@ -18,10 +18,10 @@ impl Environment {
         let token = text("AWS_SESSION_TOKEN").or_else(|| text("AWS_SECURITY_TOKEN"));
         let keys = text("AWS_ACCESS_KEY_ID").zip(text("AWS_SECRET_ACCESS_KEY"));
         let missing = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set in the environment";
-        Self(
-            keys.map(|(id, secret)| Credentials::new(id, secret, token.map(SecretString::from)))
-                .ok_or_else(|| CredentialsError::new(missing)),
-        )
+        let is_half = text("AWS_ACCESS_KEY_ID").is_some() || text("AWS_SECRET_ACCESS_KEY").is_some();
+        Self(keys.map(|(id, secret)| Credentials::new(id, secret, token.map(SecretString::from))).ok_or_else(
+            || if is_half { CredentialsError::new(missing) } else { CredentialsError::absent(missing) },
+        ))
     }
 }
 

@@ -4,14 +4,28 @@ use crate::telemetry::cut;
 
 /// No credentials were found. The text says where the provider looked and what is missing. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CredentialsError(String);
+#[error("{text}")]
+pub struct CredentialsError {
+    text: String,
+    is_absent: bool,
+}
 
 /// Longest text, in bytes. Parts of it come from servers.
 const MAX_TEXT: usize = 4096;
 
 impl CredentialsError {
+    /// The provider is set up, but failed.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(cut(&text.into(), MAX_TEXT).into_owned())
+        Self { text: cut(&text.into(), MAX_TEXT).into_owned(), is_absent: false }
+    }
+
+    /// There is nothing at the place where the provider looks.
+    pub(super) fn absent(text: impl Into<String>) -> Self {
+        Self { is_absent: true, ..Self::new(text) }
+    }
+
+    /// Whether there is nothing at the place where the provider looks, so that another one may be asked.
+    pub(super) fn is_absent(&self) -> bool {
+        self.is_absent
     }
 }

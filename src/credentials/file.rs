@@ -31,6 +31,9 @@ impl Source for CredentialsFile {
 }
 
 fn read(path: &PathBuf) -> Result<Credentials, CredentialsError> {
+    if !path.exists() {
+        return Err(CredentialsError::absent(format!("cannot read {}: it does not exist", path.display())));
+    }
     if path.is_dir() {
         return from_folder(path);
     }

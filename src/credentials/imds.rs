@@ -37,7 +37,9 @@ impl Imds {
     async fn session(&self, http: &MetadataHttp) -> Result<HeaderMap, CredentialsError> {
         let lifetime = HeaderMap::from_iter([(TOKEN_LIFETIME, HeaderValue::from_static("300"))]);
         let url = format!("{}{TOKEN_PATH}", self.0.endpoint);
-        let (status, token) = http.send(Method::PUT, &url, &lifetime).await?;
+        // On another machine than EC2's, nothing answers.
+        let answer = http.send(Method::PUT, &url, &lifetime).await;
+        let (status, token) = answer.map_err(|error| CredentialsError::absent(error.to_string()))?;
         if status == StatusCode::FORBIDDEN && self.0.v1_fallback {
             return Ok(HeaderMap::new());
         }
@@ -62,7 +64,8 @@ impl Imds {
         match status {
             status if status.is_success() => Ok(body),
             StatusCode::NOT_FOUND => {
-                Err(self.failed("has no credentials: no role is attached to this instance"))
+                let text = "has no credentials: no role is attached to this instance";
+                Err(CredentialsError::absent(self.failed(text).to_string()))
             }
             status => Err(self.failed(&format!("answered {path} with HTTP status {status}"))),
         }

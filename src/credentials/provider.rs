@@ -61,7 +61,7 @@ impl StoreFacts<'_> {
                 let sts = self.sts(settings.region.as_ref(), settings.endpoint.as_ref());
                 // The settings refuse a source without credentials.
                 let source = self.source(settings.source.clone());
-                let source = source.unwrap_or_else(|| Arc::new(Chain(Vec::new())));
+                let source = source.unwrap_or_else(|| Arc::new(Chain::new(Vec::new(), false)));
                 Arc::new(AssumeRole { settings: *settings, source, sts })
             }
             ProviderSettings::Profile(settings) => {
@@ -77,7 +77,7 @@ impl StoreFacts<'_> {
                     let kind = settings.kind();
                     Some((kind, self.source(settings)?))
                 });
-                Arc::new(Chain(sources.collect()))
+                Arc::new(Chain::new(sources.collect(), false))
             }
         })
     }

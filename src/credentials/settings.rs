@@ -119,6 +119,8 @@ pub struct ImdsSettings {
 pub struct ProfileSettings {
     /// The profile's name.
     pub name: String,
+    /// Whether the settings or the environment name it. If it does not exist, that is an error.
+    pub is_named: bool,
     /// The shared config file, which need not exist.
     pub config_file: PathBuf,
     /// The shared credentials file, which need not exist.
@@ -136,6 +138,8 @@ pub struct ProfileSettings {
 pub struct DefaultSettings {
     /// The profile, the container and the metadata service.
     pub profile: ProfileSettings,
+    /// Whether the keys in the environment are used.
+    pub uses_environment: bool,
     /// The web identity of the environment.
     pub web_identity: Option<WebIdentitySettings>,
     /// The files of boto 2.

@@ -33,7 +33,7 @@ const MAX_RESPONSE: usize = 1024 * 1024;
 const ATTEMPTS: u32 = 3;
 
 /// The time limit of an attempt.
-const ATTEMPT: Duration = Duration::from_secs(8);
+const ATTEMPT: Duration = Duration::from_secs(6);
 
 /// How to reach STS.
 #[derive(Debug, Clone)]

@@ -105,6 +105,21 @@ source_profile = itself
 aws_access_key_id = OWNKEYS
 aws_secret_access_key = s
 
+[profile over-both]
+role_arn = arn:aws:iam::123456789012:role/OVERBOTH
+source_profile = both-keys
+
+[profile both-keys]
+role_arn = arn:aws:iam::123456789012:role/NOTTHIS
+source_profile = keys
+  
+aws_access_key_id = BASEKEYS
+aws_secret_access_key = s
+
+[profile indented]
+  aws_access_key_id = INDENTED
+  aws_secret_access_key = s
+
 [profile environment]
 role_arn = arn:aws:iam::123456789012:role/FROMENV
 credential_source = Environment
@@ -135,7 +150,7 @@ aws_secret_access_key = s
 """
 
 PROFILES = ["default", "keys", "two words", "process", "process-and-keys", "role", "chained", "itself", "environment",
-            "pod", "over-pod", "only-here"]
+            "pod", "over-pod", "only-here", "over-both", "indented"]
 
 
 @pytest.fixture
@@ -151,7 +166,7 @@ def stores(world, profiles, kind="profile"):
     return {
         f"store{number}": {
             "url": "s3://bucket", "config": {"endpoint": world.url}, "client_options": {"allow_http": True},
-            "retry_config": {"max_retries": 0}, "credential_provider": {"type": kind, "profile": profile}}
+            "retry_config": {"max_retries": 0}, "credential_provider": {"type": kind} if profile is None else {"type": kind, "profile": profile}}
         for number, profile in enumerate(profiles)}
 
 
@@ -223,21 +238,30 @@ def test_the_default_chain_looks_where_botocore_looks(serve_store, world, files,
         ({"BOTO_CONFIG": str(boto)}, "default"),
     ]:
         environment = {**nothing, **sts, **variables}
-        _, client = serve_store(stores(world, [profile], kind="default"), environment=environment)
+        if profile != "default":
+            environment["AWS_PROFILE"] = profile
+        _, client = serve_store(stores(world, [None], kind="default"), environment=environment)
         client.head("key", store="store0")
         with monkeypatch.context() as only:
             for name, value in environment.items():
                 only.setenv(name, value)
-            if profile != "default":
-                only.setenv("AWS_PROFILE", profile)
             expected = botocore.session.Session().get_credentials().get_frozen_credentials().access_key
         assert world.ids[-1] == expected, (variables, profile)
+
+
+def test_the_default_chain_does_not_change_the_identity_if_a_source_fails(serve_store, world, files):
+    environment = {**files, "AWS_PROFILE": "typo", "AWS_EC2_METADATA_DISABLED": "true"}
+    server, client = serve_store(stores(world, [None], kind="default"), environment=environment)
+    with pytest.raises(grpc.RpcError) as failed:
+        client.head("key", store="store0")
+    assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "the profile typo is in neither of" in server.log.read_text()
 
 
 def test_without_credentials_the_default_chain_names_every_place(serve_store, world, tmp_path):
     environment = {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "nothing"),
                    "BOTO_CONFIG": str(tmp_path / "boto"), "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1"}
-    server, client = serve_store(stores(world, ["default"], kind="default"), environment=environment)
+    server, client = serve_store(stores(world, [None], kind="default"), environment=environment)
     with pytest.raises(grpc.RpcError):
         client.head("key", store="store0")
     log = server.log.read_text()

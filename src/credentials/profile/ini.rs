@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 /// The settings of a section. Keys are in lower case.
 pub(super) type Settings = BTreeMap<String, String>;
 
-/// Parses a file into its sections. A line that begins with a space continues the value before it. The error has the
+/// Parses a file into its sections. A line that is indented more than the
+/// key before it continues that key's value. The error has the
 /// number of the line, and nothing of its content.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Settings>, usize> {
     let mut sections = BTreeMap::<String, Settings>::new();
-    let (mut section, mut key) = (None::<String>, None::<String>);
+    let (mut section, mut key, mut key_indent) = (None::<String>, None::<String>, 0);
     for (number, line) in (1_usize..).zip(text.trim_start_matches('\u{feff}').lines()) {
         let trimmed = line.trim();
         if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
             continue;
         }
         let settings = section.as_ref().and_then(|section| sections.get_mut(section));
-        if line.starts_with([' ', '\t'])
+        let indent = line.len() - line.trim_start().len();
+        if indent > key_indent
             && let Some(value) = settings.zip(key.as_ref()).and_then(|(settings, key)| settings.get_mut(key))
         {
             value.push('\n');
@@ -26,14 +28,14 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Settings>, usize> {
         if let Some(name) = trimmed.strip_prefix('[') {
             let name = name.split_once(']').ok_or(number)?.0.trim().to_owned();
             sections.entry(name.clone()).or_default();
-            (section, key) = (Some(name), None);
+            (section, key, key_indent) = (Some(name), None, indent);
             continue;
         }
         let at = trimmed.find(['=', ':']).filter(|at| *at > 0).ok_or(number)?;
         let (name, value) = (trimmed[..at].trim().to_lowercase(), trimmed[at + 1..].trim().to_owned());
         let settings = section.as_ref().and_then(|section| sections.get_mut(section)).ok_or(number)?;
         settings.insert(name.clone(), value);
-        key = Some(name);
+        (key, key_indent) = (Some(name), indent);
     }
     Ok(sections)
 }
@@ -64,6 +66,14 @@ mod tests {
         assert_eq!((team["role_arn"].as_str(), team["empty"].as_str()), ("arn:aws:iam::1:role/x", ""));
         let names: Vec<_> = sections.keys().map(|section| profile_name(section)).collect();
         assert_eq!(names, [Some("default".to_owned()), Some("my team".to_owned())]);
+        let indented = parse(
+            "  [default]\n  aws_access_key_id = A\n  aws_secret_access_key = s\n  s3 =\n    x = y\n  [b]\n",
+        )
+        .unwrap();
+        assert_eq!(indented["default"]["aws_access_key_id"], "A");
+        assert_eq!(indented["default"]["aws_secret_access_key"], "s");
+        assert_eq!(indented["default"]["s3"], "\nx = y");
+        assert!(indented.contains_key("b"));
         assert_eq!(profile_name("sso-session x"), None);
         assert_eq!(profile_name("profile 'x"), None);
     }

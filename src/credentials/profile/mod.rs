@@ -6,6 +6,7 @@ mod ini;
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,6 +22,9 @@ use super::{
     environment::Environment, fixed::Fixed, imds::Imds, process::Process, small_file, sts::Sts,
     web_identity::WebIdentity,
 };
+
+/// How long keys are used before the files are read again.
+const CHECK_AFTER: Duration = Duration::from_secs(5);
 
 /// Which of a profile's settings are used. boto3 looks in other places between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +78,10 @@ impl Profile {
     ) -> BoxFuture<'a, Result<Credentials, CredentialsError>> {
         async move {
             let merged = profiles.merged(name).ok_or_else(|| {
-                let ProfileSettings { config_file, credentials_file, .. } = &self.settings;
+                let ProfileSettings { config_file, credentials_file, is_named, .. } = &self.settings;
                 let places = format!("{} and {}", config_file.display(), credentials_file.display());
-                CredentialsError::new(format!("the profile {name} is in neither of {places}"))
+                let text = format!("the profile {name} is in neither of {places}");
+                if *is_named { CredentialsError::new(text) } else { CredentialsError::absent(text) }
             })?;
             let wants = |wanted| part == wanted || part == ProfilePart::All;
             let has = |key: &str| merged.get(key).is_some_and(|value| !value.is_empty());
@@ -94,7 +99,7 @@ impl Profile {
             if has("sso_session") || has("sso_start_url") {
                 return Err(failed(name, "uses SSO, which this version does not support"));
             }
-            Err(failed(name, "has no credentials"))
+            Err(CredentialsError::absent(failed(name, "has no credentials").to_string()))
         }
         .boxed()
     }
@@ -152,7 +157,13 @@ impl Profile {
                         return Err(failed(name, &format!("and {source} need each other as source_profile")));
                     }
                     visited.push(name);
-                    self.resolve(profiles, source, ProfilePart::All, visited).await?
+                    // A profile with keys is used with them, even if it could assume a role.
+                    let merged = profiles.merged(source).unwrap_or_default();
+                    let has_keys = ["aws_access_key_id", "aws_secret_access_key"]
+                        .iter()
+                        .any(|key| merged.contains_key(*key));
+                    let part = if has_keys { ProfilePart::Keys } else { ProfilePart::All };
+                    self.resolve(profiles, source, part, visited).await?
                 }
             }
             (None, Some(source)) => self.credential_source(name, source).await?,
@@ -240,7 +251,8 @@ impl Profiles {
 
 /// The sections of a file; none if it does not exist.
 fn sections(path: &PathBuf) -> Result<BTreeMap<String, Settings>, CredentialsError> {
-    if !path.exists() {
+    // Like boto3: what is no file, such as /dev/null, has no profiles.
+    if !path.is_file() || fs::metadata(path).is_ok_and(|found| found.len() == 0) {
         return Ok(BTreeMap::new());
     }
     let text = small_file::read_now(path)?;
@@ -257,7 +269,8 @@ fn keys_of(name: &str, settings: &Settings) -> Option<Result<Credentials, Creden
         return Some(Err(failed(name, "has aws_access_key_id, but no aws_secret_access_key")));
     };
     let token = given("aws_session_token").or_else(|| given("aws_security_token"));
-    Some(Ok(Credentials::new(id, secret.as_str(), token.cloned().map(SecretString::from))))
+    let keys = Credentials::new(id, secret.as_str(), token.cloned().map(SecretString::from));
+    Some(Ok(keys.checked_after(CHECK_AFTER)))
 }
 
 fn session_name(merged: &Settings) -> String {
@@ -277,13 +290,14 @@ fn failed(profile: &str, why: &str) -> CredentialsError {
 
 /// The places in which boto3 looks for credentials, in its order.
 pub(super) fn default_chain(settings: DefaultSettings, sts: &Sts) -> Chain {
-    let DefaultSettings { profile, web_identity, boto2_files, uses_imds } = settings;
+    let DefaultSettings { profile, uses_environment, web_identity, boto2_files, uses_imds } = settings;
     let part =
         |part| -> Arc<dyn Source> { Arc::new(Profile { settings: profile.clone(), part, sts: sts.clone() }) };
-    let mut sources: Vec<(&'static str, Arc<dyn Source>)> = vec![
-        ("environment", Arc::new(Environment::new(|name| std::env::var_os(name)))),
-        ("role of the profile", part(ProfilePart::Role)),
-    ];
+    let mut sources: Vec<(&'static str, Arc<dyn Source>)> = Vec::new();
+    if uses_environment {
+        sources.push(("environment", Arc::new(Environment::new(|name| std::env::var_os(name)))));
+    }
+    sources.push(("role of the profile", part(ProfilePart::Role)));
     if let Some(settings) = web_identity {
         sources.push(("web identity", Arc::new(WebIdentity { settings, sts: sts.clone() })));
     }
@@ -296,7 +310,7 @@ pub(super) fn default_chain(settings: DefaultSettings, sts: &Sts) -> Chain {
     if uses_imds {
         sources.push(("instance metadata", Arc::new(Imds(profile.imds.clone()))));
     }
-    Chain(sources)
+    Chain::new(sources, true)
 }
 
 /// The files of boto 2, of which only the section `[Credentials]` is used.
@@ -316,7 +330,7 @@ impl Source for Boto2 {
                 }
             }
             let shown: Vec<_> = paths.iter().map(|path| Path::display(path).to_string()).collect();
-            Err(CredentialsError::new(format!(
+            Err(CredentialsError::absent(format!(
                 "{} have no section Credentials with keys",
                 shown.join(" and ")
             )))

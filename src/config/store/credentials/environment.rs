@@ -168,12 +168,14 @@ pub(super) fn profile(
 ) -> ProfileSettings {
     let name =
         name.or_else(|| variable("AWS_PROFILE", notes)).or_else(|| variable("AWS_DEFAULT_PROFILE", notes));
+    let is_named = name.is_some();
     let file = |given: Option<PathBuf>, name: &str, usual: &str| {
         let given = given.or_else(|| variable(name, notes).map(PathBuf::from));
         expanded(&given.unwrap_or_else(|| usual.into()), notes)
     };
     ProfileSettings {
         name: name.unwrap_or_else(|| "default".to_owned()),
+        is_named,
         config_file: file(config_file, "AWS_CONFIG_FILE", "~/.aws/config"),
         credentials_file: file(credentials_file, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
         endpoint,
@@ -182,16 +184,31 @@ pub(super) fn profile(
     }
 }
 
-/// The places in which boto3 looks for credentials.
-pub(super) fn default(profile: ProfileSettings, notes: &Notes) -> DefaultSettings {
+/// The places in which boto3 looks for credentials. If the settings name the profile, those of the environment are left
+/// out, as in boto3.
+pub(super) fn default(
+    profile: ProfileSettings,
+    names_profile: bool,
+    place_id: PlaceId,
+    notes: &Notes,
+) -> DefaultSettings {
     let disabled = variable("AWS_EC2_METADATA_DISABLED", notes);
     let boto2_files: Vec<PathBuf> = match variable("BOTO_CONFIG", notes) {
         Some(path) => vec![path.into()],
         None => vec!["/etc/boto.cfg".into(), "~/.boto".into()],
     };
+    let has_web_identity = !names_profile && variable("AWS_WEB_IDENTITY_TOKEN_FILE", notes).is_some();
+    let web_identity = if has_web_identity { web_identity(place_id, notes) } else { None };
+    if container_endpoint(notes).is_some() && profile.container.is_none() {
+        let _ = container(None, place_id, notes);
+    }
     DefaultSettings {
         profile,
-        web_identity: usable_web_identity(notes),
+        uses_environment: !names_profile,
+        web_identity: web_identity.and_then(|settings| match settings {
+            ProviderSettings::WebIdentity(settings) => Some(settings),
+            _ => None,
+        }),
         boto2_files: boto2_files.iter().map(|path| expanded(path, notes)).collect(),
         uses_imds: disabled.is_none_or(|text| !text.eq_ignore_ascii_case("true")),
     }
@@ -221,17 +238,4 @@ fn usable_container(notes: &Notes) -> Option<ContainerSettings> {
     let endpoint = container_endpoint(notes)?;
     ContainerSettings::check_endpoint(&endpoint).ok()?;
     Some(ContainerSettings { endpoint, token: container_token(notes) })
-}
-
-/// The web identity of the environment, if the variables are valid.
-fn usable_web_identity(notes: &Notes) -> Option<WebIdentitySettings> {
-    let session_name = variable("AWS_ROLE_SESSION_NAME", notes);
-    Some(WebIdentitySettings {
-        token_file: variable("AWS_WEB_IDENTITY_TOKEN_FILE", notes)?.into(),
-        role_arn: RoleArn::from_text(&variable("AWS_ROLE_ARN", notes)?).ok()?,
-        session_name: session_name.unwrap_or_else(|| "longshore".to_owned()),
-        duration: None,
-        endpoint: variable("AWS_ENDPOINT_URL_STS", notes).filter(|url| check_sts_endpoint(url).is_ok()),
-        region: None,
-    })
 }

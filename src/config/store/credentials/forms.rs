@@ -101,7 +101,7 @@ impl Scalar for RoleArn {
         let parts: Vec<_> = text.splitn(6, ':').collect();
         // Other servers than AWS's leave the account out, or have names instead of numbers.
         let is_role = matches!(parts[..], ["arn", partition, "iam", "", account, role]
-            if !partition.is_empty() && account.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            if !partition.is_empty() && account.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
                 && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
         if !is_role {
             return Err(format!("expected {}, found {}", Self::expected(), quoted(text)));

@@ -187,9 +187,12 @@ impl ProviderLayer {
             Kind::WebIdentity => self.web_identity(place_id, notes),
             Kind::AssumeRole => self.assume_role(place_id, names, notes),
             Kind::Profile => Some(ProviderSettings::Profile(self.profile(place_id, notes))),
-            Kind::Default => {
-                Some(ProviderSettings::Default(environment::default(self.profile(place_id, notes), notes)))
-            }
+            Kind::Default => Some(ProviderSettings::Default(environment::default(
+                self.profile(place_id, notes),
+                self.profile.is_given(),
+                place_id,
+                notes,
+            ))),
             Kind::Chain => self.chain(place_id, names, notes),
         }
     }
