@@ -2,6 +2,8 @@
 //!
 //! See <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -17,11 +19,19 @@ const TOKEN_LIFETIME: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-t
 
 /// An instance metadata service.
 #[derive(Debug)]
-pub(super) struct Imds(pub(super) ImdsSettings);
+pub(super) struct Imds {
+    settings: ImdsSettings,
+    /// Whether the service has answered. From then on, no answer is a failure.
+    has_answered: AtomicBool,
+}
 
 impl Imds {
+    pub(super) fn new(settings: ImdsSettings) -> Self {
+        Self { settings, has_answered: AtomicBool::new(false) }
+    }
+
     async fn request(&self) -> Result<Credentials, CredentialsError> {
-        let http = MetadataHttp::new(self.0.timeout, self.0.attempts)?;
+        let http = MetadataHttp::new(self.settings.timeout, self.settings.attempts)?;
         let headers = self.session(&http).await?;
         let roles = self.get(&http, ROLE_PATH, &headers).await?;
         let role = String::from_utf8_lossy(&roles);
@@ -30,17 +40,21 @@ impl Imds {
             return Err(self.failed("names no role of this instance"));
         }
         let body = self.get(&http, &format!("{ROLE_PATH}{role}"), &headers).await?;
-        document::parse(&self.0.endpoint, &body)
+        document::parse(&self.settings.endpoint, &body)
     }
 
     /// The headers of a session: a token, or none with IMDSv1.
     async fn session(&self, http: &MetadataHttp) -> Result<HeaderMap, CredentialsError> {
         let lifetime = HeaderMap::from_iter([(TOKEN_LIFETIME, HeaderValue::from_static("300"))]);
-        let url = format!("{}{TOKEN_PATH}", self.0.endpoint);
+        let url = format!("{}{TOKEN_PATH}", self.settings.endpoint);
         // On another machine than EC2's, nothing answers.
         let answer = http.send(Method::PUT, &url, &lifetime).await;
-        let (status, token) = answer.map_err(|error| CredentialsError::absent(error.to_string()))?;
-        if status == StatusCode::FORBIDDEN && self.0.v1_fallback {
+        let has_answered = self.has_answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
+        let (status, token) = match answer {
+            Err(error) if !has_answered => return Err(CredentialsError::absent(error.to_string())),
+            answer => answer?,
+        };
+        if status == StatusCode::FORBIDDEN && self.settings.v1_fallback {
             return Ok(HeaderMap::new());
         }
         if !status.is_success() {
@@ -60,7 +74,8 @@ impl Imds {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Bytes, CredentialsError> {
-        let (status, body) = http.send(Method::GET, &format!("{}{path}", self.0.endpoint), headers).await?;
+        let (status, body) =
+            http.send(Method::GET, &format!("{}{path}", self.settings.endpoint), headers).await?;
         match status {
             status if status.is_success() => Ok(body),
             StatusCode::NOT_FOUND => {
@@ -72,7 +87,7 @@ impl Imds {
     }
 
     fn failed(&self, why: &str) -> CredentialsError {
-        CredentialsError::new(format!("the instance metadata service at {} {why}", self.0.endpoint))
+        CredentialsError::new(format!("the instance metadata service at {} {why}", self.settings.endpoint))
     }
 }
 

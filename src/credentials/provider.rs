@@ -52,7 +52,7 @@ impl StoreFacts<'_> {
             ProviderSettings::File(path) => Arc::new(CredentialsFile(path)),
             ProviderSettings::Process(command) => Arc::new(Process(command)),
             ProviderSettings::Container(settings) => Arc::new(Container(settings)),
-            ProviderSettings::Imds(settings) => Arc::new(Imds(settings)),
+            ProviderSettings::Imds(settings) => Arc::new(Imds::new(settings)),
             ProviderSettings::WebIdentity(settings) => {
                 let sts = self.sts(settings.region.as_ref(), settings.endpoint.as_ref());
                 Arc::new(WebIdentity { settings, sts })

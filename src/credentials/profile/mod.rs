@@ -189,7 +189,7 @@ impl Profile {
                 name,
                 "has credential_source EcsContainer, but the environment has no container endpoint",
             )),
-            ("Ec2InstanceMetadata", _, imds) => Imds(imds.clone()).load().await,
+            ("Ec2InstanceMetadata", _, imds) => Imds::new(imds.clone()).load().await,
             _ => Err(failed(
                 name,
                 "has a credential_source other than Environment, EcsContainer and Ec2InstanceMetadata",
@@ -308,7 +308,7 @@ pub(super) fn default_chain(settings: DefaultSettings, sts: &Sts) -> Chain {
         sources.push(("container", Arc::new(Container(container))));
     }
     if uses_imds {
-        sources.push(("instance metadata", Arc::new(Imds(profile.imds.clone()))));
+        sources.push(("instance metadata", Arc::new(Imds::new(profile.imds.clone()))));
     }
     Chain::new(sources, true)
 }

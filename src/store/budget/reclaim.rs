@@ -23,7 +23,7 @@ use super::{
 /// loses what was read ahead for it, if other calls need the memory.
 const IDLE: u32 = 6;
 
-/// The time between two searches for idle calls is that time, divided by this.
+/// The time between two searches for idle calls is `idle_timeout / IDLE`, divided by this.
 const SEARCHES: u32 = 10;
 
 /// A read or a walk that holds bytes which its caller has not taken.
@@ -144,7 +144,7 @@ impl<T: ReadsAhead> GivesUp for Slot<T> {
 }
 
 impl TenantBudget {
-    /// Takes memory back from idle calls, if this tenant lacks it to hold `bytes` more that no caller has asked for yet.
+    /// Takes memory back from idle calls if there is not enough for this tenant to read `bytes` more ahead.
     /// Returns whether there is room now.
     pub(in crate::store) fn reclaim_ahead(&self, bytes: u64) -> bool {
         self.reclaim_for(Ask { class: Class::Ahead, bytes });
