@@ -40,11 +40,12 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The pause is at most this fraction of the credentials' lifetime.
 const PAUSE_DIVISOR: u32 = 30;
 
-/// How long calls wait for a source that worked before, since its first failure without usable credentials.
+/// How long calls keep waiting for a source that has worked before, counted from its first failure while no usable
+/// credentials were left.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(10);
 
-/// After a failure, how long calls get the same error if there are no credentials. Shorter than [`PAUSE`], because these
-/// calls fail.
+/// After a failure, how long calls get the same error if there are no credentials. Shorter than [`PAUSE`], because
+/// these calls fail.
 const PAUSE_WITHOUT_CREDENTIALS: Duration = Duration::from_secs(1);
 
 /// How often the same failure is logged.
@@ -309,7 +310,7 @@ impl State {
                 let text = "the credential provider returned the credentials that S3 has rejected";
                 Err(CredentialsError::new(text))
             }
-            // S3 may still report that it rejects these.
+            // The same `Arc`, by which `report_rejected` recognises the current credentials.
             Some(current) => Ok(Arc::clone(&current.credentials)),
             None => Ok(Arc::new(credentials)),
         }

@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Sources that are asked in order, each with the name that errors use.
 ///
-/// The first one that has credentials remains in use: if it fails later, its old credentials are used until they expire,
-/// and not those of another identity. The others are asked again only if nothing is left at its place.
+/// The first one that has credentials remains in use: if it fails later, its old credentials are used until they
+/// expire, and not those of another identity. The others are asked again only if what it reads no longer exists.
 #[derive(Debug)]
 pub(super) struct Chain {
     sources: Vec<(&'static str, Arc<dyn Source>)>,

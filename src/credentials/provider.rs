@@ -109,8 +109,8 @@ impl CredentialProvider {
         }
     }
 
-    /// Reports that S3 rejected `credentials`, which this provider returned. Returns whether the source may have others,
-    /// so that the request is worth repeating.
+    /// Reports that S3 rejected `credentials`, which this provider returned. Returns whether the source may have
+    /// others, so that the request is worth repeating.
     pub fn report_rejected(&self, credentials: &Arc<Credentials>) -> bool {
         self.cache.as_ref().is_some_and(|cache| cache.report_rejected(credentials))
     }

@@ -19,8 +19,8 @@ use super::{
     ledger::{Class, Short},
 };
 
-/// A caller that takes nothing for [`MemorySettings::idle_timeout`](super::MemorySettings::idle_timeout) divided by this
-/// loses what was read ahead for it, if other calls need the memory.
+/// A caller that takes nothing for [`MemorySettings::idle_timeout`](super::MemorySettings::idle_timeout) divided by
+/// this loses what was read ahead for it, if other calls need the memory.
 const IDLE: u32 = 6;
 
 /// The time between two searches for idle calls is `idle_timeout / IDLE`, divided by this.
@@ -64,7 +64,7 @@ pub(super) struct AllAhead {
 
 #[derive(Debug)]
 struct Known {
-    /// The number of its share.
+    /// The index of the tenant's share that its memory counts against.
     share: usize,
     slot: Weak<dyn GivesUp>,
 }
@@ -198,7 +198,7 @@ impl AllAhead {
                 .filter_map(|known| known.slot.upgrade())
                 .collect()
         };
-        // Without the lock, because what is given up may take it.
+        // The lock is not held here, because dropping what is given up may acquire it.
         for slot in slots {
             slot.give_up_after(self.idle);
         }

@@ -57,8 +57,8 @@ fn pace_of_numbers(samples: &[(&str, &str)], from: &str) -> Option<Pace<Numbers>
     Pace::measure(Numbers::of(&keys.collect::<Vec<_>>())?, samples)
 }
 
-/// A string a little less than `key`. A segment must not end at an existing key, as it often would: if that key was also
-/// the last one of a page, nothing would show that the next segment continues where this one ends.
+/// A string a little less than `key`. Without this, a segment would often end exactly at an existing key. If that key
+/// were also the last one of a page, nothing would show that the next segment continues where this one ends.
 fn just_before(mut key: String) -> String {
     match key.pop() {
         Some(last @ '"'..='~') => {
