@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     auth::{Access, MissingGrant, Refusal, Scope},
+    credentials::Origin,
     pb::{self, store_service_server::StoreService},
-    store::{CheckStep, Error},
+    store::{CheckStep, Error, StoreCheck},
 };
 
 /// The service.
@@ -80,19 +81,19 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
         call.permit(Access::Write, name, Scope::Prefix(""))?;
         call.permit(Access::Delete, name, Scope::Prefix(""))?;
     }
-    let steps = match call.store(name) {
+    let (steps, credentials) = match call.store(name) {
         Ok(store) => {
-            let steps = Box::pin(store.check(request.probe_writes)).await;
-            steps.into_iter().map(|found| step(call, found)).collect()
+            let StoreCheck { steps, credentials } = Box::pin(store.check(request.probe_writes)).await;
+            (steps.into_iter().map(|found| step(call, found)).collect(), credentials.map(origin))
         }
         // A store that cannot be built does not work either, so the check reports that as its result.
         Err(Failure::Store(error, _)) => {
             call.log_partial_failure("", &error, 1);
-            vec![unbuilt(&error)]
+            (vec![unbuilt(&error)], None)
         }
         Err(failure) => return Err(failure),
     };
-    Ok(pb::CheckStoreResponse { steps })
+    Ok(pb::CheckStoreResponse { steps, credentials })
 }
 
 /// The store's name, if any of the caller's grants covers the store.
@@ -122,6 +123,14 @@ fn step(call: &Call, step: CheckStep) -> pb::CheckStep {
         ok,
         message,
         fix: step.fix,
+    }
+}
+
+fn origin(origin: Origin) -> pb::CredentialsOrigin {
+    pb::CredentialsOrigin {
+        provider: origin.provider.to_owned(),
+        duration: origin.took.map(convert::duration),
+        expire_time: origin.expires_at.map(convert::timestamp),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 
+use super::connect::check_stores;
 use crate::{
     config::{self, Loaded, Secrets, Settings, Sources},
     store::StoreSettings,
@@ -25,12 +26,19 @@ pub struct Check {
     /// Do not read secrets in files and variables, nor the TLS files: for machines that do not have them
     #[arg(long)]
     no_secrets: bool,
+    /// Also try every store: request its credentials and list its bucket. Exits with 1 if a store fails
+    #[arg(long, conflicts_with = "no_secrets")]
+    connect: bool,
 }
+
+/// The exit code if all settings are valid, but a store does not work.
+const STORE_FAILED: u8 = 1;
 
 impl Check {
     /// Checks the settings in `variables` and in the files that they name. Writes a summary of valid settings to
-    /// `summary`, or the problems to `problems`, one per line, and warnings too. Returns the exit code of the process.
-    pub fn run(
+    /// `summary`, or the problems to `problems`, one per line, and warnings too. If all settings are valid, tries the
+    /// stores if that was asked for. Returns the exit code of the process.
+    pub async fn run(
         self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         summary: &mut impl Write,
@@ -50,7 +58,8 @@ impl Check {
         }
         if let Some(settings) = settings.filter(|_| found.is_empty()) {
             write_summary(&settings, summary)?;
-            return Ok(0);
+            let failed = if self.connect { check_stores(&settings.server, summary).await? } else { 0 };
+            return Ok(if failed == 0 { 0 } else { STORE_FAILED });
         }
         let _ = writeln!(problems, "{found}");
         Ok(BAD_SETTINGS)
@@ -97,10 +106,10 @@ mod tests {
 
     use super::*;
 
-    fn check(tenants: &Path) -> (u8, String, String) {
+    async fn check(tenants: &Path) -> (u8, String, String) {
         let (mut summary, mut problems) = (Vec::new(), Vec::new());
         let variables = [("LONGSHORE_TENANTS_FILE".into(), tenants.into())];
-        let code = Check::default().run(variables, &mut summary, &mut problems).unwrap();
+        let code = Check::default().run(variables, &mut summary, &mut problems).await.unwrap();
         (code, String::from_utf8(summary).unwrap(), String::from_utf8(problems).unwrap())
     }
 
@@ -122,9 +131,9 @@ tenants:
         client_options: {allow_http: true}
 ";
 
-    #[test]
-    fn valid_settings_are_summarized() {
-        let (code, summary, problems) = check(file(GOOD).path());
+    #[tokio::test]
+    async fn valid_settings_are_summarized() {
+        let (code, summary, problems) = check(file(GOOD).path()).await;
         assert_eq!((code, problems.as_str()), (0, ""));
         assert_eq!(
             summary,
@@ -135,10 +144,10 @@ tenants:
         );
     }
 
-    #[test]
-    fn one_invalid_tenant_beside_a_valid_one_fails_the_check() {
+    #[tokio::test]
+    async fn one_invalid_tenant_beside_a_valid_one_fails_the_check() {
         let file = file(&format!("{GOOD}  b2: {{}}\n"));
-        let (code, summary, problems) = check(file.path());
+        let (code, summary, problems) = check(file.path()).await;
         assert_eq!((code, summary.as_str()), (64, ""));
         let path = file.path().display();
         assert_eq!(

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub mod check;
+mod connect;
 mod demo;
 mod output;
 mod serve;
@@ -66,7 +67,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
 pub async fn run(command: Command) -> ExitCode {
     match command {
         Command::Serve => serve::run(std::env::vars_os()).await,
-        Command::Check(check) => checked(check),
+        Command::Check(check) => checked(check).await,
         Command::Schema => printed(&format!("{:#}", config::schema())),
         Command::Token => match token::new() {
             Some(token) => printed(&token.to_string()),
@@ -81,8 +82,8 @@ pub fn cannot_start(error: &io::Error) -> ExitCode {
     failed(&format!("cannot start the worker threads: {error}"))
 }
 
-fn checked(check: Check) -> ExitCode {
-    let checked = check.run(std::env::vars_os(), &mut io::stdout().lock(), &mut io::stderr().lock());
+async fn checked(check: Check) -> ExitCode {
+    let checked = check.run(std::env::vars_os(), &mut io::stdout(), &mut io::stderr()).await;
     // If the summary cannot be written, `check` reports that, and not whether the settings are valid.
     checked.map_or_else(
         |error| failed(&format!("cannot write the summary to standard output: {error}")),
@@ -124,6 +125,7 @@ mod tests {
         assert!(matches!(parsed("longshore serve"), Ok(Command::Serve)));
         assert!(matches!(parsed("longshore check"), Ok(Command::Check(_))));
         assert!(matches!(parsed("longshore check tenants.yaml --no-secrets"), Ok(Command::Check(_))));
+        assert!(matches!(parsed("longshore check --connect"), Ok(Command::Check(_))));
         assert!(matches!(parsed("longshore schema"), Ok(Command::Schema)));
         assert!(matches!(parsed("longshore token"), Ok(Command::Token)));
         assert!(matches!(parsed("longshore demo"), Ok(Command::Demo(_))));
@@ -135,6 +137,7 @@ mod tests {
             ("longshore --version", ExitCode::SUCCESS),
             ("longshore demo --help", ExitCode::SUCCESS),
             ("longshore", ExitCode::from(USAGE)),
+            ("longshore check --connect --no-secrets", ExitCode::from(USAGE)),
             ("longshore fly", ExitCode::from(USAGE)),
             ("longshore demo --listen nowhere", ExitCode::from(USAGE)),
         ] {

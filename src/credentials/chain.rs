@@ -35,10 +35,10 @@ impl Chain {
     }
 
     async fn first(&self) -> Result<Credentials, CredentialsError> {
-        if let Some((_, source)) = self.sources.get(self.chosen.load(Ordering::Relaxed)) {
+        if let Some((name, source)) = self.sources.get(self.chosen.load(Ordering::Relaxed)) {
             match source.load().await {
                 Err(error) if error.is_absent() => self.chosen.store(usize::MAX, Ordering::Relaxed),
-                found => return found,
+                found => return found.map(|credentials| credentials.found_by(name)),
             }
         }
         let mut failures = Vec::new();
@@ -47,7 +47,7 @@ impl Chain {
             match found.unwrap_or_else(|_| Err(CredentialsError::new("it did not answer within 20 s"))) {
                 Ok(credentials) => {
                     self.chosen.store(index, Ordering::Relaxed);
-                    return Ok(credentials);
+                    return Ok(credentials.found_by(name));
                 }
                 Err(error) => {
                     failures.push(format!("{name}: {error}"));

@@ -11,9 +11,11 @@ mod file;
 mod fixed;
 mod imds;
 mod metadata_http;
+mod origin;
 mod process;
 mod profile;
 mod provider;
+mod providers;
 mod settings;
 mod small_file;
 mod sts;
@@ -21,7 +23,9 @@ mod types;
 mod web_identity;
 
 pub use error::CredentialsError;
+pub use origin::Origin;
 pub use provider::{CredentialProvider, StoreFacts};
+pub use providers::Providers;
 pub use settings::{
     AssumeRoleSettings, ContainerSettings, ContainerToken, DefaultSettings, ImdsSettings, ProfileSettings,
     ProviderSettings, WebIdentitySettings,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Credentials, CredentialsError, ProviderSettings,
+    Credentials, CredentialsError, Origin, ProviderSettings,
     assume_role::AssumeRole,
     cache::{Cache, Source},
     chain::Chain,
@@ -17,7 +17,7 @@ use super::{
     sts::Sts,
     web_identity::WebIdentity,
 };
-use crate::{tasks::Tasks, transport::HttpClient};
+use crate::transport::{ClientOptions, HttpClient};
 
 /// Provides the credentials that a store's requests are signed with. Cheap to clone; clones share the credentials.
 #[derive(Debug, Clone)]
@@ -31,8 +31,12 @@ pub struct CredentialProvider {
 pub struct StoreFacts<'a> {
     /// The store's HTTP client, for requests to STS.
     pub http: &'a HttpClient,
+    /// The options that the client has.
+    pub client_options: &'a ClientOptions,
     /// The store's region.
     pub region: &'a str,
+    /// The URL of the store's S3 endpoint; `None` for that of Amazon S3.
+    pub endpoint: Option<&'a str>,
     /// The store's bucket, for the log.
     pub bucket: &'a str,
 }
@@ -44,7 +48,7 @@ impl StoreFacts<'_> {
     }
 
     /// The source with these settings; `None` if requests are unsigned.
-    fn source(&self, settings: ProviderSettings) -> Option<Arc<dyn Source>> {
+    pub(super) fn source(&self, settings: ProviderSettings) -> Option<Arc<dyn Source>> {
         Some(match settings {
             ProviderSettings::Static(credentials) => Arc::new(Fixed(credentials)),
             ProviderSettings::Env => Arc::new(Environment::new(|name| std::env::var_os(name))),
@@ -84,17 +88,14 @@ impl StoreFacts<'_> {
 }
 
 impl CredentialProvider {
-    /// The provider with these settings. It requests credentials in background tasks.
-    pub fn new(settings: ProviderSettings, store: StoreFacts<'_>, tasks: &Tasks) -> Self {
-        match store.source(settings) {
-            Some(source) => Self::from_source(source, store.bucket, tasks),
-            None => Self { cache: None },
-        }
+    pub(super) fn new(cache: Option<Cache>) -> Self {
+        Self { cache }
     }
 
-    /// The provider of what `source` returns.
-    pub(crate) fn from_source(source: Arc<dyn Source>, bucket: &str, tasks: &Tasks) -> Self {
-        Self { cache: Some(Cache::new(source, bucket.to_owned(), tasks.clone())) }
+    /// Where the credentials come from that are in use.
+    pub fn origin(&self) -> Origin {
+        let unsigned = || Origin { provider: "anonymous", took: None, expires_at: None };
+        self.cache.as_ref().map_or_else(unsigned, Cache::origin)
     }
 
     /// The credentials to sign with; `None` means that requests are unsigned.
@@ -113,31 +114,5 @@ impl CredentialProvider {
     /// others, so that the request is worth repeating.
     pub fn report_rejected(&self, credentials: &Arc<Credentials>) -> bool {
         self.cache.as_ref().is_some_and(|cache| cache.report_rejected(credentials))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transport::ClientOptions;
-
-    fn provider(settings: ProviderSettings) -> CredentialProvider {
-        let http = HttpClient::new(&ClientOptions::default()).unwrap();
-        let store = StoreFacts { http: &http, region: "us-east-1", bucket: "bucket" };
-        CredentialProvider::new(settings, store, &Tasks::default())
-    }
-
-    #[tokio::test]
-    async fn anonymous_has_no_credentials() {
-        let provider = provider(ProviderSettings::Anonymous);
-        assert!(provider.credentials().await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn static_credentials_are_not_requested_again_when_s3_rejects_them() {
-        let provider = provider(ProviderSettings::Static(Credentials::new("AKID", "secret", None)));
-        let credentials = provider.credentials().await.unwrap().unwrap();
-        assert_eq!(credentials.access_key_id(), "AKID");
-        assert!(!provider.report_rejected(&credentials));
     }
 }

@@ -15,6 +15,7 @@ pub struct Credentials {
     session_token: Option<SecretString>,
     expires_at: Option<SystemTime>,
     check_after: Option<Duration>,
+    provider: Option<&'static str>,
 }
 
 impl Credentials {
@@ -30,6 +31,7 @@ impl Credentials {
             session_token,
             expires_at: None,
             check_after: None,
+            provider: None,
         }
     }
 
@@ -48,6 +50,17 @@ impl Credentials {
     /// After which time the source is asked again, although the credentials have not expired.
     pub(super) fn check_after(&self) -> Option<Duration> {
         self.check_after
+    }
+
+    /// The same credentials, found by this provider of a chain, unless a chain within it has named another one.
+    #[must_use]
+    pub(super) fn found_by(self, provider: &'static str) -> Self {
+        Self { provider: self.provider.or(Some(provider)), ..self }
+    }
+
+    /// The provider of a chain that found them.
+    pub(super) fn provider(&self) -> Option<&'static str> {
+        self.provider
     }
 
     /// When S3 stops accepting the credentials, if that is known.

@@ -29,7 +29,7 @@ use super::{
     xml,
 };
 use crate::{
-    credentials::{CredentialProvider, Credentials, CredentialsError},
+    credentials::{CredentialProvider, Credentials, CredentialsError, Origin},
     telemetry::Metrics,
     transport::{Attempts, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
 };
@@ -239,9 +239,11 @@ impl Client {
         &self.bucket.metrics
     }
 
-    /// Checks that credentials are available. The error says where Longshore looked for them.
-    pub async fn find_credentials(&self) -> Result<(), Error> {
-        self.bucket.credentials.credentials().await.map(drop).map_err(unavailable)
+    /// Checks that credentials are available, and returns where they come from. The error says where Longshore looked
+    /// for them.
+    pub async fn find_credentials(&self) -> Result<Origin, Error> {
+        self.bucket.credentials.credentials().await.map_err(unavailable)?;
+        Ok(self.bucket.credentials.origin())
     }
 
     /// Sends a request and returns the response with its body still to be streamed.

@@ -14,8 +14,9 @@ use tokio::{
 
 use super::{BucketSettings, Client, Conditions, Error, ErrorKind, Selection};
 use crate::{
-    credentials::{CredentialProvider, Credentials, CredentialsError, ProviderSettings, Source, StoreFacts},
-    tasks::Tasks,
+    credentials::{
+        CredentialProvider, Credentials, CredentialsError, ProviderSettings, Providers, Source, StoreFacts,
+    },
     telemetry::Metrics,
     transport::{ClientOptions, HttpClient, RetryPolicy},
 };
@@ -105,7 +106,7 @@ async fn delete(provider: CredentialProvider, replies: &'static [Reply]) -> (Res
 
 fn numbered(last: u32) -> CredentialProvider {
     let source = Numbered { requests: AtomicU32::new(0), last };
-    CredentialProvider::from_source(Arc::new(source), "b", &Tasks::default())
+    Providers::default().of_source(Arc::new(source))
 }
 
 #[tokio::test]
@@ -133,9 +134,11 @@ async fn if_there_are_no_new_credentials_the_error_of_s3_is_returned() {
 #[tokio::test]
 async fn static_credentials_are_sent_once() {
     let settings = ProviderSettings::Static(Credentials::new("FIXED", "secret", None));
-    let http = HttpClient::new(&ClientOptions::default()).unwrap();
-    let store = StoreFacts { http: &http, region: "us-east-1", bucket: "b" };
-    let provider = CredentialProvider::new(settings, store, &Tasks::default());
+    let client_options = ClientOptions::default();
+    let http = HttpClient::new(&client_options).unwrap();
+    let (region, bucket) = ("us-east-1", "b");
+    let store = StoreFacts { http: &http, client_options: &client_options, region, endpoint: None, bucket };
+    let provider = Providers::default().provider(settings, store);
     let (outcome, keys) = delete(provider, &[Reply::Code("ExpiredToken"), DELETED]).await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::CredentialsExpired);
     assert_eq!(keys, ["FIXED"]);
@@ -144,7 +147,7 @@ async fn static_credentials_are_sent_once() {
 #[tokio::test]
 async fn without_credentials_nothing_is_sent() {
     let source = Numbered { requests: AtomicU32::new(1), last: 0 };
-    let provider = CredentialProvider::from_source(Arc::new(source), "b", &Tasks::default());
+    let provider = Providers::default().of_source(Arc::new(source));
     let (outcome, keys) = delete(provider, &[DELETED]).await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::CredentialsUnavailable);
     assert_eq!(keys, [""; 0]);

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    CheckStep, Error, ErrorKind, ListOptions, Properties, S3Store, WriteMode, transfer::multipart::Multipart,
+    CheckStep, Error, ErrorKind, ListOptions, Properties, S3Store, StoreCheck, WriteMode,
+    transfer::multipart::Multipart,
 };
 use crate::s3::{ChecksummedPayload, NewObject, WriteCondition};
 
@@ -15,22 +16,27 @@ impl S3Store {
     /// writes a scratch key and deletes it, to find out whether the server honours conditions. If the server ignores
     /// conditions on one kind of write, the store rejects conditional writes of that kind from then on. If the future
     /// is dropped, the scratch key may stay.
-    pub async fn check(&self, probe_writes: bool) -> Vec<CheckStep> {
+    pub async fn check(&self, probe_writes: bool) -> StoreCheck {
         let mut steps = Vec::new();
-        let credentials = async {
-            self.client().find_credentials().await?;
-            Ok(format!("provider: {}", self.settings().credential_provider.kind()))
+        let mut credentials = None;
+        let find = async {
+            let origin = self.client().find_credentials().await?;
+            let text = origin.to_string();
+            credentials = Some(origin);
+            Ok(text)
         };
         let list = async {
             let options = ListOptions { page_size: 1, ..ListOptions::default() };
             self.list(&options).await.map(|_| "the server answered a signed request".to_owned())
         };
-        let proceed =
-            run(&mut steps, "credentials", credentials).await && run(&mut steps, "list", list).await;
-        if proceed && probe_writes {
+        let found = run(&mut steps, "credentials", find).await;
+        if !found && let Some(step) = steps.last_mut() {
+            self.settings().credential_provider.advice().clone_into(&mut step.fix);
+        }
+        if found && run(&mut steps, "list", list).await && probe_writes {
             self.probe(&mut steps).await;
         }
-        steps
+        StoreCheck { steps, credentials }
     }
 
     async fn probe(&self, steps: &mut Vec<CheckStep>) {
@@ -126,7 +132,7 @@ async fn run(
 fn fix(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::CredentialsUnavailable => {
-            "Give the store credentials that its credential_provider can find."
+            "Check the credential provider, which returned credentials a moment ago."
         }
         ErrorKind::CredentialsRejected => {
             "Give the store an access key id that its S3 server knows, and the secret that belongs to it."

@@ -54,7 +54,7 @@ pub use upload_state::{PersistedBytes, ResumableUpload};
 pub use upload_writer::UploadWriter;
 
 use crate::{
-    credentials::{CredentialProvider, StoreFacts},
+    credentials::{Providers, StoreFacts},
     s3::Client,
     tasks::Tasks,
     telemetry::Metrics,
@@ -88,10 +88,11 @@ struct Inner {
 }
 
 impl S3Store {
-    /// Creates a store without connecting to it. Fails with [`ErrorKind::StoreMisconfigured`] if the settings are
+    /// Creates a store without connecting to it, with a credential provider from its tenant's `providers`. Fails with [`ErrorKind::StoreMisconfigured`] if the settings are
     /// invalid.
     pub fn new(
         settings: StoreSettings,
+        providers: &Providers,
         metrics: Metrics,
         tasks: Tasks,
         budget: TenantBudget,
@@ -100,9 +101,14 @@ impl S3Store {
             Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
                 .caused_by(error)
         })?;
-        let facts =
-            StoreFacts { http: &http, region: &settings.bucket.region, bucket: &settings.bucket.bucket };
-        let credentials = CredentialProvider::new(settings.credential_provider.clone(), facts, &tasks);
+        let facts = StoreFacts {
+            http: &http,
+            client_options: &settings.client_options,
+            region: &settings.bucket.region,
+            endpoint: settings.bucket.endpoint.as_deref(),
+            bucket: &settings.bucket.bucket,
+        };
+        let credentials = providers.provider(settings.credential_provider.clone(), facts);
         let retry = settings.retry_config.clone();
         let hedge_after = settings.transfer.hedge_after;
         let client = Client::new(settings.bucket.clone(), http, credentials, retry, hedge_after, metrics)?;

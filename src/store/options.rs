@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::PageMemory;
-use crate::s3::{Attributes, ByteRange, ChecksumAlgorithm, Conditions, Error, ObjectMeta, Tags};
+use crate::{
+    credentials::Origin,
+    s3::{Attributes, ByteRange, ChecksumAlgorithm, Conditions, Error, ObjectMeta, Tags},
+};
 
 /// Which version of an object to read, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -184,6 +187,15 @@ pub struct CopyOptions {
     pub attributes: Option<Attributes>,
     /// New tags; `None` keeps the source's.
     pub tags: Option<Tags>,
+}
+
+/// The result of a store check.
+#[derive(Debug, Clone)]
+pub struct StoreCheck {
+    /// The steps in the order in which they ran.
+    pub steps: Vec<CheckStep>,
+    /// Where the store's credentials come from; `None` if there are none.
+    pub credentials: Option<Origin>,
 }
 
 /// One step of a store check.

@@ -15,11 +15,14 @@ use opentelemetry::{
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
-use super::logs;
+use super::{
+    credentials::{self, Watched, WatchedCredentials},
+    logs,
+};
 
 /// Names from OpenTelemetry's semantic conventions (RPC metrics, release candidate), and Longshore's own where the
 /// conventions have none. All names are here, so that a change of the conventions changes only this module.
-mod name {
+pub(super) mod name {
     pub(super) const CALL_DURATION: &str = "rpc.server.call.duration";
     pub(super) const CALLS_IN_FLIGHT: &str = "longshore.calls.in_flight";
     pub(super) const S3_ATTEMPTS: &str = "longshore.s3.attempts";
@@ -38,6 +41,11 @@ mod name {
 
     pub(super) const TENANTS: &str = "longshore.tenants";
 
+    pub(super) const CREDENTIALS_REQUESTS: &str = "longshore.credentials.requests";
+    pub(in crate::telemetry) const CREDENTIALS_AGE: &str = "longshore.credentials.age";
+    pub(in crate::telemetry) const CREDENTIALS_TIME_TO_EXPIRY: &str = "longshore.credentials.time_to_expiry";
+    pub(in crate::telemetry) const CREDENTIALS_FAILING: &str = "longshore.credentials.failing";
+
     pub(super) const LOG_LINES_DROPPED: &str = "longshore.log.lines_dropped";
     pub(super) const MEMORY_ENDED: &str = "longshore.memory.ended";
 
@@ -49,6 +57,8 @@ mod name {
     pub(super) const DIRECTION: &str = "direction";
     pub(super) const REASON: &str = "reason";
     pub(super) const STATE: &str = "state";
+    pub(in crate::telemetry) const TENANT: &str = "tenant";
+    pub(in crate::telemetry) const PROVIDER: &str = "provider";
 }
 
 /// The boundaries that the conventions recommend, in seconds, with finer ones for small objects that are served in less
@@ -105,6 +115,8 @@ struct Instruments {
     /// Read from the log, which the whole process shares.
     _log_lines_dropped: ObservableCounter<u64>,
     memory_ended: Counter<u64>,
+    credentials_requests: Counter<u64>,
+    watched_credentials: Watched,
 }
 
 /// Counts a call as in flight until dropped.
@@ -239,6 +251,21 @@ impl Metrics {
         }
     }
 
+    /// Counts a request to a credential provider of `tenant` by `outcome`: `ok`, `error` or `timeout`.
+    pub fn credentials_requested(&self, tenant: &Arc<str>, provider: &'static str, outcome: &'static str) {
+        let labels = [
+            KeyValue::new(name::TENANT, Arc::clone(tenant)),
+            KeyValue::new(name::PROVIDER, provider),
+            KeyValue::new(name::OUTCOME, outcome),
+        ];
+        self.0.credentials_requests.add(1, &labels);
+    }
+
+    /// Exports what is known about these credentials while they exist.
+    pub fn watch_credentials(&self, credentials: &Arc<dyn WatchedCredentials>) {
+        self.0.watched_credentials.add(credentials);
+    }
+
     /// All metrics in Prometheus's text format (version 0.0.4).
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0.registry.gather()).unwrap_or_else(|error| {
@@ -270,7 +297,14 @@ impl Default for Metrics {
 impl Instruments {
     fn new(registry: Registry, provider: SdkMeterProvider) -> Self {
         let meter: Meter = provider.meter("longshore");
+        let watched_credentials = Watched::default();
+        credentials::export(&meter, &watched_credentials);
         Self {
+            credentials_requests: meter
+                .u64_counter(name::CREDENTIALS_REQUESTS)
+                .with_description("Requests to credential providers, by outcome: ok, error, timeout.")
+                .build(),
+            watched_credentials,
             call_duration: meter
                 .f64_histogram(name::CALL_DURATION)
                 .with_unit("s")

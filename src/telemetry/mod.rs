@@ -1,9 +1,11 @@
 //! Logs and metrics.
 
+mod credentials;
 mod logs;
 mod metrics;
 mod text;
 
+pub use credentials::{CredentialsStatus, WatchedCredentials};
 pub use logs::{
     LogFormat, LogSettings, LogSettingsError, flush as flush_logs, init as init_logs, write_error,
 };

@@ -8,6 +8,7 @@ use std::{
 use super::{Resources, TenantSettings};
 use crate::{
     auth::CallerSettings,
+    credentials::Providers,
     store::{Error, ErrorKind, S3Store, StoreSettings, TenantBudget},
     tasks::Tasks,
     telemetry::Metrics,
@@ -30,6 +31,7 @@ struct Shared {
     metrics: Metrics,
     tasks: Tasks,
     budget: TenantBudget,
+    providers: Providers,
 }
 
 impl Tenant {
@@ -61,6 +63,7 @@ impl Tenant {
                 metrics: resources.metrics.clone(),
                 tasks: resources.tasks.clone(),
                 budget: resources.memory.share(share),
+                providers: Providers::new(&settings.name, resources.metrics.clone(), resources.tasks.clone()),
             },
         };
         Self(Arc::new(Inner { settings, stores, shared }))
@@ -102,8 +105,9 @@ impl Tenant {
     /// again: the cause, such as unreadable CA certificates of the system, may have been fixed in the meantime.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let (settings, store) = (self.store_settings(name)?, self.0.stores.get(name)?);
-        let Shared { metrics, tasks, budget } = &self.0.shared;
-        let build = || S3Store::new(settings.clone(), metrics.clone(), tasks.clone(), budget.clone());
+        let Shared { metrics, tasks, budget, providers } = &self.0.shared;
+        let build =
+            || S3Store::new(settings.clone(), providers, metrics.clone(), tasks.clone(), budget.clone());
         Some(store.get_or_build(build))
     }
 }

@@ -17,7 +17,7 @@ const EVERYWHERE: &[&str] = &["settings", "tasks", "telemetry", "VERSION"];
 
 /// Each top-level module with the other modules that it may import.
 const MODULES: &[(&str, &[&str])] = &[
-    ("api", &["auth", "pb", "store", "tenants"]),
+    ("api", &["auth", "credentials", "pb", "store", "tenants"]),
     ("auth", &[]),
     ("cli", &["auth", "config", "credentials", "embedded", "s3", "server", "store", "tenants", "transport"]),
     ("config", &["auth", "credentials", "s3", "server", "store", "tenants", "transport"]),
@@ -30,7 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("store", &["credentials", "s3", "transport"]),
     ("tasks", &[]),
     ("telemetry", &[]),
-    ("tenants", &["auth", "store"]),
+    ("tenants", &["auth", "credentials", "store"]),
     ("transport", &[]),
 ];
 

@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use longshore::{
     api::{Limits, MessagesLayer, Services, UploadSettings},
     auth::AuthMode,
+    credentials::Providers,
     pb::{self, object_service_client::ObjectServiceClient},
     store::{DeleteBatches, MemoryBudget, S3Store, StoreSettings, TenantBudget},
     tasks::Tasks,
@@ -205,7 +206,9 @@ async fn the_tasks_of_dropped_batches_end() {
     let mut server = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
     let tasks = Tasks::default();
     let budget = TenantBudget::default();
-    let store = S3Store::new(server.settings(), Metrics::default(), tasks.clone(), budget).unwrap();
+    let store =
+        S3Store::new(server.settings(), &Providers::default(), Metrics::default(), tasks.clone(), budget)
+            .unwrap();
     let mut batches = store.delete_batches();
     for number in 0..2 {
         assert!(send(&mut batches, number * BATCH..number * BATCH + 2));

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use longshore::{
+    credentials::Providers,
     s3::{Error, ErrorKind},
     store::{ListOptions, ReadOptions, S3Store, TenantBudget, WriteOptions},
     tasks::Tasks,
@@ -40,7 +41,14 @@ fn counted(server: &Scripted, hedge_after: Option<Duration>) -> (S3Store, Metric
     settings.client_options.read_timeout = 100 * AMPLE;
     settings.transfer.hedge_after = hedge_after;
     let metrics = Metrics::default();
-    let store = S3Store::new(settings, metrics.clone(), Tasks::default(), TenantBudget::default()).unwrap();
+    let store = S3Store::new(
+        settings,
+        &Providers::default(),
+        metrics.clone(),
+        Tasks::default(),
+        TenantBudget::default(),
+    )
+    .unwrap();
     (store, metrics)
 }
 

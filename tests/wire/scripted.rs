@@ -7,6 +7,7 @@ use std::{
 };
 
 use longshore::{
+    credentials::Providers,
     credentials::{Credentials, ProviderSettings},
     s3::BucketSettings,
     store::{S3Store, StoreSettings, TenantBudget},
@@ -173,7 +174,7 @@ pub(crate) fn store(settings: StoreSettings) -> S3Store {
 
 /// A store that takes its memory from `budget`.
 pub(crate) fn sharing(settings: StoreSettings, budget: TenantBudget) -> S3Store {
-    S3Store::new(settings, Metrics::default(), Tasks::default(), budget).unwrap()
+    S3Store::new(settings, &Providers::default(), Metrics::default(), Tasks::default(), budget).unwrap()
 }
 
 /// The number of bytes reserved from the budget with these metrics.

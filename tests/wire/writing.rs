@@ -305,7 +305,7 @@ async fn a_check_finds_which_writes_ignore_conditions() {
     })
     .await;
     let store = server.store();
-    let steps = store.check(true).await;
+    let steps = store.check(true).await.steps;
     let found: Vec<_> = steps.iter().map(|step| (step.name, step.outcome.is_ok())).collect();
     assert_eq!(
         found,

@@ -1,0 +1,385 @@
+//! Keeps credentials until they have to be replaced, with one request to their source at a time.
+
+mod current;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, SystemTime},
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use self::current::{Current, PAUSE_WITHOUT_CREDENTIALS, Use, pause_without_credentials};
+use super::{Credentials, CredentialsError, Origin};
+use crate::{
+    tasks::Tasks,
+    telemetry::{CredentialsStatus, Metrics, WatchedCredentials},
+};
+
+/// How long a source may take to answer.
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+
+/// How long a call waits for new credentials while it could still use the old ones.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long calls keep waiting for a source that has worked before, counted from its first failure while no usable
+/// credentials were left.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(10);
+
+/// How often the same failure is logged.
+const REPORT_AGAIN: Duration = Duration::from_mins(1);
+
+/// Credentials that S3 rejects sooner than this after they were loaded count as a failure of the source.
+const SOON: Duration = Duration::from_mins(1);
+
+/// A source of credentials.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// Requests credentials. The cache makes one request at a time, with a time limit.
+    fn load(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>>;
+
+    /// What every request returns, if it is always the same. The source is then not asked.
+    fn fixed(&self) -> Option<Result<Credentials, CredentialsError>> {
+        None
+    }
+}
+
+type Found = Result<Arc<Credentials>, CredentialsError>;
+
+/// The credentials of one source. Cheap to clone; clones share the credentials.
+#[derive(Debug, Clone)]
+pub(super) struct Cache(Arc<Inner>);
+
+/// Does not keep the credentials in memory.
+#[derive(Debug)]
+pub(super) struct WeakCache(Weak<Inner>);
+
+impl WeakCache {
+    pub(super) fn upgrade(&self) -> Option<Cache> {
+        self.0.upgrade().map(Cache)
+    }
+}
+
+/// Whose credentials a cache keeps, for the log and the metrics.
+#[derive(Debug, Clone)]
+pub(super) struct Owner {
+    pub(super) tenant: Arc<str>,
+    /// The bucket of the first store that uses the credentials.
+    pub(super) bucket: String,
+    /// The type of the provider, as in the settings.
+    pub(super) provider: &'static str,
+}
+
+#[derive(Debug)]
+struct Inner {
+    source: Arc<dyn Source>,
+    /// The source's answer, if it is always the same.
+    fixed: Option<Found>,
+    owner: Owner,
+    metrics: Metrics,
+    tasks: Tasks,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Current>,
+    /// The request to the source that is in progress.
+    request: Option<Shared<BoxFuture<'static, Found>>>,
+    /// The last failure of the source, until it succeeds again.
+    failed: Option<Failed>,
+    /// When the source first failed while there were no credentials to use.
+    failing_since: Option<Instant>,
+    /// The last failure that was logged, and when.
+    reported: Option<(Instant, CredentialsError)>,
+    /// How many credentials in a row S3 has rejected soon after they were loaded.
+    rejections: u32,
+}
+
+/// The last of one or more failures in a row.
+#[derive(Debug, Clone)]
+struct Failed {
+    at: Instant,
+    count: u32,
+    error: CredentialsError,
+    /// The part of a pause that is waited for, chosen at random, so that processes do not ask together.
+    part: f64,
+}
+
+impl Failed {
+    fn again(before: Option<&Self>, error: CredentialsError) -> Self {
+        let count = before.map_or(0, |before| before.count).saturating_add(1);
+        Self { at: Instant::now(), count, error, part: 0.8 + 0.2 * fastrand::f64() }
+    }
+}
+
+impl Cache {
+    pub(super) fn new(source: Arc<dyn Source>, owner: Owner, metrics: Metrics, tasks: Tasks) -> Self {
+        let fixed = source.fixed().map(|found| found.map(Arc::new));
+        let inner = Arc::new(Inner { source, fixed, owner, metrics, tasks, state: Mutex::default() });
+        if inner.fixed.is_none() {
+            let watched: Arc<dyn WatchedCredentials> = inner.clone();
+            inner.metrics.watch_credentials(&watched);
+        }
+        Self(inner)
+    }
+
+    pub(super) fn downgrade(&self) -> WeakCache {
+        WeakCache(Arc::downgrade(&self.0))
+    }
+
+    /// The credentials to use now.
+    pub(super) async fn credentials(&self) -> Found {
+        if let Some(fixed) = &self.0.fixed {
+            return fixed.clone();
+        }
+        loop {
+            match self.current_or_new().await {
+                // A source that has just worked will probably work again soon.
+                Err(_) if self.state().is_short_outage() => sleep(PAUSE_WITHOUT_CREDENTIALS).await,
+                found => return found,
+            }
+        }
+    }
+
+    /// Where the credentials come from that are in use.
+    pub(super) fn origin(&self) -> Origin {
+        let state = self.state();
+        let fixed = self.0.fixed.as_ref().and_then(|found| found.as_ref().ok());
+        let credentials = state.current.as_ref().map(|current| &current.credentials).or(fixed);
+        Origin {
+            provider: credentials.and_then(|found| found.provider()).unwrap_or(self.0.owner.provider),
+            took: state.current.as_ref().map(|current| current.took),
+            expires_at: credentials.and_then(|found| found.expires_at()),
+        }
+    }
+
+    async fn current_or_new(&self) -> Found {
+        let (request, old) = {
+            let mut state = self.state();
+            let now = SystemTime::now();
+            let current = state.current.clone();
+            let usage = current.as_ref().map_or(Use::Never, |current| current.usage(now));
+            let old = current.filter(|_| usage != Use::Never);
+            let paused = state.paused(old.as_ref(), now);
+            let old = old.map(|current| current.credentials);
+            match (usage, old, paused) {
+                (Use::AsTheyAre, Some(old), _) | (_, Some(old), Some(_)) => return Ok(old),
+                (Use::WhileReplacing, Some(old), None) => {
+                    drop(self.request(&mut state));
+                    return Ok(old);
+                }
+                (_, None, Some(error)) => return Err(error),
+                (_, old, None) => (self.request(&mut state), old),
+            }
+        };
+        match old {
+            None => request.await,
+            Some(old) => match timeout(LONGEST_WAIT, request).await {
+                Ok(Ok(new)) => Ok(new),
+                Ok(Err(_)) | Err(_) => Ok(old),
+            },
+        }
+    }
+
+    /// See [`super::CredentialProvider::report_rejected`].
+    pub(super) fn report_rejected(&self, credentials: &Arc<Credentials>) -> bool {
+        if self.0.fixed.is_some() {
+            return false;
+        }
+        let mut state = self.state();
+        if state.reject(credentials) {
+            // If the last request to the source has just failed, repeating the request to S3 is pointless.
+            let current = state.current.clone();
+            return state.paused(current.as_ref(), SystemTime::now()).is_none();
+        }
+        true
+    }
+
+    /// The request in progress, or a new one. It runs in a task, so that it does not end with the call that needs it.
+    fn request(&self, state: &mut State) -> Shared<BoxFuture<'static, Found>> {
+        let cache = self.clone();
+        let start = || {
+            let request = async move { cache.load().await };
+            // The request is for every call, so it does not belong to the span of the one that started it.
+            let task = tracing::Span::none().in_scope(|| self.0.tasks.spawn(request));
+            let ended = "the process is shutting down";
+            task.map(move |joined| joined.unwrap_or_else(|_| Err(CredentialsError::new(ended))))
+                .boxed()
+                .shared()
+        };
+        state.request.get_or_insert_with(start).clone()
+    }
+
+    /// Asks the source.
+    async fn load(&self) -> Found {
+        let began = Instant::now();
+        let answer = timeout(LONGEST_REQUEST, AssertUnwindSafe(self.0.source.load()).catch_unwind());
+        let (found, outcome) = match answer.await {
+            Ok(Ok(found)) => (found, "error"),
+            Ok(Err(_)) => {
+                (Err(CredentialsError::new("the credential provider failed unexpectedly")), "error")
+            }
+            Err(_) => {
+                let text = "the credential provider did not answer within 30 s";
+                (Err(CredentialsError::new(text)), "timeout")
+            }
+        };
+        let found = self.state().finish(found, began.elapsed());
+        let Owner { tenant, provider, .. } = &self.0.owner;
+        self.0.metrics.credentials_requested(tenant, provider, if found.is_ok() { "ok" } else { outcome });
+        match &found {
+            Ok(credentials) => self.report_success(credentials),
+            Err(error) => self.report(error),
+        }
+        found
+    }
+
+    /// Logs that the source works, if a failure of it was logged.
+    fn report_success(&self, credentials: &Credentials) {
+        if self.state().reported.take().is_some() {
+            let Owner { tenant, bucket, .. } = &self.0.owner;
+            let provider = credentials.provider().unwrap_or(self.0.owner.provider);
+            let expires = expiry(credentials);
+            tracing::info!(%tenant, bucket, provider, expires, "credentials are available again");
+        }
+    }
+
+    /// Logs a failure of the source: the first one, and then one a minute, unless the reason changes.
+    fn report(&self, error: &CredentialsError) {
+        let mut state = self.state();
+        let is_new = state
+            .reported
+            .as_ref()
+            .is_none_or(|(at, reported)| at.elapsed() >= REPORT_AGAIN || reported != error);
+        if !is_new {
+            return;
+        }
+        state.reported = Some((Instant::now(), error.clone()));
+        let old = state.current.clone().filter(Current::is_usable);
+        drop(state);
+        let Owner { tenant, bucket, provider } = &self.0.owner;
+        match old {
+            Some(old) => {
+                let expires = expiry(&old.credentials);
+                tracing::warn!(
+                    %tenant, bucket, provider, expires, %error,
+                    "no new credentials could be obtained, so the old ones stay in use"
+                );
+            }
+            None => tracing::warn!(%tenant, bucket, provider, %error, "no credentials could be obtained"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state()
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WatchedCredentials for Inner {
+    fn status(&self) -> CredentialsStatus {
+        let state = self.state();
+        let now = SystemTime::now();
+        let current = state.current.as_ref();
+        let expires_at = current.and_then(|current| current.credentials.expires_at());
+        CredentialsStatus {
+            tenant: Arc::clone(&self.owner.tenant),
+            provider: self.owner.provider,
+            age: current.map(|current| now.duration_since(current.loaded).unwrap_or_default()),
+            time_to_expiry: expires_at.map(|at| at.duration_since(now).unwrap_or_default()),
+            is_failing: state.failed.is_some(),
+        }
+    }
+}
+
+/// When credentials expire, for the log.
+fn expiry(credentials: &Credentials) -> Option<String> {
+    Some(humantime::format_rfc3339_seconds(credentials.expires_at()?).to_string())
+}
+
+impl State {
+    /// Whether a source that has worked before has failed for a short time only.
+    fn is_short_outage(&self) -> bool {
+        self.current.is_some() && self.failing_since.is_some_and(|since| since.elapsed() < LONGEST_OUTAGE)
+    }
+
+    /// Takes the source's answer. Credentials that cannot be used count as a failure, so that the source is not asked
+    /// again at once.
+    fn finish(&mut self, found: Result<Credentials, CredentialsError>, took: Duration) -> Found {
+        self.request = None;
+        let found = found.and_then(|credentials| self.usable(credentials));
+        match &found {
+            Ok(credentials) => {
+                self.current = Some(Current::new(Arc::clone(credentials), took));
+                (self.failed, self.failing_since) = (None, None);
+            }
+            Err(error) => {
+                self.failed = Some(Failed::again(self.failed.as_ref(), error.clone()));
+                // While the old credentials can be used, calls do not notice.
+                if !self.current.as_ref().is_some_and(Current::is_usable) {
+                    self.failing_since.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        found
+    }
+
+    fn usable(&self, credentials: Credentials) -> Found {
+        if credentials.expires_at().is_some_and(|expires_at| expires_at <= SystemTime::now()) {
+            let text = "the credential provider returned credentials that have expired: check the clock of this host";
+            return Err(CredentialsError::new(text));
+        }
+        match self.current.as_ref().filter(|current| *current.credentials == credentials) {
+            Some(current) if current.rejected => {
+                let text = "the credential provider returned the credentials that S3 has rejected";
+                Err(CredentialsError::new(text))
+            }
+            // The same `Arc`, by which `reject` recognises the current credentials.
+            Some(current) => Ok(Arc::clone(&current.credentials)),
+            None => Ok(Arc::new(credentials)),
+        }
+    }
+
+    /// Records that S3 rejected `credentials`. Returns whether they are the current ones.
+    ///
+    /// From the second rejection on, a source whose credentials are rejected soon after they were loaded has failed:
+    /// without a pause, each call would ask it.
+    fn reject(&mut self, credentials: &Arc<Credentials>) -> bool {
+        let Some(current) = &mut self.current else { return false };
+        if !Arc::ptr_eq(&current.credentials, credentials) {
+            return false;
+        }
+        if !current.rejected {
+            current.rejected = true;
+            let is_soon = current.loaded.elapsed().is_ok_and(|age| age < SOON);
+            self.rejections = if is_soon { self.rejections.saturating_add(1) } else { 0 };
+            if self.rejections > 1 {
+                let error = CredentialsError::new("S3 rejects all credentials of the credential provider");
+                let failed = Failed::again(self.failed.as_ref(), error);
+                self.failed = Some(Failed { count: self.rejections - 1, ..failed });
+            }
+        }
+        true
+    }
+
+    /// The last failure, if the source has to be left alone for a while after it. `old`: the credentials that can
+    /// still be used.
+    fn paused(&self, old: Option<&Current>, now: SystemTime) -> Option<CredentialsError> {
+        let Failed { at, count, error, part } = self.failed.as_ref()?;
+        let pause = old.map_or_else(|| pause_without_credentials(*count), |old| old.pause(*count, now));
+        (at.elapsed() < pause.mul_f64(*part)).then(|| error.clone())
+    }
+}
