@@ -84,7 +84,7 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
     let (steps, credentials) = match call.store(name) {
         Ok(store) => {
             let StoreCheck { steps, credentials } = Box::pin(store.check(request.probe_writes)).await;
-            (steps.into_iter().map(|found| step(call, found)).collect(), credentials.map(origin))
+            (steps.into_iter().map(|found| step(call, found)).collect(), credentials.as_ref().map(origin))
         }
         // A store that cannot be built does not work either, so the check reports that as its result.
         Err(Failure::Store(error, _)) => {
@@ -126,7 +126,7 @@ fn step(call: &Call, step: CheckStep) -> pb::CheckStep {
     }
 }
 
-fn origin(origin: Origin) -> pb::CredentialsOrigin {
+fn origin(origin: &Origin) -> pb::CredentialsOrigin {
     pb::CredentialsOrigin {
         provider: origin.provider.to_owned(),
         duration: origin.took.map(convert::duration),

@@ -9,7 +9,7 @@ use std::{
 
 use opentelemetry::{KeyValue, metrics::Meter};
 
-use super::metrics::name;
+use super::name;
 
 /// The maximum number of tenants and providers that are exported one by one. The others are exported together, with
 /// `*` as their tenant.

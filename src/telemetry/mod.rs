@@ -3,6 +3,7 @@
 mod credentials;
 mod logs;
 mod metrics;
+mod name;
 mod text;
 
 pub use credentials::{CredentialsStatus, WatchedCredentials};

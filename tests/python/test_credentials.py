@@ -1,12 +1,16 @@
 """Credentials that Longshore gets while it runs: from STS (moto's), from containers, from files that are rotated."""
 
 import json
+import subprocess
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
 
+from longshore.v1 import store_service_pb2
+from support import process
 from support.wait import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/longshore"
@@ -128,3 +132,48 @@ def test_without_credentials_the_error_names_each_place(serve_store, moto_bucket
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     log = server.log.read_text()
     assert "missing" in log and "the command false failed" in log
+
+
+def test_check_store_and_the_metrics_say_which_provider_answered_and_when_the_credentials_expire(
+        serve_store, versitygw_bucket, pod_identity):
+    endpoint, tokens = pod_identity
+    chain = with_provider(versitygw_bucket, type="chain", sources=[
+        {"type": "process", "command": "false"}, {"type": "container", "endpoint": endpoint}])
+    server, client = serve_store({"default": chain, "twin": chain})
+    for store in ("default", "twin"):
+        checked = client.stores.CheckStore(store_service_pb2.CheckStoreRequest(store=store))
+        assert [step.ok for step in checked.steps] == [True, True]
+        assert checked.credentials.provider == "container"
+        assert checked.credentials.expire_time.ToDatetime().isoformat() == "2199-01-01T00:00:00"
+        assert checked.credentials.HasField("duration")
+    assert len(tokens) == 1, "stores with equal settings share their credentials"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    metrics = opener.open(f"http://{server.health_address}/metrics").read().decode()
+    [line] = [line for line in metrics.splitlines() if line.startswith("longshore_credentials_time_to_expiry_seconds{")]
+    assert 'tenant="acme"' in line and 'provider="chain"' in line and float(line.split()[-1]) > 1e9
+
+
+def test_check_connect_says_what_works_and_how_to_fix_what_does_not(binary, versitygw_bucket, tmp_path):
+    wrong = {**versitygw_bucket.store(), "config": {**versitygw_bucket.store()["config"], "secret_access_key": "wrong"}}
+    stores = {
+        "a-good": versitygw_bucket.store(),
+        "b-none": with_provider(versitygw_bucket, type="process", command="false"),
+        "c-wrong": wrong,
+    }
+    file = tmp_path / "tenants.yaml"
+
+    def check(stores):
+        file.write_text(json.dumps({"tenants": {"acme": {"stores": stores}}}))
+        return subprocess.run([binary, "check", "--connect", file], env=process.bare_environment(), text=True,
+                              capture_output=True, timeout=60)
+
+    checked = check(stores)
+    assert checked.returncode == 1
+    lines = checked.stdout.splitlines()
+    good, none, fix, rejected = [lines[-5], *lines[-4:-1]]
+    assert good == "acme/a-good: ok; provider: static"
+    assert none.startswith("acme/b-none: `credentials` failed: ") and "the command false failed" in none
+    assert fix.startswith("  Run the command as the server's user")
+    assert rejected.startswith("acme/c-wrong: `list` failed: ")
+    assert "wrong" not in rejected.removeprefix("acme/c-wrong")
+    assert check({"good": versitygw_bucket.store()}).returncode == 0

@@ -266,16 +266,15 @@ impl Cache {
         let old = state.current.clone().filter(Current::is_usable);
         drop(state);
         let Owner { tenant, bucket, provider } = &self.0.owner;
-        match old {
-            Some(old) => {
-                let expires = expiry(&old.credentials);
-                tracing::warn!(
-                    %tenant, bucket, provider, expires, %error,
-                    "no new credentials could be obtained, so the old ones stay in use"
-                );
-            }
-            None => tracing::warn!(%tenant, bucket, provider, %error, "no credentials could be obtained"),
-        }
+        let Some(old) = old else {
+            tracing::warn!(%tenant, bucket, provider, %error, "no credentials could be obtained");
+            return;
+        };
+        let expires = expiry(&old.credentials);
+        tracing::warn!(
+            %tenant, bucket, provider, expires, %error,
+            "no new credentials could be obtained, so the old ones stay in use"
+        );
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
