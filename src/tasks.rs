@@ -16,6 +16,14 @@ impl Tasks {
         self.0.spawn(task.in_current_span())
     }
 
+    /// Starts `task` outside of the current span, because it works for several calls.
+    pub fn spawn_without_span<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.0.spawn(task)
+    }
+
     /// Waits until every task has ended, including tasks that start in the meantime.
     pub async fn drained(&self) {
         self.0.close();

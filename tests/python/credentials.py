@@ -12,31 +12,16 @@ import tempfile
 import threading
 import time
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
 
 from support import server
 from support.client import Client
+from support.identity import Handler, start
 
 CALLERS = 100
 LIFETIME = 30
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 class Provider:
@@ -62,9 +47,7 @@ class Provider:
                     "AccessKeyId": f"UNTIL{int(expires)}", "SecretAccessKey": "s", "Token": "t",
                     "Expiration": text}).encode())
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server, self.url = start(Requests)
 
 
 class S3:
@@ -82,10 +65,8 @@ class S3:
                     return self.answer(400)
                 self.answer(200, ETag='"e"')
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
+        self.server, self.url = start(Requests)
         self.server.request_queue_size = 256
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 def main(binary, seconds):

@@ -208,8 +208,7 @@ impl Cache {
         let cache = self.clone();
         let start = || {
             let request = async move { cache.load().await };
-            // The request is for every call, so it does not belong to the span of the one that started it.
-            let task = tracing::Span::none().in_scope(|| self.0.tasks.spawn(request));
+            let task = self.0.tasks.spawn_without_span(request);
             let ended = "the process is shutting down";
             task.map(move |joined| joined.unwrap_or_else(|_| Err(CredentialsError::new(ended))))
                 .boxed()
