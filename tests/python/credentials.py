@@ -66,7 +66,6 @@ class S3:
                 self.answer(200, ETag='"e"')
 
         self.server, self.url = start(Requests)
-        self.server.request_queue_size = 256
 
 
 def main(binary, seconds):

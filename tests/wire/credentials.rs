@@ -2,16 +2,17 @@
 
 use std::{fs, path::PathBuf, sync::Mutex, time::Duration};
 
+use bytes::Bytes;
 use longshore::{
     credentials::{
         AssumeRoleSettings, ContainerSettings, ContainerToken, Credentials, ImdsSettings, ProviderSettings,
         WebIdentitySettings,
     },
     s3::ErrorKind,
-    store::{Error, ReadOptions},
+    store::{Error, ReadOptions, UploadClaim, UploadOptions},
 };
 
-use crate::scripted::{Answer, Scripted, Seen, reply, store};
+use crate::scripted::{Answer, Scripted, Seen, error, reply, store};
 
 /// S3, which has one object for every key.
 async fn s3() -> Scripted {
@@ -288,4 +289,86 @@ async fn credentials_in_a_file_that_s3_rejects_are_read_again_at_once() {
     assert_eq!(&reader.next().await.unwrap().unwrap()[..], b"abc");
     let ids: Vec<_> = s3.seen().iter().map(|seen| signature(seen).0).collect();
     assert_eq!(ids, ["OLD", "NEW"]);
+}
+
+/// A store whose credentials come from `container`.
+fn with_container(s3: &Scripted, container: &Scripted) -> longshore::store::S3Store {
+    let endpoint = format!("http://{}/credentials", container.address);
+    let provider = ProviderSettings::Container(ContainerSettings { endpoint, token: None });
+    store(longshore::store::StoreSettings { credential_provider: provider, ..s3.settings() })
+}
+
+#[tokio::test]
+async fn a_thousand_calls_on_a_new_store_cause_one_request_for_credentials() {
+    let (s3, container) = (s3().await, Scripted::start(|_, _| reply(200, &[], &document("POD"))).await);
+    let store = with_container(&s3, &container);
+    let options = ReadOptions::default();
+    let calls = (0..1000).map(|number| {
+        let (store, options) = (store.clone(), options.clone());
+        async move { store.head(&format!("key-{number}"), &options).await }
+    });
+    for outcome in futures::future::join_all(calls).await {
+        outcome.unwrap();
+    }
+    assert_eq!((container.seen().len(), s3.seen().len()), (1, 1000));
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_outlives_the_credentials_that_it_began_with() {
+    const MIB: usize = 1024 * 1024;
+    let container = Scripted::start(|number, _| reply(200, &[], &document(&format!("POD{number}")))).await;
+    let s3 = Scripted::start(|_, seen| {
+        let (id, _) = signature(seen);
+        match (seen.method.as_str(), seen.target.as_str()) {
+            ("POST", "/b/k?uploads=") => reply(
+                200,
+                &[],
+                "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+            ),
+            _ if id == "POD0" => error(400, "ExpiredToken"),
+            ("PUT", _) => reply(200, &[("etag", "\"p\"")], ""),
+            _ => reply(
+                200,
+                &[],
+                "<CompleteMultipartUploadResult><ETag>\"whole-3\"</ETag></CompleteMultipartUploadResult>",
+            ),
+        }
+    })
+    .await;
+    let mut upload = with_container(&s3, &container).upload("k", UploadOptions::default()).unwrap();
+    for _ in 0..20 {
+        upload.write(Bytes::from(vec![7; MIB])).await.unwrap();
+    }
+    let uploaded = upload.finish(UploadClaim::default()).await.unwrap();
+    assert_eq!(uploaded.meta.properties.etag.as_deref(), Some("\"whole-3\""));
+    assert_eq!(container.seen().len(), 2, "the parts that failed at the same time asked once");
+    let complete = s3.seen().last().cloned().unwrap();
+    assert_eq!((complete.method.as_str(), signature(&complete).0.as_str()), ("POST", "POD1"));
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_every_second_time_or_returns_garbage_costs_no_call_while_credentials_are_valid()
+ {
+    let container = Scripted::start(|number, _| match number {
+        0 => reply(200, &[], &document("POD")),
+        number if number % 2 == 0 => reply(200, &[], "{\"AccessKeyId\": \"half"),
+        _ => reply(500, &[], "out of order"),
+    })
+    .await;
+    let rejections = std::sync::atomic::AtomicUsize::new(0);
+    let s3 = Scripted::start(move |_, _| {
+        match rejections.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            // The credentials are not the reason, so they are used again.
+            1 => error(400, "ExpiredToken"),
+            _ => reply(200, &[("etag", "\"e\"")], "abc"),
+        }
+    })
+    .await;
+    let store = with_container(&s3, &container);
+    for _ in 0..5 {
+        let mut reader = store.get("k", None, &ReadOptions::default()).await.unwrap();
+        assert_eq!(&reader.next().await.unwrap().unwrap()[..], b"abc");
+    }
+    assert!(container.seen().len() > 1);
+    assert!(s3.seen().iter().all(|seen| signature(seen).0 == "POD"));
 }

@@ -7,8 +7,7 @@ use std::{
 };
 
 use longshore::{
-    credentials::Providers,
-    credentials::{Credentials, ProviderSettings},
+    credentials::{Credentials, ProviderSettings, Providers},
     s3::BucketSettings,
     store::{S3Store, StoreSettings, TenantBudget},
     tasks::Tasks,
