@@ -1,5 +1,7 @@
 //! Why there are no credentials.
 
+use std::time::Duration;
+
 use crate::telemetry::cut;
 
 /// No credentials were found. The text says where the provider looked and what is missing. It contains no secret.
@@ -22,6 +24,14 @@ impl CredentialsError {
     /// There is nothing at the place where the provider looks.
     pub(super) fn absent(text: impl Into<String>) -> Self {
         Self { is_absent: true, ..Self::new(text) }
+    }
+
+    /// The provider did not answer within `wait`, the time that the call had for it.
+    pub(crate) fn late(wait: Duration) -> Self {
+        Self::new(format!(
+            "the credential provider has not answered within {} ms, and the call's deadline is near",
+            wait.as_millis()
+        ))
     }
 
     /// Whether there is nothing at the place where the provider looks, so that another one may be asked.

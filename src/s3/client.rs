@@ -40,6 +40,12 @@ use crate::{
 /// nothing in the meantime. A retry that comes too soon would find the work done or half done.
 const LONG_WORK: u32 = 20;
 
+/// The part of the time before a call's deadline that is reserved for telling the caller that there are no credentials.
+const RESERVED_DIVISOR: u32 = 5;
+
+/// The longest time that is reserved.
+const MOST_RESERVED: Duration = Duration::from_millis(500);
+
 /// Maximum size in bytes of a document that is not a listing page: results for 1,000 keys of 1,024 bytes,
 /// percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
@@ -380,13 +386,18 @@ impl Client {
         Err(failed_attempt::of_answer(head.status, &head.headers, &body, request.subject()))
     }
 
-    /// The credentials of the next attempt; `None` if it is unsigned.
+    /// The credentials of the next attempt; `None` if it is unsigned. Stops waiting for the provider shortly before the
+    /// deadline, so that the caller learns what the call waited for.
     async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
         if self.bucket.settings.skip_signature {
-            Ok(None)
-        } else {
-            self.bucket.credentials.credentials().await
+            return Ok(None);
         }
+        let credentials = self.bucket.credentials.credentials();
+        let Some(deadline) = self.deadline else { return credentials.await };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait = left.saturating_sub((left / RESERVED_DIVISOR).min(MOST_RESERVED));
+        let late = |_| Err(CredentialsError::late(wait));
+        tokio::time::timeout(wait, credentials).await.unwrap_or_else(late)
     }
 
     /// The request line and headers of one attempt, signed with the current time.

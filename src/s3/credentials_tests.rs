@@ -153,6 +153,27 @@ async fn without_credentials_nothing_is_sent() {
     assert_eq!(keys, [""; 0]);
 }
 
+/// Never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Source for Silent {
+    fn load(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
+        std::future::pending().boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_credentials_fails_shortly_before_its_deadline_and_says_why() {
+    let server = Server::start(Providers::default().of_source(Arc::new(Silent)), &[]).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
+    let error = server.client.until(Some(deadline)).delete_object("key", None, None).await.unwrap_err();
+    assert!(tokio::time::Instant::now() < deadline);
+    assert_eq!(error.kind(), ErrorKind::CredentialsUnavailable);
+    let text = error.to_string();
+    assert!(text.contains("has not answered within") && text.contains("deadline"), "{text}");
+}
+
 #[tokio::test]
 async fn an_empty_object_is_found_although_the_credentials_had_expired() {
     // The response to HEAD has no body that names the cause, and an empty object has no first byte.
