@@ -10,9 +10,9 @@ use crate::{tasks::Tasks, telemetry::Metrics, transport::ClientOptions};
 
 /// The credential providers of one tenant's stores. Cheap to clone.
 ///
-/// Stores whose providers would return the same credentials over the same path share one provider, with its cache:
-/// however many stores and callers there are, its source gets one request at a time. Tenants share nothing, so that a
-/// tenant whose server rejects all credentials does not affect others.
+/// Stores with equal provider settings, client options, region and endpoint share one provider, with its cache: however
+/// many stores and callers there are, its source gets one request at a time. Tenants share nothing, so that a tenant
+/// whose server rejects all credentials does not affect others.
 #[derive(Debug, Clone)]
 pub struct Providers(Arc<Inner>);
 

@@ -36,7 +36,7 @@ pub struct CredentialsStatus {
     /// The time until they expire, zero if they have expired; `None` if there are none or it is not known when they
     /// expire.
     pub time_to_expiry: Option<Duration>,
-    /// Whether the last request for credentials failed.
+    /// Whether the last request for credentials failed, or S3 keeps rejecting the credentials.
     pub is_failing: bool,
 }
 
@@ -65,7 +65,7 @@ impl Combined {
 impl Watched {
     pub(super) fn add(&self, credentials: &Arc<dyn WatchedCredentials>) {
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // So that the list does not grow while nothing is exported.
+        // Nothing else removes credentials that no longer exist.
         if watched.len() == watched.capacity() {
             watched.retain(|credentials| credentials.strong_count() > 0);
         }
@@ -119,18 +119,20 @@ pub(super) fn export(meter: &Meter, watched: &Watched) {
     };
     seconds(
         name::CREDENTIALS_AGE,
-        "Time since the credential provider last returned credentials: the longest of a tenant's providers.",
+        "Time since the credential provider last returned credentials: the longest of a tenant's providers of this type.",
         |one| one.age,
     );
     seconds(
         name::CREDENTIALS_TIME_TO_EXPIRY,
-        "Time until the credentials expire: the shortest of a tenant's providers.",
+        "Time until the credentials expire: the shortest of a tenant's providers of this type.",
         |one| one.time_to_expiry,
     );
     let watched = watched.clone();
     meter
         .u64_observable_gauge(name::CREDENTIALS_FAILING)
-        .with_description("Credential providers whose last request failed.")
+        .with_description(
+            "Credential providers whose last request failed, or whose credentials S3 keeps rejecting.",
+        )
         .with_callback(move |gauge| {
             for (key, one) in watched.combined() {
                 gauge.observe(one.failing, &labels(key));

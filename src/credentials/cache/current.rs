@@ -19,14 +19,15 @@ const EARLY_DIVISOR: u32 = 4;
 /// Calls wait for the replacement of such credentials when a sixth of their lifetime is left.
 const AT_ONCE_DIVISOR: u32 = 6;
 
-/// The replacement in the background begins earlier by up to this fraction of the time, at random, so that processes
-/// that started together do not ask together.
+/// The time before expiry at which the replacement in the background begins is longer by up to this fraction, at
+/// random, so that processes that started together do not ask together.
 const JITTER: f64 = 0.2;
 
 /// After a failure, how long the source is not asked again while the credentials can still be used.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
 
-/// The pause is at most this fraction of the credentials' lifetime.
+/// Before it doubles, the pause is at most this fraction of the credentials' lifetime, but at least
+/// [`PAUSE_WITHOUT_CREDENTIALS`].
 const PAUSE_DIVISOR: u32 = 30;
 
 /// The pause is at most this fraction of the time that is left, so that the source is asked several times more.
@@ -82,7 +83,7 @@ impl Current {
         self.usage(SystemTime::now()) != Use::Never
     }
 
-    /// How long they were valid when they were loaded.
+    /// The time from when they were loaded until they expire.
     fn lifetime(&self) -> Option<Duration> {
         Some(self.credentials.expires_at()?.duration_since(self.loaded).unwrap_or_default())
     }

@@ -37,7 +37,8 @@ const LONGEST_OUTAGE: Duration = Duration::from_secs(10);
 /// How often the same failure is logged.
 const REPORT_AGAIN: Duration = Duration::from_mins(1);
 
-/// Credentials that S3 rejects sooner than this after they were loaded count as a failure of the source.
+/// Credentials that S3 rejects sooner than this after they were loaded may count as a failure of the source
+/// ([`State::reject`]).
 const SOON: Duration = Duration::from_mins(1);
 
 /// A source of credentials.
@@ -99,7 +100,8 @@ struct State {
     failing_since: Option<Instant>,
     /// The last failure that was logged, and when.
     reported: Option<(Instant, CredentialsError)>,
-    /// How many credentials in a row S3 has rejected soon after they were loaded.
+    /// How many credentials in a row S3 has rejected soon after they were loaded. Credentials that are replaced without
+    /// a rejection end the row.
     rejections: u32,
 }
 
@@ -321,6 +323,9 @@ impl State {
         let found = found.and_then(|credentials| self.usable(credentials));
         match &found {
             Ok(credentials) => {
+                if self.current.as_ref().is_some_and(|replaced| !replaced.rejected) {
+                    self.rejections = 0;
+                }
                 self.current = Some(Current::new(Arc::clone(credentials), took));
                 (self.failed, self.failing_since) = (None, None);
             }

@@ -28,7 +28,7 @@ const SEARCHES: u32 = 10;
 
 /// A read or a walk that holds bytes which its caller has not taken.
 pub(in crate::store) trait ReadsAhead: Debug + Send + 'static {
-    /// Frees memory of these bytes. They are requested again if the caller continues.
+    /// Frees memory by dropping bytes that were read ahead. They are requested again if the caller continues.
     fn give_up(&mut self);
 }
 

@@ -399,8 +399,8 @@ impl Plan {
         is_awaited
     }
 
-    /// Checks that the segments that follow the first one list the first key that it has discarded. A server that does
-    /// not order keys by their bytes could otherwise make the walk lose keys here.
+    /// Checks that a later segment lists the first key that the first segment has discarded. A server that does not
+    /// order keys by their bytes could otherwise make the walk lose keys here.
     fn check_boundary(&self) -> BoundaryCheck {
         let front = self.segments.front().filter(|front| front.is_complete() && front.waiting_pages() == 1);
         let Some(discarded) = front.and_then(Segment::first_discarded) else { return BoundaryCheck::Listed };
