@@ -111,7 +111,11 @@ fn numbered(last: u32) -> CredentialProvider {
 
 #[tokio::test]
 async fn a_request_with_expired_credentials_is_repeated_once_with_new_ones() {
-    for replies in [&[Reply::Code("ExpiredToken"), DELETED], &[Reply::Code("InvalidAccessKeyId"), DELETED]] {
+    for replies in [
+        &[Reply::Code("ExpiredToken"), DELETED],
+        &[Reply::Code("InvalidAccessKeyId"), DELETED],
+        &[Reply::Code("XAdminUserNotFound"), DELETED],
+    ] {
         let (outcome, keys) = delete(numbered(9), replies).await;
         assert!(outcome.is_ok(), "{outcome:?}");
         assert_eq!(keys, ["AKID0", "AKID1"]);

@@ -243,7 +243,9 @@ fn correction(
         ErrorKind::BytesDamaged => Some(Correction::Replay),
         ErrorKind::CredentialsExpired => Some(Correction::Credentials),
         // The key may have been replaced.
-        ErrorKind::CredentialsRejected if region.is_none() && code == "InvalidAccessKeyId" => {
+        ErrorKind::CredentialsRejected
+            if region.is_none() && matches!(code, "InvalidAccessKeyId" | "XAdminUserNotFound") =>
+        {
             Some(Correction::Credentials)
         }
         ErrorKind::WrongRegion | ErrorKind::CredentialsRejected => region.map(Correction::Region),
