@@ -1,4 +1,5 @@
-//! The code that `build.rs` generates from `proto/`: messages, clients and servers of `longshore.v1`.
+//! The code that `build.rs` generates from `proto/`: messages, clients and servers of `longshore.v1`. Also the names of
+//! gRPC's status codes.
 
 #![allow(
     missing_docs,
@@ -10,7 +11,10 @@
     reason = "generated code"
 )]
 
+mod code;
 mod codec;
+
+pub(crate) use code::code_name;
 
 tonic::include_proto!("longshore.v1");
 
