@@ -9,6 +9,9 @@ use prost::Message as _;
 /// The import root of the protos.
 const ROOT: &str = "proto";
 
+/// The proto of a service that Longshore calls and does not serve. Reflection and the names in metrics leave it out.
+const CALLED: &str = "longshore/v1/credential_provider_service.proto";
+
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo watches all files in the directory. tonic-prost-build does not emit this line.
     println!("cargo:rerun-if-changed={ROOT}");
@@ -17,11 +20,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files, [ROOT])?;
 
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    fs::write(out_dir.join("longshore.v1.bin"), descriptors.encode_to_vec())?;
+    let mut served = descriptors.clone();
+    served.file.retain(|file| file.name() != CALLED);
+    fs::write(out_dir.join("longshore.v1.bin"), served.encode_to_vec())?;
 
     // Generates `Bytes` for `bytes` fields, so that payloads are shared instead of copied.
     tonic_prost_build::configure()
         .bytes(".")
+        // Contains secrets: `src/pb/mod.rs` implements it.
+        .skip_debug(["longshore.v1.S3Credential"])
         .codec_path("crate::pb::codec::ProstCodec")
         .compile_fds(descriptors)?;
     Ok(())

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests the server with generated Python clients. boto3 checks what is in S3.
 #   tests/python.sh [BINARY [PYTEST-ARGUMENT...]]     BINARY: default target/release/longshore
-# Installs its own tools (tests/tools/install.sh) and starts its own S3 servers. Needs no network once the tools are
-# installed.
+# Installs its own tools (tests/tools/install.sh) and starts its own S3 servers. Needs openssl, for a certificate, and no
+# network once the tools are installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

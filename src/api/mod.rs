@@ -1,6 +1,7 @@
 //! The gRPC services: they authorize callers, validate requests, call the stores and build the responses.
 //!
-//! tonic and the generated messages are used only in this module; the modules below it use their own types.
+//! tonic and the generated messages are used only in this module; the modules below it use their own types, except for
+//! the credential service, which Longshore calls.
 
 mod call;
 mod convert;

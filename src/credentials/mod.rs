@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod file;
 mod fixed;
+mod grpc;
 mod imds;
 mod metadata_http;
 mod origin;
@@ -27,8 +28,8 @@ pub use origin::Origin;
 pub use provider::{CredentialProvider, StoreFacts};
 pub use providers::Providers;
 pub use settings::{
-    AssumeRoleSettings, ContainerSettings, ContainerToken, DefaultSettings, ImdsSettings, ProfileSettings,
-    ProviderSettings, WebIdentitySettings,
+    AssumeRoleSettings, ContainerSettings, ContainerToken, DefaultSettings, GrpcSettings, ImdsSettings,
+    ProfileSettings, ProviderSettings, WebIdentitySettings,
 };
 pub(crate) use settings::{check_imds_endpoint, check_sts_endpoint};
 pub use types::Credentials;

@@ -62,6 +62,10 @@ impl ProviderSettings {
                 "Check that the credentials of source are valid, that they allow sts:AssumeRole (and sts:TagSession \
                  for session_tags), and that the role's trust policy names them and the external_id."
             }
+            Self::Grpc(_) => {
+                "Check that the credential service runs at endpoint, that the network policy allows it, and that it \
+                 has credentials for this tenant and store."
+            }
             Self::Profile(_) => {
                 "Check that the shared files are mounted, and that the profile has keys, a role, a \
                  credential_process or an SSO session."

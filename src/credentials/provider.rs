@@ -11,6 +11,7 @@ use super::{
     environment::Environment,
     file::CredentialsFile,
     fixed::Fixed,
+    grpc::Grpc,
     imds::Imds,
     process::Process,
     profile::{Profile, ProfilePart, default_chain},
@@ -57,6 +58,7 @@ impl StoreFacts<'_> {
             ProviderSettings::Process(command) => Arc::new(Process(command)),
             ProviderSettings::Container(settings) => Arc::new(Container(settings)),
             ProviderSettings::Imds(settings) => Arc::new(Imds::new(settings)),
+            ProviderSettings::Grpc(settings) => Arc::new(Grpc(settings)),
             ProviderSettings::WebIdentity(settings) => {
                 let sts = self.sts(settings.region.as_ref(), settings.endpoint.as_ref());
                 Arc::new(WebIdentity { settings, sts })

@@ -28,6 +28,8 @@ pub enum ProviderSettings {
     Container(ContainerSettings),
     /// The metadata service of an EC2 instance.
     Imds(ImdsSettings),
+    /// A service that the operator runs.
+    Grpc(GrpcSettings),
     /// A role that is assumed with a token.
     WebIdentity(WebIdentitySettings),
     /// A role that is assumed with other credentials.
@@ -51,6 +53,7 @@ impl ProviderSettings {
             Self::Process(_) => "process",
             Self::Container(_) => "container",
             Self::Imds(_) => "imds",
+            Self::Grpc(_) => "grpc",
             Self::WebIdentity(_) => "web_identity",
             Self::AssumeRole(_) => "assume_role",
             Self::Profile(_) => "profile",
@@ -112,6 +115,45 @@ pub struct ImdsSettings {
     pub timeout: Duration,
     /// The number of attempts for each request.
     pub attempts: u32,
+}
+
+/// A service that returns credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcSettings {
+    /// The URL of the service: `https`, or `http` to this host.
+    pub endpoint: String,
+    /// The name of the tenant, which is sent to the service.
+    pub tenant: String,
+    /// The name of the store, which is sent to the service.
+    pub store: String,
+    /// The CA certificates that the service's certificate is verified with; `None` for those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The file with the token that is sent to the service.
+    pub token_file: Option<PathBuf>,
+    /// The certificate that Longshore authenticates with, and its key.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The time limit of an attempt.
+    pub timeout: Duration,
+}
+
+impl GrpcSettings {
+    /// The longest time limit of an attempt, and of all attempts together: a chain gives a provider 20 s.
+    pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(18);
+
+    /// Checks the URL of a service. The error says what would be right.
+    pub(crate) fn check_endpoint(endpoint: &str) -> Result<(), String> {
+        let wrong = "must be https://HOST:PORT; http://HOST:PORT is allowed for this host only";
+        match plain_url(endpoint) {
+            Some(("https", _)) => Ok(()),
+            Some(("http", host)) if is_loopback(&host) => Ok(()),
+            _ => Err(wrong.to_owned()),
+        }
+    }
+
+    /// Whether the connection has no TLS.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        matches!(plain_url(&self.endpoint), Some(("http", _)))
+    }
 }
 
 /// A profile of the AWS SDKs' shared files.

@@ -27,6 +27,11 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// The same as [`read`], on this thread.
 pub(super) fn read_now(path: &PathBuf) -> Result<String, CredentialsError> {
+    read_up_to(path, MAX_DOCUMENT)
+}
+
+/// Reads a file of at most `max` bytes, on this thread.
+pub(super) fn read_up_to(path: &PathBuf, max: usize) -> Result<String, CredentialsError> {
     let failed = |why: String| CredentialsError::new(format!("cannot read {}: {why}", path.display()));
     // A pipe without a writer would otherwise block here for ever. Regular files ignore the flag.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
@@ -37,11 +42,9 @@ pub(super) fn read_now(path: &PathBuf) -> Result<String, CredentialsError> {
         return Err(failed("it is not a regular file".to_owned()));
     }
     let mut text = String::new();
-    file.take(MAX_DOCUMENT as u64 + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| failed(error.to_string()))?;
-    if text.len() > MAX_DOCUMENT {
-        return Err(failed("it is larger than 64 KiB".to_owned()));
+    file.take(max as u64 + 1).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
+    if text.len() > max {
+        return Err(failed(format!("it is larger than {} KiB", max / 1024)));
     }
     if text.trim().is_empty() {
         return Err(failed("it is empty".to_owned()));

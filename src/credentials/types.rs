@@ -52,6 +52,13 @@ impl Credentials {
         self.check_after
     }
 
+    /// Whether both are the same keys with the same token, whenever they expire.
+    pub(super) fn are_same_keys(&self, other: &Self) -> bool {
+        self.access_key_id == other.access_key_id
+            && self.secret_access_key() == other.secret_access_key()
+            && self.session_token() == other.session_token()
+    }
+
     /// The same credentials, found by this provider of a chain, unless a chain within it has named another one.
     #[must_use]
     pub(super) fn found_by(self, provider: &'static str) -> Self {
@@ -86,10 +93,7 @@ impl Credentials {
 
 impl PartialEq for Credentials {
     fn eq(&self, other: &Self) -> bool {
-        self.access_key_id == other.access_key_id
-            && self.secret_access_key() == other.secret_access_key()
-            && self.session_token() == other.session_token()
-            && self.expires_at == other.expires_at
+        self.are_same_keys(other) && self.expires_at == other.expires_at
     }
 }
 

@@ -14,9 +14,17 @@
 mod code;
 mod codec;
 
+use std::fmt;
+
 pub(crate) use code::code_name;
 
 tonic::include_proto!("longshore.v1");
 
-/// The descriptors of every proto of `longshore.v1` and its imports, for reflection.
+/// The descriptors of every proto of `longshore.v1` that is served, and of its imports, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longshore.v1.bin"));
+
+impl fmt::Debug for S3Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Credential").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}

@@ -68,5 +68,7 @@ mod tests {
         assert_eq!(&*methods.label("/longshore.v1.ObjectService/Got"), "unknown");
         assert_eq!(&*methods.label("longshore.v1.ObjectService/Get"), "unknown");
         assert_eq!(&*methods.label("/"), "unknown");
+        let called = "/longshore.v1.CredentialProviderService/GetCredentials";
+        assert_eq!(&*methods.label(called), "unknown", "Longshore calls it, but does not serve it");
     }
 }

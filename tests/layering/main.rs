@@ -21,7 +21,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("cli", &["auth", "config", "credentials", "embedded", "s3", "server", "store", "tenants", "transport"]),
     ("config", &["auth", "credentials", "s3", "server", "store", "tenants", "transport"]),
-    ("credentials", &["transport"]),
+    ("credentials", &["pb", "transport"]),
     ("embedded", &[]),
     ("pb", &[]),
     ("s3", &["credentials", "transport"]),
@@ -36,7 +36,8 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Crates with the only modules that may use them.
 const CRATES: &[(&str, &[&str])] = &[
-    ("tonic", &["api", "server", "pb"]),
+    // `credentials` for the service that it asks for credentials.
+    ("tonic", &["api", "server", "pb", "credentials"]),
     ("prost_types", &["api", "server"]),
     ("hyper", &["transport", "server", "embedded"]),
     ("quick_xml", &["s3"]),

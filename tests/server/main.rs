@@ -195,6 +195,7 @@ async fn reflection_lists_our_services_and_health_unless_it_is_off() {
     for name in ["longshore.v1.ObjectService", "longshore.v1.StoreService", "grpc.health.v1.Health"] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
+    assert!(!names.contains(&"longshore.v1.CredentialProviderService"), "it is called, not served");
     running.stop().await;
 
     let mut without = settings();

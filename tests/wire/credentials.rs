@@ -15,18 +15,21 @@ use longshore::{
 use crate::scripted::{Answer, Scripted, Seen, error, reply, store};
 
 /// S3, which has one object for every key.
-async fn s3() -> Scripted {
+pub(super) async fn s3() -> Scripted {
     Scripted::start(|_, _| reply(200, &[("etag", "\"e\""), ("content-length", "3")], "")).await
 }
 
 /// Sends a HEAD with the credentials of a provider. Returns the access key id and the token that S3 received.
-async fn signed_by(s3: &Scripted, provider: ProviderSettings) -> Result<(String, Option<String>), Error> {
+pub(super) async fn signed_by(
+    s3: &Scripted,
+    provider: ProviderSettings,
+) -> Result<(String, Option<String>), Error> {
     let settings = longshore::store::StoreSettings { credential_provider: provider, ..s3.settings() };
     store(settings).head("k", &ReadOptions::default()).await?;
     Ok(signature(s3.seen().last().unwrap()))
 }
 
-fn signature(seen: &Seen) -> (String, Option<String>) {
+pub(super) fn signature(seen: &Seen) -> (String, Option<String>) {
     let authorization = seen.header("authorization").unwrap();
     let id = authorization.split("Credential=").nth(1).unwrap().split('/').next().unwrap();
     (id.to_owned(), seen.header("x-amz-security-token").map(str::to_owned))
@@ -39,7 +42,7 @@ fn document(id: &str) -> String {
     )
 }
 
-fn sts_answer(action: &str, id: &str) -> Answer {
+pub(super) fn sts_answer(action: &str, id: &str) -> Answer {
     let credentials = format!(
         "<Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
          <SessionToken>t-{id}</SessionToken><Expiration>2199-01-01T00:00:00Z</Expiration></Credentials>"
@@ -58,7 +61,7 @@ fn temporary(text: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn expected(id: &str) -> (String, Option<String>) {
+pub(super) fn expected(id: &str) -> (String, Option<String>) {
     (id.to_owned(), Some(format!("t-{id}")))
 }
 
@@ -160,7 +163,7 @@ async fn a_web_identity_sends_its_token_unsigned() {
     assert_eq!(seen.len(), 1);
 }
 
-fn assume_role(sts: &Scripted, source: ProviderSettings) -> ProviderSettings {
+pub(super) fn assume_role(sts: &Scripted, source: ProviderSettings) -> ProviderSettings {
     ProviderSettings::AssumeRole(Box::new(AssumeRoleSettings {
         role_arn: "arn:aws:iam::123456789012:role/tenant".to_owned(),
         session_name: "longshore".to_owned(),

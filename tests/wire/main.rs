@@ -10,6 +10,7 @@
 )]
 
 mod caller;
+mod credential_server;
 mod proxy;
 mod scripted;
 
@@ -17,6 +18,7 @@ mod beginning;
 mod caller_damage;
 mod checksums;
 mod connections;
+mod credential_service;
 mod credentials;
 mod damage;
 mod delete_batches;

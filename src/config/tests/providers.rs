@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::credentials::{
-    AssumeRoleSettings, ContainerSettings, ContainerToken, ImdsSettings, ProviderSettings,
+    AssumeRoleSettings, ContainerSettings, ContainerToken, GrpcSettings, ImdsSettings, ProviderSettings,
     WebIdentitySettings,
 };
 
@@ -117,6 +117,85 @@ fn other_types_have_their_own_settings() {
     }
 }
 
+fn grpc(endpoint: &str) -> GrpcSettings {
+    GrpcSettings {
+        endpoint: endpoint.to_owned(),
+        tenant: "t".to_owned(),
+        store: "s".to_owned(),
+        ca_file: None,
+        token_file: None,
+        client_certificate: None,
+        timeout: Duration::from_secs(5),
+    }
+}
+
+#[test]
+fn a_service_gets_the_names_of_the_tenant_and_the_store() {
+    for endpoint in
+        ["https://keys.example:8443", "http://127.0.0.1:50060", "http://[::1]:50060", "http://localhost:1"]
+    {
+        let found = provider(&format!("type: grpc, endpoint: '{endpoint}/'"), &[]).unwrap();
+        assert_eq!(found, ProviderSettings::Grpc(grpc(endpoint)));
+    }
+    let text = "type: grpc, endpoint: 'https://keys.example', ca_file: /ca, cert_file: /cert, key_file: /key, \
+                token_file: /token, timeout: 18s";
+    let expected = ProviderSettings::Grpc(GrpcSettings {
+        ca_file: Some("/ca".into()),
+        token_file: Some("/token".into()),
+        client_certificate: Some(("/cert".into(), "/key".into())),
+        timeout: Duration::from_secs(18),
+        ..grpc("https://keys.example")
+    });
+    assert_eq!(provider(text, &[]).unwrap(), expected);
+    let chain = provider(&format!("type: chain, sources: [{{{text}}}]"), &[]).unwrap();
+    assert_eq!(chain, ProviderSettings::Chain(vec![expected]));
+}
+
+#[test]
+fn every_problem_of_a_service_names_its_key() {
+    let url = "S.credential_provider.endpoint: must be https://HOST:PORT; http://HOST:PORT is allowed for this host only";
+    let tls = "needs an `endpoint` with https://: remove it, or change `endpoint`";
+    for (text, expected) in [
+        ("", &["S.credential_provider: has `type: grpc` but no `endpoint`: set it"][..]),
+        ("endpoint: keys.example:8443", &[url]),
+        ("endpoint: 'http://keys.example:8443'", &[url]),
+        ("endpoint: 'https://keys.example/path'", &[url]),
+        ("endpoint: 'https://me:secret@keys.example'", &[url]),
+        ("endpoint: 'dns:///keys.example:8443'", &[url]),
+        ("endpoint: 'unix:/run/keys.sock'", &[url]),
+        (
+            "endpoint: 'https://keys.example', timeout: 19s",
+            &["S.credential_provider.timeout: must be at most 18s"],
+        ),
+        (
+            "endpoint: 'https://keys.example', cert_file: /a",
+            &["S.credential_provider.cert_file: needs `key_file`: set both, or neither"],
+        ),
+        (
+            "endpoint: 'https://keys.example', key_file: /a",
+            &["S.credential_provider.key_file: needs `cert_file`: set both, or neither"],
+        ),
+        (
+            "endpoint: 'http://localhost:1', ca_file: /a, cert_file: /b, key_file: /c",
+            &[
+                &*format!("S.credential_provider.ca_file: {tls}"),
+                &*format!("S.credential_provider.cert_file: {tls}"),
+                &*format!("S.credential_provider.key_file: {tls}"),
+            ],
+        ),
+        (
+            "endpoint: 'https://keys.example', role_arn: 'arn:aws:iam::1:role/r'",
+            &[
+                "S.credential_provider.role_arn: is only valid with `type: assume_role` or `type: web_identity`: remove it, or change the type",
+            ],
+        ),
+    ] {
+        let mut found = provider(&format!("type: grpc, {text}"), &[]).unwrap_err();
+        found.sort();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
 #[test]
 fn every_problem_of_a_provider_names_its_key() {
     let role = format!("role_arn: '{ROLE}'");
@@ -131,7 +210,7 @@ fn every_problem_of_a_provider_names_its_key() {
         (
             "type: env, token_file: /a".into(),
             &[
-                "S.credential_provider.token_file: is only valid with `type: web_identity` or `type: container`: remove it, or change the type",
+                "S.credential_provider.token_file: is only valid with `type: web_identity` or `type: container` or `type: grpc`: remove it, or change the type",
                 "S.credential_provider: takes its credentials from the environment, which lacks AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY: set both",
             ],
         ),

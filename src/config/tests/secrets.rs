@@ -6,7 +6,7 @@ use crate::credentials::ProviderSettings;
 
 use super::*;
 
-const KINDS: &str = "static, env, anonymous, file, process, container, imds, web_identity, assume_role, profile, default, chain";
+const KINDS: &str = "static, env, anonymous, file, process, container, imds, grpc, web_identity, assume_role, profile, default, chain";
 
 #[test]
 fn credentials_come_from_config_the_provider_or_the_environment() {
@@ -56,10 +56,10 @@ fn credentials_come_from_config_the_provider_or_the_environment() {
             vec!["S.credential_provider: has `type: static` but no keys: set access_key_id and secret_access_key".into()],
         ),
         (
-            "credential_provider: {type: grpc, expires_at: x}".into(),
+            "credential_provider: {type: vault, expires_at: x}".into(),
             vec![
                 "S.credential_provider.expires_at: is not supported by this version: remove it".into(),
-                format!("S.credential_provider.type: `grpc` is not supported by this version; expected one of {KINDS}"),
+                format!("S.credential_provider.type: `vault` is not a known value; expected one of: {KINDS}"),
             ],
         ),
         (

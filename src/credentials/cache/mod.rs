@@ -345,14 +345,15 @@ impl State {
             let text = "the credential provider returned credentials that have expired: check the clock of this host";
             return Err(CredentialsError::new(text));
         }
-        match self.current.as_ref().filter(|current| *current.credentials == credentials) {
-            Some(current) if current.rejected => {
+        match &self.current {
+            // A new time of expiry does not make them valid.
+            Some(current) if current.rejected && current.credentials.are_same_keys(&credentials) => {
                 let text = "the credential provider returned the credentials that S3 has rejected";
                 Err(CredentialsError::new(text))
             }
             // The same `Arc`, by which `reject` recognises the current credentials.
-            Some(current) => Ok(Arc::clone(&current.credentials)),
-            None => Ok(Arc::new(credentials)),
+            Some(current) if *current.credentials == credentials => Ok(Arc::clone(&current.credentials)),
+            _ => Ok(Arc::new(credentials)),
         }
     }
 

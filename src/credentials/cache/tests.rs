@@ -37,7 +37,11 @@ impl Source for Scripted {
             let answer = *self.answer.lock().unwrap();
             match answer {
                 Answer::Numbered => expiring(format!("AKID{number}")),
-                Answer::Same => Ok(Credentials::new("SAME", "secret", None)),
+                // With a new time of expiry.
+                Answer::Same => {
+                    let expires_at = SystemTime::now() + HOUR + Duration::from_secs(number.into());
+                    Ok(Credentials::new("SAME", "secret", None).expiring(expires_at))
+                }
                 Answer::Expired => {
                     Ok(Credentials::new("OLD", "secret", None).expiring(SystemTime::UNIX_EPOCH))
                 }

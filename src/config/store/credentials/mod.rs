@@ -2,6 +2,7 @@
 
 mod environment;
 mod forms;
+mod grpc;
 mod provider;
 
 use secrecy::ExposeSecret;

@@ -66,13 +66,25 @@ settings! {
         /// `web_identity`: the file with the token of the identity; without this key, that in
         /// `AWS_WEB_IDENTITY_TOKEN_FILE`. `container`: the file with the authorization token; with neither this key nor
         /// `endpoint`, that in `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, or else the token in
-        /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`. Read again for each request for credentials.
+        /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`. `grpc`: the file with a token that is sent as `authorization: Bearer
+        /// TOKEN`; without this key, no token is sent. Read again for each request for credentials.
         token_file ["web_identity_token_file"]: Option<PathBuf> as Optional<FilePath> = None,
         /// `assume_role`, `web_identity`, `profile`, `default`: the URL of STS; without this key, all but `assume_role`
         /// use `AWS_ENDPOINT_URL_STS` if it is set. `imds`: the URL of the metadata service. `container`: the URL of the
         /// credentials endpoint; without this key, that in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
-        /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
+        /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`. `grpc`: the address of the service, `https://HOST:PORT`, or
+        /// `http://HOST:PORT` on this host; required.
         endpoint: Option<String> as Optional<Text> = None => "that of AWS",
+        /// `grpc`: a file with the CA certificates, in PEM, with which the service's certificate is verified. Read again
+        /// for each request for credentials, as are `cert_file` and `key_file`.
+        ca_file: Option<PathBuf> as Optional<FilePath> = None => "those of the system",
+        /// `grpc`: a file with the certificate, in PEM, with which Longshore authenticates itself to the service. Needs
+        /// `key_file`.
+        cert_file: Option<PathBuf> as Optional<FilePath> = None,
+        /// `grpc`: a file with the private key of `cert_file`, in PEM.
+        key_file: Option<PathBuf> as Optional<FilePath> = None,
+        /// `grpc`: the time limit of an attempt, at most 18 s.
+        timeout: Duration as Timeout = Duration::from_secs(5),
         /// `assume_role`, `web_identity`: the region of STS.
         region: Option<String> as Optional<RegionName> = None => "the region of the store",
         /// `imds`: whether requests without a token (IMDSv1) are made if the service rejects the request for one.
@@ -98,6 +110,7 @@ pub(crate) enum Kind {
     Process,
     Container,
     Imds,
+    Grpc,
     WebIdentity,
     AssumeRole,
     Profile,
@@ -114,13 +127,13 @@ impl Keywords for Kind {
         ("process", Self::Process),
         ("container", Self::Container),
         ("imds", Self::Imds),
+        ("grpc", Self::Grpc),
         ("web_identity", Self::WebIdentity),
         ("assume_role", Self::AssumeRole),
         ("profile", Self::Profile),
         ("default", Self::Default),
         ("chain", Self::Chain),
     ];
-    const UNSUPPORTED: &'static [&'static str] = &["grpc"];
 }
 
 impl Kind {
@@ -153,7 +166,7 @@ impl Form for Nested {
     }
 }
 
-/// The names that session tags can refer to.
+/// The names that session tags can refer to, and that a `grpc` service gets.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::config) struct Names<'a> {
     pub(in crate::config) tenant: &'a str,
@@ -184,6 +197,7 @@ impl ProviderLayer {
             }
             Kind::Container => self.container(place_id, notes),
             Kind::Imds => Some(self.imds(notes)),
+            Kind::Grpc => self.grpc(place_id, names, notes),
             Kind::WebIdentity => self.web_identity(place_id, notes),
             Kind::AssumeRole => self.assume_role(place_id, names, notes),
             Kind::Profile => Some(ProviderSettings::Profile(self.profile(place_id, notes))),
@@ -200,9 +214,9 @@ impl ProviderLayer {
     /// Records a problem for each key that does not belong to this type.
     fn check_keys(&self, kind: Kind, notes: &Notes) {
         use Kind::{
-            AssumeRole, Chain, Container, Default, File, Imds, Process, Profile, Static, WebIdentity,
+            AssumeRole, Chain, Container, Default, File, Grpc, Imds, Process, Profile, Static, WebIdentity,
         };
-        let keys: [(Option<PlaceId>, &[Kind]); 21] = [
+        let keys: [(Option<PlaceId>, &[Kind]); 25] = [
             (self.access_key_id.place_id(), &[Static]),
             (self.secret_access_key.place_id(), &[Static]),
             (self.session_token.place_id(), &[Static]),
@@ -218,8 +232,12 @@ impl ProviderLayer {
             (self.config_file.place_id(), &[Profile, Default]),
             (self.shared_credentials_file.place_id(), &[Profile, Default]),
             (self.sources.place_id(), &[Chain]),
-            (self.token_file.place_id(), &[WebIdentity, Container]),
-            (self.endpoint.place_id(), &[AssumeRole, WebIdentity, Imds, Container, Profile, Default]),
+            (self.token_file.place_id(), &[WebIdentity, Container, Grpc]),
+            (self.endpoint.place_id(), &[AssumeRole, WebIdentity, Imds, Container, Profile, Default, Grpc]),
+            (self.ca_file.place_id(), &[Grpc]),
+            (self.cert_file.place_id(), &[Grpc]),
+            (self.key_file.place_id(), &[Grpc]),
+            (self.timeout.place_id(), &[Grpc]),
             (self.region.place_id(), &[AssumeRole, WebIdentity]),
             (self.imdsv1_fallback.place_id(), &[Imds]),
             (self.metadata_service_timeout.place_id(), &[Imds]),
@@ -362,7 +380,7 @@ impl ProviderLayer {
     }
 
     /// `endpoint`, as a URL that passes a check.
-    fn url(&self, check: fn(&str) -> Result<(), String>, notes: &Notes) -> Option<String> {
+    pub(super) fn url(&self, check: fn(&str) -> Result<(), String>, notes: &Notes) -> Option<String> {
         let (endpoint, place_id) = self.endpoint.placed()?;
         if let Err(why) = check(endpoint) {
             notes.problem(place_id, why);
@@ -377,7 +395,7 @@ impl ProviderLayer {
 }
 
 /// The value of a setting that a type requires.
-fn required<F: Form>(
+pub(super) fn required<F: Form>(
     field: &Field<Optional<F>>,
     name: &str,
     kind: Kind,
