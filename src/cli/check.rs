@@ -47,7 +47,7 @@ impl Check {
         let secrets = if self.no_secrets { Secrets::Skip } else { Secrets::Read };
         let sources = Sources { tenants_file: self.file, secrets };
         let (settings, found, warnings) = match config::load_from(variables, sources) {
-            Ok(Loaded { settings, problems_of_rejected, warnings }) => {
+            Ok(Loaded { settings, problems_of_rejected, warnings, .. }) => {
                 (Some(settings), problems_of_rejected, warnings)
             }
             Err(invalid) => (None, invalid.problems, invalid.warnings),

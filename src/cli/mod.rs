@@ -4,6 +4,7 @@ pub mod check;
 mod connect;
 mod demo;
 mod output;
+mod reload;
 mod serve;
 mod signals;
 mod token;

@@ -1,9 +1,10 @@
 //! `longshore serve`: runs the server.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, future::pending, process::ExitCode};
 
 use super::{
     USAGE, failed, output,
+    reload::Reloader,
     signals::{FirstSignal, until_signalled},
 };
 use crate::{
@@ -44,5 +45,16 @@ async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
         tracing::error!(%problem, "a tenant was rejected");
     }
     let server = Server::bind(loaded.settings.server).await?;
-    server.run(signal.received()).await
+    let reloader = loaded.source.map(|source| Reloader::new(source, server.tenants()));
+    let reloads = async {
+        let Some(reloader) = reloader else { return pending().await };
+        if let Err(error) = reloader.run(loaded.settings.reload_interval).await {
+            tracing::error!(%error, "the tenants cannot be reloaded, because SIGHUP cannot be received");
+        }
+        pending::<()>().await;
+    };
+    tokio::select! {
+        ended = server.run(signal.received()) => ended,
+        () = reloads => Ok(()),
+    }
 }

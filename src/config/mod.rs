@@ -12,16 +12,18 @@ mod overridable;
 mod reference;
 mod store;
 mod tenant;
+mod tenants_source;
 
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{server::ServerSettings, settings::Variables, telemetry::LogSettings};
 
 pub use crate::settings::{Place, Problem, Problems, SecretValue, Secrets};
 pub use reference::schema;
+pub use tenants_source::{Reading, Reloaded, TenantsSource};
 
 /// All settings of `longshore serve`.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +32,12 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Logging.
     pub log: LogSettings,
+    /// How often the files of the tenants are checked for changes; `None`: never.
+    pub reload_interval: Option<Duration>,
 }
 
 /// Settings that `longshore serve` can start with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Loaded {
     /// The settings, with every valid tenant.
     pub settings: Settings,
@@ -41,6 +45,8 @@ pub struct Loaded {
     pub problems_of_rejected: Problems,
     /// What is valid, but probably not meant.
     pub warnings: Problems,
+    /// Where the tenants are read from.
+    pub source: Option<TenantsSource>,
 }
 
 /// Settings that `longshore serve` cannot start with. `Display` writes the problems, one per line.
@@ -82,10 +88,9 @@ pub fn load_from(
     let mut environment = environment::read(&variables, sources.tenants_file.is_none(), &mut problems);
     let named = |path| (path, environment::place("TENANTS_FILE"));
     let given = sources.tenants_file.map(|path| (path.clone(), Place::file(path.display().to_string())));
-    let found = given
-        .or_else(|| environment.tenants_file.take().map(named))
-        .map(|(path, place)| files::read_all(&path, &place, &variables))
-        .unwrap_or_default();
+    let at = given.or_else(|| environment.tenants_file.take().map(named));
+    let found = at.as_ref().map(|(path, place)| files::read_all(path, place, &variables)).unwrap_or_default();
+    let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, &found));
     problems.append(found.general);
     if !problems.is_empty() || found.tenants.is_empty() {
         problems.append(found.problems_of_rejected);
@@ -93,6 +98,15 @@ pub fn load_from(
     }
     environment.server.tenants = found.tenants;
     environment.server.rejected_tenants = found.rejected.into_iter().collect();
-    let settings = Settings { server: environment.server, log: environment.log };
-    Ok(Loaded { settings, problems_of_rejected: found.problems_of_rejected, warnings: found.warnings })
+    let settings = Settings {
+        server: environment.server,
+        log: environment.log,
+        reload_interval: environment.reload_interval,
+    };
+    Ok(Loaded {
+        settings,
+        problems_of_rejected: found.problems_of_rejected,
+        warnings: found.warnings,
+        source,
+    })
 }

@@ -1,7 +1,5 @@
 //! Health checks: over gRPC on both listeners, and over HTTP for the kubelet on the plaintext one.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::State,
@@ -20,7 +18,7 @@ use tonic_health::pb::{
 use tower::Layer;
 
 use super::{protocol::ProtocolLayer, pulse::Pulse};
-use crate::telemetry::Metrics;
+use crate::{telemetry::Metrics, tenants::InvalidTenants};
 
 /// The largest message accepted on the health listener, in bytes. A service name is far shorter.
 const LARGEST_MESSAGE: usize = 4 * 1024;
@@ -32,8 +30,8 @@ pub(super) struct Health {
     /// The services that are reported in addition to the whole server (`""`).
     services: &'static [&'static str],
     pulse: Pulse,
-    /// A second line in the body of `/readyz`.
-    notice: Option<Arc<str>>,
+    /// They add a line to the body of `/readyz`.
+    tenants: Option<InvalidTenants>,
 }
 
 /// The phase of the server's life cycle.
@@ -49,12 +47,12 @@ impl Health {
     /// Starts as not serving. `services` are reported in addition to the whole server; `pulse` tells whether the worker
     /// threads run.
     pub(super) fn new(services: &'static [&'static str], pulse: Pulse) -> Self {
-        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, notice: None }
+        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, tenants: None }
     }
 
-    /// Adds a line to the body of `/readyz` for operators; the status stays the same.
-    pub(super) fn with_notice(self, notice: Option<String>) -> Self {
-        Self { notice: notice.map(Arc::from), ..self }
+    /// Adds a line about invalid tenants to the body of `/readyz`, for operators; the status stays the same.
+    pub(super) fn with_tenants(self, tenants: InvalidTenants) -> Self {
+        Self { tenants: Some(tenants), ..self }
     }
 
     /// Sets the status that checks return and that watches receive.
@@ -154,7 +152,8 @@ async fn alive(State(health): State<Health>) -> (StatusCode, String) {
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
-    let notice = health.notice.as_ref().map(|notice| format!("{notice}\n")).unwrap_or_default();
+    let notice = health.tenants.as_ref().and_then(InvalidTenants::notice);
+    let notice = notice.map(|notice| format!("{notice}\n")).unwrap_or_default();
     if health.is_serving() {
         (StatusCode::OK, format!("ok\n{notice}"))
     } else {
@@ -197,9 +196,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_notice_adds_a_line_to_readyz_and_keeps_its_status() {
-        let health =
-            Health::new(&[], Pulse::new(1)).with_notice(Some("1 of 2 tenants was rejected".to_owned()));
-        let second = "\n1 of 2 tenants was rejected\n";
+        let health = Health::new(&[], Pulse::new(1)).with_tenants(InvalidTenants::new(
+            vec!["b".to_owned()],
+            1,
+            &Metrics::default(),
+        ));
+        let second = "\n1 of 2 tenants was rejected: see the log\n";
         assert_eq!(
             answer(&health, "/readyz").await,
             (StatusCode::SERVICE_UNAVAILABLE, format!("not serving{second}"))

@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod layers;
 mod listeners;
+mod live_tenants;
 mod methods;
 mod plain_listener;
 mod prefetch;
@@ -50,12 +51,13 @@ use crate::{
     settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
     tasks::Tasks,
     telemetry::Metrics,
-    tenants::{Pool, RejectedTenants, Resources, Snapshot, TenantSettings, search_for_orphans},
+    tenants::{InvalidTenants, Pool, Resources, Snapshot, TenantSettings, search_for_orphans},
 };
 
 pub use crate::api::{UploadKeys, UploadSettings};
 pub use crate::tenants::MemorySettings;
 pub use error::ServerError;
+pub use live_tenants::LiveTenants;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -158,7 +160,7 @@ pub struct Server {
     admission: Admission,
     routes: Routes,
     pool: Pool,
-    rejected: RejectedTenants,
+    invalid: InvalidTenants,
     health: Health,
     pulse: Pulse,
     metrics: Metrics,
@@ -175,9 +177,9 @@ impl Server {
         let (metrics, tasks) = (resources.metrics.clone(), resources.tasks.clone());
         let tenants = std::mem::take(&mut settings.tenants);
         let rejected = std::mem::take(&mut settings.rejected_tenants);
-        let rejected = RejectedTenants::new(rejected, tenants.len(), &metrics);
+        let invalid = InvalidTenants::new(rejected, tenants.len(), &metrics);
         let pulse = Pulse::new(workers::threads());
-        let health = Health::new(api::SERVICE_NAMES, pulse.clone()).with_notice(rejected.notice());
+        let health = Health::new(api::SERVICE_NAMES, pulse.clone()).with_tenants(invalid.clone());
         if settings.uploads.keys.is_none() {
             tracing::warn!(
                 "LONGSHORE_UPLOAD_KEY is not set: UploadService uploads cannot be resumed after this process exits"
@@ -196,7 +198,7 @@ impl Server {
             admission,
             routes,
             pool,
-            rejected,
+            invalid,
             health,
             pulse,
             metrics,
@@ -212,6 +214,11 @@ impl Server {
     /// The address of the health and metrics listener.
     pub fn health_addr(&self) -> SocketAddr {
         self.plain.address()
+    }
+
+    /// The tenants of this server, which can be replaced while it runs.
+    pub fn tenants(&self) -> LiveTenants {
+        LiveTenants { pool: self.pool.clone(), invalid: self.invalid.clone(), metrics: self.metrics() }
     }
 
     /// The metrics of this server.
@@ -264,7 +271,7 @@ impl Server {
         // Dropping this future ends both tasks.
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
-        searching.spawn(self.rejected.warn_repeatedly());
+        searching.spawn(self.invalid.warn_repeatedly());
         let plain = serve_plain(self.plain, &self.health, self.metrics);
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();

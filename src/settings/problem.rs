@@ -4,10 +4,14 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
     fmt::{self, Write as _},
+    io,
+    path::Path,
     sync::Arc,
 };
 
-use super::Variables;
+use secrecy::zeroize::Zeroizing;
+
+use super::{ReadFiles, Variables};
 
 /// A place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -191,6 +195,7 @@ pub(crate) struct Notes {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     seen: RefCell<HashSet<Problem>>,
+    files: RefCell<ReadFiles>,
     /// Whether a problem has been left out since the last call of `take`.
     left_out: Cell<bool>,
 }
@@ -210,6 +215,7 @@ impl Notes {
             problems: RefCell::default(),
             warnings: RefCell::default(),
             seen: RefCell::default(),
+            files: RefCell::default(),
             left_out: Cell::new(false),
         }
     }
@@ -221,6 +227,17 @@ impl Notes {
     /// The environment variables.
     pub(crate) fn variables(&self) -> &Variables {
         &self.variables
+    }
+
+    /// Reads a file that a setting names, at most `limit` bytes of it, and records that its contents are part of the
+    /// settings.
+    pub(crate) fn read_file(&self, path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.files.borrow_mut().read(path, limit)
+    }
+
+    /// The files that were read for settings.
+    pub(crate) fn take_files(&self) -> ReadFiles {
+        self.files.take()
     }
 
     /// Records a place that later checks may refer to.

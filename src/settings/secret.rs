@@ -1,16 +1,12 @@
 //! Secrets: written in the tenants file, in a file of their own, or in a variable.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::{
-    Content, Cursor, FilePath, Form, NotText, Optional, Text, Variables, object, quoted, read_section,
+    Content, Cursor, FilePath, Form, NotText, Notes, Optional, Text, Variables, object, quoted, read_section,
     settings,
 };
 
@@ -71,7 +67,7 @@ impl Form for Secret {
                 if !pairs.is_empty() && !reference.file.is_given() && !reference.env.is_given() {
                     return None;
                 }
-                reference.follow(cursor.notes().variables())?
+                reference.follow(cursor.notes())?
             }
             _ => return cursor.refuse("a string (put a number in quotes), {file: PATH} or {env: NAME}"),
         };
@@ -96,27 +92,28 @@ impl Form for Secret {
 
 impl SecretReferenceLayer {
     /// Reads the secret. `None` if the problem of an invalid path or name has already been recorded.
-    fn follow(&self, variables: &Variables) -> Option<Result<SecretString, String>> {
+    fn follow(&self, notes: &Notes) -> Option<Result<SecretString, String>> {
         let one = self.file.is_given() != self.env.is_given();
         match (self.file.get(), self.env.get()) {
             _ if !one => Some(Err("expected either {file: PATH} or {env: NAME}".to_owned())),
             (None, None) => None,
-            _ if variables.skip_secrets() => Some(Ok(SKIPPED.into())),
-            (Some(file), _) => Some(from_file(file)),
-            (None, Some(name)) => Some(from_variable(name, variables)),
+            _ if notes.variables().skip_secrets() => Some(Ok(SKIPPED.into())),
+            (Some(file), _) => Some(from_file(file, notes)),
+            (None, Some(name)) => Some(from_variable(name, notes.variables())),
         }
     }
 }
 
-fn from_file(path: &Path) -> Result<SecretString, String> {
-    let broken = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    let mut text = String::new();
-    let file = File::open(path).map_err(broken)?;
-    file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).map_err(broken)?;
-    if text.len() as u64 > MAX_SECRET_BYTES {
+fn from_file(path: &Path, notes: &Notes) -> Result<SecretString, String> {
+    let bytes = notes
+        .read_file(path, MAX_SECRET_BYTES + 1)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if bytes.len() as u64 > MAX_SECRET_BYTES {
         return Err(format!("{} is larger than 64 KiB, the limit for a secret", path.display()));
     }
-    let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let text = str::from_utf8(&bytes)
+        .map_err(|_| format!("cannot read {}: it is not valid UTF-8", path.display()))?;
+    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if line.is_empty() {
         return Err(format!("{} is empty: write the secret to it", path.display()));
     }

@@ -71,6 +71,7 @@ struct Instruments {
     connections_ended: Counter<u64>,
     meter: Meter,
     tenants: Gauge<u64>,
+    reloads: Counter<u64>,
     /// Read from the log, which the whole process shares.
     _log_lines_dropped: ObservableCounter<u64>,
     memory_ended: Counter<u64>,
@@ -202,12 +203,19 @@ impl Metrics {
         self.0.connections_ended.add(1, &[KeyValue::new(name::REASON, reason)]);
     }
 
-    /// Records how many tenants are served, and how many were rejected because their settings are invalid.
-    pub fn tenants(&self, loaded: usize, rejected: usize) {
-        for (state, count) in [("loaded", loaded), ("rejected", rejected)] {
+    /// Records how many tenants are served, how many were rejected because their settings are invalid, and how many of
+    /// those served have old settings because the new ones are invalid.
+    pub fn tenants(&self, loaded: usize, rejected: usize, stale: usize) {
+        for (state, count) in [("loaded", loaded), ("rejected", rejected), ("stale", stale)] {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             self.0.tenants.record(count, &[KeyValue::new(name::STATE, state)]);
         }
+    }
+
+    /// Counts a reload of the tenants by `outcome`: `ok`, `partial` if the settings of some tenants were invalid, or
+    /// `failed` if nothing was changed.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.0.reloads.add(1, &[KeyValue::new(name::OUTCOME, outcome)]);
     }
 
     /// Counts a request to a credential provider of `tenant` by `outcome`: `ok`, `error` or `timeout`.
@@ -331,7 +339,11 @@ impl Instruments {
                 .build(),
             tenants: meter
                 .u64_gauge(name::TENANTS)
-                .with_description("Tenants in the settings: loaded ones are served, rejected ones are not.")
+                .with_description("Tenants in the settings: loaded ones are served, stale ones among them with old settings, rejected ones not.")
+                .build(),
+            reloads: meter
+                .u64_counter(name::RELOADS)
+                .with_description("Reloads of the tenants, by outcome: ok, partial, failed.")
                 .build(),
             _log_lines_dropped: meter
                 .u64_observable_counter(name::LOG_LINES_DROPPED)
@@ -413,8 +425,9 @@ mod tests {
     #[test]
     fn tenants_are_counted_by_state() {
         let metrics = Metrics::default();
-        metrics.tenants(12, 0);
+        metrics.tenants(12, 0, 2);
         let text = metrics.render();
+        assert!(line(&text, "longshore_tenants{", r#"state="stale""#).ends_with(" 2"));
         assert!(line(&text, "longshore_tenants{", r#"state="loaded""#).ends_with(" 12"));
         assert!(line(&text, "longshore_tenants{", r#"state="rejected""#).ends_with(" 0"));
     }

@@ -17,6 +17,7 @@ pub(super) const MEMORY_UNSENT: &str = "longshore.memory.unsent_bytes";
 pub(super) const CONNECTIONS: &str = "longshore.connections";
 pub(super) const CONNECTIONS_ENDED: &str = "longshore.connections.ended";
 pub(super) const TENANTS: &str = "longshore.tenants";
+pub(super) const RELOADS: &str = "longshore.reloads";
 pub(super) const CREDENTIALS_REQUESTS: &str = "longshore.credentials.requests";
 pub(super) const CREDENTIALS_AGE: &str = "longshore.credentials.age";
 pub(super) const CREDENTIALS_TIME_TO_EXPIRY: &str = "longshore.credentials.time_to_expiry";

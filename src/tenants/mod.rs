@@ -1,19 +1,19 @@
 //! The pool of tenants and their stores. Each store is built on first use.
 
+mod invalid;
 mod limits;
 mod orphans;
 mod pool;
-mod rejected;
 mod resources;
 mod tenant;
 
 use std::collections::BTreeMap;
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
+pub use invalid::InvalidTenants;
 pub use limits::Limits;
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Snapshot};
-pub use rejected::RejectedTenants;
 pub use resources::Resources;
 pub use tenant::Tenant;
 

@@ -74,6 +74,11 @@ impl Tenant {
         &self.0.settings.name
     }
 
+    /// The tenant's settings.
+    pub fn settings(&self) -> &TenantSettings {
+        &self.0.settings
+    }
+
     /// The tenant's share of the memory budget.
     pub fn budget(&self) -> &TenantBudget {
         &self.0.shared.budget

@@ -1,13 +1,13 @@
 //! The `LONGSHORE_*` variables: settings of the server itself.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     auth::AuthMode,
     server::{ServerSettings, TlsFiles},
     settings::{
         Cursor, Field, FilePath, Flag, Node, NotText, Notes, Optional, Path, Place, Problems, Section,
-        Variables, settings, suggestion,
+        TimeLimit, Variables, settings, suggestion,
     },
     telemetry::LogSettings,
 };
@@ -26,6 +26,8 @@ settings! {
     pub(super) struct Environment(EnvironmentSection), variables "LONGSHORE_" {
         /// The tenants file, or a folder of tenants files.
         tenants_file: Option<PathBuf> as Optional<FilePath> = None => "required",
+        /// How often the tenants files, and the secrets in files, are checked for changes. SIGHUP reads them at once.
+        reload_interval: Option<Duration> as TimeLimit = Some(Duration::from_secs(10)),
         /// Certificate chain of the gRPC listener, in PEM, the leaf first.
         tls_cert: Option<PathBuf> as Optional<FilePath> = None => "none: plaintext",
         /// Private key of the certificate, in PEM.
@@ -42,7 +44,6 @@ settings! {
     reject {
         "admin_addr" => UNSUPPORTED,
         "admin_token" => UNSUPPORTED,
-        "reload_interval" => UNSUPPORTED,
         "tls_client_ca" => UNSUPPORTED,
     }
 }

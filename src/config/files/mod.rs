@@ -4,8 +4,7 @@ mod yaml;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +13,8 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        Cursor, Entries, Form, Node, Notes, Path as KeyPath, Place, Problems, Section, Variables, settings,
+        Cursor, Entries, Form, Node, Notes, Path as KeyPath, Place, Problems, ReadFiles, Section, Variables,
+        settings,
     },
     tenants::TenantSettings,
 };
@@ -39,11 +39,39 @@ pub(super) struct Found {
     pub(super) general: Problems,
     /// What is valid, but probably not meant.
     pub(super) warnings: Problems,
+    /// The file of each valid tenant.
+    pub(super) origins: BTreeMap<String, Arc<Path>>,
+    /// The files with problems that concern more than one tenant. Their tenants are not among `tenants`.
+    pub(super) unusable: BTreeSet<Arc<Path>>,
+    /// What was read.
+    pub(super) inputs: Inputs,
+}
+
+/// What the tenants were read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Inputs {
+    /// The tenants files; `None` if the folder could not be read.
+    listed: Option<Vec<PathBuf>>,
+    /// The tenants files, and the files that they refer to.
+    files: ReadFiles,
+}
+
+impl Inputs {
+    /// Whether the file or the folder itself could not be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.listed.is_none()
+    }
+
+    /// Whether reading the tenants at `path` again would find the same.
+    pub(super) fn are_unchanged(&self, path: &Path) -> bool {
+        list(path).ok() == self.listed && self.files.are_unchanged()
+    }
 }
 
 /// A tenant as one file defines it.
 struct Candidate {
     name: String,
+    file: Arc<Path>,
     place: Place,
     settings: TenantSettings,
     problems: Problems,
@@ -86,7 +114,9 @@ impl Form for Unread {
 pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>) -> Found {
     let mut found = Found::default();
     let mut candidates = Vec::new();
-    match list(path) {
+    let listed = list(path);
+    found.inputs.listed = listed.as_ref().ok().cloned();
+    match listed {
         Ok(files) if files.is_empty() => found.general.add(
             variable.clone(),
             format!(
@@ -96,7 +126,7 @@ pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>
         ),
         Ok(files) => {
             for file in files {
-                candidates.extend(read_file(&file, variables, &mut found));
+                candidates.extend(read_file(&Arc::from(file), variables, &mut found));
             }
         }
         Err(error) => found.general.add(variable.clone(), format!("cannot read {}: {error}", path.display())),
@@ -129,43 +159,41 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Path, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
-    let file = path.display().to_string();
-    let text = match read_text(path) {
-        Ok(text) => text,
+fn read_file(path: &Arc<Path>, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
+    let notes = Notes::new(path.display().to_string(), variables);
+    let mut general = Problems::default();
+    let candidates = match read_text(path, &notes) {
+        Ok(text) => match yaml::parse(&text) {
+            Ok(root) => read_tenants(&root, path, &notes, &mut general),
+            Err(malformed) => {
+                general.add(Place::column(notes.file(), malformed.line, malformed.column), malformed.text);
+                Vec::new()
+            }
+        },
         Err((place, why)) => {
-            found.general.add(place, why);
-            return Vec::new();
-        }
-    };
-    match yaml::parse(&text) {
-        Ok(root) => {
-            let notes = Notes::new(file, variables);
-            let candidates = read_tenants(&root, &notes, &mut found.general);
-            found.warnings.append(notes.take_warnings());
-            candidates
-        }
-        Err(malformed) => {
-            found.general.add(Place::column(file, malformed.line, malformed.column), malformed.text);
+            general.add(place, why);
             Vec::new()
         }
+    };
+    if !general.is_empty() {
+        found.unusable.insert(Arc::clone(path));
     }
+    found.general.append(general);
+    found.warnings.append(notes.take_warnings());
+    found.inputs.files.append(notes.take_files());
+    candidates
 }
 
-fn read_text(path: &Path) -> Result<String, (Place, String)> {
-    let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        return Err((Place::file(name), format!("cannot be read: {error}")));
-    }
+fn read_text(path: &Path, notes: &Notes) -> Result<String, (Place, String)> {
+    let name = notes.file();
+    let bytes = notes
+        .read_file(path, MAX_FILE_BYTES + 1)
+        .map_err(|error| (Place::file(Arc::clone(&name)), format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err((
-            Place::file(name),
-            "is larger than 16 MiB: split it into several files in one folder".to_owned(),
-        ));
+        let text = "is larger than 16 MiB: split it into several files in one folder";
+        return Err((Place::file(name), text.to_owned()));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes.to_vec()).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
         (Place::line(name, line), "is not valid UTF-8: save the file as UTF-8".to_owned())
@@ -173,10 +201,10 @@ fn read_text(path: &Path) -> Result<String, (Place, String)> {
 }
 
 /// The tenants of a file. Problems that concern more than one tenant go to `general`.
-fn read_tenants(root: &Node, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
+fn read_tenants(root: &Node, file: &Arc<Path>, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
     let start = KeyPath::Start("");
     let top = Cursor::new(root, &start, notes);
-    let mut file = TenantsFileLayer::default();
+    let mut layer = TenantsFileLayer::default();
     let mut section = None;
     let path = KeyPath::Key(&start, "tenants");
     for (key, value) in top.pairs().unwrap_or_default() {
@@ -186,11 +214,11 @@ fn read_tenants(root: &Node, notes: &Notes, general: &mut Problems) -> Vec<Candi
     }
     // Keys that begin with `x-` hold values for anchors.
     top.each_key(|key, value| {
-        if !key.starts_with("x-") && !TenantsFile::read_key(&mut file, key, value) {
+        if !key.starts_with("x-") && !TenantsFile::read_key(&mut layer, key, value) {
             value.note(TenantsFile::unknown_key(key));
         }
     });
-    let defaults = file.defaults.into_layer().unwrap_or_default().level(notes);
+    let defaults = layer.defaults.into_layer().unwrap_or_default().level(notes);
     // Contradictions within the defaults are recorded here, once, and not again for every store.
     if let Some(retries) = defaults.retry_config.get() {
         retries.check(notes);
@@ -203,13 +231,19 @@ fn read_tenants(root: &Node, notes: &Notes, general: &mut Problems) -> Vec<Candi
     general.append(notes.take(&Place::file(notes.file())));
     if let Some(tenants) = tenants {
         tenants.each_entry(|name, value| {
-            candidates.push(read_tenant(name, value, &defaults, notes));
+            candidates.push(read_tenant(name, file, value, &defaults, notes));
         });
     }
     candidates
 }
 
-fn read_tenant(name: Option<&str>, cursor: Cursor<'_>, base: &OverridableLayer, notes: &Notes) -> Candidate {
+fn read_tenant(
+    name: Option<&str>,
+    file: &Arc<Path>,
+    cursor: Cursor<'_>,
+    base: &OverridableLayer,
+    notes: &Notes,
+) -> Candidate {
     let place = cursor.place();
     let tenant = Tenant::read(cursor);
     let place_id = notes.record_place(place.clone());
@@ -220,7 +254,7 @@ fn read_tenant(name: Option<&str>, cursor: Cursor<'_>, base: &OverridableLayer, 
         _ => TenantSettings::new(name_or_empty, BTreeMap::new()),
     };
     let problems = notes.take(&place);
-    Candidate { name: name_or_empty.to_owned(), place, settings, problems }
+    Candidate { name: name_or_empty.to_owned(), file: Arc::clone(file), place, settings, problems }
 }
 
 /// Separates valid tenants from invalid ones. A tenant that is defined more than once is rejected, since any of its
@@ -242,7 +276,10 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
             );
         }
         if candidate.problems.is_empty() && copies.len() <= 1 {
-            found.tenants.push(candidate.settings);
+            if !found.unusable.contains(&candidate.file) {
+                found.origins.insert(candidate.name, candidate.file);
+                found.tenants.push(candidate.settings);
+            }
         } else {
             found.rejected.extend(Some(candidate.name).filter(|name| !name.is_empty()));
             found.problems_of_rejected.append(candidate.problems);

@@ -13,7 +13,8 @@ use super::*;
 #[test]
 fn unset_variables_have_defaults_and_set_ones_override_them() {
     let text = format!("tenants: {{t: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}}}}}");
-    let Settings { server, log } = load_text(&text, &[]).unwrap().settings;
+    let Settings { server, log, reload_interval } = load_text(&text, &[]).unwrap().settings;
+    assert_eq!(reload_interval, Some(Duration::from_secs(10)));
     assert_eq!(
         (server.listen_addr.to_string(), server.health_addr.to_string()),
         ("127.0.0.1:50051".into(), "127.0.0.1:9090".into())
@@ -46,13 +47,15 @@ fn unset_variables_have_defaults_and_set_ones_override_them() {
         ("LONGSHORE_SHUTDOWN_GRACE", "1m"),
         ("LONGSHORE_LOG", "longshore=debug,info"),
         ("LONGSHORE_LOG_FORMAT", "json"),
+        ("LONGSHORE_RELOAD_INTERVAL", "unlimited"),
         ("LONGSHORE_PORT", "tcp://10.0.0.1:50051"),
         ("LONGSHORE_PORT_50051_TCP_ADDR", "10.0.0.1"),
         ("LONGSHORE_SERVICE_HOST", "10.0.0.1"),
         ("LONGSHORE_HEALTH_PORT", "tcp://10.0.0.1:9090"),
         ("LONGSHORE_HEADLESS_SERVICE_PORT_GRPC", "50051"),
     ];
-    let Settings { server, log } = load_text(&text, &variables).unwrap().settings;
+    let Settings { server, log, reload_interval } = load_text(&text, &variables).unwrap().settings;
+    assert_eq!(reload_interval, None);
     assert_eq!((server.auth, server.reflection), (AuthMode::None, false));
     assert_eq!((server.max_message_bytes, server.message_timeout), (16 << 20, Duration::from_secs(5)));
     let connections = ConnectionSettings {

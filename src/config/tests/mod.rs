@@ -5,6 +5,7 @@ mod files;
 mod garbage;
 mod providers;
 mod reference;
+mod reloading;
 mod secrets;
 mod stores;
 

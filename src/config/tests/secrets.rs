@@ -126,10 +126,7 @@ fn secrets_come_from_files_and_variables_and_are_never_displayed() {
         ("{}".into(), "expected either {file: PATH} or {env: NAME}".into()),
         ("{env: KEY, file: x}".into(), "expected either {file: PATH} or {env: NAME}".into()),
         (format!("{{file: '{empty}'}}"), format!("{empty} is empty: write the secret to it")),
-        (
-            format!("{{file: '{binary}'}}"),
-            format!("cannot read {binary}: stream did not contain valid UTF-8"),
-        ),
+        (format!("{{file: '{binary}'}}"), format!("cannot read {binary}: it is not valid UTF-8")),
         (
             format!("{{file: '{spaced}'}}"),
             "contains a character that is invalid in credentials, such as a space or line break: remove it"

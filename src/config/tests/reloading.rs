@@ -1,0 +1,173 @@
+//! Reading the tenants again while the server runs.
+
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
+
+use crate::tenants::TenantSettings;
+
+use super::*;
+
+/// A folder of tenants files, and the tenants that are served from it.
+struct World {
+    folder: tempfile::TempDir,
+    source: TenantsSource,
+    served: BTreeMap<String, TenantSettings>,
+}
+
+fn tenant(name: &str, bucket: &str) -> String {
+    format!(
+        "tenants: {{{name}: {{stores: {{s: {{bucket: {bucket}, credential_provider: {{type: anonymous}}}}}}}}}}"
+    )
+}
+
+fn by_name(tenants: Vec<TenantSettings>) -> BTreeMap<String, TenantSettings> {
+    tenants.into_iter().map(|tenant| (tenant.name.clone(), tenant)).collect()
+}
+
+impl World {
+    fn new(files: &[(&str, String)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let loaded = load([("LONGSHORE_TENANTS_FILE".into(), folder.path().into())]).unwrap();
+        let served = by_name(loaded.settings.server.tenants);
+        Self { folder, source: loaded.source.unwrap(), served }
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Reads the files again, as the server does. Returns the names of stale and of rejected tenants.
+    fn reload(&mut self) -> Result<[Vec<String>; 2], String> {
+        assert!(self.source.has_changed());
+        let reading = self.source.read(|name| self.served.get(name).cloned());
+        assert!(self.source.is_current(&reading));
+        let accepted = self.source.accept(reading);
+        assert!(!self.source.has_changed(), "the same files are not read again");
+        let Reloaded { tenants, stale, rejected, problems, .. } =
+            accepted.map_err(|problems| named(&problems, self.folder.path()))?;
+        assert_eq!(problems.is_empty(), stale.is_empty() && rejected.is_empty(), "{problems}");
+        self.served = by_name(tenants);
+        Ok([stale, rejected])
+    }
+
+    /// The bucket of each tenant that is served.
+    fn buckets(&self) -> Vec<(&str, &str)> {
+        let bucket = |tenant: &TenantSettings| tenant.stores["s"].bucket.bucket.clone();
+        self.served.iter().map(|(name, tenant)| (name.as_str(), &*bucket(tenant).leak())).collect()
+    }
+}
+
+const NOTHING: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+
+#[test]
+fn a_changed_a_new_and_a_removed_file_take_effect() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first")), ("b.yaml", tenant("b", "second"))]);
+    assert!(!world.source.has_changed());
+    world.write("a.yaml", tenant("a", "other"));
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "other"), ("b", "second")]);
+    world.write("c.yaml", tenant("c", "third"));
+    fs::remove_file(world.folder.path().join("b.yaml")).unwrap();
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "other"), ("c", "third")]);
+    world.write("notes.txt", "no tenants file");
+    assert!(!world.source.has_changed());
+}
+
+#[test]
+fn a_tenant_that_becomes_invalid_keeps_its_last_valid_settings() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first")), ("b.yaml", tenant("b", "second"))]);
+    world.write("a.yaml", tenant("a", "'INVALID NAME'"));
+    world.write("b.yaml", tenant("b", "other"));
+    world.write("c.yaml", tenant("new", "'INVALID NAME'"));
+    assert_eq!(world.reload().unwrap(), [vec!["a".to_owned()], vec!["new".to_owned()]]);
+    assert_eq!(world.buckets(), [("a", "first"), ("b", "other")]);
+    // It is still known where the tenant comes from.
+    world.write("a.yaml", "tenants: {a: {");
+    assert_eq!(world.reload().unwrap(), [vec!["a".to_owned()], vec!["new".to_owned()]]);
+    fs::remove_file(world.folder.path().join("c.yaml")).unwrap();
+    world.write("a.yaml", tenant("a", "mended"));
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "mended"), ("b", "other")]);
+}
+
+#[test]
+fn all_tenants_of_a_file_that_cannot_be_used_keep_their_settings() {
+    for broken in ["tenants: {a: {", "defaults: {nonsense: 1}\ntenants: {}", "", "tenants: \u{fffd}\u{0}"] {
+        let mut world = World::new(&[("a.yaml", tenant("a", "first")), ("b.yaml", tenant("b", "second"))]);
+        world.write("a.yaml", broken);
+        world.write("b.yaml", tenant("b", "other"));
+        assert_eq!(world.reload().unwrap(), [vec!["a".to_owned()], vec![]], "{broken}");
+        assert_eq!(world.buckets(), [("a", "first"), ("b", "other")], "{broken}");
+    }
+}
+
+#[test]
+fn a_tenant_that_moves_out_of_a_file_that_cannot_be_used_is_served_from_its_new_file() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    world.write("a.yaml", "tenants: {");
+    world.write("b.yaml", tenant("a", "moved"));
+    let reloaded = world.source.read(|name| world.served.get(name).cloned());
+    let reloaded = world.source.accept(reloaded).unwrap();
+    assert_eq!((reloaded.tenants.len(), reloaded.stale.len()), (1, 0));
+}
+
+#[test]
+fn if_no_tenant_would_be_left_the_reload_fails_with_every_problem() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    fs::remove_file(world.folder.path().join("a.yaml")).unwrap();
+    let text = world.reload().unwrap_err();
+    assert!(text.contains("contains no *.yaml"), "{text}");
+    assert_eq!(world.buckets(), [("a", "first")]);
+    world.write("a.yaml", tenant("a", "second"));
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "second")]);
+}
+
+#[test]
+fn secrets_in_files_are_part_of_the_settings() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), "first").unwrap();
+    let path = secret.path().display();
+    let keys = format!("config: {{access_key_id: AKID, secret_access_key: {{file: {path}}}}}");
+    let mut world =
+        World::new(&[("a.yaml", format!("tenants: {{a: {{stores: {{s: {{bucket: abc, {keys}}}}}}}}}"))]);
+    let before = world.served.clone();
+    fs::write(secret.path(), "second").unwrap();
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_ne!(world.served, before);
+    fs::remove_file(secret.path()).unwrap();
+    assert_eq!(world.reload().unwrap(), [vec!["a".to_owned()], vec![]]);
+    fs::write(secret.path(), "first").unwrap();
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.served, before);
+}
+
+#[test]
+fn a_kubernetes_volume_is_replaced_by_its_symbolic_link() {
+    let mut world = World::new(&[("placeholder.yaml", tenant("placeholder", "zzz"))]);
+    let folder = world.folder.path().to_owned();
+    for (generation, bucket) in [("..one", "first"), ("..two", "second")] {
+        fs::create_dir(folder.join(generation)).unwrap();
+        fs::write(folder.join(generation).join("t.yaml"), tenant("a", bucket)).unwrap();
+    }
+    symlink("..one", folder.join("..data")).unwrap();
+    symlink("..data/t.yaml", folder.join("t.yaml")).unwrap();
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets()[0], ("a", "first"));
+    symlink("..two", folder.join("..new")).unwrap();
+    fs::rename(folder.join("..new"), folder.join("..data")).unwrap();
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets()[0], ("a", "second"));
+}
+
+#[test]
+fn files_that_change_while_they_are_read_are_not_current() {
+    let world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    world.write("a.yaml", tenant("a", "second"));
+    let reading = world.source.read(|_| None);
+    world.write("a.yaml", tenant("a", "third"));
+    assert!(!world.source.is_current(&reading));
+}

@@ -1,0 +1,37 @@
+//! The tenants of a running server.
+
+use crate::{
+    telemetry::Metrics,
+    tenants::{InvalidTenants, Pool, TenantSettings},
+};
+
+/// The tenants of a running server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LiveTenants {
+    pub(super) pool: Pool,
+    pub(super) invalid: InvalidTenants,
+    pub(super) metrics: Metrics,
+}
+
+impl LiveTenants {
+    /// The current settings of a tenant.
+    pub fn settings(&self, name: &str) -> Option<TenantSettings> {
+        self.pool.snapshot().tenant(name).map(|tenant| tenant.settings().clone())
+    }
+
+    /// Makes `tenants` the current ones, all at once. Calls that have begun continue with the old ones. A tenant or a
+    /// store whose settings are the same keeps its connections, credentials and quotas.
+    ///
+    /// `stale` names those of them whose new settings are invalid, `rejected` names tenants that are not served.
+    pub fn replace(&self, tenants: Vec<TenantSettings>, stale: Vec<String>, rejected: Vec<String>) {
+        let outcome = if stale.is_empty() && rejected.is_empty() { "ok" } else { "partial" };
+        self.invalid.replace(rejected, stale, tenants.len());
+        self.pool.replace(tenants);
+        self.metrics.reloaded(outcome);
+    }
+
+    /// Records that a reload failed and changed nothing.
+    pub fn reload_failed(&self) {
+        self.metrics.reloaded("failed");
+    }
+}
