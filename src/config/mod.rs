@@ -21,7 +21,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{server::ServerSettings, settings::Variables, telemetry::LogSettings};
 
-pub use crate::settings::{Place, Problem, Problems, SecretValue, Secrets};
+pub use crate::settings::{LocalPath, Place, Problem, Problems, SecretValue, Secrets};
 pub use reference::schema;
 pub use tenants_source::{Reading, Reloaded, TenantsSource};
 
@@ -88,9 +88,13 @@ pub fn load_from(
     let mut environment = environment::read(&variables, sources.tenants_file.is_none(), &mut problems);
     let named = |path| (path, environment::place("TENANTS_FILE"));
     let given = sources.tenants_file.map(|path| (path.clone(), Place::file(path.display().to_string())));
-    let at = given.or_else(|| environment.tenants_file.take().map(named));
-    let found = at.as_ref().map(|(path, place)| files::read_all(path, place, &variables)).unwrap_or_default();
-    let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, &found));
+    let at = given.or_else(|| environment.tenants_file.take().and_then(LocalPath::unconfined).map(named));
+    let is_trusted = environment.tenants_trusted;
+    let found = at
+        .as_ref()
+        .map(|(path, place)| files::read_all(path, place, &variables, is_trusted))
+        .unwrap_or_default();
+    let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, is_trusted, &found));
     problems.append(found.general);
     if !problems.is_empty() || found.tenants.is_empty() {
         problems.append(found.problems_of_rejected);

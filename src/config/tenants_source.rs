@@ -20,6 +20,8 @@ pub struct TenantsSource {
     /// What names the path.
     place: Place,
     variables: Arc<Variables>,
+    /// Whether the authors of the files may use what belongs to the server.
+    is_trusted: bool,
     inputs: Inputs,
     /// The file of each tenant.
     origins: BTreeMap<String, Arc<Path>>,
@@ -49,9 +51,15 @@ pub struct Reading {
 }
 
 impl TenantsSource {
-    pub(super) fn new(path: PathBuf, place: Place, variables: Arc<Variables>, found: &Found) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        place: Place,
+        variables: Arc<Variables>,
+        is_trusted: bool,
+        found: &Found,
+    ) -> Self {
         let (inputs, origins) = (found.inputs.clone(), found.origins.clone());
-        Self { path, place, variables, inputs, origins }
+        Self { path, place, variables, is_trusted, inputs, origins }
     }
 
     /// Whether a tenants file, or a file that one refers to, has other contents than in the last reading that was
@@ -70,7 +78,7 @@ impl TenantsSource {
     /// A tenant that has become invalid keeps its current settings, and so do all tenants of a file that cannot be used
     /// as a whole.
     pub fn read(&self, current: impl Fn(&str) -> Option<TenantSettings>) -> Reading {
-        let found = files::read_all(&self.path, &self.place, &self.variables);
+        let found = files::read_all(&self.path, &self.place, &self.variables, self.is_trusted);
         let Found { mut tenants, mut origins, rejected, unusable, mut general, .. } = found;
         let mut stale = BTreeSet::new();
         for (name, file) in &self.origins {

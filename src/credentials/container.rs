@@ -55,7 +55,7 @@ async fn authorization(token: &ContainerToken) -> Result<HeaderValue, Credential
         }
         ContainerToken::File(path) => {
             let text = small_file::read(path).await?;
-            (HeaderValue::from_str(text.trim_end()), format!(" in {}", path.display()))
+            (HeaderValue::from_str(text.trim_end()), format!(" in {}", path.path().display()))
         }
     };
     let mut value = value.map_err(|_| {

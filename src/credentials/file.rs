@@ -1,15 +1,12 @@
 //! `type: file`: credentials in a file or a folder that another program replaces, such as a mounted secret.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use secrecy::SecretString;
 
 use super::{Credentials, CredentialsError, cache::Source, document, small_file};
+use crate::settings::LocalPath;
 
 /// How long the credentials are used before the files are read again.
 const CHECK_AFTER: Duration = Duration::from_secs(5);
@@ -20,7 +17,7 @@ const TOKEN: &[&str] = &["session_token", "aws_session_token"];
 
 /// A file with JSON or with lines such as `aws_access_key_id = AKID`, or a folder with a file for each value.
 #[derive(Debug)]
-pub(super) struct CredentialsFile(pub(super) PathBuf);
+pub(super) struct CredentialsFile(pub(super) LocalPath);
 
 impl Source for CredentialsFile {
     fn load(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
@@ -30,14 +27,15 @@ impl Source for CredentialsFile {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Credentials, CredentialsError> {
+fn read(file: &LocalPath) -> Result<Credentials, CredentialsError> {
+    let path = file.path();
     if !path.exists() {
         return Err(CredentialsError::absent(format!("cannot read {}: it does not exist", path.display())));
     }
     if path.is_dir() {
-        return from_folder(path);
+        return from_folder(file);
     }
-    let text = small_file::read_now(path)?;
+    let text = small_file::read_now(file)?;
     // A byte order mark, as editors on Windows write it.
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
@@ -47,21 +45,21 @@ fn read(path: &PathBuf) -> Result<Credentials, CredentialsError> {
 }
 
 /// One file for each value, as in a mounted Kubernetes secret. The names may be in capitals.
-fn from_folder(folder: &Path) -> Result<Credentials, CredentialsError> {
+fn from_folder(folder: &LocalPath) -> Result<Credentials, CredentialsError> {
     // Kubernetes replaces all files of a volume at once, by replacing this link: all have to be read from one folder.
-    let data = folder.join("..data");
-    let current = fs::canonicalize(&data).unwrap_or_else(|_| folder.to_owned());
+    let data = folder.path().join("..data");
+    let current = fs::canonicalize(&data).unwrap_or_else(|_| folder.path().to_owned());
     let value = |names: &[&str]| -> Result<Option<String>, CredentialsError> {
         let names = names.iter().flat_map(|name| [(*name).to_owned(), name.to_uppercase()]);
         let Some(path) = names.map(|name| current.join(name)).find(|path| path.exists()) else {
             return Ok(None);
         };
         let is_empty = fs::metadata(&path).is_ok_and(|found| found.len() == 0);
-        let text = if is_empty { String::new() } else { small_file::read_now(&path)? };
+        let text = if is_empty { String::new() } else { small_file::read_now(folder.at(path))? };
         Ok(Some(text.trim().to_owned()))
     };
     let (id, secret, token) = (value(ID)?, value(SECRET)?, value(TOKEN)?);
-    complete(folder, "no file access_key_id or no file secret_access_key", id, secret, token)
+    complete(folder.path(), "no file access_key_id or no file secret_access_key", id, secret, token)
 }
 
 /// Lines as in a shared credentials file. Of several sections, `[default]` counts.
@@ -109,7 +107,10 @@ fn complete(
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::symlink, sync::Arc};
+
     use super::*;
+    use crate::settings::Folder;
 
     fn parts(credentials: &Credentials) -> (&str, &str, Option<&str>) {
         (credentials.access_key_id(), credentials.secret_access_key(), credentials.session_token())
@@ -125,7 +126,7 @@ mod tests {
             "[other]\naws_access_key_id = NO\n[default]\nAWS_ACCESS_KEY_ID=AKID\n# x=y\naws_secret_access_key=s=s\naws_session_token=t",
         ] {
             fs::write(&file, text).unwrap();
-            assert_eq!(parts(&read(&file).unwrap()), ("AKID", "s=s", Some("t")), "{text}");
+            assert_eq!(parts(&read(&(&file).into()).unwrap()), ("AKID", "s=s", Some("t")), "{text}");
         }
         for (names, token) in [
             (["access_key_id", "secret_access_key", "session_token"], Some("t")),
@@ -135,8 +136,27 @@ mod tests {
             for (name, value) in names.iter().zip(["AKID\n", "s=s\n", "t"]) {
                 fs::write(secret.path().join(name), value).unwrap();
             }
-            assert_eq!(parts(&read(&secret.path().to_owned()).unwrap()), ("AKID", "s=s", token));
+            assert_eq!(parts(&read(&secret.path().into()).unwrap()), ("AKID", "s=s", token));
         }
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_of_an_untrusted_file_is_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let own = parent.path().join("acme");
+        fs::create_dir(&own).unwrap();
+        for (path, value) in [(own.join("access_key_id"), "AKID"), (own.join("secret_access_key"), "own")] {
+            fs::write(path, value).unwrap();
+        }
+        fs::write(parent.path().join("server"), "hush").unwrap();
+        let folder = Arc::new(Folder::inside(parent.path(), "acme".as_ref()));
+        let confined = LocalPath::from(own.as_path()).confined(&folder).unwrap();
+        assert_eq!(parts(&read(&confined).unwrap()), ("AKID", "own", None));
+        // The author of the file can do this at any time.
+        fs::remove_file(own.join("secret_access_key")).unwrap();
+        symlink("../server", own.join("secret_access_key")).unwrap();
+        let error = read(&confined).unwrap_err().to_string();
+        assert!(error.contains("leads out of") && !error.contains("hush"), "{error}");
     }
 
     #[test]
@@ -145,12 +165,12 @@ mod tests {
         let file = folder.path().join("file");
         for text in ["", "\n", r#"{"AccessKeyId": "AKID", "Secr"#, "aws_secret_access_key = hush", "hush"] {
             fs::write(&file, text).unwrap();
-            let error = read(&file).unwrap_err().to_string();
+            let error = read(&(&file).into()).unwrap_err().to_string();
             assert!(error.contains("file") && !error.contains("hush"), "{error}");
         }
         fs::remove_file(&file).unwrap();
-        assert!(read(&file).is_err());
-        let error = read(&folder.path().to_owned()).unwrap_err().to_string();
+        assert!(read(&(&file).into()).is_err());
+        let error = read(&folder.path().into()).unwrap_err().to_string();
         assert!(error.contains("access_key_id"), "{error}");
     }
 }

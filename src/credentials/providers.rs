@@ -135,7 +135,7 @@ mod tests {
         let write = |id: &str| {
             fs::write(file.path(), format!("aws_access_key_id = {id}\naws_secret_access_key = x")).unwrap();
         };
-        let settings = ProviderSettings::File(file.path().to_owned());
+        let settings = ProviderSettings::File(file.path().into());
         let providers = Providers::default();
         write("FIRST");
         let first = provider(&providers, &settings, None);

@@ -9,7 +9,10 @@ use std::{
 use http::Uri;
 
 use super::Credentials;
-use crate::settings::SecretValue;
+use crate::{
+    settings::{LocalPath, SecretValue},
+    transport::names_local_host,
+};
 
 /// A store's `credential_provider`.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +24,7 @@ pub enum ProviderSettings {
     /// No credentials: requests are unsigned.
     Anonymous,
     /// A file or a folder that another program replaces.
-    File(PathBuf),
+    File(LocalPath),
     /// A command and its arguments.
     Process(Vec<String>),
     /// A container's credentials endpoint.
@@ -61,6 +64,21 @@ impl ProviderSettings {
             Self::Chain(_) => "chain",
         }
     }
+
+    /// Whether the credentials come from the server's own identity, variables or files, or from a command, none of which
+    /// the author of an untrusted file may use. An endpoint of such a file has been checked where it was read.
+    pub(crate) fn uses_server(&self) -> bool {
+        match self {
+            Self::Static(_) | Self::Anonymous => false,
+            Self::Env | Self::Process(_) | Self::Imds(_) | Self::Profile(_) | Self::Default(_) => true,
+            Self::File(path) => !path.is_confined(),
+            Self::Container(settings) => settings.uses_server(),
+            Self::Grpc(settings) => settings.uses_server(),
+            Self::WebIdentity(settings) => !settings.token_file.is_confined(),
+            Self::AssumeRole(settings) => settings.source.uses_server(),
+            Self::Chain(sources) => sources.iter().any(Self::uses_server),
+        }
+    }
 }
 
 /// The addresses that may be reached over plain HTTP besides loopback: those of ECS and of EKS.
@@ -83,12 +101,20 @@ pub struct ContainerSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ContainerToken {
     /// The file that contains it, which is read for each request, because the token is rotated.
-    File(PathBuf),
+    File(LocalPath),
     /// The token itself.
     Value(SecretValue),
 }
 
 impl ContainerSettings {
+    fn uses_server(&self) -> bool {
+        let has_own_token = self.token.as_ref().is_some_and(|token| match token {
+            ContainerToken::File(path) => !path.is_confined(),
+            ContainerToken::Value(_) => true,
+        });
+        has_own_token || names_local_host(&self.endpoint)
+    }
+
     /// Checks the URL of an endpoint. The error says what is wrong and what would be right.
     pub(crate) fn check_endpoint(endpoint: &str) -> Result<(), String> {
         let wrong = "must be an https:// URL, or an http:// URL whose host is loopback, 169.254.170.2, \
@@ -127,16 +153,25 @@ pub struct GrpcSettings {
     /// The name of the store, which is sent to the service.
     pub store: String,
     /// The CA certificates that the service's certificate is verified with; `None` for those of the system.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<LocalPath>,
     /// The file with the token that is sent to the service.
-    pub token_file: Option<PathBuf>,
+    pub token_file: Option<LocalPath>,
     /// The certificate that Longshore authenticates with, and its key.
-    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    pub client_certificate: Option<(LocalPath, LocalPath)>,
+    /// Whether connections to this machine and to metadata services fail.
+    pub refuse_local: bool,
     /// The time limit of an attempt.
     pub timeout: Duration,
 }
 
 impl GrpcSettings {
+    /// Whether it reads files of the server, or may connect to the server's own machine.
+    fn uses_server(&self) -> bool {
+        let certificate = self.client_certificate.iter().flat_map(|(cert, key)| [cert, key]);
+        let mut files = self.ca_file.iter().chain(&self.token_file).chain(certificate);
+        !self.refuse_local || files.any(|file| !file.is_confined())
+    }
+
     /// The longest time limit of an attempt, and of all attempts together: a chain gives a provider 20 s.
     pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(18);
 
@@ -196,7 +231,7 @@ pub struct WebIdentitySettings {
     /// The role's ARN.
     pub role_arn: String,
     /// The file that contains the token. It is read for each request, because the token is rotated.
-    pub token_file: PathBuf,
+    pub token_file: LocalPath,
     /// The name of the session, which CloudTrail shows.
     pub session_name: String,
     /// How long the credentials are valid; `None` for STS's default, one hour.

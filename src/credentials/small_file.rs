@@ -1,20 +1,16 @@
 //! Files with a token or with credentials, which other programs replace while Longshore runs.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::io::Read;
 
 use tokio::task::spawn_blocking;
 
 use super::{CredentialsError, document::MAX_DOCUMENT};
+use crate::settings::LocalPath;
 
 /// Reads a file of at most 64 KiB.
-pub(super) async fn read(path: &Path) -> Result<String, CredentialsError> {
-    let path = path.to_owned();
-    blocking(move || read_now(&path)).await
+pub(super) async fn read(path: impl Into<LocalPath>) -> Result<String, CredentialsError> {
+    let path = path.into();
+    blocking(move || read_now(path)).await
 }
 
 /// Runs `work`, which may block, on a thread for such work.
@@ -26,18 +22,16 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// The same as [`read`], on this thread.
-pub(super) fn read_now(path: &PathBuf) -> Result<String, CredentialsError> {
+pub(super) fn read_now(path: impl Into<LocalPath>) -> Result<String, CredentialsError> {
     read_up_to(path, MAX_DOCUMENT)
 }
 
 /// Reads a file of at most `max` bytes, on this thread.
-pub(super) fn read_up_to(path: &PathBuf, max: usize) -> Result<String, CredentialsError> {
-    let failed = |why: String| CredentialsError::new(format!("cannot read {}: {why}", path.display()));
-    // A pipe without a writer would otherwise block here for ever. Regular files ignore the flag.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
-    let options =
-        File::options().read(true).custom_flags(i32::try_from(nonblocking).unwrap_or_default()).open(path);
-    let file = options.map_err(|error| failed(error.to_string()))?;
+pub(super) fn read_up_to(path: impl Into<LocalPath>, max: usize) -> Result<String, CredentialsError> {
+    let path = path.into();
+    let failed = |why: String| CredentialsError::new(format!("cannot read {}: {why}", path.path().display()));
+    // A pipe without a writer would otherwise block here for ever. Regular files are read as usual.
+    let file = path.open_nonblocking().map_err(|error| failed(error.to_string()))?;
     if !file.metadata().is_ok_and(|found| found.is_file()) {
         return Err(failed("it is not a regular file".to_owned()));
     }

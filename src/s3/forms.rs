@@ -2,7 +2,10 @@
 
 use http::Uri;
 
-use crate::settings::{Flag, Keywords, Scalar, case_insensitive, quoted};
+use crate::{
+    settings::{Flag, Keywords, Notes, Scalar, UNTRUSTED, case_insensitive, quoted},
+    transport::names_local_host,
+};
 
 use super::ChecksumAlgorithm;
 
@@ -65,6 +68,16 @@ impl Scalar for EndpointUrl {
 
     fn from_text(text: &str) -> Result<Option<String>, String> {
         endpoint(text).map(Some)
+    }
+
+    fn admit(url: Option<String>, notes: &Notes) -> Result<Option<String>, String> {
+        if notes.trusts_author() || !url.as_deref().is_some_and(names_local_host) {
+            return Ok(url);
+        }
+        Err(format!(
+            "is an address of the server's own machine or of its metadata service, {UNTRUSTED}: set the URL of another \
+             machine"
+        ))
     }
 
     fn show(value: &Option<String>) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Content, Cursor};
+use super::{Content, Cursor, Notes};
 
 /// How a setting is written, and what it becomes.
 pub(crate) trait Form {
@@ -47,6 +47,11 @@ pub(crate) trait Scalar {
     /// Parses a string. The error says what is wrong and what would be right.
     fn from_text(text: &str) -> Result<Self::Value, String>;
 
+    /// Checks a parsed value against what the author of the file may use, which `notes` knows.
+    fn admit(value: Self::Value, _notes: &Notes) -> Result<Self::Value, String> {
+        Ok(value)
+    }
+
     /// Converts a number without a fraction.
     fn from_integer(_number: i64) -> Result<Self::Value, String> {
         Err(format!("expected {}, found a number", Self::expected()))
@@ -90,7 +95,7 @@ impl<S: Scalar> Form for S {
                 return cursor.refuse(&S::expected());
             }
         };
-        value.map_err(|why| cursor.note(why)).ok()
+        value.and_then(|value| S::admit(value, cursor.notes())).map_err(|why| cursor.note(why)).ok()
     }
 
     fn resolve(layer: &S::Value) -> S::Value {

@@ -17,6 +17,7 @@ mod durations;
 mod field;
 mod form;
 mod keywords;
+mod local_path;
 mod path;
 mod problem;
 mod read_files;
@@ -35,11 +36,13 @@ pub(crate) use durations::{AtLeast, Period, TimeLimit, Timeout};
 pub(crate) use field::Field;
 pub(crate) use form::{Form, Scalar};
 pub(crate) use keywords::{Keyword, Keywords};
+pub(crate) use local_path::Folder;
+pub use local_path::LocalPath;
 pub(crate) use path::{Path, quoted, shown_key};
 pub(crate) use problem::{Notes, PlaceId};
 pub use problem::{Place, Problem, Problems};
 pub(crate) use read_files::ReadFiles;
-pub(crate) use scalars::{Address, Count, Factor, FilePath, Flag, Number, Size, Text};
+pub(crate) use scalars::{Address, Count, Factor, FilePath, Flag, Number, Size, Text, VariableName};
 pub(crate) use schema::{case_insensitive, object};
 pub(crate) use secret::Secret;
 pub use secret::SecretValue;
@@ -51,3 +54,6 @@ pub(crate) use variables::{NotText, Variables};
 
 /// The message for a setting that only later versions will support.
 pub(crate) const UNSUPPORTED: &str = "is not supported by this version: remove it";
+
+/// Why a file whose author is not trusted cannot use something of the server's.
+pub(crate) const UNTRUSTED: &str = "which LONGSHORE_TENANTS_TRUSTED=false does not allow";

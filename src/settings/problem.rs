@@ -5,13 +5,12 @@ use std::{
     collections::HashSet,
     fmt::{self, Write as _},
     io,
-    path::Path,
     sync::Arc,
 };
 
 use secrecy::zeroize::Zeroizing;
 
-use super::{ReadFiles, Variables};
+use super::{Folder, LocalPath, ReadFiles, UNTRUSTED, Variables};
 
 /// A place in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -198,6 +197,8 @@ pub(crate) struct Notes {
     files: RefCell<ReadFiles>,
     /// Whether a problem has been left out since the last call of `take`.
     left_out: Cell<bool>,
+    /// The only folder that the file's paths may lead to, if its author is not trusted.
+    confined_to: Option<Arc<Folder>>,
 }
 
 /// The number of a place in `Notes`. Of two places, the later one is usually the more specific, since defaults are read
@@ -217,7 +218,27 @@ impl Notes {
             seen: RefCell::default(),
             files: RefCell::default(),
             left_out: Cell::new(false),
+            confined_to: None,
         }
+    }
+
+    /// The same notes, for a file whose author is not trusted: it sees none of the variables, and its paths must be in
+    /// `folder`.
+    pub(crate) fn untrusted(self, folder: Folder) -> Self {
+        let variables = Arc::new(self.variables.hidden());
+        Self { variables, confined_to: Some(Arc::new(folder)), ..self }
+    }
+
+    /// Whether the author of the file may use the server's own identity, variables and files.
+    pub(crate) fn trusts_author(&self) -> bool {
+        self.confined_to.is_none()
+    }
+
+    /// The path, confined to the file's own folder if the author of the file is not trusted.
+    pub(crate) fn confine(&self, path: LocalPath) -> Result<LocalPath, String> {
+        let Some(folder) = &self.confined_to else { return Ok(path) };
+        path.confined(folder)
+            .map_err(|why| format!("{why}, {UNTRUSTED}: put the file into {}", folder.path().display()))
     }
 
     pub(crate) fn file(&self) -> Arc<str> {
@@ -231,7 +252,7 @@ impl Notes {
 
     /// Reads a file that a setting names, at most `limit` bytes of it, and records that its contents are part of the
     /// settings.
-    pub(crate) fn read_file(&self, path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn read_file(&self, path: &LocalPath, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.files.borrow_mut().read(path, limit)
     }
 

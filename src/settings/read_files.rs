@@ -2,17 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use secrecy::zeroize::Zeroizing;
 use sha2::{Digest, Sha256};
 
+use super::LocalPath;
+
 /// The contents of files at the time when they were read, as digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ReadFiles(BTreeMap<PathBuf, Contents>);
+pub(crate) struct ReadFiles(BTreeMap<PathBuf, (LocalPath, Contents)>);
 
 /// The first bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +26,10 @@ struct Contents {
 
 impl ReadFiles {
     /// Reads a file, at most `limit` bytes of it, and records what it contains.
-    pub(crate) fn read(&mut self, path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn read(&mut self, path: &LocalPath, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         let read = start_of(path, limit);
         let digest = read.as_ref().ok().map(|bytes| Sha256::digest(bytes).into());
-        self.0.insert(path.to_owned(), Contents { limit, digest });
+        self.0.insert(path.path().to_owned(), (path.clone(), Contents { limit, digest }));
         read
     }
 
@@ -38,17 +39,17 @@ impl ReadFiles {
 
     /// Whether each file still contains the same.
     pub(crate) fn are_unchanged(&self) -> bool {
-        let mut now = Self::default();
-        self.0.iter().all(|(path, contents)| {
+        self.0.values().all(|(path, contents)| {
+            let mut now = Self::default();
             // What it contains now is only compared.
             let _ = now.read(path, contents.limit);
-            now.0.get(path) == Some(contents)
+            now.0.into_values().all(|(_, found)| found == *contents)
         })
     }
 }
 
-fn start_of(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+fn start_of(path: &LocalPath, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    path.open()?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -1,11 +1,11 @@
 //! Settings that are written as a single scalar, in a file or in a variable.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Scalar, quoted, schema::case_insensitive};
+use super::{LocalPath, Notes, Scalar, UNTRUSTED, quoted, schema::case_insensitive};
 
 /// A boolean, or one of the strings that object_store accepts for one.
 pub(crate) struct Flag;
@@ -259,11 +259,11 @@ impl Scalar for Text {
     }
 }
 
-/// The path of a file or folder.
+/// The path of a file or folder. In a file whose author is not trusted, it must be in the file's own folder.
 pub(crate) struct FilePath;
 
 impl Scalar for FilePath {
-    type Value = PathBuf;
+    type Value = LocalPath;
 
     fn expected() -> String {
         "a path".to_owned()
@@ -273,12 +273,49 @@ impl Scalar for FilePath {
         "path".to_owned()
     }
 
-    fn from_text(text: &str) -> Result<PathBuf, String> {
-        Text::from_text(text).map(PathBuf::from)
+    fn from_text(text: &str) -> Result<LocalPath, String> {
+        Text::from_text(text).map(LocalPath::from)
     }
 
-    fn show(value: &PathBuf) -> Option<String> {
-        Some(value.display().to_string())
+    fn admit(path: LocalPath, notes: &Notes) -> Result<LocalPath, String> {
+        notes.confine(path)
+    }
+
+    fn show(value: &LocalPath) -> Option<String> {
+        Some(value.path().display().to_string())
+    }
+}
+
+/// The name of a variable of the server. A file whose author is not trusted cannot refer to one.
+pub(crate) struct VariableName;
+
+impl Scalar for VariableName {
+    type Value = String;
+
+    fn expected() -> String {
+        "the name of a variable".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        Text::from_text(text)
+    }
+
+    fn admit(name: String, notes: &Notes) -> Result<String, String> {
+        if notes.trusts_author() {
+            return Ok(name);
+        }
+        Err(format!(
+            "reads a variable of the server, {UNTRUSTED}: write the secret to a file in the file's own folder, and \
+             set `file` to its path"
+        ))
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+
+    fn schema() -> Value {
+        Text::schema()
     }
 }
 

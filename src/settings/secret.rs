@@ -1,13 +1,11 @@
 //! Secrets: written in the tenants file, in a file of their own, or in a variable.
 
-use std::path::{Path, PathBuf};
-
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::{
-    Content, Cursor, FilePath, Form, NotText, Notes, Optional, Text, Variables, object, quoted, read_section,
-    settings,
+    Content, Cursor, FilePath, Form, LocalPath, NotText, Notes, Optional, VariableName, Variables, object,
+    quoted, read_section, settings,
 };
 
 /// The maximum size of a file that contains a secret. The longest credentials are session tokens, of a few thousand
@@ -34,9 +32,9 @@ settings! {
     /// A reference to a secret in another place.
     pub(crate) struct SecretReference(SecretReferenceLayer) {
         /// The file that contains the secret. A line break at its end is ignored.
-        file: Option<PathBuf> as Optional<FilePath> = None,
+        file: Option<LocalPath> as Optional<FilePath> = None,
         /// The variable that contains the secret.
-        env: Option<String> as Optional<Text> = None,
+        env: Option<String> as Optional<VariableName> = None,
     }
 }
 
@@ -104,9 +102,10 @@ impl SecretReferenceLayer {
     }
 }
 
-fn from_file(path: &Path, notes: &Notes) -> Result<SecretString, String> {
+fn from_file(file: &LocalPath, notes: &Notes) -> Result<SecretString, String> {
+    let path = file.path();
     let bytes = notes
-        .read_file(path, MAX_SECRET_BYTES + 1)
+        .read_file(file, MAX_SECRET_BYTES + 1)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if bytes.len() as u64 > MAX_SECRET_BYTES {
         return Err(format!("{} is larger than 64 KiB, the limit for a secret", path.display()));

@@ -33,6 +33,11 @@ impl Variables {
         Self { values: variables.into_iter().map(named).collect(), secrets }
     }
 
+    /// No variables, for a file whose author must not learn what they contain.
+    pub(crate) fn hidden(&self) -> Self {
+        Self { values: BTreeMap::new(), secrets: self.secrets }
+    }
+
     /// Whether secrets are not read.
     pub(crate) fn skip_secrets(&self) -> bool {
         self.secrets == Secrets::Skip

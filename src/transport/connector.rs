@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -14,7 +15,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::resolver::Resolver;
+use super::{ClientOptions, local, resolver::Resolver};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,25 +25,70 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Connects to `http://` and `https://` hosts. The time limit covers DNS, TCP and TLS together.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector<Resolver>>,
+    inner: HttpsConnector<TcpConnector>,
     connect_timeout: Duration,
 }
 
 impl Connector {
     /// A connector that trusts the system's CA certificates.
-    pub(super) fn new(connect_timeout: Duration) -> io::Result<Self> {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+    pub(super) fn new(options: &ClientOptions) -> io::Result<Self> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let inner = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(provider)?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
-        Ok(Self { inner, connect_timeout })
+            .wrap_connector(TcpConnector::new(options.refuse_local));
+        Ok(Self { inner, connect_timeout: options.connect_timeout })
     }
+}
+
+/// Opens TCP connections.
+#[derive(Debug, Clone)]
+pub(crate) struct TcpConnector {
+    inner: HttpConnector<Resolver>,
+    refuse_local: bool,
+}
+
+impl TcpConnector {
+    /// `refuse_local`: whether connections to this machine and to metadata services fail.
+    pub(crate) fn new(refuse_local: bool) -> Self {
+        let mut inner = HttpConnector::new_with_resolver(Resolver::default());
+        inner.enforce_http(false);
+        inner.set_nodelay(true);
+        inner.set_keepalive(Some(TCP_KEEPALIVE));
+        Self { inner, refuse_local }
+    }
+}
+
+impl Service<Uri> for TcpConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let refuse_local = self.refuse_local;
+        Box::pin(async move {
+            let connection = connecting.await?;
+            if refuse_local {
+                refuse(connection.inner().peer_addr()?.ip())?;
+            }
+            Ok(connection)
+        })
+    }
+}
+
+/// Fails if the address is local. A host name can resolve to any address, so this is known only once there is a
+/// connection. Nothing has been sent yet.
+fn refuse(peer: IpAddr) -> Result<(), BoxError> {
+    if local::is_local(peer) {
+        return Err(format!("{peer} is an address of this machine or of its metadata service").into());
+    }
+    Ok(())
 }
 
 impl Service<Uri> for Connector {

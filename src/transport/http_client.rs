@@ -29,7 +29,7 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client that has no connections yet.
     pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        let connector = Connector::new(options.connect_timeout).map_err(ClientError::CaCertificates)?;
+        let connector = Connector::new(options).map_err(ClientError::CaCertificates)?;
         let user_agent = HeaderValue::from_str(&options.user_agent).map_err(ClientError::UserAgent)?;
         let pool = Pool::new(connector, options);
         Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })

@@ -40,6 +40,11 @@ settings! {
         /// The `User-Agent` header, in ASCII.
         user_agent: String as HeaderText = format!("longshore/{}", crate::VERSION) => "longshore/VERSION",
     }
+    besides {
+        /// Whether connections to this machine, and to link-local addresses such as that of instance metadata, are
+        /// refused, even if a host name resolves to them.
+        refuse_local: bool = false,
+    }
     reject {
         "allow_invalid_certificates" => UNSUPPORTED,
         "root_certificates" => UNSUPPORTED,

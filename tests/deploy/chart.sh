@@ -39,6 +39,9 @@ echo "- unusual values"
 echo "- commands in README.md and NOTES.txt"
 "$python" "$here/pasted.py" ${binary:+"$binary"}
 
+echo "- examples in docs/IDENTITY.md"
+"$python" "$here/identity.py" ${binary:+"$binary"}
+
 echo "- values that are rejected"
 tenant=()
 refused() { # PART-OF-THE-MESSAGE ARGUMENTS...

@@ -103,26 +103,44 @@ def environment(documents):
     return {entry["name"]: entry.get("value", STAND_IN) for entry in container["env"]}
 
 
+def is_folder(documents):
+    """Whether the container reads a folder of tenants files."""
+    return not os.path.splitext(environment(documents)["LONGSHORE_TENANTS_FILE"])[1]
+
+
 def mounted_files(documents, tenants, folder):
-    """Creates the files in volumes that `tenants` names, below `folder`. Returns `tenants` with their new paths."""
+    """Creates the files in volumes that `tenants` names, below `folder`, which stands for the folder of the tenants file.
+    Returns `tenants` with their new paths."""
     (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
-    for number, mount in enumerate(container["volumeMounts"]):
-        for path in set(re.findall(rf"{re.escape(mount['mountPath'])}/[-._/a-zA-Z0-9]+", tenants)):
-            file = Path(folder, str(number), path.removeprefix(mount["mountPath"] + "/"))
+    own = os.path.dirname(environment(documents)["LONGSHORE_TENANTS_FILE"] + ("/" if is_folder(documents) else ""))
+    places = sorted((mount["mountPath"] for mount in container["volumeMounts"]), key=len, reverse=True)
+
+    def created(match):
+        place, below = match.groups()
+        inside = place == own or place.startswith(own + "/")
+        file = Path(f"{folder}{place.removeprefix(own)}" if inside else f"{folder}/{places.index(place)}.volume", below[1:])
+        if below:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("stand-in")
-            tenants = tenants.replace(path, str(file))
-    return tenants
+        else:
+            file.mkdir(parents=True, exist_ok=True)
+        return str(file)
+
+    return re.sub(rf"({'|'.join(map(re.escape, places))})((?:/[-._/a-zA-Z0-9]+)?)(?![-._a-zA-Z0-9])", created, tenants)
 
 
-def check(binary, documents, tenants=None):
-    """Runs `longshore check` with the container's environment and with `tenants`, by default the Secret's tenants file."""
-    env = environment(documents)
+def check(binary, documents, tenants=None, added=None):
+    """Runs `longshore check` with the container's environment and with `tenants`, by default the Secret's tenants file.
+    `added` are variables that the platform adds to the container."""
+    env = environment(documents) | (added or {})
     if tenants is None:
         (tenants,) = documents["Secret"]["stringData"].values()
     with tempfile.TemporaryDirectory() as folder:
-        env["LONGSHORE_TENANTS_FILE"] = f"{folder}/tenants.yaml"
-        Path(env["LONGSHORE_TENANTS_FILE"]).write_text(mounted_files(documents, tenants, folder))
+        # In a folder, a file may have to be named after its tenant.
+        name = next(iter(yaml.safe_load(tenants)["tenants"])) if is_folder(documents) else "tenants"
+        file = Path(folder, f"{name}.yaml")
+        file.write_text(mounted_files(documents, tenants, folder))
+        env["LONGSHORE_TENANTS_FILE"] = folder if is_folder(documents) else str(file)
         if "LONGSHORE_TLS_CERT" in env:
             env |= {"LONGSHORE_TLS_CERT": f"{folder}/tls.crt", "LONGSHORE_TLS_KEY": f"{folder}/tls.key"}
             make_certificate(env["LONGSHORE_TLS_CERT"], env["LONGSHORE_TLS_KEY"])

@@ -21,6 +21,20 @@ def pod(documents):
     return documents["Deployment"]["spec"]["template"]["spec"]
 
 
+def account(documents):
+    return documents["ServiceAccount"]
+
+
+def volume(documents, name):
+    (found,) = [volume for volume in pod(documents)["volumes"] if volume["name"] == name]
+    return found
+
+
+def mount(documents, name):
+    (found,) = [mount for mount in pod(documents)["containers"][0]["volumeMounts"] if mount["name"] == name]
+    return found
+
+
 def labels(documents):
     return documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
@@ -38,6 +52,29 @@ RENDERED = [
     ("rel", 'serviceAccount: {name: "123", annotations: {example.com/id: "123"}}',
         lambda d: pod(d)["serviceAccountName"] == "123"),
     ("rel", 'serviceAccount: {create: false, name: "123"}', lambda d: "ServiceAccount" not in d),
+    # The identity of the pods.
+    ("rel", "{}", lambda d: account(d)["automountServiceAccountToken"] is False
+        and pod(d)["automountServiceAccountToken"] is False and "annotations" not in account(d)["metadata"]
+        and not any("projected" in volume for volume in pod(d)["volumes"])),
+    ("rel", "serviceAccount: {automount: true, annotations: {eks.amazonaws.com/role-arn: 'arn:aws:iam::1:role/r'}}",
+        lambda d: account(d)["automountServiceAccountToken"] is True and pod(d)["automountServiceAccountToken"] is True
+        and account(d)["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/r"}),
+    ("rel", "serviceAccount: {create: false, name: mine, tokens: [{name: aws, audience: sts.amazonaws.com, "
+        "expirationSeconds: 86400}, {name: '1', audience: '2'}]}",
+        lambda d: volume(d, "tokens")["projected"]["sources"] == [
+            {"serviceAccountToken": {"path": "aws", "audience": "sts.amazonaws.com", "expirationSeconds": 86400}},
+            {"serviceAccountToken": {"path": "1", "audience": "2", "expirationSeconds": 3600}}]
+        and mount(d, "tokens") == {"name": "tokens", "mountPath": "/var/run/secrets/longshore", "readOnly": True}
+        and pod(d)["serviceAccountName"] == "mine"),
+    ("rel", "extraEnv: [{name: AWS_REGION, value: eu-west-1}, "
+        "{name: AWS_ENDPOINT_URL_STS, value: 'https://sts.eu-west-1.amazonaws.com'}]",
+        lambda d: environment(d)["AWS_REGION"] == "eu-west-1"
+        and environment(d)["AWS_ENDPOINT_URL_STS"] == "https://sts.eu-west-1.amazonaws.com"),
+    ("rel", "extraVolumes: [{name: s, projected: {sources: [{serviceAccountToken: {path: t, audience: a, "
+        "expirationSeconds: 600}}, {secret: {name: x, items: [{key: k, path: acme/k}]}}]}}]\n"
+        "extraVolumeMounts: [{name: s, mountPath: /etc/longshore/tenants/tenants/acme, readOnly: true}]\ntenants: {trusted: false}",
+        lambda d: mount(d, "s")["mountPath"] == "/etc/longshore/tenants/tenants/acme"
+        and environment(d)["LONGSHORE_TENANTS_TRUSTED"] == "false"),
     ("rel", 'tls: {existingSecret: "123", certKey: "1", keyKey: "2"}',
         lambda d: pod(d)["volumes"][1]["secret"]["secretName"] == "123"),
     ("rel", 'uploads: {existingSecret: "123", key: "1"}', None),
@@ -119,6 +156,18 @@ REFUSED = [
     ("shutdown.grace", "extraEnv: [{name: LONGSHORE_SHUTDOWN_GRACE, value: 10m}]"),
     ("/extraEnvFrom/0", "extraEnvFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]"),
     ("which selects the release's pods", "podLabels: {app.kubernetes.io/name: other}"),
+    ("/serviceAccount/automount", "serviceAccount: {automount: 'no'}"),
+    ("/serviceAccount/annotations/a", "serviceAccount: {annotations: {a: 1}}"),
+    ("additional properties 'annotation' not allowed", "serviceAccount: {annotation: {}}"),
+    ("/serviceAccount/tokens/0", "serviceAccount: {tokens: [{name: a}]}"),
+    ("/serviceAccount/tokens/0/name", "serviceAccount: {tokens: [{name: a/b, audience: a}]}"),
+    ("/serviceAccount/tokens/0/audience", "serviceAccount: {tokens: [{name: a, audience: ''}]}"),
+    ("/serviceAccount/tokens/0/expirationSeconds", "serviceAccount: {tokens: [{name: a, audience: a, expirationSeconds: 60}]}"),
+    ("serviceAccount.tokens contains a twice", "serviceAccount: {tokens: [{name: a, audience: a}, {name: a, audience: b}]}"),
+    ("the name tokens is already in use", "extraVolumes: [{name: tokens, emptyDir: {}}]"),
+    ("/tenants/trusted", "tenants: {trusted: 'false'}"),
+    ("/extraVolumes/0/projected/sources/0",
+        "extraVolumes: [{name: a, projected: {sources: [{serviceAccountToken: {path: t, audiences: [a]}}]}}]"),
     ("/extraVolumes/0", "extraVolumes: [{name: a, emptyDir: {}, hostPath: {path: /}}]"),
     ("the name tenants is already in use", "extraVolumes: [{name: tenants, emptyDir: {}}]"),
     ("the name a is already in use", "extraVolumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]"),
@@ -167,7 +216,7 @@ SETTINGS = {
     "logFormat": ("LOG_FORMAT", "text"),
 }
 # Variables that the chart derives from other values.
-DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TLS_CERT", "TLS_KEY", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
+DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
            "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE"}
 
 

@@ -98,8 +98,9 @@ def test_every_yaml_file_in_the_documentation_satisfies_the_schema(schema):
     files = []
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         blocks = re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-        # Blocks with … are excerpts.
-        files += [block for block in blocks if re.search(r"^tenants:", block, re.MULTILINE) and "…" not in block]
+        # Blocks with … are excerpts. tests/deploy/identity.py checks values of the chart.
+        files += [block for block in blocks if re.search(r"^tenants:", block, re.MULTILINE) and "…" not in block
+                  and not block.startswith("# values.yaml\n")]
     assert files
     for text in files:
         file = yaml.safe_load(text)
@@ -156,3 +157,60 @@ def test_hostile_files_are_rejected_quickly(binary, tmp_path):
         file.write_text(text)
         code, _, problems = run(binary, "check", file)
         assert code == 64 and problems.startswith(f"{file}:"), problems
+
+
+def test_an_untrusted_file_gets_nothing_of_the_servers_own(binary, tmp_path):
+    (tmp_path / "tenants").mkdir()
+    own = tmp_path / "tenants/secret"
+    own.write_text("of-acme")
+    (tmp_path / "tenants/link").symlink_to("/etc/passwd")
+    file = tmp_path / "tenants.yaml"
+    identity = {"AWS_ACCESS_KEY_ID": "SERVERID", "AWS_SECRET_ACCESS_KEY": "of-the-server", "AWS_ROLE_ARN": "",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}
+
+    def verdict(text, trusted):
+        file.write_text(f"tenants: {{acme: {{stores: {{default: {{bucket: abc, {text}}}}}}}}}")
+        code, _, problems = run(binary, "check", LONGSHORE_TENANTS_FILE=str(file), LONGSHORE_TENANTS_TRUSTED=trusted, **identity)
+        assert "of-the-server" not in problems
+        return code, problems
+
+    keys = "config: {{access_key_id: a, secret_access_key: {}}}"
+    for text, key in [
+        ("from_env: true", "from_env"),
+        ("credential_provider: {type: env}", "credential_provider.type"),
+        ("credential_provider: {type: container}", "credential_provider"),
+        ("credential_provider: {type: imds}", "credential_provider.type"),
+        ("credential_provider: {type: default}", "credential_provider.type"),
+        ("credential_provider: {type: process, command: 'true'}", "credential_provider.command"),
+        (keys.format("{env: AWS_SECRET_ACCESS_KEY}"), "config.secret_access_key.env"),
+        (keys.format("{file: /etc/hostname}"), "config.secret_access_key.file"),
+    ]:
+        assert verdict(text, "true") == (0, ""), text
+        code, problems = verdict(text, "false")
+        assert code == 64 and f"stores.default.{key}: " in problems and "LONGSHORE_TENANTS_TRUSTED=false" in problems, problems
+    code, problems = verdict(keys.format(f"{{file: {tmp_path}/tenants/link}}"), "false")
+    assert code == 64 and "leads out of" in problems
+    assert verdict(keys.format(f"{{file: {own}}}"), "false") == (0, "")
+
+
+def test_in_an_untrusted_folder_a_tenant_has_its_own_file_and_folder(binary, tmp_path):
+    def write(name, secret):
+        text = f"{{bucket: abc, config: {{access_key_id: a, secret_access_key: {{file: {secret}}}}}}}"
+        (tmp_path / "tenants" / f"{name}.yaml").write_text(f"tenants: {{{name}: {{stores: {{default: {text}}}}}}}")
+        (tmp_path / "tenants" / name).mkdir()
+        (tmp_path / "tenants" / name / "secret").write_text("s")
+
+    def check():
+        variables = process.bare_environment(LONGSHORE_TENANTS_FILE="tenants", LONGSHORE_TENANTS_TRUSTED="false")
+        done = subprocess.run([binary, "check"], env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout + done.stderr
+
+    (tmp_path / "tenants").mkdir()
+    write("acme", "tenants/acme/secret")
+    write("globex", "tenants/globex/secret")
+    code, out = check()
+    assert code == 0 and "2 tenants, 2 stores" in out, out
+    write("thief", "tenants/acme/secret")
+    code, out = check()
+    assert code == 64 and "tenants/thief.yaml:1: tenants.thief.stores.default.config.secret_access_key.file: " in out, out
+    assert "put the file into tenants/thief" in out

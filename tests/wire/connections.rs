@@ -53,6 +53,21 @@ async fn sequential_requests_share_a_connection() {
 }
 
 #[tokio::test]
+async fn a_store_that_refuses_local_addresses_sends_nothing_to_this_machine() {
+    let server = Scripted::start(|_, _| Answer::Reply(object())).await;
+    for host in ["127.0.0.1", "localhost"] {
+        let mut settings = server.settings();
+        settings.bucket.endpoint = Some(format!("http://{host}:{}", server.address.port()));
+        get(&store(settings.clone())).await;
+        settings.client_options.refuse_local = true;
+        settings.retry_config.max_retries = 0;
+        let before = server.seen().len();
+        let failed = store(settings).head("k", &ReadOptions::default()).await.unwrap_err();
+        assert_eq!((failed.kind(), server.seen().len()), (ErrorKind::ConnectionFailed, before), "{host}");
+    }
+}
+
+#[tokio::test]
 async fn concurrent_requests_have_a_connection_each() {
     let server = Scripted::start(|_, _| Answer::Behind(3, Duration::ZERO, object())).await;
     let store = server.store();

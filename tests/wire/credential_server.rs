@@ -136,12 +136,16 @@ impl CredentialServer {
 
     /// The settings of a server with a certificate for `localhost`.
     pub(crate) fn tls_settings(&self, ca_file: Option<PathBuf>) -> GrpcSettings {
-        GrpcSettings { ca_file, ..settings(format!("https://localhost:{}", self.address.port())) }
+        GrpcSettings {
+            ca_file: ca_file.map(Into::into),
+            ..settings(format!("https://localhost:{}", self.address.port()))
+        }
     }
 }
 
 pub(crate) fn settings(endpoint: String) -> GrpcSettings {
     GrpcSettings {
+        refuse_local: false,
         endpoint,
         tenant: "acme".to_owned(),
         store: "reports".to_owned(),

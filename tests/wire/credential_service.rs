@@ -84,13 +84,17 @@ async fn a_server_can_require_a_client_certificate() {
     let pair = clients.issue("longshore");
     let files =
         (written(folder.path(), "client.pem", &pair.cert), written(folder.path(), "client.key", &pair.key));
-    let with =
-        GrpcSettings { client_certificate: Some(files.clone()), ..server.tls_settings(ca_file.clone()) };
+    let with = GrpcSettings {
+        client_certificate: Some((files.0.clone().into(), files.1.clone().into())),
+        ..server.tls_settings(ca_file.clone())
+    };
     assert_eq!(signed_by(&s3().await, ProviderSettings::Grpc(with)).await.unwrap(), expected("ID"));
     assert_eq!(server.asked().remove(0).certificates, 1);
     error(server.tls_settings(ca_file.clone())).await;
-    let swapped =
-        GrpcSettings { client_certificate: Some((files.1, files.0.clone())), ..server.tls_settings(ca_file) };
+    let swapped = GrpcSettings {
+        client_certificate: Some((files.1.into(), files.0.clone().into())),
+        ..server.tls_settings(ca_file)
+    };
     let text = error(swapped).await;
     assert!(text.contains("client.key") && !text.contains("PRIVATE"), "{text}");
     assert_eq!(server.asked().len(), 1);
@@ -99,9 +103,14 @@ async fn a_server_can_require_a_client_certificate() {
 #[tokio::test]
 async fn a_file_that_is_no_certificate_or_no_token_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
-    let with_ca = |ca_file| GrpcSettings { ca_file: Some(ca_file), ..settings("https://localhost:1".into()) };
-    let with_token =
-        |token_file| GrpcSettings { token_file: Some(token_file), ..settings("http://localhost:1".into()) };
+    let with_ca = |ca_file: std::path::PathBuf| GrpcSettings {
+        ca_file: Some(ca_file.into()),
+        ..settings("https://localhost:1".into())
+    };
+    let with_token = |token_file: std::path::PathBuf| GrpcSettings {
+        token_file: Some(token_file.into()),
+        ..settings("http://localhost:1".into())
+    };
     let file = |name, text| written(folder.path(), name, text);
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (settings, name, reason) in [
@@ -130,7 +139,8 @@ async fn credentials_that_s3_rejects_are_requested_again_with_the_token_of_the_m
         reply(200, &[("etag", "\"e\"")], "abc")
     })
     .await;
-    let provider = ProviderSettings::Grpc(GrpcSettings { token_file: Some(token_file), ..server.settings() });
+    let provider =
+        ProviderSettings::Grpc(GrpcSettings { token_file: Some(token_file.into()), ..server.settings() });
     let settings = StoreSettings { credential_provider: provider, ..s3.settings() };
     let mut reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();
     assert_eq!(&reader.next().await.unwrap().unwrap()[..], b"abc");
@@ -203,7 +213,7 @@ async fn the_message_of_a_status_is_shortened_and_does_not_repeat_the_token() {
     let token_file = Some(written(folder.path(), "token", "t-ID-42"));
     let message = format!("unknown t-ID-42\n{}", "x".repeat(4000));
     let server = CredentialServer::start(failing(Code::Unauthenticated, message)).await;
-    let text = error(GrpcSettings { token_file, ..server.settings() }).await;
+    let text = error(GrpcSettings { token_file: token_file.map(Into::into), ..server.settings() }).await;
     assert!(text.contains("unknown TOKEN\\nxxx"), "{text}");
     assert!(text.len() < 1000, "{text}");
 }

@@ -82,7 +82,7 @@ async fn a_container_endpoint_gets_the_token_of_the_moment() {
     let s3 = s3().await;
     let settings = ContainerSettings {
         endpoint: format!("http://{}/v1/credentials", source.address),
-        token: Some(ContainerToken::File(path.clone())),
+        token: Some(ContainerToken::File((&path).into())),
     };
     for token in ["first", "second"] {
         fs::write(&path, format!("{token}\n")).unwrap();
@@ -138,7 +138,7 @@ async fn a_web_identity_sends_its_token_unsigned() {
     let sts = Scripted::start(|_, _| sts_answer("AssumeRoleWithWebIdentity", "IRSA")).await;
     let settings = WebIdentitySettings {
         role_arn: "arn:aws:iam::123456789012:role/pod".to_owned(),
-        token_file,
+        token_file: token_file.into(),
         session_name: "longshore".to_owned(),
         duration: Some(Duration::from_hours(2)),
         endpoint: Some(format!("http://{}", sts.address)),
@@ -262,7 +262,8 @@ async fn a_chain_uses_the_first_provider_that_has_credentials_and_its_error_name
     let (_folder, path) = temporary("aws_access_key_id = FILE\naws_secret_access_key = s\n");
     let missing = ProviderSettings::File("/nowhere/credentials".into());
     let failing = ProviderSettings::Process(vec!["false".to_owned()]);
-    let chain = ProviderSettings::Chain(vec![missing.clone(), failing.clone(), ProviderSettings::File(path)]);
+    let chain =
+        ProviderSettings::Chain(vec![missing.clone(), failing.clone(), ProviderSettings::File(path.into())]);
     let s3 = s3().await;
     assert_eq!(signed_by(&s3, chain).await.unwrap(), ("FILE".to_owned(), None));
     let error =
@@ -285,7 +286,7 @@ async fn credentials_in_a_file_that_s3_rejects_are_read_again_at_once() {
     })
     .await;
     let settings = longshore::store::StoreSettings {
-        credential_provider: ProviderSettings::File(path),
+        credential_provider: ProviderSettings::File(path.into()),
         ..s3.settings()
     };
     let mut reader = store(settings).get("k", None, &ReadOptions::default()).await.unwrap();

@@ -45,14 +45,21 @@
 {{- end -}}
 
 {{- define "longshore.checkVolumes" -}}
-{{- $volumes := list "tenants" "tls" -}}
+{{- $tokens := list -}}
+{{- range (.Values.serviceAccount | default dict).tokens -}}
+{{- if has .name $tokens -}}
+{{- fail (printf "serviceAccount.tokens contains %s twice: rename one of the two" .name) -}}
+{{- end -}}
+{{- $tokens = append $tokens .name -}}
+{{- end -}}
+{{- $volumes := list "tenants" "tls" "tokens" -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $volumes -}}
 {{- fail (printf "extraVolumes: the name %s is already in use: rename the volume" .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" -}}
+{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" "/var/run/secrets/longshore" -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "extraVolumeMounts: extraVolumes has no volume named %s" .name) -}}

@@ -12,6 +12,7 @@
   "LONGSHORE_LISTEN_ADDR" (printf "%s:%d" $host (int64 ($ports.grpc | default 50051)))
   "LONGSHORE_HEALTH_ADDR" (printf "%s:%d" $host (int64 ($ports.health | default 9090)))
   "LONGSHORE_TENANTS_FILE" (printf "/etc/longshore/tenants/%s" ((.Values.tenants | default dict).key | default "tenants.yaml"))
+  "LONGSHORE_TENANTS_TRUSTED" (.Values.tenants | default dict).trusted
   "LONGSHORE_AUTH" ($auth.mode | default "required")
   "LONGSHORE_REPLICAS" (include "longshore.replicas" . | int64 | max 1)
   "LONGSHORE_SHUTDOWN_DELAY" ($shutdown.delay | default "5s")

@@ -1,13 +1,13 @@
 //! The `LONGSHORE_*` variables: settings of the server itself.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Read, sync::Arc, time::Duration};
 
 use crate::{
     auth::AuthMode,
     server::{ServerSettings, TlsFiles},
     settings::{
-        Cursor, Field, FilePath, Flag, Node, NotText, Notes, Optional, Path, Place, Problems, Section,
-        TimeLimit, Variables, settings, suggestion,
+        Cursor, Field, FilePath, Flag, LocalPath, Node, NotText, Notes, Optional, Path, Place, Problems,
+        Section, TimeLimit, Variables, settings, suggestion,
     },
     telemetry::LogSettings,
 };
@@ -25,13 +25,16 @@ settings! {
     /// The settings of the process.
     pub(super) struct Environment(EnvironmentSection), variables "LONGSHORE_" {
         /// The tenants file, or a folder of tenants files.
-        tenants_file: Option<PathBuf> as Optional<FilePath> = None => "required",
+        tenants_file: Option<LocalPath> as Optional<FilePath> = None => "required",
         /// How often the tenants files, and the secrets in files, are checked for changes. SIGHUP reads them at once.
         reload_interval: Option<Duration> as TimeLimit = Some(Duration::from_secs(10)),
+        /// Whether the authors of the tenants files may use the server's own identity, variables and files, and make it
+        /// run commands. `false` if a tenant's team writes them: see [Untrusted files](#untrusted-files).
+        tenants_trusted: bool as Flag = true,
         /// Certificate chain of the gRPC listener, in PEM, the leaf first.
-        tls_cert: Option<PathBuf> as Optional<FilePath> = None => "none: plaintext",
+        tls_cert: Option<LocalPath> as Optional<FilePath> = None => "none: plaintext",
         /// Private key of the certificate, in PEM.
-        tls_key: Option<PathBuf> as Optional<FilePath> = None => "none",
+        tls_key: Option<LocalPath> as Optional<FilePath> = None => "none",
         /// Allows `LONGSHORE_AUTH=none` on an address that is not loopback.
         allow_insecure: bool as Flag = false,
     }
@@ -149,14 +152,14 @@ fn tls(section: &EnvironmentSection, notes: &Notes) -> Option<TlsFiles> {
         variables.text(&format!("{PREFIX}{name}")).is_ok_and(|text| text.is_some())
     };
     let [cert, key] = files.map(|(file, name)| {
-        let path: Option<PathBuf> = file.get().cloned();
+        let path: Option<LocalPath> = file.get().cloned();
         if let Some(path) = &path
             && !variables.skip_secrets()
-            && let Err(error) = File::open(path).and_then(|mut file| file.read(&mut [0]))
+            && let Err(error) = path.open().and_then(|mut file| file.read(&mut [0]))
         {
-            notes.problem_at(place(name), format!("cannot read {}: {error}", path.display()));
+            notes.problem_at(place(name), format!("cannot read {}: {error}", path.path().display()));
         }
-        path
+        path.and_then(LocalPath::unconfined)
     });
     let [cert_given, key_given] = files.map(given);
     for (given, other, name) in [(cert_given, key_given, "TLS_CERT"), (key_given, cert_given, "TLS_KEY")] {

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        Cursor, Entries, Form, Node, Notes, Path as KeyPath, Place, Problems, ReadFiles, Section, Variables,
-        settings,
+        Cursor, Entries, Folder, Form, LocalPath, Node, Notes, Path as KeyPath, Place, Problems, ReadFiles,
+        Section, UNTRUSTED, Variables, settings,
     },
     tenants::TenantSettings,
 };
@@ -109,9 +109,37 @@ impl Form for Unread {
     }
 }
 
+/// A file to read.
+struct Source {
+    path: Arc<Path>,
+    /// Whether its author may use what belongs to the server.
+    is_trusted: bool,
+    /// The only tenant that the file may define, if its author must not define those of others.
+    only: Option<String>,
+}
+
+impl Source {
+    /// The folder that contains the file.
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
+    }
+
+    /// The folder beside the file that has its name, without the extension. It does not depend on anything in the file:
+    /// its author could otherwise choose another folder.
+    fn own_folder(&self) -> Folder {
+        Folder::inside(self.folder(), self.path.file_stem().unwrap_or_default())
+    }
+
+    /// The file, which must not be a link that leads out of its folder if others have files there.
+    fn local_path(&self) -> LocalPath {
+        let path = LocalPath::from(&*self.path);
+        if self.only.is_some() { path.within(&Arc::new(Folder::new(self.folder()))) } else { path }
+    }
+}
+
 /// Reads the file at `path`, or every `*.yaml`, `*.yml` and `*.json` file of the folder at `path`. The
 /// defaults of a file apply to its own tenants only.
-pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>) -> Found {
+pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>, is_trusted: bool) -> Found {
     let mut found = Found::default();
     let mut candidates = Vec::new();
     let listed = list(path);
@@ -126,7 +154,12 @@ pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>
         ),
         Ok(files) => {
             for file in files {
-                candidates.extend(read_file(&Arc::from(file), variables, &mut found));
+                let is_one_of_several = !is_trusted && file != path;
+                // The log shows the name, and anything can be in it.
+                let name = file.file_stem().map(|name| name.to_string_lossy().replace(char::is_control, " "));
+                let only = name.filter(|_| is_one_of_several);
+                let source = Source { path: file.into(), is_trusted, only };
+                candidates.extend(read_file(&source, variables, &mut found));
             }
         }
         Err(error) => found.general.add(variable.clone(), format!("cannot read {}: {error}", path.display())),
@@ -159,35 +192,55 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Arc<Path>, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
-    let notes = Notes::new(path.display().to_string(), variables);
+/// The tenants of a file. Problems of the whole file go to `found`.
+fn read_file(source: &Source, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
+    let notes = Notes::new(source.path.display().to_string(), variables);
+    let notes = if source.is_trusted { notes } else { notes.untrusted(source.own_folder()) };
     let mut general = Problems::default();
-    let candidates = match read_text(path, &notes) {
-        Ok(text) => match yaml::parse(&text) {
-            Ok(root) => read_tenants(&root, path, &notes, &mut general),
-            Err(malformed) => {
-                general.add(Place::column(notes.file(), malformed.line, malformed.column), malformed.text);
-                Vec::new()
-            }
-        },
-        Err((place, why)) => {
-            general.add(place, why);
-            Vec::new()
-        }
-    };
-    if !general.is_empty() {
-        found.unusable.insert(Arc::clone(path));
-    }
-    found.general.append(general);
+    let candidates = parse_file(source, &notes, &mut general);
     found.warnings.append(notes.take_warnings());
     found.inputs.files.append(notes.take_files());
-    candidates
+    if !general.is_empty() {
+        found.unusable.insert(Arc::clone(&source.path));
+    }
+    match &source.only {
+        // Its author must not keep the server from starting.
+        Some(name) if !general.is_empty() => {
+            found.rejected.insert(name.clone());
+            found.problems_of_rejected.append(general);
+            for rejected in candidates {
+                found.problems_of_rejected.append(rejected.problems);
+            }
+            Vec::new()
+        }
+        _ => {
+            found.general.append(general);
+            candidates
+        }
+    }
 }
 
-fn read_text(path: &Path, notes: &Notes) -> Result<String, (Place, String)> {
+fn parse_file(source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
+    let text = match read_text(source, notes) {
+        Ok(text) => text,
+        Err((place, why)) => {
+            general.add(place, why);
+            return Vec::new();
+        }
+    };
+    match yaml::parse(&text) {
+        Ok(root) => read_tenants(&root, source, notes, general),
+        Err(malformed) => {
+            general.add(Place::column(notes.file(), malformed.line, malformed.column), malformed.text);
+            Vec::new()
+        }
+    }
+}
+
+fn read_text(source: &Source, notes: &Notes) -> Result<String, (Place, String)> {
     let name = notes.file();
     let bytes = notes
-        .read_file(path, MAX_FILE_BYTES + 1)
+        .read_file(&source.local_path(), MAX_FILE_BYTES + 1)
         .map_err(|error| (Place::file(Arc::clone(&name)), format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let text = "is larger than 16 MiB: split it into several files in one folder";
@@ -201,7 +254,7 @@ fn read_text(path: &Path, notes: &Notes) -> Result<String, (Place, String)> {
 }
 
 /// The tenants of a file. Problems that concern more than one tenant go to `general`.
-fn read_tenants(root: &Node, file: &Arc<Path>, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
+fn read_tenants(root: &Node, source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
     let start = KeyPath::Start("");
     let top = Cursor::new(root, &start, notes);
     let mut layer = TenantsFileLayer::default();
@@ -226,15 +279,30 @@ fn read_tenants(root: &Node, file: &Arc<Path>, notes: &Notes, general: &mut Prob
     if section.is_none() && top.is_mapping() {
         top.note("has no `tenants`: add the key, with at least one tenant under it");
     }
-    let mut candidates = Vec::new();
     let tenants = section.and_then(|section| section.pairs().map(|_| section));
+    if let (Some(tenants), Some(only)) = (tenants, &source.only) {
+        check_names(tenants, only);
+    }
     general.append(notes.take(&Place::file(notes.file())));
+    let mut candidates = Vec::new();
     if let Some(tenants) = tenants {
         tenants.each_entry(|name, value| {
-            candidates.push(read_tenant(name, file, value, &defaults, notes));
+            candidates.push(read_tenant(name, &source.path, value, &defaults, notes));
         });
     }
     candidates
+}
+
+/// Records a problem for each tenant but `only`. The author of the file could otherwise define the tenants of others, and
+/// have them rejected as duplicates.
+fn check_names(tenants: Cursor<'_>, only: &str) {
+    tenants.each_entry(|name, value| {
+        if name != Some(only) {
+            value.note(format!(
+                "is in a file named after another tenant, {UNTRUSTED}: in a folder, the file of tenant NAME is NAME.yaml"
+            ));
+        }
+    });
 }
 
 fn read_tenant(

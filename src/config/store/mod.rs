@@ -11,12 +11,14 @@ use crate::{
         BucketLayer, BucketName, BucketSettings, RegionName, check_bucket, check_bucket_in_host,
         is_plain_http,
     },
-    settings::{Field, Flag, Notes, Optional, PlaceId, Scalar, Section, Text, quoted, settings},
+    settings::{Field, Flag, Notes, Optional, PlaceId, Scalar, Section, Text, UNTRUSTED, quoted, settings},
     store::StoreSettings,
     transport::ClientOptions,
 };
 
 pub(super) use config_section::Config;
+#[cfg(test)]
+pub(super) use credentials::ProviderKind;
 pub(super) use credentials::{Names, Provider};
 
 use super::overridable::{Overridable, OverridableLayer, check_transfer};
@@ -79,7 +81,10 @@ impl StoreSection {
         let path = notes.place(place_id).path().to_owned();
         let mut options = self.options.clone().level(notes).over(base);
         let mut env = ConfigSection::default();
-        if from_env {
+        if from_env && !notes.trusts_author() {
+            let place_id = self.from_env.place_id().unwrap_or(place_id);
+            notes.problem(place_id, format!("uses the server's variables, {UNTRUSTED}: remove it"));
+        } else if from_env {
             from_env::refuse_unsupported(&path, notes);
             env = from_env::section::<Config>(&path, "config", notes);
             let client = from_env::section::<ClientOptions>(&path, "client_options", notes);
@@ -125,6 +130,7 @@ impl StoreSection {
             credential_provider: provider?,
             ..StoreSettings::resolved(&config.store)
         };
+        store.client_options.refuse_local = !notes.trusts_author();
         store.bucket.skip_signature = store.credential_provider == ProviderSettings::Anonymous;
         if !transfer.settings.equal_parts.is_given() {
             store.transfer.equal_parts = store.bucket.endpoint.as_deref().is_some_and(url::is_r2);

@@ -8,6 +8,7 @@ mod reference;
 mod reloading;
 mod secrets;
 mod stores;
+mod trust;
 
 use std::{io::Write, path::Path};
 

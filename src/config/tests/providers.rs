@@ -119,6 +119,7 @@ fn other_types_have_their_own_settings() {
 
 fn grpc(endpoint: &str) -> GrpcSettings {
     GrpcSettings {
+        refuse_local: false,
         endpoint: endpoint.to_owned(),
         tenant: "t".to_owned(),
         store: "s".to_owned(),

@@ -1,6 +1,6 @@
 //! Connections to the service.
 
-use std::{error::Error, path::PathBuf};
+use std::error::Error;
 
 use rustls::{
     RootCertStore,
@@ -9,7 +9,7 @@ use rustls::{
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{CredentialsError, Failure, GrpcSettings, origin, small_file};
-use crate::VERSION;
+use crate::{VERSION, settings::LocalPath, transport::TcpConnector};
 
 /// The maximum size of `ca_file`, in bytes. The bundle of a system has about 220 KiB.
 const MAX_CA_FILE: usize = 1024 * 1024;
@@ -18,8 +18,9 @@ const MAX_CA_FILE: usize = 1024 * 1024;
 pub(super) async fn open(settings: &GrpcSettings) -> Result<Channel, Failure> {
     let place = origin(&settings.endpoint);
     let settings = settings.clone();
+    let tcp = TcpConnector::new(settings.refuse_local);
     let endpoint = small_file::blocking(move || endpoint(&settings)).await?;
-    endpoint.connect().await.map_err(|error| Failure {
+    endpoint.connect_with_connector(tcp).await.map_err(|error| Failure {
         error: CredentialsError::new(format!("cannot connect to {place}: {}", innermost(&error))),
         is_transient: true,
     })
@@ -28,10 +29,9 @@ pub(super) async fn open(settings: &GrpcSettings) -> Result<Channel, Failure> {
 /// Reads the files. Blocks.
 fn endpoint(settings: &GrpcSettings) -> Result<Endpoint, CredentialsError> {
     let failed = |error: tonic::transport::Error| {
-        let files = settings
-            .client_certificate
-            .as_ref()
-            .map(|(cert, key)| format!(" with cert_file {} and key_file {}", cert.display(), key.display()));
+        let files = settings.client_certificate.as_ref().map(|(cert, key)| {
+            format!(" with cert_file {} and key_file {}", cert.path().display(), key.path().display())
+        });
         let (place, files) = (origin(&settings.endpoint), files.unwrap_or_default());
         let why = innermost(&error);
         CredentialsError::new(format!("no client for {place} could be created{files}: {why}"))
@@ -52,8 +52,8 @@ fn endpoint(settings: &GrpcSettings) -> Result<Endpoint, CredentialsError> {
 }
 
 /// The CA certificates in a file.
-fn authorities(path: &PathBuf) -> Result<RootCertStore, CredentialsError> {
-    let failed = |why: String| CredentialsError::new(format!("ca_file {} {why}", path.display()));
+fn authorities(path: &LocalPath) -> Result<RootCertStore, CredentialsError> {
+    let failed = |why: String| CredentialsError::new(format!("ca_file {} {why}", path.path().display()));
     let text = small_file::read_up_to(path, MAX_CA_FILE)?;
     let mut authorities = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {

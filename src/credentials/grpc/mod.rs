@@ -119,8 +119,10 @@ impl Grpc {
         let token = text.trim();
         let header = MetadataValue::try_from(format!("Bearer {token}"));
         let mut header = header.map_err(|_| {
-            let text =
-                format!("the token in {} contains a character that headers cannot have", path.display());
+            let text = format!(
+                "the token in {} contains a character that headers cannot have",
+                path.path().display()
+            );
             CredentialsError::new(text)
         })?;
         header.set_sensitive(true);

@@ -201,7 +201,7 @@ impl Profile {
         let given = |key: &str| merged.get(key).cloned().unwrap_or_default();
         let settings = WebIdentitySettings {
             role_arn: given("role_arn"),
-            token_file: PathBuf::from(given("web_identity_token_file")),
+            token_file: given("web_identity_token_file").into(),
             session_name: session_name(merged),
             duration: duration(name, merged)?,
             endpoint: None,

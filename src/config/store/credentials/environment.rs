@@ -11,7 +11,7 @@ use crate::{
         ContainerSettings, ContainerToken, DefaultSettings, ImdsSettings, ProfileSettings, ProviderSettings,
         WebIdentitySettings, check_sts_endpoint,
     },
-    settings::{Notes, PlaceId, Scalar},
+    settings::{LocalPath, Notes, PlaceId, Scalar, UNTRUSTED},
 };
 
 use super::forms::{RoleArn, SessionName};
@@ -34,6 +34,10 @@ const PLACEHOLDER_ROLE: &str = "arn:aws:iam::000000000000:role/not-read";
 /// A variable that replaces the setting `key`.
 pub(super) fn required(name: &str, key: &str, place_id: PlaceId, notes: &Notes) -> Option<String> {
     let found = variable(name, notes);
+    if !notes.trusts_author() {
+        notes.problem(place_id, format!("has no `{key}`, so it uses {name}, {UNTRUSTED}: set `{key}`"));
+        return None;
+    }
     if found.is_none() && notes.variables().skip_secrets() {
         return Some(PLACEHOLDER_ROLE.to_owned());
     }
@@ -124,10 +128,16 @@ fn container_endpoint(notes: &Notes) -> Option<String> {
 
 /// The endpoint of the container, from the variables that ECS and EKS set. Of two, that of ECS is used, as in botocore.
 pub(super) fn container(
-    token_file: Option<&PathBuf>,
+    token_file: Option<&LocalPath>,
     place_id: PlaceId,
     notes: &Notes,
 ) -> Option<ProviderSettings> {
+    if !notes.trusts_author() {
+        let text =
+            format!("has no `endpoint`, so it uses the identity of the server, {UNTRUSTED}: set `endpoint`");
+        notes.problem(place_id, text);
+        return None;
+    }
     let Some(endpoint) = container_endpoint(notes) else {
         if notes.variables().skip_secrets() {
             let endpoint = ECS.to_owned();

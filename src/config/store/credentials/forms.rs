@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::settings::{Content, Cursor, Form, Scalar, Text, quoted};
+use crate::{
+    settings::{Content, Cursor, Form, Notes, Scalar, Text, UNTRUSTED, quoted},
+    transport::names_local_host,
+};
 
 /// A command: a string, which is split into words, or a list of words.
 pub(in crate::config) struct Command;
@@ -12,6 +15,10 @@ impl Form for Command {
     type Value = Vec<String>;
 
     fn read(cursor: Cursor<'_>) -> Option<Vec<String>> {
+        if !cursor.notes().trusts_author() {
+            cursor.note(format!("is run by the server, {UNTRUSTED}: remove it"));
+            return None;
+        }
         let words = match cursor.content() {
             Content::Text(text) => shlex::split(text),
             Content::List(_) => {
@@ -84,6 +91,43 @@ impl Form for Tags {
 
     fn schema() -> Value {
         json!({"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 50})
+    }
+}
+
+/// The URL of a service that has credentials. Each type has rules of its own for it.
+pub(in crate::config) struct ProviderUrl;
+
+impl Scalar for ProviderUrl {
+    type Value = String;
+
+    fn expected() -> String {
+        "a URL".to_owned()
+    }
+
+    fn form() -> String {
+        "URL".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<String, String> {
+        Text::from_text(text)
+    }
+
+    fn admit(url: String, notes: &Notes) -> Result<String, String> {
+        if notes.trusts_author() || !names_local_host(&url) {
+            return Ok(url);
+        }
+        Err(format!(
+            "is not a URL of another machine. On its own machine and at link-local addresses, the server is identified \
+             by where it runs, {UNTRUSTED}: set the URL of another machine"
+        ))
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+
+    fn schema() -> Value {
+        <Text as Scalar>::schema()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The settings of `type: grpc`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::{
     credentials::{GrpcSettings, ProviderSettings},
-    settings::{Field, FilePath, Form as _, Notes, Optional, PlaceId},
+    settings::{Field, FilePath, Form as _, LocalPath, Notes, Optional, PlaceId},
 };
 
 use super::provider::{Kind, Names, Provider, ProviderLayer, required};
@@ -27,6 +27,7 @@ impl ProviderLayer {
             ca_file: file(&self.ca_file),
             token_file: file(&self.token_file),
             client_certificate,
+            refuse_local: !notes.trusts_author(),
             timeout: Provider::resolve(self).timeout,
         };
         self.check_timeout(settings.timeout, notes);
@@ -37,7 +38,7 @@ impl ProviderLayer {
     }
 
     /// The client's certificate and its key.
-    fn client_certificate(&self, notes: &Notes) -> Option<(PathBuf, PathBuf)> {
+    fn client_certificate(&self, notes: &Notes) -> Option<(LocalPath, LocalPath)> {
         let (cert, key) = (&self.cert_file, &self.key_file);
         for (given, name, other) in [(cert, "key_file", key), (key, "cert_file", cert)] {
             if let Some(place_id) = given.place_id().filter(|_| !other.is_given()) {

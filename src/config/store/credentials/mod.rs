@@ -9,9 +9,11 @@ use secrecy::ExposeSecret;
 
 use crate::{
     credentials::{Credentials, ProviderSettings},
-    settings::{Field, Notes, Optional, PlaceId, Secret, SecretValue},
+    settings::{Field, Notes, Optional, PlaceId, Secret, SecretValue, UNTRUSTED},
 };
 
+#[cfg(test)]
+pub(in crate::config) use provider::Kind as ProviderKind;
 pub(in crate::config) use provider::{Names, Provider};
 
 use super::config_section::ConfigSection;
@@ -73,6 +75,17 @@ impl Keys<'_> {
 impl Choice<'_> {
     /// The provider. Records problems for conflicting and missing settings.
     pub(super) fn settle(&self, notes: &Notes) -> Option<ProviderSettings> {
+        let provider = self.chosen(notes)?;
+        // Whatever has led to this provider: the settings that name one have been checked, with a message of their own.
+        if !notes.trusts_author() && provider.uses_server() {
+            let text = format!("uses the server's own identity or files, {UNTRUSTED}: use other credentials");
+            notes.problem(self.provider.place_id().unwrap_or(self.place_id), text);
+            return None;
+        }
+        Some(provider)
+    }
+
+    fn chosen(&self, notes: &Notes) -> Option<ProviderSettings> {
         let config = Keys {
             id: &self.config.access_key_id,
             secret: &self.config.secret_access_key,
@@ -112,6 +125,8 @@ impl Choice<'_> {
             }
             Some(_) => config.settle(notes),
             None if self.skip_signature => Some(ProviderSettings::Anonymous),
+            // Reported at `from_env`.
+            None if self.from_env && !notes.trusts_author() => None,
             None if self.from_env => environment::implied(self.place_id, notes),
             None => {
                 notes.problem(

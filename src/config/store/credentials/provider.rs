@@ -1,6 +1,6 @@
 //! `credential_provider`: its settings, and which of them belong to which type.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,14 +11,14 @@ use crate::{
     },
     s3::RegionName,
     settings::{
-        AtLeast, Cursor, Field, FilePath, Flag, Form, Keyword, Keywords, List, Notes, Number, Optional,
-        PlaceId, Scalar, Secret, SecretValue, Text, Timeout, UNSUPPORTED, settings,
+        AtLeast, Cursor, Field, FilePath, Flag, Form, Keyword, Keywords, List, LocalPath, Notes, Number,
+        Optional, PlaceId, Scalar, Secret, SecretValue, Text, Timeout, UNSUPPORTED, UNTRUSTED, settings,
     },
 };
 
 use super::{
     Keys, environment,
-    forms::{Command, RoleArn, SessionName, Tags},
+    forms::{Command, ProviderUrl, RoleArn, SessionName, Tags},
 };
 
 settings! {
@@ -35,7 +35,7 @@ settings! {
         /// `file`: a file with the JSON that `credential_process` commands print or with the lines of a shared
         /// credentials file, or a folder with the files `access_key_id`, `secret_access_key` and `session_token`. Read
         /// again every 5 s while there are calls.
-        path: Option<PathBuf> as Optional<FilePath> = None,
+        path: Option<LocalPath> as Optional<FilePath> = None,
         /// `process`: a command that prints credentials as JSON. It is split into words as a shell would split it, but
         /// no shell runs it. It must finish within 30 s.
         command: Option<Vec<String>> as Optional<Command> = None,
@@ -57,10 +57,10 @@ settings! {
         /// `profile`, `default`: the profile's name. Without this key, `AWS_PROFILE` or `AWS_DEFAULT_PROFILE` is used.
         profile ["name"]: Option<String> as Optional<Text> = None => "`default`",
         /// `profile`, `default`: the shared config file. Without this key, `AWS_CONFIG_FILE` is used if it is set.
-        config_file: Option<PathBuf> as Optional<FilePath> = None => "`~/.aws/config`",
+        config_file: Option<LocalPath> as Optional<FilePath> = None => "`~/.aws/config`",
         /// `profile`, `default`: the shared credentials file. Without this key, `AWS_SHARED_CREDENTIALS_FILE` is used if
         /// it is set.
-        shared_credentials_file: Option<PathBuf> as Optional<FilePath> = None => "`~/.aws/credentials`",
+        shared_credentials_file: Option<LocalPath> as Optional<FilePath> = None => "`~/.aws/credentials`",
         /// `chain`: the providers to try, in this order.
         sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1>> = None => "required by `chain`",
         /// `web_identity`: the file with the token of the identity; without this key, that in
@@ -68,21 +68,21 @@ settings! {
         /// `endpoint`, that in `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, or else the token in
         /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`. `grpc`: the file with a token that is sent as `authorization: Bearer
         /// TOKEN`; without this key, no token is sent. Read again for each request for credentials.
-        token_file ["web_identity_token_file"]: Option<PathBuf> as Optional<FilePath> = None,
+        token_file ["web_identity_token_file"]: Option<LocalPath> as Optional<FilePath> = None,
         /// `assume_role`, `web_identity`, `profile`, `default`: the URL of STS; without this key, all but `assume_role`
         /// use `AWS_ENDPOINT_URL_STS` if it is set. `imds`: the URL of the metadata service. `container`: the URL of the
         /// credentials endpoint; without this key, that in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
         /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`. `grpc`: the address of the service, `https://HOST:PORT`, or
         /// `http://HOST:PORT` on this host; required.
-        endpoint: Option<String> as Optional<Text> = None => "that of AWS",
+        endpoint: Option<String> as Optional<ProviderUrl> = None => "that of AWS",
         /// `grpc`: a file with the CA certificates, in PEM, with which the service's certificate is verified. Read again
         /// for each request for credentials, as are `cert_file` and `key_file`.
-        ca_file: Option<PathBuf> as Optional<FilePath> = None => "those of the system",
+        ca_file: Option<LocalPath> as Optional<FilePath> = None => "those of the system",
         /// `grpc`: a file with the certificate, in PEM, with which Longshore authenticates itself to the service. Needs
         /// `key_file`.
-        cert_file: Option<PathBuf> as Optional<FilePath> = None,
+        cert_file: Option<LocalPath> as Optional<FilePath> = None,
         /// `grpc`: a file with the private key of `cert_file`, in PEM.
-        key_file: Option<PathBuf> as Optional<FilePath> = None,
+        key_file: Option<LocalPath> as Optional<FilePath> = None,
         /// `grpc`: the time limit of an attempt, at most 18 s.
         timeout: Duration as Timeout = Duration::from_secs(5),
         /// `assume_role`, `web_identity`: the region of STS.
@@ -140,6 +140,26 @@ impl Kind {
     fn name(self) -> &'static str {
         Self::KEYWORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
+
+    /// What of the server's own this type uses however it is set up. The other types can be set up without.
+    fn server_resource(self) -> Option<&'static str> {
+        match self {
+            Self::Env => Some("the server's variables"),
+            Self::Process => Some("a command, which runs with the server's permissions and variables"),
+            Self::Imds => Some("the identity of the server's machine"),
+            Self::Profile | Self::Default => {
+                Some("profiles, which can run commands and use the server's identity")
+            }
+            Self::Static
+            | Self::Anonymous
+            | Self::File
+            | Self::Container
+            | Self::Grpc
+            | Self::WebIdentity
+            | Self::AssumeRole
+            | Self::Chain => None,
+        }
+    }
 }
 
 /// A provider within another one.
@@ -187,6 +207,11 @@ impl ProviderLayer {
         }
         let kind = *self.kind.get()?;
         self.check_keys(kind, notes);
+        if let Some(resource) = kind.server_resource().filter(|_| !notes.trusts_author()) {
+            let text = format!("`{}` uses {resource}, {UNTRUSTED}: use another type", kind.name());
+            notes.problem(self.kind.place_id().unwrap_or(place_id), text);
+            return None;
+        }
         match kind {
             Kind::Static => self.keys(place_id, notes),
             Kind::Env => environment::keys(place_id, notes),
@@ -288,7 +313,7 @@ impl ProviderLayer {
     }
 
     fn profile(&self, place_id: PlaceId, notes: &Notes) -> ProfileSettings {
-        let file = |field: &Field<Optional<FilePath>>| field.get().cloned();
+        let file = |field: &Field<Optional<FilePath>>| field.get().cloned().and_then(LocalPath::unconfined);
         environment::profile(
             self.profile.get().cloned(),
             file(&self.config_file),
@@ -308,7 +333,7 @@ impl ProviderLayer {
         });
         let token_file = self.token_file.get().cloned().or_else(|| {
             environment::required("AWS_WEB_IDENTITY_TOKEN_FILE", "token_file", place_id, notes)
-                .map(PathBuf::from)
+                .map(LocalPath::from)
         });
         Some(ProviderSettings::WebIdentity(WebIdentitySettings {
             role_arn: role_arn?,
