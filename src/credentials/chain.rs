@@ -1,4 +1,4 @@
-//! `type: chain` and `type: default`: the first of several sources that has credentials.
+//! `type: chain`: the first of several sources that has credentials. `type: default` searches in the same way.
 
 use std::{
     sync::{
@@ -17,33 +17,77 @@ use super::{Credentials, CredentialsError, cache::Source};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Sources that are asked in order, each with the name that errors use.
+#[derive(Debug)]
+pub(super) struct Chain {
+    sources: Vec<(&'static str, Arc<dyn Source>)>,
+    search: Search,
+}
+
+impl Chain {
+    pub(super) fn new(sources: Vec<(&'static str, Arc<dyn Source>)>) -> Self {
+        Self { sources, search: Search::new(false) }
+    }
+
+    async fn first(&self) -> Found {
+        let names: Vec<_> = self.sources.iter().map(|(name, _)| *name).collect();
+        let load = |index: usize| match self.sources.get(index) {
+            Some((_, source)) => source.load(),
+            None => async { Err(CredentialsError::absent("there is no such provider")) }.boxed(),
+        };
+        self.search.first(&names, load).await
+    }
+}
+
+impl Source for Chain {
+    fn load(&self) -> BoxFuture<'_, Found> {
+        self.first().boxed()
+    }
+}
+
+type Found = Result<Credentials, CredentialsError>;
+
+/// The search for the first of several places that has credentials.
 ///
 /// The first one that has credentials remains in use: if it fails later, its old credentials are used until they
 /// expire, and not those of another identity. The others are asked again only if what it reads no longer exists.
 #[derive(Debug)]
-pub(super) struct Chain {
-    sources: Vec<(&'static str, Arc<dyn Source>)>,
-    /// Whether a source that is set up, but fails, ends the search, as in boto3.
+pub(super) struct Search {
+    /// Whether a place that is set up, but fails, ends the search, as in boto3.
     stops_at_failure: bool,
-    /// The index of the source in use; `usize::MAX` if there is none.
+    /// The index of the place in use; `usize::MAX` if there is none.
     chosen: AtomicUsize,
 }
 
-impl Chain {
-    pub(super) fn new(sources: Vec<(&'static str, Arc<dyn Source>)>, stops_at_failure: bool) -> Self {
-        Self { sources, stops_at_failure, chosen: AtomicUsize::new(usize::MAX) }
+impl Search {
+    pub(super) fn new(stops_at_failure: bool) -> Self {
+        Self { stops_at_failure, chosen: AtomicUsize::new(usize::MAX) }
     }
 
-    async fn first(&self) -> Result<Credentials, CredentialsError> {
-        if let Some((name, source)) = self.sources.get(self.chosen.load(Ordering::Relaxed)) {
-            match source.load().await {
-                Err(error) if error.is_absent() => self.chosen.store(usize::MAX, Ordering::Relaxed),
-                found => return found.map(|credentials| credentials.found_by(name)),
+    /// The index of the place in use.
+    pub(super) fn chosen(&self) -> Option<usize> {
+        Some(self.chosen.load(Ordering::Relaxed)).filter(|chosen| *chosen != usize::MAX)
+    }
+
+    /// Forgets the place in use, because nothing is there any more.
+    pub(super) fn begin_again(&self) {
+        self.chosen.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// The credentials of the first place, each of which `load` asks by its index.
+    pub(super) async fn first<'a>(
+        &self,
+        names: &[&'static str],
+        load: impl Fn(usize) -> BoxFuture<'a, Found>,
+    ) -> Found {
+        if let Some(chosen) = self.chosen().filter(|chosen| *chosen < names.len()) {
+            match load(chosen).await {
+                Err(error) if error.is_absent() => self.begin_again(),
+                found => return found.map(|credentials| credentials.found_by(names[chosen])),
             }
         }
         let mut failures = Vec::new();
-        for (index, (name, source)) in self.sources.iter().enumerate() {
-            let found = timeout(LIMIT, source.load()).await;
+        for (index, name) in names.iter().enumerate() {
+            let found = timeout(LIMIT, load(index)).await;
             match found.unwrap_or_else(|_| Err(CredentialsError::new("it did not answer within 20 s"))) {
                 Ok(credentials) => {
                     self.chosen.store(index, Ordering::Relaxed);
@@ -58,12 +102,6 @@ impl Chain {
             }
         }
         Err(CredentialsError::new(format!("no provider has credentials ({})", failures.join("; "))))
-    }
-}
-
-impl Source for Chain {
-    fn load(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
-        self.first().boxed()
     }
 }
 
@@ -97,7 +135,7 @@ mod tests {
     async fn the_source_that_had_credentials_stays_in_use_until_nothing_is_there() {
         let first = scripted("FIRST", Some(CredentialsError::absent("nothing")));
         let second = scripted("SECOND", None);
-        let chain = Chain::new(vec![("first", first.clone()), ("second", second.clone())], true);
+        let chain = Chain::new(vec![("first", first.clone()), ("second", second.clone())]);
         assert_eq!(key(&chain).await.unwrap(), "SECOND");
         *first.1.lock().unwrap() = None;
         assert_eq!(key(&chain).await.unwrap(), "SECOND", "the identity does not change");
@@ -116,7 +154,8 @@ mod tests {
             let first = scripted("FIRST", Some(CredentialsError::new("broken")));
             let sources: Vec<(_, Arc<dyn Source>)> =
                 vec![("first", first), ("second", scripted("SECOND", None))];
-            assert_eq!(key(&Chain::new(sources, stops_at_failure)).await, expected);
+            let chain = Chain { sources, search: Search::new(stops_at_failure) };
+            assert_eq!(key(&chain).await, expected);
         }
     }
 }

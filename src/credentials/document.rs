@@ -29,6 +29,19 @@ struct Document {
 
 /// Parses a document that `origin` returned. Errors show nothing of it but the message of an error.
 pub(super) fn parse(origin: &str, document: &[u8]) -> Result<Credentials, CredentialsError> {
+    parse_if(origin, document, |version| version.is_none_or(|version| version == 1))
+}
+
+/// Parses what a command prints, which must have a version.
+pub(super) fn parse_output(origin: &str, document: &[u8]) -> Result<Credentials, CredentialsError> {
+    parse_if(origin, document, |version| version == Some(1))
+}
+
+fn parse_if(
+    origin: &str,
+    document: &[u8],
+    is_supported: impl Fn(Option<u32>) -> bool,
+) -> Result<Credentials, CredentialsError> {
     let failed = |text: &str| CredentialsError::new(format!("{origin} {text}"));
     let Ok(document) = serde_json::from_slice::<Document>(document) else {
         return Err(failed("did not return JSON with the strings AccessKeyId and SecretAccessKey"));
@@ -37,8 +50,8 @@ pub(super) fn parse(origin: &str, document: &[u8]) -> Result<Credentials, Creden
         let message = document.message.unwrap_or_default();
         return Err(failed(&format!("returned the error {code}: {message}")));
     }
-    if document.version.is_some_and(|version| version != 1) {
-        return Err(failed("returned credentials of another Version than 1"));
+    if !is_supported(document.version) {
+        return Err(failed("did not return \"Version\": 1"));
     }
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (Some(id), Some(secret)) = (given(document.access_key_id), given(document.secret_access_key)) else {
@@ -92,5 +105,8 @@ mod tests {
             assert!(text.starts_with("the source ") && text.contains(expected), "{text}");
             assert!(!text.contains("hush"), "{text}");
         }
+        let unversioned = br#"{"AccessKeyId": "AKID", "SecretAccessKey": "s"}"#;
+        assert!(parse("the source", unversioned).is_ok());
+        assert!(parse_output("the source", unversioned).is_err());
     }
 }

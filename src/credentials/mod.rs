@@ -17,19 +17,22 @@ mod process;
 mod profile;
 mod provider;
 mod providers;
+mod sdk;
 mod settings;
 mod small_file;
+mod sso;
 mod sts;
 mod types;
 mod web_identity;
 
 pub use error::CredentialsError;
 pub use origin::Origin;
+pub(crate) use profile::ProfileValues;
 pub use provider::{CredentialProvider, StoreFacts};
 pub use providers::Providers;
 pub use settings::{
-    AssumeRoleSettings, ContainerSettings, ContainerToken, DefaultSettings, GrpcSettings, ImdsSettings,
-    ProfileSettings, ProviderSettings, WebIdentitySettings,
+    AssumeRoleSettings, ContainerSettings, ContainerToken, DefaultSettings, EnvironmentIdentity,
+    GrpcSettings, ImdsSettings, ProfileSettings, ProviderSettings, WebIdentitySettings,
 };
 pub(crate) use settings::{check_imds_endpoint, check_sts_endpoint};
 pub use types::Credentials;

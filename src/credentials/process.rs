@@ -53,7 +53,7 @@ impl Process {
         if !status.success() {
             return Err(failed(format!("failed ({status}): run it by hand to see its messages")));
         }
-        document::parse(&format!("the command {program}"), &output)
+        document::parse_output(&format!("the command {program}"), &output)
     }
 }
 

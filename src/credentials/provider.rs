@@ -14,7 +14,7 @@ use super::{
     grpc::Grpc,
     imds::Imds,
     process::Process,
-    profile::{Profile, ProfilePart, default_chain},
+    profile::{Default, Profile},
     sts::Sts,
     web_identity::WebIdentity,
 };
@@ -67,23 +67,23 @@ impl StoreFacts<'_> {
                 let sts = self.sts(settings.region.as_ref(), settings.endpoint.as_ref());
                 // The settings refuse a source without credentials.
                 let source = self.source(settings.source.clone());
-                let source = source.unwrap_or_else(|| Arc::new(Chain::new(Vec::new(), false)));
+                let source = source.unwrap_or_else(|| Arc::new(Chain::new(Vec::new())));
                 Arc::new(AssumeRole { settings: *settings, source, sts })
             }
             ProviderSettings::Profile(settings) => {
                 let sts = self.sts(None, settings.endpoint.as_ref());
-                Arc::new(Profile { settings, part: ProfilePart::All, sts })
+                Arc::new(Profile { settings, sts })
             }
             ProviderSettings::Default(settings) => {
                 let sts = self.sts(None, settings.profile.endpoint.as_ref());
-                Arc::new(default_chain(settings, &sts))
+                Arc::new(Default::new(settings, sts))
             }
             ProviderSettings::Chain(settings) => {
                 let sources = settings.into_iter().filter_map(|settings| {
                     let kind = settings.kind();
                     Some((kind, self.source(settings)?))
                 });
-                Arc::new(Chain::new(sources.collect(), false))
+                Arc::new(Chain::new(sources.collect()))
             }
         })
     }

@@ -206,8 +206,14 @@ pub struct ProfileSettings {
     pub endpoint: Option<String>,
     /// The container's endpoint, for `credential_source = EcsContainer`.
     pub container: Option<ContainerSettings>,
-    /// The metadata service, for `credential_source = Ec2InstanceMetadata`.
-    pub imds: ImdsSettings,
+    /// The metadata service, for `credential_source = Ec2InstanceMetadata`; `None` if it must not be asked.
+    pub imds: Option<ImdsSettings>,
+    /// The folder in which `aws sso login` stores tokens.
+    pub sso_cache: PathBuf,
+    /// The URL of IAM Identity Center's portal; `None` for that of the profile or of its region.
+    pub sso_endpoint: Option<String>,
+    /// The URL of the service that renews its tokens; `None` for that of the profile or of its region.
+    pub sso_oidc_endpoint: Option<String>,
 }
 
 /// The places in which boto3 looks for credentials.
@@ -218,11 +224,20 @@ pub struct DefaultSettings {
     /// Whether the keys in the environment are used.
     pub uses_environment: bool,
     /// The web identity of the environment.
-    pub web_identity: Option<WebIdentitySettings>,
+    pub web_identity: EnvironmentIdentity,
     /// The files of boto 2.
     pub boto2_files: Vec<PathBuf>,
-    /// Whether the metadata service is asked.
-    pub uses_imds: bool,
+}
+
+/// The parts of a web identity that the environment has. The profile supplies what is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EnvironmentIdentity {
+    /// `AWS_ROLE_ARN`.
+    pub role_arn: Option<String>,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    pub token_file: Option<PathBuf>,
+    /// `AWS_ROLE_SESSION_NAME`.
+    pub session_name: Option<String>,
 }
 
 /// A role, and the token that it is assumed with.

@@ -57,7 +57,9 @@ pub(crate) use checksum::ChecksumHasher;
 pub(crate) use checksummed_payload::ChecksummedPayload;
 pub(crate) use copy_object::{CopyCondition, CopySource, Replacement};
 pub(crate) use delete_objects::can_be_listed;
-pub(crate) use forms::{BucketName, RegionName, check_bucket, check_bucket_in_host, is_plain_http};
+pub(crate) use forms::{
+    BucketName, EndpointUrl, RegionName, check_bucket, check_bucket_in_host, is_plain_http,
+};
 pub(crate) use headers::STORAGE_CLASS;
 pub(crate) use list_multipart_uploads::{UploadMarker, UploadPage};
 pub(crate) use list_objects::{Continuation, ListQuery};

@@ -42,6 +42,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["transport", "server", "embedded"]),
     ("quick_xml", &["s3"]),
     ("aws_sdk_sts", &["credentials"]),
+    ("aws_sdk_sso", &["credentials"]),
+    ("aws_sdk_ssooidc", &["credentials"]),
     ("granit_parser", &["config"]),
     ("redb", &["embedded"]),
     ("s3s", &["embedded"]),

@@ -1,165 +1,65 @@
 """Profiles of the AWS SDKs' shared files: Longshore finds the same credentials as botocore."""
 
-import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
+import json
 
 import botocore.session
 import grpc
 import pytest
 
-ROLE = "arn:aws:iam::123456789012:role/{}"
-
-
-class World:
-    """An S3 server and an STS in one. It records the access key id of each S3 request. The credentials of a role show
-    which role was assumed, and with which credentials."""
-
-    def __init__(self):
-        self.ids = []
-        world = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def signer(self):
-                found = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
-                return found.group(1) if found else "TOKEN"
-
-            def answer(self, status, body=b"", **headers):
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_HEAD(self):
-                world.ids.append(self.signer())
-                self.answer(200, ETag='"e"')
-
-            def do_POST(self):
-                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                action, role = form["Action"][0], form["RoleArn"][0].rsplit("/", 1)[1]
-                external = form.get("ExternalId", [""])[0]
-                name = f"{role}{external}BY{self.signer()}"
-                body = (f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials>'
-                        f"<AccessKeyId>{name}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
-                        f"<Expiration>2199-01-01T00:00:00Z</Expiration></Credentials></{action}Result></{action}Response>")
-                self.answer(200, body.encode())
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+import profile_cases
+from support.aws import World, botocore_keys
+from support.wait import eventually
 
 
 @pytest.fixture
 def world():
     running = World()
     yield running
-    running.server.shutdown()
-    running.server.server_close()
+    running.close()
 
 
-CONFIG = """
-# A comment
-[default]
-region = eu-west-1
-aws_access_key_id = CONFIGDEFAULT
-aws_secret_access_key = s
-s3 =
-  addressing_style = path
-
-[profile keys]
-aws_access_key_id = CONFIGKEYS
-aws_secret_access_key = s
-
-[profile 'two words']
-aws_access_key_id = TWOWORDS
-aws_secret_access_key = s
-
-[profile process]
-credential_process = cat "{folder}/process out.json"
-aws_access_key_id = CONFIGPROCESS
-aws_secret_access_key = s
-
-[profile process-and-keys]
-credential_process = cat "{folder}/process out.json"
-
-[profile role]
-role_arn = arn:aws:iam::123456789012:role/ROLE
-source_profile = keys
-external_id = EXT
-
-[profile chained]
-role_arn = arn:aws:iam::123456789012:role/CHAINED
-source_profile = role
-
-[profile itself]
-role_arn = arn:aws:iam::123456789012:role/ITSELF
-source_profile = itself
-aws_access_key_id = OWNKEYS
-aws_secret_access_key = s
-
-[profile over-both]
-role_arn = arn:aws:iam::123456789012:role/OVERBOTH
-source_profile = both-keys
-
-[profile both-keys]
-role_arn = arn:aws:iam::123456789012:role/NOTTHIS
-source_profile = keys
-  
-aws_access_key_id = BASEKEYS
-aws_secret_access_key = s
-
-[profile indented]
-  aws_access_key_id = INDENTED
-  aws_secret_access_key = s
-
-[profile environment]
-role_arn = arn:aws:iam::123456789012:role/FROMENV
-credential_source = Environment
-
-[profile pod]
-role_arn = arn:aws:iam::123456789012:role/POD
-web_identity_token_file = {folder}/token
-role_session_name = pods
-
-[profile over-pod]
-role_arn = arn:aws:iam::123456789012:role/OVERPOD
-source_profile = pod
-"""
-
-CREDENTIALS = """
-[default]
-aws_access_key_id = SHAREDDEFAULT
-aws_secret_access_key = s
-aws_session_token = t
-
-[process-and-keys]
-aws_access_key_id = SHAREDPROCESS
-aws_secret_access_key = s
-
-[only-here]
-aws_access_key_id = ONLYHERE
-aws_secret_access_key = s
-"""
-
-PROFILES = ["default", "keys", "two words", "process", "process-and-keys", "role", "chained", "itself", "environment",
-            "pod", "over-pod", "only-here", "over-both", "indented"]
+@pytest.fixture(scope="module")
+def shared_world():
+    running = World()
+    yield running
+    running.close()
 
 
-@pytest.fixture
-def files(tmp_path):
-    (tmp_path / "config").write_text(CONFIG.replace("{folder}", str(tmp_path)))
-    (tmp_path / "credentials").write_text(CREDENTIALS)
-    (tmp_path / "process out.json").write_text('{"Version": 1, "AccessKeyId": "PROCESS", "SecretAccessKey": "s"}')
-    (tmp_path / "token").write_text("a.b.c")
-    return {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+def laid(case, folder, url):
+    """Writes the files of a case into a folder. Returns the environment."""
+    def filled(text):
+        return text.replace("{folder}", str(folder)).replace("{url}", url)
+
+    folder.mkdir()
+    for name, content in {"config": case.config, "credentials": case.credentials, **case.files}.items():
+        if content is not None:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else filled(content).encode())
+    variables = {
+        "HOME": str(folder), "AWS_CONFIG_FILE": "{folder}/config", "AWS_SHARED_CREDENTIALS_FILE": "{folder}/credentials",
+        "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1",
+        **{f"AWS_ENDPOINT_URL_{service}": "{url}" for service in ("STS", "SSO", "SSO_OIDC")}, **case.variables}
+    return {name: filled(value) for name, value in variables.items() if value}
+
+
+@pytest.mark.parametrize("case", profile_cases.CASES, ids=lambda case: case.name)
+def test_the_same_credentials_as_botocore(serve_store, shared_world, tmp_path, monkeypatch, case):
+    world = shared_world
+    expected = botocore_keys(monkeypatch, laid(case, tmp_path / "botocore", world.url), case.profile)
+    assert (expected and expected[0]) == case.expected, "botocore"
+    environment = laid(case, tmp_path / "longshore", world.url)
+    world.keys.clear()
+    try:
+        server, client = serve_store(stores(world, [case.profile], kind=case.type), environment=environment)
+        client.head("key", store="store0")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert case.expected is None, server.log.read_text()
+    except AssertionError as error:
+        # A problem that is found when the settings are read.
+        assert "exited with 64" in str(error) and case.expected is None, error
+    assert world.keys == ([expected] if expected else [])
 
 
 def stores(world, profiles, kind="profile"):
@@ -170,30 +70,40 @@ def stores(world, profiles, kind="profile"):
         for number, profile in enumerate(profiles)}
 
 
-def test_the_same_credentials_as_botocore(serve_store, world, files, monkeypatch):
-    keys = {"AWS_ACCESS_KEY_ID": "ENVKEYS", "AWS_SECRET_ACCESS_KEY": "s"}
-    variables = {**files, "AWS_ENDPOINT_URL_STS": world.url, "AWS_DEFAULT_REGION": "us-east-1"}
-    _, client = serve_store(stores(world, PROFILES), environment={**variables, **keys})
-    for name, value in variables.items():
+def test_a_profile_sets_the_region_and_the_endpoint_as_for_boto3(serve_store, world, tmp_path, monkeypatch):
+    case = profile_cases.Case("", "A", profile_cases.section(
+        "profile a", profile_cases.keys("A"), region="eu-west-3", services="mine")
+        + "[services mine]\ns3 =\n  endpoint_url = {url}\n", variables={"AWS_DEFAULT_REGION": ""})
+    environment = laid(case, tmp_path / "home", world.url)
+    store = stores(world, ["a"])["store0"]
+    del store["config"]
+    _, client = serve_store({"default": store}, environment=environment)
+    client.head("key")
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    for number, profile in enumerate(PROFILES):
-        client.head("key", store=f"store{number}")
-        # botocore would take the keys of the environment first.
-        with monkeypatch.context() as only:
-            if profile == "environment":
-                for name, value in keys.items():
-                    only.setenv(name, value)
-            session = botocore.session.Session(profile=profile)
-            expected = session.get_credentials().get_frozen_credentials().access_key
-        assert world.ids[-1] == expected, profile
-    assert len(world.ids) == len(PROFILES)
+    botocore.session.Session(profile="a").create_client("s3").head_object(Bucket="bucket", Key="key")
+    ours, botocores = world.scopes
+    assert ours == botocores == ("/bucket/key", "eu-west-3/s3")
+
+
+def test_a_renewed_sso_token_is_stored_and_tokens_are_not_logged(serve_store, world, tmp_path):
+    renewed = next(case for case in profile_cases.CASES if case.name == "SSO with a token that is renewed")
+    environment = {**laid(renewed, tmp_path / "home", world.url), "LONGSHORE_LOG": "trace"}
+    server, client = serve_store(stores(world, [None], kind="default"), environment=environment)
+    client.head("key", store="store0")
+    file = tmp_path / "home" / profile_cases.cached("s")
+    stored = json.loads(file.read_text())
+    assert (stored["accessToken"], stored["refreshToken"], stored["clientId"]) == ("renewed", "next", "c")
+    assert file.stat().st_mode & 0o777 == 0o600
+    server.stop()
+    assert "renewed" in world.tokens and "renewed" not in server.log.read_text()
 
 
 @pytest.mark.parametrize("profile, why", [
     ("missing", "the profile missing is in neither of"),
     ("loop", "need each other as source_profile"),
     ("mfa", "has mfa_serial"),
-    ("sso", "uses SSO"),
+    ("sso", "the SSO token of mine does not exist"),
     ("half", "has aws_access_key_id, but no aws_secret_access_key"),
 ])
 def test_a_profile_without_credentials_is_an_error_that_says_why(serve_store, world, tmp_path, profile, why):
@@ -211,51 +121,33 @@ source_profile = loop
 mfa_serial = arn:aws:iam::123456789012:mfa/me
 [profile sso]
 sso_session = mine
+sso_account_id = 1
+sso_role_name = R
+[sso-session mine]
+sso_start_url = https://start
+sso_region = eu-west-1
 [profile half]
 aws_access_key_id = HALF
 """)
-    environment = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    environment = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+                   "HOME": str(tmp_path)}
     server, client = serve_store(stores(world, [profile]), environment=environment)
     with pytest.raises(grpc.RpcError) as failed:
         client.head("key", store="store0")
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert why in server.log.read_text()
+    eventually("the log says why", lambda: why in server.log.read_text(), within=15)
     assert not world.ids
 
 
-def test_the_default_chain_looks_where_botocore_looks(serve_store, world, files, tmp_path, monkeypatch):
-    boto = tmp_path / "boto.cfg"
-    boto.write_text("[Credentials]\naws_access_key_id = BOTO2\naws_secret_access_key = s\n")
-    nothing = {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-               "AWS_EC2_METADATA_DISABLED": "true", "BOTO_CONFIG": str(tmp_path / "none")}
-    sts = {"AWS_ENDPOINT_URL_STS": world.url, "AWS_DEFAULT_REGION": "us-east-1"}
-    irsa = {"AWS_ROLE_ARN": ROLE.format("IRSA"), "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token")}
-    for variables, profile in [
-        ({"AWS_ACCESS_KEY_ID": "ENVKEYS", "AWS_SECRET_ACCESS_KEY": "s", **files, **irsa}, "default"),
-        ({**files, **irsa}, "default"),
-        ({**files, **irsa}, "role"),
-        (files, "keys"),
-        ({"BOTO_CONFIG": str(boto)}, "default"),
-    ]:
-        environment = {**nothing, **sts, **variables}
-        if profile != "default":
-            environment["AWS_PROFILE"] = profile
-        _, client = serve_store(stores(world, [None], kind="default"), environment=environment)
-        client.head("key", store="store0")
-        with monkeypatch.context() as only:
-            for name, value in environment.items():
-                only.setenv(name, value)
-            expected = botocore.session.Session().get_credentials().get_frozen_credentials().access_key
-        assert world.ids[-1] == expected, (variables, profile)
-
-
-def test_the_default_chain_does_not_change_the_identity_if_a_source_fails(serve_store, world, files):
-    environment = {**files, "AWS_PROFILE": "typo", "AWS_EC2_METADATA_DISABLED": "true"}
+def test_the_default_chain_does_not_change_the_identity_if_a_source_fails(serve_store, world, tmp_path):
+    (tmp_path / "credentials").write_text(profile_cases.SHARED)
+    environment = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "AWS_CONFIG_FILE": str(tmp_path / "none"),
+                   "AWS_PROFILE": "typo", "AWS_EC2_METADATA_DISABLED": "true"}
     server, client = serve_store(stores(world, [None], kind="default"), environment=environment)
     with pytest.raises(grpc.RpcError) as failed:
         client.head("key", store="store0")
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "the profile typo is in neither of" in server.log.read_text()
+    eventually("the log says why", lambda: "the profile typo is in neither of" in server.log.read_text(), within=15)
 
 
 def test_without_credentials_the_default_chain_names_every_place(serve_store, world, tmp_path):
@@ -264,6 +156,7 @@ def test_without_credentials_the_default_chain_names_every_place(serve_store, wo
     server, client = serve_store(stores(world, [None], kind="default"), environment=environment)
     with pytest.raises(grpc.RpcError):
         client.head("key", store="store0")
+    eventually("the log says why", lambda: "no provider has credentials" in server.log.read_text(), within=15)
     log = server.log.read_text()
     for place in ["AWS_ACCESS_KEY_ID", str(tmp_path / "nothing"), str(tmp_path / "boto"), "http://127.0.0.1:1"]:
         assert place in log, place

@@ -31,6 +31,7 @@ mod listing;
 mod many_callers;
 mod opening;
 mod orphans;
+mod profiles;
 mod ranges;
 mod reading;
 mod reading_ahead;

@@ -23,7 +23,7 @@ pub(super) use credentials::{Names, Provider};
 
 use super::overridable::{Overridable, OverridableLayer, check_transfer};
 use config_section::ConfigSection;
-use credentials::Choice;
+use credentials::{Choice, complete};
 use url::{Location, UrlEndpoint};
 
 settings! {
@@ -113,6 +113,10 @@ impl StoreSection {
             names,
         }
         .settle(notes);
+        if let Some(provider) = &provider {
+            let place_id = self.credential_provider.place_id().unwrap_or(place_id);
+            complete(&mut config.store.bucket, provider, place_id, notes);
+        }
         self.check_bucket(place_id, &config, notes);
         config.store.bucket.check(notes);
         check_plain_http(&config.store.bucket, ClientOptions::resolved(&client).allow_http, notes);

@@ -108,7 +108,7 @@ FILE:8: tenants.acme.callers[1]: has no `name`: set one, by which the log identi
 FILE:8: tenants.acme.callers[1].access: grants no access: list at least one of read, write, delete, list, sign, bucket_admin
 FILE:13: tenants.acme.stores.default.config.regoin: unknown key; did you mean `region`?
 FILE:14: tenants.acme.stores.default.config.aws_unsigned_payload: expected true or false, found `maybe`
-FILE:15: tenants.acme.stores.default.config.role_arn: is not supported by this version: remove it
+FILE:15: tenants.acme.stores.default.config.role_arn: conflicts with `access_key_id`, which does not use this key: remove one of the two
 FILE:16: tenants.acme.stores.default.config.access_key_id: is set without secret_access_key: set both access_key_id and secret_access_key, or neither
 FILE:17: tenants.acme.stores.default.client_options.connect_timeout: is a duration without a unit: add one, as in 5s or 500ms
 FILE:17: tenants.acme.stores.default.client_options.proxy_url: is not supported by this version: remove it

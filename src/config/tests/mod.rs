@@ -3,6 +3,7 @@
 mod environment;
 mod files;
 mod garbage;
+mod identities;
 mod providers;
 mod reference;
 mod reloading;

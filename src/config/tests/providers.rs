@@ -279,3 +279,44 @@ fn every_problem_of_a_provider_names_its_key() {
         assert_eq!(found, expected, "{text}");
     }
 }
+
+#[test]
+fn invalid_variables_of_a_profile_are_reported() {
+    let variables = [
+        ("AWS_METADATA_SERVICE_TIMEOUT", "soon"),
+        ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "11"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "169.254.169.254"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://evil.example/x"),
+        ("AWS_ENDPOINT_URL_SSO", "http://evil.example"),
+        ("AWS_ENDPOINT_URL_STS", "sts.example"),
+        ("AWS_CONFIG_FILE", "/none"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/none"),
+    ];
+    for kind in ["profile", "default"] {
+        let found = provider(&format!("type: {kind}"), &variables).unwrap_err();
+        assert_eq!(found.len(), 6, "{found:?}");
+        for (name, _) in &variables[..6] {
+            let uses = format!("S.credential_provider: uses {name}, which is invalid: ");
+            assert!(found.iter().any(|problem| problem.starts_with(&uses)), "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_environment_names_the_profile_and_its_files_as_for_botocore() {
+    let variables = [
+        ("AWS_PROFILE", "a"),
+        ("AWS_DEFAULT_PROFILE", "b"),
+        ("HOME", "/home/x"),
+        ("TEAM", "t"),
+        ("AWS_CONFIG_FILE", "$HOME/${TEAM}/$NONE/config"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/keys"),
+        ("AWS_EC2_METADATA_DISABLED", "TRUE"),
+    ];
+    let ProviderSettings::Profile(found) = provider("type: profile", &variables).unwrap() else { panic!() };
+    assert_eq!(found.name, "b");
+    assert_eq!(found.config_file, std::path::PathBuf::from("/home/x/t/$NONE/config"));
+    assert_eq!(found.credentials_file, std::path::PathBuf::from("/home/x/keys"));
+    assert_eq!(found.sso_cache, std::path::PathBuf::from("/home/x/.aws/sso/cache"));
+    assert_eq!(found.imds, None);
+}

@@ -25,12 +25,14 @@ pub use output::{flush, write_error};
 
 /// The most verbose level of these targets, whatever the filter says. At more verbose levels they log secrets
 /// (canonical requests, raw headers, signatures), or a line for every frame or every 404.
-const CAPS: [(&str, LevelFilter); 10] = [
+const CAPS: [(&str, LevelFilter); 12] = [
     ("aws_sigv4", LevelFilter::OFF),
     ("aws_smithy_runtime", LevelFilter::WARN),
     ("aws_smithy_runtime_api", LevelFilter::WARN),
     ("aws_runtime", LevelFilter::WARN),
     ("aws_sdk_sts", LevelFilter::WARN),
+    ("aws_sdk_sso", LevelFilter::WARN),
+    ("aws_sdk_ssooidc", LevelFilter::WARN),
     ("s3s", LevelFilter::OFF),
     ("h2", LevelFilter::WARN),
     ("hyper", LevelFilter::WARN),

@@ -7,7 +7,10 @@ use crate::{
     settings::{Field, FilePath, Form as _, LocalPath, Notes, Optional, PlaceId},
 };
 
-use super::provider::{Kind, Names, Provider, ProviderLayer, required};
+use super::{
+    kind::Kind,
+    provider::{Names, Provider, ProviderLayer, required, url},
+};
 
 impl ProviderLayer {
     /// The service that is asked for the credentials of this store.
@@ -21,7 +24,7 @@ impl ProviderLayer {
         let client_certificate = self.client_certificate(notes);
         let file = |field: &Field<Optional<FilePath>>| field.get().cloned();
         let settings = GrpcSettings {
-            endpoint: self.url(GrpcSettings::check_endpoint, notes)?,
+            endpoint: url(&self.endpoint, GrpcSettings::check_endpoint, notes)?,
             tenant: names.tenant.to_owned(),
             store: names.store.to_owned(),
             ca_file: file(&self.ca_file),

@@ -1,8 +1,11 @@
 //! The credentials that a store signs with: from `credential_provider`, or implied by `config` and `from_env`.
 
+mod config_keys;
 mod environment;
 mod forms;
 mod grpc;
+mod kind;
+mod profile;
 mod provider;
 
 use secrecy::ExposeSecret;
@@ -12,12 +15,15 @@ use crate::{
     settings::{Field, Notes, Optional, PlaceId, Secret, SecretValue, UNTRUSTED},
 };
 
+pub(super) use forms::{ProviderUrl, RoleArn, SessionName};
 #[cfg(test)]
-pub(in crate::config) use provider::Kind as ProviderKind;
+pub(in crate::config) use kind::Kind as ProviderKind;
+pub(super) use profile::complete;
 pub(in crate::config) use provider::{Names, Provider};
 
 use super::config_section::ConfigSection;
-use provider::{Kind, ProviderLayer};
+use kind::Kind;
+use provider::ProviderLayer;
 
 /// The problem of a store that has credentials but sends requests unsigned.
 const UNSIGNED: &str = "conflicts with `skip_signature: true`: unsigned requests use no credentials; remove one of the \
@@ -111,6 +117,9 @@ impl Choice<'_> {
                 "conflicts with `credential_provider`: set the keys there, or remove `credential_provider`",
             );
         }
+        let kind = provider.kind.get().map_or("", |kind| kind.name());
+        let conflict = format!("`credential_provider: {{type: {kind}}}`");
+        let provider = &config_keys::filled(provider, self.config, &conflict, notes);
         if self.skip_signature && provider.kind.get().is_some_and(|kind| *kind != Kind::Anonymous) {
             notes.problem(place_id, UNSIGNED);
         }
@@ -118,24 +127,61 @@ impl Choice<'_> {
     }
 
     fn implied(&self, config: &Keys<'_>, notes: &Notes) -> Option<ProviderSettings> {
-        match config.place_id() {
-            Some(keys) if self.skip_signature => {
-                notes.problem(keys, UNSIGNED);
+        let implied = config_keys::implied(self.config);
+        let by_config = config.place_id().or(implied.map(|(_, place_id)| place_id));
+        match by_config {
+            Some(place_id) if self.skip_signature => {
+                notes.problem(place_id, UNSIGNED);
                 None
             }
-            Some(_) => config.settle(notes),
-            None if self.skip_signature => Some(ProviderSettings::Anonymous),
+            Some(_) if config.place_id().is_some() => {
+                self.of_kind(Kind::Static, "`access_key_id`", notes);
+                config.settle(notes)
+            }
+            None if self.skip_signature => {
+                self.of_kind(Kind::Anonymous, "`skip_signature: true`", notes);
+                Some(ProviderSettings::Anonymous)
+            }
+            _ => self.implied_by_type(implied, notes),
+        }
+    }
+
+    /// The provider of the type that `config` implies, or else the environment.
+    fn implied_by_type(&self, implied: Option<(Kind, PlaceId)>, notes: &Notes) -> Option<ProviderSettings> {
+        let (kind, place_id) = match implied {
+            Some((Kind::WebIdentity, place_id))
+                if !config_keys::check_web_identity(self.config, self.from_env, place_id, notes) =>
+            {
+                return None;
+            }
+            Some((kind, place_id)) => (kind, place_id),
             // Reported at `from_env`.
-            None if self.from_env && !notes.trusts_author() => None,
-            None if self.from_env => environment::implied(self.place_id, notes),
+            None if self.from_env && !notes.trusts_author() => return None,
+            // Without the variables, the type is not known.
+            None if self.from_env && notes.variables().skip_secrets() => return Some(ProviderSettings::Env),
+            None if self.from_env => (environment::implied(self.place_id, notes)?, self.place_id),
             None => {
                 notes.problem(
                     self.place_id,
                     "has no credentials: set access_key_id and secret_access_key in `config`, `from_env: true`, a \
                      `credential_provider`, or, for a public bucket, `skip_signature: true` in `config`",
                 );
-                None
+                return None;
             }
-        }
+        };
+        let by = notes.place(place_id).path().rsplit('.').next().unwrap_or_default().to_owned();
+        let conflict = if implied.is_some() {
+            format!("`{by}`")
+        } else {
+            format!("the credentials of type {}", kind.name())
+        };
+        self.of_kind(kind, &conflict, notes).settle(self.place_id, self.names, notes)
+    }
+
+    /// The settings of a type, with the keys of `config`. `conflict` is what selects this type.
+    fn of_kind(&self, kind: Kind, conflict: &str, notes: &Notes) -> ProviderLayer {
+        let provider =
+            ProviderLayer { kind: Field::derived(kind, Some(self.place_id)), ..ProviderLayer::default() };
+        config_keys::filled(&provider, self.config, conflict, notes)
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 use super::{
     Keys, environment,
     forms::{Command, ProviderUrl, RoleArn, SessionName, Tags},
+    kind::Kind,
+    profile,
 };
 
 settings! {
@@ -61,6 +63,8 @@ settings! {
         /// `profile`, `default`: the shared credentials file. Without this key, `AWS_SHARED_CREDENTIALS_FILE` is used if
         /// it is set.
         shared_credentials_file: Option<LocalPath> as Optional<FilePath> = None => "`~/.aws/credentials`",
+        /// `default`: the file of boto2. Without this key, `BOTO_CONFIG` is used if it is set.
+        boto_config: Option<LocalPath> as Optional<FilePath> = None => "`/etc/boto.cfg` and `~/.boto`",
         /// `chain`: the providers to try, in this order.
         sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1>> = None => "required by `chain`",
         /// `web_identity`: the file with the token of the identity; without this key, that in
@@ -70,7 +74,8 @@ settings! {
         /// TOKEN`; without this key, no token is sent. Read again for each request for credentials.
         token_file ["web_identity_token_file"]: Option<LocalPath> as Optional<FilePath> = None,
         /// `assume_role`, `web_identity`, `profile`, `default`: the URL of STS; without this key, all but `assume_role`
-        /// use `AWS_ENDPOINT_URL_STS` if it is set. `imds`: the URL of the metadata service. `container`: the URL of the
+        /// use `AWS_ENDPOINT_URL_STS` if it is set. `imds`: the URL of the metadata service; without this key, that in
+        /// `AWS_METADATA_ENDPOINT` or `AWS_EC2_METADATA_SERVICE_ENDPOINT`. `container`: the URL of the
         /// credentials endpoint; without this key, that in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
         /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`. `grpc`: the address of the service, `https://HOST:PORT`, or
         /// `http://HOST:PORT` on this host; required.
@@ -87,78 +92,22 @@ settings! {
         timeout: Duration as Timeout = Duration::from_secs(5),
         /// `assume_role`, `web_identity`: the region of STS.
         region: Option<String> as Optional<RegionName> = None => "the region of the store",
-        /// `imds`: whether requests without a token (IMDSv1) are made if the service rejects the request for one.
-        imdsv1_fallback: bool as Flag = false,
-        /// `imds`: the time limit of an attempt.
-        metadata_service_timeout: Duration as Timeout = Duration::from_secs(1),
-        /// `imds`: how many times each request is attempted, including the first.
-        metadata_service_num_attempts: u32 as Number<1, 10> = 1,
+        /// `profile`, `default`: the URL of the metadata service. Without this key, `AWS_METADATA_ENDPOINT` or
+        /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` is used if it is set.
+        metadata_endpoint: Option<String> as Optional<ProviderUrl> = None => "`http://169.254.169.254`",
+        /// `imds`, `profile`, `default`: whether requests without a token (IMDSv1) are made if the service rejects the
+        /// request for one. Without this key, `AWS_IMDSV1_FALLBACK` is used if it is set.
+        imdsv1_fallback: Option<bool> as Optional<Flag> = None => "`false`",
+        /// `imds`, `profile`, `default`: the time limit of an attempt. Without this key, `AWS_METADATA_SERVICE_TIMEOUT`,
+        /// in seconds, is used if it is set, and then the setting of the profile.
+        metadata_service_timeout: Option<Duration> as Optional<Timeout> = None => "`1s`",
+        /// `imds`, `profile`, `default`: how many times each request is attempted, including the first. Without this
+        /// key, `AWS_METADATA_SERVICE_NUM_ATTEMPTS` is used if it is set, and then the setting of the profile.
+        metadata_service_num_attempts: Option<u32> as Optional<Number<1, 10>> = None => "`1`",
     }
     reject {
         "expires_at" => UNSUPPORTED,
         "file" => "unknown key; set the path of the file as `path`",
-    }
-}
-
-/// `credential_provider.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Static,
-    Env,
-    Anonymous,
-    File,
-    Process,
-    Container,
-    Imds,
-    Grpc,
-    WebIdentity,
-    AssumeRole,
-    Profile,
-    Default,
-    Chain,
-}
-
-impl Keywords for Kind {
-    const KEYWORDS: &'static [(&'static str, Self)] = &[
-        ("static", Self::Static),
-        ("env", Self::Env),
-        ("anonymous", Self::Anonymous),
-        ("file", Self::File),
-        ("process", Self::Process),
-        ("container", Self::Container),
-        ("imds", Self::Imds),
-        ("grpc", Self::Grpc),
-        ("web_identity", Self::WebIdentity),
-        ("assume_role", Self::AssumeRole),
-        ("profile", Self::Profile),
-        ("default", Self::Default),
-        ("chain", Self::Chain),
-    ];
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        Self::KEYWORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-
-    /// What of the server's own this type uses however it is set up. The other types can be set up without.
-    fn server_resource(self) -> Option<&'static str> {
-        match self {
-            Self::Env => Some("the server's variables"),
-            Self::Process => Some("a command, which runs with the server's permissions and variables"),
-            Self::Imds => Some("the identity of the server's machine"),
-            Self::Profile | Self::Default => {
-                Some("profiles, which can run commands and use the server's identity")
-            }
-            Self::Static
-            | Self::Anonymous
-            | Self::File
-            | Self::Container
-            | Self::Grpc
-            | Self::WebIdentity
-            | Self::AssumeRole
-            | Self::Chain => None,
-        }
     }
 }
 
@@ -221,7 +170,7 @@ impl ProviderLayer {
                 required(&self.command, "command", kind, place_id, notes).map(ProviderSettings::Process)
             }
             Kind::Container => self.container(place_id, notes),
-            Kind::Imds => Some(self.imds(notes)),
+            Kind::Imds => Some(ProviderSettings::Imds(self.imds(&self.endpoint, place_id, notes))),
             Kind::Grpc => self.grpc(place_id, names, notes),
             Kind::WebIdentity => self.web_identity(place_id, notes),
             Kind::AssumeRole => self.assume_role(place_id, names, notes),
@@ -229,6 +178,7 @@ impl ProviderLayer {
             Kind::Default => Some(ProviderSettings::Default(environment::default(
                 self.profile(place_id, notes),
                 self.profile.is_given(),
+                self.boto_config.get().cloned().and_then(LocalPath::unconfined).as_ref(),
                 place_id,
                 notes,
             ))),
@@ -241,7 +191,7 @@ impl ProviderLayer {
         use Kind::{
             AssumeRole, Chain, Container, Default, File, Grpc, Imds, Process, Profile, Static, WebIdentity,
         };
-        let keys: [(Option<PlaceId>, &[Kind]); 25] = [
+        let keys: [(Option<PlaceId>, &[Kind]); 27] = [
             (self.access_key_id.place_id(), &[Static]),
             (self.secret_access_key.place_id(), &[Static]),
             (self.session_token.place_id(), &[Static]),
@@ -264,9 +214,11 @@ impl ProviderLayer {
             (self.key_file.place_id(), &[Grpc]),
             (self.timeout.place_id(), &[Grpc]),
             (self.region.place_id(), &[AssumeRole, WebIdentity]),
-            (self.imdsv1_fallback.place_id(), &[Imds]),
-            (self.metadata_service_timeout.place_id(), &[Imds]),
-            (self.metadata_service_num_attempts.place_id(), &[Imds]),
+            (self.boto_config.place_id(), &[Default]),
+            (self.metadata_endpoint.place_id(), &[Profile, Default]),
+            (self.imdsv1_fallback.place_id(), &[Imds, Profile, Default]),
+            (self.metadata_service_timeout.place_id(), &[Imds, Profile, Default]),
+            (self.metadata_service_num_attempts.place_id(), &[Imds, Profile, Default]),
         ];
         for (place_id, kinds) in keys {
             if let Some(place_id) = place_id.filter(|_| !kinds.contains(&kind)) {
@@ -300,27 +252,41 @@ impl ProviderLayer {
         Some(ProviderSettings::Container(ContainerSettings { endpoint: endpoint.clone(), token }))
     }
 
-    fn imds(&self, notes: &Notes) -> ProviderSettings {
-        let endpoint = self.url(check_imds_endpoint, notes).unwrap_or_else(|| environment::IMDS.to_owned());
-        let Provider { imdsv1_fallback, metadata_service_timeout, metadata_service_num_attempts, .. } =
-            Provider::resolve(self);
-        ProviderSettings::Imds(ImdsSettings {
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            v1_fallback: imdsv1_fallback,
-            timeout: metadata_service_timeout,
-            attempts: metadata_service_num_attempts,
-        })
+    fn imds(
+        &self,
+        endpoint: &Field<Optional<ProviderUrl>>,
+        place_id: PlaceId,
+        notes: &Notes,
+    ) -> ImdsSettings {
+        let variables = environment::imds(place_id, notes);
+        ImdsSettings {
+            endpoint: url(endpoint, check_imds_endpoint, notes).unwrap_or(variables.endpoint),
+            v1_fallback: self.imdsv1_fallback.get().copied().unwrap_or(variables.v1_fallback),
+            timeout: self.metadata_service_timeout.get().copied().unwrap_or(variables.timeout),
+            attempts: self.metadata_service_num_attempts.get().copied().unwrap_or(variables.attempts),
+        }
     }
 
     fn profile(&self, place_id: PlaceId, notes: &Notes) -> ProfileSettings {
         let file = |field: &Field<Optional<FilePath>>| field.get().cloned().and_then(LocalPath::unconfined);
-        environment::profile(
+        let mut profile = environment::profile(
             self.profile.get().cloned(),
             file(&self.config_file),
             file(&self.shared_credentials_file),
             self.sts(place_id, notes),
+            place_id,
             notes,
-        )
+        );
+        if !environment::disables_imds(notes) {
+            let imds = self.imds(&self.metadata_endpoint, place_id, notes);
+            let own = profile::Given {
+                endpoint: self.metadata_endpoint.is_given(),
+                timeout: self.metadata_service_timeout.is_given(),
+                attempts: self.metadata_service_num_attempts.is_given(),
+            };
+            profile.imds = Some(profile::imds(imds, own, &profile, place_id, notes));
+        }
+        profile
     }
 
     fn web_identity(&self, place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
@@ -369,7 +335,7 @@ impl ProviderLayer {
             external_id: self.external_id.get().cloned(),
             duration: self.duration.value().flatten(),
             session_tags: tags.map(|(name, value)| (name.clone(), replaced(value))).collect(),
-            endpoint: self.url(check_sts_endpoint, notes),
+            endpoint: url(&self.endpoint, check_sts_endpoint, notes),
             region: self.region.get().cloned(),
             source: source?,
         })))
@@ -404,19 +370,23 @@ impl ProviderLayer {
         }
     }
 
-    /// `endpoint`, as a URL that passes a check.
-    pub(super) fn url(&self, check: fn(&str) -> Result<(), String>, notes: &Notes) -> Option<String> {
-        let (endpoint, place_id) = self.endpoint.placed()?;
-        if let Err(why) = check(endpoint) {
-            notes.problem(place_id, why);
-        }
-        Some(endpoint.trim_end_matches('/').to_owned())
-    }
-
     /// The URL of STS: `endpoint`, or the variable.
     fn sts(&self, place_id: PlaceId, notes: &Notes) -> Option<String> {
-        self.url(check_sts_endpoint, notes).or_else(|| environment::sts_endpoint(place_id, notes))
+        url(&self.endpoint, check_sts_endpoint, notes).or_else(|| environment::sts_endpoint(place_id, notes))
     }
+}
+
+/// A URL that passes a check.
+pub(super) fn url(
+    field: &Field<Optional<ProviderUrl>>,
+    check: fn(&str) -> Result<(), String>,
+    notes: &Notes,
+) -> Option<String> {
+    let (endpoint, place_id) = field.placed()?;
+    if let Err(why) = check(endpoint) {
+        notes.problem(place_id, why);
+    }
+    Some(endpoint.trim_end_matches('/').to_owned())
 }
 
 /// The value of a setting that a type requires.
