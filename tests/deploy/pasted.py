@@ -131,7 +131,7 @@ def main(binary=None):
     notes_lines("--values", CHART / "ci/full-values.yaml")
     notes_lines(*BASE, release="12345")
     assert "authentication is off" in notes_lines(*BASE, "--set", "auth.mode=none,auth.allowInsecure=true")
-    assert "rollout restart deployment/rel-longshore" in notes_lines("--set", "tenants.existingSecret=mine")
+    assert "restart" not in notes_lines("--set", "tenants.existingSecret=mine,uploads.existingSecret=keys")
     assert "will not scale" in notes_lines(*BASE, "--set", "autoscaling.enabled=true,resources.requests=null")
     assert "three quarters" in notes_lines(*BASE, "--set", "server.memoryBudget=900MiB")
     for key in yaml.safe_load((CHART / "values.yaml").read_text()):

@@ -25,6 +25,7 @@
   "LONGSHORE_MEMORY_BUDGET" $server.memoryBudget
   "LONGSHORE_MEMORY_WAIT" $server.memoryWait
   "LONGSHORE_UPLOAD_IDLE_TIMEOUT" $server.uploadIdleTimeout
+  "LONGSHORE_RELOAD_INTERVAL" $server.reloadInterval
   "LONGSHORE_MAX_CONCURRENT_STREAMS" $server.maxConcurrentStreams
   "LONGSHORE_MAX_CONNECTIONS" $server.maxConnections
   "LONGSHORE_MAX_CONNECTION_AGE" $server.maxConnectionAge

@@ -54,14 +54,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 
 {{- define "longshore.podAnnotations" -}}
-{{- $own := dict -}}
-{{- $tenants := .Values.tenants | default dict -}}
-{{- if not $tenants.existingSecret -}}
-{{/* Replaces the pods when the tenants change. */}}
-{{- $_ := set $own "checksum/tenants" (toYaml $tenants.config | sha256sum) -}}
-{{- end -}}
 {{- $given := include "longshore.withoutNulls" .Values.podAnnotations | fromYaml -}}
-{{- toYaml (mergeOverwrite (dict "kubectl.kubernetes.io/default-container" "longshore") $given $own) -}}
+{{- toYaml (mergeOverwrite (dict "kubectl.kubernetes.io/default-container" "longshore") $given) -}}
 {{- end -}}
 
 {{- define "longshore.serviceAccountName" -}}
