@@ -43,7 +43,6 @@ settings! {
     reject {
         "s3_express" => UNSUPPORTED,
         "sse_customer_key_base64" => UNSUPPORTED,
-        "ca_bundle" => UNSUPPORTED,
         "use_accelerate_endpoint" => UNSUPPORTED,
         "use_dualstack_endpoint" => UNSUPPORTED,
         "use_fips_endpoint" => UNSUPPORTED,

@@ -15,7 +15,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::{ClientOptions, local, resolver::Resolver};
+use super::{ClientOptions, local, resolver::Resolver, tls::client_config};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -30,11 +30,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// A connector that trusts the system's CA certificates.
+    /// A connector that trusts the CA certificates that the options name.
     pub(super) fn new(options: &ClientOptions) -> io::Result<Self> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let inner = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)?
+            .with_tls_config(client_config(options, provider).map_err(io::Error::other)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(TcpConnector::new(options.refuse_local));

@@ -14,6 +14,8 @@ mod pool;
 mod quota;
 mod resolver;
 mod response_body;
+mod root_certificates;
+mod tls;
 
 pub use attempts::{Attempts, Retry, RetryCost};
 pub(crate) use connector::TcpConnector;
@@ -27,3 +29,5 @@ pub(crate) use payload::{HASH_SLICE, SendObserver};
 pub use payload::{Payload, RequestBody};
 pub use quota::RetryQuota;
 pub use response_body::ResponseBody;
+pub(crate) use root_certificates::CertificatesFile;
+pub use root_certificates::RootCertificates;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{CertificatesFile, RootCertificates};
 use crate::settings::{
     Count, Factor, Flag, Notes, Number, Optional, Period, Scalar, Section, Text, Timeout, UNSUPPORTED,
     settings,
@@ -37,6 +38,11 @@ settings! {
         pool_idle_timeout: Duration as Period = Duration::from_secs(90),
         /// How many idle connections each worker thread keeps to a host (there is one thread per core).
         pool_max_idle_per_host: Option<usize> as Optional<Count<0, 1_000_000>> = None => "no limit",
+        /// CA certificates that are trusted in addition to those of the system, for S3 and for STS. Read with the tenants
+        /// file, and again when the file changes.
+        root_certificates ["root_certificate"]: Option<RootCertificates> as Optional<CertificatesFile> = None,
+        /// Whether the CA certificates of the system are not trusted, so that only `root_certificates` are.
+        disable_system_certificates: bool as Flag = false,
         /// The `User-Agent` header, in ASCII.
         user_agent: String as HeaderText = format!("longshore/{}", crate::VERSION) => "longshore/VERSION",
     }
@@ -47,8 +53,6 @@ settings! {
     }
     reject {
         "allow_invalid_certificates" => UNSUPPORTED,
-        "root_certificates" => UNSUPPORTED,
-        "disable_system_certificates" => UNSUPPORTED,
         "http1_only" => UNSUPPORTED,
         "http2_only" => UNSUPPORTED,
         "http2_keep_alive_interval" => UNSUPPORTED,

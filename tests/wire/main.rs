@@ -16,6 +16,7 @@ mod scripted;
 
 mod beginning;
 mod caller_damage;
+mod certificates;
 mod checksums;
 mod connections;
 mod credential_service;

@@ -9,6 +9,7 @@ use crate::{
         settings,
     },
     store::StoreSettings,
+    transport::{CertificatesFile, RootCertificates},
 };
 
 use super::credentials::{ProviderUrl, RoleArn, SessionName};
@@ -40,6 +41,8 @@ settings! {
         shared_credentials_file: Option<LocalPath> as Optional<FilePath> = None => "`~/.aws/credentials`",
         /// `boto_config` of `type: default`.
         boto2_file = "boto_config": Option<LocalPath> as Optional<FilePath> = None => "`/etc/boto.cfg` and `~/.boto`",
+        /// `root_certificates` of `client_options`, in place of the certificates of the system.
+        ca_bundle {"AWS_CA_BUNDLE"}: Option<RootCertificates> as Optional<CertificatesFile> = None,
         /// `endpoint` of `type: container`, as the path of a URL on 169.254.170.2.
         container_credentials_relative_uri: Option<String> as Optional<Text> = None,
         /// `endpoint` of `type: container`.

@@ -13,7 +13,7 @@ use crate::{
     },
     settings::{Field, Flag, Notes, Optional, PlaceId, Scalar, Section, Text, UNTRUSTED, quoted, settings},
     store::StoreSettings,
-    transport::ClientOptions,
+    transport::{CertificatesFile, ClientLayer, ClientOptions},
 };
 
 pub(super) use config_section::Config;
@@ -68,6 +68,34 @@ impl Scalar for Prefix {
     }
 }
 
+/// Trusts the certificates in `ca_bundle` only, as boto3 does. `is_own`: whether the store's own `config` sets it, and not
+/// a variable, which `client_options` replace.
+fn use_ca_bundle(
+    client: &mut ClientLayer,
+    bundle: &Field<Optional<CertificatesFile>>,
+    is_own: bool,
+    notes: &Notes,
+) {
+    let Some((certificates, place_id)) = bundle.placed() else { return };
+    if !client.root_certificates.is_given() {
+        client.root_certificates = Field::derived(certificates.clone(), Some(place_id));
+        client.disable_system_certificates = Field::derived(true, Some(place_id));
+    } else if is_own {
+        notes.problem(
+            place_id,
+            "conflicts with `root_certificates` in `client_options`: remove one of the two",
+        );
+    }
+}
+
+fn check_certificates(client: &ClientLayer, notes: &Notes) {
+    if let Some((true, place_id)) = client.disable_system_certificates.placed()
+        && !client.root_certificates.is_given()
+    {
+        notes.problem(place_id, "leaves no certificates to trust: set `root_certificates` too");
+    }
+}
+
 impl StoreSection {
     /// The settings of the store at `place_id`. Records problems; if there are any, the result may be `None`.
     pub(super) fn settle(
@@ -99,7 +127,8 @@ impl StoreSection {
             bucket.region = config.default_region.clone().retyped();
         }
 
-        let client = options.client_options.get().cloned().unwrap_or_default();
+        let mut client = options.client_options.get().cloned().unwrap_or_default();
+        use_ca_bundle(&mut client, &config.ca_bundle, own.ca_bundle.is_given(), notes);
         let retries = options.retry_config.get().cloned().unwrap_or_default();
         let transfer = options.transfer.get().cloned().unwrap_or_default();
         retries.check(notes);
@@ -115,8 +144,10 @@ impl StoreSection {
         .settle(notes);
         if let Some(provider) = &provider {
             let place_id = self.credential_provider.place_id().unwrap_or(place_id);
-            complete(&mut config.store.bucket, provider, place_id, notes);
+            complete(&mut config.store.bucket, &mut client, provider, place_id, notes);
         }
+        check_certificates(&client, notes);
+        options.client_options = Field::derived(client.clone(), None);
         self.check_bucket(place_id, &config, notes);
         config.store.bucket.check(notes);
         check_plain_http(&config.store.bucket, ClientOptions::resolved(&client).allow_http, notes);

@@ -202,7 +202,10 @@ fn what_a_profile_says_is_valid_or_reported() {
             "region = Paris\n",
             "has an invalid region: expected 1 to 64 of the characters a-z, 0-9 and `-`, found `Paris`",
         ),
-        ("ca_bundle = /ca.pem\n", "has ca_bundle, which this version does not support: remove it"),
+        (
+            "ca_bundle = /nowhere/ca.pem\n",
+            "has an invalid ca_bundle: cannot read /nowhere/ca.pem: No such file or directory (os error 2)",
+        ),
         (
             "s3 =\n  signature_version = s3\n",
             "has s3.signature_version `s3`: Longshore signs with s3v4 only, so remove it",

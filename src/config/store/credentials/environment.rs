@@ -238,7 +238,7 @@ pub(super) fn default(
 }
 
 /// The path, where `~/` stands for the home directory.
-fn in_home(path: &Path, notes: &Notes) -> PathBuf {
+pub(super) fn in_home(path: &Path, notes: &Notes) -> PathBuf {
     match (path.strip_prefix("~"), variable("HOME", notes)) {
         (Ok(below), Some(home)) => Path::new(&home).join(below),
         _ => path.to_owned(),

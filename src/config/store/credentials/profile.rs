@@ -1,11 +1,12 @@
 //! What a profile of the AWS SDKs' shared files says besides credentials. It is read once, with the settings.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use crate::{
     credentials::{ImdsSettings, ProfileSettings, ProfileValues, ProviderSettings, check_imds_endpoint},
     s3::{BucketLayer, EndpointUrl, RegionName, check_bucket_in_host},
     settings::{Field, Notes, Number, PlaceId, Scalar, quoted},
+    transport::{CertificatesFile, ClientLayer},
 };
 
 use super::environment::{self, IMDS_ATTEMPTS, IMDS_ENDPOINTS, IMDS_TIMEOUT};
@@ -62,6 +63,20 @@ impl Named<'_> {
         }
     }
 
+    /// As in boto3, the file replaces the certificates of the system.
+    fn ca_bundle(&self, client: &mut ClientLayer, path: Option<&str>) {
+        let Some(path) = path.filter(|_| !client.root_certificates.is_given()) else { return };
+        let path = environment::in_home(Path::new(path), self.notes).display().to_string();
+        let read = |file| CertificatesFile::admit(file, self.notes);
+        match CertificatesFile::from_text(&path).and_then(read) {
+            Ok(file) => {
+                client.root_certificates = Field::derived(file, Some(self.place_id));
+                client.disable_system_certificates = Field::derived(true, Some(self.place_id));
+            }
+            Err(why) => self.problem(&format!("has an invalid ca_bundle: {why}")),
+        }
+    }
+
     fn addressing(&self, bucket: &mut BucketLayer, style: Option<&str>) {
         let is_hosted = match style {
             None => return,
@@ -96,9 +111,6 @@ impl Named<'_> {
                 "has s3.signature_version {found}: Longshore signs with s3v4 only, so remove it"
             ));
         }
-        if values.get("ca_bundle").is_some() {
-            self.problem("has ca_bundle, which this version does not support: remove it");
-        }
         for key in UNSUPPORTED {
             let is_on = |text: &str| text.eq_ignore_ascii_case("true");
             if values.get(key).is_some_and(is_on) || values.s3(key).is_some_and(is_on) {
@@ -111,6 +123,7 @@ impl Named<'_> {
 /// Adds what the profile of a store's provider says to the settings that the store does not set, as boto3 does.
 pub(in crate::config::store) fn complete(
     bucket: &mut BucketLayer,
+    client: &mut ClientLayer,
     provider: &ProviderSettings,
     place_id: PlaceId,
     notes: &Notes,
@@ -125,8 +138,8 @@ pub(in crate::config::store) fn complete(
     if profile.is_named && !values.exists() {
         let (config, credentials) = (profile.config_file.display(), profile.credentials_file.display());
         let text = format!(
-            "names the profile {}, which is in neither of {config} and {credentials}: when it is added, restart \
-             Longshore, so that its region and endpoint are used",
+            "names the profile {}, which is in neither of {config} and {credentials}: its \
+             region and endpoint are used once it is added",
             profile.name
         );
         notes.warn(notes.place(place_id), text);
@@ -134,6 +147,7 @@ pub(in crate::config::store) fn complete(
     named.fill::<RegionName>(&mut bucket.region, "region", values.get("region"));
     named.fill::<EndpointUrl>(&mut bucket.endpoint, "endpoint_url", values.endpoint());
     named.addressing(bucket, values.s3("addressing_style"));
+    named.ca_bundle(client, values.get("ca_bundle"));
     named.refuse(&values);
 }
 
