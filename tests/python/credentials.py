@@ -18,7 +18,7 @@ import grpc
 
 from support import server
 from support.client import Client
-from support.identity import Handler, start
+from support.http_server import Handler, start
 
 CALLERS = 100
 LIFETIME = 30

@@ -1,6 +1,7 @@
 """Secrets of every credential provider: whatever succeeds or fails, and however much is logged, none is shown."""
 
 import base64
+import hashlib
 import json
 import subprocess
 from urllib.parse import quote
@@ -48,9 +49,22 @@ source_profile = keys
 [profile pod]
 role_arn = {ROLE}
 web_identity_token_file = {written("profile-token", identity.made("profile-identity"))}
+[profile sso]
+sso_session = ours
+sso_account_id = 123456789012
+sso_role_name = role
+[sso-session ours]
+sso_start_url = https://start
+sso_region = eu-west-1
 [default]
 credential_process = cat {printed}
 """)
+    cache = folder / ".aws/sso/cache"
+    cache.mkdir(parents=True)
+    (cache / f"{hashlib.sha1(b'ours').hexdigest()}.json").write_text(json.dumps({
+        "accessToken": identity.made("sso-access"), "expiresAt": "2199-01-01T00:00:00Z", "region": "eu-west-1",
+        "startUrl": "https://start", "refreshToken": identity.made("sso-refresh"), "clientId": "id",
+        "clientSecret": identity.made("sso-client"), "registrationExpiresAt": "2199-01-01T00:00:00Z"}))
     shared = {"config_file": config, "shared_credentials_file": "/dev/null"}
     static = {"type": "static", **keys("static")}
     web_identity = {"type": "web_identity", "role_arn": ROLE, "endpoint": identity.url,
@@ -70,6 +84,9 @@ credential_process = cat {printed}
         "profile": {"type": "profile", "profile": "keys", **shared},
         "profile-role": {"type": "profile", "profile": "role", "endpoint": identity.url, **shared},
         "profile-pod": {"type": "profile", "profile": "pod", "endpoint": identity.url, **shared},
+        "profile-sso": {"type": "profile", "profile": "sso", **shared},
+        "grpc": {"type": "grpc", "endpoint": identity.grpc_url,
+                 "token_file": written("service-token", identity.made("grpc-authorization"))},
         "default": {"type": "default", "profile": "default", **shared},
         "chain": {"type": "chain", "sources": [
             {"type": "file", "path": written("garbage", f"{{{json.dumps(document)[:-20]}")}, container, web_identity]},
@@ -87,7 +104,7 @@ def test_no_secret_of_any_provider_is_shown(serve, binary, identity, tmp_path):
         name: {"bucket": "bucket", "config": {"endpoint": identity.url}, "client_options": {"allow_http": True},
                "credential_provider": provider}
         for name, provider in providers(identity, tmp_path).items()}
-    environment = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": identity.made("env-key"),
+    environment = {"HOME": str(tmp_path), "AWS_ENDPOINT_URL_SSO": identity.url, "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": identity.made("env-key"),
                    "AWS_SESSION_TOKEN": identity.made("env-token")}
     said = []
 
@@ -118,7 +135,7 @@ def test_no_secret_of_any_provider_is_shown(serve, binary, identity, tmp_path):
                            env=process.bare_environment(LONGSHORE_TENANTS_FILE=str(server.log.parent / "tenants.yaml"),
                                                         **environment))
     said += [check.stdout, check.stderr]
-    assert identity.sources == {"container", "imds", "AssumeRole", "AssumeRoleWithWebIdentity"}
+    assert identity.sources == {"container", "imds", "sso", "grpc", "AssumeRole", "AssumeRoleWithWebIdentity"}
     # A request for credentials works for every call, so its lines name none.
     provider_lines = [line for log in logs for line in log.splitlines() if "longshore::credentials" in line]
     assert provider_lines and not any("request_id" in line for line in provider_lines)

@@ -4,13 +4,13 @@ from."""
 import json
 import os
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import botocore.credentials
 import botocore.session
 import botocore.tokens
+
+from support.http_server import Handler, start
 
 LATER = "2199-01-01T00:00:00Z"
 LATER_MILLIS = 7226582400000
@@ -19,27 +19,17 @@ LATER_MILLIS = 7226582400000
 class World:
     """An S3 server, an STS, an instance metadata service, a container's endpoint and an IAM Identity Center in one.
 
-    It records the access key id, the token and the scope of each S3 request, and the tokens that other services get. The credentials of a role show which
-    role was assumed, and with which credentials."""
+    It records the access key id, the token and the scope of each S3 request, and the tokens that other services get. The
+    credentials of a role show which role was assumed, and with which credentials."""
 
     def __init__(self):
         self.ids, self.keys, self.tokens, self.scopes = [], [], [], []
         world = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Requests(Handler):
             def signer(self):
                 found = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
                 return found.group(1) if found else "TOKEN"
-
-            def answer(self, status, body=b"", **headers):
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
 
             def json(self, status, **body):
                 self.answer(status, json.dumps(body).encode(), **{"Content-Type": "application/json"})
@@ -98,12 +88,7 @@ class World:
                         f"<Expiration>{LATER}</Expiration></Credentials></{action}Result></{action}Response>")
                 self.answer(200, body.encode())
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server, self.url = start(Requests)
 
     def close(self):
         self.server.shutdown()

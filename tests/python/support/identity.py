@@ -3,39 +3,16 @@ contains a name of its own, so that a test can search for it."""
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
+import grpc
+from longshore.v1 import credential_provider_service_pb2 as messages
+from longshore.v1 import credential_provider_service_pb2_grpc as services
+
+from support.http_server import Handler, start
+
 EXPIRY = "2199-01-01T00:00:00Z"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers with a body of known length, and logs nothing."""
-
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 256
-
-
-def start(handler):
-    """Starts a server with this handler on a free port. Returns it and its URL."""
-    server = Server(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_port}"
 
 
 def secret(name):
@@ -74,6 +51,10 @@ class Identity:
                     return self.answer(200, b"role")
                 if self.path.startswith("/latest/meta-data/"):
                     return self.credentials("imds", self.headers["x-aws-ec2-metadata-token"], document)
+                if self.path.startswith("/federation/credentials"):
+                    return self.credentials("sso", self.headers["x-amz-sso_bearer_token"], lambda key, token: json.dumps({
+                        "roleCredentials": {"accessKeyId": "AKID", "secretAccessKey": key, "sessionToken": token,
+                                            "expiration": 7226582400000}}))
                 if self.path == "/container":
                     return self.credentials("container", self.headers["Authorization"], document)
                 self.s3()
@@ -103,6 +84,10 @@ class Identity:
                 self.answer(403 if identity.rejecting else 200, ETag='"e"')
 
         self.server, self.url = start(Requests)
+        self.credential_service = grpc.server(ThreadPoolExecutor())
+        services.add_CredentialProviderServiceServicer_to_server(_Service(self), self.credential_service)
+        self.grpc_url = f"http://127.0.0.1:{self.credential_service.add_insecure_port('127.0.0.1:0')}"
+        self.credential_service.start()
 
     def made(self, name):
         """A secret that a test searches for."""
@@ -113,3 +98,16 @@ class Identity:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+        self.credential_service.stop(None)
+
+
+class _Service(services.CredentialProviderServiceServicer):
+    def __init__(self, identity):
+        self.identity = identity
+
+    def GetCredentials(self, request, context):
+        self.identity.sources.add("grpc")
+        if self.identity.broken:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"refused: {dict(context.invocation_metadata())}")
+        return messages.GetCredentialsResponse(credential=messages.S3Credential(
+            access_key_id="AKID", secret_access_key=self.identity.made("grpc-key"), token=self.identity.made("grpc-token")))
