@@ -1,14 +1,15 @@
-"""A credential service for `credential_provider: {type: grpc}`, which returns keys from a JSON file.
+r"""A credential service for `credential_provider: {type: grpc}`, which returns keys from a JSON file.
 
-Generate its stubs in Longshore's folder, write the file, and start it:
+In Longshore's folder, generate the stubs, write the JSON file, and start the service:
 
     pip install grpcio-tools
-    python -m grpc_tools.protoc -I proto --python_out=examples --grpc_python_out=examples \\
+    python -m grpc_tools.protoc -I proto --python_out=examples --grpc_python_out=examples \
         proto/longshore/v1/credential_provider_service.proto
     echo '{"acme/default": {"access_key_id": "ID", "secret_access_key": "SECRET"}}' > keys.json
-    TOKEN=$(openssl rand -hex 32) python examples/credential_provider.py keys.json 127.0.0.1:50060
+    openssl rand -hex 32 > token
+    TOKEN=$(cat token) python examples/credential_provider.py keys.json 127.0.0.1:50060
 
-For clients on other hosts, add the files with the certificate chain and its key, in PEM, to the arguments.
+In the store, set `token_file` to the file `token`. For clients on other hosts, add the files with the certificate chain and its key, in PEM, to the arguments.
 """
 
 import hmac

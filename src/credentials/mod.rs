@@ -36,6 +36,7 @@ pub use settings::{
 };
 pub(crate) use settings::{check_imds_endpoint, check_sts_endpoint};
 pub use types::Credentials;
+pub(crate) use types::shown_time;
 
 #[cfg(test)]
 pub(crate) use cache::Source;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::ProviderSettings;
+use super::{ProviderSettings, shown_time};
 
 /// Where the credentials in use come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl fmt::Display for Origin {
             write!(f, ", which took {} ms", took.as_millis())?;
         }
         if let Some(expires_at) = self.expires_at {
-            write!(f, "; the credentials expire at {}", humantime::format_rfc3339_seconds(expires_at))?;
+            write!(f, "; the credentials expire at {}", shown_time(expires_at))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use jiff::{Timestamp, Unit};
 use secrecy::{ExposeSecret, SecretString};
 
 /// One set of S3 credentials.
@@ -89,6 +90,12 @@ impl Credentials {
     pub fn session_token(&self) -> Option<&str> {
         self.session_token.as_ref().map(ExposeSecret::expose_secret)
     }
+}
+
+/// A time in seconds, as in RFC 3339. Unlike humantime, this takes any time.
+pub(crate) fn shown_time(time: SystemTime) -> String {
+    let seconds = Timestamp::try_from(time).and_then(|time| time.round(Unit::Second));
+    seconds.map_or_else(|_| "a time that is out of range".to_owned(), |time| time.to_string())
 }
 
 impl PartialEq for Credentials {

@@ -131,6 +131,19 @@ fn grpc(endpoint: &str) -> GrpcSettings {
 }
 
 #[test]
+fn static_keys_may_expire() {
+    let keys = "type: static, access_key_id: AKID, secret_access_key: hush";
+    let found = provider(&format!("{keys}, expires_at: 2030-01-02T03:04:05Z"), &[]).unwrap();
+    let ProviderSettings::Static(found) = found else { panic!("{found:?}") };
+    let seconds = found.expires_at().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(seconds, 1_893_553_445);
+    let wrong = provider(&format!("{keys}, expires_at: tomorrow"), &[]).unwrap_err();
+    let expected =
+        "S.credential_provider.expires_at: expected a time such as 2030-01-02T03:04:05Z, found `tomorrow`";
+    assert_eq!(wrong, [expected]);
+}
+
+#[test]
 fn a_service_gets_the_names_of_the_tenant_and_the_store() {
     for endpoint in
         ["https://keys.example:8443", "http://127.0.0.1:50060", "http://[::1]:50060", "http://localhost:1"]

@@ -58,7 +58,7 @@ fn credentials_come_from_config_the_provider_or_the_environment() {
         (
             "credential_provider: {type: vault, expires_at: x}".into(),
             vec![
-                "S.credential_provider.expires_at: is not supported by this version: remove it".into(),
+                "S.credential_provider.expires_at: expected a time such as 2030-01-02T03:04:05Z, found `x`".into(),
                 format!("S.credential_provider.type: `vault` is not a known value; expected one of: {KINDS}"),
             ],
         ),

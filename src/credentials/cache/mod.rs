@@ -18,7 +18,7 @@ use futures::{
 use tokio::time::{Instant, sleep, timeout};
 
 use self::current::{Current, PAUSE_WITHOUT_CREDENTIALS, Use, pause_without_credentials};
-use super::{Credentials, CredentialsError, Origin};
+use super::{Credentials, CredentialsError, Origin, shown_time};
 use crate::{
     tasks::Tasks,
     telemetry::{CredentialsStatus, Metrics, WatchedCredentials},
@@ -307,7 +307,7 @@ impl WatchedCredentials for Inner {
 
 /// When credentials expire, for the log.
 fn expiry(credentials: &Credentials) -> Option<String> {
-    Some(humantime::format_rfc3339_seconds(credentials.expires_at()?).to_string())
+    Some(shown_time(credentials.expires_at()?))
 }
 
 impl State {

@@ -1,8 +1,12 @@
 //! How the settings of providers are written.
 
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    credentials::shown_time,
     settings::{Content, Cursor, Form, Notes, Scalar, Text, UNTRUSTED, quoted},
     transport::names_local_host,
 };
@@ -178,5 +182,31 @@ impl Scalar for SessionName {
 
     fn show(value: &String) -> Option<String> {
         Some(value.clone())
+    }
+}
+
+/// A point in time.
+pub(in crate::config) struct Time;
+
+impl Scalar for Time {
+    type Value = SystemTime;
+
+    fn expected() -> String {
+        "a time such as 2030-01-02T03:04:05Z".to_owned()
+    }
+
+    fn form() -> String {
+        "time".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<SystemTime, String> {
+        let found = text.parse::<Timestamp>();
+        found
+            .map(SystemTime::from)
+            .map_err(|_| format!("expected {}, found {}", Self::expected(), quoted(text)))
+    }
+
+    fn show(value: &SystemTime) -> Option<String> {
+        Some(shown_time(*value))
     }
 }

@@ -1,6 +1,6 @@
 //! `credential_provider`: its settings, and which of them belong to which type.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -12,13 +12,13 @@ use crate::{
     s3::RegionName,
     settings::{
         AtLeast, Cursor, Field, FilePath, Flag, Form, Keyword, Keywords, List, LocalPath, Notes, Number,
-        Optional, PlaceId, Scalar, Secret, SecretValue, Text, Timeout, UNSUPPORTED, UNTRUSTED, settings,
+        Optional, PlaceId, Scalar, Secret, SecretValue, Text, Timeout, UNTRUSTED, settings,
     },
 };
 
 use super::{
     Keys, environment,
-    forms::{Command, ProviderUrl, RoleArn, SessionName, Tags},
+    forms::{Command, ProviderUrl, RoleArn, SessionName, Tags, Time},
     kind::Kind,
     profile,
 };
@@ -34,6 +34,9 @@ settings! {
         secret_access_key: Option<SecretValue> as Optional<Secret> = None,
         /// `static`: the token of temporary credentials.
         session_token ["token"]: Option<SecretValue> as Optional<Secret> = None,
+        /// `static`: when the credentials expire, as in 2030-01-02T03:04:05Z. Without this key, it is not known, and they
+        /// are used until S3 rejects them.
+        expires_at: Option<SystemTime> as Optional<Time> = None,
         /// `file`: a file with the JSON that `credential_process` commands print or with the lines of a shared
         /// credentials file, or a folder with the files `access_key_id`, `secret_access_key` and `session_token`. Read
         /// again every 5 s while there are calls.
@@ -56,7 +59,8 @@ settings! {
         session_tags: Vec<(String, String)> as Tags = Vec::new() => "none",
         /// `assume_role`: the provider whose credentials sign the request for the role.
         source: Option<Box<Provider>> as Optional<Nested> = None => "required by `assume_role`",
-        /// `profile`, `default`: the profile's name. Without this key, `AWS_PROFILE` or `AWS_DEFAULT_PROFILE` is used.
+        /// `profile`, `default`: the profile's name. Without this key, `AWS_DEFAULT_PROFILE` is used if it
+        /// is set, or else `AWS_PROFILE`.
         profile ["name"]: Option<String> as Optional<Text> = None => "`default`",
         /// `profile`, `default`: the shared config file. Without this key, `AWS_CONFIG_FILE` is used if it is set.
         config_file: Option<LocalPath> as Optional<FilePath> = None => "`~/.aws/config`",
@@ -106,7 +110,6 @@ settings! {
         metadata_service_num_attempts: Option<u32> as Optional<Number<1, 10>> = None => "`1`",
     }
     reject {
-        "expires_at" => UNSUPPORTED,
         "file" => "unknown key; set the path of the file as `path`",
     }
 }
@@ -191,10 +194,11 @@ impl ProviderLayer {
         use Kind::{
             AssumeRole, Chain, Container, Default, File, Grpc, Imds, Process, Profile, Static, WebIdentity,
         };
-        let keys: [(Option<PlaceId>, &[Kind]); 27] = [
+        let keys: [(Option<PlaceId>, &[Kind]); 28] = [
             (self.access_key_id.place_id(), &[Static]),
             (self.secret_access_key.place_id(), &[Static]),
             (self.session_token.place_id(), &[Static]),
+            (self.expires_at.place_id(), &[Static]),
             (self.path.place_id(), &[File]),
             (self.command.place_id(), &[Process]),
             (self.role_arn.place_id(), &[AssumeRole, WebIdentity]),
@@ -237,7 +241,13 @@ impl ProviderLayer {
             notes.problem(place_id, text);
             return None;
         }
-        keys.settle(notes)
+        let settled = keys.settle(notes)?;
+        Some(match (settled, self.expires_at.get()) {
+            (ProviderSettings::Static(keys), Some(expires_at)) => {
+                ProviderSettings::Static(keys.expiring(*expires_at))
+            }
+            (settled, _) => settled,
+        })
     }
 
     fn container(&self, place_id: PlaceId, notes: &Notes) -> Option<ProviderSettings> {
