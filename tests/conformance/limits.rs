@@ -25,6 +25,10 @@ pub(crate) enum Ability {
     PartChecksums,
     /// A second page of ListMultipartUploads.
     PagesOfUploads,
+    /// ListMultipartUploads in the order of the keys.
+    OrderedUploads,
+    /// A part without bytes, which an empty object uploaded in parts consists of.
+    EmptyPart,
     /// An object keeps no metadata of the one that it replaces.
     FreshMetadata,
 }
@@ -42,6 +46,8 @@ const LIMITS: &[(&str, Ability, &str)] = &[
     ("garage", Ability::CreateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::UpdateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::LeadingSlash, "Garage drops the slash"),
+    ("garage", Ability::OrderedUploads, "Garage lists uploads in any order"),
+    ("garage", Ability::EmptyPart, "Garage rejects a part without bytes"),
 ];
 
 impl Harness {

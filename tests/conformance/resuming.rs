@@ -260,6 +260,9 @@ async fn finishing_verifies_size_and_checksum() {
 #[tokio::test]
 async fn an_empty_object_can_be_uploaded() {
     let harness = Harness::open().await;
+    if !harness.judges(Ability::EmptyPart) {
+        return harness.close().await;
+    }
     let id = harness.start(start()).await;
     assert_eq!(harness.write(&id, 0, [Message::End(WriteUploadEnd {})]).await.unwrap(), 0);
     assert_eq!(harness.finish(of(&id, 0)).await.unwrap().size, 0);
@@ -291,7 +294,10 @@ async fn unfinished_uploads_are_listed_until_they_are_cancelled() {
         ids.push(harness.start(StartUploadRequest { key: key.to_owned(), ..start() }).await);
     }
     harness.write(&ids[0], 0, chunks(&noise(PART))).await.unwrap();
-    let found = harness.unfinished("a/").await;
+    let mut found = harness.unfinished("a/").await;
+    if !harness.judges(Ability::OrderedUploads) {
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+    }
     let keys: Vec<_> = found.iter().map(|upload| upload.key.as_str()).collect();
     assert_eq!(keys, ["a/1", "a/2", "a/3"]);
     assert!(found.iter().all(|upload| upload.started.is_some()));
