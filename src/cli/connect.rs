@@ -1,9 +1,10 @@
 //! `longshore check --connect`: tries every store.
 
 use std::{
+    error::Error as _,
     io::{self, Write},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt as _;
@@ -20,6 +21,9 @@ const AT_ONCE: usize = 16;
 
 /// How long the check of one store may take.
 const LONGEST: Duration = Duration::from_mins(1);
+
+/// No retry begins later than this after the check of a store began.
+const NO_RETRIES_AFTER: Duration = Duration::from_secs(20);
 
 /// Checks every store as `CheckStore` does, without writing anything. Writes a line per store to `out`, and how to fix
 /// what failed. Returns the number of stores that failed.
@@ -53,13 +57,20 @@ pub(super) async fn check_stores(settings: &ServerSettings, out: &mut impl Write
 async fn check(snapshot: &Snapshot, tenant: &str, store: &str) -> Result<String, String> {
     let store = snapshot.tenant(tenant).and_then(|tenant| tenant.store(store));
     let store = store.ok_or("the store does not exist")?.map_err(|error| error.to_string())?;
+    // Otherwise the retries would take longer than the check may.
+    let store = store.until(Some(Instant::now() + NO_RETRIES_AFTER));
     let checked = timeout(LONGEST, Box::pin(store.check(false))).await;
     let StoreCheck { steps, credentials } =
         checked.map_err(|_| format!("did not finish within {} s", LONGEST.as_secs()))?;
     for CheckStep { name, outcome, fix, .. } in steps {
         if let Err(error) = outcome {
+            // The source has the whole text.
+            let error = match error.source() {
+                Some(source) => format!("{}: {source}", error.message()),
+                None => error.to_string(),
+            };
             // One line, whatever the server said.
-            let error = error.to_string().replace(['\n', '\r'], " ");
+            let error = error.replace(['\n', '\r'], " ");
             return Err(format!("`{name}` failed: {error}\n  {fix}").trim_end().to_owned());
         }
     }

@@ -27,7 +27,8 @@ impl AssumeRole {
             &self.settings;
         let action = format!("AssumeRole of {role_arn}");
         let base = self.source.load().await.map_err(|error| {
-            CredentialsError::new(format!("{action} lacks the credentials of its source: {error}"))
+            let text = format!("{action} lacks the credentials of its source: {error}");
+            if error.is_absent() { CredentialsError::absent(text) } else { CredentialsError::new(text) }
         })?;
         let tags: Result<Vec<Tag>, BuildError> =
             session_tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();

@@ -86,6 +86,7 @@ impl Search {
             }
         }
         let mut failures = Vec::new();
+        let mut all_absent = true;
         for (index, name) in names.iter().enumerate() {
             let found = timeout(LIMIT, load(index)).await;
             match found.unwrap_or_else(|_| Err(CredentialsError::new("it did not answer within 20 s"))) {
@@ -95,13 +96,15 @@ impl Search {
                 }
                 Err(error) => {
                     failures.push(format!("{name}: {error}"));
+                    all_absent &= error.is_absent();
                     if self.stops_at_failure && !error.is_absent() {
                         break;
                     }
                 }
             }
         }
-        Err(CredentialsError::new(format!("no provider has credentials ({})", failures.join("; "))))
+        let text = format!("no provider has credentials ({})", failures.join("; "));
+        Err(if all_absent { CredentialsError::absent(text) } else { CredentialsError::new(text) })
     }
 }
 

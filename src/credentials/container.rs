@@ -31,7 +31,7 @@ impl Container {
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, authorization(token).await?);
         }
-        let http = MetadataHttp::new(TIMEOUT, ATTEMPTS)?;
+        let http = MetadataHttp::new(&self.0.endpoint, TIMEOUT, ATTEMPTS)?;
         let (status, body) = http.send(Method::GET, endpoint, &headers).await?;
         if !status.is_success() {
             let place = origin(endpoint);

@@ -27,7 +27,7 @@ impl CredentialsError {
     }
 
     /// The provider did not answer within `wait`, the time that the call had for it.
-    pub(crate) fn late(wait: Duration) -> Self {
+    pub(super) fn late(wait: Duration) -> Self {
         Self::new(format!(
             "the credential provider has not answered within {} ms, and the call's deadline is near",
             wait.as_millis()

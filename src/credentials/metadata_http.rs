@@ -18,10 +18,12 @@ pub(super) struct MetadataHttp {
 }
 
 impl MetadataHttp {
-    /// `timeout` is for one attempt.
-    pub(super) fn new(timeout: Duration, attempts: u32) -> Result<Self, CredentialsError> {
+    /// For requests to `url`. `timeout` is for one attempt.
+    pub(super) fn new(url: &str, timeout: Duration, attempts: u32) -> Result<Self, CredentialsError> {
         let options = ClientOptions {
             allow_http: true,
+            // They are not needed, may be missing, and take a while to load.
+            disable_system_certificates: !url.starts_with("https:"),
             connect_timeout: timeout,
             read_timeout: timeout,
             timeout: Some(timeout),

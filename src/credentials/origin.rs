@@ -71,8 +71,8 @@ impl ProviderSettings {
                  credential_process or an SSO session."
             }
             Self::Default(_) | Self::Chain(_) => {
-                "The server's log says what each provider answered. Set up one of them, or name the intended one as \
-                 type."
+                "The error in the server's log, or of `longshore check --connect`, names what each provider answered. \
+                 Set up one of them, or name the intended one as type."
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The credentials of one store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Credentials, CredentialsError, Origin, ProviderSettings,
@@ -103,12 +103,22 @@ impl CredentialProvider {
     /// The credentials to sign with; `None` means that requests are unsigned.
     ///
     /// Waits for the source if there are no usable credentials, or for up to five seconds if they are about to expire
-    /// or were rejected. If this future is dropped, the request to the source continues, because other calls may wait
-    /// for it.
-    pub async fn credentials(&self) -> Result<Option<Arc<Credentials>>, CredentialsError> {
+    /// or were rejected, but no longer than `within`. If this future is dropped, the request to the source continues,
+    /// because other calls may wait for it.
+    pub async fn credentials(
+        &self,
+        within: Option<Duration>,
+    ) -> Result<Option<Arc<Credentials>>, CredentialsError> {
         match &self.cache {
-            Some(cache) => cache.credentials().await.map(Some),
+            Some(cache) => cache.credentials(within).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Reports that S3 accepted `credentials`, which this provider returned. Cheap unless it has rejected them before.
+    pub fn report_accepted(&self, credentials: &Arc<Credentials>) {
+        if let Some(cache) = &self.cache {
+            cache.report_accepted(credentials);
         }
     }
 

@@ -111,20 +111,20 @@ mod tests {
     }
 
     async fn key(provider: &CredentialProvider) -> String {
-        provider.credentials().await.unwrap().unwrap().access_key_id().to_owned()
+        provider.credentials(None).await.unwrap().unwrap().access_key_id().to_owned()
     }
 
     #[tokio::test]
     async fn anonymous_has_no_credentials() {
         let provider = provider(&Providers::default(), &ProviderSettings::Anonymous, None);
-        assert!(provider.credentials().await.unwrap().is_none());
+        assert!(provider.credentials(None).await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn static_credentials_are_not_requested_again_when_s3_rejects_them() {
         let settings = ProviderSettings::Static(Credentials::new("AKID", "secret", None));
         let provider = provider(&Providers::default(), &settings, None);
-        let credentials = provider.credentials().await.unwrap().unwrap();
+        let credentials = provider.credentials(None).await.unwrap().unwrap();
         assert_eq!(credentials.access_key_id(), "AKID");
         assert!(!provider.report_rejected(&credentials));
     }

@@ -248,7 +248,7 @@ impl Client {
     /// Checks that credentials are available, and returns where they come from. The error says where Longshore looked
     /// for them.
     pub async fn find_credentials(&self) -> Result<Origin, Error> {
-        self.bucket.credentials.credentials().await.map_err(unavailable)?;
+        self.credentials().await.map_err(unavailable)?;
         Ok(self.bucket.credentials.origin())
     }
 
@@ -300,6 +300,9 @@ impl Client {
             let failure = match outcome {
                 Ok(answer) => {
                     attempts.succeeded();
+                    if let Some(credentials) = &signer.credentials {
+                        self.bucket.credentials.report_accepted(credentials);
+                    }
                     self.bucket.seen.store(true, Ordering::Relaxed);
                     return Ok(answer);
                 }
@@ -392,12 +395,11 @@ impl Client {
         if self.bucket.settings.skip_signature {
             return Ok(None);
         }
-        let credentials = self.bucket.credentials.credentials();
-        let Some(deadline) = self.deadline else { return credentials.await };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = left.saturating_sub((left / RESERVED_DIVISOR).min(MOST_RESERVED));
-        let late = |_| Err(CredentialsError::late(wait));
-        tokio::time::timeout(wait, credentials).await.unwrap_or_else(late)
+        let within = self.deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            left.saturating_sub((left / RESERVED_DIVISOR).min(MOST_RESERVED))
+        });
+        self.bucket.credentials.credentials(within).await
     }
 
     /// The request line and headers of one attempt, signed with the current time.

@@ -79,7 +79,9 @@ fn use_ca_bundle(
     let Some((certificates, place_id)) = bundle.placed() else { return };
     if !client.root_certificates.is_given() {
         client.root_certificates = Field::derived(certificates.clone(), Some(place_id));
-        client.disable_system_certificates = Field::derived(true, Some(place_id));
+        if !client.disable_system_certificates.is_given() {
+            client.disable_system_certificates = Field::derived(true, Some(place_id));
+        }
     } else if is_own {
         notes.problem(
             place_id,

@@ -7,7 +7,10 @@ mod tests;
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -87,13 +90,15 @@ struct Inner {
     metrics: Metrics,
     tasks: Tasks,
     state: Mutex<State>,
+    /// Whether S3 has rejected the current credentials, so that a call need not lock the state to find out.
+    is_rejected: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     current: Option<Current>,
     /// The request to the source that is in progress.
-    request: Option<Shared<BoxFuture<'static, Found>>>,
+    request: Option<Request>,
     /// The last failure of the source, until it succeeds again.
     failed: Option<Failed>,
     /// When the source first failed while there were no credentials to use.
@@ -103,6 +108,13 @@ struct State {
     /// How many credentials in a row S3 has rejected soon after they were loaded. Credentials that are replaced without
     /// a rejection end the row.
     rejections: u32,
+}
+
+/// A request to the source, which any number of calls wait for.
+#[derive(Debug, Clone)]
+struct Request {
+    began: Instant,
+    answer: Shared<BoxFuture<'static, Found>>,
 }
 
 /// The last of one or more failures in a row.
@@ -125,7 +137,15 @@ impl Failed {
 impl Cache {
     pub(super) fn new(source: Arc<dyn Source>, owner: Owner, metrics: Metrics, tasks: Tasks) -> Self {
         let fixed = source.fixed().map(|found| found.map(Arc::new));
-        let inner = Arc::new(Inner { source, fixed, owner, metrics, tasks, state: Mutex::default() });
+        let inner = Arc::new(Inner {
+            source,
+            fixed,
+            owner,
+            metrics,
+            tasks,
+            state: Mutex::default(),
+            is_rejected: AtomicBool::new(false),
+        });
         if inner.fixed.is_none() {
             let watched: Arc<dyn WatchedCredentials> = inner.clone();
             inner.metrics.watch_credentials(&watched);
@@ -137,15 +157,21 @@ impl Cache {
         WeakCache(Arc::downgrade(&self.0))
     }
 
-    /// The credentials to use now.
-    pub(super) async fn credentials(&self) -> Found {
+    /// The credentials to use now, which are waited for at most `within` this time.
+    pub(super) async fn credentials(&self, within: Option<Duration>) -> Found {
         if let Some(fixed) = &self.0.fixed {
             return fixed.clone();
         }
+        let began = Instant::now();
         loop {
-            match self.current_or_new().await {
+            let left = within.map(|within| within.saturating_sub(began.elapsed()));
+            let found = self.current_or_new(left).await;
+            let has_time = within.is_none_or(|within| began.elapsed() + PAUSE_WITHOUT_CREDENTIALS < within);
+            match found {
                 // A source that has just worked will probably work again soon.
-                Err(_) if self.state().is_short_outage() => sleep(PAUSE_WITHOUT_CREDENTIALS).await,
+                Err(_) if has_time && self.state().is_short_outage() => {
+                    sleep(PAUSE_WITHOUT_CREDENTIALS).await;
+                }
                 found => return found,
             }
         }
@@ -163,7 +189,7 @@ impl Cache {
         }
     }
 
-    async fn current_or_new(&self) -> Found {
+    async fn current_or_new(&self, within: Option<Duration>) -> Found {
         let (request, old) = {
             let mut state = self.state();
             let now = SystemTime::now();
@@ -182,12 +208,27 @@ impl Cache {
                 (_, old, None) => (self.request(&mut state), old),
             }
         };
-        match old {
-            None => request.await,
-            Some(old) => match timeout(LONGEST_WAIT, request).await {
-                Ok(Ok(new)) => Ok(new),
-                Ok(Err(_)) | Err(_) => Ok(old),
-            },
+        let Request { began, answer } = request;
+        match (old, within) {
+            (None, None) => answer.await,
+            (None, Some(within)) => {
+                timeout(within, answer).await.unwrap_or_else(|_| Err(CredentialsError::late(within)))
+            }
+            (Some(old), within) => {
+                // Counted from the start of the request, so that a source that hangs delays few calls.
+                let longest = LONGEST_WAIT.saturating_sub(began.elapsed());
+                match timeout(within.map_or(longest, |within| within.min(longest)), answer).await {
+                    Ok(Ok(new)) => Ok(new),
+                    Ok(Err(_)) | Err(_) => Ok(old),
+                }
+            }
+        }
+    }
+
+    /// See [`super::CredentialProvider::report_accepted`].
+    pub(super) fn report_accepted(&self, credentials: &Arc<Credentials>) {
+        if self.0.is_rejected.load(Relaxed) && self.state().accept(credentials) {
+            self.0.is_rejected.store(false, Relaxed);
         }
     }
 
@@ -198,6 +239,7 @@ impl Cache {
         }
         let mut state = self.state();
         if state.reject(credentials) {
+            self.0.is_rejected.store(true, Relaxed);
             // If the last request to the source has just failed, repeating the request to S3 is pointless.
             let current = state.current.clone();
             return state.paused(current.as_ref(), SystemTime::now()).is_none();
@@ -206,15 +248,14 @@ impl Cache {
     }
 
     /// The request in progress, or a new one. It runs in a task, so that it does not end with the call that needs it.
-    fn request(&self, state: &mut State) -> Shared<BoxFuture<'static, Found>> {
+    fn request(&self, state: &mut State) -> Request {
         let cache = self.clone();
         let start = || {
             let request = async move { cache.load().await };
             let task = self.0.tasks.spawn_without_span(request);
             let ended = "the process is shutting down";
-            task.map(move |joined| joined.unwrap_or_else(|_| Err(CredentialsError::new(ended))))
-                .boxed()
-                .shared()
+            let answer = task.map(move |joined| joined.unwrap_or_else(|_| Err(CredentialsError::new(ended))));
+            Request { began: Instant::now(), answer: answer.boxed().shared() }
         };
         state.request.get_or_insert_with(start).clone()
     }
@@ -379,11 +420,24 @@ impl State {
         true
     }
 
+    /// Records that S3 accepted `credentials`. Returns whether they are the current ones.
+    fn accept(&mut self, credentials: &Arc<Credentials>) -> bool {
+        let Some(current) = &mut self.current else { return false };
+        let is_current = Arc::ptr_eq(&current.credentials, credentials);
+        if is_current && current.rejected {
+            current.rejected = false;
+            (self.failed, self.rejections) = (None, 0);
+        }
+        is_current
+    }
+
     /// The last failure, if the source has to be left alone for a while after it. `old`: the credentials that can
     /// still be used.
     fn paused(&self, old: Option<&Current>, now: SystemTime) -> Option<CredentialsError> {
         let Failed { at, count, error, part } = self.failed.as_ref()?;
-        let pause = old.map_or_else(|| pause_without_credentials(*count), |old| old.pause(*count, now));
+        // Calls with rejected credentials fail, so the source is asked again as soon as without any.
+        let usable = old.filter(|old| !old.rejected);
+        let pause = usable.map_or_else(|| pause_without_credentials(*count), |old| old.pause(*count, now));
         (at.elapsed() < pause.mul_f64(*part)).then(|| error.clone())
     }
 }

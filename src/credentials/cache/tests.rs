@@ -136,14 +136,14 @@ fn a_source_that_may_change_is_asked_again() {
 #[tokio::test]
 async fn concurrent_calls_share_one_request_and_it_survives_the_call_that_began_it() {
     let (source, cache) = scripted();
-    let mut first = Box::pin(cache.credentials());
+    let mut first = Box::pin(cache.credentials(None));
     assert!(first.as_mut().now_or_never().is_none());
-    let others = futures::future::join_all((0..3).map(|_| cache.credentials()));
+    let others = futures::future::join_all((0..3).map(|_| cache.credentials(None)));
     drop(first);
     settle().await;
     source.answers(Answer::Numbered);
     assert!(others.await.iter().all(|found| key(found) == "AKID0"));
-    assert_eq!(key(&cache.credentials().await), "AKID0");
+    assert_eq!(key(&cache.credentials(None).await), "AKID0");
     assert_eq!(source.requests.load(SeqCst), 1);
 }
 
@@ -152,13 +152,13 @@ async fn aging_credentials_are_used_while_they_are_replaced() {
     let (source, cache) = scripted();
     aged(&cache, Duration::from_mins(14));
     for _ in 0..3 {
-        assert_eq!(key(&cache.credentials().await), "OLD");
+        assert_eq!(key(&cache.credentials(None).await), "OLD");
         settle().await;
     }
     assert_eq!(source.requests.load(SeqCst), 1);
     source.answers(Answer::Numbered);
     settle().await;
-    assert_eq!(key(&cache.credentials().await), "AKID0");
+    assert_eq!(key(&cache.credentials(None).await), "AKID0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,12 +167,12 @@ async fn a_failure_leaves_valid_credentials_in_use_and_pauses_the_source() {
     aged(&cache, Duration::from_mins(5));
     source.answers(Answer::Fails);
     for _ in 0..5 {
-        assert_eq!(key(&cache.credentials().await), "OLD");
+        assert_eq!(key(&cache.credentials(None).await), "OLD");
     }
     assert_eq!(source.requests.load(SeqCst), 1);
     tokio::time::advance(PAUSE).await;
     source.answers(Answer::Numbered);
-    assert_eq!(key(&cache.credentials().await), "AKID1");
+    assert_eq!(key(&cache.credentials(None).await), "AKID1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,10 +180,10 @@ async fn a_source_that_hangs_delays_calls_for_seconds_and_is_given_up() {
     let (source, cache) = scripted();
     aged(&cache, Duration::from_mins(5));
     let began = Instant::now();
-    assert_eq!(key(&cache.credentials().await), "OLD");
+    assert_eq!(key(&cache.credentials(None).await), "OLD");
     assert_eq!(began.elapsed(), LONGEST_WAIT);
     cache.state().current = None;
-    let error = cache.credentials().await.unwrap_err().to_string();
+    let error = cache.credentials(None).await.unwrap_err().to_string();
     assert!(error.contains("did not answer within 30 s"), "{error}");
     assert_eq!((began.elapsed(), source.requests.load(SeqCst)), (LONGEST_REQUEST, 1));
 }
@@ -193,14 +193,14 @@ async fn without_credentials_the_error_of_the_source_is_returned_and_the_source_
     let (source, cache) = scripted();
     source.answers(Answer::Fails);
     for _ in 0..3 {
-        assert_eq!(cache.credentials().await.unwrap_err().to_string(), "failure 0");
+        assert_eq!(cache.credentials(None).await.unwrap_err().to_string(), "failure 0");
     }
     tokio::time::advance(pause_without_credentials(1)).await;
     source.answers(Answer::Panics);
-    assert!(cache.credentials().await.unwrap_err().to_string().contains("failed unexpectedly"));
+    assert!(cache.credentials(None).await.unwrap_err().to_string().contains("failed unexpectedly"));
     tokio::time::advance(pause_without_credentials(2)).await;
     source.answers(Answer::Expired);
-    assert!(cache.credentials().await.unwrap_err().to_string().contains("have expired"));
+    assert!(cache.credentials(None).await.unwrap_err().to_string().contains("have expired"));
     assert_eq!(source.requests.load(SeqCst), 3);
 }
 
@@ -213,7 +213,7 @@ async fn calls_wait_a_while_for_a_source_that_has_worked_before() {
         sleep(Duration::from_millis(500)).await;
         source.answers(Answer::Numbered);
     };
-    let (found, ()) = tokio::join!(cache.credentials(), later);
+    let (found, ()) = tokio::join!(cache.credentials(None), later);
     assert_eq!(key(&found), "AKID1");
     aged(&cache, Duration::ZERO);
     *source.answer.lock().unwrap() = Answer::Fails;
@@ -225,7 +225,7 @@ async fn calls_wait_a_while_for_a_source_that_has_worked_before() {
         }
     };
     tokio::select! {
-        found = cache.credentials() => assert!(found.unwrap_err().to_string().starts_with("failure")),
+        found = cache.credentials(None) => assert!(found.unwrap_err().to_string().starts_with("failure")),
         () = failing => unreachable!("it does not end"),
     }
     assert!(began.elapsed() >= LONGEST_OUTAGE && began.elapsed() < 2 * LONGEST_OUTAGE);
@@ -270,7 +270,7 @@ fn processes_replace_credentials_at_different_times() {
 async fn a_thousand_first_calls_cause_one_request() {
     let (source, cache) = scripted();
     source.answers(Answer::Numbered);
-    let calls = futures::future::join_all((0..1000).map(|_| cache.credentials()));
+    let calls = futures::future::join_all((0..1000).map(|_| cache.credentials(None)));
     assert!(calls.await.iter().all(|found| key(found) == "AKID0"));
     assert_eq!(source.requests.load(SeqCst), 1);
 }
@@ -279,7 +279,7 @@ async fn a_thousand_first_calls_cause_one_request() {
 async fn requests_are_counted_and_the_age_and_the_expiry_are_exported() {
     let (source, cache) = scripted();
     source.answers(Answer::Fails);
-    cache.credentials().await.unwrap_err();
+    cache.credentials(None).await.unwrap_err();
     let text = cache.0.metrics.render();
     let has =
         |text: &str, line: &str| assert!(text.lines().any(|found| found.starts_with(line)), "{line}\n{text}");
@@ -288,7 +288,7 @@ async fn requests_are_counted_and_the_age_and_the_expiry_are_exported() {
     assert!(!text.contains("longshore_credentials_age"), "there are none yet\n{text}");
     cache.state().failed = None;
     source.answers(Answer::Numbered);
-    cache.credentials().await.unwrap();
+    cache.credentials(None).await.unwrap();
     let text = cache.0.metrics.render();
     has(&text, &format!("longshore_credentials_failing{{{labels}}} 0"));
     has(&text, &format!("longshore_credentials_age_seconds{{{labels}}} 0"));
@@ -305,30 +305,61 @@ async fn a_source_whose_new_credentials_are_always_rejected_is_not_asked_for_eac
     let (source, cache) = scripted();
     for number in 0..2 {
         source.answers(Answer::Numbered);
-        let found = cache.credentials().await.unwrap();
+        let found = cache.credentials(None).await.unwrap();
         assert_eq!(found.access_key_id(), format!("AKID{number}"));
         assert_eq!(cache.report_rejected(&found), number == 0, "the second is not worth a repetition");
     }
     for _ in 0..3 {
-        assert_eq!(key(&cache.credentials().await), "AKID1");
+        assert_eq!(key(&cache.credentials(None).await), "AKID1");
     }
     assert_eq!(source.requests.load(SeqCst), 2);
     tokio::time::advance(PAUSE).await;
     source.answers(Answer::Numbered);
-    assert_eq!(key(&cache.credentials().await), "AKID2");
+    assert_eq!(key(&cache.credentials(None).await), "AKID2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_little_time_uses_the_old_credentials_while_the_source_hangs() {
+    let (source, cache) = scripted();
+    aged(&cache, Duration::from_mins(5));
+    let began = Instant::now();
+    assert_eq!(key(&cache.credentials(Some(Duration::from_secs(2))).await), "OLD");
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(key(&cache.credentials(None).await), "OLD");
+    assert_eq!(began.elapsed(), LONGEST_WAIT, "counted from the start of the request");
+    assert_eq!(key(&cache.credentials(None).await), "OLD");
+    assert_eq!((began.elapsed(), source.requests.load(SeqCst)), (LONGEST_WAIT, 1));
+    cache.state().current = None;
+    let error = cache.credentials(Some(Duration::from_secs(1))).await.unwrap_err().to_string();
+    assert!(error.contains("has not answered within 1000 ms"), "{error}");
+}
+
+#[tokio::test]
+async fn credentials_that_s3_accepts_again_are_no_longer_rejected() {
+    let (source, cache) = scripted();
+    source.answers(Answer::Same);
+    let same = cache.credentials(None).await.unwrap();
+    assert!(cache.report_rejected(&same));
+    source.answers(Answer::Same);
+    assert_eq!(key(&cache.credentials(None).await), "SAME");
+    assert!(cache.state().failed.is_some());
+    cache.report_accepted(&same);
+    assert!(cache.state().failed.is_none());
+    assert_eq!(key(&cache.credentials(None).await), "SAME");
+    assert_eq!(source.requests.load(SeqCst), 2);
 }
 
 #[tokio::test]
 async fn rejected_credentials_are_replaced_once() {
     let (source, cache) = scripted();
     source.answers(Answer::Numbered);
-    let first = cache.credentials().await.unwrap();
+    let first = cache.credentials(None).await.unwrap();
     assert!(cache.report_rejected(&first));
     source.answers(Answer::Numbered);
-    assert_eq!(key(&cache.credentials().await), "AKID1");
+    assert_eq!(key(&cache.credentials(None).await), "AKID1");
     // A late report about the credentials that have been replaced changes nothing.
     assert!(cache.report_rejected(&first));
-    assert_eq!(key(&cache.credentials().await), "AKID1");
+    assert_eq!(key(&cache.credentials(None).await), "AKID1");
     assert_eq!(source.requests.load(SeqCst), 2);
 }
 
@@ -336,11 +367,11 @@ async fn rejected_credentials_are_replaced_once() {
 async fn a_source_that_returns_rejected_credentials_again_is_not_asked_for_a_while() {
     let (source, cache) = scripted();
     source.answers(Answer::Same);
-    let same = cache.credentials().await.unwrap();
+    let same = cache.credentials(None).await.unwrap();
     assert!(cache.report_rejected(&same));
     source.answers(Answer::Same);
     for _ in 0..3 {
-        assert_eq!(key(&cache.credentials().await), "SAME");
+        assert_eq!(key(&cache.credentials(None).await), "SAME");
         assert!(!cache.report_rejected(&same), "the request is not worth repeating");
     }
     assert_eq!(source.requests.load(SeqCst), 2);

@@ -66,10 +66,10 @@ impl Default {
 
     async fn first(&self) -> Found {
         // A place in use that is not in the files does not depend on them.
-        if let Some(source) = self.in_use() {
+        if let Some((name, source)) = self.in_use() {
             match source.load().await {
                 Err(error) if error.is_absent() => self.search.begin_again(),
-                found => return found,
+                found => return found.map(|credentials| credentials.found_by(name)),
             }
         }
         // Like botocore, this fails if the files are invalid or the named profile is missing, even if the environment
@@ -81,9 +81,9 @@ impl Default {
     }
 
     /// The place in use, unless it is the profile.
-    fn in_use(&self) -> Option<&dyn Source> {
+    fn in_use(&self) -> Option<(&'static str, &dyn Source)> {
         match self.places.get(self.search.chosen()?) {
-            Some((_, Place::Other(source))) => Some(source.as_ref()),
+            Some((name, Place::Other(source))) => Some((name, source.as_ref())),
             _ => None,
         }
     }
@@ -188,6 +188,7 @@ mod tests {
         let key = async || source.load().await.map(|found| found.access_key_id().to_owned());
         fs::write(&boto, keys("Credentials", "BOTO")).unwrap();
         assert_eq!(key().await.unwrap(), "BOTO");
+        assert_eq!(source.load().await.unwrap().provider(), Some("boto2"), "the second time, too");
         fs::write(&config, "garbage").unwrap();
         assert_eq!(key().await.unwrap(), "BOTO");
         fs::remove_file(&boto).unwrap();

@@ -12,7 +12,7 @@ use crate::{
 use super::environment::{self, IMDS_ATTEMPTS, IMDS_ENDPOINTS, IMDS_TIMEOUT};
 
 /// How much of a shared file is compared when the settings are checked for changes, in bytes.
-const MAX_SHARED_FILE: u64 = 1024 * 1024;
+const MAX_SHARED_FILE: u64 = 4 * 1024 * 1024;
 
 /// Settings that change requests to S3, and that this version does not support.
 const UNSUPPORTED: [&str; 3] = ["use_accelerate_endpoint", "use_dualstack_endpoint", "use_fips_endpoint"];
@@ -71,7 +71,9 @@ impl Named<'_> {
         match CertificatesFile::from_text(&path).and_then(read) {
             Ok(file) => {
                 client.root_certificates = Field::derived(file, Some(self.place_id));
-                client.disable_system_certificates = Field::derived(true, Some(self.place_id));
+                if !client.disable_system_certificates.is_given() {
+                    client.disable_system_certificates = Field::derived(true, Some(self.place_id));
+                }
             }
             Err(why) => self.problem(&format!("has an invalid ca_bundle: {why}")),
         }
