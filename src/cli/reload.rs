@@ -2,14 +2,16 @@
 
 use std::{
     future::pending,
-    io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 use super::signals::Hangups;
@@ -22,28 +24,32 @@ use crate::{
 /// steps, and the files of a folder one after the other.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How often files that keep changing are read before the next check, or the next signal, is waited for.
-const ATTEMPTS: u32 = 10;
+/// How often the files are read if some of them keep changing, before the next check or signal is waited for.
+const ATTEMPTS: u32 = 3;
+
+/// How long reading the files may take. A network file system can hang.
+const LONGEST_READ: Duration = Duration::from_mins(1);
 
 /// How many problems of a reload are logged. `longshore check` lists all of them.
-const LOGGED: usize = 20;
+const LOGGED: usize = 100;
 
 /// Reloads tenants. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Reloader {
     source: Arc<Mutex<TenantsSource>>,
+    /// Whether the files are being read.
+    is_busy: Arc<AtomicBool>,
     tenants: LiveTenants,
 }
 
 impl Reloader {
     pub(super) fn new(source: TenantsSource, tenants: LiveTenants) -> Self {
-        Self { source: Arc::new(Mutex::new(source)), tenants }
+        Self { source: Arc::new(Mutex::new(source)), is_busy: Arc::default(), tenants }
     }
 
     /// Reloads the tenants on SIGHUP, and if their files have changed when they are checked, once an `interval`; `None`:
-    /// never. Does not end, unless the signal cannot be received.
-    pub(super) async fn run(self, interval: Option<Duration>) -> io::Result<()> {
-        let mut hangups = Hangups::listen()?;
+    /// never. Does not end.
+    pub(super) async fn run(self, mut hangups: Hangups, interval: Option<Duration>) {
         let mut checks = interval.map(|every| {
             let mut checks = interval_at(Instant::now() + every, every);
             checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -67,41 +73,79 @@ impl Reloader {
         }
     }
 
-    /// Reads the files until they have stayed the same for `settle`, and replaces the tenants.
+    /// Reads the files, and replaces the tenants of those that stay the same for `settle`.
     async fn reload(&self, settle: Duration) {
-        for _ in 0..ATTEMPTS {
-            let reading = self.on_source(|source, tenants| source.read(|name| tenants.settings(name))).await;
+        for attempt in 1..=ATTEMPTS {
+            let Some(reading) = self.on_source(|source, _| source.read()).await else { return };
             sleep(settle).await;
-            let accept = |source: &mut TenantsSource, tenants: &LiveTenants| {
-                // The files may have changed while they were read.
-                let reading = reading.filter(|reading| source.is_current(reading))?;
-                match source.accept(reading) {
-                    Ok(reloaded) => replace(tenants, reloaded),
-                    Err(problems) => failed(tenants, &problems),
-                }
-                Some(())
+            let accept = move |source: &mut TenantsSource, tenants: &LiveTenants| {
+                let changing = match source.accept(reading, |name| tenants.settings(name))? {
+                    Ok(reloaded) => {
+                        let changing = reloaded.changing;
+                        replace(tenants, reloaded);
+                        changing
+                    }
+                    Err(problems) => {
+                        failed(tenants, &problems);
+                        0
+                    }
+                };
+                Some(changing)
             };
-            if self.on_source(accept).await.flatten().is_some() {
-                return;
+            match self.on_source(accept).await {
+                // `None`: the set of files has changed.
+                Some(None | Some(1..)) if attempt < ATTEMPTS => {}
+                Some(None) => {
+                    tracing::warn!("the folder of tenants files keeps changing: it is read again later")
+                }
+                _ => return,
             }
         }
-        tracing::warn!("the tenants files keep changing, so they are read again later");
     }
 
-    /// Runs work that reads files on a thread for blocking work. `None` if the process is shutting down.
+    /// Runs work that reads files on a thread for blocking work. `None` if it does not end in time, or if the process is
+    /// shutting down.
     async fn on_source<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut TenantsSource, &LiveTenants) -> T + Send + 'static,
     ) -> Option<T> {
+        if self.is_busy.swap(true, Relaxed) {
+            self.hangs();
+            return None;
+        }
         let this = self.clone();
-        let work =
-            move || work(&mut this.source.lock().unwrap_or_else(PoisonError::into_inner), &this.tenants);
-        spawn_blocking(work).await.ok()
+        let work = move || {
+            let done = work(&mut this.source.lock().unwrap_or_else(PoisonError::into_inner), &this.tenants);
+            this.is_busy.store(false, Relaxed);
+            done
+        };
+        match timeout(LONGEST_READ, spawn_blocking(work)).await {
+            Ok(Ok(done)) => Some(done),
+            Ok(Err(error)) => {
+                self.is_busy.store(false, Relaxed);
+                if error.is_panic() {
+                    tracing::error!("the reload of the tenants failed unexpectedly");
+                    self.tenants.reload_failed();
+                }
+                None
+            }
+            Err(_) => {
+                self.hangs();
+                None
+            }
+        }
+    }
+
+    fn hangs(&self) {
+        tracing::error!(
+            "the tenants cannot be reloaded, because reading their files takes more than a minute"
+        );
+        self.tenants.reload_failed();
     }
 }
 
 fn replace(tenants: &LiveTenants, reloaded: Reloaded) {
-    let Reloaded { tenants: new, stale, rejected, problems, warnings } = reloaded;
+    let Reloaded { tenants: new, stale, rejected, unusable, changing, problems, warnings } = reloaded;
     for warning in warnings.iter().take(LOGGED) {
         tracing::warn!(%warning, "a setting is probably not meant as it is written");
     }
@@ -110,9 +154,11 @@ fn replace(tenants: &LiveTenants, reloaded: Reloaded) {
         served = new.len(),
         stale = stale.len(),
         rejected = rejected.len(),
+        unusable_files = unusable.len(),
+        changing_files = changing,
         "the tenants have been reloaded"
     );
-    tenants.replace(new, stale, rejected);
+    tenants.replace(new, stale, rejected, unusable);
 }
 
 fn failed(tenants: &LiveTenants, problems: &Problems) {
@@ -124,5 +170,9 @@ fn failed(tenants: &LiveTenants, problems: &Problems) {
 fn log(problems: &Problems) {
     for problem in problems.iter().take(LOGGED) {
         tracing::error!(%problem, "a tenant's new settings are invalid");
+    }
+    let more = problems.iter().skip(LOGGED).count();
+    if more > 0 {
+        tracing::error!(more, "there are more problems: `longshore check` lists all of them");
     }
 }

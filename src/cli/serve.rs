@@ -5,7 +5,7 @@ use std::{ffi::OsString, future::pending, process::ExitCode};
 use super::{
     USAGE, failed, output,
     reload::Reloader,
-    signals::{FirstSignal, until_signalled},
+    signals::{FirstSignal, Hangups, until_signalled},
 };
 use crate::{
     config::{self, Loaded},
@@ -14,6 +14,11 @@ use crate::{
 };
 
 pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
+    // First, because SIGHUP would otherwise end the process.
+    let hangups = match Hangups::listen() {
+        Ok(hangups) => hangups,
+        Err(error) => return failed(&format!("cannot listen for signals: {error}")),
+    };
     let loaded = match config::load(variables) {
         Ok(loaded) => loaded,
         Err(invalid) => {
@@ -29,7 +34,7 @@ pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)
         return ExitCode::from(USAGE);
     }
     until_signalled(|signal| async {
-        match serve(loaded, signal).await {
+        match serve(loaded, signal, hangups).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error.to_string()),
         }
@@ -37,7 +42,7 @@ pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)
     .await
 }
 
-async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
+async fn serve(loaded: Loaded, signal: FirstSignal, hangups: Hangups) -> Result<(), ServerError> {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "a setting is probably not meant as it is written");
     }
@@ -47,11 +52,10 @@ async fn serve(loaded: Loaded, signal: FirstSignal) -> Result<(), ServerError> {
     let server = Server::bind(loaded.settings.server).await?;
     let reloader = loaded.source.map(|source| Reloader::new(source, server.tenants()));
     let reloads = async {
-        let Some(reloader) = reloader else { return pending().await };
-        if let Err(error) = reloader.run(loaded.settings.reload_interval).await {
-            tracing::error!(%error, "the tenants cannot be reloaded, because SIGHUP cannot be received");
+        match reloader {
+            Some(reloader) => reloader.run(hangups, loaded.settings.reload_interval).await,
+            None => pending().await,
         }
-        pending::<()>().await;
     };
     tokio::select! {
         ended = server.run(signal.received()) => ended,

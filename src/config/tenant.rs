@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     auth::{Access, CallerSettings},
     settings::{
-        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Text, UNSUPPORTED, quoted, settings,
+        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Text, UNSUPPORTED, UNTRUSTED,
+        quoted, settings,
     },
     store::StoreSettings,
     tenants::{Limits, TenantSettings},
@@ -135,6 +136,9 @@ impl TenantSection {
                 settle_store(tenant_name, store_name, store, place_id, &options, notes)
             })
             .collect::<BTreeMap<_, _>>();
+        if let Some(place_id) = self.limits.place_id().filter(|_| !notes.trusts_author()) {
+            notes.problem(place_id, format!("raises the tenant's own limits, {UNTRUSTED}: remove it"));
+        }
         let limits = self.limits.value().unwrap_or_default();
         TenantSettings { name: name.to_owned(), callers, limits, stores }
     }

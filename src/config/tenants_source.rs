@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -36,19 +36,18 @@ pub struct Reloaded {
     pub stale: Vec<String>,
     /// Names of tenants that are invalid and have never been valid.
     pub rejected: Vec<String>,
-    /// What is wrong with both.
+    /// The tenants files that cannot be used as a whole.
+    pub unusable: Vec<String>,
+    /// How many tenants files kept changing. Their tenants keep their settings, and are read again later.
+    pub changing: usize,
+    /// What is wrong with the invalid ones.
     pub problems: Problems,
     /// What is valid, but probably not meant.
     pub warnings: Problems,
 }
 
 /// What the files contained when they were read again. It takes effect when the source accepts it.
-#[derive(Debug)]
-pub struct Reading {
-    inputs: Inputs,
-    /// The tenants with their files; the problems, if no tenant would be left.
-    outcome: Result<(Reloaded, BTreeMap<String, Arc<Path>>), Problems>,
-}
+pub struct Reading(Found);
 
 impl TenantsSource {
     pub(super) fn new(
@@ -68,51 +67,85 @@ impl TenantsSource {
         !self.inputs.are_unchanged(&self.path)
     }
 
-    /// Whether the files still contain what they did when they were read. Reads all of them.
-    pub fn is_current(&self, reading: &Reading) -> bool {
-        reading.inputs.are_unchanged(&self.path)
-    }
-
-    /// Reads the tenants again. `current` returns the settings of a tenant that is served now.
-    ///
-    /// A tenant that has become invalid keeps its current settings, and so do all tenants of a file that cannot be used
-    /// as a whole.
-    pub fn read(&self, current: impl Fn(&str) -> Option<TenantSettings>) -> Reading {
-        let found = files::read_all(&self.path, &self.place, &self.variables, self.is_trusted);
-        let Found { mut tenants, mut origins, rejected, unusable, mut general, .. } = found;
-        let mut stale = BTreeSet::new();
-        for (name, file) in &self.origins {
-            let is_invalid = rejected.contains(name) || unusable.contains(file);
-            if is_invalid
-                && !origins.contains_key(name)
-                && let Some(settings) = current(name)
-            {
-                tenants.push(settings);
-                origins.insert(name.clone(), Arc::clone(file));
-                stale.insert(name.clone());
-            }
-        }
-        general.append(found.problems_of_rejected);
-        if found.inputs.is_unreadable() || tenants.is_empty() {
-            return Reading { inputs: found.inputs, outcome: Err(general) };
-        }
-        let reloaded = Reloaded {
-            rejected: rejected.into_iter().filter(|name| !stale.contains(name)).collect(),
-            stale: stale.into_iter().collect(),
-            tenants,
-            problems: general,
-            warnings: found.warnings,
-        };
-        Reading { inputs: found.inputs, outcome: Ok((reloaded, origins)) }
+    /// Reads the tenants again.
+    pub fn read(&self) -> Reading {
+        Reading(files::read_all(&self.path, &self.place, &self.variables, self.is_trusted))
     }
 
     /// Takes a reading as the current state of the files, so that it does not count as a change any more. Returns the
-    /// tenants, or why the current ones stay in use.
-    pub fn accept(&mut self, reading: Reading) -> Result<Reloaded, Problems> {
-        self.inputs = reading.inputs;
-        let (reloaded, origins) = reading.outcome?;
-        self.origins = origins;
-        Ok(reloaded)
+    /// tenants, or why all of the current ones stay in use. `current` returns the settings of a tenant that is served
+    /// now.
+    ///
+    /// A tenant that has become invalid keeps its current settings, and so do all tenants of a file that cannot be used
+    /// as a whole, or that has changed since it was read. If the set of files has changed since then, there is no
+    /// result.
+    pub fn accept(
+        &mut self,
+        reading: Reading,
+        current: impl Fn(&str) -> Option<TenantSettings>,
+    ) -> Option<Result<Reloaded, Problems>> {
+        let Reading(mut found) = reading;
+        if !found.inputs.lists_the_same(&self.path) {
+            return None;
+        }
+        let changing = found.inputs.changed();
+        found.inputs.forget(&changing);
+        self.inputs = mem::take(&mut found.inputs);
+        let reloaded = self.merged(found, &changing, current);
+        Some(if self.inputs.is_unreadable() || reloaded.tenants.is_empty() {
+            Err(reloaded.problems)
+        } else {
+            Ok(reloaded)
+        })
+    }
+
+    fn merged(
+        &mut self,
+        found: Found,
+        changing: &BTreeSet<Arc<Path>>,
+        current: impl Fn(&str) -> Option<TenantSettings>,
+    ) -> Reloaded {
+        let Found { tenants, origins, mut rejected, unusable, mut general, .. } = found;
+        general.append(found.problems_of_rejected);
+        let is_settled = |name: &String| origins.get(name).is_none_or(|file| !changing.contains(file));
+        let mut tenants: Vec<_> = tenants.into_iter().filter(|tenant| is_settled(&tenant.name)).collect();
+        let mut stale = BTreeSet::new();
+        let mut kept: BTreeMap<String, Arc<Path>> = BTreeMap::new();
+        for (name, file) in &self.origins {
+            let (is_changing, is_settled) =
+                (changing.contains(file), origins.contains_key(name) && is_settled(name));
+            let is_invalid = rejected.contains(name) || unusable.contains(file);
+            if (is_changing || is_invalid)
+                && !is_settled
+                && let Some(settings) = current(name)
+            {
+                tenants.push(settings);
+                kept.insert(name.clone(), Arc::clone(file));
+                if is_invalid && !is_changing {
+                    stale.insert(name.clone());
+                }
+            }
+        }
+        rejected.retain(|name| !kept.contains_key(name));
+        if !tenants.is_empty() {
+            self.origins =
+                origins.into_iter().filter(|(_, file)| !changing.contains(file)).chain(kept).collect();
+        }
+        Reloaded {
+            tenants,
+            stale: stale.into_iter().collect(),
+            rejected: rejected.into_iter().collect(),
+            unusable: unusable.iter().map(|file| file.display().to_string()).collect(),
+            changing: changing.len(),
+            problems: general,
+            warnings: found.warnings,
+        }
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reading").field(&self.0.tenants.len()).finish()
     }
 }
 

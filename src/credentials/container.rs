@@ -26,12 +26,12 @@ pub(super) struct Container(pub(super) ContainerSettings);
 
 impl Container {
     async fn request(&self) -> Result<Credentials, CredentialsError> {
-        let ContainerSettings { endpoint, token } = &self.0;
+        let ContainerSettings { endpoint, token, refuse_local } = &self.0;
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, authorization(token).await?);
         }
-        let http = MetadataHttp::new(&self.0.endpoint, TIMEOUT, ATTEMPTS)?;
+        let http = MetadataHttp::new(endpoint, TIMEOUT, ATTEMPTS, *refuse_local)?;
         let (status, body) = http.send(Method::GET, endpoint, &headers).await?;
         if !status.is_success() {
             let place = origin(endpoint);

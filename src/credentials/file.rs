@@ -29,7 +29,7 @@ impl Source for CredentialsFile {
 
 fn read(file: &LocalPath) -> Result<Credentials, CredentialsError> {
     let path = file.path();
-    if !path.exists() {
+    if !file.is_there() {
         return Err(CredentialsError::absent(format!("cannot read {}: it does not exist", path.display())));
     }
     if path.is_dir() {

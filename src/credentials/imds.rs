@@ -31,7 +31,8 @@ impl Imds {
     }
 
     async fn request(&self) -> Result<Credentials, CredentialsError> {
-        let http = MetadataHttp::new(&self.settings.endpoint, self.settings.timeout, self.settings.attempts)?;
+        let http =
+            MetadataHttp::new(&self.settings.endpoint, self.settings.timeout, self.settings.attempts, false)?;
         let headers = self.session(&http).await?;
         let roles = self.get(&http, ROLE_PATH, &headers).await?;
         let role = String::from_utf8_lossy(&roles);

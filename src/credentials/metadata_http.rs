@@ -18,8 +18,14 @@ pub(super) struct MetadataHttp {
 }
 
 impl MetadataHttp {
-    /// For requests to `url`. `timeout` is for one attempt.
-    pub(super) fn new(url: &str, timeout: Duration, attempts: u32) -> Result<Self, CredentialsError> {
+    /// For requests to `url`. `timeout` is for one attempt. `refuse_local`: whether connections to this machine and to
+    /// metadata services fail.
+    pub(super) fn new(
+        url: &str,
+        timeout: Duration,
+        attempts: u32,
+        refuse_local: bool,
+    ) -> Result<Self, CredentialsError> {
         let options = ClientOptions {
             allow_http: true,
             // They are not needed, may be missing, and take a while to load.
@@ -27,6 +33,7 @@ impl MetadataHttp {
             connect_timeout: timeout,
             read_timeout: timeout,
             timeout: Some(timeout),
+            refuse_local,
             ..ClientOptions::default()
         };
         let http = HttpClient::new(&options).map_err(|error| {

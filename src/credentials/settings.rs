@@ -95,6 +95,8 @@ pub struct ContainerSettings {
     pub endpoint: String,
     /// What is sent in the `Authorization` header.
     pub token: Option<ContainerToken>,
+    /// Whether connections to this machine and to metadata services fail.
+    pub refuse_local: bool,
 }
 
 /// The token that a container's credentials endpoint requires.

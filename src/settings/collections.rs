@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde_json::{Value, json};
 
-use super::{Cursor, Field, Form};
+use super::{Content, Cursor, Field, Form};
 
 /// A setting without a default: `None` if it is not given.
 pub(crate) struct Optional<F>(PhantomData<F>);
@@ -40,13 +40,19 @@ impl<F: Form> Form for Optional<F> {
 }
 
 /// A list, which the JSON Schema requires to have at least `MIN` items.
-pub(crate) struct List<F, const MIN: usize = 0>(PhantomData<F>);
+pub(crate) struct List<F, const MIN: usize = 0, const MAX: usize = { usize::MAX }>(PhantomData<F>);
 
-impl<F: Form, const MIN: usize> Form for List<F, MIN> {
+impl<F: Form, const MIN: usize, const MAX: usize> Form for List<F, MIN, MAX> {
     type Layer = Vec<Field<F>>;
     type Value = Vec<F::Value>;
 
     fn read(cursor: Cursor<'_>) -> Option<Vec<Field<F>>> {
+        if let Content::List(items) = cursor.content()
+            && items.len() > MAX
+        {
+            cursor.note(format!("has {} items: at most {MAX} are allowed", items.len()));
+            return None;
+        }
         let mut items = Vec::new();
         cursor.each_item(|item| items.push(Field::read(item)))?;
         Some(items)
@@ -61,7 +67,11 @@ impl<F: Form, const MIN: usize> Form for List<F, MIN> {
     }
 
     fn schema() -> Value {
-        json!({"type": "array", "items": F::schema(), "minItems": MIN})
+        let mut schema = json!({"type": "array", "items": F::schema(), "minItems": MIN});
+        if MAX < usize::MAX {
+            schema["maxItems"] = MAX.into();
+        }
+        schema
     }
 }
 

@@ -102,9 +102,10 @@ impl LocalPath {
         Self { path, folder: self.folder.clone() }
     }
 
-    /// Opens the file to read it.
+    /// Opens the file to read it. Fails if it is not a regular file: a pipe could keep the reader waiting forever.
     pub(crate) fn open(&self) -> io::Result<File> {
-        if self.is_confined() { self.open_confined() } else { File::open(&self.path) }
+        let file = self.open_nonblocking()?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
     }
 
     /// Opens the file to read it. A pipe without a writer is opened too, instead of waiting for one.
@@ -123,16 +124,48 @@ impl LocalPath {
     }
 
     fn resolve(&self) -> io::Result<(PathBuf, PathBuf)> {
-        let path = fs::canonicalize(&self.path)?;
         let folder = match &self.folder {
             Some(folder) => folder.real()?,
             None => PathBuf::from("/"),
         };
+        let path = match fs::canonicalize(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_outside(&folder) => {
+                return Err(self.leads_out());
+            }
+            found => found?,
+        };
         if path.starts_with(&folder) {
             return Ok((folder, path));
         }
+        Err(self.leads_out())
+    }
+
+    /// Whether a path to something that does not exist leads, or may lead, out of the folder. What is missing elsewhere
+    /// gets the same error as what exists there, so that the author of the settings does not learn which it is.
+    fn is_outside(&self, folder: &Path) -> bool {
+        let mut at = self.path.as_path();
+        loop {
+            // A link whose target does not exist.
+            if fs::symlink_metadata(at).is_ok() {
+                return true;
+            }
+            let Some(parent) = at.parent() else { return true };
+            match fs::canonicalize(parent) {
+                Ok(real) => return !real.starts_with(folder),
+                Err(_) => at = parent,
+            }
+        }
+    }
+
+    /// Whether there is a file or a folder. A link without a target counts if the path is confined, so that what is
+    /// missing elsewhere cannot be told from what exists there.
+    pub(crate) fn is_there(&self) -> bool {
+        if self.is_confined() { fs::symlink_metadata(&self.path).is_ok() } else { self.path.exists() }
+    }
+
+    fn leads_out(&self) -> io::Error {
         let own = self.folder.as_ref().map_or(Path::new("/"), |folder| folder.path());
-        Err(refused(format!("{} leads out of {}, the file's own folder", self.path.display(), own.display())))
+        refused(format!("{} leads out of {}, the file's own folder", self.path.display(), own.display()))
     }
 
     /// Opens the file without following another link, in case one has been created since the path was resolved.
@@ -153,8 +186,12 @@ impl LocalPath {
         if file.metadata()?.is_file() {
             return Ok(file);
         }
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+        Err(not_regular())
     }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
 fn refused(text: String) -> io::Error {

@@ -237,8 +237,11 @@ impl Notes {
     /// The path, confined to the file's own folder if the author of the file is not trusted.
     pub(crate) fn confine(&self, path: LocalPath) -> Result<LocalPath, String> {
         let Some(folder) = &self.confined_to else { return Ok(path) };
-        path.confined(folder)
-            .map_err(|why| format!("{why}, {UNTRUSTED}: put the file into {}", folder.path().display()))
+        path.clone().confined(folder).map_err(|why| {
+            // So that a link that is mended counts as a change. Opening it fails for the same reason.
+            let _ = self.read_file(&path.within(folder), 1);
+            format!("{why}, {UNTRUSTED}: put the file into {}", folder.path().display())
+        })
     }
 
     pub(crate) fn file(&self) -> Arc<str> {

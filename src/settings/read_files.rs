@@ -15,36 +15,61 @@ use super::LocalPath;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ReadFiles(BTreeMap<PathBuf, (LocalPath, Contents)>);
 
-/// The first bytes of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Contents {
-    /// How many of them were read at most.
-    limit: u64,
-    /// `None`: the file could not be read.
-    digest: Option<[u8; 32]>,
+/// What a file contained when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Contents {
+    /// The digest of its first bytes, at most `limit` of them.
+    Digest { limit: u64, digest: [u8; 32] },
+    /// It could not be read.
+    Unreadable { limit: u64 },
+    /// Different things: it changed between two reads.
+    Changed,
 }
 
 impl ReadFiles {
+    /// Files that count as changed.
+    pub(crate) fn changed() -> Self {
+        Self([(PathBuf::new(), (PathBuf::new().into(), Contents::Changed))].into())
+    }
+
     /// Reads a file, at most `limit` bytes of it, and records what it contains.
     pub(crate) fn read(&mut self, path: &LocalPath, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         let read = start_of(path, limit);
-        let digest = read.as_ref().ok().map(|bytes| Sha256::digest(bytes).into());
-        self.0.insert(path.path().to_owned(), (path.clone(), Contents { limit, digest }));
+        self.record(path.clone(), contents(&read, limit));
         read
     }
 
-    pub(crate) fn append(&mut self, other: Self) {
-        self.0.extend(other.0);
+    fn record(&mut self, path: LocalPath, contents: Contents) {
+        match self.0.get_mut(path.path()) {
+            Some((_, known)) if known.limit() == contents.limit() && *known != contents => {
+                *known = Contents::Changed;
+            }
+            Some(_) => {}
+            None => drop(self.0.insert(path.path().to_owned(), (path, contents))),
+        }
     }
 
     /// Whether each file still contains the same.
     pub(crate) fn are_unchanged(&self) -> bool {
-        self.0.values().all(|(path, contents)| {
-            let mut now = Self::default();
-            // What it contains now is only compared.
-            let _ = now.read(path, contents.limit);
-            now.0.into_values().all(|(_, found)| found == *contents)
+        self.0.values().all(|(path, known)| {
+            known.limit().is_some_and(|limit| contents(&start_of(path, limit), limit) == *known)
         })
+    }
+}
+
+impl Contents {
+    fn limit(&self) -> Option<u64> {
+        match self {
+            Self::Digest { limit, .. } | Self::Unreadable { limit } => Some(*limit),
+            Self::Changed => None,
+        }
+    }
+}
+
+fn contents(read: &io::Result<Zeroizing<Vec<u8>>>, limit: u64) -> Contents {
+    match read {
+        Ok(bytes) => Contents::Digest { limit, digest: Sha256::digest(bytes).into() },
+        Err(_) => Contents::Unreadable { limit },
     }
 }
 

@@ -21,14 +21,19 @@ pub struct InvalidTenants {
     metrics: Metrics,
 }
 
-#[derive(Debug, Default)]
-struct Invalid {
+/// What is wrong with the settings of the tenants.
+#[derive(Debug, Clone, Default)]
+pub struct Invalid {
     /// Names of tenants that are not served.
-    rejected: Vec<String>,
+    pub rejected: Vec<String>,
     /// Names of tenants that are served with the last settings that were valid.
-    stale: Vec<String>,
+    pub stale: Vec<String>,
+    /// Names of tenants files that cannot be used as a whole.
+    pub unusable: Vec<String>,
     /// How many tenants are served.
-    served: usize,
+    pub served: usize,
+    /// Whether the last reload failed, so that all tenants have old settings.
+    pub reload_failed: bool,
 }
 
 /// Displays some names, and the number of the others.
@@ -38,14 +43,19 @@ impl InvalidTenants {
     /// The tenants `rejected`, in addition to `served` tenants. Records both numbers in `metrics`.
     pub fn new(rejected: Vec<String>, served: usize, metrics: &Metrics) -> Self {
         let new = Self { current: watch::Sender::new(Invalid::default()), metrics: metrics.clone() };
-        new.replace(rejected, Vec::new(), served);
+        new.replace(Invalid { rejected, served, ..Invalid::default() });
         new
     }
 
-    /// Records the outcome of a reload. The tenants `stale` are among the `served` ones.
-    pub fn replace(&self, rejected: Vec<String>, stale: Vec<String>, served: usize) {
-        self.metrics.tenants(served, rejected.len(), stale.len());
-        self.current.send_replace(Invalid { rejected, stale, served });
+    /// Records the outcome of a reload.
+    pub fn replace(&self, invalid: Invalid) {
+        self.metrics.tenants(invalid.served, invalid.rejected.len(), invalid.stale.len());
+        self.current.send_replace(invalid);
+    }
+
+    /// Records that a reload has changed nothing.
+    pub fn reload_failed(&self) {
+        self.current.send_modify(|current| current.reload_failed = true);
     }
 
     /// A sentence for operators, such as `2 of 14 tenants were rejected: see the log`. `None` if all tenants are served
@@ -56,6 +66,9 @@ impl InvalidTenants {
         let (rejected, stale) = (current.rejected.len(), current.stale.len());
         let all = rejected + current.served;
         let mut parts = Vec::new();
+        if current.reload_failed {
+            parts.push("the tenants could not be reloaded".to_owned());
+        }
         if rejected > 0 {
             parts.push(format!("{rejected} of {all} tenants {} rejected", were(rejected)));
         }
@@ -64,6 +77,11 @@ impl InvalidTenants {
             parts.push(format!(
                 "{stale} of {all} tenants {have} old settings, because the new ones are invalid"
             ));
+        }
+        match current.unusable.len() {
+            0 => {}
+            1 => parts.push("1 tenants file cannot be used".to_owned()),
+            files => parts.push(format!("{files} tenants files cannot be used")),
         }
         (!parts.is_empty()).then(|| format!("{}: see the log", parts.join("; ")))
     }
@@ -82,7 +100,7 @@ impl InvalidTenants {
 
 impl Invalid {
     fn is_empty(&self) -> bool {
-        self.rejected.is_empty() && self.stale.is_empty()
+        self.rejected.is_empty() && self.stale.is_empty() && self.unusable.is_empty() && !self.reload_failed
     }
 
     fn warn(&self) {
@@ -93,6 +111,12 @@ impl Invalid {
                 tenants = %Names(&self.rejected),
                 "tenants were rejected: correct their settings"
             );
+        }
+        if self.reload_failed {
+            tracing::warn!("the tenants have their old settings, because they could not be reloaded");
+        }
+        if !self.unusable.is_empty() {
+            tracing::warn!(files = %Names(&self.unusable), "tenants files cannot be used: correct them");
         }
         if !self.stale.is_empty() {
             tracing::warn!(
@@ -144,7 +168,10 @@ mod tests {
         assert_eq!(notice(1, 3).as_deref(), Some("1 of 4 tenants was rejected: see the log"));
         assert_eq!(notice(2, 12).as_deref(), Some("2 of 14 tenants were rejected: see the log"));
         let invalid = InvalidTenants::new(names(2), 12, &Metrics::default());
-        invalid.replace(names(1), vec!["a".to_owned()], 13);
+        let replace = |rejected, stale, served| {
+            invalid.replace(Invalid { rejected, stale, served, ..Invalid::default() });
+        };
+        replace(names(1), vec!["a".to_owned()], 13);
         assert_eq!(
             invalid.notice().as_deref(),
             Some(
@@ -152,8 +179,12 @@ mod tests {
                  see the log"
             )
         );
-        invalid.replace(Vec::new(), Vec::new(), 14);
+        replace(Vec::new(), Vec::new(), 14);
         assert_eq!(invalid.notice(), None);
+        invalid.reload_failed();
+        assert_eq!(invalid.notice().as_deref(), Some("the tenants could not be reloaded: see the log"));
+        invalid.replace(Invalid { unusable: names(1), served: 3, ..Invalid::default() });
+        assert_eq!(invalid.notice().as_deref(), Some("1 tenants file cannot be used: see the log"));
     }
 
     #[test]
@@ -186,10 +217,10 @@ mod tests {
         tokio::pin!(warning);
         assert!(timeout(seconds(130), &mut warning).await.is_err());
         assert_eq!(warnings.0.load(Ordering::Relaxed), 3);
-        invalid.replace(Vec::new(), Vec::new(), 4);
+        invalid.replace(Invalid { served: 4, ..Invalid::default() });
         assert!(timeout(seconds(130), &mut warning).await.is_err());
         assert_eq!(warnings.0.load(Ordering::Relaxed), 3);
-        invalid.replace(Vec::new(), names(1), 4);
+        invalid.replace(Invalid { stale: names(1), served: 4, ..Invalid::default() });
         assert!(timeout(seconds(1), &mut warning).await.is_err());
         assert_eq!(warnings.0.load(Ordering::Relaxed), 4);
     }

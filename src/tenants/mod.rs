@@ -10,7 +10,7 @@ mod tenant;
 use std::collections::BTreeMap;
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
-pub use invalid::InvalidTenants;
+pub use invalid::{Invalid, InvalidTenants};
 pub use limits::Limits;
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Snapshot};

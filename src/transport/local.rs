@@ -28,13 +28,18 @@ fn is_local_v4(address: Ipv4Addr) -> bool {
 fn is_local_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     // RFC 6052: IPv4 addresses behind a NAT64. RFC 4291, section 2.5.5.1: IPv4-compatible addresses.
-    let embeds_v4 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] || segments[..6] == [0; 6];
+    // RFC 8215: the local-use prefix of NAT64.
+    let embeds_v4 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0]
+        || segments[..3] == [0x64, 0xff9b, 1]
+        || segments[..6] == [0; 6];
     let [.., a, b, c, d] = address.octets();
     address.is_loopback()
         || address.is_unspecified()
         || address.is_unicast_link_local()
-        // AWS's metadata services: fd00:ec2::254, fd00:ec2::23 and others.
+        // Metadata services: AWS's (fd00:ec2::254, fd00:ec2::23 and others), Google's and Scaleway's.
         || segments[..2] == [0xfd00, 0xec2]
+        || segments == [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+        || segments == [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
         || (embeds_v4 && is_local_v4(Ipv4Addr::new(a, b, c, d)))
 }
 

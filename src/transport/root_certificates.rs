@@ -1,11 +1,18 @@
 //! `root_certificates`: the CA certificates that servers' certificates are verified with.
 
-use std::{fmt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+
+use sha2::{Digest, Sha256};
 
 use crate::settings::{FilePath, LocalPath, Notes, Scalar};
 
@@ -16,13 +23,32 @@ const MAX_FILE: u64 = 1024 * 1024;
 #[derive(Clone, PartialEq)]
 pub struct RootCertificates {
     path: LocalPath,
-    certificates: Vec<CertificateDer<'static>>,
+    /// Shared by all stores whose files have the same contents: a bundle has hundreds of certificates.
+    certificates: Shared,
 }
+
+type Shared = Arc<[CertificateDer<'static>]>;
+
+/// The certificates in use, by the digest of their file.
+static IN_USE: Mutex<BTreeMap<[u8; 32], Weak<[CertificateDer<'static>]>>> = Mutex::new(BTreeMap::new());
 
 impl RootCertificates {
     /// The certificates in a PEM file. The error says what would be right.
     pub fn from_pem(path: impl Into<LocalPath>, pem: &[u8]) -> Result<Self, String> {
         let path = path.into();
+        let digest = Sha256::digest(pem).into();
+        // A panic while the lock is held leaves a valid map.
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificates) = in_use.get(&digest).and_then(Weak::upgrade) {
+            return Ok(Self { path, certificates });
+        }
+        let certificates: Shared = Self::parse(&path, pem)?.into();
+        in_use.retain(|_, certificates| certificates.strong_count() > 0);
+        in_use.insert(digest, Arc::downgrade(&certificates));
+        Ok(Self { path, certificates })
+    }
+
+    fn parse(path: &LocalPath, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         let shown = path.path().display();
         let mut roots = RootCertStore::empty();
         let mut certificates = Vec::new();
@@ -36,7 +62,7 @@ impl RootCertificates {
         if certificates.is_empty() {
             return Err(format!("{shown} contains no certificate: expected certificates in PEM"));
         }
-        Ok(Self { path, certificates })
+        Ok(certificates)
     }
 
     /// Adds them to `roots`. Fails if one of them cannot be used.
@@ -73,13 +99,13 @@ impl Scalar for CertificatesFile {
 
     fn from_text(text: &str) -> Result<RootCertificates, String> {
         let path = FilePath::from_text(text)?;
-        Ok(RootCertificates { path, certificates: Vec::new() })
+        Ok(RootCertificates { path, certificates: Arc::default() })
     }
 
     fn admit(file: RootCertificates, notes: &Notes) -> Result<RootCertificates, String> {
         let path = FilePath::admit(file.path, notes)?;
         if notes.variables().skip_secrets() {
-            return Ok(RootCertificates { path, certificates: Vec::new() });
+            return Ok(RootCertificates { path, certificates: Arc::default() });
         }
         let pem = notes.read_file(&path, MAX_FILE + 1);
         let pem = pem.map_err(|error| format!("cannot read {}: {error}", path.path().display()))?;

@@ -83,6 +83,7 @@ async fn a_container_endpoint_gets_the_token_of_the_moment() {
     let settings = ContainerSettings {
         endpoint: format!("http://{}/v1/credentials", source.address),
         token: Some(ContainerToken::File((&path).into())),
+        refuse_local: false,
     };
     for token in ["first", "second"] {
         fs::write(&path, format!("{token}\n")).unwrap();
@@ -180,7 +181,8 @@ pub(super) fn assume_role(sts: &Scripted, source: ProviderSettings) -> ProviderS
 async fn a_role_is_assumed_with_the_credentials_of_its_source_external_id_and_tags() {
     let pod = Scripted::start(|_, _| reply(200, &[], &document("POD"))).await;
     let sts = Scripted::start(|_, _| sts_answer("AssumeRole", "ROLE")).await;
-    let source = ContainerSettings { endpoint: format!("http://{}/", pod.address), token: None };
+    let source =
+        ContainerSettings { endpoint: format!("http://{}/", pod.address), token: None, refuse_local: false };
     let provider = assume_role(&sts, ProviderSettings::Container(source));
     assert_eq!(signed_by(&s3().await, provider).await.unwrap(), expected("ROLE"));
     let seen = sts.seen();
@@ -298,7 +300,8 @@ async fn credentials_in_a_file_that_s3_rejects_are_read_again_at_once() {
 /// A store whose credentials come from `container`.
 fn with_container(s3: &Scripted, container: &Scripted) -> longshore::store::S3Store {
     let endpoint = format!("http://{}/credentials", container.address);
-    let provider = ProviderSettings::Container(ContainerSettings { endpoint, token: None });
+    let provider =
+        ProviderSettings::Container(ContainerSettings { endpoint, token: None, refuse_local: false });
     store(longshore::store::StoreSettings { credential_provider: provider, ..s3.settings() })
 }
 

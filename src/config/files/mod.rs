@@ -27,6 +27,9 @@ use super::{
 /// The largest file that is read. Thousands of tenants need much less.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How many values a file may have if its author is not trusted. Each of them can cost a thousand times its size.
+const MAX_UNTRUSTED_VALUES: usize = 10_000;
+
 /// The tenants from the files, and the problems in them.
 #[derive(Default)]
 pub(super) struct Found {
@@ -52,8 +55,8 @@ pub(super) struct Found {
 pub(super) struct Inputs {
     /// The tenants files; `None` if the folder could not be read.
     listed: Option<Vec<PathBuf>>,
-    /// The tenants files, and the files that they refer to.
-    files: ReadFiles,
+    /// Each tenants file with the files that it refers to, itself included.
+    files: BTreeMap<Arc<Path>, ReadFiles>,
 }
 
 impl Inputs {
@@ -64,7 +67,25 @@ impl Inputs {
 
     /// Whether reading the tenants at `path` again would find the same.
     pub(super) fn are_unchanged(&self, path: &Path) -> bool {
-        list(path).ok() == self.listed && self.files.are_unchanged()
+        self.lists_the_same(path) && self.files.values().all(ReadFiles::are_unchanged)
+    }
+
+    /// Whether there are the same tenants files as before.
+    pub(super) fn lists_the_same(&self, path: &Path) -> bool {
+        list(path).ok() == self.listed
+    }
+
+    /// The tenants files that have changed, or refer to a file that has.
+    pub(super) fn changed(&self) -> BTreeSet<Arc<Path>> {
+        let changed = self.files.iter().filter(|(_, files)| !files.are_unchanged());
+        changed.map(|(path, _)| Arc::clone(path)).collect()
+    }
+
+    /// Forgets what these tenants files contained, so that they count as changed.
+    pub(super) fn forget(&mut self, changed: &BTreeSet<Arc<Path>>) {
+        for path in changed {
+            self.files.insert(Arc::clone(path), ReadFiles::changed());
+        }
     }
 }
 
@@ -199,7 +220,7 @@ fn read_file(source: &Source, variables: &Arc<Variables>, found: &mut Found) -> 
     let mut general = Problems::default();
     let candidates = parse_file(source, &notes, &mut general);
     found.warnings.append(notes.take_warnings());
-    found.inputs.files.append(notes.take_files());
+    found.inputs.files.insert(Arc::clone(&source.path), notes.take_files());
     if !general.is_empty() {
         found.unusable.insert(Arc::clone(&source.path));
     }
@@ -228,7 +249,8 @@ fn parse_file(source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Can
             return Vec::new();
         }
     };
-    match yaml::parse(&text) {
+    let most = if source.is_trusted { yaml::MAX_VALUES } else { MAX_UNTRUSTED_VALUES };
+    match yaml::parse(&text, most) {
         Ok(root) => read_tenants(&root, source, notes, general),
         Err(malformed) => {
             general.add(Place::column(notes.file(), malformed.line, malformed.column), malformed.text);

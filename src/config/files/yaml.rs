@@ -13,7 +13,7 @@ use crate::settings::{Content, Node, Origin, shown_key};
 const MAX_DEPTH: usize = 64;
 
 /// How many values a file may have, counting each copy that an anchor or an alias makes. A tenant needs about thirty.
-const MAX_VALUES: usize = 1_000_000;
+pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// A string counts as one more value for every 64 bytes, so that the limit covers aliases of long strings too.
 const BYTES_OF_VALUE: usize = 64;
@@ -27,8 +27,9 @@ pub(super) struct Malformed {
 }
 
 /// Parses a text that contains one YAML document.
-pub(super) fn parse(text: &str) -> Result<Node, Malformed> {
-    let mut builder = Builder { events: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
+pub(super) fn parse(text: &str, max_values: usize) -> Result<Node, Malformed> {
+    let events = Parser::new_from_str(text);
+    let mut builder = Builder { events, anchors: HashMap::new(), values: 0, max_values };
     let mut root = None;
     while let Some(next) = builder.events.next() {
         let (event, span) = next.map_err(|error| explain(&error))?;
@@ -90,6 +91,8 @@ struct Builder<I> {
     events: I,
     anchors: HashMap<usize, Tree>,
     values: usize,
+    /// How many values there may be.
+    max_values: usize,
 }
 
 impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<I> {
@@ -214,12 +217,15 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<I> {
     /// Counts values of the tree, and copies of them.
     fn count(&mut self, values: usize, span: Span) -> Result<(), Malformed> {
         self.values = self.values.saturating_add(values);
-        if self.values <= MAX_VALUES {
+        let most = self.max_values;
+        if self.values <= most {
             return Ok(());
         }
-        let text = "the file has more than 1,000,000 values, counting those that anchors and aliases repeat: split it into \
-                    several files in one folder";
-        Err(malformed(span, text))
+        let text = format!(
+            "the file has more than {most} values, counting those that anchors and aliases repeat: split it into \
+             several files in one folder"
+        );
+        Err(malformed(span, &text))
     }
 }
 
@@ -334,7 +340,7 @@ mod tests {
     use super::*;
 
     fn problem(text: &str) -> (usize, usize, String) {
-        let found = parse(text).err().unwrap();
+        let found = parse(text, MAX_VALUES).err().unwrap();
         (found.line, found.column, found.text)
     }
 
@@ -364,7 +370,7 @@ mod tests {
             assert_eq!(problem(text), (expected.0, expected.1, expected.2.to_owned()), "{text:?}");
         }
         for text in ["a: b: c", "a: 1\n b: 2", "{]", "access: [*]"] {
-            assert!(parse(text).is_err(), "{text:?}");
+            assert!(parse(text, MAX_VALUES).is_err(), "{text:?}");
         }
     }
 
@@ -408,7 +414,7 @@ mod tests {
             ("R&D", "R&D@1"),
             ("[a, ~]", "[a@1, null]"),
         ] {
-            assert_eq!(shown(&parse(text).unwrap()), expected, "{text}");
+            assert_eq!(shown(&parse(text, MAX_VALUES).unwrap()), expected, "{text}");
         }
     }
 
@@ -426,7 +432,7 @@ mod tests {
             ),
             ("{'<<': 1}", "{<<@1: 1@1}"),
         ] {
-            assert_eq!(shown(&parse(text).unwrap()), expected, "{text}");
+            assert_eq!(shown(&parse(text, MAX_VALUES).unwrap()), expected, "{text}");
         }
     }
 
@@ -445,7 +451,7 @@ mod tests {
         // Anchors inside each other cost one copy for each level.
         let opening: Vec<_> = (0..40).map(|number| format!("[&n{number} ")).collect();
         let nested = format!("{}x{}", opening.concat(), "]".repeat(40));
-        assert!(parse(&nested).is_ok());
+        assert!(parse(&nested, MAX_VALUES).is_ok());
     }
 
     #[test]
@@ -453,7 +459,7 @@ mod tests {
         let small = std::thread::Builder::new().stack_size(1024 * 1024);
         let tried = small.spawn(|| {
             let deepest = ["[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)].concat();
-            assert!(parse(&deepest).is_ok());
+            assert!(parse(&deepest, MAX_VALUES).is_ok());
             let stairs =
                 (0..5_000).map(|depth| [" ".repeat(depth).as_str(), "a:\n"].concat()).collect::<String>();
             // Each anchor names a value that nests the previous one 60 levels deeper.

@@ -40,7 +40,11 @@ fn keys_of_config_are_those_of_a_provider() {
     });
     let container = |endpoint: &str, token: Option<&str>| {
         let token = token.map(|path| ContainerToken::File(path.into()));
-        ProviderSettings::Container(ContainerSettings { endpoint: endpoint.to_owned(), token })
+        ProviderSettings::Container(ContainerSettings {
+            endpoint: endpoint.to_owned(),
+            token,
+            refuse_local: false,
+        })
     };
     for (keys, expected) in [
         (

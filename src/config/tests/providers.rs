@@ -36,7 +36,11 @@ fn irsa(role_arn: &str) -> ProviderSettings {
 }
 
 fn container(endpoint: &str, token: Option<ContainerToken>) -> ProviderSettings {
-    ProviderSettings::Container(ContainerSettings { endpoint: endpoint.to_owned(), token })
+    ProviderSettings::Container(ContainerSettings {
+        endpoint: endpoint.to_owned(),
+        token,
+        refuse_local: false,
+    })
 }
 
 #[test]

@@ -41,13 +41,16 @@ impl World {
     /// Reads the files again, as the server does. Returns the names of stale and of rejected tenants.
     fn reload(&mut self) -> Result<[Vec<String>; 2], String> {
         assert!(self.source.has_changed());
-        let reading = self.source.read(|name| self.served.get(name).cloned());
-        assert!(self.source.is_current(&reading));
-        let accepted = self.source.accept(reading);
+        let reading = self.source.read();
+        let accepted = self.source.accept(reading, |name| self.served.get(name).cloned()).unwrap();
         assert!(!self.source.has_changed(), "the same files are not read again");
-        let Reloaded { tenants, stale, rejected, problems, .. } =
+        let Reloaded { tenants, stale, rejected, unusable, problems, .. } =
             accepted.map_err(|problems| named(&problems, self.folder.path()))?;
-        assert_eq!(problems.is_empty(), stale.is_empty() && rejected.is_empty(), "{problems}");
+        assert_eq!(
+            problems.is_empty(),
+            stale.is_empty() && rejected.is_empty() && unusable.is_empty(),
+            "{problems}"
+        );
         self.served = by_name(tenants);
         Ok([stale, rejected])
     }
@@ -109,8 +112,8 @@ fn a_tenant_that_moves_out_of_a_file_that_cannot_be_used_is_served_from_its_new_
     let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
     world.write("a.yaml", "tenants: {");
     world.write("b.yaml", tenant("a", "moved"));
-    let reloaded = world.source.read(|name| world.served.get(name).cloned());
-    let reloaded = world.source.accept(reloaded).unwrap();
+    let reading = world.source.read();
+    let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
     assert_eq!((reloaded.tenants.len(), reloaded.stale.len()), (1, 0));
 }
 
@@ -164,10 +167,49 @@ fn a_kubernetes_volume_is_replaced_by_its_symbolic_link() {
 }
 
 #[test]
-fn files_that_change_while_they_are_read_are_not_current() {
-    let world = World::new(&[("a.yaml", tenant("a", "first"))]);
-    world.write("a.yaml", tenant("a", "second"));
-    let reading = world.source.read(|_| None);
+fn a_file_that_keeps_changing_keeps_its_tenants_and_the_others_change() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first")), ("b.yaml", tenant("b", "second"))]);
+    world.write("a.yaml", tenant("a", "other"));
+    fs::remove_file(world.folder.path().join("b.yaml")).unwrap();
+    let reading = world.source.read();
     world.write("a.yaml", tenant("a", "third"));
-    assert!(!world.source.is_current(&reading));
+    let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
+    assert_eq!((reloaded.changing, reloaded.stale.len()), (1, 0));
+    world.served = by_name(reloaded.tenants);
+    assert_eq!(world.buckets(), [("a", "first")]);
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "third")]);
+}
+
+#[test]
+fn a_reading_of_another_set_of_files_does_not_count() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    let reading = world.source.read();
+    world.write("b.yaml", tenant("b", "second"));
+    assert!(world.source.accept(reading, |_| None).is_none());
+    assert_eq!(world.reload().unwrap(), NOTHING);
+}
+
+#[test]
+fn a_new_file_that_cannot_be_used_is_reported() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    world.write("b.yaml", "tenants: {b: {");
+    let reading = world.source.read();
+    let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
+    assert_eq!(
+        (reloaded.tenants.len(), reloaded.unusable.len(), reloaded.problems.is_empty()),
+        (1, 1, false)
+    );
+}
+
+#[test]
+fn a_pipe_among_the_files_does_not_block() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    let pipe = world.folder.path().join("b.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reading = world.source.read();
+    let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
+    assert_eq!(reloaded.unusable, [pipe.display().to_string()]);
+    let text = reloaded.problems.to_string();
+    assert!(text.contains("it is not a regular file"), "{text}");
 }

@@ -142,7 +142,11 @@ pub(super) fn container(
     let Some(endpoint) = container_endpoint(notes) else {
         if notes.variables().skip_secrets() {
             let endpoint = ECS.to_owned();
-            return Some(ProviderSettings::Container(ContainerSettings { endpoint, token: None }));
+            return Some(ProviderSettings::Container(ContainerSettings {
+                endpoint,
+                token: None,
+                refuse_local: false,
+            }));
         }
         let text = "has no `endpoint`, and neither AWS_CONTAINER_CREDENTIALS_FULL_URI nor \
                     AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is set: set one of them";
@@ -157,7 +161,7 @@ pub(super) fn container(
         return None;
     }
     let token = token_file.cloned().map(ContainerToken::File).or_else(|| container_token(notes));
-    Some(ProviderSettings::Container(ContainerSettings { endpoint, token }))
+    Some(ProviderSettings::Container(ContainerSettings { endpoint, token, refuse_local: false }))
 }
 
 /// The authorization token of the container, from a file or from the variable itself.

@@ -70,7 +70,7 @@ settings! {
         /// `default`: the file of boto2. Without this key, `BOTO_CONFIG` is used if it is set.
         boto_config: Option<LocalPath> as Optional<FilePath> = None => "`/etc/boto.cfg` and `~/.boto`",
         /// `chain`: the providers to try, in this order.
-        sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1>> = None => "required by `chain`",
+        sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1, 16>> = None => "required by `chain`",
         /// `web_identity`: the file with the token of the identity; without this key, that in
         /// `AWS_WEB_IDENTITY_TOKEN_FILE`. `container`: the file with the authorization token; with neither this key nor
         /// `endpoint`, that in `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, or else the token in
@@ -259,7 +259,11 @@ impl ProviderLayer {
         }
         // The token of the environment is for the endpoint of the environment only.
         let token = self.token_file.get().cloned().map(ContainerToken::File);
-        Some(ProviderSettings::Container(ContainerSettings { endpoint: endpoint.clone(), token }))
+        Some(ProviderSettings::Container(ContainerSettings {
+            endpoint: endpoint.clone(),
+            token,
+            refuse_local: !notes.trusts_author(),
+        }))
     }
 
     fn imds(
