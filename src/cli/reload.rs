@@ -96,7 +96,7 @@ impl Reloader {
                 // `None`: the set of files has changed.
                 Some(None | Some(1..)) if attempt < ATTEMPTS => {}
                 Some(None) => {
-                    tracing::warn!("the folder of tenants files keeps changing: it is read again later")
+                    tracing::warn!("the folder of tenants files keeps changing: it is read again later");
                 }
                 _ => return,
             }
