@@ -10,7 +10,7 @@ use std::{
 use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
 use secrecy::{ExposeSecret, SecretString};
 
-use self::token::StoredToken;
+use self::token::{Renewals, StoredToken};
 use super::{Credentials, CredentialsError, sdk};
 use crate::transport::HttpClient;
 
@@ -19,8 +19,9 @@ mod token;
 /// Tokens are renewed this long before they expire, as in botocore.
 const RENEW_EARLY: Duration = Duration::from_mins(15);
 
-/// Renewals happen one at a time, because a refresh token may be valid only once.
-static RENEWAL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// The time limit of a renewal, with the wait for another one of the same token. It is shorter than the time that the
+/// cache gives a provider, so that a token that is still valid is used after all.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(15);
 
 /// A role, and the person's session that gives access to it.
 #[derive(Debug, Clone)]
@@ -83,20 +84,25 @@ impl Sso {
         if self.settings.session.is_none() || !stored.expires_within(RENEW_EARLY) {
             return self.valid(&stored, "has expired");
         }
-        let _renewal = RENEWAL.lock().await;
-        // Another store, or `aws`, may have renewed it meanwhile.
+        let why = match tokio::time::timeout(RENEWAL_LIMIT, self.renewed()).await {
+            Ok(Ok(token)) => return Ok(token),
+            Ok(Err(why)) => why,
+            Err(_) => "it took too long".to_owned(),
+        };
+        // Another program may have renewed it meanwhile.
         let stored = self.stored().await?;
-        if !stored.expires_within(RENEW_EARLY) {
-            return Ok(stored.access_token.clone());
-        }
-        match self.renewed(&stored).await {
-            Ok(token) => Ok(token),
-            Err(why) => self.valid(&stored, &format!("has expired, and it cannot be renewed ({why})")),
-        }
+        self.valid(&stored, &format!("has expired, and it cannot be renewed ({why})"))
     }
 
     async fn stored(&self) -> Result<StoredToken, CredentialsError> {
-        StoredToken::read(self.path()).await.map_err(|why| self.needs_login(&why))
+        self.latest().await.map_err(|why| self.needs_login(&why))
+    }
+
+    /// The token in the file, or the one that was renewed for it and could not be saved.
+    async fn latest(&self) -> Result<StoredToken, String> {
+        let path = self.path();
+        let renewals = Renewals::of(&path);
+        Ok(renewals.latest(StoredToken::read(path).await?))
     }
 
     /// The file that `aws sso login` writes the token to.
@@ -113,7 +119,30 @@ impl Sso {
     }
 
     /// A new token, which is also stored. The error says why there is none.
-    async fn renewed(&self, stored: &StoredToken) -> Result<SecretString, String> {
+    async fn renewed(&self) -> Result<SecretString, String> {
+        let renewals = Renewals::of(&self.path());
+        let _turn = renewals.turn.lock().await;
+        // Another store, or `aws`, may have renewed it meanwhile.
+        let stored = self.latest().await?;
+        if !stored.expires_within(RENEW_EARLY) {
+            return Ok(stored.access_token);
+        }
+        let renewed = self.created(&stored).await?;
+        // Before it is saved, because the caller may stop waiting, and the old refresh token may be of no use any more.
+        renewals.keep(renewed.clone());
+        match renewed.save(self.path()).await {
+            Ok(()) => renewals.forget(),
+            Err(error) => {
+                let profile = &self.settings.profile;
+                tracing::warn!(%error, profile, "a renewed SSO token cannot be stored, and is kept in memory");
+            }
+        }
+        // Not always the new token: someone may have logged in meanwhile.
+        Ok(self.latest().await?.access_token)
+    }
+
+    /// Requests a new token.
+    async fn created(&self, stored: &StoredToken) -> Result<StoredToken, String> {
         let registration = stored.registration()?;
         let shared = sdk::config(&self.http, &self.settings.region, self.settings.oidc.as_deref());
         let config = aws_sdk_ssooidc::config::Builder::from(&shared).allow_no_auth().build();
@@ -126,14 +155,8 @@ impl Sso {
         let response = request.send().await.map_err(|error| sdk::why(&error, "IAM Identity Center", &[]))?;
         let token = response.access_token.filter(|token| !token.is_empty()).ok_or("no token was returned")?;
         let lifetime = Duration::from_secs(response.expires_in.try_into().unwrap_or_default());
-        let token = SecretString::from(token);
         let refresh_token = response.refresh_token.map(SecretString::from);
-        let path = self.path();
-        let saved = stored.save(path, &token, SystemTime::now() + lifetime, refresh_token.as_ref()).await;
-        if let Err(error) = saved {
-            tracing::warn!(%error, profile = self.settings.profile, "a renewed SSO token cannot be stored");
-        }
-        Ok(token)
+        Ok(stored.renewed(token.into(), SystemTime::now() + lifetime, refresh_token.as_ref()))
     }
 
     fn needs_login(&self, why: &str) -> CredentialsError {

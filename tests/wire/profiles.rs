@@ -9,7 +9,7 @@ use longshore::{
     store::{Error, ReadOptions, StoreSettings},
 };
 
-use crate::scripted::{Answer, Scripted, reply, store};
+use crate::scripted::{Answer, Scripted, bytes, reply, store};
 
 /// The folder with the files of a profile.
 struct Home(tempfile::TempDir);
@@ -48,6 +48,36 @@ impl Home {
             sso_oidc_endpoint: url,
         })
     }
+}
+
+/// The profile with its tokens in a folder where files can be read and none can be created. Permissions would not stop
+/// root, so the path is so long that there is no room for a longer name than that of the token.
+fn that_cannot_be_changed(profile: ProviderSettings) -> ProviderSettings {
+    let ProviderSettings::Profile(mut profile) = profile else { panic!("not a profile") };
+    let mut folder = profile.sso_cache.into_os_string();
+    while folder.len() + CACHED.len() < 4090 {
+        folder.push("/.");
+    }
+    profile.sso_cache = folder.into();
+    ProviderSettings::Profile(profile)
+}
+
+/// The answer of a successful renewal.
+fn renewed(token: &str, refresh_token: &str, seconds: u64) -> String {
+    format!(r#"{{"accessToken": "{token}", "refreshToken": "{refresh_token}", "expiresIn": {seconds}}}"#)
+}
+
+/// The tokens that the portal got.
+fn tokens(server: &Scripted) -> Vec<String> {
+    server.seen().iter().filter_map(|seen| seen.header("x-amz-sso_bearer_token").map(str::to_owned)).collect()
+}
+
+/// The refresh tokens of the renewals.
+fn renewals(server: &Scripted) -> Vec<String> {
+    let seen = server.seen();
+    let forms = seen.iter().filter(|seen| seen.line() == "POST /token");
+    let parsed = forms.map(|seen| serde_json::from_str::<serde_json::Value>(seen.text()).unwrap());
+    parsed.map(|form| form["refreshToken"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A token that expires after `period`, and can be renewed.
@@ -128,6 +158,92 @@ async fn a_token_that_expires_soon_is_renewed_and_used_even_if_that_fails() {
             assert!(text.contains("run `aws sso login --profile p`") && !text.contains("hush"), "{text}");
         }
     }
+}
+
+#[tokio::test]
+async fn two_stores_that_need_a_token_renew_it_once() {
+    let server = Scripted::start(|_, seen| match seen.line().as_str() {
+        "POST /token" => {
+            let body = renewed("new", "hush-next", 3600);
+            Answer::Later(Duration::from_millis(200), bytes(200, &[], body.as_bytes()))
+        }
+        _ => role_credentials("SSO"),
+    })
+    .await;
+    let home = Home::new(SSO);
+    home.token(&token("old", Duration::ZERO));
+    let (one, two) = tokio::join!(signed_by(home.profile(&server)), signed_by(home.profile(&server)));
+    assert_eq!((one.unwrap(), two.unwrap()), ("SSO in us-west-2".to_owned(), "SSO in us-west-2".to_owned()));
+    assert_eq!(renewals(&server), ["hush-refresh"]);
+    assert_eq!(tokens(&server), ["new", "new"]);
+}
+
+#[tokio::test]
+async fn a_token_that_another_program_writes_during_a_renewal_is_kept_and_used() {
+    for status in [200, 400] {
+        let home = Home::new(SSO);
+        home.token(&token("old", Duration::ZERO));
+        let file = home.0.path().join(CACHED);
+        let login = token("login", Duration::from_hours(1));
+        let (written, text) = (file.clone(), login.clone());
+        let server = Scripted::start(move |_, seen| match seen.line().as_str() {
+            "POST /token" => {
+                fs::write(&written, &text).unwrap();
+                let headers = [("x-amzn-errortype", "InvalidGrantException")];
+                let headers = if status == 200 { &[][..] } else { &headers[..] };
+                reply(status, headers, &renewed("new", "hush-next", 7200))
+            }
+            _ => role_credentials("SSO"),
+        })
+        .await;
+        signed_by(home.profile(&server)).await.unwrap();
+        assert_eq!(tokens(&server), ["login"], "{status}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), login, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_token_that_cannot_be_saved_is_used_and_renewed() {
+    let server = Scripted::start(|_, seen| match seen.line().as_str() {
+        "POST /token" if seen.text().contains("hush-refresh") => {
+            reply(200, &[], &renewed("second", "hush-next", 60))
+        }
+        "POST /token" => reply(200, &[], &renewed("third", "hush-last", 3600)),
+        _ => role_credentials("SSO"),
+    })
+    .await;
+    let home = Home::new(SSO);
+    let first = token("first", Duration::ZERO);
+    home.token(&first);
+    for _ in 0..3 {
+        signed_by(that_cannot_be_changed(home.profile(&server))).await.unwrap();
+    }
+    assert_eq!(fs::read_to_string(home.0.path().join(CACHED)).unwrap(), first);
+    assert_eq!(tokens(&server), ["second", "third", "third"]);
+    assert_eq!(renewals(&server), ["hush-refresh", "hush-next"]);
+}
+
+#[tokio::test]
+async fn a_renewal_that_hangs_does_not_delay_those_of_other_tokens() {
+    let hanging = Scripted::start(|_, _| Answer::Hang(Vec::new())).await;
+    let working = Scripted::start(|_, seen| match seen.line().as_str() {
+        "POST /token" => reply(200, &[], &renewed("new", "hush-next", 3600)),
+        _ => role_credentials("SSO"),
+    })
+    .await;
+    let (stuck, home) = (Home::new(SSO), Home::new(SSO));
+    for home in [&stuck, &home] {
+        home.token(&token("old", Duration::ZERO));
+    }
+    let waiting = tokio::task::spawn(signed_by(stuck.profile(&hanging)));
+    hanging.asked(|seen| seen.line() == "POST /token").await;
+    signed_by(home.profile(&working)).await.unwrap();
+    assert_eq!(tokens(&working), ["new"]);
+    assert!(!waiting.is_finished());
+    let began = std::time::Instant::now();
+    let error = waiting.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("it cannot be renewed (it took too long)"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
