@@ -15,7 +15,8 @@ pub(super) fn client_config(
     if !options.disable_system_certificates {
         let found = rustls_native_certs::load_native_certs();
         // Certificates that rustls does not support are ignored.
-        let (added, _) = roots.add_parsable_certificates(found.certs);
+        let (added, ignored) = roots.add_parsable_certificates(found.certs);
+        tracing::debug!(added, ignored, "the CA certificates of the system have been loaded");
         if added == 0 && options.root_certificates.is_none() {
             let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
             return Err(format!("the system has no CA certificates {}", why.join("; "))

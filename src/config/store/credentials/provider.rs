@@ -69,7 +69,7 @@ settings! {
         shared_credentials_file: Option<LocalPath> as Optional<FilePath> = None => "`~/.aws/credentials`",
         /// `default`: the file of boto2. Without this key, `BOTO_CONFIG` is used if it is set.
         boto_config: Option<LocalPath> as Optional<FilePath> = None => "`/etc/boto.cfg` and `~/.boto`",
-        /// `chain`: the providers to try, in this order.
+        /// `chain`: the providers to try, in this order, up to 16.
         sources ["chain"]: Option<Vec<Box<Provider>>> as Optional<List<Nested, 1, 16>> = None => "required by `chain`",
         /// `web_identity`: the file with the token of the identity; without this key, that in
         /// `AWS_WEB_IDENTITY_TOKEN_FILE`. `container`: the file with the authorization token; with neither this key nor
