@@ -39,12 +39,19 @@ pub(super) struct Reloader {
     source: Arc<Mutex<TenantsSource>>,
     /// Whether the files are being read.
     is_busy: Arc<AtomicBool>,
+    /// Whether reading the files took too long, so that they have to be read even if they are the same as before.
+    has_hung: Arc<AtomicBool>,
     tenants: LiveTenants,
 }
 
 impl Reloader {
     pub(super) fn new(source: TenantsSource, tenants: LiveTenants) -> Self {
-        Self { source: Arc::new(Mutex::new(source)), is_busy: Arc::default(), tenants }
+        Self {
+            source: Arc::new(Mutex::new(source)),
+            is_busy: Arc::default(),
+            has_hung: Arc::default(),
+            tenants,
+        }
     }
 
     /// Reloads the tenants on SIGHUP, and if their files have changed when they are checked, once an `interval`; `None`:
@@ -64,12 +71,16 @@ impl Reloader {
             };
             tokio::select! {
                 () = hangups.next() => self.reload(Duration::ZERO).await,
-                () = next_check => {
-                    if self.on_source(|source, _| source.has_changed()).await == Some(true) {
-                        self.reload(SETTLE).await;
-                    }
-                }
+                () = next_check => self.check().await,
             }
+        }
+    }
+
+    /// Reloads the tenants if their files have changed, or could not be read in time.
+    async fn check(&self) {
+        let Some(has_changed) = self.on_source(|source, _| source.has_changed()).await else { return };
+        if has_changed || self.has_hung.swap(false, Relaxed) {
+            self.reload(SETTLE).await;
         }
     }
 
@@ -140,6 +151,7 @@ impl Reloader {
         tracing::error!(
             "the tenants cannot be reloaded, because reading their files takes more than a minute"
         );
+        self.has_hung.store(true, Relaxed);
         self.tenants.reload_failed();
     }
 }
@@ -174,5 +186,65 @@ fn log(problems: &Problems) {
     let more = problems.iter().skip(LOGGED).count();
     if more > 0 {
         tracing::error!(more, "there are more problems: `longshore check` lists all of them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, sync::mpsc, thread};
+
+    use super::*;
+    use crate::{config, server::Server};
+
+    /// A reloader of a server with one tenant, and the server.
+    async fn reloader() -> (Reloader, Server, tempfile::NamedTempFile) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let tenant = "tenants: {a: {stores: {s: {bucket: abc, credential_provider: {type: anonymous}}}}}";
+        file.write_all(tenant.as_bytes()).unwrap();
+        let variables = [("LONGSHORE_TENANTS_FILE".into(), file.path().into())];
+        let mut loaded = config::load(variables).unwrap();
+        for address in [&mut loaded.settings.server.listen_addr, &mut loaded.settings.server.health_addr] {
+            address.set_port(0);
+        }
+        let server = Server::bind(loaded.settings.server).await.unwrap();
+        (Reloader::new(loaded.source.unwrap(), server.tenants()), server, file)
+    }
+
+    /// How many reloads had this outcome.
+    fn reloads(server: &Server, outcome: &str) -> Option<String> {
+        let text = server.metrics().render();
+        let start = format!("longshore_reloads_total{{outcome=\"{outcome}\"");
+        let line = text.lines().find(|line| line.starts_with(&start))?;
+        Some(line.rsplit_once(' ').unwrap().1.to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_could_not_be_read_in_time_are_read_again_although_they_have_not_changed() {
+        let (reloader, server, _file) = reloader().await;
+        reloader.check().await;
+        assert_eq!((reloads(&server, "ok"), reloads(&server, "failed")), (None, None));
+
+        // A thread that reads them hangs.
+        let source = Arc::clone(&reloader.source);
+        let ((locked, is_locked), (release, is_released)) = (mpsc::channel(), mpsc::channel());
+        let hanging = thread::spawn(move || {
+            let _source = source.lock().unwrap();
+            locked.send(()).unwrap();
+            is_released.recv().unwrap();
+        });
+        is_locked.recv().unwrap();
+        tokio::join!(reloader.check(), tokio::time::advance(LONGEST_READ + Duration::from_secs(1)));
+        reloader.check().await;
+        assert_eq!(reloads(&server, "failed").as_deref(), Some("2"), "no second thread waits");
+
+        release.send(()).unwrap();
+        hanging.join().unwrap();
+        while reloader.is_busy.load(Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        reloader.check().await;
+        assert_eq!(reloads(&server, "ok").as_deref(), Some("1"));
+        reloader.check().await;
+        assert_eq!(reloads(&server, "ok").as_deref(), Some("1"), "once");
     }
 }

@@ -27,7 +27,7 @@ mod web_identity;
 
 pub use error::CredentialsError;
 pub use origin::Origin;
-pub(crate) use profile::ProfileValues;
+pub(crate) use profile::{MAX_SHARED_FILE, ProfileValues};
 pub use provider::{CredentialProvider, StoreFacts};
 pub use providers::Providers;
 pub use settings::{

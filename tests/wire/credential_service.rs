@@ -161,11 +161,15 @@ async fn credentials_are_replaced_before_they_expire() {
     let s3 = s3().await;
     let provider = ProviderSettings::Grpc(server.settings());
     let store = store(StoreSettings { credential_provider: provider, ..s3.settings() });
-    while s3.seen().last().is_none_or(|seen| signature(seen).0 != "ID2") {
+    let mut last = 0;
+    while last < 2 {
         store.head("k", &ReadOptions::default()).await.unwrap();
+        let (id, _) = signature(s3.seen().last().unwrap());
+        last = id.strip_prefix("ID").unwrap().parse().unwrap();
+        // Leaves the background request the time to end. How long that takes does not matter.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(server.asked().len() <= 4, "one request for all calls");
+    assert!(server.asked().len() <= last + 3, "calls share the requests");
 }
 
 #[tokio::test]

@@ -67,6 +67,7 @@ pub(crate) fn classify(kind: ErrorKind) -> (Code, ErrorReason, Fault) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::code_name;
 
     const KINDS: &[ErrorKind] = &[
         ErrorKind::InvalidField,
@@ -127,31 +128,13 @@ mod tests {
         status.split('.').next().unwrap().to_owned()
     }
 
-    fn name(code: Code) -> &'static str {
-        match code {
-            Code::InvalidArgument => "INVALID_ARGUMENT",
-            Code::NotFound => "NOT_FOUND",
-            Code::AlreadyExists => "ALREADY_EXISTS",
-            Code::PermissionDenied => "PERMISSION_DENIED",
-            Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-            Code::FailedPrecondition => "FAILED_PRECONDITION",
-            Code::Aborted => "ABORTED",
-            Code::OutOfRange => "OUT_OF_RANGE",
-            Code::Unimplemented => "UNIMPLEMENTED",
-            Code::Internal => "INTERNAL",
-            Code::Unavailable => "UNAVAILABLE",
-            Code::DataLoss => "DATA_LOSS",
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn every_kind_has_a_reason_with_its_name_documented_status_and_side() {
         for kind in KINDS {
             let (code, reason, at_fault) = classify(*kind);
             let spelled = reason.as_str_name().replace("ERROR_REASON", "").replace('_', "");
             assert_eq!(spelled, format!("{kind:?}").to_uppercase(), "{kind:?}");
-            assert_eq!(name(code), documented(reason), "{kind:?}");
+            assert_eq!(code_name(code), documented(reason), "{kind:?}");
             assert_eq!(at_fault, side(reason), "{kind:?}");
         }
     }

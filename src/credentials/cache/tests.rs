@@ -2,7 +2,11 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-use super::{current::PAUSE, *};
+use super::{
+    current::{PAUSE, pause_without_credentials},
+    state::LONGEST_OUTAGE,
+    *,
+};
 
 const HOUR: Duration = Duration::from_hours(1);
 

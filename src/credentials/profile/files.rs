@@ -10,8 +10,8 @@ use super::{
     ini::{self, SectionKind, Sections, Settings},
 };
 
-/// The maximum size of a file, in bytes. Some have thousands of profiles, which a program generates.
-const MAX_FILE: usize = 4 * 1024 * 1024;
+/// The maximum size of a shared file, in bytes. Some have thousands of profiles, which a program generates.
+pub(crate) const MAX_SHARED_FILE: usize = 4 * 1024 * 1024;
 
 /// The contents of the two files. Does not implement `Debug`, because they contain secrets.
 pub(super) struct Profiles {
@@ -125,7 +125,7 @@ pub(super) fn sections(path: &PathBuf) -> Result<Sections, CredentialsError> {
     if !path.is_file() || fs::metadata(path).is_ok_and(|found| found.len() == 0) {
         return Ok(Vec::new());
     }
-    let text = small_file::read_up_to(path, MAX_FILE)?;
+    let text = small_file::read_up_to(path, MAX_SHARED_FILE)?;
     ini::parse(&text).map_err(|line| {
         CredentialsError::new(format!("{}, line {}: {}", path.display(), line.number, line.why))
     })

@@ -20,7 +20,7 @@ use super::{
 };
 
 pub(super) use default::Default;
-pub(crate) use files::ProfileValues;
+pub(crate) use files::{MAX_SHARED_FILE, ProfileValues};
 
 /// How long keys are used before the files are read again.
 const CHECK_AFTER: Duration = Duration::from_secs(5);

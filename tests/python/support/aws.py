@@ -96,7 +96,7 @@ class World:
 
 
 def no_code(_prompt):
-    raise EOFError("nobody is there to enter an MFA code")
+    raise EOFError("no MFA code can be entered")
 
 
 def botocore_keys(monkeypatch, environment, profile=None):

@@ -3,16 +3,15 @@
 use std::{path::Path, time::Duration};
 
 use crate::{
-    credentials::{ImdsSettings, ProfileSettings, ProfileValues, ProviderSettings, check_imds_endpoint},
+    credentials::{
+        ImdsSettings, MAX_SHARED_FILE, ProfileSettings, ProfileValues, ProviderSettings, check_imds_endpoint,
+    },
     s3::{BucketLayer, EndpointUrl, RegionName, check_bucket_in_host},
     settings::{Field, Notes, Number, PlaceId, Scalar, quoted},
     transport::{CertificatesFile, ClientLayer},
 };
 
 use super::environment::{self, IMDS_ATTEMPTS, IMDS_ENDPOINTS, IMDS_TIMEOUT};
-
-/// How much of a shared file is compared when the settings are checked for changes, in bytes.
-const MAX_SHARED_FILE: u64 = 4 * 1024 * 1024;
 
 /// Settings that change requests to S3, and that this version does not support.
 const UNSUPPORTED: [&str; 3] = ["use_accelerate_endpoint", "use_dualstack_endpoint", "use_fips_endpoint"];
@@ -32,7 +31,7 @@ impl Named<'_> {
         }
         // What they say is part of the settings. Their contents are read below.
         for path in [&self.profile.config_file, &self.profile.credentials_file] {
-            let _ = self.notes.read_file(&path.into(), MAX_SHARED_FILE);
+            let _ = self.notes.read_file(&path.into(), MAX_SHARED_FILE as u64 + 1);
         }
         let found = ProfileValues::read(self.profile);
         found.map_err(|error| self.notes.problem(self.place_id, format!("uses a profile: {error}"))).ok()
