@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     io,
-    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -15,7 +14,12 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::{ClientOptions, local, resolver::Resolver, tls::client_config};
+use super::{
+    ClientOptions,
+    local::{is_local, literal_address, refused},
+    resolver::Resolver,
+    tls::client_config,
+};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,9 +54,9 @@ pub(crate) struct TcpConnector {
 }
 
 impl TcpConnector {
-    /// `refuse_local`: whether connections to this machine and to metadata services fail.
+    /// `refuse_local`: whether connections to this machine and to metadata services fail, without an attempt.
     pub(crate) fn new(refuse_local: bool) -> Self {
-        let mut inner = HttpConnector::new_with_resolver(Resolver::default());
+        let mut inner = HttpConnector::new_with_resolver(Resolver::new(refuse_local));
         inner.enforce_http(false);
         inner.set_nodelay(true);
         inner.set_keepalive(Some(TCP_KEEPALIVE));
@@ -70,25 +74,16 @@ impl Service<Uri> for TcpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        // The resolver is not asked for addresses.
+        if let Some(address) = literal_address(&uri)
+            && self.refuse_local
+            && is_local(address)
+        {
+            return Box::pin(async move { Err(refused(&address.to_string()).into()) });
+        }
         let connecting = self.inner.call(uri);
-        let refuse_local = self.refuse_local;
-        Box::pin(async move {
-            let connection = connecting.await?;
-            if refuse_local {
-                refuse(connection.inner().peer_addr()?.ip())?;
-            }
-            Ok(connection)
-        })
+        Box::pin(async move { Ok(connecting.await?) })
     }
-}
-
-/// Fails if the address is local. A host name can resolve to any address, so this is known only once there is a
-/// connection. Nothing has been sent yet.
-fn refuse(peer: IpAddr) -> Result<(), BoxError> {
-    if local::is_local(peer) {
-        return Err(format!("{peer} is an address of this machine or of its metadata service").into());
-    }
-    Ok(())
 }
 
 impl Service<Uri> for Connector {

@@ -1,20 +1,36 @@
 //! Addresses that belong to this machine or to the cloud that it runs in, such as those of metadata services. What they
 //! answer depends on who asks, so a server must not ask for others.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use http::Uri;
+
+use crate::settings::UNTRUSTED;
 
 /// Metadata services of clouds, at addresses that are not link-local: Azure, Alibaba Cloud and Oracle Cloud.
 const METADATA: [Ipv4Addr; 3] =
     [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
 
 /// Whether the address is this machine's (loopback, unspecified), link-local, or that of a metadata service.
-pub(crate) fn is_local(address: IpAddr) -> bool {
+pub(super) fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_local_v4(v4),
         IpAddr::V6(v6) => is_local_v6(v6),
     }
+}
+
+/// The error of a connection to a host that has only such addresses.
+pub(super) fn refused(host: &str) -> io::Error {
+    let text = format!("{host} is this machine, link-local or a metadata service, {UNTRUSTED}");
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
+}
+
+/// The address that the host of a URL is written as, if it is not a name.
+pub(super) fn literal_address(uri: &Uri) -> Option<IpAddr> {
+    uri.host()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn is_local_v4(address: Ipv4Addr) -> bool {
@@ -44,14 +60,13 @@ fn is_local_v6(address: Ipv6Addr) -> bool {
 }
 
 /// Whether the host of a URL is certainly local, or is written so that resolvers may take it for such an address. A name
-/// can still resolve to one: see `Connector`. A URL without a host counts as local.
+/// can still resolve to one: see `Resolver`. A URL without a host counts as local.
 pub(crate) fn names_local_host(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return true };
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = host.parse::<IpAddr>() {
+    if let Some(address) = literal_address(&uri) {
         return is_local(address);
     }
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
     let last = host.rsplit('.').next().unwrap_or_default();
     // `2852039166`, `0xa9fea9fe` and `169.254.43518` are IPv4 addresses for inet_aton(3). With the bucket in front of it,
     // `254.169.254` becomes one.

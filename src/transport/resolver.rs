@@ -14,6 +14,8 @@ use futures::future::{BoxFuture, FutureExt as _, Shared};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower::Service;
 
+use super::local::{is_local, refused};
+
 /// The addresses of a host, or why they could not be looked up. All connections that wait for a lookup get the same
 /// result.
 type Lookup = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, Arc<io::Error>>>>;
@@ -23,9 +25,16 @@ type Lookup = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, Arc<io::Error>>>
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolver {
     lookups: Arc<Mutex<HashMap<Name, Lookup>>>,
+    refuse_local: bool,
 }
 
 impl Resolver {
+    /// `refuse_local`: whether the addresses of this machine and of metadata services are left out. The lookup of a host
+    /// that has no others fails.
+    pub(super) fn new(refuse_local: bool) -> Self {
+        Self { refuse_local, ..Self::default() }
+    }
+
     fn lookups(&self) -> MutexGuard<'_, HashMap<Name, Lookup>> {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,8 +65,15 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let refuse_local = self.refuse_local;
         let lookup = self.lookup(&name, |name| {
-            Box::pin(async move { Ok(GaiResolver::new().call(name).await?.collect()) })
+            Box::pin(async move {
+                let mut found: Vec<_> = GaiResolver::new().call(name.clone()).await?.collect();
+                if refuse_local {
+                    found.retain(|address| !is_local(address.ip()));
+                }
+                if refuse_local && found.is_empty() { Err(refused(name.as_str())) } else { Ok(found) }
+            })
         });
         Box::pin(async move {
             let found = lookup.await.map_err(|error| io::Error::new(error.kind(), error));

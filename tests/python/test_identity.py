@@ -6,13 +6,12 @@ S3, STS and the agent of EKS Pod Identity are imitated by one server, which reco
 import json
 import os
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
 import yaml
 
+from support.http_server import Handler, start
 from support.paths import ROOT
 from support.wait import eventually
 
@@ -27,9 +26,7 @@ class World:
         self.ids, self.tokens = [], []
         world = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Requests(Handler):
             def signer(self):
                 found = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
                 return found[1] if found else None
@@ -37,22 +34,16 @@ class World:
             def body(self):
                 return self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
 
-            def answer(self, body="", **headers):
-                self.send_response(200)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
             def do_PUT(self):
                 self.body()
                 world.ids.append(self.signer())
-                self.answer(ETag='"e"')
+                self.answer(200, ETag='"e"')
 
             def do_GET(self):
                 assert self.path == "/v1/credentials"
                 world.tokens.append(self.headers["Authorization"])
-                self.answer(json.dumps({"AccessKeyId": "POD", "SecretAccessKey": "s", "Token": "t", "Expiration": LATER}))
+                pod = {"AccessKeyId": "POD", "SecretAccessKey": "s", "Token": "t", "Expiration": LATER}
+                self.answer(200, json.dumps(pod).encode())
 
             def do_POST(self):
                 form = {name: value for name, [value] in parse_qs(self.body()).items()}
@@ -61,17 +52,13 @@ class World:
                 by = self.signer() or form["WebIdentityToken"]
                 asked = [form["RoleArn"].rsplit("/", 1)[1], by, form.get("ExternalId", ""), *sorted(tags)]
                 action = form["Action"]
-                self.answer(f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials>'
-                            f"<AccessKeyId>{'|'.join(asked)}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
-                            f"<SessionToken>t</SessionToken><Expiration>{LATER}</Expiration></Credentials></{action}Result>"
-                            f"</{action}Response>")
+                answer = (f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials>'
+                          f"<AccessKeyId>{'|'.join(asked)}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+                          f"<SessionToken>t</SessionToken><Expiration>{LATER}</Expiration></Credentials></{action}Result>"
+                          f"</{action}Response>")
+                self.answer(200, answer.encode())
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server, self.url = start(Requests)
 
 
 @pytest.fixture
@@ -86,7 +73,7 @@ def world():
 def run(serve, world):
     """Serves the tenants file of a section, on this world. `paths` replaces those in the file."""
 
-    def start(title, paths=None, environment=None):
+    def begin(title, paths=None, environment=None):
         page = (ROOT / "docs/IDENTITY.md").read_text()
         section = page.split(f"\n## {title}\n")[1].split("\n## ")[0]
         text = re.search(r"^```yaml\n(# tenants.yaml\n.*?)^```$", section, re.DOTALL | re.MULTILINE)[1]
@@ -102,7 +89,7 @@ def run(serve, world):
                     store["credential_provider"]["endpoint"] = world.url
         return serve(tenants, environment={"AWS_ENDPOINT_URL_STS": world.url, **(environment or {})})
 
-    return start
+    return begin
 
 
 @pytest.fixture

@@ -53,18 +53,26 @@ async fn sequential_requests_share_a_connection() {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_local_addresses_sends_nothing_to_this_machine() {
+async fn a_store_that_refuses_local_addresses_does_not_connect_to_this_machine() {
     let server = Scripted::start(|_, _| Answer::Reply(object())).await;
-    for host in ["127.0.0.1", "localhost"] {
-        let mut settings = server.settings();
-        settings.bucket.endpoint = Some(format!("http://{host}:{}", server.address.port()));
-        get(&store(settings.clone())).await;
-        settings.client_options.refuse_local = true;
-        settings.retry_config.max_retries = 0;
-        let before = server.seen().len();
-        let failed = store(settings).head("k", &ReadOptions::default()).await.unwrap_err();
-        assert_eq!((failed.kind(), server.seen().len()), (ErrorKind::ConnectionFailed, before), "{host}");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for host in ["127.0.0.1", "localhost", "[::1]"] {
+        let mut errors = Vec::new();
+        // The error does not say which ports are open.
+        for port in [server.address.port(), closed.port()] {
+            let mut settings = server.settings();
+            settings.bucket.endpoint = Some(format!("http://{host}:{port}"));
+            settings.client_options.refuse_local = true;
+            settings.retry_config.max_retries = 0;
+            let failed = store(settings).head("k", &ReadOptions::default()).await.unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::ConnectionFailed, "{host}");
+            errors.push(failed.to_string());
+        }
+        assert!(errors[0].contains("LONGSHORE_TENANTS_TRUSTED"), "{errors:?}");
+        assert_eq!(errors[0], errors[1]);
     }
+    assert_eq!(server.seen().len(), 0);
+    get(&server.store()).await;
 }
 
 #[tokio::test]

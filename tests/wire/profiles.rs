@@ -240,10 +240,8 @@ async fn a_renewal_that_hangs_does_not_delay_those_of_other_tokens() {
     signed_by(home.profile(&working)).await.unwrap();
     assert_eq!(tokens(&working), ["new"]);
     assert!(!waiting.is_finished());
-    let began = std::time::Instant::now();
     let error = waiting.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("it cannot be renewed (it took too long)"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
