@@ -14,6 +14,16 @@ use crate::settings::UNTRUSTED;
 const METADATA: [Ipv4Addr; 3] =
     [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
 
+/// Metadata services at IPv6 addresses that are not link-local: Google Cloud's, Scaleway's, Oracle Cloud's, Akamai's and
+/// Alibaba Cloud's. AWS has a prefix of its own.
+const METADATA_V6: [Ipv6Addr; 5] = [
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200),
+];
+
 /// Whether the address is this machine's (loopback, unspecified), link-local, or that of a metadata service.
 pub(super) fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -44,18 +54,16 @@ fn is_local_v4(address: Ipv4Addr) -> bool {
 fn is_local_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     // RFC 6052: IPv4 addresses behind a NAT64. RFC 4291, section 2.5.5.1: IPv4-compatible addresses.
-    // RFC 8215: the local-use prefix of NAT64.
-    let embeds_v4 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0]
-        || segments[..3] == [0x64, 0xff9b, 1]
-        || segments[..6] == [0; 6];
+    let embeds_v4 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] || segments[..6] == [0; 6];
     let [.., a, b, c, d] = address.octets();
     address.is_loopback()
         || address.is_unspecified()
         || address.is_unicast_link_local()
-        // Metadata services: AWS's (fd00:ec2::254, fd00:ec2::23 and others), Google's and Scaleway's.
+        // AWS's metadata services: fd00:ec2::254, fd00:ec2::23 and others.
         || segments[..2] == [0xfd00, 0xec2]
-        || segments == [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
-        || segments == [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
+        || METADATA_V6.contains(&address)
+        // RFC 8215: the local-use prefix of NAT64. Where in it the IPv4 address is depends on the network.
+        || segments[..3] == [0x64, 0xff9b, 1]
         || (embeds_v4 && is_local_v4(Ipv4Addr::new(a, b, c, d)))
 }
 
@@ -99,6 +107,12 @@ mod tests {
             "fe80::1",
             "fd00:ec2::254",
             "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
+            "64:ff9b:1:0:a9:fea9:fe00:0",
         ] {
             assert!(is_local(local.parse().unwrap()), "{local}");
         }
