@@ -102,19 +102,19 @@ pub(super) fn of_transport(error: TransportError) -> FailedAttempt {
         TransportErrorKind::Connect => (ErrorKind::ConnectionFailed, LATER, false),
         TransportErrorKind::Timeout => (ErrorKind::BackendTimeout, LATER_AFTER_TIMEOUT, true),
         TransportErrorKind::Lost => (ErrorKind::ConnectionLost, LATER, true),
-        TransportErrorKind::Protocol => (ErrorKind::BackendProtocol, Retry::No, true),
+        TransportErrorKind::TooManyHeaders | TransportErrorKind::Protocol => {
+            (ErrorKind::BackendProtocol, Retry::No, true)
+        }
     };
+    // The next attempt uses a connection that accepts more headers.
+    let correction = (error.kind() == TransportErrorKind::TooManyHeaders).then_some(Correction::Replay);
     let what = match kind {
         ErrorKind::ConnectionFailed => "no connection to S3 could be opened",
         ErrorKind::BackendTimeout => "S3 did not respond in time",
         ErrorKind::ConnectionLost => "the connection to S3 was lost",
         _ => "the server did not send a valid S3 response",
     };
-    FailedAttempt {
-        error: Error::new(kind, what).caused_by(error).with_unclear(unclear),
-        again,
-        correction: None,
-    }
+    FailedAttempt { error: Error::new(kind, what).caused_by(error).with_unclear(unclear), again, correction }
 }
 
 /// A response that was not complete in time.

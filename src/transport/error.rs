@@ -22,6 +22,8 @@ pub enum TransportErrorKind {
     Timeout,
     /// The connection broke; the server may have received the request.
     Lost,
+    /// The response has more headers than the connection accepts. Connections that are opened from now on accept more.
+    TooManyHeaders,
     /// The response is not valid HTTP, or too large.
     Protocol,
 }

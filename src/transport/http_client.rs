@@ -65,9 +65,15 @@ impl HttpClient {
             // Boxed, so that the futures around it stay small.
             let sending = Box::pin(connection.send(request));
             let read_timeout = self.read_timeout.saturating_mul(timeout_factor);
-            match watched(sending, &sent, read_timeout, deadline).await? {
-                Sending::Answered(response) => break (response, self.pool.lease(connection, sent)),
-                Sending::Unsent(unsent) => request = unsent,
+            match watched(sending, &sent, read_timeout, deadline).await {
+                Ok(Sending::Answered(response)) => break (response, self.pool.lease(connection, sent)),
+                Ok(Sending::Unsent(unsent)) => request = unsent,
+                Err(error) => {
+                    if error.kind() == TransportErrorKind::TooManyHeaders {
+                        self.pool.accept_many_headers();
+                    }
+                    return Err(error);
+                }
             }
         };
         Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))

@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -42,8 +42,9 @@ use super::{
 /// (docs/perf-notes.md).
 const READ_BUFFER: usize = 48 * 1024;
 
-/// Each entry of an object's user metadata is a header, and 2 KiB of metadata can have more entries than hyper's limit
-/// of 100 headers.
+/// The limit once a response had more than 100 headers, hyper's own limit: each entry of an object's user metadata is a
+/// header, and 2 KiB of metadata can have more entries than that. Few objects do, and with this limit every response
+/// costs hyper 5,500 instructions more.
 const MAX_HEADERS: usize = 512;
 
 /// How many connections may be opening at a time. One TLS handshake takes milliseconds, but a thousand concurrent
@@ -57,6 +58,8 @@ pub(super) struct Pool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connector: Connector,
+    /// Whether new connections accept [`MAX_HEADERS`] headers.
+    accepts_many_headers: AtomicBool,
     /// Permits to open a connection.
     turns: Semaphore,
     idle_timeout: Duration,
@@ -78,6 +81,8 @@ pub(super) struct Connection {
     host: Host,
     /// Whether it has carried a request before; the server may have closed it since.
     kept: bool,
+    /// Whether it accepts [`MAX_HEADERS`] headers.
+    accepts_many_headers: bool,
     home: runtime::Id,
     sender: SendRequest<RequestBody>,
     idleness: Arc<Idleness>,
@@ -120,6 +125,7 @@ impl Pool {
     pub(super) fn new(connector: Connector, options: &ClientOptions) -> Self {
         Self(Arc::new(Inner {
             connector,
+            accepts_many_headers: AtomicBool::new(false),
             turns: Semaphore::new(MAX_OPENING),
             idle_timeout: options.pool_idle_timeout,
             max_idle_per_host: options.pool_max_idle_per_host.unwrap_or(usize::MAX),
@@ -182,12 +188,14 @@ impl Pool {
         let mut connector = self.0.connector.clone();
         let stream =
             connector.call(uri).await.map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(MAX_HEADERS)
-            .read_buf_exact_size(Some(READ_BUFFER))
-            .handshake(stream)
-            .await
-            .map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
+        let mut builder = http1::Builder::new();
+        builder.read_buf_exact_size(Some(READ_BUFFER));
+        let accepts_many_headers = self.accepts_many_headers();
+        if accepts_many_headers {
+            builder.max_headers(MAX_HEADERS);
+        }
+        let (sender, connection) =
+            builder.handshake(stream).await.map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
         let idleness = Arc::new(Idleness { opened: Instant::now(), idle_since: AtomicU64::new(IN_USE) });
         let (watched, idle_timeout) = (Arc::clone(&idleness), self.0.idle_timeout);
         let driving = async move {
@@ -201,11 +209,35 @@ impl Pool {
         };
         let (host, home) = (host.clone(), Handle::current().id());
         let task = driven(driving);
-        Ok(Connection { host, kept: false, home, sender, idleness, _task: task, _descriptor: descriptor })
+        Ok(Connection {
+            host,
+            kept: false,
+            accepts_many_headers,
+            home,
+            sender,
+            idleness,
+            _task: task,
+            _descriptor: descriptor,
+        })
+    }
+
+    /// Lets new connections accept [`MAX_HEADERS`] headers. Others are not used again.
+    pub(super) fn accept_many_headers(&self) {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.0.accepts_many_headers.swap(true, Ordering::Relaxed) {
+            idle.clear();
+        }
+    }
+
+    fn accepts_many_headers(&self) -> bool {
+        self.0.accepts_many_headers.load(Ordering::Relaxed)
     }
 
     fn give_back(&self, mut connection: Connection) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.accepts_many_headers() && !connection.accepts_many_headers {
+            return;
+        }
         let connections = idle.entry(connection.home).or_default();
         // Those that have been idle for longest may be closed by now.
         let closed = connections.iter().take_while(|kept| kept.sender.is_closed()).count();
@@ -231,8 +263,19 @@ impl Connection {
         match error.take_message() {
             Some(unsent) if self.kept => Ok(Sending::Unsent(unsent)),
             Some(_) => Err(TransportErrorKind::Connect.caused_by(error.into_error())),
-            None => Err(broken(error.into_error())),
+            None => Err(self.broken(error.into_error())),
         }
+    }
+
+    fn broken(&self, error: hyper::Error) -> TransportError {
+        let kind = if error.is_parse_too_large() && !self.accepts_many_headers {
+            TransportErrorKind::TooManyHeaders
+        } else if error.is_parse() {
+            TransportErrorKind::Protocol
+        } else {
+            TransportErrorKind::Lost
+        };
+        kind.caused_by(error)
     }
 }
 
@@ -294,9 +337,4 @@ pub(super) fn take_host(request: &mut Request<RequestBody>) -> Result<Host, Tran
 #[expect(clippy::disallowed_methods, reason = "a connection must not delay the end of the process")]
 fn driven<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
     AbortOnDropHandle::new(tokio::spawn(work))
-}
-
-fn broken(error: hyper::Error) -> TransportError {
-    let kind = if error.is_parse() { TransportErrorKind::Protocol } else { TransportErrorKind::Lost };
-    kind.caused_by(error)
 }

@@ -201,6 +201,31 @@ async fn a_range_can_be_read_from_a_server_without_ranges() {
 }
 
 #[tokio::test]
+async fn an_object_with_hundreds_of_metadata_entries_costs_one_repeated_request_in_all() {
+    let server = Scripted::start(|_, seen| {
+        let entries = if seen.line().ends_with("few") { 1 } else { 400 };
+        let names: Vec<_> = (0..entries).map(|number| format!("x-amz-meta-{number}")).collect();
+        let headers: Vec<_> =
+            names.iter().map(|name| (name.as_str(), "v")).chain([("etag", "\"e\"")]).collect();
+        reply(200, &headers, "")
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.retry_config.max_retries = 0;
+    let store = store(settings);
+    let entries = async |key: &str| {
+        let info = store.head(key, &ReadOptions::default()).await.unwrap();
+        info.attributes.metadata.len()
+    };
+    assert_eq!(entries("few").await, 1);
+    assert_eq!(entries("many").await, 400);
+    // Concurrent reads use several connections.
+    assert_eq!(futures::future::join_all((0..5).map(|_| entries("many"))).await, [400; 5]);
+    let lines = server.lines();
+    assert_eq!(lines.iter().filter(|line| line.ends_with("many")).count(), 7, "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_suffix_of_an_empty_object_is_empty() {
     let server = Scripted::start(|number, _| match number {
         0 => error(416, "InvalidRange"),
