@@ -9,8 +9,8 @@ use crate::s3::{Checksum, HeadAnswer};
 impl S3Store {
     /// Copies like [`S3Store::copy_from`], then deletes the source, if the destination provably has its bytes and the
     /// source has not changed. If that is not the case, or the delete fails, the error is
-    /// [`ErrorKind::RenameSourceRemains`] and both objects exist. Both also exist if the future is dropped between
-    /// the copy and the delete.
+    /// [`ErrorKind::RenameSourceRemains`] and both objects usually exist, unless the response to a delete was lost. Both also
+    /// exist if the future is dropped between the copy and the delete.
     pub async fn rename_from(
         &self,
         source: &S3Store,
@@ -34,7 +34,7 @@ impl S3Store {
         match outcome {
             Ok(()) => Ok(copied),
             Err(error) => {
-                let message = format!("the copy was made, but the source remains: {}", error.message());
+                let message = format!("the copy was made, but the source may remain: {}", error.message());
                 Err(error.recast(ErrorKind::RenameSourceRemains, message).with_left_behind(copied.meta))
             }
         }
