@@ -98,7 +98,7 @@ impl Demo {
             auth: AuthMode::None,
             shutdown_grace: Duration::from_secs(10),
             uploads: UploadSettings { keys: Some(UploadKeys::random()), replicas: 1 },
-            tenants: vec![TenantSettings::new(TENANT, stores)],
+            tenants: vec![TenantSettings::new(TENANT, stores).into()],
             ..ServerSettings::default()
         }
     }

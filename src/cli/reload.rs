@@ -87,7 +87,11 @@ impl Reloader {
     /// Reads the files, and replaces the tenants of those that stay the same for `settle`.
     async fn reload(&self, settle: Duration) {
         for attempt in 1..=ATTEMPTS {
-            let Some(reading) = self.on_source(|source, _| source.read()).await else { return };
+            let Some(reading) =
+                self.on_source(|source, tenants| source.read(|name| tenants.settings(name))).await
+            else {
+                return;
+            };
             sleep(settle).await;
             let accept = move |source: &mut TenantsSource, tenants: &LiveTenants| {
                 let changing = match source.accept(reading, |name| tenants.settings(name))? {

@@ -92,7 +92,7 @@ pub fn load_from(
     let is_trusted = environment.tenants_trusted;
     let found = at
         .as_ref()
-        .map(|(path, place)| files::read_all(path, place, &variables, is_trusted))
+        .map(|(path, place)| files::read_all(path, place, &variables, is_trusted, |_| None))
         .unwrap_or_default();
     let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, is_trusted, &found));
     problems.append(found.general);

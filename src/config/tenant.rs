@@ -1,6 +1,9 @@
 //! A tenant: its callers and its stores.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
@@ -151,14 +154,14 @@ fn settle_store(
     tenant: PlaceId,
     options: &OverridableLayer,
     notes: &Notes,
-) -> Option<(String, StoreSettings)> {
+) -> Option<(String, Arc<StoreSettings>)> {
     let place_id = store.place_id().unwrap_or(tenant);
     if let Err(why) = check_name(&name) {
         notes.problem(place_id, why);
     }
     let names = Names { tenant: tenant_name, store: &name };
     let settings = store.into_layer()?.settle(place_id, names, options, notes)?;
-    Some((name, settings))
+    Some((name, Arc::new(settings)))
 }
 
 fn callers(callers: Field<List<Caller>>, stores: &BTreeSet<&str>, notes: &Notes) -> Vec<CallerSettings> {

@@ -1,5 +1,7 @@
 //! The tenants of a running server.
 
+use std::sync::Arc;
+
 use crate::{
     telemetry::Metrics,
     tenants::{Invalid, InvalidTenants, Pool, TenantSettings},
@@ -15,8 +17,8 @@ pub struct LiveTenants {
 
 impl LiveTenants {
     /// The current settings of a tenant.
-    pub fn settings(&self, name: &str) -> Option<TenantSettings> {
-        self.pool.snapshot().tenant(name).map(|tenant| tenant.settings().clone())
+    pub fn settings(&self, name: &str) -> Option<Arc<TenantSettings>> {
+        self.pool.snapshot().tenant(name).map(|tenant| Arc::clone(tenant.settings()))
     }
 
     /// Makes `tenants` the current ones, all at once. Calls that have begun continue with the old ones. A tenant or a
@@ -26,7 +28,7 @@ impl LiveTenants {
     /// `unusable` names tenants files that cannot be used as a whole.
     pub fn replace(
         &self,
-        tenants: Vec<TenantSettings>,
+        tenants: Vec<Arc<TenantSettings>>,
         stale: Vec<String>,
         rejected: Vec<String>,
         unusable: Vec<String>,

@@ -98,7 +98,7 @@ settings! {
         /// Certificate chain and private key (PEM). Without them, gRPC is served in plaintext.
         tls: Option<TlsFiles> = None,
         /// The tenants.
-        tenants: Vec<TenantSettings> = Vec::new(),
+        tenants: Vec<Arc<TenantSettings>> = Vec::new(),
         /// Names of tenants that are not served because their settings are invalid. Metrics, the log and `/readyz`
         /// report them.
         rejected_tenants: Vec<String> = Vec::new(),

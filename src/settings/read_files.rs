@@ -1,7 +1,7 @@
 //! Which files the settings were read from, and what these contained at the time.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     io::{self, Read},
     path::PathBuf,
 };
@@ -13,7 +13,7 @@ use super::LocalPath;
 
 /// The contents of files at the time when they were read, as digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ReadFiles(BTreeMap<PathBuf, (LocalPath, Contents)>);
+pub(crate) struct ReadFiles(HashMap<PathBuf, (LocalPath, Contents)>);
 
 /// What a file contained when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

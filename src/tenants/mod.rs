@@ -7,7 +7,7 @@ mod pool;
 mod resources;
 mod tenant;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
 pub use invalid::{Invalid, InvalidTenants};
@@ -28,13 +28,14 @@ pub struct TenantSettings {
     pub callers: Vec<CallerSettings>,
     /// Limits on what the tenant may use of the process's resources.
     pub limits: Limits,
-    /// The tenant's stores, by name.
-    pub stores: BTreeMap<String, StoreSettings>,
+    /// The tenant's stores, by name. Behind pointers, because a map has room for eleven values even if there is one.
+    pub stores: BTreeMap<String, Arc<StoreSettings>>,
 }
 
 impl TenantSettings {
     /// A tenant with these stores and no callers.
     pub fn new(name: &str, stores: BTreeMap<String, StoreSettings>) -> Self {
+        let stores = stores.into_iter().map(|(name, store)| (name, Arc::new(store))).collect();
         Self { name: name.to_owned(), callers: Vec::new(), limits: Limits::default(), stores }
     }
 }

@@ -43,7 +43,8 @@ impl Pool {
     ///
     /// A store whose settings stay the same keeps its connections, its cached credentials, and what it has learned
     /// about its server.
-    pub fn replace(&self, tenants: Vec<TenantSettings>) {
+    pub fn replace(&self, tenants: impl IntoIterator<Item = impl Into<Arc<TenantSettings>>>) {
+        let tenants = tenants.into_iter().map(Into::into).collect();
         let _replacing = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.snapshot().next(tenants);
         self.0.snapshot.store(Arc::new(next));
@@ -58,17 +59,22 @@ impl Pool {
 impl Snapshot {
     /// These tenants, whose callers authenticate as `auth` says. No store is built and no connection is opened yet, so
     /// thousands of tenants cost nothing until they are used, and a misconfigured tenant does not affect the others.
-    pub fn new(tenants: Vec<TenantSettings>, auth: AuthMode, resources: &Resources) -> Self {
+    pub fn new(
+        tenants: impl IntoIterator<Item = impl Into<Arc<TenantSettings>>>,
+        auth: AuthMode,
+        resources: &Resources,
+    ) -> Self {
+        let tenants = tenants.into_iter().map(Into::into).collect();
         Self::with(tenants, auth, resources.clone(), |_| None)
     }
 
     /// The snapshot that follows this one.
-    fn next(&self, tenants: Vec<TenantSettings>) -> Self {
+    fn next(&self, tenants: Vec<Arc<TenantSettings>>) -> Self {
         Self::with(tenants, self.auth, self.resources.clone(), |name| self.tenant(name))
     }
 
     fn with<'a>(
-        tenants: Vec<TenantSettings>,
+        tenants: Vec<Arc<TenantSettings>>,
         auth: AuthMode,
         resources: Resources,
         predecessor: impl Fn(&str) -> Option<&'a Tenant>,
@@ -147,7 +153,7 @@ mod tests {
         let stores = || ["a", "b"].map(|name| store(&pool, "acme", name));
         let [a, b] = stores();
         let mut changed = both();
-        changed[0].stores.get_mut("b").unwrap().prefix = "prod/".to_owned();
+        Arc::make_mut(changed[0].stores.get_mut("b").unwrap()).prefix = "prod/".to_owned();
         changed[0].callers.push(CallerSettings {
             name: "reader".to_owned(),
             token_sha256: [0; 32],

@@ -20,7 +20,7 @@ pub struct Tenant(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    settings: TenantSettings,
+    settings: Arc<TenantSettings>,
     stores: BTreeMap<String, Arc<OnDemand>>,
     shared: Shared,
 }
@@ -41,13 +41,17 @@ impl Tenant {
     /// It takes over its `predecessor`'s memory, and every store whose settings are the same, with all that the store has
     /// learned and opened.
     pub(super) fn new(
-        settings: TenantSettings,
+        settings: Arc<TenantSettings>,
         share: Option<u64>,
         resources: &Resources,
         predecessor: Option<&Self>,
     ) -> Self {
         let share = settings.limits.max_buffered.or(share);
-        let kept = |name: &str, store: &StoreSettings| {
+        if let Some(same) = predecessor.filter(|tenant| Arc::ptr_eq(&tenant.0.settings, &settings)) {
+            same.budget().resize(share);
+            return same.clone();
+        }
+        let kept = |name: &str, store: &Arc<StoreSettings>| {
             let Inner { settings, stores, .. } = &*predecessor?.0;
             stores.get(name).filter(|_| settings.stores.get(name) == Some(store)).cloned()
         };
@@ -75,7 +79,7 @@ impl Tenant {
     }
 
     /// The tenant's settings.
-    pub fn settings(&self) -> &TenantSettings {
+    pub fn settings(&self) -> &Arc<TenantSettings> {
         &self.0.settings
     }
 
@@ -96,12 +100,12 @@ impl Tenant {
 
     /// The names and settings of the tenant's stores, in the order of their names. Builds no store.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreSettings)> {
-        self.0.settings.stores.iter().map(|(name, settings)| (name.as_str(), settings))
+        self.0.settings.stores.iter().map(|(name, settings)| (name.as_str(), &**settings))
     }
 
     /// The settings of the store with this name. Does not build the store.
     pub fn store_settings(&self, name: &str) -> Option<&StoreSettings> {
-        self.0.settings.stores.get(name)
+        self.0.settings.stores.get(name).map(|settings| &**settings)
     }
 
     /// The store with this name, built on first use; `None` if the tenant has no store with this name.

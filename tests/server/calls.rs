@@ -31,7 +31,7 @@ fn with_caller() -> ServerSettings {
         prefixes: None,
     };
     let tenant = TenantSettings { callers: vec![caller], ..TenantSettings::new("acme", Default::default()) };
-    ServerSettings { auth: AuthMode::Required, tenants: vec![tenant], ..settings() }
+    ServerSettings { auth: AuthMode::Required, tenants: vec![tenant.into()], ..settings() }
 }
 
 /// A connection on which the test chooses the frames.

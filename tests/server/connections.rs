@@ -111,7 +111,7 @@ async fn an_old_connection_gets_goaway_and_its_calls_continue() {
 
 #[tokio::test]
 async fn a_caller_that_is_slow_to_acknowledge_a_smaller_window_can_send_the_rest() {
-    let tenants = vec![TenantSettings::new("default", Default::default())];
+    let tenants = vec![TenantSettings::new("default", Default::default()).into()];
     let running = Running::start(ServerSettings { tenants, ..settings() }).await;
     let mut raw = Raw::connect(running.grpc).await;
     // More than the server's first window, but less than HTTP/2's, which applies until the acknowledgement.

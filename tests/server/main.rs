@@ -170,7 +170,7 @@ async fn an_unknown_method_gets_error_details_and_no_metric_label() {
 async fn a_message_that_is_too_large_is_rejected_with_details() {
     let mut settings = settings();
     settings.max_message_bytes = 1024;
-    settings.tenants = vec![TenantSettings::new("acme", Default::default())];
+    settings.tenants = vec![TenantSettings::new("acme", Default::default()).into()];
     let running = Running::start(settings).await;
     let mut objects = ObjectServiceClient::new(channel(running.grpc).await);
     let request = PutRequest { key: "large".to_owned(), data: vec![0; 2048].into(), ..PutRequest::default() };

@@ -75,7 +75,7 @@ impl Line {
             listen_addr: any_port,
             health_addr: any_port,
             auth: AuthMode::None,
-            tenants: vec![TenantSettings::new("acme", stores)],
+            tenants: vec![TenantSettings::new("acme", stores).into()],
             ..ServerSettings::default()
         };
         let server = Server::bind(settings).await.unwrap();

@@ -62,7 +62,7 @@ impl TestServer {
             listen_addr: any_port,
             health_addr: any_port,
             auth: AuthMode::None,
-            tenants: vec![TenantSettings::new("acme", stores)],
+            tenants: vec![TenantSettings::new("acme", stores).into()],
             ..settings
         });
         let server = server.await.unwrap();

@@ -33,7 +33,7 @@ const MAX_UNTRUSTED_VALUES: usize = 10_000;
 /// The tenants from the files, and the problems in them.
 #[derive(Default)]
 pub(super) struct Found {
-    pub(super) tenants: Vec<TenantSettings>,
+    pub(super) tenants: Vec<Arc<TenantSettings>>,
     /// Problems of the rejected tenants.
     pub(super) problems_of_rejected: Problems,
     /// Names of the rejected tenants.
@@ -42,12 +42,29 @@ pub(super) struct Found {
     pub(super) general: Problems,
     /// What is valid, but probably not meant.
     pub(super) warnings: Problems,
-    /// The file of each valid tenant.
-    pub(super) origins: BTreeMap<String, Arc<Path>>,
+    /// Where each valid tenant is defined.
+    pub(super) origins: BTreeMap<String, Origin>,
     /// The files with problems that concern more than one tenant. Their tenants are not among `tenants`.
     pub(super) unusable: BTreeSet<Arc<Path>>,
+    /// The files about which there is something to report, so that they are parsed again by each reading.
+    reported: BTreeSet<Arc<Path>>,
     /// What was read.
     pub(super) inputs: Inputs,
+}
+
+/// Where a tenant is defined.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) file: Arc<Path>,
+    pub(super) place: Place,
+    /// Whether the file was parsed without a problem or a warning, and all of its tenants are valid.
+    pub(super) is_flawless: bool,
+}
+
+/// A file that need not be parsed again: it contains the same as when it was, and had no flaw.
+pub(super) struct Unchanged {
+    pub(super) files: ReadFiles,
+    pub(super) tenants: Vec<(Place, Arc<TenantSettings>)>,
 }
 
 /// What the tenants were read from.
@@ -81,6 +98,11 @@ impl Inputs {
         changed.map(|(path, _)| Arc::clone(path)).collect()
     }
 
+    /// What a tenants file, and the files that it refers to, contained, if they still contain the same.
+    pub(super) fn unchanged(&self, path: &Path) -> Option<&ReadFiles> {
+        self.files.get(path).filter(|files| files.are_unchanged())
+    }
+
     /// Forgets what these tenants files contained, so that they count as changed.
     pub(super) fn forget(&mut self, changed: &BTreeSet<Arc<Path>>) {
         for path in changed {
@@ -94,7 +116,7 @@ struct Candidate {
     name: String,
     file: Arc<Path>,
     place: Place,
-    settings: TenantSettings,
+    settings: Arc<TenantSettings>,
     problems: Problems,
 }
 
@@ -159,8 +181,14 @@ impl Source {
 }
 
 /// Reads the file at `path`, or every `*.yaml`, `*.yml` and `*.json` file of the folder at `path`. The
-/// defaults of a file apply to its own tenants only.
-pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>, is_trusted: bool) -> Found {
+/// defaults of a file apply to its own tenants only. `unchanged` returns the files that need not be parsed.
+pub(super) fn read_all(
+    path: &Path,
+    variable: &Place,
+    variables: &Arc<Variables>,
+    is_trusted: bool,
+    unchanged: impl Fn(&Path) -> Option<Unchanged>,
+) -> Found {
     let mut found = Found::default();
     let mut candidates = Vec::new();
     let listed = list(path);
@@ -175,6 +203,10 @@ pub(super) fn read_all(path: &Path, variable: &Place, variables: &Arc<Variables>
         ),
         Ok(files) => {
             for file in files {
+                if let Some(unchanged) = unchanged(&file) {
+                    candidates.extend(take_unchanged(unchanged, file.into(), &mut found));
+                    continue;
+                }
                 let is_one_of_several = !is_trusted && file != path;
                 // The log shows the name, and anything can be in it.
                 let name = file.file_stem().map(|name| name.to_string_lossy().replace(char::is_control, " "));
@@ -201,16 +233,34 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
-        let file = entry?.path();
+        let entry = entry?;
+        let (file, kind) = (entry.path(), entry.file_type()?);
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let ours = file.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
         // Kubernetes mounts files as symbolic links into a hidden folder, so symbolic links are followed.
-        if !hidden && ours && !file.is_dir() {
+        let is_folder = || if kind.is_symlink() { file.is_dir() } else { kind.is_dir() };
+        if !hidden && ours && !is_folder() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// The tenants of a file that was not parsed again.
+fn take_unchanged(
+    unchanged: Unchanged,
+    file: Arc<Path>,
+    found: &mut Found,
+) -> impl Iterator<Item = Candidate> {
+    found.inputs.files.insert(Arc::clone(&file), unchanged.files);
+    unchanged.tenants.into_iter().map(move |(place, settings)| Candidate {
+        name: settings.name.clone(),
+        file: Arc::clone(&file),
+        place,
+        settings,
+        problems: Problems::default(),
+    })
 }
 
 /// The tenants of a file. Problems of the whole file go to `found`.
@@ -219,7 +269,11 @@ fn read_file(source: &Source, variables: &Arc<Variables>, found: &mut Found) -> 
     let notes = if source.is_trusted { notes } else { notes.untrusted(source.own_folder()) };
     let mut general = Problems::default();
     let candidates = parse_file(source, &notes, &mut general);
-    found.warnings.append(notes.take_warnings());
+    let warnings = notes.take_warnings();
+    if !warnings.is_empty() || !general.is_empty() {
+        found.reported.insert(Arc::clone(&source.path));
+    }
+    found.warnings.append(warnings);
     found.inputs.files.insert(Arc::clone(&source.path), notes.take_files());
     if !general.is_empty() {
         found.unusable.insert(Arc::clone(&source.path));
@@ -344,6 +398,7 @@ fn read_tenant(
         _ => TenantSettings::new(name_or_empty, BTreeMap::new()),
     };
     let problems = notes.take(&place);
+    let settings = Arc::new(settings);
     Candidate { name: name_or_empty.to_owned(), file: Arc::clone(file), place, settings, problems }
 }
 
@@ -367,13 +422,18 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
         }
         if candidate.problems.is_empty() && copies.len() <= 1 {
             if !found.unusable.contains(&candidate.file) {
-                found.origins.insert(candidate.name, candidate.file);
+                let Candidate { file, place, .. } = candidate;
+                found.origins.insert(candidate.name, Origin { file, place, is_flawless: false });
                 found.tenants.push(candidate.settings);
             }
         } else {
+            found.reported.insert(candidate.file);
             found.rejected.extend(Some(candidate.name).filter(|name| !name.is_empty()));
             found.problems_of_rejected.append(candidate.problems);
         }
+    }
+    for origin in found.origins.values_mut() {
+        origin.is_flawless = !found.reported.contains(&origin.file);
     }
 }
 

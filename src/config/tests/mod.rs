@@ -61,7 +61,7 @@ fn store(text: &str, variables: &[(&str, &str)]) -> Result<StoreSettings, Vec<St
     let file = format!("tenants: {{t: {{stores: {{s: {{{text}}}}}}}}}");
     match load_text(&file, variables) {
         Ok(loaded) if loaded.problems_of_rejected.is_empty() => {
-            Ok(loaded.settings.server.tenants[0].stores["s"].clone())
+            Ok((*loaded.settings.server.tenants[0].stores["s"]).clone())
         }
         Ok(_) | Err(_) => Err(problems(&file, variables)
             .into_iter()

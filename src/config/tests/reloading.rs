@@ -1,6 +1,6 @@
 //! Reading the tenants again while the server runs.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, sync::Arc};
 
 use crate::tenants::TenantSettings;
 
@@ -10,7 +10,7 @@ use super::*;
 struct World {
     folder: tempfile::TempDir,
     source: TenantsSource,
-    served: BTreeMap<String, TenantSettings>,
+    served: BTreeMap<String, Arc<TenantSettings>>,
 }
 
 fn tenant(name: &str, bucket: &str) -> String {
@@ -19,7 +19,7 @@ fn tenant(name: &str, bucket: &str) -> String {
     )
 }
 
-fn by_name(tenants: Vec<TenantSettings>) -> BTreeMap<String, TenantSettings> {
+fn by_name(tenants: Vec<Arc<TenantSettings>>) -> BTreeMap<String, Arc<TenantSettings>> {
     tenants.into_iter().map(|tenant| (tenant.name.clone(), tenant)).collect()
 }
 
@@ -41,7 +41,7 @@ impl World {
     /// Reads the files again, as the server does. Returns the names of stale and of rejected tenants.
     fn reload(&mut self) -> Result<[Vec<String>; 2], String> {
         assert!(self.source.has_changed());
-        let reading = self.source.read();
+        let reading = self.source.read(|name| self.served.get(name).cloned());
         let accepted = self.source.accept(reading, |name| self.served.get(name).cloned()).unwrap();
         assert!(!self.source.has_changed(), "the same files are not read again");
         let Reloaded { tenants, stale, rejected, unusable, problems, .. } =
@@ -112,7 +112,7 @@ fn a_tenant_that_moves_out_of_a_file_that_cannot_be_used_is_served_from_its_new_
     let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
     world.write("a.yaml", "tenants: {");
     world.write("b.yaml", tenant("a", "moved"));
-    let reading = world.source.read();
+    let reading = world.source.read(|name| world.served.get(name).cloned());
     let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
     assert_eq!((reloaded.tenants.len(), reloaded.stale.len()), (1, 0));
 }
@@ -171,7 +171,7 @@ fn a_file_that_keeps_changing_keeps_its_tenants_and_the_others_change() {
     let mut world = World::new(&[("a.yaml", tenant("a", "first")), ("b.yaml", tenant("b", "second"))]);
     world.write("a.yaml", tenant("a", "other"));
     fs::remove_file(world.folder.path().join("b.yaml")).unwrap();
-    let reading = world.source.read();
+    let reading = world.source.read(|name| world.served.get(name).cloned());
     world.write("a.yaml", tenant("a", "third"));
     let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
     assert_eq!((reloaded.changing, reloaded.stale.len()), (1, 0));
@@ -184,7 +184,7 @@ fn a_file_that_keeps_changing_keeps_its_tenants_and_the_others_change() {
 #[test]
 fn a_reading_of_another_set_of_files_does_not_count() {
     let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
-    let reading = world.source.read();
+    let reading = world.source.read(|name| world.served.get(name).cloned());
     world.write("b.yaml", tenant("b", "second"));
     assert!(world.source.accept(reading, |_| None).is_none());
     assert_eq!(world.reload().unwrap(), NOTHING);
@@ -194,7 +194,7 @@ fn a_reading_of_another_set_of_files_does_not_count() {
 fn a_new_file_that_cannot_be_used_is_reported() {
     let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
     world.write("b.yaml", "tenants: {b: {");
-    let reading = world.source.read();
+    let reading = world.source.read(|name| world.served.get(name).cloned());
     let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
     assert_eq!(
         (reloaded.tenants.len(), reloaded.unusable.len(), reloaded.problems.is_empty()),
@@ -207,9 +207,51 @@ fn a_pipe_among_the_files_does_not_block() {
     let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
     let pipe = world.folder.path().join("b.yaml");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let reading = world.source.read();
+    let reading = world.source.read(|name| world.served.get(name).cloned());
     let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
     assert_eq!(reloaded.unusable, [pipe.display().to_string()]);
     let text = reloaded.problems.to_string();
     assert!(text.contains("it is not a regular file"), "{text}");
+}
+
+#[test]
+fn tenants_of_unchanged_files_keep_the_same_settings_in_memory() {
+    let warned = "tenants: {w: {stores: {s: {bucket: first, prefix: $PREFIX, \
+                  credential_provider: {type: anonymous}}}}}";
+    let mut world = World::new(&[
+        ("a.yaml", tenant("a", "first")),
+        ("b.yaml", tenant("b", "second")),
+        ("w.yaml", warned.to_owned()),
+    ]);
+    let before = world.served.clone();
+    world.write("a.yaml", tenant("a", "other"));
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    let is_same = |name| Arc::ptr_eq(&before[name], &world.served[name]);
+    assert!(is_same("b") && !is_same("a"));
+    // So that the warning is logged again.
+    assert!(!is_same("w"));
+}
+
+#[test]
+fn a_tenant_of_an_unchanged_file_is_rejected_when_another_file_defines_it_too_and_comes_back_later() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first")), ("b.yaml", tenant("b", "second"))]);
+    world.write("c.yaml", tenant("b", "third"));
+    assert_eq!(world.reload().unwrap(), [vec!["b".to_owned()], Vec::new()]);
+    assert_eq!(world.buckets(), [("a", "first"), ("b", "second")]);
+    world.write("b.yaml", tenant("b", "fourth"));
+    assert_eq!(world.reload().unwrap(), [vec!["b".to_owned()], Vec::new()]);
+    fs::remove_file(world.folder.path().join("c.yaml")).unwrap();
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "first"), ("b", "fourth")]);
+}
+
+#[test]
+fn after_a_reload_without_any_valid_tenant_the_same_files_take_effect() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    world.write("a.yaml", "tenants: {}");
+    assert!(world.reload().is_err());
+    assert_eq!(world.buckets(), [("a", "first")]);
+    world.write("a.yaml", tenant("a", "other"));
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "other")]);
 }

@@ -152,7 +152,7 @@ pub(crate) fn settings(tenants: Vec<TenantSettings>) -> ServerSettings {
         health_addr: "127.0.0.1:0".parse().unwrap(),
         auth: AuthMode::None,
         shutdown_grace: Duration::from_secs(5),
-        tenants,
+        tenants: tenants.into_iter().map(Into::into).collect(),
         ..ServerSettings::default()
     }
 }
