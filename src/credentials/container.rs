@@ -15,6 +15,7 @@ use super::{
     metadata_http::{MetadataHttp, origin},
     small_file,
 };
+use crate::transport::Lookups;
 
 /// Time limit of an attempt, and the number of attempts, as in botocore.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,16 +23,24 @@ const ATTEMPTS: u32 = 3;
 
 /// A container's credentials endpoint.
 #[derive(Debug)]
-pub(super) struct Container(pub(super) ContainerSettings);
+pub(super) struct Container {
+    settings: ContainerSettings,
+    lookups: Lookups,
+}
 
 impl Container {
+    /// `lookups`: those of the tenant.
+    pub(super) fn new(settings: ContainerSettings, lookups: Lookups) -> Self {
+        Self { settings, lookups }
+    }
+
     async fn request(&self) -> Result<Credentials, CredentialsError> {
-        let ContainerSettings { endpoint, token, refuse_local } = &self.0;
+        let ContainerSettings { endpoint, token, refuse_local } = &self.settings;
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, authorization(token).await?);
         }
-        let http = MetadataHttp::new(endpoint, TIMEOUT, ATTEMPTS, *refuse_local)?;
+        let http = MetadataHttp::new(endpoint, TIMEOUT, ATTEMPTS, *refuse_local, self.lookups.clone())?;
         let (status, body) = http.send(Method::GET, endpoint, &headers).await?;
         if !status.is_success() {
             let place = origin(endpoint);

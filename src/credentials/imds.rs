@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::{
     Credentials, CredentialsError, ImdsSettings, cache::Source, document, metadata_http::MetadataHttp,
 };
+use crate::transport::Lookups;
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLE_PATH: &str = "/latest/meta-data/iam/security-credentials/";
@@ -31,8 +32,8 @@ impl Imds {
     }
 
     async fn request(&self) -> Result<Credentials, CredentialsError> {
-        let http =
-            MetadataHttp::new(&self.settings.endpoint, self.settings.timeout, self.settings.attempts, false)?;
+        let ImdsSettings { endpoint, timeout, attempts, .. } = &self.settings;
+        let http = MetadataHttp::new(endpoint, *timeout, *attempts, false, Lookups::default())?;
         let headers = self.session(&http).await?;
         let roles = self.get(&http, ROLE_PATH, &headers).await?;
         let role = String::from_utf8_lossy(&roles);

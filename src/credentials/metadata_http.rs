@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
 use super::{CredentialsError, document::MAX_DOCUMENT};
-use crate::transport::{ClientOptions, HttpClient, Payload};
+use crate::transport::{ClientOptions, HttpClient, Lookups, Payload};
 
 /// Sends one request at a time. A client is created for each request for credentials, which are rare.
 #[derive(Debug)]
@@ -19,12 +19,13 @@ pub(super) struct MetadataHttp {
 
 impl MetadataHttp {
     /// For requests to `url`. `timeout` is for one attempt. `refuse_local`: whether connections to this machine and to
-    /// metadata services fail.
+    /// metadata services fail. `lookups`: those of the tenant.
     pub(super) fn new(
         url: &str,
         timeout: Duration,
         attempts: u32,
         refuse_local: bool,
+        lookups: Lookups,
     ) -> Result<Self, CredentialsError> {
         let options = ClientOptions {
             allow_http: true,
@@ -36,7 +37,7 @@ impl MetadataHttp {
             refuse_local,
             ..ClientOptions::default()
         };
-        let http = HttpClient::new(&options).map_err(|error| {
+        let http = HttpClient::new(&options, lookups).map_err(|error| {
             CredentialsError::new(format!("no HTTP client for credentials could be created: {error}"))
         })?;
         Ok(Self { http, attempts: attempts.max(1) })

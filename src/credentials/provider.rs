@@ -56,9 +56,13 @@ impl StoreFacts<'_> {
             ProviderSettings::Anonymous => return None,
             ProviderSettings::File(path) => Arc::new(CredentialsFile(path)),
             ProviderSettings::Process(command) => Arc::new(Process(command)),
-            ProviderSettings::Container(settings) => Arc::new(Container(settings)),
+            ProviderSettings::Container(settings) => {
+                Arc::new(Container::new(settings, self.http.lookups().clone()))
+            }
             ProviderSettings::Imds(settings) => Arc::new(Imds::new(settings)),
-            ProviderSettings::Grpc(settings) => Arc::new(Grpc(settings)),
+            ProviderSettings::Grpc(settings) => {
+                Arc::new(Grpc { settings, lookups: self.http.lookups().clone() })
+            }
             ProviderSettings::WebIdentity(settings) => {
                 let sts = self.sts(settings.region.as_ref(), settings.endpoint.as_ref());
                 Arc::new(WebIdentity { settings, sts })

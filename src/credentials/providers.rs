@@ -6,7 +6,11 @@ use super::{
     CredentialProvider, ProviderSettings, StoreFacts,
     cache::{Cache, Owner, Source, WeakCache},
 };
-use crate::{tasks::Tasks, telemetry::Metrics, transport::ClientOptions};
+use crate::{
+    tasks::Tasks,
+    telemetry::Metrics,
+    transport::{ClientOptions, Lookups},
+};
 
 /// The credential providers of one tenant's stores. Cheap to clone.
 ///
@@ -22,6 +26,7 @@ struct Inner {
     metrics: Metrics,
     tasks: Tasks,
     shared: Mutex<Vec<(Identity, WeakCache)>>,
+    lookups: Lookups,
 }
 
 /// What must be equal if stores are to share a provider. A server may reject credentials that another one accepts, so
@@ -37,7 +42,13 @@ struct Identity {
 impl Providers {
     /// No providers yet, for the tenant with this name. Requests for credentials run as background `tasks`.
     pub fn new(tenant: &str, metrics: Metrics, tasks: Tasks) -> Self {
-        Self(Arc::new(Inner { tenant: tenant.into(), metrics, tasks, shared: Mutex::default() }))
+        let (shared, lookups) = (Mutex::default(), Lookups::default());
+        Self(Arc::new(Inner { tenant: tenant.into(), metrics, tasks, shared, lookups }))
+    }
+
+    /// The tenant's lookups of host names, for the HTTP clients of its stores.
+    pub fn lookups(&self) -> &Lookups {
+        &self.0.lookups
     }
 
     /// The provider of a store with these settings.
@@ -104,7 +115,7 @@ mod tests {
         endpoint: Option<&str>,
     ) -> CredentialProvider {
         let client_options = ClientOptions::default();
-        let http = HttpClient::new(&client_options).unwrap();
+        let http = HttpClient::new(&client_options, Lookups::default()).unwrap();
         let (region, bucket) = ("us-east-1", "bucket");
         let facts = StoreFacts { http: &http, client_options: &client_options, region, endpoint, bucket };
         providers.provider(settings.clone(), facts)

@@ -18,7 +18,7 @@ use crate::{
         CredentialProvider, Credentials, CredentialsError, ProviderSettings, Providers, Source, StoreFacts,
     },
     telemetry::Metrics,
-    transport::{ClientOptions, HttpClient, RetryPolicy},
+    transport::{ClientOptions, HttpClient, Lookups, RetryPolicy},
 };
 
 /// Returns credentials with the number of the request, and fails after `last`.
@@ -85,7 +85,11 @@ impl Server {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let http = HttpClient::new(&ClientOptions { allow_http: true, ..ClientOptions::default() }).unwrap();
+        let http = HttpClient::new(
+            &ClientOptions { allow_http: true, ..ClientOptions::default() },
+            Lookups::default(),
+        )
+        .unwrap();
         let settings = BucketSettings { endpoint, ..BucketSettings::new("b") };
         let retries = RetryPolicy::default();
         let client = Client::new(settings, http, provider, retries, None, Metrics::default()).unwrap();
@@ -139,7 +143,7 @@ async fn if_there_are_no_new_credentials_the_error_of_s3_is_returned() {
 async fn static_credentials_are_sent_once() {
     let settings = ProviderSettings::Static(Credentials::new("FIXED", "secret", None));
     let client_options = ClientOptions::default();
-    let http = HttpClient::new(&client_options).unwrap();
+    let http = HttpClient::new(&client_options, Lookups::default()).unwrap();
     let (region, bucket) = ("us-east-1", "b");
     let store = StoreFacts { http: &http, client_options: &client_options, region, endpoint: None, bucket };
     let provider = Providers::default().provider(settings, store);

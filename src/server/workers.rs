@@ -32,11 +32,12 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
+/// How many lookups of host names a worker thread runs at the same time, for all tenants, each on a blocking thread. Idle
+/// threads end. `transport::Lookups` limits those of each tenant.
+const LOOKUPS: usize = 64;
+
 /// How long DNS lookups that are still running may delay the end of a thread.
 const LAST_WORK: Duration = Duration::from_millis(500);
-
-/// How many DNS lookups a worker thread runs at the same time, each on a blocking thread.
-const LOOKUPS: usize = 16;
 
 /// The worker threads. [`Workers::serve`] hands connections to them. Dropping this value makes the threads close their
 /// connections, drop their calls and background tasks, and end.

@@ -97,10 +97,11 @@ impl S3Store {
         tasks: Tasks,
         budget: TenantBudget,
     ) -> Result<Self, Error> {
-        let http = HttpClient::new(&settings.client_options).map_err(|error| {
-            Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
-                .caused_by(error)
-        })?;
+        let http =
+            HttpClient::new(&settings.client_options, providers.lookups().clone()).map_err(|error| {
+                Error::new(ErrorKind::StoreMisconfigured, "the store's client_options are invalid")
+                    .caused_by(error)
+            })?;
         let facts = StoreFacts {
             http: &http,
             client_options: &settings.client_options,

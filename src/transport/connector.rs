@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::{
-    ClientOptions,
+    ClientOptions, Lookups,
     local::{is_local, literal_address, refused},
     resolver::Resolver,
     tls::client_config,
@@ -35,13 +35,13 @@ pub(super) struct Connector {
 
 impl Connector {
     /// A connector that trusts the CA certificates that the options name.
-    pub(super) fn new(options: &ClientOptions) -> io::Result<Self> {
+    pub(super) fn new(options: &ClientOptions, lookups: Lookups) -> io::Result<Self> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let inner = HttpsConnectorBuilder::new()
             .with_tls_config(client_config(options, provider).map_err(io::Error::other)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(TcpConnector::new(options.refuse_local));
+            .wrap_connector(TcpConnector::new(lookups, options.refuse_local));
         Ok(Self { inner, connect_timeout: options.connect_timeout })
     }
 }
@@ -54,9 +54,9 @@ pub(crate) struct TcpConnector {
 }
 
 impl TcpConnector {
-    /// `refuse_local`: whether connections to this machine and to metadata services fail, without an attempt.
-    pub(crate) fn new(refuse_local: bool) -> Self {
-        let mut inner = HttpConnector::new_with_resolver(Resolver::new(refuse_local));
+    /// `lookups`: those of the tenant. `refuse_local`: whether connections to this machine and to metadata services fail, without an attempt.
+    pub(crate) fn new(lookups: Lookups, refuse_local: bool) -> Self {
+        let mut inner = HttpConnector::new_with_resolver(Resolver::new(lookups, refuse_local));
         inner.enforce_http(false);
         inner.set_nodelay(true);
         inner.set_keepalive(Some(TCP_KEEPALIVE));

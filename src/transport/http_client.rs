@@ -9,7 +9,7 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    ClientOptions, Payload, ResponseBody,
+    ClientOptions, Lookups, Payload, ResponseBody,
     connector::Connector,
     error::{ClientError, TransportError, TransportErrorKind},
     options::after,
@@ -21,18 +21,24 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     pool: Pool,
+    lookups: Lookups,
     user_agent: HeaderValue,
     read_timeout: Duration,
     timeout: Option<Duration>,
 }
 
 impl HttpClient {
-    /// A client that has no connections yet.
-    pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        let connector = Connector::new(options).map_err(ClientError::CaCertificates)?;
+    /// A client that has no connections yet, and shares `lookups` with the others of its tenant.
+    pub fn new(options: &ClientOptions, lookups: Lookups) -> Result<Self, ClientError> {
+        let connector = Connector::new(options, lookups.clone()).map_err(ClientError::CaCertificates)?;
         let user_agent = HeaderValue::from_str(&options.user_agent).map_err(ClientError::UserAgent)?;
         let pool = Pool::new(connector, options);
-        Ok(Self { pool, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
+        Ok(Self { pool, lookups, user_agent, read_timeout: options.read_timeout, timeout: options.timeout })
+    }
+
+    /// The tenant's lookups of host names.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may go without

@@ -11,10 +11,13 @@ use std::{
 };
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
 use tower::Service;
 
-use super::local::{is_local, refused};
+use super::{
+    Lookups,
+    local::{is_local, refused},
+};
 
 /// The addresses of a host, or why they could not be looked up. All connections that wait for a lookup get the same
 /// result.
@@ -24,19 +27,20 @@ type Lookup = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, Arc<io::Error>>>
 /// to the system, which knows how long an address is valid.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolver {
-    lookups: Arc<Mutex<HashMap<Name, Lookup>>>,
+    in_progress: Arc<Mutex<HashMap<Name, Lookup>>>,
+    tenants: Lookups,
     refuse_local: bool,
 }
 
 impl Resolver {
     /// `refuse_local`: whether the addresses of this machine and of metadata services are left out. The lookup of a host
     /// that has no others fails.
-    pub(super) fn new(refuse_local: bool) -> Self {
-        Self { refuse_local, ..Self::default() }
+    pub(super) fn new(tenants: Lookups, refuse_local: bool) -> Self {
+        Self { tenants, refuse_local, ..Self::default() }
     }
 
-    fn lookups(&self) -> MutexGuard<'_, HashMap<Name, Lookup>> {
-        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_progress(&self) -> MutexGuard<'_, HashMap<Name, Lookup>> {
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lookup of `name` that is in progress, or a new one that calls `look_up`.
@@ -45,7 +49,7 @@ impl Resolver {
         name: &Name,
         look_up: impl FnOnce(Name) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>,
     ) -> Lookup {
-        let mut lookups = self.lookups();
+        let mut lookups = self.in_progress();
         // A lookup makes progress only while a connection waits for it, so an abandoned one must not be joined.
         lookups.retain(|_, lookup| {
             lookup.peek().is_none() && lookup.strong_count().is_some_and(|count| count > 1)
@@ -65,10 +69,10 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let refuse_local = self.refuse_local;
+        let (tenants, refuse_local) = (self.tenants.clone(), self.refuse_local);
         let lookup = self.lookup(&name, |name| {
             Box::pin(async move {
-                let mut found: Vec<_> = GaiResolver::new().call(name.clone()).await?.collect();
+                let mut found = tenants.addresses(name.clone()).await?;
                 if refuse_local {
                     found.retain(|address| !is_local(address.ip()));
                 }

@@ -9,16 +9,20 @@ use rustls::{
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{CredentialsError, Failure, GrpcSettings, origin, small_file};
-use crate::{VERSION, settings::LocalPath, transport::TcpConnector};
+use crate::{
+    VERSION,
+    settings::LocalPath,
+    transport::{Lookups, TcpConnector},
+};
 
 /// The maximum size of `ca_file`, in bytes. The bundle of a system has about 220 KiB.
 const MAX_CA_FILE: usize = 1024 * 1024;
 
 /// Connects to the service. The connection is closed when the channel is dropped.
-pub(super) async fn open(settings: &GrpcSettings) -> Result<Channel, Failure> {
+pub(super) async fn open(settings: &GrpcSettings, lookups: Lookups) -> Result<Channel, Failure> {
     let place = origin(&settings.endpoint);
     let settings = settings.clone();
-    let tcp = TcpConnector::new(settings.refuse_local);
+    let tcp = TcpConnector::new(lookups, settings.refuse_local);
     let endpoint = small_file::blocking(move || endpoint(&settings)).await?;
     endpoint.connect_with_connector(tcp).await.map_err(|error| Failure {
         error: CredentialsError::new(format!("cannot connect to {place}: {}", innermost(&error))),

@@ -26,6 +26,7 @@ use crate::{
         credential_provider_service_client::CredentialProviderServiceClient,
     },
     telemetry::cut,
+    transport::Lookups,
 };
 
 /// The number of attempts for a request, as with STS.
@@ -42,7 +43,11 @@ const MAX_MESSAGE: usize = 512;
 
 /// A service that returns credentials.
 #[derive(Debug)]
-pub(super) struct Grpc(pub(super) GrpcSettings);
+pub(super) struct Grpc {
+    pub(super) settings: GrpcSettings,
+    /// The tenant's.
+    pub(super) lookups: Lookups,
+}
 
 /// Why an attempt failed.
 struct Failure {
@@ -69,7 +74,9 @@ impl Grpc {
         let latest = Instant::now() + GrpcSettings::LONGEST_TIMEOUT;
         for _ in 1..ATTEMPTS {
             match self.attempt().await {
-                Err(failure) if failure.is_transient && Instant::now() + pause + self.0.timeout <= latest => {
+                Err(failure)
+                    if failure.is_transient && Instant::now() + pause + self.settings.timeout <= latest =>
+                {
                     sleep(pause).await;
                     pause *= 2;
                 }
@@ -81,12 +88,12 @@ impl Grpc {
 
     /// One attempt. Its time limit includes everything: reading files, DNS, TCP, TLS and the call.
     async fn attempt(&self) -> Result<Credentials, Failure> {
-        let deadline = Instant::now() + self.0.timeout;
+        let deadline = Instant::now() + self.settings.timeout;
         match timeout_at(deadline, self.call(deadline)).await {
             // tonic has its own timer for the deadline, whose error does not say what expired.
             Ok(found) if found.is_ok() || Instant::now() < deadline => found,
             _ => {
-                let limit = humantime::format_duration(self.0.timeout);
+                let limit = humantime::format_duration(self.settings.timeout);
                 let text = format!("{} did not answer within {limit}", self.place());
                 Err(Failure { error: CredentialsError::new(text), is_transient: true })
             }
@@ -96,9 +103,9 @@ impl Grpc {
     /// Calls the service on a new connection. Requests are rare, and a new connection follows changes of DNS, of the
     /// certificates and of the token.
     async fn call(&self, deadline: Instant) -> Result<Credentials, Failure> {
-        let GrpcSettings { tenant, store, .. } = &self.0;
+        let GrpcSettings { tenant, store, .. } = &self.settings;
         let token = self.token().await?;
-        let channel = connection::open(&self.0).await?;
+        let channel = connection::open(&self.settings, self.lookups.clone()).await?;
         let mut client =
             CredentialProviderServiceClient::new(channel).max_decoding_message_size(MAX_DOCUMENT);
         let names = GetCredentialsRequest { tenant: tenant.clone(), store: store.clone() };
@@ -114,7 +121,7 @@ impl Grpc {
 
     /// The token, and the header that carries it.
     async fn token(&self) -> Result<Option<(String, MetadataValue<Ascii>)>, CredentialsError> {
-        let Some(path) = &self.0.token_file else { return Ok(None) };
+        let Some(path) = &self.settings.token_file else { return Ok(None) };
         let text = small_file::read(path).await?;
         let token = text.trim();
         let header = MetadataValue::try_from(format!("Bearer {token}"));
@@ -167,6 +174,6 @@ impl Grpc {
 
     /// The part of the address that errors show.
     fn place(&self) -> String {
-        origin(&self.0.endpoint)
+        origin(&self.settings.endpoint)
     }
 }

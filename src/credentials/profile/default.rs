@@ -13,6 +13,7 @@ use super::{
     files::{Profiles, keys_of, sections},
     lacks,
 };
+use crate::transport::Lookups;
 
 /// One place.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Default {
         }
         places.push(("boto2", other(Box::new(Boto2(boto2_files)))));
         if let Some(container) = profile.container.clone() {
-            places.push(("container", other(Box::new(Container(container)))));
+            places.push(("container", other(Box::new(Container::new(container, Lookups::default())))));
         }
         if let Some(imds) = profile.imds.clone() {
             places.push(("instance metadata", other(Box::new(Imds::new(imds)))));
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
     use crate::{
         credentials::ProfileSettings,
-        transport::{ClientOptions, HttpClient},
+        transport::{ClientOptions, HttpClient, Lookups},
     };
 
     fn keys(section: &str, id: &str) -> String {
@@ -162,7 +163,7 @@ mod tests {
         let [config, credentials, boto] =
             ["config", "credentials", "boto"].map(|name| folder.path().join(name));
         let sts = Sts {
-            http: HttpClient::new(&ClientOptions::default()).unwrap(),
+            http: HttpClient::new(&ClientOptions::default(), Lookups::default()).unwrap(),
             region: "us-east-1".to_owned(),
             endpoint: None,
         };

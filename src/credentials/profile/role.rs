@@ -11,6 +11,7 @@ use super::{
     Found, ProfilePart, View, failed, has_role,
     ini::Settings,
 };
+use crate::transport::Lookups;
 
 /// What a source profile is used with, if it has keys or assumes no role.
 const WITHOUT_ROLE: [ProfilePart; 3] = [ProfilePart::WebIdentity, ProfilePart::Sso, ProfilePart::Keys];
@@ -94,7 +95,7 @@ impl<'a> View<'a> {
 }
 
 async fn from_container(settings: &ContainerSettings) -> Result<Credentials, CredentialsError> {
-    Container(settings.clone()).load().await
+    Container::new(settings.clone(), Lookups::default()).load().await
 }
 
 pub(super) fn session_name(merged: &Settings) -> String {
