@@ -218,7 +218,7 @@ impl Call {
             self.key.get_or_init(|| key.to_owned());
         }
         self.permit(access, name, scope)?;
-        self.store(name)
+        self.working_store(name)
     }
 
     /// Returns the store `name` to read the source `key` of a copy. The access log shows the copy's destination, so the
@@ -228,7 +228,7 @@ impl Call {
         for access in access {
             self.permit(*access, name, Scope::Key(key))?;
         }
-        self.store(name)
+        self.working_store(name)
     }
 
     /// Checks that the caller's grant allows `access` to `scope` of the store `name`.
@@ -242,6 +242,13 @@ impl Call {
     /// Records that the call uses the store `name`.
     pub(crate) fn record_store(&self, name: &str) {
         self.context.facts.set_store(store_name(name));
+    }
+
+    /// Returns the store `name`, unless its S3 server has not answered for a while.
+    fn working_store(&self, name: &str) -> Result<S3Store, Failure> {
+        let store = self.store(name)?;
+        store.admit()?;
+        Ok(store)
     }
 
     /// Returns the store `name`. The caller must have been authorized.

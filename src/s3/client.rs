@@ -31,7 +31,7 @@ use super::{
 use crate::{
     credentials::{CredentialProvider, Credentials, CredentialsError, Origin},
     telemetry::Metrics,
-    transport::{Attempts, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
+    transport::{Attempts, Circuit, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
 };
 
 /// The number of read timeouts to wait for a server that assembles parts or copies an object before it responds. S3
@@ -69,6 +69,7 @@ struct Bucket {
     credentials: CredentialProvider,
     retry: RetryPolicy,
     quota: RetryQuota,
+    circuit: Circuit,
     /// How long to wait for the response to a read to begin before a second request is sent. `None` sends no second
     /// request.
     hedge_after: Option<Duration>,
@@ -189,6 +190,7 @@ impl Client {
             settings,
             http,
             credentials,
+            circuit: Circuit::new(retry.circuit_breaker.clone()),
             retry,
             quota: RetryQuota::default(),
             hedge_after,
@@ -238,6 +240,10 @@ impl Client {
     /// Whether the endpoint is Amazon S3.
     pub(crate) fn is_amazon(&self) -> bool {
         endpoint::is_amazon(&self.bucket.settings)
+    }
+
+    pub(super) fn circuit(&self) -> &Circuit {
+        &self.bucket.circuit
     }
 
     /// The metrics that count this client's requests.
@@ -293,10 +299,12 @@ impl Client {
                 (Ok(_) | Err(_), Some(failed)) => return Err(failed),
             };
             let signer = Signer { place: self.place(), credentials };
+            let awaited = self.awaiting(request);
             let outcome = match self.hedged(request, &payload_hash, &signer).await {
                 Ok(answer) => reader.read(answer, request.subject()).await,
                 Err(failure) => Err(failure),
             };
+            self.record(awaited, outcome.as_ref().err());
             let failure = match outcome {
                 Ok(answer) => {
                     attempts.succeeded();

@@ -166,6 +166,7 @@ struct Inner {
     elapsed: Duration,
     retry_after: Option<Duration>,
     quota_exhausted: bool,
+    circuit_open: bool,
     unclear: bool,
     left_behind: Option<Box<super::ObjectMeta>>,
     upload_offsets: Option<UploadOffsets>,
@@ -186,6 +187,7 @@ impl Error {
             elapsed: Duration::ZERO,
             retry_after: None,
             quota_exhausted: false,
+            circuit_open: false,
             unclear: false,
             left_behind: None,
             upload_offsets: None,
@@ -273,6 +275,13 @@ impl Error {
         self
     }
 
+    /// Records that nothing was sent, because S3 has not answered for a while.
+    #[must_use]
+    pub fn with_circuit_open(mut self) -> Self {
+        self.0.circuit_open = true;
+        self
+    }
+
     /// Records whether an attempt may have taken effect although it appeared to fail. Once set, this stays set.
     #[must_use]
     pub fn with_unclear(mut self, unclear: bool) -> Self {
@@ -340,6 +349,11 @@ impl Error {
     /// Whether the store's retry quota was empty.
     pub fn quota_exhausted(&self) -> bool {
         self.0.quota_exhausted
+    }
+
+    /// Whether nothing was sent, because S3 has not answered for a while.
+    pub fn circuit_open(&self) -> bool {
+        self.0.circuit_open
     }
 
     /// Whether an attempt may have taken effect although it appeared to fail.

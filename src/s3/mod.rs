@@ -2,6 +2,7 @@
 //! operations that share their types.
 
 mod attributes;
+mod availability;
 mod checksum;
 mod checksummed_payload;
 mod client;

@@ -136,6 +136,12 @@ impl S3Store {
         Self { client: self.client.until(deadline.map(Instant::from_std)), ..self.clone() }
     }
 
+    /// Admits a call. If S3 has not answered for a while (`retry_config.circuit_breaker`), the call fails at once, and
+    /// the error says when to try again.
+    pub fn admit(&self) -> Result<(), Error> {
+        self.client.admit()
+    }
+
     /// The same store, for requests whose failure costs little: they are not retried.
     fn without_retries(&self) -> Self {
         Self { client: self.client.without_retries(), ..self.clone() }

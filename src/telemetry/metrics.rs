@@ -61,6 +61,7 @@ struct Instruments {
     s3_attempts: Counter<u64>,
     s3_retries: Counter<u64>,
     s3_hedges: Counter<u64>,
+    s3_calls_refused: Counter<u64>,
     entries_skipped: Counter<u64>,
     object_bytes: Counter<u64>,
     orphans_aborted: Counter<u64>,
@@ -134,6 +135,11 @@ impl Metrics {
     /// Counts entries of a listing that were left out.
     pub fn entries_skipped(&self, operation: &'static str, entries: u64) {
         self.0.entries_skipped.add(entries, &[KeyValue::new(name::OPERATION, operation)]);
+    }
+
+    /// Counts a call that failed at once, because its S3 server has not answered for a while.
+    pub fn s3_call_refused(&self) {
+        self.0.s3_calls_refused.add(1, &[]);
     }
 
     /// Counts a hedged S3 `operation`: a second request, sent because the response to the first has not begun.
@@ -293,6 +299,10 @@ impl Instruments {
             entries_skipped: meter
                 .u64_counter(name::ENTRIES_SKIPPED)
                 .with_description("Entries of S3 listings that were left out because they are invalid.")
+                .build(),
+            s3_calls_refused: meter
+                .u64_counter("longshore.s3.calls_refused")
+                .with_description("Calls that failed at once, because S3 has not answered for a while")
                 .build(),
             s3_hedges: meter
                 .u64_counter(name::S3_HEDGES)

@@ -3,6 +3,7 @@
 //! This module does not know S3: the modules above provide the requests and classify the responses.
 
 mod attempts;
+mod circuit;
 mod connector;
 mod descriptors;
 mod error;
@@ -19,6 +20,7 @@ mod root_certificates;
 mod tls;
 
 pub use attempts::{Attempts, Retry, RetryCost};
+pub use circuit::{Awaited, Change as CircuitChange, Circuit};
 pub(crate) use connector::TcpConnector;
 pub use descriptors::{limit_connections, open_connections};
 pub use error::{ClientError, TransportError, TransportErrorKind};
@@ -26,7 +28,7 @@ pub use http_client::HttpClient;
 pub(crate) use local::names_local_host;
 pub use lookups::Lookups;
 pub(crate) use options::ClientLayer;
-pub use options::{Backoff, ClientOptions, RetryPolicy};
+pub use options::{Backoff, CircuitBreaker, ClientOptions, RetryPolicy};
 pub(crate) use payload::{HASH_SLICE, SendObserver};
 pub use payload::{Payload, RequestBody};
 pub use quota::RetryQuota;

@@ -78,6 +78,19 @@ settings! {
         retry_timeout: Duration as Period = Duration::from_mins(3),
         /// How long to wait between attempts.
         backoff: Backoff as Backoff = Backoff::default(),
+        /// When calls fail at once because S3 does not answer.
+        circuit_breaker: CircuitBreaker as CircuitBreaker = CircuitBreaker::default(),
+    }
+}
+
+settings! {
+    /// When calls fail at once because S3 does not answer. An answer is any response but a server error (5xx).
+    pub struct CircuitBreaker(CircuitBreakerLayer) {
+        /// How many attempts in a row must have failed, at least for as long as `open_time`; 0: calls never fail for
+        /// this reason.
+        failures: u32 as Number<0, 10_000> = 20,
+        /// How long new calls then fail at once, before one of them tests S3.
+        open_time: Duration as Period = Duration::from_secs(5),
     }
 }
 

@@ -18,6 +18,7 @@ mod beginning;
 mod caller_damage;
 mod certificates;
 mod checksums;
+mod circuit;
 mod connections;
 mod credential_service;
 mod credentials;

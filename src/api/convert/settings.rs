@@ -56,6 +56,10 @@ fn retry_config(settings: &StoreSettings) -> pb::RetryConfig {
             max_backoff: Some(duration(policy.backoff.max_backoff)),
             base: policy.backoff.base,
         }),
+        circuit_breaker: Some(pb::CircuitBreaker {
+            failures: i32::try_from(policy.circuit_breaker.failures).unwrap_or(i32::MAX),
+            open_time: Some(duration(policy.circuit_breaker.open_time)),
+        }),
     }
 }
 

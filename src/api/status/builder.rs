@@ -222,6 +222,9 @@ impl StatusBuilder {
         if error.quota_exhausted() {
             builder = builder.label("retry_quota", "empty");
         }
+        if error.circuit_open() {
+            builder = builder.label("circuit", "open");
+        }
         let Some(service) = error.service() else {
             return builder;
         };

@@ -13,7 +13,7 @@ use crate::{
     settings::{Section, Setting},
     store::StoreSettings,
     tenants::Limits,
-    transport::{Backoff, ClientOptions, RetryPolicy},
+    transport::{Backoff, CircuitBreaker, ClientOptions, RetryPolicy},
 };
 
 /// Run the tests with this variable to write the tables.
@@ -34,8 +34,9 @@ fn under(section: &'static str, settings: Vec<Setting>) -> Vec<Setting> {
 fn tables() -> Vec<(&'static str, String)> {
     let store = StoreSettings::settings();
     let mut retries = own::<RetryPolicy>(&[]);
-    retries.retain(|setting| setting.name != "backoff");
+    retries.retain(|setting| !["backoff", "circuit_breaker"].contains(&setting.name));
     retries.extend(under("backoff", Backoff::settings()));
+    retries.extend(under("circuit_breaker", CircuitBreaker::settings()));
     let config = [
         BucketSettings::settings(),
         own::<Config>(&store),

@@ -10,7 +10,7 @@ use crate::{
     credentials::ProviderSettings,
     settings::{Keywords, Section, Setting},
     tenants::Limits,
-    transport::{Backoff, ClientOptions, RetryPolicy},
+    transport::{Backoff, CircuitBreaker, ClientOptions, RetryPolicy},
 };
 
 use super::*;
@@ -217,6 +217,7 @@ fn sections() -> Vec<(&'static str, Vec<Setting>)> {
         ("client_options", ClientOptions::settings()),
         ("retry_config", RetryPolicy::settings()),
         ("retry_config.backoff", Backoff::settings()),
+        ("retry_config.circuit_breaker", CircuitBreaker::settings()),
         ("", Store::settings()),
     ]
 }
