@@ -10,6 +10,7 @@ use std::{
 
 pub use crate::store::SpeedRecord;
 use crate::{
+    auth::ClientCertificate,
     store::{PageMemory, TenantBudget},
     telemetry::cut,
 };
@@ -24,6 +25,8 @@ pub struct CallContext {
     pub deadline: Option<Instant>,
     /// The speed of earlier uploads on the same connection.
     pub record: SpeedRecord,
+    /// The verified certificate of the connection's client, which identifies the caller if the call has no token.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// Facts that are collected while the call is served.
     pub facts: Arc<CallFacts>,
 }

@@ -239,6 +239,10 @@ fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
     match refusal {
         Refusal::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
         Refusal::TokenUnknown => (Code::Unauthenticated, ErrorReason::TokenUnknown),
+        Refusal::TokenExpired => (Code::Unauthenticated, ErrorReason::TokenExpired),
+        Refusal::CertificateUnknown { .. } => (Code::Unauthenticated, ErrorReason::CertificateUnknown),
+        Refusal::CertificateExpired => (Code::Unauthenticated, ErrorReason::CertificateExpired),
+        Refusal::CertificateNotTrusted => (Code::Unauthenticated, ErrorReason::CertificateNotTrusted),
         Refusal::TenantRequired => (Code::InvalidArgument, ErrorReason::TenantRequired),
         Refusal::TenantNotAllowed | Refusal::TenantUnknown => {
             (Code::PermissionDenied, ErrorReason::TenantNotAllowed)

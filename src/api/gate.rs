@@ -136,11 +136,12 @@ impl Gate {
     fn try_identify(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {
         let facts = context.map(|context| &context.facts);
         let tenants = self.pool.snapshot();
+        let certificate = context.and_then(|context| context.certificate.as_deref());
         let principal = match single_value(headers, "authorization")? {
             // A value that is not visible ASCII is not a token (RFC 6750, section 2.1).
-            Some(Err(())) => tenants.authenticate(Some("Bearer \u{fffd}"))?,
-            Some(Ok(text)) => tenants.authenticate(Some(text))?,
-            None => tenants.authenticate(None)?,
+            Some(Err(())) => tenants.authenticate(Some("Bearer \u{fffd}"), certificate)?,
+            Some(Ok(text)) => tenants.authenticate(Some(text), certificate)?,
+            None => tenants.authenticate(None, certificate)?,
         };
         let named = match single_value(headers, TENANT)? {
             Some(Err(())) => return Err(Failure::field(TENANT, "must be ASCII text")),

@@ -1,16 +1,13 @@
-//! Authenticates callers by their tokens.
+//! Authenticates callers by their tokens and certificates.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+use std::sync::Arc;
+
+use super::{
+    AuthMode, CallerSettings, ClientCertificate, Principal, Refusal, certificate::NameIndex,
+    tokens::TokenIndex,
 };
 
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
-
-use super::{AuthMode, CallerSettings, Principal, Refusal};
-
-/// Finds the caller of a token, among the callers of all tenants, by the token's digest. Cheap to clone.
+/// Finds the caller of a token or a certificate, among the callers of all tenants. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authenticator(Arc<Inner>);
 
@@ -18,81 +15,53 @@ pub struct Authenticator(Arc<Inner>);
 enum Inner {
     /// Authentication is off.
     Anyone(Arc<Principal>),
-    /// Callers by the first bytes of their token's digest. See [`Authenticator::authenticate`].
-    Known(HashMap<[u8; 8], Vec<Known>>),
-}
-
-#[derive(Debug)]
-struct Known {
-    token_sha256: [u8; 32],
-    principal: Arc<Principal>,
+    Known {
+        tokens: TokenIndex,
+        names: NameIndex,
+    },
 }
 
 impl Authenticator {
-    /// An authenticator for the callers of these tenants. If several tenants declare the same token, its caller may act
-    /// for each of them.
+    /// An authenticator for the callers of these tenants. If several tenants declare the same token, or the same name
+    /// in a certificate, its caller may act for each of them.
     pub fn new<'a>(
         mode: AuthMode,
-        tenants: impl IntoIterator<Item = (&'a str, &'a [CallerSettings])>,
+        tenants: impl IntoIterator<Item = (&'a str, &'a [CallerSettings])> + Clone,
     ) -> Self {
         let inner = match mode {
             AuthMode::None => {
                 let names = tenants.into_iter().map(|(tenant, _)| tenant);
                 Inner::Anyone(Arc::new(Principal::anyone(names)))
             }
-            AuthMode::Required => Inner::Known(index(tenants)),
+            AuthMode::Required => Inner::Known {
+                tokens: TokenIndex::new(tenants.clone().into_iter()),
+                names: NameIndex::new(tenants.into_iter()),
+            },
         };
         Self(Arc::new(inner))
     }
 
-    /// Authenticates a caller by the value of the `authorization` metadata (RFC 6750, section 2.1).
-    ///
-    /// A lookup by the token's SHA-256 is safe although a hash map does not run in constant time. Its timing reveals
-    /// something about the digest of the token that was sent, which the sender knows anyway. To get closer to an
-    /// unknown token an attacker would have to choose digests, and an attacker who can find inputs for given SHA-256
-    /// digests does not need timing. The map uses only the beginning of the digest as its key. The whole digest is
-    /// compared in constant time, so that not even a digest leaks.
-    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Principal>, Refusal> {
-        let known = match &*self.0 {
+    /// Authenticates a caller by the value of the `authorization` metadata (RFC 6750, section 2.1), or, if the call has
+    /// none, by the verified certificate of its connection. A certificate does not make up for an invalid token: the
+    /// caller would act as someone other than it meant to.
+    pub fn authenticate(
+        &self,
+        authorization: Option<&str>,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Arc<Principal>, Refusal> {
+        let (tokens, names) = match &*self.0 {
             Inner::Anyone(principal) => return Ok(Arc::clone(principal)),
-            Inner::Known(known) => known,
+            Inner::Known { tokens, names } => (tokens, names),
         };
-        let token = authorization.and_then(bearer).ok_or(Refusal::TokenMissing)?;
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        known
-            .get(&beginning(&digest))
-            .into_iter()
-            .flatten()
-            .find(|known| known.token_sha256.ct_eq(&digest).into())
-            .map(|known| Arc::clone(&known.principal))
-            .ok_or(Refusal::TokenUnknown)
-    }
-}
-
-fn index<'a>(
-    tenants: impl IntoIterator<Item = (&'a str, &'a [CallerSettings])>,
-) -> HashMap<[u8; 8], Vec<Known>> {
-    let mut principals = BTreeMap::new();
-    for (tenant, callers) in tenants {
-        for caller in callers {
-            principals
-                .entry(caller.token_sha256)
-                .or_insert_with(|| Principal::named(&caller.name))
-                .grant(tenant, caller);
+        match (authorization, certificate) {
+            (Some(value), _) => {
+                let token = bearer(value).ok_or(Refusal::TokenMissing)?;
+                tokens.find(token).cloned().ok_or(Refusal::TokenUnknown)
+            }
+            (None, Some(certificate)) => names.authenticate(certificate),
+            (None, None) => Err(Refusal::TokenMissing),
         }
     }
-    let mut index: HashMap<_, Vec<_>> = HashMap::new();
-    for (token_sha256, principal) in principals {
-        let known = Known { token_sha256, principal: Arc::new(principal) };
-        index.entry(beginning(&token_sha256)).or_default().push(known);
-    }
-    index
-}
-
-fn beginning(digest: &[u8; 32]) -> [u8; 8] {
-    let mut beginning = [0; 8];
-    beginning.copy_from_slice(&digest[..8]);
-    beginning
 }
 
 /// The token of a `Bearer` value. The name of the scheme is case-insensitive (RFC 9110, section 11.1).
@@ -104,13 +73,17 @@ fn bearer(authorization: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
-    use crate::auth::{Access, Scope};
+    use crate::auth::{Access, ApiToken, Identities, Scope, SubjectAltName};
 
     fn caller(name: &str, token: &str, access: Access) -> CallerSettings {
         CallerSettings {
             name: name.to_owned(),
-            token_sha256: Sha256::digest(token).into(),
+            identities: Identities::token(Sha256::digest(token).into()),
             access: vec![access],
             stores: None,
             prefixes: None,
@@ -140,7 +113,8 @@ mod tests {
             (Some("Bearer token-a token-a"), Err(Refusal::TokenUnknown)),
         ];
         for (value, expected) in cases {
-            let found = authenticator().authenticate(*value).map(|principal| principal.name().to_owned());
+            let found =
+                authenticator().authenticate(*value, None).map(|principal| principal.name().to_owned());
             assert_eq!(found.as_deref().map_err(Clone::clone), *expected, "{value:?}");
         }
     }
@@ -148,13 +122,13 @@ mod tests {
     #[test]
     fn a_digest_is_not_accepted_as_a_token() {
         let digest = hex::encode(Sha256::digest("token-a"));
-        let refusal = authenticator().authenticate(Some(&format!("Bearer {digest}"))).unwrap_err();
+        let refusal = authenticator().authenticate(Some(&format!("Bearer {digest}")), None).unwrap_err();
         assert_eq!(refusal, Refusal::TokenUnknown);
     }
 
     #[test]
     fn a_token_of_two_tenants_has_the_grant_of_each_tenant() {
-        let principal = authenticator().authenticate(Some("Bearer token-s")).unwrap();
+        let principal = authenticator().authenticate(Some("Bearer token-s"), None).unwrap();
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
         let acme = principal.acting_for(Some("acme")).unwrap();
         let zeta = principal.acting_for(Some("zeta")).unwrap();
@@ -166,7 +140,7 @@ mod tests {
 
     #[test]
     fn other_tenants_and_missing_tenants_are_rejected_alike() {
-        let principal = authenticator().authenticate(Some("Bearer token-a")).unwrap();
+        let principal = authenticator().authenticate(Some("Bearer token-a"), None).unwrap();
         let theirs = principal.acting_for(Some("zeta")).unwrap_err();
         let nobodys = principal.acting_for(Some("nobody")).unwrap_err();
         assert_eq!(theirs, nobodys);
@@ -180,14 +154,63 @@ mod tests {
             Authenticator::new(AuthMode::None, tenants)
         };
         for token in [None, Some("Bearer whatever"), Some("Basic x")] {
-            let principal = off(&["demo"]).authenticate(token).unwrap();
+            let principal = off(&["demo"]).authenticate(token, None).unwrap();
             let actor = principal.acting_for(None).unwrap();
             assert_eq!(actor.tenant(), "demo");
             assert!(actor.authorize(Access::BucketAdmin, "default", Scope::Prefix("")).is_ok());
             assert_eq!(principal.acting_for(Some("other")).unwrap_err(), Refusal::TenantUnknown);
         }
-        let several = off(&["a", "b"]).authenticate(None).unwrap();
+        let several = off(&["a", "b"]).authenticate(None, None).unwrap();
         assert_eq!(several.acting_for(None).unwrap_err(), Refusal::TenantRequired);
         assert_eq!(several.acting_for(Some("b")).unwrap().tenant(), "b");
+    }
+    #[test]
+    fn each_token_of_a_caller_is_accepted_until_it_expires() {
+        let now = SystemTime::now();
+        let token = |text: &str, not_after| ApiToken { sha256: Sha256::digest(text).into(), not_after };
+        let (before, after) = (now - Duration::from_secs(1), now + Duration::from_hours(1));
+        let tokens = vec![token("old", Some(before)), token("current", Some(after)), token("new", None)];
+        let rotating = |name: &str, tokens| CallerSettings {
+            identities: Identities { tokens, ..Identities::default() },
+            ..caller(name, "", Access::Read)
+        };
+        let acme = [rotating("billing", tokens), rotating("shared", vec![token("both", Some(before))])];
+        let zeta = [rotating("guest", vec![token("both", None)])];
+        let authenticator =
+            Authenticator::new(AuthMode::Required, [("acme", &acme[..]), ("zeta", &zeta[..])]);
+        let acts = |text: &str, tenant| {
+            let principal = authenticator.authenticate(Some(&format!("Bearer {text}")), None).unwrap();
+            principal.acting_for(tenant).map(|actor| actor.tenant().to_owned())
+        };
+        assert_eq!(acts("current", None).as_deref(), Ok("acme"));
+        assert_eq!(acts("new", Some("acme")).as_deref(), Ok("acme"));
+        assert_eq!(acts("old", None), Err(Refusal::TokenExpired));
+        assert_eq!(acts("old", Some("acme")), Err(Refusal::TokenExpired));
+        assert_eq!(acts("old", Some("zeta")), Err(Refusal::TenantNotAllowed));
+        // Each tenant decides for itself how long a token is valid.
+        assert_eq!(acts("both", None).as_deref(), Ok("zeta"));
+        assert_eq!(acts("both", Some("zeta")).as_deref(), Ok("zeta"));
+        assert_eq!(acts("both", Some("acme")), Err(Refusal::TokenExpired));
+    }
+
+    #[test]
+    fn a_token_decides_even_if_the_certificate_is_that_of_another_caller() {
+        let name = SubjectAltName::Dns("billing.internal".into());
+        let by_name = CallerSettings {
+            identities: Identities { names: vec![name.clone()], ..Identities::default() },
+            ..caller("by-name", "", Access::Write)
+        };
+        let acme = [caller("by-token", "token-a", Access::Read), by_name];
+        let authenticator = Authenticator::new(AuthMode::Required, [("acme", &acme[..])]);
+        let certificate = ClientCertificate::new(vec![name], SystemTime::now() + Duration::from_mins(1));
+        let found = |authorization| {
+            let found = authenticator.authenticate(authorization, Some(&certificate));
+            found.map(|principal| principal.name().to_owned())
+        };
+        assert_eq!(found(None).as_deref(), Ok("by-name"));
+        assert_eq!(found(Some("Bearer token-a")).as_deref(), Ok("by-token"));
+        assert_eq!(found(Some("Bearer unknown")), Err(Refusal::TokenUnknown));
+        assert_eq!(found(Some("Basic abc")), Err(Refusal::TokenMissing));
+        assert_eq!(found(Some("")), Err(Refusal::TokenMissing));
     }
 }

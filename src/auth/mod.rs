@@ -1,10 +1,15 @@
 //! Authentication and authorization of callers.
 
 mod authenticator;
+mod certificate;
+mod identities;
 mod principal;
 mod refusal;
+mod tokens;
 
 pub use authenticator::Authenticator;
+pub use certificate::ClientCertificate;
+pub use identities::{ApiToken, Identities, SubjectAltName};
 pub use principal::{Actor, Principal, Scope};
 pub use refusal::{MissingGrant, Refusal};
 
@@ -51,8 +56,8 @@ impl Keywords for Access {
 pub struct CallerSettings {
     /// The caller's name, for logs.
     pub name: String,
-    /// The SHA-256 of the caller's API token.
-    pub token_sha256: [u8; 32],
+    /// What identifies the caller.
+    pub identities: Identities,
     /// The access that the caller is granted.
     pub access: Vec<Access>,
     /// The stores that the grant covers. `None` means all of the tenant's stores.
@@ -64,10 +69,10 @@ pub struct CallerSettings {
 /// Whether callers must authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Every call must carry a bearer token. The default.
+    /// Every call must carry a bearer token, or come through a connection with a client certificate. The default.
     Required,
-    /// Every caller may do everything: for a loopback address or a trusted network. Tokens are ignored; even an unknown
-    /// token is not rejected.
+    /// Every caller may do everything: for a loopback address or a trusted network. Tokens and
+    /// certificates are ignored; even an unknown token is not rejected.
     None,
 }
 

@@ -1,6 +1,6 @@
 //! Callers and their grants for each tenant.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::{Access, CallerSettings, MissingGrant, Refusal};
 
@@ -19,6 +19,10 @@ pub struct Actor {
     name: Arc<str>,
     tenant: Arc<str>,
     grants: Arc<[Grant]>,
+    /// When the token that identifies the caller expires in this tenant.
+    not_after: Option<SystemTime>,
+    /// Whether the call has to name this tenant.
+    must_be_named: bool,
 }
 
 /// The part of a store that a grant must cover.
@@ -48,8 +52,13 @@ impl Principal {
         let grants: Arc<[Grant]> = [Grant { access: None, stores: None, prefixes: None }].into();
         let actors = tenants.into_iter().map(|tenant| {
             let tenant: Arc<str> = tenant.into();
-            let actor =
-                Actor { name: Arc::clone(&name), tenant: Arc::clone(&tenant), grants: Arc::clone(&grants) };
+            let actor = Actor {
+                name: Arc::clone(&name),
+                tenant: Arc::clone(&tenant),
+                grants: Arc::clone(&grants),
+                not_after: None,
+                must_be_named: false,
+            };
             (tenant, actor)
         });
         Self { tenants: actors.collect(), name, trusted: true }
@@ -60,9 +69,24 @@ impl Principal {
         Self { name: name.into(), tenants: BTreeMap::new(), trusted: false }
     }
 
-    /// Adds the grant of `caller` for `tenant`. If a tenant declares the same token twice, which the settings reject,
-    /// the caller may do what either grant allows.
-    pub(super) fn grant(&mut self, tenant: &str, caller: &CallerSettings) {
+    /// Adds the grant of `caller` for `tenant`, which the caller has by a token that expires at `not_after`. If a
+    /// tenant declares the same token twice, which the settings reject, the caller may do what either grant allows.
+    pub(super) fn grant_by_token(
+        &mut self,
+        tenant: &str,
+        caller: &CallerSettings,
+        not_after: Option<SystemTime>,
+    ) {
+        let actor = self.grant(tenant, caller, false);
+        actor.not_after = actor.not_after.into_iter().chain(not_after).min();
+    }
+
+    /// Adds the grant of `caller` for `tenant`, which the caller has by a name in its certificate.
+    pub(super) fn grant_by_name(&mut self, tenant: &str, caller: &CallerSettings) {
+        self.grant(tenant, caller, caller.identities.must_name_tenant);
+    }
+
+    fn grant(&mut self, tenant: &str, caller: &CallerSettings, must_be_named: bool) -> &mut Actor {
         let grant = Grant {
             access: Some(caller.access.clone()),
             stores: caller.stores.clone(),
@@ -73,8 +97,21 @@ impl Principal {
             name: caller.name.as_str().into(),
             tenant,
             grants: [].into(),
+            not_after: None,
+            must_be_named,
         });
         actor.grants = actor.grants.iter().cloned().chain([grant]).collect();
+        actor
+    }
+
+    /// Adds what `other` may do.
+    pub(super) fn join(&mut self, other: &Self) {
+        for (tenant, theirs) in &other.tenants {
+            match self.tenants.get_mut(tenant) {
+                Some(ours) => ours.grants = ours.grants.iter().chain(theirs.grants.iter()).cloned().collect(),
+                None => drop(self.tenants.insert(Arc::clone(tenant), theirs.clone())),
+            }
+        }
     }
 
     /// The caller's name, for logs.
@@ -84,18 +121,22 @@ impl Principal {
 
     /// The caller acting for the named tenant, or for its only tenant if none is named.
     pub fn acting_for(&self, tenant: Option<&str>) -> Result<&Actor, Refusal> {
-        let Some(name) = tenant else {
-            let mut actors = self.tenants.values();
-            return match (actors.next(), actors.next()) {
-                (Some(only), None) => Ok(only),
-                _ => Err(Refusal::TenantRequired),
-            };
-        };
-        self.tenants.get(name).ok_or(if self.trusted {
-            Refusal::TenantUnknown
-        } else {
-            Refusal::TenantNotAllowed
-        })
+        let Some(name) = tenant else { return self.acting_for_only_tenant() };
+        let unknown = if self.trusted { Refusal::TenantUnknown } else { Refusal::TenantNotAllowed };
+        let actor = self.tenants.get(name).ok_or(unknown)?;
+        if actor.is_expired() { Err(Refusal::TokenExpired) } else { Ok(actor) }
+    }
+
+    fn acting_for_only_tenant(&self) -> Result<&Actor, Refusal> {
+        let (mut only, mut any_expired) = (None, false);
+        for actor in self.tenants.values().filter(|actor| !actor.must_be_named) {
+            if actor.is_expired() {
+                any_expired = true;
+            } else if only.replace(actor).is_some() {
+                return Err(Refusal::TenantRequired);
+            }
+        }
+        only.ok_or(if any_expired { Refusal::TokenExpired } else { Refusal::TenantRequired })
     }
 }
 
@@ -108,6 +149,10 @@ impl Actor {
     /// The tenant that the caller acts for.
     pub fn tenant(&self) -> &str {
         &self.tenant
+    }
+
+    fn is_expired(&self) -> bool {
+        self.not_after.is_some_and(|not_after| not_after < SystemTime::now())
     }
 
     /// Whether any grant covers this store.
@@ -158,12 +203,13 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Identities;
 
     fn caller(access: &[Access], stores: Option<&[&str]>, prefixes: Option<&[&str]>) -> CallerSettings {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         CallerSettings {
             name: "billing".to_owned(),
-            token_sha256: [0; 32],
+            identities: Identities::default(),
             access: access.to_vec(),
             stores: stores.map(owned),
             prefixes: prefixes.map(owned),
@@ -173,7 +219,7 @@ mod tests {
     fn actor(callers: &[CallerSettings]) -> Actor {
         let mut principal = Principal::named("billing");
         for caller in callers {
-            principal.grant("acme", caller);
+            principal.grant_by_token("acme", caller, None);
         }
         principal.acting_for(None).unwrap().clone()
     }
@@ -240,9 +286,9 @@ mod tests {
     fn the_tenant_may_be_omitted_if_there_is_only_one() {
         let mut principal = Principal::named("billing");
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
-        principal.grant("acme", &caller(&[Access::Read], None, None));
+        principal.grant_by_token("acme", &caller(&[Access::Read], None, None), None);
         assert_eq!(principal.acting_for(None).unwrap().tenant(), "acme");
-        principal.grant("zeta", &caller(&[Access::Read], None, None));
+        principal.grant_by_token("zeta", &caller(&[Access::Read], None, None), None);
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
         assert_eq!(principal.acting_for(Some("zeta")).unwrap().tenant(), "zeta");
         assert_eq!(principal.acting_for(Some("other")).unwrap_err(), Refusal::TenantNotAllowed);

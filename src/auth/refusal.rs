@@ -5,14 +5,34 @@ use super::Access;
 /// Why a call is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The call has no bearer token.
+    /// The call has no bearer token, and its connection has no client certificate.
     #[error("the call has no bearer token: send the metadata `authorization: Bearer <token>`")]
     TokenMissing,
     /// No tenant declares the token.
     #[error("the server does not know the bearer token: check the metadata `authorization`")]
     TokenUnknown,
-    /// The call names no tenant, and the caller may act for several or for none.
-    #[error("the caller may act for several tenants: name one in the metadata `x-longshore-tenant`")]
+    /// The token is known, but has expired in the tenant that the call is for.
+    #[error("the bearer token has expired: use the caller's new token")]
+    TokenExpired,
+    /// No tenant declares a name of the client certificate.
+    #[error(
+        "the server does not know the names of the client certificate ({names}), and the call has no bearer token: ask \
+         the operator to add one of the names to `san` of a caller in the tenants file"
+    )]
+    CertificateUnknown {
+        /// Some of the certificate's names, which only the holder of its key sees.
+        names: String,
+    },
+    /// The client certificate has expired since the connection was opened.
+    #[error("the client certificate has expired: connect with a new one")]
+    CertificateExpired,
+    /// The client certificate has been revoked, or its CA removed, since the connection was opened.
+    #[error("the server no longer trusts the client certificate: connect with another one")]
+    CertificateNotTrusted,
+    /// The call names no tenant, and the caller may act for several or for none, or has to name its tenant.
+    #[error(
+        "the call names no tenant, and the caller may act for several, or has to name its only one: name the tenant in the metadata `x-longshore-tenant`"
+    )]
     TenantRequired,
     /// The caller may not act for the tenant. The error is the same whether or not the tenant exists, so that callers
     /// cannot find out which other tenants this server has.

@@ -5,6 +5,7 @@ mod connect;
 mod demo;
 mod output;
 mod reload;
+mod reload_tls;
 mod serve;
 mod signals;
 mod token;

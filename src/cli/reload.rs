@@ -22,13 +22,13 @@ use crate::{
 
 /// How long files must stay the same after a change before the change takes effect: a file may be written in several
 /// steps, and the files of a folder one after the other.
-const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// How often the files are read if some of them keep changing, before the next check or signal is waited for.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// How long reading the files may take. A network file system can hang.
-const LONGEST_READ: Duration = Duration::from_mins(1);
+pub(super) const LONGEST_READ: Duration = Duration::from_mins(1);
 
 /// How many problems of a reload are logged. `longshore check` lists all of them.
 const LOGGED: usize = 100;

@@ -5,6 +5,7 @@ use std::{ffi::OsString, future::pending, process::ExitCode};
 use super::{
     USAGE, failed, output,
     reload::Reloader,
+    reload_tls::TlsReloader,
     signals::{FirstSignal, Hangups, until_signalled},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 
 pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
     // First, because SIGHUP would otherwise end the process.
-    let hangups = match Hangups::listen() {
+    let hangups = match Hangups::listen().and_then(|one| Ok([one, Hangups::listen()?])) {
         Ok(hangups) => hangups,
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
@@ -42,7 +43,11 @@ pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)
     .await
 }
 
-async fn serve(loaded: Loaded, signal: FirstSignal, hangups: Hangups) -> Result<(), ServerError> {
+async fn serve(
+    loaded: Loaded,
+    signal: FirstSignal,
+    [hangups, tls_hangups]: [Hangups; 2],
+) -> Result<(), ServerError> {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "a setting is probably not meant as it is written");
     }
@@ -57,8 +62,16 @@ async fn serve(loaded: Loaded, signal: FirstSignal, hangups: Hangups) -> Result<
             None => pending().await,
         }
     };
+    let tls_reloader = server.tls().map(TlsReloader::new);
+    let tls_reloads = async {
+        match tls_reloader {
+            Some(reloader) => reloader.run(tls_hangups, loaded.settings.reload_interval).await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         ended = server.run(signal.received()) => ended,
         () = reloads => Ok(()),
+        () = tls_reloads => Ok(()),
     }
 }

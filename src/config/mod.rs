@@ -8,6 +8,7 @@
 
 mod environment;
 mod files;
+mod identities;
 mod overridable;
 mod reference;
 mod store;
@@ -90,10 +91,11 @@ pub fn load_from(
     let given = sources.tenants_file.map(|path| (path.clone(), Place::file(path.display().to_string())));
     let at = given.or_else(|| environment.tenants_file.take().and_then(LocalPath::unconfined).map(named));
     let is_trusted = environment.tenants_trusted;
-    let found = at
+    let mut found = at
         .as_ref()
         .map(|(path, place)| files::read_all(path, place, &variables, is_trusted, |_| None))
         .unwrap_or_default();
+    environment::warn_of_unused_names(&variables, &found.tenants, &mut found.warnings);
     let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, is_trusted, &found));
     problems.append(found.general);
     if !problems.is_empty() || found.tenants.is_empty() {

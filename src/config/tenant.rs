@@ -1,14 +1,12 @@
 //! A tenant: its callers and its stores.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use serde_json::{Value, json};
-
 use crate::{
-    auth::{Access, CallerSettings},
+    auth::{Access, CallerSettings, Identities, SubjectAltName},
     settings::{
         Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Text, UNSUPPORTED, UNTRUSTED,
         quoted, settings,
@@ -18,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    identities::{self, Digest, Owners, SubjectAltNames, Token},
     overridable::{Overridable, OverridableLayer},
     store::{Names, Store},
 };
@@ -46,7 +45,13 @@ settings! {
         name: Option<String> as Optional<Text> = None => "required",
         /// The SHA-256 of the token, in quotes, as `longshore token` prints it; for a token of your own,
         /// `printf %s "$TOKEN" | sha256sum`.
-        token_sha256: Option<[u8; 32]> as Optional<Digest> = None => "required",
+        token_sha256: Option<[u8; 32]> as Optional<Digest> = None => "none",
+        /// Several tokens, so that a new one can be introduced before the old one is removed:
+        /// `{sha256: …, not_after: …}`. See [Tokens](#tokens).
+        tokens: Vec<Token> as List<Token, 1> = Vec::new() => "none",
+        /// The name, or a list of names, by which the caller's client certificate identifies it: a DNS name or a URI of
+        /// the subjectAltName extension, compared exactly. Requires `LONGSHORE_TLS_CLIENT_CA`.
+        san: Option<Vec<SubjectAltName>> as Optional<SubjectAltNames> = None => "none",
         /// What the caller may do, at least one item.
         access: Vec<Access> as List<Keyword<Access>, 1> = Vec::new() => "required",
         /// The stores of this tenant that the caller may use.
@@ -57,47 +62,6 @@ settings! {
     }
     reject {
         "jwt" => UNSUPPORTED,
-        "san" => UNSUPPORTED,
-    }
-}
-
-/// The SHA-256 of a token, written in hexadecimal.
-pub(crate) struct Digest;
-
-/// The SHA-256 of the empty string. It is rejected as a mistake, such as the hash of a variable that was not set: an
-/// empty token never authenticates.
-const EMPTY_TOKEN_SHA256: [u8; 32] = [
-    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
-    0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
-];
-
-impl Scalar for Digest {
-    type Value = [u8; 32];
-
-    fn expected() -> String {
-        "64 hexadecimal digits in quotes, as printed by `longshore token`".to_owned()
-    }
-
-    // The message omits the text, which may be the token itself.
-    fn from_text(text: &str) -> Result<[u8; 32], String> {
-        let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest).map_err(|_| format!("expected {}", Self::expected()))?;
-        if digest == EMPTY_TOKEN_SHA256 {
-            return Err("is the SHA-256 of an empty token: use the SHA-256 of the caller's token".to_owned());
-        }
-        Ok(digest)
-    }
-
-    fn show(value: &[u8; 32]) -> Option<String> {
-        Some(hex::encode(value))
-    }
-
-    fn form() -> String {
-        "64 hexadecimal digits".to_owned()
-    }
-
-    fn schema() -> Value {
-        json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
     }
 }
 
@@ -165,18 +129,12 @@ fn settle_store(
 }
 
 fn callers(callers: Field<List<Caller>>, stores: &BTreeSet<&str>, notes: &Notes) -> Vec<CallerSettings> {
-    let mut owners: HashMap<[u8; 32], String> = HashMap::new();
+    let mut owners = Owners::default();
     let mut settled = Vec::new();
     for caller in callers.into_layer().unwrap_or_default() {
         let Some((caller, place_id)) = caller.placed() else { continue };
         let Some(caller) = caller.settle(place_id, stores, notes) else { continue };
-        if let Some(owner) = owners.get(&caller.token_sha256) {
-            notes.problem(
-                place_id,
-                format!("has the same token as the caller {}: give each caller its own token", quoted(owner)),
-            );
-        }
-        owners.entry(caller.token_sha256).or_insert_with(|| caller.name.clone());
+        owners.add(&caller, place_id, notes);
         settled.push(caller);
     }
     settled
@@ -187,9 +145,7 @@ impl CallerSection {
         if !self.name.is_given() {
             notes.problem(place_id, "has no `name`: set one, by which the log identifies the caller");
         }
-        if !self.token_sha256.is_given() {
-            notes.problem(place_id, format!("has no `token_sha256`: set it to {}", Digest::expected()));
-        }
+        let identities = self.identities(place_id, notes);
         let access = self.access(place_id, notes);
         for (name, place_id) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
             if !stores.contains(name.as_str()) {
@@ -201,7 +157,7 @@ impl CallerSection {
         }
         Some(CallerSettings {
             name: self.name.get()?.clone(),
-            token_sha256: *self.token_sha256.get()?,
+            identities,
             access,
             stores: texts(
                 &self.stores,
@@ -214,6 +170,23 @@ impl CallerSection {
                 notes,
             ),
         })
+    }
+
+    fn identities(&self, place_id: PlaceId, notes: &Notes) -> Identities {
+        if !(self.token_sha256.is_given() || self.tokens.is_given() || self.san.is_given()) {
+            notes.problem(
+                place_id,
+                format!(
+                    "has neither `token_sha256` nor `tokens` nor `san`: set one of them; `token_sha256` is {}",
+                    Digest::expected()
+                ),
+            );
+        }
+        Identities {
+            tokens: identities::tokens(&self.token_sha256, &self.tokens, notes),
+            names: identities::names(&self.san, notes),
+            must_name_tenant: !notes.trusts_author(),
+        }
     }
 
     fn access(&self, place_id: PlaceId, notes: &Notes) -> Vec<Access> {

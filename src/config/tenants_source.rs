@@ -13,7 +13,10 @@ use crate::{
     tenants::TenantSettings,
 };
 
-use super::files::{self, Found, Inputs, Origin, Unchanged};
+use super::{
+    environment::warn_of_unused_names,
+    files::{self, Found, Inputs, Origin, Unchanged},
+};
 
 /// The tenants file, or the folder of tenants files, and what it contained when it was last read.
 pub struct TenantsSource {
@@ -124,6 +127,8 @@ impl TenantsSource {
         general.append(found.problems_of_rejected);
         let is_settled =
             |name: &String| origins.get(name).is_none_or(|origin| !changing.contains(&origin.file));
+        let mut warnings = found.warnings;
+        warn_of_unused_names(&self.variables, &tenants, &mut warnings);
         let mut tenants: Vec<_> = tenants.into_iter().filter(|tenant| is_settled(&tenant.name)).collect();
         let mut stale = BTreeSet::new();
         let mut kept = BTreeMap::new();
@@ -158,7 +163,7 @@ impl TenantsSource {
             unusable: unusable.iter().map(|file| file.display().to_string()).collect(),
             changing: changing.len(),
             problems: general,
-            warnings: found.warnings,
+            warnings,
         }
     }
 }

@@ -77,15 +77,16 @@ where
             method = &*method,
             request_id = &*request_id
         );
-        let (peer, record) = match request.extensions().get::<Peer>() {
-            Some(peer) => (Some(peer.address), peer.record.clone()),
-            None => (None, SpeedRecord::default()),
+        let (peer, record, certificate) = match request.extensions().get::<Peer>() {
+            Some(peer) => (Some(peer.address), peer.record.clone(), peer.certificate.clone()),
+            None => (None, SpeedRecord::default(), None),
         };
         let facts = Arc::default();
         let context = CallContext {
             request_id: Arc::clone(&request_id),
             deadline: None,
             record,
+            certificate,
             facts: Arc::clone(&facts),
         };
         request.extensions_mut().insert(context);

@@ -16,7 +16,7 @@ pub enum ServerError {
     /// A TLS file cannot be read.
     #[error("cannot read the TLS {what} {}: {}", .path.display(), plain(.source))]
     TlsFile {
-        /// `certificate` or `key`.
+        /// `certificate`, `key`, `client CAs` or `revocation lists`.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -31,6 +31,14 @@ pub enum ServerError {
         /// The key's file.
         key: PathBuf,
         /// Why TLS cannot use them.
+        reason: String,
+    },
+    /// A file with client CAs or revocation lists is readable, but cannot be used.
+    #[error("cannot verify client certificates with {}: {reason}", .path.display())]
+    ClientTrust {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be used.
         reason: String,
     },
     /// Reflection cannot serve the descriptor sets: a defect of the build.

@@ -17,7 +17,7 @@ use tonic_health::pb::{
 };
 use tower::Layer;
 
-use super::{protocol::ProtocolLayer, pulse::Pulse};
+use super::{protocol::ProtocolLayer, pulse::Pulse, tls::LiveTls};
 use crate::{telemetry::Metrics, tenants::InvalidTenants};
 
 /// The largest message accepted on the health listener, in bytes. A service name is far shorter.
@@ -32,6 +32,8 @@ pub(super) struct Health {
     pulse: Pulse,
     /// They add a line to the body of `/readyz`.
     tenants: Option<InvalidTenants>,
+    /// They add a line, too.
+    tls: Option<LiveTls>,
 }
 
 /// The phase of the server's life cycle.
@@ -47,12 +49,17 @@ impl Health {
     /// Starts as not serving. `services` are reported in addition to the whole server; `pulse` tells whether the worker
     /// threads run.
     pub(super) fn new(services: &'static [&'static str], pulse: Pulse) -> Self {
-        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, tenants: None }
+        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, tenants: None, tls: None }
     }
 
     /// Adds a line about invalid tenants to the body of `/readyz`, for operators; the status stays the same.
     pub(super) fn with_tenants(self, tenants: InvalidTenants) -> Self {
         Self { tenants: Some(tenants), ..self }
+    }
+
+    /// Adds a line about TLS files that cannot be used.
+    pub(super) fn with_tls(self, tls: Option<LiveTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Sets the status that checks return and that watches receive.
@@ -152,8 +159,11 @@ async fn alive(State(health): State<Health>) -> (StatusCode, String) {
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
-    let notice = health.tenants.as_ref().and_then(InvalidTenants::notice);
-    let notice = notice.map(|notice| format!("{notice}\n")).unwrap_or_default();
+    let notice = [
+        health.tenants.as_ref().and_then(InvalidTenants::notice),
+        health.tls.as_ref().and_then(LiveTls::notice),
+    ];
+    let notice = notice.into_iter().flatten().fold(String::new(), |all, notice| all + &notice + "\n");
     if health.is_serving() {
         (StatusCode::OK, format!("ok\n{notice}"))
     } else {

@@ -28,7 +28,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,7 @@ pub use crate::api::{UploadKeys, UploadSettings};
 pub use crate::tenants::MemorySettings;
 pub use error::ServerError;
 pub use live_tenants::LiveTenants;
+pub use tls::{LiveTls, TlsFiles, TlsReading};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -95,7 +96,7 @@ settings! {
         uploads: UploadSettings,
     }
     besides {
-        /// Certificate chain and private key (PEM). Without them, gRPC is served in plaintext.
+        /// The certificate, and what verifies those of clients. Without them, gRPC is served in plaintext.
         tls: Option<TlsFiles> = None,
         /// The tenants.
         tenants: Vec<Arc<TenantSettings>> = Vec::new(),
@@ -127,7 +128,8 @@ settings! {
             None => "3/4 × (limit on file descriptors − 64), at most 100,000",
         /// Age at which a connection gets GOAWAY, varied by up to 10 % either way.
         max_age = "max_connection_age": Option<Duration> as TimeLimit = Some(Duration::from_hours(1)),
-        /// How long the calls of such a connection may take to finish before the connection is closed.
+        /// How long the calls of such a connection, or of one whose client certificate is no longer valid, may take to
+        /// finish before the connection is closed.
         max_age_grace = "max_connection_age_grace": Option<Duration> as TimeLimit = None,
         /// How long a connection may have no calls before it gets GOAWAY.
         max_idle = "max_connection_idle": Option<Duration> as TimeLimit = Some(Duration::from_mins(10)),
@@ -141,20 +143,11 @@ settings! {
     }
 }
 
-/// The files of a static certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate chain in PEM, the leaf first.
-    pub cert: PathBuf,
-    /// The private key in PEM.
-    pub key: PathBuf,
-}
-
 /// A server that has bound its sockets but does not serve yet: connections wait in the accept queues.
 #[derive(Debug)]
 pub struct Server {
     settings: ServerSettings,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<LiveTls>,
     grpc: Listener,
     plain: Listener,
     admission: Admission,
@@ -170,16 +163,18 @@ pub struct Server {
 impl Server {
     /// Binds both addresses and loads the certificate, so that a problem with either is reported at startup.
     pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
-        let tls = settings.tls.as_ref().map(tls::config).transpose()?;
-        let grpc = listeners::bind(settings.listen_addr).await?;
-        let plain = listeners::bind(settings.health_addr).await?;
         let resources = Resources::new(settings.memory);
         let (metrics, tasks) = (resources.metrics.clone(), resources.tasks.clone());
+        let tls = settings.tls.clone().map(|files| LiveTls::load(files, &metrics)).transpose()?;
+        let grpc = listeners::bind(settings.listen_addr).await?;
+        let plain = listeners::bind(settings.health_addr).await?;
         let tenants = std::mem::take(&mut settings.tenants);
         let rejected = std::mem::take(&mut settings.rejected_tenants);
         let invalid = InvalidTenants::new(rejected, tenants.len(), &metrics);
         let pulse = Pulse::new(workers::threads());
-        let health = Health::new(api::SERVICE_NAMES, pulse.clone()).with_tenants(invalid.clone());
+        let health = Health::new(api::SERVICE_NAMES, pulse.clone())
+            .with_tenants(invalid.clone())
+            .with_tls(tls.clone());
         if settings.uploads.keys.is_none() {
             tracing::warn!(
                 "LONGSHORE_UPLOAD_KEY is not set: UploadService uploads cannot be resumed after this process exits"
@@ -221,6 +216,11 @@ impl Server {
         LiveTenants { pool: self.pool.clone(), invalid: self.invalid.clone(), metrics: self.metrics() }
     }
 
+    /// The TLS files of this server, which can be reloaded while it runs. `None` if it serves plaintext.
+    pub fn tls(&self) -> Option<LiveTls> {
+        self.tls.clone()
+    }
+
     /// The metrics of this server.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
@@ -259,7 +259,7 @@ impl Server {
         let connections = Connections {
             service: around.layered(self.routes),
             settings: self.settings.connections.clone(),
-            tls: self.tls,
+            tls: self.tls.clone(),
             unread: Unread::new(memory.budget, &self.metrics),
             unsent: Unsent::new(memory.budget, memory.idle_timeout, &self.metrics),
             limit: ConnectionLimit::new(self.settings.connections.max_connections),
@@ -272,6 +272,9 @@ impl Server {
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
         searching.spawn(self.invalid.warn_repeatedly());
+        if let Some(tls) = self.tls {
+            searching.spawn(tls.warn_repeatedly());
+        }
         let plain = serve_plain(self.plain, &self.health, self.metrics);
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();

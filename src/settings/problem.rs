@@ -307,6 +307,11 @@ impl Notes {
         }
     }
 
+    /// How many problems have been recorded and not taken yet.
+    pub(crate) fn problem_count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     /// Takes the warnings recorded since the last call, sorted by variable and line.
     pub(crate) fn take_warnings(&self) -> Problems {
         sorted(self.warnings.take())

@@ -18,6 +18,7 @@ use prometheus::{Registry, TextEncoder};
 use super::{
     credentials::{self, Watched, WatchedCredentials},
     logs, name,
+    tls::TlsInstruments,
 };
 
 /// The boundaries that the conventions recommend, in seconds, with finer ones for small objects that are served in less
@@ -73,6 +74,7 @@ struct Instruments {
     meter: Meter,
     tenants: Gauge<u64>,
     reloads: Counter<u64>,
+    tls: TlsInstruments,
     /// Read from the log, which the whole process shares.
     _log_lines_dropped: ObservableCounter<u64>,
     memory_ended: Counter<u64>,
@@ -224,6 +226,21 @@ impl Metrics {
         self.0.reloads.add(1, &[KeyValue::new(name::OUTCOME, outcome)]);
     }
 
+    /// Counts a reload of the TLS files by `outcome`: `ok`, or `failed` if a file could not be used.
+    pub fn tls_reloaded(&self, outcome: &'static str) {
+        self.0.tls.reloads.add(1, &[KeyValue::new(name::OUTCOME, outcome)]);
+    }
+
+    /// Records when the server's certificate expires, in seconds since the Unix epoch.
+    pub fn tls_certificate_expiry(&self, seconds: u64) {
+        self.0.tls.certificate_expiry.record(seconds, &[]);
+    }
+
+    /// Records when a newer revocation list is due, in seconds since the Unix epoch.
+    pub fn tls_revocation_list_expiry(&self, seconds: u64) {
+        self.0.tls.revocation_list_expiry.record(seconds, &[]);
+    }
+
     /// Counts a request to a credential provider of `tenant` by `outcome`: `ok`, `error` or `timeout`.
     pub fn credentials_requested(&self, tenant: &Arc<str>, provider: &'static str, outcome: &'static str) {
         let labels = [
@@ -278,6 +295,7 @@ impl Instruments {
                 .with_description("Requests to credential providers, by outcome: ok, error, timeout.")
                 .build(),
             watched_credentials,
+            tls: TlsInstruments::new(&meter),
             call_duration: meter
                 .f64_histogram(name::CALL_DURATION)
                 .with_unit("s")

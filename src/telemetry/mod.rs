@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 mod name;
 mod text;
+mod tls;
 
 pub use credentials::{CredentialsStatus, WatchedCredentials};
 pub use logs::{

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{Resources, Tenant, TenantSettings};
-use crate::auth::{AuthMode, Authenticator, Principal, Refusal};
+use crate::auth::{AuthMode, Authenticator, ClientCertificate, Principal, Refusal};
 
 /// The current tenants. Cheap to clone; clones share the tenants.
 ///
@@ -93,9 +93,14 @@ impl Snapshot {
         Self { tenants, authenticator, auth, resources }
     }
 
-    /// Authenticates a caller by the value of the `authorization` metadata.
-    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Principal>, Refusal> {
-        self.authenticator.authenticate(authorization)
+    /// Authenticates a caller by the value of the `authorization` metadata, or by its connection's certificate if it
+    /// sent none.
+    pub fn authenticate(
+        &self,
+        authorization: Option<&str>,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Arc<Principal>, Refusal> {
+        self.authenticator.authenticate(authorization, certificate)
     }
 
     /// The tenant with this name.
@@ -115,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        auth::{Access, CallerSettings},
+        auth::{Access, CallerSettings, Identities},
         store::{MemorySettings, S3Store, StoreSettings},
     };
 
@@ -156,7 +161,7 @@ mod tests {
         Arc::make_mut(changed[0].stores.get_mut("b").unwrap()).prefix = "prod/".to_owned();
         changed[0].callers.push(CallerSettings {
             name: "reader".to_owned(),
-            token_sha256: [0; 32],
+            identities: Identities::default(),
             access: vec![Access::Read],
             stores: None,
             prefixes: None,

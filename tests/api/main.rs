@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use longshore::{
     api::{CallContext, Limits, Services, UploadSettings},
-    auth::{Access, AuthMode, CallerSettings},
+    auth::{Access, AuthMode, CallerSettings, Identities},
     credentials::{Credentials, ProviderSettings},
     pb::{
         self, object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
@@ -36,7 +36,7 @@ use tower::ServiceExt as _;
 fn caller(name: &str, access: &[Access], stores: Option<&[&str]>) -> CallerSettings {
     CallerSettings {
         name: name.to_owned(),
-        token_sha256: Sha256::digest(name).into(),
+        identities: Identities::token(Sha256::digest(name).into()),
         access: access.to_vec(),
         stores: stores.map(|stores| stores.iter().map(|store| (*store).to_owned()).collect()),
         prefixes: None,

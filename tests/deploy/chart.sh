@@ -42,6 +42,9 @@ echo "- commands in README.md and NOTES.txt"
 echo "- examples in docs/IDENTITY.md"
 "$python" "$here/identity.py" ${binary:+"$binary"}
 
+echo "- examples in docs/AUTHENTICATION.md"
+"$python" "$here/authentication.py" ${binary:+"$binary"}
+
 echo "- values that are rejected"
 tenant=()
 refused() { # PART-OF-THE-MESSAGE ARGUMENTS...

@@ -144,6 +144,11 @@ def check(binary, documents, tenants=None, added=None):
         if "LONGSHORE_TLS_CERT" in env:
             env |= {"LONGSHORE_TLS_CERT": f"{folder}/tls.crt", "LONGSHORE_TLS_KEY": f"{folder}/tls.key"}
             make_certificate(env["LONGSHORE_TLS_CERT"], env["LONGSHORE_TLS_KEY"])
+        if "LONGSHORE_TLS_CLIENT_CA" in env:
+            env["LONGSHORE_TLS_CLIENT_CA"] = env["LONGSHORE_TLS_CERT"]
+        if "LONGSHORE_TLS_CLIENT_CRL" in env:
+            env["LONGSHORE_TLS_CLIENT_CRL"] = f"{folder}/ca.crl"
+            make_revocation_list(folder)
         return subprocess.run([binary, "check"], env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -157,6 +162,17 @@ def make_certificate(cert, key):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-subj", "/CN=storage", "-days", "1", "-out", cert, "-keyout", key], check=True, capture_output=True)
+
+
+def make_revocation_list(folder):
+    """Makes the empty revocation list `ca.crl` of the certificate in `folder`."""
+    config = Path(folder, "ca.conf")
+    config.write_text(f"[ca]\ndefault_ca = own\n[own]\ndatabase = {folder}/index\ncrlnumber = {folder}/crlnumber\n"
+                      f"default_md = sha256\ndefault_crl_days = 1\ncrl_extensions = list\n[list]\nauthorityKeyIdentifier = keyid\n")
+    Path(folder, "index").touch()
+    Path(folder, "crlnumber").write_text("01\n")
+    subprocess.run(["openssl", "ca", "-config", config, "-gencrl", "-cert", f"{folder}/tls.crt", "-keyfile", f"{folder}/tls.key",
+                    "-out", f"{folder}/ca.crl"], check=True, capture_output=True)
 
 
 os.umask(0o077)

@@ -77,6 +77,11 @@ RENDERED = [
         and environment(d)["LONGSHORE_TENANTS_TRUSTED"] == "false"),
     ("rel", 'tls: {existingSecret: "123", certKey: "1", keyKey: "2"}',
         lambda d: pod(d)["volumes"][1]["secret"]["secretName"] == "123"),
+    ("rel", 'tls: {existingSecret: a, clientCA: {existingSecret: "1", key: "2"}, clientCRL: {existingConfigMap: "3"}}',
+        lambda d: volume(d, "client-ca")["secret"] == {"secretName": "1", "defaultMode": 0o440}
+        and volume(d, "client-crl")["configMap"] == {"name": "3", "defaultMode": 0o440}
+        and environment(d)["LONGSHORE_TLS_CLIENT_CA"] == mount(d, "client-ca")["mountPath"] + "/2"
+        and environment(d)["LONGSHORE_TLS_CLIENT_CRL"] == mount(d, "client-crl")["mountPath"] + "/ca.crl"),
     ("rel", 'uploads: {existingSecret: "123", key: "1"}', None),
     ("rel", 'tenants: {key: "123"}', lambda d: list(d["Secret"]["stringData"]) == ["123"]),
     ("rel", 'priorityClassName: "1"', lambda d: pod(d)["priorityClassName"] == "1"),
@@ -142,6 +147,11 @@ REFUSED = [
     ("/image/tag", "image: {tag: 1.0}"),
     ("/tls/existingSecret", "tls: {existingSecret: 123}"),
     ("/tls/certKey", "tls: {certKey: ..}"),
+    ("/tls/clientCA", "tls: {existingSecret: a, clientCA: {secret: b}}"),
+    ("requires TLS: set tls.existingSecret", "tls: {clientCA: {existingSecret: a}}"),
+    ("requires tls.clientCA", "tls: {existingSecret: a, clientCRL: {existingSecret: b}}"),
+    ("both existingSecret and existingConfigMap",
+        "tls: {existingSecret: a, clientCA: {existingSecret: b, existingConfigMap: c}}"),
     ("/priorityClassName", "priorityClassName: 1"),
     ("/podLabels/a", "podLabels: {a: 1}"),
     ("invalid propertyName 'a b'", "podLabels: {'a b': c}"),
@@ -218,7 +228,8 @@ SETTINGS = {
     "logFormat": ("LOG_FORMAT", "text"),
 }
 # Variables that the chart derives from other values.
-DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
+DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA",
+           "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
            "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE"}
 
 

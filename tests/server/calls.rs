@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use longshore::{
-    auth::{Access, AuthMode, CallerSettings},
+    auth::{Access, AuthMode, CallerSettings, Identities},
     server::ServerSettings,
     tenants::TenantSettings,
 };
@@ -25,7 +25,7 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 fn with_caller() -> ServerSettings {
     let caller = CallerSettings {
         name: "billing".to_owned(),
-        token_sha256: Sha256::digest("secret").into(),
+        identities: Identities::token(Sha256::digest("secret").into()),
         access: vec![Access::Write],
         stores: None,
         prefixes: None,

@@ -104,7 +104,8 @@ pub(crate) fn certificate() -> (String, String) {
 /// `settings` with a certificate in `folder`. Also returns that certificate, which callers have to trust.
 pub(crate) fn with_tls(mut settings: ServerSettings, folder: &Path) -> (ServerSettings, String) {
     let (key, cert) = certificate();
-    let files = TlsFiles { cert: folder.join("tls.crt"), key: folder.join("tls.key") };
+    let [cert_file, key_file] = ["tls.crt", "tls.key"].map(|name| folder.join(name));
+    let files = TlsFiles { cert: cert_file, key: key_file, client_ca: None, client_crl: None };
     std::fs::write(&files.cert, &cert).unwrap();
     std::fs::write(&files.key, key).unwrap();
     settings.tls = Some(files);

@@ -8,6 +8,23 @@
 {{- if and (eq ($auth.mode | default "required") "none") (not $auth.allowInsecure) -}}
 {{- fail "auth.mode none lets every client that can connect read and write every store: set auth.allowInsecure to true to allow this" -}}
 {{- end -}}
+{{- $tls := .Values.tls | default dict -}}
+{{- range $name := list "clientCA" "clientCRL" -}}
+{{- $file := get $tls $name | default dict -}}
+{{- if and $file.existingSecret $file.existingConfigMap -}}
+{{- fail (printf "tls.%s has both existingSecret and existingConfigMap: set one of the two" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- $given := dict -}}
+{{- range include "longshore.clientFiles" . | fromYamlArray -}}
+{{- $_ := set $given .volume true -}}
+{{- end -}}
+{{- if and (hasKey $given "client-ca") (not $tls.existingSecret) -}}
+{{- fail "tls.clientCA.existingSecret or existingConfigMap requires TLS: set tls.existingSecret" -}}
+{{- end -}}
+{{- if and (hasKey $given "client-crl") (not (hasKey $given "client-ca")) -}}
+{{- fail "tls.clientCRL.existingSecret or existingConfigMap requires tls.clientCA" -}}
+{{- end -}}
 {{- if and $service.headless (ne ($service.type | default "ClusterIP") "ClusterIP") -}}
 {{- fail (printf "service.headless requires service.type ClusterIP: a Service of type %s has a cluster IP" $service.type) -}}
 {{- end -}}
@@ -52,14 +69,14 @@
 {{- end -}}
 {{- $tokens = append $tokens .name -}}
 {{- end -}}
-{{- $volumes := list "tenants" "tls" "tokens" -}}
+{{- $volumes := list "tenants" "tls" "client-ca" "client-crl" "tokens" -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $volumes -}}
 {{- fail (printf "extraVolumes: the name %s is already in use: rename the volume" .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" "/var/run/secrets/longshore" -}}
+{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" "/etc/longshore/client-ca" "/etc/longshore/client-crl" "/var/run/secrets/longshore" -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "extraVolumeMounts: extraVolumes has no volume named %s" .name) -}}

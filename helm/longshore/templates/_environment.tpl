@@ -42,6 +42,9 @@
 {{- $_ := set $set "LONGSHORE_TLS_CERT" (printf "/etc/longshore/tls/%s" ($tls.certKey | default "tls.crt")) -}}
 {{- $_ := set $set "LONGSHORE_TLS_KEY" (printf "/etc/longshore/tls/%s" ($tls.keyKey | default "tls.key")) -}}
 {{- end -}}
+{{- range $file := include "longshore.clientFiles" . | fromYamlArray -}}
+{{- $_ := set $set $file.variable $file.path -}}
+{{- end -}}
 {{- range $name, $value := $set }}
 {{- $text := ternary (int64 $value | toString) (toString $value) (kindIs "float64" $value) }}
 {{- if not (or (kindIs "invalid" $value) (eq $text "")) }}
@@ -87,4 +90,26 @@ LONGSHORE_SHUTDOWN_GRACE: shutdown.grace
 {{- end -}}
 {{- end -}}
 {{- toYaml (concat $env $given) -}}
+{{- end -}}
+
+{{/* The files that client certificates are verified with, as a list: the volume, its source, and the variable with the file's path. */}}
+{{- define "longshore.clientFiles" -}}
+{{- $tls := .Values.tls | default dict -}}
+{{- $files := list -}}
+{{- range $entry := list (list "clientCA" "client-ca" "LONGSHORE_TLS_CLIENT_CA" "ca.crt") (list "clientCRL" "client-crl" "LONGSHORE_TLS_CLIENT_CRL" "ca.crl") -}}
+{{- $file := get $tls (index $entry 0) | default dict -}}
+{{- $source := dict -}}
+{{- with $file.existingSecret -}}
+{{- $source = dict "secret" (dict "secretName" . "defaultMode" 0440) -}}
+{{- end -}}
+{{- with $file.existingConfigMap -}}
+{{- $source = dict "configMap" (dict "name" . "defaultMode" 0440) -}}
+{{- end -}}
+{{- if $source -}}
+{{- $folder := printf "/etc/longshore/%s" (index $entry 1) -}}
+{{- $path := printf "%s/%s" $folder ($file.key | default (index $entry 3)) -}}
+{{- $files = append $files (dict "volume" (index $entry 1) "source" $source "folder" $folder "variable" (index $entry 2) "path" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $files -}}
 {{- end -}}

@@ -1,15 +1,16 @@
 //! The `LONGSHORE_*` variables: settings of the server itself.
 
-use std::{collections::BTreeMap, io::Read, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     auth::AuthMode,
     server::{ServerSettings, TlsFiles},
     settings::{
         Cursor, Field, FilePath, Flag, LocalPath, Node, NotText, Notes, Optional, Path, Place, Problems,
-        Section, TimeLimit, Variables, settings, suggestion,
+        Section, TimeLimit, Variables, quoted, settings, suggestion,
     },
     telemetry::LogSettings,
+    tenants::TenantSettings,
 };
 
 mod service_links;
@@ -26,15 +27,22 @@ settings! {
     pub(super) struct Environment(EnvironmentSection), variables "LONGSHORE_" {
         /// The tenants file, or a folder of tenants files.
         tenants_file: Option<LocalPath> as Optional<FilePath> = None => "required",
-        /// How often the tenants files, and the secrets in files, are checked for changes. SIGHUP reads them at once.
+        /// How often the tenants files, the secrets in files, and the files for TLS are checked for changes. SIGHUP
+        /// reads them at once.
         reload_interval: Option<Duration> as TimeLimit = Some(Duration::from_secs(10)),
         /// Whether the authors of the tenants files may use the server's own identity, variables and files, and make it
         /// run commands. `false` if a tenant's team writes them: see [Untrusted files](#untrusted-files).
         tenants_trusted: bool as Flag = true,
-        /// Certificate chain of the gRPC listener, in PEM, the leaf first.
+        /// Certificate chain of the gRPC listener, in PEM, the leaf first. See [TLS](#tls).
         tls_cert: Option<LocalPath> as Optional<FilePath> = None => "none: plaintext",
         /// Private key of the certificate, in PEM.
         tls_key: Option<LocalPath> as Optional<FilePath> = None => "none",
+        /// Certificates of the CAs that issue client certificates, in PEM. Callers are then asked for a certificate,
+        /// which identifies them by `san`; those with a token need none.
+        tls_client_ca: Option<LocalPath> as Optional<FilePath> = None => "none",
+        /// Revocation lists of these CAs, in PEM, or a single one in DER. If it is set, every CA in a caller's chain
+        /// needs one.
+        tls_client_crl: Option<LocalPath> as Optional<FilePath> = None => "none",
         /// Allows `LONGSHORE_AUTH=none` on an address that is not loopback.
         allow_insecure: bool as Flag = false,
     }
@@ -47,7 +55,6 @@ settings! {
     reject {
         "admin_addr" => UNSUPPORTED,
         "admin_token" => UNSUPPORTED,
-        "tls_client_ca" => UNSUPPORTED,
     }
 }
 
@@ -145,30 +152,71 @@ fn check_auth(environment: &Environment, notes: &Notes) {
     }
 }
 
-fn tls(section: &EnvironmentSection, notes: &Notes) -> Option<TlsFiles> {
-    let variables = notes.variables();
-    let files = [(&section.tls_cert, "TLS_CERT"), (&section.tls_key, "TLS_KEY")];
-    let given = |(_, name): (&Field<_>, &str)| {
-        variables.text(&format!("{PREFIX}{name}")).is_ok_and(|text| text.is_some())
-    };
-    let [cert, key] = files.map(|(file, name)| {
-        let path: Option<LocalPath> = file.get().cloned();
-        if let Some(path) = &path
-            && !variables.skip_secrets()
-            && let Err(error) = path.open().and_then(|mut file| file.read(&mut [0]))
-        {
-            notes.problem_at(place(name), format!("cannot read {}: {error}", path.path().display()));
-        }
-        path.and_then(LocalPath::unconfined)
+/// Adds a warning if callers are identified by names in client certificates, for which callers are not asked.
+pub(super) fn warn_of_unused_names(
+    variables: &Variables,
+    tenants: &[Arc<TenantSettings>],
+    warnings: &mut Problems,
+) {
+    if !matches!(variables.text(&format!("{PREFIX}TLS_CLIENT_CA")), Ok(None)) {
+        return;
+    }
+    let mut named = tenants.iter().filter_map(|tenant| {
+        let caller = tenant.callers.iter().find(|caller| !caller.identities.names.is_empty())?;
+        Some((&tenant.name, &caller.name))
     });
-    let [cert_given, key_given] = files.map(given);
-    for (given, other, name) in [(cert_given, key_given, "TLS_CERT"), (key_given, cert_given, "TLS_KEY")] {
-        if !given && other {
-            notes.problem_at(
-                place(name),
-                "is not set: set both LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither",
-            );
+    if let Some((tenant, caller)) = named.next() {
+        let text = format!(
+            "is not set, so no caller is identified by its client certificate, although tenants have callers with `san`, \
+             such as {} in the tenant {}",
+            quoted(caller),
+            quoted(tenant)
+        );
+        warnings.add(place("TLS_CLIENT_CA"), text);
+    }
+}
+
+fn tls(section: &EnvironmentSection, notes: &Notes) -> Option<TlsFiles> {
+    let before = notes.problem_count();
+    let [cert, key, client_ca, client_crl] = [
+        (&section.tls_cert, "TLS_CERT"),
+        (&section.tls_key, "TLS_KEY"),
+        (&section.tls_client_ca, "TLS_CLIENT_CA"),
+        (&section.tls_client_crl, "TLS_CLIENT_CRL"),
+    ]
+    .map(|(file, name)| tls_file(file, name, notes));
+    let is_given = |name| notes.variables().text(&format!("{PREFIX}{name}")).is_ok_and(|text| text.is_some());
+    for (name, needed_by, advice) in [
+        ("TLS_CERT", "TLS_KEY", "set both LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither"),
+        ("TLS_KEY", "TLS_CERT", "set both LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither"),
+        (
+            "TLS_CERT",
+            "TLS_CLIENT_CA",
+            "LONGSHORE_TLS_CLIENT_CA requires TLS, so set it and LONGSHORE_TLS_KEY",
+        ),
+        ("TLS_CLIENT_CA", "TLS_CLIENT_CRL", "LONGSHORE_TLS_CLIENT_CRL requires it"),
+    ] {
+        if is_given(needed_by) && !is_given(name) {
+            notes.problem_at(place(name), format!("is not set: {advice}"));
         }
     }
-    Some(TlsFiles { cert: cert?, key: key? })
+    let files = TlsFiles { cert: cert?, key: key?, client_ca, client_crl };
+    if !notes.variables().skip_secrets() && notes.problem_count() == before {
+        for (file, problem) in files.problems() {
+            notes.problem_at(place(&format!("TLS_{}", file.to_ascii_uppercase())), problem);
+        }
+    }
+    Some(files)
+}
+
+/// The path of a TLS file. Records a problem if the file cannot be read.
+fn tls_file(file: &Field<Optional<FilePath>>, name: &str, notes: &Notes) -> Option<PathBuf> {
+    let path: Option<LocalPath> = file.get().cloned();
+    if let Some(path) = &path
+        && !notes.variables().skip_secrets()
+        && let Err(error) = path.open().and_then(|mut file| file.read(&mut [0]))
+    {
+        notes.problem_at(place(name), format!("cannot read {}: {error}", path.path().display()));
+    }
+    path.and_then(LocalPath::unconfined)
 }

@@ -33,7 +33,7 @@ fn the_example_file_loads() {
     assert_eq!(acme.callers[1].access, [Access::Read, Access::List, Access::Sign]);
     assert_eq!(acme.callers[0].stores.as_deref(), Some(&["default".to_owned()][..]));
     assert_eq!(acme.callers[1].stores, None);
-    assert_eq!(acme.callers[0].token_sha256[..2], [0xd1, 0xe5]);
+    assert_eq!(acme.callers[0].identities.tokens[0].sha256[..2], [0xd1, 0xe5]);
 
     let default = &acme.stores["default"];
     assert_eq!((default.bucket.bucket.as_str(), default.prefix.as_str()), ("acme-data", "prod/"));
@@ -178,13 +178,12 @@ fn problems_that_concern_more_than_one_tenant_fail_the_load_with_all_problems() 
             &["FILE:1: tenants.a: has a YAML tag, and tags are not supported: remove the tag"],
         ),
         (
-            "tenants: {a: {callers: [{jwt: x, san: y}], stores: {}}}",
+            "tenants: {a: {callers: [{jwt: x}], stores: {}}}",
             &[
                 "FILE:1: tenants.a.callers[0].jwt: is not supported by this version: remove it",
-                "FILE:1: tenants.a.callers[0].san: is not supported by this version: remove it",
                 "FILE:1: tenants.a: has no stores: define at least one under `stores`",
                 "FILE:1: tenants.a.callers[0]: has no `name`: set one, by which the log identifies the caller",
-                "FILE:1: tenants.a.callers[0]: has no `token_sha256`: set it to 64 hexadecimal digits in quotes, as printed by `longshore token`",
+                "FILE:1: tenants.a.callers[0]: has neither `token_sha256` nor `tokens` nor `san`: set one of them; `token_sha256` is 64 hexadecimal digits in quotes, as printed by `longshore token`",
                 "FILE:1: tenants.a.callers[0]: grants no access: list at least one of read, write, delete, list, sign, bucket_admin",
             ],
         ),

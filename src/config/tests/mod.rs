@@ -1,5 +1,6 @@
 //! Tests of whole files: the settings from valid ones, and the exact problems of invalid ones.
 
+mod callers;
 mod certificates;
 mod environment;
 mod files;

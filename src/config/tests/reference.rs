@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::{
     config::{
         environment::Environment,
+        identities::Token,
         overridable::{Overridable, Transfer},
         store::{Config, Provider, Store},
         tenant::{Caller, Tenant},
@@ -47,6 +48,7 @@ fn tables() -> Vec<(&'static str, String)> {
         ("tenant", of_keys(&Tenant::settings())),
         ("limits", of_keys(&Limits::settings())),
         ("caller", of_keys(&Caller::settings())),
+        ("token", of_keys(&Token::settings())),
         ("store", of_keys(&Store::settings())),
         ("config", of_keys(&config.concat())),
         ("client_options", of_keys(&ClientOptions::settings())),

@@ -255,3 +255,17 @@ fn after_a_reload_without_any_valid_tenant_the_same_files_take_effect() {
     assert_eq!(world.reload().unwrap(), NOTHING);
     assert_eq!(world.buckets(), [("a", "other")]);
 }
+
+#[test]
+fn a_reload_warns_of_names_for_which_callers_are_not_asked() {
+    let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
+    let callers = "callers: [{name: b, access: [read], san: b.internal}], stores";
+    world.write("a.yaml", tenant("a", "first").replace("stores", callers));
+    let reading = world.source.read(|_| None);
+    let reloaded = world.source.accept(reading, |_| None).unwrap().unwrap();
+    let warnings = reloaded.warnings.to_string();
+    assert!(
+        warnings.starts_with("LONGSHORE_TLS_CLIENT_CA: is not set, so no caller is identified"),
+        "{warnings}"
+    );
+}

@@ -33,6 +33,7 @@ use super::{
     timers::{Action, Timers},
     unsent::Piece,
 };
+use crate::server::tls::PeerCertificate;
 
 /// The prefix of health and reflection. Their streams end when the shutdown begins, so that they do not use up the
 /// grace period of the other calls.
@@ -60,6 +61,7 @@ pub(super) struct Driver<S, T> {
     calls: JoinSet<()>,
     /// The admitted calls. Other calls do not keep the connection open when connections are scarce.
     admitted: AdmittedCalls,
+    certificate: Option<PeerCertificate>,
 }
 
 impl<S, T, B> Driver<S, T>
@@ -77,10 +79,14 @@ where
         meter: Arc<Meter>,
         peer: Peer,
         window: u32,
+        certificate: Option<PeerCertificate>,
     ) -> Self {
         // A child token: waiting on it takes no lock that other connections share.
         let stop = Some(Box::pin(shared.stop.child_token().cancelled_owned()));
-        let timers = Timers::new(shared.settings.clone(), meter.began());
+        let mut timers = Timers::new(shared.settings.clone(), meter.began());
+        if let Some(certificate) = &peer.certificate {
+            timers.expire_certificate(certificate.not_after());
+        }
         let patience = shared.settings.handshake_timeout;
         Self {
             pings: connection.ping_pong(),
@@ -96,6 +102,7 @@ where
             stop,
             calls: JoinSet::new(),
             admitted: AdmittedCalls::default(),
+            certificate,
         }
     }
 
@@ -177,6 +184,12 @@ where
             self.stop = None;
             self.connection.graceful_shutdown();
             self.timers.went_away(End::Shutdown);
+            return Ok(true);
+        }
+        if self.certificate.as_mut().is_some_and(|certificate| certificate.poll_distrusted(cx).is_ready()) {
+            tracing::info!(peer = %self.peer.address, "the client certificate of a connection is no longer valid");
+            self.connection.graceful_shutdown();
+            self.timers.went_away(End::Certificate);
             return Ok(true);
         }
         let crowded = self.shared.limit.is_nearly_reached();

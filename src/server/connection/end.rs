@@ -26,6 +26,8 @@ pub(in crate::server) enum End {
     Flood,
     /// The caller violated HTTP/2.
     Protocol,
+    /// The caller's certificate does not verify, or no longer.
+    Certificate,
     /// The process is shutting down.
     Shutdown,
 }
@@ -45,6 +47,7 @@ impl End {
             Self::AgeGrace => "age_grace",
             Self::Flood => "flood",
             Self::Protocol => "protocol",
+            Self::Certificate => "certificate",
             Self::Shutdown => "shutdown",
         }
     }

@@ -18,7 +18,7 @@ mod unread;
 mod unsent;
 mod window_updates;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -36,8 +36,11 @@ use self::{
     metered::{Meter, Metered},
     unsent::Piece,
 };
-use super::ConnectionSettings;
-use crate::api::SpeedRecord;
+use super::{
+    ConnectionSettings,
+    tls::{LiveTls, PeerCertificate},
+};
+use crate::{api::SpeedRecord, auth::ClientCertificate};
 pub(in crate::server) use admitted::CallMark;
 pub(in crate::server) use end::End;
 pub(in crate::server) use stalled::{Stalled, StalledEnd};
@@ -69,6 +72,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// How fast earlier uploads on this connection were.
     pub(super) record: SpeedRecord,
+    /// The caller's verified certificate, if it has sent one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// What every connection needs. Cheap to clone.
@@ -76,7 +81,7 @@ pub(super) struct Peer {
 pub(super) struct Connections<S> {
     pub(super) service: S,
     pub(super) settings: ConnectionSettings,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<LiveTls>,
     pub(super) unread: Unread,
     pub(super) unsent: Unsent,
     pub(super) limit: super::connection_limit::ConnectionLimit,
@@ -100,9 +105,17 @@ where
         peer: SocketAddr,
     ) -> Option<End> {
         let by = Instant::now() + self.settings.handshake_timeout;
-        let Some(tls) = &self.tls else { return self.http2(socket, peer, by).await };
-        match timeout_at(by, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
-            Ok(Ok(stream)) => self.http2(stream, peer, by).await,
+        let Some(tls) = &self.tls else { return self.http2(socket, peer, by, None).await };
+        let acceptance = tls.acceptance();
+        let accepting = TlsAcceptor::from(Arc::clone(&acceptance.config)).accept(socket);
+        match timeout_at(by, accepting).await {
+            Ok(Ok(stream)) => {
+                match PeerCertificate::new(tls, acceptance, stream.get_ref().1.peer_certificates()) {
+                    Ok(certificate) => self.http2(stream, peer, by, certificate).await,
+                    Err(error) => Some(refused(peer, &error)),
+                }
+            }
+            Ok(Err(error)) if is_about_certificate(&error) => Some(refused(peer, &error)),
             // Port scans and probes cause these errors, and the operator cannot act on them.
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -112,7 +125,13 @@ where
         }
     }
 
-    async fn http2<T>(self, stream: T, peer: SocketAddr, by: Instant) -> Option<End>
+    async fn http2<T>(
+        self,
+        stream: T,
+        peer: SocketAddr,
+        by: Instant,
+        certificate: Option<PeerCertificate>,
+    ) -> Option<End>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -126,9 +145,23 @@ where
             Ok(Err(error)) => return ended_by(&error),
             Err(_) => return Some(End::Handshake),
         };
-        let peer = Peer { address: peer, record: SpeedRecord::default() };
-        Driver::new(self, connection, meter, peer, window).await
+        let shared = certificate.as_ref().map(|certificate| Arc::clone(certificate.shared()));
+        let peer = Peer { address: peer, record: SpeedRecord::default(), certificate: shared };
+        Driver::new(self, connection, meter, peer, window, certificate).await
     }
+}
+
+/// Whether the handshake failed because the caller's certificate does not verify.
+fn is_about_certificate(error: &io::Error) -> bool {
+    use rustls::Error::{InvalidCertRevocationList, InvalidCertificate};
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(InvalidCertificate(_) | InvalidCertRevocationList(_)))
+}
+
+/// Logs that the caller's certificate was refused, which the caller itself may not learn.
+fn refused(peer: SocketAddr, error: &dyn fmt::Display) -> End {
+    tracing::info!(%peer, %error, "a client certificate was refused");
+    End::Certificate
 }
 
 fn builder(max_streams: u32, window: u32) -> h2::server::Builder {

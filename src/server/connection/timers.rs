@@ -1,6 +1,11 @@
 //! The timers of a connection: when to act on it although nothing happens.
 
-use std::{future::Future, pin::Pin, task::Context, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::Context,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -71,6 +76,8 @@ pub(super) struct Timers {
     /// When the connection reaches its maximum age. The age is varied, so that connections that were opened together do
     /// not end together.
     aged: Option<Instant>,
+    /// When the caller's certificate expires.
+    certificate_expires: Option<Instant>,
     /// When the connection became idle; `None` while it has calls.
     idle_since: Option<Instant>,
     /// When the last PING was sent.
@@ -90,12 +97,19 @@ impl Timers {
             sleep,
             settings,
             aged,
+            certificate_expires: None,
             idle_since: Some(began),
             pinged: None,
             reading: Reading::new(began),
             going_away: None,
             closing: None,
         }
+    }
+
+    /// Ends the connection when the caller's certificate expires.
+    pub(super) fn expire_certificate(&mut self, not_after: SystemTime) {
+        let left = not_after.duration_since(SystemTime::now()).unwrap_or_default();
+        self.certificate_expires = Instant::now().checked_add(left);
     }
 
     /// Records whether the connection has calls.
@@ -167,12 +181,14 @@ impl Timers {
         sooner(read_idle, Action::Close(End::ReadIdle));
         if let Some((at, end)) = self.going_away {
             let over = max_age_grace.and_then(|grace| at.checked_add(grace));
-            sooner(over.filter(|_| end == End::Age), Action::Close(End::AgeGrace));
+            let has_grace = matches!(end, End::Age | End::Certificate);
+            sooner(over.filter(|_| has_grace), Action::Close(End::AgeGrace));
             // A caller that keeps a connection without calls open after GOAWAY is disconnected.
             let patience = if end == End::Shutdown { CLOSE_GRACE } else { handshake_timeout };
             sooner(self.idle_since.map(|since| since.max(at) + patience), Action::Close(end));
         } else {
             sooner(self.aged, Action::GoAway(End::Age));
+            sooner(self.certificate_expires, Action::GoAway(End::Certificate));
             sooner(self.idle_until(crowded), Action::GoAway(End::Idle));
         }
         next

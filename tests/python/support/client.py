@@ -39,9 +39,14 @@ class Got:
 class Client:
     """One caller of Longshore."""
 
-    def __init__(self, address, tenant=None, token=None):
+    def __init__(self, address, tenant=None, token=None, tls=None):
         # Ignore the proxy settings of the environment.
-        self.channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        options = [("grpc.enable_http_proxy", 0)]
+        if tls is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            # With a connection of its own, and thus a handshake.
+            self.channel = grpc.secure_channel(address, tls, [*options, ("grpc.use_local_subchannel_pool", 1)])
         metadata = []
         if tenant is not None:
             metadata.append(("x-longshore-tenant", tenant))

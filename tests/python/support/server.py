@@ -56,8 +56,9 @@ class Server:
             check = health_pb2_grpc.HealthStub(channel).Check
             return check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
 
-    def client(self, tenant=None, token=None):
-        client = Client(self.address, tenant, token)
+    def client(self, tenant=None, token=None, tls=None):
+        """`tls` has the credentials of a TLS channel; without them, the client uses plaintext."""
+        client = Client(self.address, tenant, token, tls)
         self.clients.append(client)
         return client
 

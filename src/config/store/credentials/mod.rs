@@ -15,6 +15,7 @@ use crate::{
     settings::{Field, Notes, Optional, PlaceId, Secret, SecretValue, UNTRUSTED},
 };
 
+pub(in crate::config) use forms::Time;
 pub(super) use forms::{ProviderUrl, RoleArn, SessionName};
 #[cfg(test)]
 pub(in crate::config) use kind::Kind as ProviderKind;
