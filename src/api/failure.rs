@@ -112,7 +112,8 @@ impl Failure {
             Self::Field { .. } => (Code::InvalidArgument, ErrorReason::InvalidField, Fault::Caller),
             Self::Refused(refusal) => {
                 let (code, reason) = refused(refusal);
-                (code, reason, Fault::Caller)
+                let is_ours = *refusal == Refusal::JwtKeysUnavailable;
+                (code, reason, if is_ours { Fault::Operator } else { Fault::Caller })
             }
             Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Fault::Caller),
             Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Longshore),
@@ -175,6 +176,7 @@ impl Failure {
                 s3_code: self.s3_code().to_owned(),
                 ..CallFailure::new(reason, severity, &error.to_string())
             },
+            Self::Refused(refusal) => CallFailure::new(reason, severity, &refusal.for_log()),
             // The caller's messages ended the call, even if tonic's status says otherwise.
             Self::Stream(status) => CallFailure { severity, ..status::for_log(status) },
             _ => CallFailure::new(reason, severity, &self.message()),
@@ -238,11 +240,12 @@ fn severity(side: Fault, reason: ErrorReason) -> Severity {
 fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
     match refusal {
         Refusal::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
-        Refusal::TokenUnknown => (Code::Unauthenticated, ErrorReason::TokenUnknown),
         Refusal::TokenExpired => (Code::Unauthenticated, ErrorReason::TokenExpired),
         Refusal::CertificateUnknown { .. } => (Code::Unauthenticated, ErrorReason::CertificateUnknown),
         Refusal::CertificateExpired => (Code::Unauthenticated, ErrorReason::CertificateExpired),
         Refusal::CertificateNotTrusted => (Code::Unauthenticated, ErrorReason::CertificateNotTrusted),
+        Refusal::TokenUnknown | Refusal::JwtRejected(_) => (Code::Unauthenticated, ErrorReason::TokenUnknown),
+        Refusal::JwtKeysUnavailable => (Code::Unavailable, ErrorReason::JwtKeysUnavailable),
         Refusal::TenantRequired => (Code::InvalidArgument, ErrorReason::TenantRequired),
         Refusal::TenantNotAllowed | Refusal::TenantUnknown => {
             (Code::PermissionDenied, ErrorReason::TenantNotAllowed)

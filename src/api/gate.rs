@@ -1,6 +1,9 @@
 //! Admission of calls: authenticates the caller, selects the tenant and the store, and checks the grant.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use http::HeaderMap;
 use tonic::{Extensions, Request, Response, Status};
@@ -11,7 +14,7 @@ use super::{
     status::{ErrorContext, Fault},
 };
 use crate::{
-    auth::{Access, Actor, Refusal, Scope},
+    auth::{Access, Actor, KeysWanted, Refusal, Scope},
     store::{Error, S3Store},
     telemetry::{Direction, Metrics, cut},
     tenants::{Pool, Tenant},
@@ -55,6 +58,21 @@ impl Admitted {
 #[derive(Debug, Clone)]
 pub struct Admission(Gate);
 
+/// Whether a call is admitted.
+#[derive(Debug)]
+pub enum Admittance {
+    /// The caller and the tenant are in the call's extensions.
+    Admitted,
+    /// The call ends with this status.
+    Rejected(Status),
+    /// Not known yet: the caller's token is a JWT, and one of these requests will bring the keys of its issuer. None of
+    /// them takes longer than a few seconds.
+    Waiting(Vec<KeysWanted>),
+}
+
+/// How long a call waits for the keys of an issuer.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 impl Admission {
     pub(crate) fn new(gate: Gate) -> Self {
         Self(gate)
@@ -64,6 +82,36 @@ impl Admission {
     /// On failure it returns the status that the call ends with.
     pub fn authenticate(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
         self.0.authenticate(headers, extensions)
+    }
+
+    /// Like [`Admission::authenticate`], but the call may have to wait, and be authenticated again then.
+    pub fn try_authenticate(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Admittance {
+        match self.0.try_identify(headers, extensions.get::<CallContext>()) {
+            Ok(admitted) => {
+                extensions.insert(admitted);
+                Admittance::Admitted
+            }
+            Err(Failure::Refused(Refusal::JwtKeysUnavailable)) => match self.0.keys_wanted(headers) {
+                // The keys have arrived since, or there is nothing to wait for.
+                wanted if wanted.is_empty() => self.authenticate(headers, extensions).into(),
+                wanted => Admittance::Waiting(wanted),
+            },
+            Err(failure) => Admittance::Rejected(Gate::reject(failure, headers, extensions)),
+        }
+    }
+
+    /// Until when a call waits for the keys of an issuer. It ends before its deadline, so that its caller gets the reason.
+    pub fn wait_until(extensions: &Extensions) -> Instant {
+        let now = Instant::now();
+        let deadline = extensions.get::<CallContext>().and_then(|context| context.deadline);
+        let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(now) * 4 / 5);
+        now + left.min(LONGEST_WAIT)
+    }
+}
+
+impl From<Result<(), Status>> for Admittance {
+    fn from(authenticated: Result<(), Status>) -> Self {
+        authenticated.map_or_else(Self::Rejected, |()| Self::Admitted)
     }
 }
 
@@ -122,15 +170,25 @@ impl Gate {
 
     /// Identifies the caller and the tenant. Records a failure for the access log.
     fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Status> {
+        let found = self.try_identify(headers, extensions.get::<CallContext>());
+        found.map_err(|failure| Self::reject(failure, headers, extensions))
+    }
+
+    /// The status for a call whose caller or tenant is rejected. Records the failure for the access log.
+    fn reject(failure: Failure, headers: &HeaderMap, extensions: &Extensions) -> Status {
         let context = extensions.get::<CallContext>();
-        self.try_identify(headers, context).map_err(|failure| {
-            if let Some(context) = context {
-                context.facts.fail(failure.for_log(false));
-            }
-            let tenant = refused_tenant(&failure, headers);
-            let request_id = context.map_or("", |context| &context.request_id);
-            failure.into_status(&ErrorContext { request_id, tenant, ..ErrorContext::default() })
-        })
+        if let Some(context) = context {
+            context.facts.fail(failure.for_log(false));
+        }
+        let tenant = refused_tenant(&failure, headers);
+        let request_id = context.map_or("", |context| &context.request_id);
+        failure.into_status(&ErrorContext { request_id, tenant, ..ErrorContext::default() })
+    }
+
+    /// The requests for the keys of the issuer of the caller's JWT.
+    fn keys_wanted(&self, headers: &HeaderMap) -> Vec<KeysWanted> {
+        let value = single_value(headers, "authorization").ok().flatten();
+        self.pool.snapshot().keys_wanted(value.and_then(Result::ok))
     }
 
     fn try_identify(&self, headers: &HeaderMap, context: Option<&CallContext>) -> Result<Admitted, Failure> {

@@ -17,7 +17,7 @@ mod stores;
 mod uploads;
 
 pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};
-pub use gate::Admission;
+pub use gate::{Admission, Admittance};
 pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is_known_encoding};
 #[cfg(feature = "microbench")]
 #[doc(hidden)]

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
-    AuthMode, CallerSettings, ClientCertificate, Principal, Refusal, certificate::NameIndex,
-    tokens::TokenIndex,
+    AuthMode, CallerSettings, ClientCertificate, KeySources, KeysWanted, Principal, Refusal,
+    certificate::NameIndex, jwt::JwtCallers, tokens::TokenIndex,
 };
 
-/// Finds the caller of a token or a certificate, among the callers of all tenants. Cheap to clone.
+/// Finds the caller of a token or a certificate, among the callers of all tenants: by the digest of an API token, by
+/// what the issuer of a JWT says, or by the names in a certificate. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Authenticator(Arc<Inner>);
+pub struct Authenticator {
+    inner: Arc<Inner>,
+    jwt: JwtCallers,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -38,7 +44,23 @@ impl Authenticator {
                 names: NameIndex::new(tenants.into_iter()),
             },
         };
-        Self(Arc::new(inner))
+        Self { inner: Arc::new(inner), jwt: JwtCallers::default() }
+    }
+
+    /// The same, for callers with a JWT too. The keys of their issuers are those in `sources`.
+    #[must_use]
+    pub fn with_jwt<'a>(
+        self,
+        tenants: impl IntoIterator<Item = (&'a str, &'a [CallerSettings])>,
+        sources: &KeySources,
+    ) -> Self {
+        Self { jwt: JwtCallers::new(tenants, sources), ..self }
+    }
+
+    /// The requests for the keys of an issuer, after [`Authenticator::authenticate`] failed with
+    /// [`Refusal::JwtKeysUnavailable`]. When one of them has ended, it may succeed.
+    pub fn keys_wanted(&self, authorization: Option<&str>) -> Vec<KeysWanted> {
+        authorization.and_then(bearer).map(|token| self.jwt.wanted(token)).unwrap_or_default()
     }
 
     /// Authenticates a caller by the value of the `authorization` metadata (RFC 6750, section 2.1), or, if the call has
@@ -49,14 +71,18 @@ impl Authenticator {
         authorization: Option<&str>,
         certificate: Option<&ClientCertificate>,
     ) -> Result<Arc<Principal>, Refusal> {
-        let (tokens, names) = match &*self.0 {
+        let (tokens, names) = match &*self.inner {
             Inner::Anyone(principal) => return Ok(Arc::clone(principal)),
             Inner::Known { tokens, names } => (tokens, names),
         };
         match (authorization, certificate) {
             (Some(value), _) => {
                 let token = bearer(value).ok_or(Refusal::TokenMissing)?;
-                tokens.find(token).cloned().ok_or(Refusal::TokenUnknown)
+                let digest: [u8; 32] = Sha256::digest(token).into();
+                match tokens.find(&digest) {
+                    Some(principal) => Ok(Arc::clone(principal)),
+                    None => self.jwt.authenticate(token, &digest),
+                }
             }
             (None, Some(certificate)) => names.authenticate(certificate),
             (None, None) => Err(Refusal::TokenMissing),

@@ -1,6 +1,8 @@
-//! What identifies a caller: API tokens, and names in client certificates.
+//! What identifies a caller: API tokens, names in client certificates, and claims of JWTs.
 
 use std::{fmt, time::SystemTime};
+
+use super::JwtSettings;
 
 /// What identifies a caller. The settings require at least one item, and any of them suffices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,8 +11,10 @@ pub struct Identities {
     pub tokens: Vec<ApiToken>,
     /// Names in the caller's client certificates.
     pub names: Vec<SubjectAltName>,
+    /// The JWTs that are the caller's.
+    pub jwt: Option<JwtSettings>,
     /// Whether a call that is identified by something other than a secret has to name its tenant. Set if the author of
-    /// the tenants file is not trusted: names in certificates are public, so the author could list those of other
+    /// the tenants file is not trusted: names in certificates and claims are public, so the author could list those of other
     /// tenants' callers, and would otherwise get the calls that name no tenant.
     pub must_name_tenant: bool,
 }

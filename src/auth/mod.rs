@@ -3,6 +3,7 @@
 mod authenticator;
 mod certificate;
 mod identities;
+mod jwt;
 mod principal;
 mod refusal;
 mod tokens;
@@ -10,6 +11,8 @@ mod tokens;
 pub use authenticator::Authenticator;
 pub use certificate::ClientCertificate;
 pub use identities::{ApiToken, Identities, SubjectAltName};
+pub use jwt::{Jwks, JwksUrl, JwtRejection, JwtSettings, KeySet, KeySources, KeysError, KeysWanted};
+pub(crate) use jwt::{MAX_LEEWAY, check_pointer, check_url};
 pub use principal::{Actor, Principal, Scope};
 pub use refusal::{MissingGrant, Refusal};
 

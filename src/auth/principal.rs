@@ -81,7 +81,8 @@ impl Principal {
         actor.not_after = actor.not_after.into_iter().chain(not_after).min();
     }
 
-    /// Adds the grant of `caller` for `tenant`, which the caller has by a name in its certificate.
+    /// Adds the grant of `caller` for `tenant`, which the caller has by what is no secret: a name in its certificate, or
+    /// the claims of its JWT.
     pub(super) fn grant_by_name(&mut self, tenant: &str, caller: &CallerSettings) {
         self.grant(tenant, caller, caller.identities.must_name_tenant);
     }

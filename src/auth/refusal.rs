@@ -1,6 +1,6 @@
 //! Reasons to reject a call.
 
-use super::Access;
+use super::{Access, JwtRejection};
 
 /// Why a call is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +29,18 @@ pub enum Refusal {
     /// The client certificate has been revoked, or its CA removed, since the connection was opened.
     #[error("the server no longer trusts the client certificate: connect with another one")]
     CertificateNotTrusted,
+    /// The token is a JWT that is not accepted.
+    #[error("{0}")]
+    JwtRejected(JwtRejection),
+    /// The token is a JWT, and the keys that it has to be verified with cannot be read at the moment.
+    #[error(
+        "the server cannot verify the bearer token, a JWT, because it cannot read the keys of its issuer: retry the call"
+    )]
+    JwtKeysUnavailable,
     /// The call names no tenant, and the caller may act for several or for none, or has to name its tenant.
     #[error(
-        "the call names no tenant, and the caller may act for several, or has to name its only one: name the tenant in the metadata `x-longshore-tenant`"
+        "the call names no tenant, and the caller may act for several, or has to name its only one: name the tenant in \
+         the metadata `x-longshore-tenant`"
     )]
     TenantRequired,
     /// The caller may not act for the tenant. The error is the same whether or not the tenant exists, so that callers
@@ -51,6 +60,16 @@ pub enum Refusal {
         /// What the grants lack.
         missing: MissingGrant,
     },
+}
+
+impl Refusal {
+    /// The reason, for the log. Callers get `to_string`, which may say less.
+    pub fn for_log(&self) -> String {
+        match self {
+            Self::JwtRejected(rejection) => rejection.for_log(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// What a grant lacks. If the caller has several grants, the one that comes closest is reported.

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{CallerSettings, Principal};
@@ -47,11 +46,11 @@ impl TokenIndex {
         Self(index)
     }
 
-    /// The caller with this token, if there is one. The token may have expired ([`Principal::acting_for`]).
-    pub(super) fn find(&self, token: &str) -> Option<&Arc<Principal>> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let mut candidates = self.0.get(&beginning(&digest)).into_iter().flatten();
-        candidates.find(|known| known.sha256.ct_eq(&digest).into()).map(|known| &known.principal)
+    /// The caller with the token that has this SHA-256, if there is one. The token may have expired
+    /// ([`Principal::acting_for`]).
+    pub(super) fn find(&self, digest: &[u8; 32]) -> Option<&Arc<Principal>> {
+        let mut candidates = self.0.get(&beginning(digest)).into_iter().flatten();
+        candidates.find(|known| known.sha256.ct_eq(digest).into()).map(|known| &known.principal)
     }
 }
 

@@ -9,6 +9,7 @@
 mod environment;
 mod files;
 mod identities;
+mod jwt;
 mod overridable;
 mod reference;
 mod store;

@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     identities::{self, Digest, Owners, SubjectAltNames, Token},
+    jwt::{self, Jwt},
     overridable::{Overridable, OverridableLayer},
     store::{Names, Store},
 };
@@ -52,6 +53,8 @@ settings! {
         /// The name, or a list of names, by which the caller's client certificate identifies it: a DNS name or a URI of
         /// the subjectAltName extension, compared exactly. Requires `LONGSHORE_TLS_CLIENT_CA`.
         san: Option<Vec<SubjectAltName>> as Optional<SubjectAltNames> = None => "none",
+        /// The JWTs that identify the caller.
+        jwt: Option<Jwt> as Optional<Jwt> = None => "none",
         /// What the caller may do, at least one item.
         access: Vec<Access> as List<Keyword<Access>, 1> = Vec::new() => "required",
         /// The stores of this tenant that the caller may use.
@@ -59,9 +62,6 @@ settings! {
         /// The prefixes of the keys that the caller may access, compared character by character, without the store's own
         /// `prefix`.
         prefixes: Option<Vec<String>> as Optional<List<Text, 1>> = None => "all keys",
-    }
-    reject {
-        "jwt" => UNSUPPORTED,
     }
 }
 
@@ -96,6 +96,7 @@ impl TenantSection {
         let stores = self.stores.into_layer().unwrap_or_default();
         let names: BTreeSet<&str> = stores.iter().map(|(name, _)| name.as_str()).collect();
         let callers = callers(self.callers, &names, notes);
+        jwt::check_number(&callers, place_id, notes);
         let tenant_name = name;
         let stores = stores
             .into_iter()
@@ -173,11 +174,13 @@ impl CallerSection {
     }
 
     fn identities(&self, place_id: PlaceId, notes: &Notes) -> Identities {
-        if !(self.token_sha256.is_given() || self.tokens.is_given() || self.san.is_given()) {
+        let is_given =
+            [self.token_sha256.is_given(), self.tokens.is_given(), self.san.is_given(), self.jwt.is_given()];
+        if !is_given.contains(&true) {
             notes.problem(
                 place_id,
                 format!(
-                    "has neither `token_sha256` nor `tokens` nor `san`: set one of them; `token_sha256` is {}",
+                    "has none of `token_sha256`, `tokens`, `san` and `jwt`: set one of them; `token_sha256` is {}",
                     Digest::expected()
                 ),
             );
@@ -185,6 +188,7 @@ impl CallerSection {
         Identities {
             tokens: identities::tokens(&self.token_sha256, &self.tokens, notes),
             names: identities::names(&self.san, notes),
+            jwt: self.jwt.placed().and_then(|(jwt, place_id)| jwt.settle(place_id, notes)),
             must_name_tenant: !notes.trusts_author(),
         }
     }

@@ -11,11 +11,11 @@ use http_body::Body;
 use tower::{Layer, Service};
 
 use super::{
-    connection::CallMark,
+    authenticated::{Authenticated, Waiting, admitted},
     methods::Methods,
     rejected::{OptionalBody, RejectedOr},
 };
-use crate::api::Admission;
+use crate::api::{Admission, Admittance};
 
 /// The package whose methods require a token.
 const OURS: &str = "longshore.";
@@ -47,13 +47,13 @@ pub(super) struct AuthenticationService<S> {
 
 impl<S, Q, B> Service<Request<Q>> for AuthenticationService<S>
 where
-    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible> + Clone,
     S::Future: Unpin,
     B: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<OptionalBody<B>>;
     type Error = Infallible;
-    type Future = RejectedOr<S::Future>;
+    type Future = Authenticated<S, Q>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -63,18 +63,29 @@ where
         let AuthenticationLayer { admission, methods } = &self.layer;
         let (mut head, body) = request.into_parts();
         let needed = methods.label(head.uri.path()).starts_with(OURS);
-        if needed || head.headers.contains_key(AUTHORIZATION) {
-            let authenticated = admission.authenticate(&head.headers, &mut head.extensions);
-            match authenticated {
-                Err(status) if needed => return RejectedOr::rejected(status.into_http()),
-                Err(_) => {}
-                Ok(()) => {
-                    if let Some(mark) = head.extensions.get::<CallMark>() {
-                        mark.admit();
-                    }
+        let mut is_admitted = false;
+        if needed {
+            match admission.try_authenticate(&head.headers, &mut head.extensions) {
+                Admittance::Admitted => is_admitted = true,
+                Admittance::Rejected(status) => {
+                    return Authenticated::Known(RejectedOr::rejected(status.into_http()));
+                }
+                Admittance::Waiting(wanted) => {
+                    // The clone gets ready in place of `self.inner`, which may be called again only after that.
+                    let clone = self.inner.clone();
+                    let inner = std::mem::replace(&mut self.inner, clone);
+                    let request = Request::from_parts(head, body);
+                    let waiting = Waiting::new(inner, admission.clone(), request, wanted);
+                    return Authenticated::Waiting(Box::new(waiting));
                 }
             }
+        } else if head.headers.contains_key(AUTHORIZATION) {
+            is_admitted = admission.authenticate(&head.headers, &mut head.extensions).is_ok();
         }
-        RejectedOr::Passed(self.inner.call(Request::from_parts(head, body)))
+        let request = Request::from_parts(head, body);
+        if is_admitted {
+            admitted(&request);
+        }
+        Authenticated::Known(RejectedOr::Passed(self.inner.call(request)))
     }
 }

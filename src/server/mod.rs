@@ -1,6 +1,7 @@
 //! The gRPC server: listeners, TLS, the layers around every call, health checks, shutdown.
 
 mod access;
+mod authenticated;
 mod authentication;
 mod call;
 mod coalesce;

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{Resources, Tenant, TenantSettings};
-use crate::auth::{AuthMode, Authenticator, ClientCertificate, Principal, Refusal};
+use crate::auth::{AuthMode, Authenticator, ClientCertificate, KeysWanted, Principal, Refusal};
 
 /// The current tenants. Cheap to clone; clones share the tenants.
 ///
@@ -88,8 +88,8 @@ impl Snapshot {
                 (settings.name.clone(), Tenant::new(settings, share, &resources, predecessor))
             })
             .collect();
-        let callers = tenants.values().map(|tenant| (tenant.name(), tenant.callers()));
-        let authenticator = Authenticator::new(auth, callers);
+        let callers = || tenants.values().map(|tenant| (tenant.name(), tenant.callers()));
+        let authenticator = Authenticator::new(auth, callers()).with_jwt(callers(), &resources.key_sources);
         Self { tenants, authenticator, auth, resources }
     }
 
@@ -101,6 +101,11 @@ impl Snapshot {
         certificate: Option<&ClientCertificate>,
     ) -> Result<Arc<Principal>, Refusal> {
         self.authenticator.authenticate(authorization, certificate)
+    }
+
+    /// What to wait for if [`Snapshot::authenticate`] fails with [`Refusal::JwtKeysUnavailable`].
+    pub fn keys_wanted(&self, authorization: Option<&str>) -> Vec<KeysWanted> {
+        self.authenticator.keys_wanted(authorization)
     }
 
     /// The tenant with this name.

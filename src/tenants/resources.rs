@@ -1,6 +1,7 @@
 //! What all tenants of the process share.
 
 use crate::{
+    auth::KeySources,
     store::{MemoryBudget, MemorySettings},
     tasks::Tasks,
     telemetry::Metrics,
@@ -15,12 +16,19 @@ pub struct Resources {
     pub metrics: Metrics,
     /// The background tasks that shutdown waits for.
     pub tasks: Tasks,
+    /// The keys of the issuers of callers' JWTs.
+    pub key_sources: KeySources,
 }
 
 impl Resources {
     /// A new memory budget, with new metrics and tasks.
     pub fn new(memory: MemorySettings) -> Self {
-        let metrics = Metrics::default();
-        Self { memory: MemoryBudget::new(memory, metrics.clone()), metrics, tasks: Tasks::default() }
+        let (metrics, tasks) = (Metrics::default(), Tasks::default());
+        Self {
+            memory: MemoryBudget::new(memory, metrics.clone()),
+            metrics,
+            key_sources: KeySources::new(tasks.clone()),
+            tasks,
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::settings::{FilePath, LocalPath, Notes, Scalar};
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// CA certificates from a file.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RootCertificates {
     path: LocalPath,
     /// Shared by all stores whose files have the same contents: a bundle has hundreds of certificates.

@@ -18,7 +18,7 @@ const EVERYWHERE: &[&str] = &["settings", "tasks", "telemetry", "VERSION"];
 /// Each top-level module with the other modules that it may import.
 const MODULES: &[(&str, &[&str])] = &[
     ("api", &["auth", "credentials", "pb", "store", "tenants"]),
-    ("auth", &[]),
+    ("auth", &["transport"]),
     ("cli", &["auth", "config", "credentials", "embedded", "s3", "server", "store", "tenants", "transport"]),
     ("config", &["auth", "credentials", "s3", "server", "store", "tenants", "transport"]),
     ("credentials", &["pb", "transport"]),

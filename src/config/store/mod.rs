@@ -19,7 +19,7 @@ use crate::{
 pub(super) use config_section::Config;
 #[cfg(test)]
 pub(super) use credentials::ProviderKind;
-pub(super) use credentials::{Names, Provider, Time};
+pub(super) use credentials::{Names, Provider, ProviderUrl, Time};
 
 use super::overridable::{Overridable, OverridableLayer, check_transfer};
 use config_section::ConfigSection;

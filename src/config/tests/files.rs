@@ -180,10 +180,9 @@ fn problems_that_concern_more_than_one_tenant_fail_the_load_with_all_problems() 
         (
             "tenants: {a: {callers: [{jwt: x}], stores: {}}}",
             &[
-                "FILE:1: tenants.a.callers[0].jwt: is not supported by this version: remove it",
+                "FILE:1: tenants.a.callers[0].jwt: expected a mapping, found a string",
                 "FILE:1: tenants.a: has no stores: define at least one under `stores`",
                 "FILE:1: tenants.a.callers[0]: has no `name`: set one, by which the log identifies the caller",
-                "FILE:1: tenants.a.callers[0]: has neither `token_sha256` nor `tokens` nor `san`: set one of them; `token_sha256` is 64 hexadecimal digits in quotes, as printed by `longshore token`",
                 "FILE:1: tenants.a.callers[0]: grants no access: list at least one of read, write, delete, list, sign, bucket_admin",
             ],
         ),

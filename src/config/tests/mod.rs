@@ -6,6 +6,7 @@ mod environment;
 mod files;
 mod garbage;
 mod identities;
+mod jwt;
 mod providers;
 mod reference;
 mod reloading;

@@ -6,6 +6,7 @@ use crate::{
     config::{
         environment::Environment,
         identities::Token,
+        jwt::{Jwks, Jwt},
         overridable::{Overridable, Transfer},
         store::{Config, Provider, Store},
         tenant::{Caller, Tenant},
@@ -49,6 +50,7 @@ fn tables() -> Vec<(&'static str, String)> {
         ("limits", of_keys(&Limits::settings())),
         ("caller", of_keys(&Caller::settings())),
         ("token", of_keys(&Token::settings())),
+        ("jwt", of_keys(&[own::<Jwt>(&[]), under("jwks", Jwks::settings())].concat())),
         ("store", of_keys(&Store::settings())),
         ("config", of_keys(&config.concat())),
         ("client_options", of_keys(&ClientOptions::settings())),
@@ -164,6 +166,9 @@ fn every_setting_has_a_meaning() {
     let sections = [
         Environment::settings(),
         Tenant::settings(),
+        Caller::settings(),
+        Jwt::settings(),
+        Jwks::settings(),
         Store::settings(),
         Config::settings(),
         Transfer::settings(),

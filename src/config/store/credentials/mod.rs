@@ -15,8 +15,8 @@ use crate::{
     settings::{Field, Notes, Optional, PlaceId, Secret, SecretValue, UNTRUSTED},
 };
 
-pub(in crate::config) use forms::Time;
-pub(super) use forms::{ProviderUrl, RoleArn, SessionName};
+pub(in crate::config) use forms::{ProviderUrl, Time};
+pub(super) use forms::{RoleArn, SessionName};
 #[cfg(test)]
 pub(in crate::config) use kind::Kind as ProviderKind;
 pub(super) use profile::complete;

@@ -1,0 +1,28 @@
+//! Callers that authenticate with a JWT: which callers a token is for, by its issuer, audience, claims and signature.
+//!
+//! `token` reads a token, `callers` finds the callers that its claims fit, and `key_set` verifies its signature with the
+//! keys of these callers. `key_source` keeps the keys that are read from a URL, and `fetch` reads them. `verified`
+//! remembers which tokens have been verified.
+
+mod algorithm;
+mod callers;
+mod error;
+mod fetch;
+mod json;
+mod key;
+mod key_set;
+mod key_source;
+mod rejection;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verified;
+
+pub(super) use callers::JwtCallers;
+pub use error::KeysError;
+pub use key_set::KeySet;
+pub use key_source::{KeySources, KeysWanted};
+pub use rejection::JwtRejection;
+pub use settings::{Jwks, JwksUrl, JwtSettings};
+pub(crate) use settings::{MAX_LEEWAY, check_pointer, check_url};

@@ -1,0 +1,187 @@
+//! Which tokens are accepted.
+
+use super::*;
+
+fn with(jwt: JwtSettings) -> JwtCallers {
+    callers(&[("acme", vec![caller("pods", jwt)])], &KeySources::default())
+}
+
+fn file() -> JwtCallers {
+    with(jwt(Jwks::File(Arc::new(jwks()))))
+}
+
+fn kind(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::JwtRejected(JwtRejection::Malformed(_)) => "format",
+        Refusal::JwtRejected(JwtRejection::Expired) => "expired",
+        Refusal::JwtRejected(JwtRejection::NotYetValid) => "not yet",
+        Refusal::JwtRejected(JwtRejection::NoCaller) => "caller",
+        Refusal::JwtRejected(JwtRejection::KeyUnknown) => "key",
+        Refusal::JwtRejected(JwtRejection::Signature) => "signature",
+        _ => "other",
+    }
+}
+
+#[test]
+fn valid_tokens_of_every_algorithm_are_accepted() {
+    let callers = file();
+    for (name, token) in made()["accepted"].as_object().unwrap() {
+        let principal = authenticate(&callers, token.as_str().unwrap());
+        assert_eq!(principal.map(|found| found.name().to_owned()), Ok("pods".to_owned()), "{name}");
+    }
+}
+
+#[test]
+fn forged_and_invalid_tokens_are_rejected_for_the_reason_that_is_wrong_with_them() {
+    let callers = file();
+    for (name, case) in made()["rejected"].as_object().unwrap() {
+        let token = case[1].as_str().unwrap();
+        // The second time, nothing about the first one must have been remembered.
+        for _ in 0..2 {
+            let refusal = authenticate(&callers, token).unwrap_err();
+            assert_eq!(kind(&refusal), case[0], "{name}: {refusal}");
+        }
+    }
+}
+
+#[test]
+fn messages_do_not_tell_which_issuers_audiences_and_claims_are_known() {
+    let callers = file();
+    let cases = made()["rejected"].clone();
+    let cases = cases.as_object().unwrap().values();
+    let hidden = cases.filter(|case| ["caller", "key", "signature"].iter().any(|kind| case[0] == *kind));
+    let messages: std::collections::BTreeSet<_> = hidden
+        .map(|case| authenticate(&callers, case[1].as_str().unwrap()).unwrap_err().to_string())
+        .collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+}
+
+#[test]
+fn what_is_not_a_jwt_is_an_unknown_token() {
+    let callers = file();
+    for token in ["", "a", "a.b", "..", "a..c", ".b.c", "a.b.c.d", "a b.c.d", "a.b=.c"] {
+        assert_eq!(authenticate(&callers, token).unwrap_err(), Refusal::TokenUnknown, "{token}");
+    }
+    assert_eq!(authenticate(&JwtCallers::default(), &good()).unwrap_err(), Refusal::TokenUnknown);
+    let long = format!("{}.{}.c", "a".repeat(8 * 1024), "b".repeat(8 * 1024));
+    assert_eq!(kind(&authenticate(&callers, &long).unwrap_err()), "format");
+}
+
+#[test]
+fn a_claim_that_is_a_list_matches_each_of_its_items() {
+    let groups = |value: &str| {
+        let mut settings = jwt(Jwks::File(Arc::new(jwks())));
+        settings.claims.insert(0, ("/groups".to_owned(), value.to_owned()));
+        authenticate(&with(settings), &good()).is_ok()
+    };
+    assert!(groups("readers") && groups("writers"));
+    assert!(!groups("reader") && !groups("writers, readers") && !groups("0"));
+}
+
+#[test]
+fn every_claim_must_match() {
+    let mut settings = jwt(Jwks::File(Arc::new(jwks())));
+    settings.claims.push(("/sub".to_owned(), "system:serviceaccount:billing:other".to_owned()));
+    assert_eq!(kind(&authenticate(&with(settings), &good()).unwrap_err()), "caller");
+}
+
+#[test]
+fn the_leeway_extends_the_time_in_both_directions() {
+    let now = std::time::SystemTime::now();
+    let token = good();
+    let token = token::Token::parse(&token).unwrap().unwrap();
+    let at = |seconds: u64| std::time::UNIX_EPOCH + Duration::from_millis(seconds * 1000);
+    let (issued, expires, leeway) = (at(1_600_000_000), at(4_102_444_800), Duration::from_secs(30));
+    let second = Duration::from_secs(1);
+    assert!(token.is_valid(now, Duration::ZERO));
+    assert!(token.is_valid(expires + leeway - second, leeway) && !token.is_valid(expires + leeway, leeway));
+    assert!(token.is_valid(issued - leeway, leeway) && !token.is_valid(issued - leeway - second, leeway));
+    assert_eq!(token.lifetime(expires, leeway), leeway);
+    assert_eq!(token.lifetime(expires + leeway, leeway), Duration::ZERO);
+}
+
+#[test]
+fn keys_serve_the_callers_that_name_them_and_no_others() {
+    // Globex has the same issuer, audience and claims, but another key under the same key id.
+    let other = made()["jwks"]["keys"][1].clone();
+    let mut other = serde_json::json!({"keys": [other]});
+    other["keys"][0]["kid"] = "rsa".into();
+    let other = Arc::new(KeySet::parse(other.to_string().as_bytes()).unwrap());
+    let both = [
+        ("acme", vec![caller("pods", jwt(Jwks::File(Arc::new(jwks()))))]),
+        ("globex", vec![caller("pods", jwt(Jwks::File(other)))]),
+    ];
+    let callers = callers(&both, &KeySources::default());
+    assert_eq!(tenants(&callers, &good()), ["acme"]);
+    // Signed with the key of Globex.
+    let signed = made()["rejected"]["a key of the JWKS under the kid of another"][1].clone();
+    assert_eq!(tenants(&callers, signed.as_str().unwrap()), ["globex"]);
+}
+
+#[test]
+fn a_token_that_several_callers_accept_has_the_grants_of_each() {
+    let keys = Arc::new(jwks());
+    let mut writer = caller("writer", jwt(Jwks::File(Arc::clone(&keys))));
+    writer.access = vec![Access::Write];
+    let reader = || caller("reader", jwt(Jwks::File(Arc::clone(&keys))));
+    let both = [("acme", vec![reader(), writer]), ("globex", vec![reader()])];
+    let callers = callers(&both, &KeySources::default());
+    assert_eq!(tenants(&callers, &good()), ["acme", "globex"]);
+    let principal = authenticate(&callers, &good()).unwrap();
+    assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
+    let may = |tenant, access| {
+        let actor = principal.acting_for(Some(tenant)).unwrap();
+        actor.authorize(access, "default", crate::auth::Scope::Key("k")).is_ok()
+    };
+    assert!(may("acme", Access::Read) && may("acme", Access::Write));
+    assert!(may("globex", Access::Read) && !may("globex", Access::Write));
+}
+
+#[test]
+fn a_jwks_without_usable_keys_or_with_too_much_is_refused() {
+    let refused = |jwks: String| KeySet::parse(jwks.as_bytes()).unwrap_err().to_string();
+    let keys = made()["jwks"]["keys"].clone();
+    let many = serde_json::json!({"keys": vec![keys[0].clone(); 101]}).to_string();
+    for (jwks, why) in [
+        ("{}".to_owned(), "no list `keys`"),
+        (r#"{"keys": []}"#.to_owned(), "no key for signatures"),
+        (
+            serde_json::json!({"keys": [keys[2], keys[3], keys[7], keys[8], keys[9]]}).to_string(),
+            "no key for",
+        ),
+        (format!(r#"{{"keys": {keys}, "keys": []}}"#), "a name occurs twice"),
+        ("<html>".to_owned(), "is not JSON"),
+        (many, "more than 100 keys"),
+        (" ".repeat(1024 * 1024 + 1), "larger than 1 MiB"),
+    ] {
+        let found = refused(jwks);
+        assert!(found.contains(why), "{found}");
+    }
+}
+
+/// RFC 7515, appendices A.2 and A.3.
+#[test]
+fn the_examples_of_the_rfc_are_verified() {
+    const MESSAGE: &str =
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    let es256 = format!(
+        "eyJhbGciOiJFUzI1NiJ9.{MESSAGE}.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+    );
+    let key = serde_json::json!({"keys": [{
+        "kty": "EC", "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    }]});
+    let set = KeySet::parse(key.to_string().as_bytes()).unwrap();
+    let token = token::Token::parse(&es256).unwrap().unwrap();
+    assert!(set.find(&token).unwrap().verifies(&token));
+}
+
+#[test]
+fn debug_output_has_no_token_and_no_key() {
+    let callers = file();
+    authenticate(&callers, &good()).unwrap();
+    let shown = format!("{callers:?}");
+    let signature = good().rsplit('.').next().unwrap().to_owned();
+    assert!(!shown.contains(&signature) && !shown.contains("AQAB"), "{shown}");
+}

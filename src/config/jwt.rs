@@ -1,0 +1,203 @@
+//! A caller's `jwt`.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    auth::{
+        CallerSettings, Jwks as JwksPlace, JwksUrl, JwtSettings, KeySet, MAX_LEEWAY, check_pointer, check_url,
+    },
+    settings::{Cursor, FilePath, Form, LocalPath, Notes, Optional, Period, PlaceId, Scalar, Text, settings},
+    transport::{CertificatesFile, RootCertificates},
+};
+
+use super::store::ProviderUrl;
+
+/// The largest number of claims that a caller compares.
+const MAX_CLAIMS: usize = 16;
+
+/// The largest number of different `jwks` of a tenant. A token that fits callers with many of them costs a signature with
+/// each.
+const MAX_SOURCES: usize = 8;
+
+settings! {
+    /// Which JWTs are a caller's.
+    pub(super) struct Jwt(JwtSection) {
+        /// The issuer: the claim `iss`, character by character.
+        issuer: Option<String> as Optional<Text> = None => "required",
+        /// The audience: the claim `aud`, or one of its items.
+        audience: Option<String> as Optional<Text> = None => "required",
+        /// Where the issuer's public keys are.
+        jwks: Jwks as Jwks = Jwks::default() => "required",
+        /// JSON pointers into the token's claims, such as `/kubernetes.io/namespace`, and the string that each must lead
+        /// to, as the value or as an item of a list; 1 to 16 of them, all of which must match.
+        claims: Vec<(String, String)> as Claims = Vec::new() => "required",
+        /// How far the issuer's clock may differ from this one, for `exp`, `nbf` and `iat`; at most 5m.
+        leeway: Duration as Period = Duration::from_secs(30),
+    }
+}
+
+settings! {
+    /// Where the public keys of an issuer are: at a URL, or in a file.
+    pub(super) struct Jwks(JwksSection) {
+        /// The URL of the keys (`jwks_uri` of the issuer's discovery document), with https. Redirects are not followed.
+        url: Option<String> as Optional<ProviderUrl> = None,
+        /// A file with the bearer token for requests to `url`, read for each request.
+        bearer_token_file: Option<LocalPath> as Optional<FilePath> = None,
+        /// CA certificates for `url` in PEM, in place of those of the system.
+        ca_file: Option<RootCertificates> as Optional<CertificatesFile> = None,
+        /// A file with the keys, instead of `url`. Read with the tenants file, and again when it changes.
+        file: Option<(LocalPath, Arc<KeySet>)> as Optional<KeysFile> = None,
+    }
+}
+
+/// JSON pointers and the values that they must lead to.
+pub(super) struct Claims;
+
+impl Form for Claims {
+    type Layer = Vec<(String, String)>;
+    type Value = Vec<(String, String)>;
+
+    fn read(cursor: Cursor<'_>) -> Option<Self::Layer> {
+        let mut claims = Vec::new();
+        cursor.each_key(|pointer, value| {
+            if let Err(why) = check_pointer(pointer) {
+                value.note(format!("its key {why}"));
+            } else if let Some(text) = Text::read(value) {
+                claims.push((pointer.to_owned(), text));
+            }
+        })?;
+        let count = cursor.pairs().map_or(0, <[_]>::len);
+        if !(1..=MAX_CLAIMS).contains(&count) {
+            cursor.note(format!("has {count} claims: expected 1 to {MAX_CLAIMS}"));
+        }
+        Some(claims)
+    }
+
+    fn resolve(layer: &Self::Layer) -> Self::Value {
+        layer.clone()
+    }
+
+    fn form() -> String {
+        "mapping of strings".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "additionalProperties": {"type": "string", "minLength": 1},
+            "propertyNames": {"pattern": "^/"},
+            "minProperties": 1,
+            "maxProperties": MAX_CLAIMS,
+        })
+    }
+}
+
+/// A file with a JWKS, which is read with the settings.
+pub(super) struct KeysFile;
+
+impl Scalar for KeysFile {
+    type Value = (LocalPath, Arc<KeySet>);
+
+    fn expected() -> String {
+        FilePath::expected()
+    }
+
+    fn form() -> String {
+        "path".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self::Value, String> {
+        Ok((FilePath::from_text(text)?, Arc::new(KeySet::not_read())))
+    }
+
+    fn admit((path, keys): Self::Value, notes: &Notes) -> Result<Self::Value, String> {
+        let path = FilePath::admit(path, notes)?;
+        if notes.variables().skip_secrets() {
+            return Ok((path, keys));
+        }
+        let shown = path.path().display().to_string();
+        let jwks = notes.read_file(&path, KeySet::MAX_BYTES + 1);
+        let jwks = jwks.map_err(|error| format!("cannot read {shown}: {error}"))?;
+        let keys = KeySet::parse(&jwks).map_err(|error| format!("cannot use {shown}: {error}"))?;
+        Ok((path, Arc::new(keys)))
+    }
+
+    fn show((path, _): &Self::Value) -> Option<String> {
+        Some(path.path().display().to_string())
+    }
+}
+
+/// Checks the number of different `jwks` of a tenant.
+pub(super) fn check_number(callers: &[CallerSettings], tenant: PlaceId, notes: &Notes) {
+    let mut different: Vec<&JwksPlace> = Vec::new();
+    for jwks in callers.iter().filter_map(|caller| caller.identities.jwt.as_ref()).map(|jwt| &jwt.jwks) {
+        if !different.contains(&jwks) {
+            different.push(jwks);
+        }
+    }
+    let count = different.len();
+    if count > MAX_SOURCES {
+        notes.problem(
+            tenant,
+            format!(
+                "has {count} different `jwks`: at most {MAX_SOURCES} are allowed, because each may have to verify a \
+                 token"
+            ),
+        );
+    }
+}
+
+impl JwtSection {
+    /// The settings. `None` if there is a problem, which has been recorded. `place_id` is that of `jwt`.
+    pub(super) fn settle(&self, place_id: PlaceId, notes: &Notes) -> Option<JwtSettings> {
+        let required = [
+            (self.issuer.is_given(), "issuer", "the issuer of the tokens, as in their claim `iss`"),
+            (self.audience.is_given(), "audience", "what the claim `aud` of the tokens contains"),
+            (self.jwks.is_given(), "jwks", "{url: …} or {file: …}"),
+            (self.claims.is_given(), "claims", "at least one claim, such as {/sub: NAME}"),
+        ];
+        for (_, key, expected) in required.into_iter().filter(|(is_given, ..)| !is_given) {
+            notes.problem(place_id, format!("has no `{key}`: set it to {expected}"));
+        }
+        let leeway = self.leeway.value().unwrap_or(Jwt::default().leeway);
+        if let Some(place_id) = self.leeway.place_id().filter(|_| leeway > MAX_LEEWAY) {
+            notes.problem(place_id, "must be at most 5m");
+        }
+        Some(JwtSettings {
+            issuer: self.issuer.get()?.clone(),
+            audience: self.audience.get()?.clone(),
+            jwks: self.jwks.placed().and_then(|(jwks, place_id)| jwks.settle(place_id, notes))?,
+            claims: self.claims.get()?.clone(),
+            leeway,
+        })
+    }
+}
+
+impl JwksSection {
+    fn settle(&self, place_id: PlaceId, notes: &Notes) -> Option<JwksPlace> {
+        if self.url.is_given() == self.file.is_given() {
+            notes.problem(place_id, "expected either `url` or `file`");
+            return None;
+        }
+        let of_url = [self.bearer_token_file.place_id(), self.ca_file.place_id()];
+        for place_id in of_url.into_iter().flatten().filter(|_| self.file.is_given()) {
+            notes.problem(place_id, "has no effect without `url`: remove it");
+        }
+        if let Some((_, keys)) = self.file.get() {
+            return Some(JwksPlace::File(Arc::clone(keys)));
+        }
+        let (url, place_id) = self.url.placed()?;
+        if let Err(why) = check_url(url) {
+            notes.problem(place_id, why);
+            return None;
+        }
+        Some(JwksPlace::Url(Arc::new(JwksUrl {
+            url: (*url).clone(),
+            bearer_token_file: self.bearer_token_file.get().cloned(),
+            ca: self.ca_file.get().cloned(),
+            refuse_local: !notes.trusts_author(),
+        })))
+    }
+}
