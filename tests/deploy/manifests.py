@@ -121,7 +121,10 @@ def mounted_files(documents, tenants, folder):
         file = Path(f"{folder}{place.removeprefix(own)}" if inside else f"{folder}/{places.index(place)}.volume", below[1:])
         if below:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("stand-in")
+            if file.suffix == ".crt":
+                make_certificate(file, f"{folder}/unused.key")
+            else:
+                file.write_text("stand-in")
         else:
             file.mkdir(parents=True, exist_ok=True)
         return str(file)

@@ -66,6 +66,9 @@ RENDERED = [
             {"serviceAccountToken": {"path": "1", "audience": "2", "expirationSeconds": 3600}}]
         and mount(d, "tokens") == {"name": "tokens", "mountPath": "/var/run/secrets/longshore", "readOnly": True}
         and pod(d)["serviceAccountName"] == "mine"),
+    ("rel", "serviceAccount: {clusterKeys: true, tokens: [{name: aws, audience: sts.amazonaws.com}]}",
+        lambda d: mount(d, "jwks")["mountPath"] == "/var/run/secrets/longshore-jwks"
+        and mount(d, "tokens")["mountPath"] == "/var/run/secrets/longshore"),
     ("rel", "extraEnv: [{name: AWS_REGION, value: eu-west-1}, "
         "{name: AWS_ENDPOINT_URL_STS, value: 'https://sts.eu-west-1.amazonaws.com'}]",
         lambda d: environment(d)["AWS_REGION"] == "eu-west-1"
@@ -168,6 +171,7 @@ REFUSED = [
     ("/extraEnvFrom/0", "extraEnvFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]"),
     ("which selects the release's pods", "podLabels: {app.kubernetes.io/name: other}"),
     ("/serviceAccount/automount", "serviceAccount: {automount: 'no'}"),
+    ("/serviceAccount/clusterKeys", "serviceAccount: {clusterKeys: 'yes'}"),
     ("/serviceAccount/annotations/a", "serviceAccount: {annotations: {a: 1}}"),
     ("additional properties 'annotation' not allowed", "serviceAccount: {annotation: {}}"),
     ("/serviceAccount/tokens/0", "serviceAccount: {tokens: [{name: a}]}"),
@@ -176,6 +180,7 @@ REFUSED = [
     ("/serviceAccount/tokens/0/expirationSeconds", "serviceAccount: {tokens: [{name: a, audience: a, expirationSeconds: 60}]}"),
     ("serviceAccount.tokens contains a twice", "serviceAccount: {tokens: [{name: a, audience: a}, {name: a, audience: b}]}"),
     ("the name tokens is already in use", "extraVolumes: [{name: tokens, emptyDir: {}}]"),
+    ("the name jwks is already in use", "extraVolumes: [{name: jwks, emptyDir: {}}]"),
     ("/tenants/trusted", "tenants: {trusted: 'false'}"),
     ("/extraVolumes/0/projected/sources/0",
         "extraVolumes: [{name: a, projected: {sources: [{serviceAccountToken: {path: t, audiences: [a]}}]}}]"),

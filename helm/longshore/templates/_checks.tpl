@@ -69,14 +69,14 @@
 {{- end -}}
 {{- $tokens = append $tokens .name -}}
 {{- end -}}
-{{- $volumes := list "tenants" "tls" "client-ca" "client-crl" "tokens" -}}
+{{- $volumes := list "tenants" "tls" "client-ca" "client-crl" "tokens" "jwks" -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $volumes -}}
 {{- fail (printf "extraVolumes: the name %s is already in use: rename the volume" .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" "/etc/longshore/client-ca" "/etc/longshore/client-crl" "/var/run/secrets/longshore" -}}
+{{- $paths := list "/etc/longshore/tenants" "/etc/longshore/tls" "/etc/longshore/client-ca" "/etc/longshore/client-crl" "/var/run/secrets/longshore" "/var/run/secrets/longshore-jwks" -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "extraVolumeMounts: extraVolumes has no volume named %s" .name) -}}
