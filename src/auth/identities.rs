@@ -2,7 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
-use super::JwtSettings;
+use super::CallerJwt;
 
 /// What identifies a caller. The settings require at least one item, and any of them suffices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Identities {
     /// Names in the caller's client certificates.
     pub names: Vec<SubjectAltName>,
     /// The JWTs that are the caller's.
-    pub jwt: Option<JwtSettings>,
+    pub jwt: Option<CallerJwt>,
     /// Whether a call that is identified by something other than a secret has to name its tenant. Set if the author of
     /// the tenants file is not trusted: names in certificates and claims are public, so the author could list those of other
     /// tenants' callers, and would otherwise get the calls that name no tenant.

@@ -11,7 +11,9 @@ mod tokens;
 pub use authenticator::Authenticator;
 pub use certificate::ClientCertificate;
 pub use identities::{ApiToken, Identities, SubjectAltName};
-pub use jwt::{Jwks, JwksUrl, JwtRejection, JwtSettings, KeySet, KeySources, KeysError, KeysWanted};
+pub use jwt::{
+    CallerJwt, Jwks, JwksUrl, JwtRejection, JwtSettings, KeySet, KeySources, KeysError, KeysWanted, ServerJwt,
+};
 pub(crate) use jwt::{MAX_LEEWAY, check_pointer, check_url};
 pub use principal::{Actor, Principal, Scope};
 pub use refusal::{MissingGrant, Refusal};

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{
-        CallerSettings, Jwks as JwksPlace, JwksUrl, JwtSettings, KeySet, MAX_LEEWAY, check_pointer, check_url,
+        CallerJwt, CallerSettings, Jwks as JwksPlace, JwksUrl, JwtSettings, KeySet, MAX_LEEWAY,
+        check_pointer, check_url,
     },
-    settings::{Cursor, FilePath, Form, LocalPath, Notes, Optional, Period, PlaceId, Scalar, Text, settings},
+    settings::{
+        Cursor, FilePath, Flag, Form, LocalPath, Notes, Optional, Period, PlaceId, Scalar, Text, settings,
+    },
     transport::{CertificatesFile, RootCertificates},
 };
 
@@ -25,16 +28,19 @@ settings! {
     /// Which JWTs are a caller's.
     pub(super) struct Jwt(JwtSection) {
         /// The issuer: the claim `iss`, character by character.
-        issuer: Option<String> as Optional<Text> = None => "required",
+        issuer: Option<String> as Optional<Text> = None => "required without `server`",
         /// The audience: the claim `aud`, or one of its items.
-        audience: Option<String> as Optional<Text> = None => "required",
+        audience: Option<String> as Optional<Text> = None => "required without `server`",
         /// Where the issuer's public keys are.
-        jwks: Jwks as Jwks = Jwks::default() => "required",
+        jwks: Jwks as Jwks = Jwks::default() => "required without `server`",
         /// JSON pointers into the token's claims, such as `/kubernetes.io/namespace`, and the string that each must lead
         /// to, as the value or as an item of a list; 1 to 16 of them, all of which must match.
-        claims: Vec<(String, String)> as Claims = Vec::new() => "required",
+        claims: Vec<(String, String)> as Claims = Vec::new() => "required without `server`",
         /// How far the issuer's clock may differ from this one, for `exp`, `nbf` and `iat`; at most 5m.
         leeway: Duration as Period = Duration::from_secs(30),
+        /// Whether the issuer is that of `LONGSHORE_JWT_ISSUER`, and tokens must name this tenant in the claim
+        /// `LONGSHORE_JWT_TENANT_CLAIM`. Beside it, only `claims` may be set, and need not be.
+        server: bool as Flag = false,
     }
 }
 
@@ -132,7 +138,8 @@ impl Scalar for KeysFile {
 /// Checks the number of different `jwks` of a tenant.
 pub(super) fn check_number(callers: &[CallerSettings], tenant: PlaceId, notes: &Notes) {
     let mut different: Vec<&JwksPlace> = Vec::new();
-    for jwks in callers.iter().filter_map(|caller| caller.identities.jwt.as_ref()).map(|jwt| &jwt.jwks) {
+    for caller in callers {
+        let Some(CallerJwt::Own(JwtSettings { jwks, .. })) = &caller.identities.jwt else { continue };
         if !different.contains(&jwks) {
             different.push(jwks);
         }
@@ -151,7 +158,30 @@ pub(super) fn check_number(callers: &[CallerSettings], tenant: PlaceId, notes: &
 
 impl JwtSection {
     /// The settings. `None` if there is a problem, which has been recorded. `place_id` is that of `jwt`.
-    pub(super) fn settle(&self, place_id: PlaceId, notes: &Notes) -> Option<JwtSettings> {
+    pub(super) fn settle(&self, place_id: PlaceId, notes: &Notes) -> Option<CallerJwt> {
+        if self.server.value() == Some(true) {
+            return Some(self.of_server(place_id, notes));
+        }
+        self.own(place_id, notes).map(CallerJwt::Own)
+    }
+
+    /// Tokens of the server's issuer. Unlike other variables, untrusted authors may use this one: it lets them grant access
+    /// to their own tenant only.
+    fn of_server(&self, place_id: PlaceId, notes: &Notes) -> CallerJwt {
+        let others =
+            [self.issuer.place_id(), self.audience.place_id(), self.jwks.place_id(), self.leeway.place_id()];
+        for place_id in others.into_iter().flatten() {
+            notes.problem(place_id, "conflicts with `server: true`: remove one of the two");
+        }
+        if !notes.variables().server_has("LONGSHORE_JWT_ISSUER") && !notes.variables().skip_secrets() {
+            let place_id = self.server.place_id().unwrap_or(place_id);
+            notes.problem(place_id, "needs LONGSHORE_JWT_ISSUER, which is not set");
+        }
+        CallerJwt::Server(self.claims.get().cloned().unwrap_or_default())
+    }
+
+    /// Tokens of an issuer that the tenant names.
+    fn own(&self, place_id: PlaceId, notes: &Notes) -> Option<JwtSettings> {
         let required = [
             (self.issuer.is_given(), "issuer", "the issuer of the tokens, as in their claim `iss`"),
             (self.audience.is_given(), "audience", "what the claim `aud` of the tokens contains"),

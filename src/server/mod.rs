@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     api::{self, Admission, Limits, Services},
-    auth::AuthMode,
+    auth::{AuthMode, ServerJwt},
     settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
     tasks::Tasks,
     telemetry::Metrics,
@@ -99,6 +99,8 @@ settings! {
     besides {
         /// The certificate, and what verifies those of clients. Without them, gRPC is served in plaintext.
         tls: Option<TlsFiles> = None,
+        /// The issuer whose tokens name their tenant.
+        jwt: Option<ServerJwt> = None,
         /// The tenants.
         tenants: Vec<Arc<TenantSettings>> = Vec::new(),
         /// Names of tenants that are not served because their settings are invalid. Metrics, the log and `/readyz`
@@ -164,7 +166,7 @@ pub struct Server {
 impl Server {
     /// Binds both addresses and loads the certificate, so that a problem with either is reported at startup.
     pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
-        let resources = Resources::new(settings.memory);
+        let resources = Resources::new(settings.memory).with_jwt(settings.jwt.take());
         let (metrics, tasks) = (resources.metrics.clone(), resources.tasks.clone());
         let tls = settings.tls.clone().map(|files| LiveTls::load(files, &metrics)).transpose()?;
         let grpc = listeners::bind(settings.listen_addr).await?;

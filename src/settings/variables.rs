@@ -1,10 +1,16 @@
 //! The environment variables that the settings are read from.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    sync::Arc,
+};
 
 /// Environment variables by name. Does not implement `Debug`, because it contains secrets.
 pub(crate) struct Variables {
     values: BTreeMap<String, OsString>,
+    /// The names of the server's own variables, also if their values are hidden.
+    of_server: Arc<BTreeSet<String>>,
     secrets: Secrets,
 }
 
@@ -30,12 +36,19 @@ impl Variables {
     /// then rejected as unknown; otherwise it is never read.
     pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, secrets: Secrets) -> Self {
         let named = |(name, value): (OsString, OsString)| (name.to_string_lossy().into_owned(), value);
-        Self { values: variables.into_iter().map(named).collect(), secrets }
+        let values: BTreeMap<_, _> = variables.into_iter().map(named).collect();
+        let of_server = values.keys().filter(|name| name.starts_with("LONGSHORE_")).cloned().collect();
+        Self { values, of_server: Arc::new(of_server), secrets }
     }
 
     /// No variables, for a file whose author must not learn what they contain.
     pub(crate) fn hidden(&self) -> Self {
-        Self { values: BTreeMap::new(), secrets: self.secrets }
+        Self { values: BTreeMap::new(), of_server: Arc::clone(&self.of_server), secrets: self.secrets }
+    }
+
+    /// Whether a variable of the server itself is set, even if its value is hidden.
+    pub(crate) fn server_has(&self, name: &str) -> bool {
+        self.of_server.contains(name)
     }
 
     /// Whether secrets are not read.

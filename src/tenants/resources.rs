@@ -1,7 +1,7 @@
 //! What all tenants of the process share.
 
 use crate::{
-    auth::KeySources,
+    auth::{KeySources, ServerJwt},
     store::{MemoryBudget, MemorySettings},
     tasks::Tasks,
     telemetry::Metrics,
@@ -30,5 +30,11 @@ impl Resources {
             key_sources: KeySources::new(tasks.clone()),
             tasks,
         }
+    }
+
+    /// The same, with the issuer whose tokens name their tenant.
+    #[must_use]
+    pub fn with_jwt(self, server: Option<ServerJwt>) -> Self {
+        Self { key_sources: self.key_sources.with_server(server), ..self }
     }
 }

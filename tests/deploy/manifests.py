@@ -144,6 +144,8 @@ def check(binary, documents, tenants=None, added=None):
         file = Path(folder, f"{name}.yaml")
         file.write_text(mounted_files(documents, tenants, folder))
         env["LONGSHORE_TENANTS_FILE"] = folder if is_folder(documents) else str(file)
+        for name in {"LONGSHORE_JWT_JWKS_BEARER_TOKEN_FILE", "LONGSHORE_JWT_JWKS_CA_FILE"} & env.keys():
+            env[name] = mounted_files(documents, env[name], folder)
         if "LONGSHORE_TLS_CERT" in env:
             env |= {"LONGSHORE_TLS_CERT": f"{folder}/tls.crt", "LONGSHORE_TLS_KEY": f"{folder}/tls.key"}
             make_certificate(env["LONGSHORE_TLS_CERT"], env["LONGSHORE_TLS_KEY"])

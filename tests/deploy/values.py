@@ -52,6 +52,14 @@ RENDERED = [
     ("rel", 'serviceAccount: {name: "123", annotations: {example.com/id: "123"}}',
         lambda d: pod(d)["serviceAccountName"] == "123"),
     ("rel", 'serviceAccount: {create: false, name: "123"}', lambda d: "ServiceAccount" not in d),
+    # An issuer whose tokens name their tenant.
+    ("rel", "auth: {jwt: {issuer: 'https://i.example', audience: longshore, tenantClaim: /tenant, jwksUrl: 'https://i.example/k', "
+        "jwksBearerTokenFile: /var/run/secrets/longshore-jwks/token, jwksCaFile: /var/run/secrets/longshore-jwks/ca.crt, "
+        "leeway: 1m}}\nserviceAccount: {clusterKeys: true}",
+        lambda d: {name.removeprefix("LONGSHORE_JWT_"): value for name, value in environment(d).items() if "_JWT_" in name} == {
+            "ISSUER": "https://i.example", "AUDIENCE": "longshore", "TENANT_CLAIM": "/tenant", "JWKS_URL": "https://i.example/k",
+            "JWKS_BEARER_TOKEN_FILE": "/var/run/secrets/longshore-jwks/token",
+            "JWKS_CA_FILE": "/var/run/secrets/longshore-jwks/ca.crt", "LEEWAY": "1m"}),
     # The identity of the pods.
     ("rel", "{}", lambda d: account(d)["automountServiceAccountToken"] is False
         and pod(d)["automountServiceAccountToken"] is False and "annotations" not in account(d)["metadata"]
@@ -168,6 +176,9 @@ REFUSED = [
     ("extraEnv contains A twice", "extraEnv: [{name: A, value: a}, {name: A, value: b}]"),
     ("server.listenAddress and ports.grpc", "extraEnv: [{name: LONGSHORE_LISTEN_ADDR, value: '0.0.0.0:1'}]"),
     ("shutdown.grace", "extraEnv: [{name: LONGSHORE_SHUTDOWN_GRACE, value: 10m}]"),
+    ("auth.jwt.tenantClaim is not set", "auth: {jwt: {issuer: a, audience: b, jwksUrl: 'https://c'}}"),
+    ("/auth/jwt/jwksUrl", "auth: {jwt: {jwksUrl: 'http://c'}}"),
+    ("/auth/jwt/tenantClaim", "auth: {jwt: {tenantClaim: tenant}}"),
     ("/extraEnvFrom/0", "extraEnvFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]"),
     ("which selects the release's pods", "podLabels: {app.kubernetes.io/name: other}"),
     ("/serviceAccount/automount", "serviceAccount: {automount: 'no'}"),
@@ -235,7 +246,8 @@ SETTINGS = {
 # Variables that the chart derives from other values.
 DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA",
            "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
-           "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE"}
+           "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_TENANT_CLAIM", "JWT_JWKS_URL",
+           "JWT_JWKS_BEARER_TOKEN_FILE", "JWT_JWKS_CA_FILE", "JWT_LEEWAY"}
 
 
 def paths(values, at=()):

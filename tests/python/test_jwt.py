@@ -279,3 +279,26 @@ def test_calls_with_a_known_key_do_not_wait_for_one_that_is_unknown(server, issu
     eventually("the keys are requested", lambda: len(issuer.requests) == 2, within=10)
     assert outcome(server, issuer.token(sub="new"), timeout=3) == ("OK", "")
     waiting.join()
+
+
+def test_tokens_of_the_servers_issuer_are_for_the_tenants_that_they_name(serve, issuer):
+    """What they may do comes from the tenant's own file."""
+    def of_server(access, **jwt):
+        return {"name": "pods", "jwt": {"server": True, **jwt}, "access": access}
+    server = serve(
+        {"billing": tenant(of_server(["list"])), "reports": tenant(of_server(["bucket_admin"], claims={"/sub": "a"})),
+         "closed": tenant()},
+        AUTH="required", JWT_ISSUER=NAME, JWT_AUDIENCE=AUDIENCE, JWT_JWKS_URL=issuer.url, JWT_TENANT_CLAIM="/tenant")
+    denied = ("PERMISSION_DENIED", "TENANT_NOT_ALLOWED")
+    billing = issuer.token(tenant="billing")
+    assert outcome(server, billing) == ("OK", "")
+    assert [outcome(server, billing, name) for name in ("reports", "closed", "other")] == [denied] * 3
+    assert outcome(server, issuer.token(tenant="reports", sub="b")) == DENIED
+    assert outcome(server, issuer.token(tenant="reports", sub="a"), "reports") == ("OK", "")
+    both = issuer.token(tenant=["billing", "reports"], sub="a")
+    assert outcome(server, both) == ("INVALID_ARGUMENT", "TENANT_REQUIRED")
+    assert [outcome(server, both, name) for name in ("billing", "reports")] == [("OK", "")] * 2
+    for claim in ("closed", "other", "", None, {"billing": 1}, "Billing"):
+        assert outcome(server, issuer.token(tenant=claim)) == DENIED, claim
+    assert outcome(server, signed(issuer.other, pod(tenant="billing"), kid="first")) == DENIED
+    assert len(issuer.requests) == 1

@@ -25,6 +25,17 @@
 {{- if and (hasKey $given "client-crl") (not (hasKey $given "client-ca")) -}}
 {{- fail "tls.clientCRL.existingSecret or existingConfigMap requires tls.clientCA" -}}
 {{- end -}}
+{{- $jwt := list -}}
+{{- range $key, $value := $auth.jwt -}}
+{{- if $value -}}
+{{- $jwt = append $jwt $key -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := ternary (list "issuer" "audience" "jwksUrl" "tenantClaim") list (gt (len $jwt) 0) -}}
+{{- if not (has $key $jwt) -}}
+{{- fail (printf "auth.jwt.%s is not set, but %s: set issuer, audience, jwksUrl and tenantClaim, or no value of auth.jwt" $key (join ", " $jwt)) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $service.headless (ne ($service.type | default "ClusterIP") "ClusterIP") -}}
 {{- fail (printf "service.headless requires service.type ClusterIP: a Service of type %s has a cluster IP" $service.type) -}}
 {{- end -}}

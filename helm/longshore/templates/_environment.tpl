@@ -35,6 +35,12 @@
   "LONGSHORE_KEEPALIVE_TIMEOUT" $server.keepaliveTimeout
   "LONGSHORE_HANDSHAKE_TIMEOUT" $server.handshakeTimeout
 -}}
+{{- $jwt := $auth.jwt | default dict -}}
+{{- $jwtNames := dict "issuer" "ISSUER" "audience" "AUDIENCE" "tenantClaim" "TENANT_CLAIM" "jwksUrl" "JWKS_URL"
+  "jwksBearerTokenFile" "JWKS_BEARER_TOKEN_FILE" "jwksCaFile" "JWKS_CA_FILE" "leeway" "LEEWAY" -}}
+{{- range $key, $name := $jwtNames -}}
+{{- $_ := set $set (printf "LONGSHORE_JWT_%s" $name) (get $jwt $key) -}}
+{{- end -}}
 {{- if $auth.allowInsecure -}}
 {{- $_ := set $set "LONGSHORE_ALLOW_INSECURE" "true" -}}
 {{- end -}}

@@ -14,7 +14,7 @@ use super::{
     token::Token,
     verified::{Verified, VerifiedTokens},
 };
-use crate::auth::{CallerSettings, Principal, Refusal};
+use crate::auth::{CallerJwt, CallerSettings, Principal, Refusal};
 
 /// How long a token is remembered if a source could not say yet whether it has a key for the token.
 const UNDECIDED: Duration = Duration::from_secs(5);
@@ -74,18 +74,16 @@ impl JwtCallers {
         let mut callers: HashMap<String, OfIssuer> = HashMap::new();
         for (tenant, of_tenant) in tenants {
             for settings in of_tenant {
-                let Some(jwt) = &settings.identities.jwt else { continue };
+                let jwt =
+                    settings.identities.jwt.as_ref().and_then(|jwt| jwt.settings(tenant, sources.server()));
+                let Some(jwt) = jwt else { continue };
                 let keys = match &jwt.jwks {
                     Jwks::File(set) => Keys::Set(Arc::clone(set)),
                     Jwks::Url(from) => Keys::Source(sources.source(from)),
                 };
-                let caller = Caller {
-                    tenant: tenant.into(),
-                    settings: Arc::new(settings.clone()),
-                    jwt: jwt.clone(),
-                    keys,
-                };
-                callers.entry(jwt.issuer.clone()).or_default().add(caller);
+                let of_issuer = callers.entry(jwt.issuer.clone()).or_default();
+                let settings = Arc::new(settings.clone());
+                of_issuer.add(Caller { tenant: tenant.into(), settings, jwt, keys });
             }
         }
         sources.forget_unused();
@@ -223,7 +221,13 @@ impl Search<'_> {
         // The longest time for which the token stays valid for each of them.
         let mut lifetime = Duration::MAX;
         for caller in &self.found {
-            principal.grant_by_name(&caller.tenant, &caller.settings);
+            match caller.settings.identities.jwt {
+                // The server's issuer names the tenant, whoever has written the tenants file.
+                Some(CallerJwt::Server(_)) => {
+                    principal.grant_by_token(&caller.tenant, &caller.settings, None)
+                }
+                _ => principal.grant_by_name(&caller.tenant, &caller.settings),
+            }
             lifetime = lifetime.min(token.lifetime(now, caller.jwt.leeway));
         }
         if self.is_unavailable || !self.wanted.is_empty() {

@@ -24,7 +24,7 @@ use futures::{
 };
 use tokio::time::Instant;
 
-use super::{JwksUrl, KeySet, KeysError, fetch::fetch, key::Key, token::Token};
+use super::{JwksUrl, KeySet, KeysError, ServerJwt, fetch::fetch, key::Key, token::Token};
 use crate::tasks::Tasks;
 
 /// Keys that were read this long ago are read again in the background when a call uses them.
@@ -48,6 +48,7 @@ pub struct KeySources {
     in_use: Arc<Mutex<HashMap<Location, Vec<Weak<KeySource>>>>>,
     tasks: Tasks,
     read: Read,
+    server: Option<Arc<ServerJwt>>,
 }
 
 /// Reads keys: [`fetch`], except in tests.
@@ -70,7 +71,18 @@ impl KeySources {
 
     /// No sources yet, whose keys `read` reads.
     pub(super) fn with(tasks: Tasks, read: Read) -> Self {
-        Self { in_use: Arc::default(), tasks, read }
+        Self { in_use: Arc::default(), tasks, read, server: None }
+    }
+
+    /// The same, with the issuer whose tokens name their tenant.
+    #[must_use]
+    pub fn with_server(self, server: Option<ServerJwt>) -> Self {
+        Self { server: server.map(Arc::new), ..self }
+    }
+
+    /// The issuer whose tokens name their tenant.
+    pub(super) fn server(&self) -> Option<&ServerJwt> {
+        self.server.as_deref()
     }
 
     /// The source with this URL, which callers with the same settings share.

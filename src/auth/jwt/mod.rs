@@ -24,5 +24,5 @@ pub use error::KeysError;
 pub use key_set::KeySet;
 pub use key_source::{KeySources, KeysWanted};
 pub use rejection::JwtRejection;
-pub use settings::{Jwks, JwksUrl, JwtSettings};
+pub use settings::{CallerJwt, Jwks, JwksUrl, JwtSettings, ServerJwt};
 pub(crate) use settings::{MAX_LEEWAY, check_pointer, check_url};

@@ -10,7 +10,7 @@ use crate::{settings::LocalPath, transport::RootCertificates};
 /// The longest `leeway`. A longer one would extend the lifetime of every token noticeably.
 pub(crate) const MAX_LEEWAY: Duration = Duration::from_mins(5);
 
-/// A caller's `jwt`: which tokens are the caller's.
+/// Which tokens are a caller's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtSettings {
     /// The issuer, exactly as in the claim `iss`.
@@ -23,6 +23,54 @@ pub struct JwtSettings {
     pub claims: Vec<(String, String)>,
     /// How far the issuer's clock may differ from this one.
     pub leeway: Duration,
+}
+
+/// A caller's `jwt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallerJwt {
+    /// The tenant names the issuer.
+    Own(JwtSettings),
+    /// The issuer is that of the server. Tokens must name the tenant, and have these claims.
+    Server(Vec<(String, String)>),
+}
+
+/// The issuer of the server, whose tokens name their tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerJwt {
+    /// The issuer.
+    pub issuer: String,
+    /// The audience.
+    pub audience: String,
+    /// The JSON pointer of the claim that is the tenant's name, or lists names of tenants.
+    pub tenant_claim: String,
+    /// Where the issuer's keys are.
+    pub jwks: Arc<JwksUrl>,
+    /// How far the issuer's clock may differ from this one.
+    pub leeway: Duration,
+}
+
+impl ServerJwt {
+    /// The tokens that name this tenant and have these claims.
+    fn of_tenant(&self, tenant: &str, claims: &[(String, String)]) -> JwtSettings {
+        let tenant = (self.tenant_claim.clone(), tenant.to_owned());
+        JwtSettings {
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            jwks: Jwks::Url(Arc::clone(&self.jwks)),
+            claims: [&[tenant], claims].concat(),
+            leeway: self.leeway,
+        }
+    }
+}
+
+impl CallerJwt {
+    /// Which tokens are the caller's. `None` if that depends on the server's issuer, and it has none.
+    pub(super) fn settings(&self, tenant: &str, server: Option<&ServerJwt>) -> Option<JwtSettings> {
+        match self {
+            Self::Own(settings) => Some(settings.clone()),
+            Self::Server(claims) => Some(server?.of_tenant(tenant, claims)),
+        }
+    }
 }
 
 /// Where the keys of an issuer are.

@@ -13,14 +13,15 @@ use crate::{
     tenants::TenantSettings,
 };
 
+mod jwt;
 mod service_links;
 
+use jwt::JwtVariables;
 use service_links::is_service_link;
 
 const PREFIX: &str = "LONGSHORE_";
 
 const UNSUPPORTED: &str = "is not supported by this version: unset it";
-const UNSUPPORTED_PREFIXES: &[&str] = &["JWT_"];
 
 settings! {
     /// The settings of the process.
@@ -49,6 +50,8 @@ settings! {
     include {
         /// The server's settings, without tenants.
         server: ServerSettings,
+        /// An issuer whose tokens name their tenant.
+        jwt: JwtVariables,
         /// Logging.
         log: LogSettings,
     }
@@ -80,6 +83,7 @@ pub(super) fn read(variables: &Arc<Variables>, needs_file: bool, problems: &mut 
     }
     let mut environment = Environment::resolved(&section);
     environment.server.tls = tls(&section, &notes);
+    environment.server.jwt = environment.jwt.clone().settle(&notes);
     check_addresses(&environment, &notes);
     check_auth(&environment, &notes);
     if needs_file && variables.text(&format!("{PREFIX}TENANTS_FILE")).is_ok_and(|text| text.is_none()) {
@@ -122,7 +126,7 @@ fn known(notes: &Notes) -> Vec<(String, String)> {
 fn unknown(name: &str, names: &[&str]) -> String {
     let key = name[PREFIX.len()..].to_ascii_lowercase();
     let rejected = Environment::rejected().iter().any(|(rejected, _)| *rejected == key);
-    if rejected || UNSUPPORTED_PREFIXES.iter().any(|prefix| name[PREFIX.len()..].starts_with(prefix)) {
+    if rejected {
         return UNSUPPORTED.to_owned();
     }
     format!("unknown variable; {}", suggestion(name, names, &[]))

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    auth::{Jwks, JwtSettings},
+    auth::{CallerJwt, Jwks, JwtSettings},
     config::jwt::{Jwks as JwksSection, Jwt},
     settings::Section,
 };
@@ -19,11 +19,16 @@ fn file(jwt: &str) -> String {
     format!("tenants: {{t: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{caller}]}}}}")
 }
 
+fn of_tenant(loaded: &Loaded) -> JwtSettings {
+    match loaded.settings.server.tenants[0].callers[0].identities.jwt.clone() {
+        Some(CallerJwt::Own(settings)) => settings,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn settings(jwt: &str, variables: &[(&str, &str)]) -> Result<JwtSettings, Vec<String>> {
     match load_text(&file(jwt), variables) {
-        Ok(loaded) if loaded.problems_of_rejected.is_empty() => {
-            Ok(loaded.settings.server.tenants[0].callers[0].identities.jwt.clone().unwrap())
-        }
+        Ok(loaded) if loaded.problems_of_rejected.is_empty() => Ok(of_tenant(&loaded)),
         _ => Err(problems(&file(jwt), variables)
             .into_iter()
             .map(|line| line.replace("FILE:1: ", "").replace("tenants.t.callers[0].jwt", "J"))
@@ -92,7 +97,9 @@ fn incomplete_and_invalid_settings_are_reported() {
         ),
         (
             format!("{REST}, {url}, algorithms: [none]"),
-            vec!["J.algorithms: unknown key; expected one of: issuer, audience, jwks, claims, leeway"],
+            vec![
+                "J.algorithms: unknown key; expected one of: issuer, audience, jwks, claims, leeway, server",
+            ],
         ),
     ] {
         let found = settings(&text, &[]).unwrap_err();
@@ -145,8 +152,7 @@ fn an_untrusted_author_can_name_own_files_and_other_machines_only() {
         fs::write(&path, file(&format!("{REST}, jwks: {{{jwks}}}"))).unwrap();
         let mut variables = pairs(&[("LONGSHORE_TENANTS_TRUSTED", "false")]);
         variables.push(("LONGSHORE_TENANTS_FILE".into(), path.into()));
-        load(variables)
-            .map(|loaded| loaded.settings.server.tenants[0].callers[0].identities.jwt.clone().unwrap())
+        load(variables).map(|loaded| of_tenant(&loaded))
     };
     assert!(load(&format!("file: '{own}'")).is_ok());
     let found = load(&format!("url: 'https://i.example', bearer_token_file: '{own}'")).unwrap();
@@ -189,6 +195,67 @@ fn a_tenant_may_use_at_most_eight_sources_of_keys() {
         problems(&with(9), &[]),
         [
             "FILE:1: tenants.t: has 9 different `jwks`: at most 8 are allowed, because each may have to verify a token"
+        ]
+    );
+}
+
+const SERVER: &[(&str, &str)] = &[
+    ("LONGSHORE_JWT_ISSUER", "https://i.example"),
+    ("LONGSHORE_JWT_AUDIENCE", "longshore"),
+    ("LONGSHORE_JWT_TENANT_CLAIM", "/tenant"),
+    ("LONGSHORE_JWT_JWKS_URL", "https://i.example/keys"),
+    ("LONGSHORE_JWT_LEEWAY", "1m"),
+];
+
+#[test]
+fn callers_can_have_tokens_of_the_servers_issuer() {
+    for trusted in ["true", "false"] {
+        let variables = [SERVER, &[("LONGSHORE_TENANTS_TRUSTED", trusted)]].concat();
+        let loaded = load_text(&file("server: true, claims: {/sub: a}"), &variables).unwrap();
+        let server = loaded.settings.server.jwt.unwrap();
+        assert_eq!((server.issuer.as_str(), server.tenant_claim.as_str()), ("https://i.example", "/tenant"));
+        assert_eq!(
+            (server.leeway, server.jwks.url.as_str()),
+            (Duration::from_mins(1), "https://i.example/keys")
+        );
+        let claims = vec![("/sub".to_owned(), "a".to_owned())];
+        assert_eq!(
+            loaded.settings.server.tenants[0].callers[0].identities.jwt,
+            Some(CallerJwt::Server(claims))
+        );
+    }
+    assert_eq!(
+        settings("server: true, audience: a, leeway: 1s", &[]).unwrap_err(),
+        [
+            "J.audience: conflicts with `server: true`: remove one of the two",
+            "J.leeway: conflicts with `server: true`: remove one of the two",
+            "J.server: needs LONGSHORE_JWT_ISSUER, which is not set",
+        ]
+    );
+}
+
+#[test]
+fn the_servers_issuer_is_complete_or_absent() {
+    let found = load_text(
+        &file("server: true"),
+        &[
+            ("LONGSHORE_JWT_ISSUER", "https://i.example"),
+            ("LONGSHORE_JWT_TENANT_CLAIM", "tenant"),
+            ("LONGSHORE_JWT_JWKS_URL", "http://i.example/keys"),
+            ("LONGSHORE_JWT_JWKS_CA_FILE", "/nowhere/ca.crt"),
+            ("LONGSHORE_JWT_LEEWAY", "1h"),
+        ],
+    );
+    let all =
+        "LONGSHORE_JWT_ISSUER, LONGSHORE_JWT_AUDIENCE, LONGSHORE_JWT_TENANT_CLAIM, LONGSHORE_JWT_JWKS_URL";
+    assert_eq!(
+        found.unwrap_err().lines().collect::<Vec<_>>(),
+        [
+            format!("LONGSHORE_JWT_AUDIENCE: is not set: set {all}, or no variable of them").as_str(),
+            "LONGSHORE_JWT_JWKS_CA_FILE: cannot read /nowhere/ca.crt: No such file or directory (os error 2)",
+            "LONGSHORE_JWT_JWKS_URL: must be an https:// URL without a user name; http:// is allowed for this host only",
+            "LONGSHORE_JWT_LEEWAY: must be at most 5m",
+            "LONGSHORE_JWT_TENANT_CLAIM: must be a JSON pointer, such as /sub or /kubernetes.io/namespace",
         ]
     );
 }

@@ -38,7 +38,7 @@ fn jwt(jwks: Jwks) -> JwtSettings {
 fn caller(name: &str, jwt: JwtSettings) -> CallerSettings {
     CallerSettings {
         name: name.to_owned(),
-        identities: Identities { jwt: Some(jwt), ..Identities::default() },
+        identities: Identities { jwt: Some(CallerJwt::Own(jwt)), ..Identities::default() },
         access: vec![Access::Read],
         stores: None,
         prefixes: None,

@@ -185,3 +185,62 @@ fn debug_output_has_no_token_and_no_key() {
     let signature = good().rsplit('.').next().unwrap().to_owned();
     assert!(!shown.contains(&signature) && !shown.contains("AQAB"), "{shown}");
 }
+
+#[tokio::test]
+async fn tokens_of_the_servers_issuer_are_for_the_tenants_that_they_name() {
+    let read: key_source::Read = |_| Box::pin(async { Ok(jwks()) });
+    let url = JwksUrl {
+        url: "https://issuer.example/keys".to_owned(),
+        bearer_token_file: None,
+        ca: None,
+        refuse_local: false,
+    };
+    let server = |tenant_claim: &str| ServerJwt {
+        issuer: "https://issuer.example".to_owned(),
+        audience: "longshore".to_owned(),
+        tenant_claim: tenant_claim.to_owned(),
+        jwks: Arc::new(url.clone()),
+        leeway: Duration::from_secs(30),
+    };
+    let of_server = |claims: &[(&str, &str)]| {
+        let claims = claims.iter().map(|(pointer, value)| ((*pointer).to_owned(), (*value).to_owned()));
+        CallerSettings {
+            identities: Identities {
+                jwt: Some(CallerJwt::Server(claims.collect())),
+                ..Identities::default()
+            },
+            ..caller("pods", jwt(Jwks::File(Arc::new(jwks()))))
+        }
+    };
+    let found = async |claim: &str, callers_of: &[(&str, Vec<CallerSettings>)]| {
+        let sources = KeySources::with(crate::tasks::Tasks::default(), read).with_server(Some(server(claim)));
+        let callers = callers(callers_of, &sources);
+        for wanted in callers.wanted(&good()) {
+            wanted.await;
+        }
+        authenticate(&callers, &good()).map(|principal| {
+            let acts_for = |name: &&str| principal.acting_for(Some(name)).is_ok();
+            ["billing", "reports", "readers", "writers"].into_iter().filter(acts_for).collect::<Vec<_>>()
+        })
+    };
+    let tenants = |names: &[&'static str], claims: &[(&str, &str)]| -> Vec<_> {
+        names.iter().map(|name| (*name, vec![of_server(claims)])).collect()
+    };
+    let both = tenants(&["billing", "reports"], &[]);
+    assert_eq!(found("/kubernetes.io/namespace", &both).await.unwrap(), ["billing"]);
+    assert_eq!(found("/tenant", &both).await.map_err(|refusal| kind(&refusal)), Err("caller"));
+    let lists = tenants(&["readers", "writers", "billing"], &[("/kubernetes.io/namespace", "billing")]);
+    assert_eq!(found("/groups", &lists).await.unwrap(), ["readers", "writers"]);
+    let others = tenants(&["readers"], &[("/kubernetes.io/namespace", "other")]);
+    assert_eq!(found("/groups", &others).await.map_err(|refusal| kind(&refusal)), Err("caller"));
+    // A tenant whose file has no such caller gets nothing.
+    assert_eq!(found("/groups", &[("readers", vec![])]).await.unwrap_err(), Refusal::TokenUnknown);
+}
+
+#[test]
+fn without_an_issuer_of_the_server_its_tokens_are_unknown() {
+    let mut pods = caller("pods", jwt(Jwks::File(Arc::new(jwks()))));
+    pods.identities.jwt = Some(CallerJwt::Server(Vec::new()));
+    let callers = callers(&[("billing", vec![pods])], &KeySources::default());
+    assert_eq!(authenticate(&callers, &good()).unwrap_err(), Refusal::TokenUnknown);
+}
