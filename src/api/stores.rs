@@ -9,7 +9,7 @@ use super::{
     page_token::ListingDigest,
 };
 use crate::{
-    auth::{Access, MissingGrant, Refusal, Scope},
+    auth::{Access, Refusal, Scope},
     credentials::Origin,
     pb::{self, store_service_server::StoreService},
     store::{CheckStep, Error, StoreCheck},
@@ -103,9 +103,7 @@ fn visible<'a>(call: &Call, name: &'a str) -> Result<&'a str, Failure> {
     if call.actor().sees(name) {
         return Ok(name);
     }
-    // Any access is sufficient. The error names read, which most callers have.
-    let (access, store) = (Access::Read, name.to_owned());
-    Err(Refusal::AccessNotGranted { access, store, missing: MissingGrant::Store }.into())
+    Err(Refusal::store_not_granted(name).into())
 }
 
 /// The message for a step of a check. If the step failed, the log has the details that callers do not get.

@@ -2,19 +2,23 @@
 
 mod authenticator;
 mod certificate;
+mod explain;
 mod identities;
 mod jwt;
+mod methods;
 mod principal;
 mod refusal;
 mod tokens;
 
 pub use authenticator::Authenticator;
 pub use certificate::ClientCertificate;
+pub use explain::{Decision, Explanation, Question, explain, explain_unauthenticated};
 pub use identities::{ApiToken, Identities, SubjectAltName};
 pub use jwt::{
     CallerJwt, Jwks, JwksUrl, JwtRejection, JwtSettings, KeySet, KeySources, KeysError, KeysWanted, ServerJwt,
 };
 pub(crate) use jwt::{MAX_LEEWAY, check_pointer, check_url};
+pub use methods::{METHODS, Method, Needs, Requirement, Target};
 pub use principal::{Actor, Principal, Scope};
 pub use refusal::{MissingGrant, Refusal};
 

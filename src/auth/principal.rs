@@ -38,7 +38,7 @@ pub enum Scope<'a> {
 
 /// One grant from a tenant's callers, without the caller.
 #[derive(Debug, Clone)]
-struct Grant {
+pub(super) struct Grant {
     /// `None` means every kind of access.
     access: Option<Vec<Access>>,
     stores: Option<Vec<String>>,
@@ -49,7 +49,7 @@ impl Principal {
     /// The caller while authentication is off. It may do everything for every tenant.
     pub(super) fn anyone<'a>(tenants: impl IntoIterator<Item = &'a str>) -> Self {
         let name: Arc<str> = "anonymous".into();
-        let grants: Arc<[Grant]> = [Grant { access: None, stores: None, prefixes: None }].into();
+        let grants: Arc<[Grant]> = [Grant::everything()].into();
         let actors = tenants.into_iter().map(|tenant| {
             let tenant: Arc<str> = tenant.into();
             let actor = Actor {
@@ -88,11 +88,7 @@ impl Principal {
     }
 
     fn grant(&mut self, tenant: &str, caller: &CallerSettings, must_be_named: bool) -> &mut Actor {
-        let grant = Grant {
-            access: Some(caller.access.clone()),
-            stores: caller.stores.clone(),
-            prefixes: caller.prefixes.clone(),
-        };
+        let grant = Grant::of(caller);
         let tenant: Arc<str> = tenant.into();
         let actor = self.tenants.entry(Arc::clone(&tenant)).or_insert_with(|| Actor {
             name: caller.name.as_str().into(),
@@ -163,18 +159,42 @@ impl Actor {
 
     /// Checks that the caller has `access` to `scope` of `store`. The error says what its grants lack.
     pub fn authorize(&self, access: Access, store: &str, scope: Scope<'_>) -> Result<(), Refusal> {
-        let mut nearest = MissingGrant::Access;
-        for grant in self.grants.iter() {
-            match grant.missing(access, store, scope) {
-                None => return Ok(()),
-                Some(missing) => nearest = nearest.max(missing),
-            }
-        }
-        Err(Refusal::AccessNotGranted { access, store: store.to_owned(), missing: nearest })
+        decide(&self.grants, access, store, scope).map(drop)
     }
 }
 
+/// Finds the first grant that allows `access` to `scope` of `store`, by its index. The error says what the grants lack.
+pub(super) fn decide(
+    grants: &[Grant],
+    access: Access,
+    store: &str,
+    scope: Scope<'_>,
+) -> Result<usize, Refusal> {
+    let mut nearest = MissingGrant::Access;
+    for (index, grant) in grants.iter().enumerate() {
+        match grant.missing(access, store, scope) {
+            None => return Ok(index),
+            Some(missing) => nearest = nearest.max(missing),
+        }
+    }
+    Err(Refusal::AccessNotGranted { access, store: store.to_owned(), missing: nearest })
+}
+
 impl Grant {
+    /// The grant of a caller's settings.
+    pub(super) fn of(caller: &CallerSettings) -> Self {
+        Self {
+            access: Some(caller.access.clone()),
+            stores: caller.stores.clone(),
+            prefixes: caller.prefixes.clone(),
+        }
+    }
+
+    /// The grant that covers everything.
+    pub(super) fn everything() -> Self {
+        Self { access: None, stores: None, prefixes: None }
+    }
+
     fn missing(&self, access: Access, store: &str, scope: Scope<'_>) -> Option<MissingGrant> {
         if self.access.as_ref().is_some_and(|granted| !granted.contains(&access)) {
             Some(MissingGrant::Access)
@@ -187,7 +207,7 @@ impl Grant {
         }
     }
 
-    fn covers_store(&self, store: &str) -> bool {
+    pub(super) fn covers_store(&self, store: &str) -> bool {
         self.stores.as_ref().is_none_or(|stores| stores.iter().any(|granted| granted == store))
     }
 
@@ -203,8 +223,11 @@ impl Grant {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, option, prelude::*, sample::select};
+
     use super::*;
     use crate::auth::Identities;
+    use crate::settings::Keywords as _;
 
     fn caller(access: &[Access], stores: Option<&[&str]>, prefixes: Option<&[&str]>) -> CallerSettings {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -294,5 +317,67 @@ mod tests {
         assert_eq!(principal.acting_for(Some("zeta")).unwrap().tenant(), "zeta");
         assert_eq!(principal.acting_for(Some("other")).unwrap_err(), Refusal::TenantNotAllowed);
         assert_eq!(principal.acting_for(Some("")).unwrap_err(), Refusal::TenantNotAllowed);
+    }
+
+    fn accesses() -> impl Strategy<Value = Access> {
+        select(Access::KEYWORDS.iter().map(|(_, access)| *access).collect::<Vec<_>>())
+    }
+
+    fn names() -> impl Strategy<Value = String> {
+        select(vec!["default".to_owned(), "archive".to_owned(), "a".to_owned()])
+    }
+
+    /// Short texts of few characters, so that one is often a prefix of another.
+    fn texts() -> impl Strategy<Value = String> {
+        "[a/é.]{0,3}"
+    }
+
+    fn grants() -> impl Strategy<Value = Vec<CallerSettings>> {
+        let grant = (vec(accesses(), 0..4), option::of(vec(names(), 0..3)), option::of(vec(texts(), 0..3)));
+        let grant = grant.prop_map(|(access, stores, prefixes)| CallerSettings {
+            name: "billing".to_owned(),
+            identities: Identities::default(),
+            access,
+            stores,
+            prefixes,
+        });
+        vec(grant, 1..4)
+    }
+
+    /// What the documentation says: one grant must have the access, the store and a prefix of the key.
+    fn model(grants: &[CallerSettings], access: Access, store: &str, key: Option<&str>) -> bool {
+        let listed = |list: &Option<Vec<String>>, is_match: &dyn Fn(&str) -> bool| match list {
+            None => true,
+            Some(list) => list.iter().any(|item| is_match(item)),
+        };
+        grants.iter().any(|grant| {
+            grant.access.contains(&access)
+                && listed(&grant.stores, &|granted| granted == store)
+                && key.is_none_or(|key| {
+                    listed(&grant.prefixes, &|granted| key.as_bytes().starts_with(granted.as_bytes()))
+                })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_call_is_allowed_exactly_when_one_grant_covers_it(
+            grants in grants(),
+            access in accesses(),
+            store in names(),
+            key in texts(),
+        ) {
+            let actor = actor(&grants);
+            for (scope, key) in [
+                (Scope::Key(&key), Some(key.as_str())),
+                (Scope::Prefix(&key), Some(key.as_str())),
+                (Scope::Store, None),
+            ] {
+                let is_allowed = actor.authorize(access, &store, scope).is_ok();
+                prop_assert_eq!(is_allowed, model(&grants, access, &store, key), "{:?}", scope);
+            }
+            let any = Access::KEYWORDS.iter().any(|(_, access)| model(&grants, *access, &store, None));
+            prop_assert!(actor.sees(&store) || !any);
+        }
     }
 }

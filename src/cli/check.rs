@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::connect::check_stores;
+use super::{connect::check_stores, explain};
 use crate::{
     config::{self, Loaded, Secrets, Settings, Sources},
     store::StoreSettings,
@@ -29,10 +29,17 @@ pub struct Check {
     /// Also try every store: request its credentials and list its bucket. Exits with 1 if a store fails
     #[arg(long, conflicts_with = "no_secrets")]
     connect: bool,
+    /// Say which grant allows CALLER to call METHOD, such as Get, on STORE/KEY, or why none does. For Copy and Rename,
+    /// add the source. Exits with 1 if the call is denied
+    #[arg(long, num_args = 3..=4, value_names = ["CALLER", "METHOD", "STORE/KEY", "SOURCE"], conflicts_with = "connect")]
+    explain: Vec<String>,
+    /// The caller's tenant, if there are several
+    #[arg(long, value_name = "TENANT", requires = "explain")]
+    tenant: Option<String>,
 }
 
-/// The exit code if all settings are valid, but a store does not work.
-const STORE_FAILED: u8 = 1;
+/// The exit code if all settings are valid, but a store does not work, or a call is denied.
+const NEGATIVE: u8 = 1;
 
 impl Check {
     /// Checks the settings in `variables` and in the files that they name. Writes a summary of valid settings to
@@ -45,7 +52,7 @@ impl Check {
         problems: &mut impl Write,
     ) -> io::Result<u8> {
         let secrets = if self.no_secrets { Secrets::Skip } else { Secrets::Read };
-        let sources = Sources { tenants_file: self.file, secrets };
+        let sources = Sources { tenants_file: self.file.clone(), secrets };
         let (settings, found, warnings) = match config::load_from(variables, sources) {
             Ok(Loaded { settings, problems_of_rejected, warnings, .. }) => {
                 (Some(settings), problems_of_rejected, warnings)
@@ -57,12 +64,36 @@ impl Check {
             let _ = writeln!(problems, "warning: {warning}");
         }
         if let Some(settings) = settings.filter(|_| found.is_empty()) {
+            if let Some(request) = self.question() {
+                return explained(&settings, &request, summary, problems);
+            }
             write_summary(&settings, summary)?;
             let failed = if self.connect { check_stores(&settings.server, summary).await? } else { 0 };
-            return Ok(if failed == 0 { 0 } else { STORE_FAILED });
+            return Ok(if failed == 0 { 0 } else { NEGATIVE });
         }
         let _ = writeln!(problems, "{found}");
         Ok(BAD_SETTINGS)
+    }
+
+    fn question(&self) -> Option<explain::Request<'_>> {
+        let [caller, method, target, source @ ..] = &self.explain[..] else { return None };
+        let source = source.first().map(String::as_str);
+        Some(explain::Request { tenant: self.tenant.as_deref(), caller, method, target, source })
+    }
+}
+
+fn explained(
+    settings: &Settings,
+    request: &explain::Request<'_>,
+    summary: &mut impl Write,
+    problems: &mut impl Write,
+) -> io::Result<u8> {
+    match explain::write_explanation(&settings.server, request, summary)? {
+        Ok(is_allowed) => Ok(if is_allowed { 0 } else { NEGATIVE }),
+        Err(sentence) => {
+            let _ = writeln!(problems, "--explain: {sentence}");
+            Ok(BAD_SETTINGS)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod check;
 mod connect;
 mod demo;
+mod explain;
 mod output;
 mod reload;
 mod reload_tls;
@@ -128,6 +129,7 @@ mod tests {
         assert!(matches!(parsed("longshore check"), Ok(Command::Check(_))));
         assert!(matches!(parsed("longshore check tenants.yaml --no-secrets"), Ok(Command::Check(_))));
         assert!(matches!(parsed("longshore check --connect"), Ok(Command::Check(_))));
+        assert!(matches!(parsed("longshore check --explain c Get s/k --tenant t"), Ok(Command::Check(_))));
         assert!(matches!(parsed("longshore schema"), Ok(Command::Schema)));
         assert!(matches!(parsed("longshore token"), Ok(Command::Token)));
         assert!(matches!(parsed("longshore demo"), Ok(Command::Demo(_))));
@@ -140,6 +142,8 @@ mod tests {
             ("longshore demo --help", ExitCode::SUCCESS),
             ("longshore", ExitCode::from(USAGE)),
             ("longshore check --connect --no-secrets", ExitCode::from(USAGE)),
+            ("longshore check --explain c Get", ExitCode::from(USAGE)),
+            ("longshore check --tenant t", ExitCode::from(USAGE)),
             ("longshore fly", ExitCode::from(USAGE)),
             ("longshore demo --listen nowhere", ExitCode::from(USAGE)),
         ] {

@@ -1,0 +1,158 @@
+//! Which grants each method of the API needs: the table that explanations use. The services check the same grants where
+//! they open a store; `tests/python/test_access.py` calls every method with every kind of grant to prove it.
+
+use super::Access;
+
+/// A method of the services for callers, and what it needs of the caller's grants.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The service's name, without the package, such as `ObjectService`.
+    pub service: &'static str,
+    /// The method's name, such as `Get`.
+    pub name: &'static str,
+    /// What every call of the method needs.
+    pub needs: Needs,
+    /// What a call needs in addition if a field of the request is set: the field, and the grants.
+    pub option: Option<(&'static str, &'static [Requirement])>,
+    /// Whether this release implements the method. If not, every call fails with UNIMPLEMENTED.
+    pub is_implemented: bool,
+}
+
+/// What a call needs of the caller's grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: the response contains only what the caller's grants cover.
+    Nothing,
+    /// Any grant that covers the store.
+    AnyGrant,
+    /// Each of these.
+    Each(&'static [Requirement]),
+}
+
+/// One access that a call needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requirement {
+    /// The kind of access.
+    pub access: Access,
+    /// What it is needed for.
+    pub target: Target,
+}
+
+/// What an access is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The key of the call; of Copy and Rename, the destination's.
+    Key,
+    /// The source's key of Copy and Rename.
+    SourceKey,
+    /// Every key with the prefix of the call.
+    Prefix,
+    /// Every key of the store.
+    AllKeys,
+}
+
+const fn each(service: &'static str, name: &'static str, requirements: &'static [Requirement]) -> Method {
+    Method { service, name, needs: Needs::Each(requirements), option: None, is_implemented: true }
+}
+
+const fn planned(service: &'static str, name: &'static str, requirements: &'static [Requirement]) -> Method {
+    Method { is_implemented: false, ..each(service, name, requirements) }
+}
+
+const fn on(target: Target, access: Access) -> Requirement {
+    Requirement { access, target }
+}
+
+const OBJECTS: &str = "ObjectService";
+const STORES: &str = "StoreService";
+const UPLOADS: &str = "UploadService";
+
+const READ: &[Requirement] = &[on(Target::Key, Access::Read)];
+const WRITE: &[Requirement] = &[on(Target::Key, Access::Write)];
+const DELETE: &[Requirement] = &[on(Target::Key, Access::Delete)];
+const LIST: &[Requirement] = &[on(Target::Prefix, Access::List)];
+const SIGN: &[Requirement] = &[on(Target::Key, Access::Sign)];
+const COPY: &[Requirement] = &[on(Target::Key, Access::Write), on(Target::SourceKey, Access::Read)];
+const RENAME: &[Requirement] = &[
+    on(Target::Key, Access::Write),
+    on(Target::SourceKey, Access::Read),
+    on(Target::SourceKey, Access::Delete),
+];
+const PROBE: &[Requirement] = &[on(Target::AllKeys, Access::Write), on(Target::AllKeys, Access::Delete)];
+
+/// Every method of the services for callers.
+pub const METHODS: &[Method] = &[
+    each(OBJECTS, "Head", READ),
+    each(OBJECTS, "Get", READ),
+    each(OBJECTS, "GetRanges", READ),
+    each(OBJECTS, "Put", WRITE),
+    each(OBJECTS, "Upload", WRITE),
+    each(OBJECTS, "List", LIST),
+    each(OBJECTS, "Walk", LIST),
+    each(OBJECTS, "Copy", COPY),
+    each(OBJECTS, "Rename", RENAME),
+    each(OBJECTS, "Delete", DELETE),
+    // Each key is checked, and the key is in the error if its deletion is not granted.
+    each(OBJECTS, "DeleteMany", DELETE),
+    planned(OBJECTS, "Sign", SIGN),
+    planned(OBJECTS, "GetTags", READ),
+    planned(OBJECTS, "PutTags", WRITE),
+    planned(OBJECTS, "DeleteTags", WRITE),
+    Method { needs: Needs::Nothing, ..each(STORES, "ListStores", &[]) },
+    Method { needs: Needs::AnyGrant, ..each(STORES, "GetStore", &[]) },
+    Method {
+        needs: Needs::AnyGrant,
+        option: Some(("probe_writes", PROBE)),
+        ..each(STORES, "CheckStore", &[])
+    },
+    each(UPLOADS, "StartUpload", WRITE),
+    each(UPLOADS, "WriteUpload", WRITE),
+    each(UPLOADS, "WriteUploadWithProgress", WRITE),
+    each(UPLOADS, "QueryUpload", WRITE),
+    each(UPLOADS, "FinishUpload", WRITE),
+    each(UPLOADS, "CancelUpload", WRITE),
+    each(UPLOADS, "ListUploads", LIST),
+];
+
+impl Method {
+    /// The method with this name: `Get`, `ObjectService/Get` or `longshore.v1.ObjectService/Get`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        let name = name.strip_prefix("longshore.v1.").unwrap_or(name);
+        METHODS.iter().find(|method| match name.split_once('/') {
+            Some((service, name)) => method.service == service && method.name == name,
+            None => method.name == name,
+        })
+    }
+
+    /// Whether a call has a source besides its key.
+    pub fn has_source(&self) -> bool {
+        let Needs::Each(requirements) = self.needs else { return false };
+        requirements.iter().any(|requirement| requirement.target == Target::SourceKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_found_by_its_short_and_its_full_name() {
+        for name in
+            ["Get", "ObjectService/Get", "longshore.v1.ObjectService/Get", "/longshore.v1.ObjectService/Get"]
+        {
+            assert_eq!(Method::named(name).unwrap().name, "Get", "{name}");
+        }
+        for name in ["get", "StoreService/Get", "longshore.v2.ObjectService/Get", "", "/"] {
+            assert_eq!(Method::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_without_the_service() {
+        let mut names: Vec<_> = METHODS.iter().map(|method| method.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), METHODS.len());
+    }
+}
