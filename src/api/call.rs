@@ -8,11 +8,13 @@ use std::{
     time::Instant,
 };
 
+use tonic::Code;
+
 pub use crate::store::SpeedRecord;
 use crate::{
     auth::ClientCertificate,
     store::{PageMemory, TenantBudget},
-    telemetry::cut,
+    telemetry::{CallInFlight, CallerUsage, TenantUsage, cut},
 };
 
 /// The context of one call. The server's layers put it into the request's extensions. A call without a context is
@@ -93,6 +95,7 @@ pub struct CallFacts {
     key: OnceLock<Box<str>>,
     failure: OnceLock<CallFailure>,
     memory: OnceLock<TenantBudget>,
+    usage: OnceLock<(CallerUsage, CallInFlight)>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -101,6 +104,18 @@ impl CallFacts {
     /// Sets the memory budget that the call uses.
     pub fn set_memory(&self, memory: &TenantBudget) {
         self.memory.get_or_init(|| memory.clone());
+    }
+
+    /// Counts the call as one of this caller: as in flight, and when it ends.
+    pub(crate) fn count_for(&self, tenant: &TenantUsage, caller: &CallerUsage) {
+        self.usage.get_or_init(|| (caller.clone(), tenant.call_started()));
+    }
+
+    /// Counts the end of the call, if it counts for a caller.
+    pub fn count_end(&self, method: &str, code: Code) {
+        if let Some((usage, _)) = self.usage.get() {
+            usage.call_ended(method, usize::try_from(i32::from(code)).unwrap_or_default());
+        }
     }
 
     /// Whether other calls wait for memory that this call's tenant could free, while its caller does not read. A call

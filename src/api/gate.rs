@@ -16,7 +16,7 @@ use super::{
 use crate::{
     auth::{Access, Actor, KeysWanted, Refusal, Scope},
     store::{Error, S3Store},
-    telemetry::{Direction, Metrics, cut},
+    telemetry::{CallerUsage, Direction, Metrics, cut},
     tenants::{Pool, Tenant},
 };
 
@@ -45,6 +45,7 @@ pub(crate) struct Gate {
 pub(crate) struct Admitted {
     actor: Actor,
     tenant: Tenant,
+    usage: CallerUsage,
 }
 
 impl Admitted {
@@ -84,6 +85,11 @@ impl Admission {
         self.0.authenticate(headers, extensions)
     }
 
+    /// Counts an authenticated call as one of its caller. Calls of health and reflection do not count.
+    pub fn count(extensions: &Extensions) {
+        Gate::count(extensions);
+    }
+
     /// Like [`Admission::authenticate`], but the call may have to wait, and be authenticated again then.
     pub fn try_authenticate(&self, headers: &HeaderMap, extensions: &mut Extensions) -> Admittance {
         match self.0.try_identify(headers, extensions.get::<CallContext>()) {
@@ -121,6 +127,7 @@ pub(crate) struct Call {
     context: CallContext,
     actor: Actor,
     tenant: Tenant,
+    usage: CallerUsage,
     metrics: Metrics,
     key: OnceLock<String>,
     source_key: OnceLock<String>,
@@ -148,11 +155,20 @@ impl Gate {
         Ok(())
     }
 
+    /// Counts a call that [`Gate::authenticate`] has admitted as one of its caller.
+    fn count(extensions: &Extensions) {
+        if let (Some(admitted), Some(context)) =
+            (extensions.get::<Admitted>(), extensions.get::<CallContext>())
+        {
+            context.facts.count_for(admitted.tenant.usage(), &admitted.usage);
+        }
+    }
+
     /// Admits a call for the caller and the tenant that [`Gate::authenticate`] found. If the call did not pass through
     /// the server's layers, both are determined here.
     pub(crate) fn admit<T>(&self, request: Request<T>) -> Result<(Call, T), Status> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let Admitted { actor, tenant } = match extensions.remove::<Admitted>() {
+        let Admitted { actor, tenant, usage } = match extensions.remove::<Admitted>() {
             Some(admitted) => admitted,
             None => self.identify(metadata.as_ref(), &extensions)?,
         };
@@ -160,6 +176,7 @@ impl Gate {
             context: extensions.remove().unwrap_or_default(),
             actor,
             tenant,
+            usage,
             metrics: self.metrics.clone(),
             key: OnceLock::new(),
             source_key: OnceLock::new(),
@@ -219,7 +236,8 @@ impl Gate {
         if let Some(facts) = facts {
             facts.set_memory(tenant.budget());
         }
-        Ok(Admitted { actor: actor.clone(), tenant })
+        let usage = tenant.usage().caller(actor.name());
+        Ok(Admitted { actor: actor.clone(), tenant, usage })
     }
 }
 
@@ -314,7 +332,10 @@ impl Call {
     pub(crate) fn store(&self, name: &str) -> Result<S3Store, Failure> {
         let name = store_name(name);
         let store = self.tenant.store(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
-        Ok(store?.until(self.context.deadline).on_connection(self.context.record.clone()))
+        Ok(store?
+            .until(self.context.deadline)
+            .on_connection(self.context.record.clone())
+            .counted_by(self.usage.clone()))
     }
 
     /// Records which conditions the request sets, to report which of them failed.
@@ -326,6 +347,7 @@ impl Call {
     pub(crate) fn received(&self, count: usize) {
         let count = count as u64;
         self.metrics.bytes(Direction::Upload, count);
+        self.usage.received(count);
         self.context.facts.add_bytes_in(count);
     }
 
@@ -333,6 +355,7 @@ impl Call {
     pub(crate) fn sent(&self, count: usize) {
         let count = count as u64;
         self.metrics.bytes(Direction::Download, count);
+        self.usage.sent(count);
         self.context.facts.add_bytes_out(count);
     }
 

@@ -23,6 +23,7 @@ use super::{
     failed_attempt::{self, Correction, FailedAttempt, Subject},
     hedge,
     page::{Page, Room},
+    price_class,
     request::Request,
     sign::{EMPTY_PAYLOAD, SigningKeys, Target, UNSIGNED_PAYLOAD},
     slow_down::SlowDown,
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     credentials::{CredentialProvider, Credentials, CredentialsError, Origin},
-    telemetry::Metrics,
+    telemetry::{CallerUsage, Metrics},
     transport::{Attempts, Circuit, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
 };
 
@@ -59,6 +60,8 @@ pub struct Client {
     retries: bool,
     /// Where the client records that S3 throttles its requests.
     slow_down: Option<SlowDown>,
+    /// Where the requests are counted. `None`: nowhere.
+    usage: Option<CallerUsage>,
 }
 
 /// What all clients of a bucket share.
@@ -199,7 +202,7 @@ impl Client {
             keys: SigningKeys::default(),
             metrics,
         };
-        Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true, slow_down: None })
+        Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true, slow_down: None, usage: None })
     }
 
     /// The same client, whose requests start no attempt but the first after `deadline`.
@@ -219,6 +222,12 @@ impl Client {
     #[must_use]
     pub(crate) fn recording(&self, slow_down: SlowDown) -> Self {
         Self { slow_down: Some(slow_down), ..self.clone() }
+    }
+
+    /// The same client, whose requests count as used by this caller.
+    #[must_use]
+    pub(crate) fn counted_by(self, usage: CallerUsage) -> Self {
+        Self { usage: Some(usage), ..self }
     }
 
     /// The deadline of the requests.
@@ -334,6 +343,9 @@ impl Client {
             }
             last = Some(error);
             self.bucket.metrics.s3_retry(request.operation);
+            if let Some(usage) = &self.usage {
+                usage.s3_retry();
+            }
         }
     }
 
@@ -379,7 +391,13 @@ impl Client {
     ) -> Result<Answer, FailedAttempt> {
         let head = self.head(request, payload_hash, signer).map_err(failed_attempt::fatal)?;
         let timeout_factor = if request.slow_on_server { LONG_WORK } else { 1 };
-        let answer = match self.bucket.http.send(head, &request.payload, timeout_factor).await {
+        let count = || {
+            if let Some(usage) = &self.usage {
+                usage.s3_request(price_class::of(request.operation));
+            }
+        };
+        let answer = match self.bucket.http.send_counted(head, &request.payload, timeout_factor, count).await
+        {
             Ok(answer) => answer,
             Err(error) => {
                 self.bucket.metrics.s3_attempt(request.operation, "error");

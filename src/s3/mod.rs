@@ -32,6 +32,7 @@ mod multipart;
 mod object;
 mod object_tagging;
 mod page;
+mod price_class;
 mod read_object;
 mod request;
 mod settings;

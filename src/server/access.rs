@@ -92,6 +92,7 @@ impl Record {
         self.ended = true;
         let elapsed = self.started.elapsed();
         self.metrics.call_ended(&self.method, code_name(code), elapsed);
+        self.facts.count_end(&self.method, code);
         let failure = self.facts.failure().filter(|_| code != Code::Ok);
         match severity(code, failure) {
             Severity::Info => line!(INFO, self, code, elapsed, failure),

@@ -95,6 +95,7 @@ where
                 Self::Waiting(waiting) => {
                     let known = match ready!(waiting.poll_admitted(cx)) {
                         Ok(request) => {
+                            Admission::count(request.extensions());
                             admitted(&request);
                             RejectedOr::Passed(waiting.inner.call(request))
                         }
@@ -107,7 +108,7 @@ where
     }
 }
 
-/// Counts a call whose caller is admitted.
+/// Tells the connection that its call has an admitted caller.
 pub(super) fn admitted<Q>(request: &Request<Q>) {
     if let Some(mark) = request.extensions().get::<CallMark>() {
         mark.admit();

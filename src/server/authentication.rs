@@ -84,6 +84,9 @@ where
         }
         let request = Request::from_parts(head, body);
         if is_admitted {
+            if needed {
+                Admission::count(request.extensions());
+            }
             admitted(&request);
         }
         Authenticated::Known(RejectedOr::Passed(self.inner.call(request)))

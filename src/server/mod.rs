@@ -33,7 +33,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{Code, service::Routes};
 
 use self::{
     access::RunningCalls,
@@ -49,9 +49,10 @@ use self::{
 use crate::{
     api::{self, Admission, Limits, Services},
     auth::{AuthMode, ServerJwt},
+    pb::code_name,
     settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
     tasks::Tasks,
-    telemetry::Metrics,
+    telemetry::{Metrics, MetricsTenants, Usage},
     tenants::{InvalidTenants, Pool, Resources, Snapshot, TenantSettings, search_for_orphans},
 };
 
@@ -83,6 +84,9 @@ settings! {
         /// How long a message may take to arrive; for an uncompressed chunk of `Upload`, `WriteUpload` or
         /// `WriteUploadWithProgress`, the longest pause between its bytes.
         message_timeout: Duration as Timeout = Duration::from_mins(1),
+        /// Tenants whose usage has metrics of its own, by name, separated by commas; `*`: the first 500 tenants. That of
+        /// all others is summed under the tenant `*`.
+        metrics_tenants: MetricsTenants as MetricsTenants = MetricsTenants::default() => "none",
         /// At shutdown, how long the server still accepts calls after health has changed to NOT_SERVING.
         shutdown_delay: Duration as Period = Duration::ZERO,
         /// After that delay, how long in-flight calls may take to finish.
@@ -166,7 +170,11 @@ pub struct Server {
 impl Server {
     /// Binds both addresses and loads the certificate, so that a problem with either is reported at startup.
     pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
-        let resources = Resources::new(settings.memory).with_jwt(settings.jwt.take());
+        let resources = Resources {
+            usage: Usage::new(settings.metrics_tenants.clone()),
+            ..Resources::new(settings.memory).with_jwt(settings.jwt.take())
+        };
+        resources.metrics.export_usage(&resources.usage, code_name_of);
         let (metrics, tasks) = (resources.metrics.clone(), resources.tasks.clone());
         let tls = settings.tls.clone().map(|files| LiveTls::load(files, &metrics)).transpose()?;
         let grpc = listeners::bind(settings.listen_addr).await?;
@@ -286,6 +294,11 @@ impl Server {
         threads.end().await;
         ended
     }
+}
+
+/// The name of a status code by its number.
+fn code_name_of(number: usize) -> &'static str {
+    code_name(Code::from_i32(i32::try_from(number).unwrap_or(i32::MAX)))
 }
 
 /// Longshore's own services, health, and reflection if it is enabled.

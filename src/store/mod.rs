@@ -57,7 +57,7 @@ use crate::{
     credentials::{Providers, StoreFacts},
     s3::Client,
     tasks::Tasks,
-    telemetry::Metrics,
+    telemetry::{CallerUsage, Metrics},
     transport::HttpClient,
 };
 
@@ -152,6 +152,12 @@ impl S3Store {
     #[must_use]
     pub fn on_connection(self, record: SpeedRecord) -> Self {
         Self { record, ..self }
+    }
+
+    /// Returns the same store, whose requests to S3 count as used by this caller.
+    #[must_use]
+    pub fn counted_by(self, usage: CallerUsage) -> Self {
+        Self { client: self.client.counted_by(usage), ..self }
     }
 
     /// Whether both are clones of one store.

@@ -19,6 +19,7 @@ use super::{
     credentials::{self, Watched, WatchedCredentials},
     logs, name,
     tls::TlsInstruments,
+    usage::{Usage, UsageCollector},
 };
 
 /// The boundaries that the conventions recommend, in seconds, with finer ones for small objects that are served in less
@@ -254,6 +255,14 @@ impl Metrics {
     /// Exports what is known about these credentials while they exist.
     pub fn watch_credentials(&self, credentials: &Arc<dyn WatchedCredentials>) {
         self.0.watched_credentials.add(credentials);
+    }
+
+    /// Exports the tenants' usage. `code_name` returns the name of a status code by its number.
+    pub fn export_usage(&self, usage: &Usage, code_name: fn(usize) -> &'static str) {
+        let collector = UsageCollector::new(usage.clone(), code_name);
+        if let Err(error) = self.0.registry.register(Box::new(collector)) {
+            tracing::error!(%error, "cannot export the tenants' usage");
+        }
     }
 
     /// All metrics in Prometheus's text format (version 0.0.4).

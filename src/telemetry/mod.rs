@@ -6,6 +6,7 @@ mod metrics;
 mod name;
 mod text;
 mod tls;
+mod usage;
 
 pub use credentials::{CredentialsStatus, WatchedCredentials};
 pub use logs::{
@@ -13,3 +14,4 @@ pub use logs::{
 };
 pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Waiting};
 pub use text::{cut, truncate};
+pub use usage::{CallInFlight, CallerUsage, MetricsTenants, S3Class, TenantUsage, Totals, Usage, UsageRow};

@@ -88,6 +88,7 @@ impl Snapshot {
                 (settings.name.clone(), Tenant::new(settings, share, &resources, predecessor))
             })
             .collect();
+        resources.usage.set_served(&tenants.keys().map(String::as_str).collect());
         let callers = || tenants.values().map(|tenant| (tenant.name(), tenant.callers()));
         let authenticator = Authenticator::new(auth, callers()).with_jwt(callers(), &resources.key_sources);
         Self { tenants, authenticator, auth, resources }

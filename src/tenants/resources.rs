@@ -4,7 +4,7 @@ use crate::{
     auth::{KeySources, ServerJwt},
     store::{MemoryBudget, MemorySettings},
     tasks::Tasks,
-    telemetry::Metrics,
+    telemetry::{Metrics, Usage},
 };
 
 /// What all tenants of the process share. Cheap to clone.
@@ -14,6 +14,8 @@ pub struct Resources {
     pub memory: MemoryBudget,
     /// The metrics of the process.
     pub metrics: Metrics,
+    /// What the tenants have used.
+    pub usage: Usage,
     /// The background tasks that shutdown waits for.
     pub tasks: Tasks,
     /// The keys of the issuers of callers' JWTs.
@@ -27,6 +29,7 @@ impl Resources {
         Self {
             memory: MemoryBudget::new(memory, metrics.clone()),
             metrics,
+            usage: Usage::default(),
             key_sources: KeySources::new(tasks.clone()),
             tasks,
         }

@@ -11,7 +11,7 @@ use crate::{
     credentials::Providers,
     store::{Error, ErrorKind, S3Store, StoreSettings, TenantBudget},
     tasks::Tasks,
-    telemetry::Metrics,
+    telemetry::{Metrics, TenantUsage},
 };
 
 /// One tenant of the pool. Cheap to clone.
@@ -32,6 +32,7 @@ struct Shared {
     tasks: Tasks,
     budget: TenantBudget,
     providers: Providers,
+    usage: TenantUsage,
 }
 
 impl Tenant {
@@ -68,6 +69,7 @@ impl Tenant {
                 tasks: resources.tasks.clone(),
                 budget: resources.memory.share(share),
                 providers: Providers::new(&settings.name, resources.metrics.clone(), resources.tasks.clone()),
+                usage: resources.usage.tenant(&settings.name),
             },
         };
         Self(Arc::new(Inner { settings, stores, shared }))
@@ -86,6 +88,11 @@ impl Tenant {
     /// The tenant's share of the memory budget.
     pub fn budget(&self) -> &TenantBudget {
         &self.0.shared.budget
+    }
+
+    /// What the tenant has used.
+    pub fn usage(&self) -> &TenantUsage {
+        &self.0.shared.usage
     }
 
     /// Where background tasks for the tenant's calls are started.
@@ -108,16 +115,17 @@ impl Tenant {
         self.0.settings.stores.get(name).map(|settings| &**settings)
     }
 
-    /// The store with this name, built on first use; `None` if the tenant has no store with this name.
+    /// The store with this name, built on first use; `None` if the tenant has no store with this name. Its requests count
+    /// as Longshore's own, unless the store is counted for a caller.
     ///
     /// If the store cannot be built, the error has the kind [`ErrorKind::StoreMisconfigured`], and the next call tries
     /// again: the cause, such as unreadable CA certificates of the system, may have been fixed in the meantime.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
         let (settings, store) = (self.store_settings(name)?, self.0.stores.get(name)?);
-        let Shared { metrics, tasks, budget, providers } = &self.0.shared;
+        let Shared { metrics, tasks, budget, providers, usage } = &self.0.shared;
         let build =
             || S3Store::new(settings.clone(), providers, metrics.clone(), tasks.clone(), budget.clone());
-        Some(store.get_or_build(build))
+        Some(store.get_or_build(build).map(|store| store.counted_by(usage.own().clone())))
     }
 }
 

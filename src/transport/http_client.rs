@@ -50,6 +50,18 @@ impl HttpClient {
         payload: &Payload,
         timeout_factor: u32,
     ) -> Result<Response<ResponseBody>, TransportError> {
+        self.send_counted(head, payload, timeout_factor, || ()).await
+    }
+
+    /// Like [`HttpClient::send`]. Calls `count` if the request has reached a connection, when the head of the response
+    /// has arrived or the request has failed or been cancelled.
+    pub async fn send_counted(
+        &self,
+        head: http::request::Parts,
+        payload: &Payload,
+        timeout_factor: u32,
+        count: impl FnOnce() + Send,
+    ) -> Result<Response<ResponseBody>, TransportError> {
         let body = payload.body();
         let sent = body.sent();
         let mut request = Request::from_parts(head, body);
@@ -66,15 +78,21 @@ impl HttpClient {
             request.headers_mut().entry(HOST).or_insert(value);
         }
         let patience_to_connect = after(self.read_timeout);
+        let mut counting = Counting { count: Some(count), is_sent: false };
         let (response, connection) = loop {
             let mut connection = self.connection(&host, patience_to_connect, deadline).await?;
+            counting.is_sent = true;
             // Boxed, so that the futures around it stay small.
             let sending = Box::pin(connection.send(request));
             let read_timeout = self.read_timeout.saturating_mul(timeout_factor);
             match watched(sending, &sent, read_timeout, deadline).await {
                 Ok(Sending::Answered(response)) => break (response, self.pool.lease(connection, sent)),
-                Ok(Sending::Unsent(unsent)) => request = unsent,
+                Ok(Sending::Unsent(unsent)) => {
+                    request = unsent;
+                    counting.is_sent = false;
+                }
                 Err(error) => {
+                    counting.is_sent = error.kind() != TransportErrorKind::Connect;
                     if error.kind() == TransportErrorKind::TooManyHeaders {
                         self.pool.accept_many_headers();
                     }
@@ -99,6 +117,22 @@ impl HttpClient {
                 format!("none within client_options.{limit}; a store opens at most {MAX_OPENING} at a time");
             Err(TransportErrorKind::Connect.because(detail))
         })
+    }
+}
+
+/// Counts a request when dropped, if it has been sent.
+struct Counting<F: FnOnce()> {
+    count: Option<F>,
+    is_sent: bool,
+}
+
+impl<F: FnOnce()> Drop for Counting<F> {
+    fn drop(&mut self) {
+        if self.is_sent
+            && let Some(count) = self.count.take()
+        {
+            count();
+        }
     }
 }
 

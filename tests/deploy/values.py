@@ -231,6 +231,7 @@ SETTINGS = {
     "memoryWait": ("MEMORY_WAIT", "10m"),
     "uploadIdleTimeout": ("UPLOAD_IDLE_TIMEOUT", "1500ms"),
     "reloadInterval": ("RELOAD_INTERVAL", "30s"),
+    "metricsTenants": ("METRICS_TENANTS", "acme,zeta"),
     "maxConcurrentStreams": ("MAX_CONCURRENT_STREAMS", 200),
     "maxConnections": ("MAX_CONNECTIONS", 5000),
     "maxConnectionAge": ("MAX_CONNECTION_AGE", "unlimited"),

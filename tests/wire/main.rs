@@ -40,5 +40,6 @@ mod reading_ahead;
 mod renaming;
 mod requests;
 mod retrying;
+mod usage;
 mod walking;
 mod writing;

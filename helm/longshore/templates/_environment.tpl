@@ -26,6 +26,7 @@
   "LONGSHORE_MEMORY_WAIT" $server.memoryWait
   "LONGSHORE_UPLOAD_IDLE_TIMEOUT" $server.uploadIdleTimeout
   "LONGSHORE_RELOAD_INTERVAL" $server.reloadInterval
+  "LONGSHORE_METRICS_TENANTS" $server.metricsTenants
   "LONGSHORE_MAX_CONCURRENT_STREAMS" $server.maxConcurrentStreams
   "LONGSHORE_MAX_CONNECTIONS" $server.maxConnections
   "LONGSHORE_MAX_CONNECTION_AGE" $server.maxConnectionAge
