@@ -12,6 +12,9 @@ const ROOT: &str = "proto";
 /// The proto of a service that Longshore calls and does not serve. Reflection and the names in metrics leave it out.
 const CALLED: &str = "longshore/v1/credential_provider_service.proto";
 
+/// The proto of the service that only the admin listener serves.
+const ADMIN: &str = "longshore/v1/admin_service.proto";
+
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo watches all files in the directory. tonic-prost-build does not emit this line.
     println!("cargo:rerun-if-changed={ROOT}");
@@ -22,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let mut served = descriptors.clone();
     served.file.retain(|file| file.name() != CALLED);
+    fs::write(out_dir.join("longshore.v1.admin.bin"), served.encode_to_vec())?;
+    served.file.retain(|file| file.name() != ADMIN);
     fs::write(out_dir.join("longshore.v1.bin"), served.encode_to_vec())?;
 
     // Generates `Bytes` for `bytes` fields, so that payloads are shared instead of copied.

@@ -36,6 +36,8 @@ pub(crate) enum Failure {
     Refused(Refusal),
     /// The tenant has no store with this name.
     StoreNotFound(String),
+    /// No tenant has this name. Only operators learn that.
+    TenantNotFound(String),
     /// This release does not implement the method.
     NotImplemented(&'static str),
     /// The message could not be decoded; the text gives the reason.
@@ -116,6 +118,7 @@ impl Failure {
                 (code, reason, if is_ours { Fault::Operator } else { Fault::Caller })
             }
             Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Fault::Caller),
+            Self::TenantNotFound(_) => (Code::NotFound, ErrorReason::TenantNotFound, Fault::Caller),
             Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Longshore),
             Self::Malformed(_) => (Code::InvalidArgument, ErrorReason::MalformedMessage, Fault::Caller),
             Self::MessageTooLarge { .. } => {
@@ -144,6 +147,9 @@ impl Failure {
             Self::Refused(refusal) => refusal.to_string(),
             Self::StoreNotFound(store) => {
                 format!("the tenant has no store `{store}`: call ListStores for the names")
+            }
+            Self::TenantNotFound(tenant) => {
+                format!("there is no tenant `{tenant}`: call ListTenants for the names")
             }
             Self::NotImplemented(method) => format!("this release does not implement {method}"),
             Self::Malformed(why) => format!("the message is malformed: {why}"),
@@ -210,6 +216,11 @@ impl Failure {
                 let builder = builder.resource("longshore.v1.Store", &store);
                 builder.label("store", store).context(context).build()
             }
+            Self::TenantNotFound(tenant) => builder
+                .resource("longshore.v1.Tenant", &tenant)
+                .label("tenant", &tenant)
+                .context(context)
+                .build(),
             Self::NotImplemented(method) => builder.label("method", method).context(context).build(),
             Self::MessageTooLarge { limit } | Self::MetadataTooLarge { limit } => {
                 builder.label("limit_bytes", limit.to_string()).context(context).build()

@@ -3,6 +3,7 @@
 //! tonic and the generated messages are used only in this module; the modules below it use their own types, except for
 //! the credential service, which Longshore calls.
 
+mod admin;
 mod call;
 mod convert;
 mod failure;
@@ -16,13 +17,14 @@ pub mod status;
 mod stores;
 mod uploads;
 
+pub use admin::{Admin, ReloadTenants};
 pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};
 pub use gate::{Admission, Admittance};
 pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is_known_encoding};
 #[cfg(feature = "microbench")]
 #[doc(hidden)]
 pub use payload::microbench;
-pub use rejections::{encoding_unknown, metadata_too_large};
+pub use rejections::{admin_refused, encoding_unknown, metadata_too_large};
 pub use uploads::UploadKeys;
 
 use std::{sync::Arc, time::Duration};

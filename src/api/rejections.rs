@@ -3,6 +3,7 @@
 use tonic::{Extensions, Status, metadata::MetadataValue};
 
 use super::{ENCODINGS, failure::Failure, gate};
+use crate::auth::Refusal;
 
 /// The maximum length of an encoding's name that is repeated to the caller.
 const LONGEST_NAME: usize = 32;
@@ -20,4 +21,9 @@ pub fn encoding_unknown(extensions: &Extensions, encoding: &[u8]) -> Status {
         gate::rejected_early(extensions, Failure::EncodingUnknown { encoding: name, supported: ENCODINGS });
     status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static(ENCODINGS));
     status
+}
+
+/// The status of a call of the admin listener that does not have its token.
+pub fn admin_refused(extensions: &Extensions, refusal: Refusal) -> Status {
+    gate::rejected_early(extensions, refusal.into())
 }

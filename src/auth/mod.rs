@@ -1,5 +1,6 @@
 //! Authentication and authorization of callers.
 
+mod admin_token;
 mod authenticator;
 mod certificate;
 mod explain;
@@ -10,6 +11,7 @@ mod principal;
 mod refusal;
 mod tokens;
 
+pub use admin_token::AdminToken;
 pub use authenticator::Authenticator;
 pub use certificate::ClientCertificate;
 pub use explain::{Decision, Explanation, Question, explain, explain_unauthenticated};

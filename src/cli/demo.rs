@@ -20,7 +20,7 @@ use crate::{
     credentials::{Credentials, ProviderSettings},
     embedded::{Embedded, EmbeddedError},
     s3::BucketSettings,
-    server::{Server, ServerError, ServerSettings, UploadKeys, UploadSettings},
+    server::{AdminSettings, Server, ServerError, ServerSettings, UploadKeys, UploadSettings},
     store::StoreSettings,
     telemetry::{self, LogSettings},
     tenants::TenantSettings,
@@ -45,6 +45,9 @@ pub struct Demo {
     /// Address of the health and metrics listener; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     health_listen: SocketAddr,
+    /// Address of the admin listener; must be a loopback address; port 0 selects a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    admin_listen: SocketAddr,
     /// Log filter, in the syntax of RUST_LOG; the default logs every call, and all warnings and errors
     #[arg(long, value_name = "FILTER", env = "LONGSHORE_LOG", default_value = "warn,longshore::access=info")]
     log: String,
@@ -60,10 +63,10 @@ enum DemoError {
 
 impl Demo {
     pub(super) async fn run(self) -> ExitCode {
-        if !self.listen.ip().is_loopback() {
-            let listen = self.listen;
+        let addresses = [("--listen", self.listen), ("--admin-listen", self.admin_listen)];
+        if let Some((argument, address)) = addresses.iter().find(|(_, address)| !address.ip().is_loopback()) {
             output::problem(&format!(
-                "--listen {listen} is not a loopback address: the demo has no authentication, so use an address such as 127.0.0.1:50051"
+                "{argument} {address} is not a loopback address: the demo has no authentication, so use an address such as 127.0.0.1:50051"
             ));
             return ExitCode::from(USAGE);
         }
@@ -95,6 +98,7 @@ impl Demo {
         ServerSettings {
             listen_addr: self.listen,
             health_addr: self.health_listen,
+            admin: AdminSettings { addr: Some(self.admin_listen), token: None },
             auth: AuthMode::None,
             shutdown_grace: Duration::from_secs(10),
             uploads: UploadSettings { keys: Some(UploadKeys::random()), replicas: 1 },
@@ -130,6 +134,9 @@ impl fmt::Display for Greeting<'_> {
         writeln!(f, "Longshore {}: tenant `{TENANT}`, store `{STORE}`, data in {data}\n", crate::VERSION)?;
         writeln!(f, "  gRPC     {grpc} (plaintext, no authentication, reflection)")?;
         writeln!(f, "  S3       http://{s3} (bucket `{BUCKET}`, region us-east-1)")?;
+        if let Some(admin) = self.server.admin_addr() {
+            writeln!(f, "  admin    {admin} (AdminService)")?;
+        }
         writeln!(f, "  health   http://{health}/readyz, http://{health}/metrics\n")?;
         writeln!(f, "  access key id       {}", self.embedded.access_key_id())?;
         writeln!(f, "  secret access key   {}\n", self.embedded.secret_access_key())?;

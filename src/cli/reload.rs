@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use tokio::{
+    sync::{mpsc, oneshot},
     task::spawn_blocking,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
@@ -17,7 +19,8 @@ use tokio::{
 use super::signals::Hangups;
 use crate::{
     config::{Problems, Reloaded, TenantsSource},
-    server::LiveTenants,
+    server::{LiveTenants, ReloadTenants},
+    tenants::{Invalid, ReloadReport},
 };
 
 /// How long files must stay the same after a change before the change takes effect: a file may be written in several
@@ -33,6 +36,12 @@ pub(super) const LONGEST_READ: Duration = Duration::from_mins(1);
 /// How many problems of a reload are logged. `longshore check` lists all of them.
 const LOGGED: usize = 100;
 
+/// How many requests for a reload may wait before further ones wait outside.
+const WAITING: usize = 64;
+
+/// A request for a reload: where to send the report.
+pub(super) type Wanted = oneshot::Sender<ReloadReport>;
+
 /// Reloads tenants. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Reloader {
@@ -42,6 +51,22 @@ pub(super) struct Reloader {
     /// Whether reading the files took too long, so that they have to be read even if they are the same as before.
     has_hung: Arc<AtomicBool>,
     tenants: LiveTenants,
+}
+
+/// What requests a reload from [`Reloader::run`], and its receiver.
+pub(super) fn requests() -> (ReloadTenants, mpsc::Receiver<Wanted>) {
+    let (sender, wanted) = mpsc::channel(WAITING);
+    let request = move || {
+        let sender = sender.clone();
+        async move {
+            let (report, reported) = oneshot::channel();
+            let sent = sender.send(report).await.is_ok();
+            let ending = || ReloadReport::failed(vec!["the process is shutting down".to_owned()]);
+            if sent { reported.await.unwrap_or_else(|_| ending()) } else { ending() }
+        }
+        .boxed()
+    };
+    (Arc::new(request), wanted)
 }
 
 impl Reloader {
@@ -54,9 +79,14 @@ impl Reloader {
         }
     }
 
-    /// Reloads the tenants on SIGHUP, and if their files have changed when they are checked, once an `interval`; `None`:
+    /// Reloads the tenants on SIGHUP, when `wanted`, and if their files have changed when they are checked, once an `interval`; `None`:
     /// never. Does not end.
-    pub(super) async fn run(self, mut hangups: Hangups, interval: Option<Duration>) {
+    pub(super) async fn run(
+        self,
+        mut hangups: Hangups,
+        mut wanted: mpsc::Receiver<Wanted>,
+        interval: Option<Duration>,
+    ) {
         let mut checks = interval.map(|every| {
             let mut checks = interval_at(Instant::now() + every, every);
             checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,9 +100,24 @@ impl Reloader {
                 }
             };
             tokio::select! {
-                () = hangups.next() => self.reload(Duration::ZERO).await,
+                () = hangups.next() => drop(self.reload(Duration::ZERO).await),
+                Some(first) = wanted.recv() => self.reload_for(first, &mut wanted).await,
                 () = next_check => self.check().await,
             }
+        }
+    }
+
+    /// Reloads the tenants once for `first` and for all others that wait. Those that come later wait for the next reload,
+    /// because the files may have changed since this one read them.
+    async fn reload_for(&self, first: Wanted, wanted: &mut mpsc::Receiver<Wanted>) {
+        let mut waiting = vec![first];
+        while let Ok(next) = wanted.try_recv() {
+            waiting.push(next);
+        }
+        let report = self.reload(Duration::ZERO).await;
+        for one in waiting {
+            // Its caller may have gone.
+            let _ = one.send(report.clone());
         }
     }
 
@@ -80,42 +125,37 @@ impl Reloader {
     async fn check(&self) {
         let Some(has_changed) = self.on_source(|source, _| source.has_changed()).await else { return };
         if has_changed || self.has_hung.swap(false, Relaxed) {
-            self.reload(SETTLE).await;
+            drop(self.reload(SETTLE).await);
         }
     }
 
     /// Reads the files, and replaces the tenants of those that stay the same for `settle`.
-    async fn reload(&self, settle: Duration) {
+    async fn reload(&self, settle: Duration) -> ReloadReport {
+        let mut report = ReloadReport::failed(vec!["the folder of tenants files keeps changing".to_owned()]);
         for attempt in 1..=ATTEMPTS {
             let Some(reading) =
                 self.on_source(|source, tenants| source.read(|name| tenants.settings(name))).await
             else {
-                return;
+                return unreadable();
             };
             sleep(settle).await;
             let accept = move |source: &mut TenantsSource, tenants: &LiveTenants| {
-                let changing = match source.accept(reading, |name| tenants.settings(name))? {
-                    Ok(reloaded) => {
-                        let changing = reloaded.changing;
-                        replace(tenants, reloaded);
-                        changing
-                    }
-                    Err(problems) => {
-                        failed(tenants, &problems);
-                        0
-                    }
-                };
-                Some(changing)
+                let accepted = source.accept(reading, |name| tenants.settings(name))?;
+                Some(accepted.map_or_else(
+                    |problems| failed(tenants, &problems),
+                    |reloaded| replace(tenants, reloaded),
+                ))
             };
             match self.on_source(accept).await {
-                // `None`: the set of files has changed.
-                Some(None | Some(1..)) if attempt < ATTEMPTS => {}
-                Some(None) => {
-                    tracing::warn!("the folder of tenants files keeps changing: it is read again later");
-                }
-                _ => return,
+                None => return unreadable(),
+                // The set of files has changed.
+                Some(None) => {}
+                Some(Some(done)) if done.changing > 0 && attempt < ATTEMPTS => report = merged(report, done),
+                Some(Some(done)) => return merged(report, done),
             }
         }
+        tracing::warn!("the folder of tenants files keeps changing: it is read again later");
+        report
     }
 
     /// Runs work that reads files on a thread for blocking work. `None` if it does not end in time, or if the process is
@@ -160,8 +200,23 @@ impl Reloader {
     }
 }
 
-fn replace(tenants: &LiveTenants, reloaded: Reloaded) {
-    let Reloaded { tenants: new, stale, rejected, unusable, changing, problems, warnings } = reloaded;
+/// The report of a reload that took several attempts.
+fn merged(earlier: ReloadReport, later: ReloadReport) -> ReloadReport {
+    let changes = match (earlier.changes, later.changes) {
+        (Some(first), Some(second)) => Some(first.then(second)),
+        (first, second) => second.or(first),
+    };
+    ReloadReport { changes, ..later }
+}
+
+fn unreadable() -> ReloadReport {
+    let text = "the tenants files could not be read: see the log";
+    ReloadReport::failed(vec![text.to_owned()])
+}
+
+fn replace(tenants: &LiveTenants, reloaded: Reloaded) -> ReloadReport {
+    let Reloaded { tenants: new, stale, rejected, unusable, reasons, changing, problems, warnings } =
+        reloaded;
     for warning in warnings.iter().take(LOGGED) {
         tracing::warn!(%warning, "a setting is probably not meant as it is written");
     }
@@ -174,13 +229,20 @@ fn replace(tenants: &LiveTenants, reloaded: Reloaded) {
         changing_files = changing,
         "the tenants have been reloaded"
     );
-    tenants.replace(new, stale, rejected, unusable);
+    let changes = tenants.replace(new, Invalid { rejected, stale, unusable, reasons, ..Invalid::default() });
+    let invalid = tenants.invalid();
+    ReloadReport { changes: Some(changes), invalid, changing, problems: texts(&problems) }
 }
 
-fn failed(tenants: &LiveTenants, problems: &Problems) {
+fn failed(tenants: &LiveTenants, problems: &Problems) -> ReloadReport {
     log(problems);
     tracing::error!("the tenants could not be reloaded, so the current ones stay in use");
     tenants.reload_failed();
+    ReloadReport { invalid: tenants.invalid(), ..ReloadReport::failed(texts(problems)) }
+}
+
+fn texts(problems: &Problems) -> Vec<String> {
+    problems.iter().take(LOGGED).map(ToString::to_string).collect()
 }
 
 fn log(problems: &Problems) {

@@ -4,7 +4,7 @@ use std::{ffi::OsString, future::pending, process::ExitCode};
 
 use super::{
     USAGE, failed, output,
-    reload::Reloader,
+    reload::{Reloader, requests},
     reload_tls::TlsReloader,
     signals::{FirstSignal, Hangups, until_signalled},
 };
@@ -54,11 +54,15 @@ async fn serve(
     for problem in &loaded.problems_of_rejected {
         tracing::error!(%problem, "a tenant was rejected");
     }
-    let server = Server::bind(loaded.settings.server).await?;
+    let mut server = Server::bind(loaded.settings.server).await?;
     let reloader = loaded.source.map(|source| Reloader::new(source, server.tenants()));
+    let (reload, wanted) = requests();
+    if reloader.is_some() {
+        server.reload_with(reload);
+    }
     let reloads = async {
         match reloader {
-            Some(reloader) => reloader.run(hangups, loaded.settings.reload_interval).await,
+            Some(reloader) => reloader.run(hangups, wanted, loaded.settings.reload_interval).await,
             None => pending().await,
         }
     };

@@ -105,6 +105,7 @@ pub fn load_from(
     }
     environment.server.tenants = found.tenants;
     environment.server.rejected_tenants = found.rejected.into_iter().collect();
+    environment.server.rejection_reasons = found.reasons;
     let settings = Settings {
         server: environment.server,
         log: environment.log,

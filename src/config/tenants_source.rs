@@ -42,6 +42,8 @@ pub struct Reloaded {
     pub rejected: Vec<String>,
     /// The tenants files that cannot be used as a whole.
     pub unusable: Vec<String>,
+    /// Some problems of each stale or rejected tenant, by its name.
+    pub reasons: BTreeMap<String, Vec<String>>,
     /// How many tenants files kept changing. Their tenants keep their settings, and are read again later.
     pub changing: usize,
     /// What is wrong with the invalid ones.
@@ -123,7 +125,16 @@ impl TenantsSource {
         changing: &BTreeSet<Arc<Path>>,
         current: impl Fn(&str) -> Option<Arc<TenantSettings>>,
     ) -> Reloaded {
-        let Found { tenants, origins, mut rejected, unusable, mut general, .. } = found;
+        let Found {
+            tenants,
+            origins,
+            mut rejected,
+            unusable,
+            mut general,
+            mut reasons,
+            reasons_of_files,
+            ..
+        } = found;
         general.append(found.problems_of_rejected);
         let is_settled =
             |name: &String| origins.get(name).is_none_or(|origin| !changing.contains(&origin.file));
@@ -141,10 +152,12 @@ impl TenantsSource {
                 && let Some(settings) = current(name)
             {
                 tenants.push(settings);
-                let (file, place) = (Arc::clone(file), place.clone());
-                kept.insert(name.clone(), Origin { file, place, is_flawless: false });
+                let origin = Origin { file: Arc::clone(file), place: place.clone(), is_flawless: false };
+                kept.insert(name.clone(), origin);
                 if is_invalid && !is_changing {
                     stale.insert(name.clone());
+                    let of_file = reasons_of_files.get(file).cloned();
+                    reasons.entry(name.clone()).or_insert_with(|| of_file.unwrap_or_default());
                 }
             }
         }
@@ -161,6 +174,7 @@ impl TenantsSource {
             stale: stale.into_iter().collect(),
             rejected: rejected.into_iter().collect(),
             unusable: unusable.iter().map(|file| file.display().to_string()).collect(),
+            reasons,
             changing: changing.len(),
             problems: general,
             warnings,

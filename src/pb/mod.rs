@@ -20,8 +20,11 @@ pub(crate) use code::code_name;
 
 tonic::include_proto!("longshore.v1");
 
-/// The descriptors of every proto of `longshore.v1` that is served, and of its imports, for reflection.
+/// The descriptors of every proto of `longshore.v1` that is served to callers, and of its imports, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longshore.v1.bin"));
+
+/// Those descriptors, and the descriptor of `AdminService`, for reflection on the admin listener.
+pub const ADMIN_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longshore.v1.admin.bin"));
 
 impl fmt::Debug for S3Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwapOption;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT_ENCODING, HOST},
@@ -32,7 +33,9 @@ use super::{
 use crate::{
     credentials::{CredentialProvider, Credentials, CredentialsError, Origin},
     telemetry::{CallerUsage, Metrics},
-    transport::{Attempts, Circuit, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota},
+    transport::{
+        Attempts, Circuit, ConnectionCounts, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota,
+    },
 };
 
 /// The number of read timeouts to wait for a server that assembles parts or copies an object before it responds. S3
@@ -83,6 +86,16 @@ struct Bucket {
     seen: AtomicBool,
     keys: SigningKeys,
     metrics: Metrics,
+    last_error: ArcSwapOption<LastError>,
+}
+
+/// The last failure of a bucket's requests that no caller caused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastError {
+    /// When it happened.
+    pub at: SystemTime,
+    /// What failed and why, for operators.
+    pub message: String,
 }
 
 /// What an attempt is signed for and with.
@@ -201,6 +214,7 @@ impl Client {
             seen: AtomicBool::new(false),
             keys: SigningKeys::default(),
             metrics,
+            last_error: ArcSwapOption::empty(),
         };
         Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true, slow_down: None, usage: None })
     }
@@ -255,6 +269,21 @@ impl Client {
         &self.bucket.circuit
     }
 
+    /// The connections of the bucket's clients.
+    pub(crate) fn connections(&self) -> ConnectionCounts {
+        self.bucket.http.connections()
+    }
+
+    /// The last failure of the bucket's requests that no caller caused.
+    pub(crate) fn last_error(&self) -> Option<Arc<LastError>> {
+        self.bucket.last_error.load_full()
+    }
+
+    /// Where the credentials in use come from.
+    pub(crate) fn credentials_origin(&self) -> Origin {
+        self.bucket.credentials.origin()
+    }
+
     /// The metrics that count this client's requests.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.bucket.metrics
@@ -293,7 +322,16 @@ impl Client {
         }
     }
 
-    async fn send<R: ReadAnswer>(&self, request: &Request, mut reader: R) -> Result<R::Read, Error> {
+    async fn send<R: ReadAnswer>(&self, request: &Request, reader: R) -> Result<R::Read, Error> {
+        self.try_send(request, reader).await.inspect_err(|error| {
+            if !error.kind().is_callers() {
+                let last = LastError { at: SystemTime::now(), message: error.to_string() };
+                self.bucket.last_error.store(Some(Arc::new(last)));
+            }
+        })
+    }
+
+    async fn try_send<R: ReadAnswer>(&self, request: &Request, mut reader: R) -> Result<R::Read, Error> {
         let payload_hash = self.payload_hash(request).await;
         let mut attempts = Attempts::new(&self.bucket.retry, &self.bucket.quota, self.deadline);
         let mut corrected = Vec::new();

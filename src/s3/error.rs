@@ -99,6 +99,40 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Whether the caller's request caused the failure, so that it says nothing about the store.
+    pub(crate) fn is_callers(self) -> bool {
+        use ErrorKind::{
+            AlreadyExists, ChecksumMismatch, Conflict, InvalidField, InvalidRequest, NotModified,
+            ObjectArchived, ObjectChanged, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable,
+            RenameSourceRemains, SizeMismatch, TooManyParts, UploadIdle, UploadNotFound,
+            UploadOffsetMismatch, VersionNotFound, WriteUnclear,
+        };
+        matches!(
+            self,
+            InvalidField
+                | InvalidRequest
+                | ObjectNotFound
+                | VersionNotFound
+                | UploadNotFound
+                | AlreadyExists
+                | PreconditionFailed
+                | NotModified
+                | RangeNotSatisfiable
+                | ObjectArchived
+                | Conflict
+                | ObjectChanged
+                | SizeMismatch
+                | TooManyParts
+                | UploadOffsetMismatch
+                | ChecksumMismatch
+                | WriteUnclear
+                | RenameSourceRemains
+                | UploadIdle
+        )
+    }
+}
+
 /// The condition of a request that is not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailedCondition {

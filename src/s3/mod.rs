@@ -43,7 +43,7 @@ mod upload_part_copy;
 mod write_object;
 mod xml;
 
-pub use client::Client;
+pub use client::{Client, LastError};
 pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;
 pub use error::{Error, ErrorKind, FailedCondition, ServiceDetails, UploadOffsets};

@@ -13,6 +13,14 @@ pub enum ServerError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The address of the admin listener cannot be bound.
+    #[error("cannot listen on {address}, the address in LONGSHORE_ADMIN_ADDR: {}", plain(.source))]
+    ListenAdmin {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's error.
+        source: io::Error,
+    },
     /// A TLS file cannot be read.
     #[error("cannot read the TLS {what} {}: {}", .path.display(), plain(.source))]
     TlsFile {
@@ -47,7 +55,7 @@ pub enum ServerError {
     /// A listener stopped on its own.
     #[error("the {listener} listener stopped unexpectedly: {reason}")]
     Stopped {
-        /// `gRPC` or `health`.
+        /// `gRPC`, `health` or `admin`.
         listener: &'static str,
         /// Why it stopped.
         reason: String,

@@ -27,6 +27,19 @@ impl Methods {
         ])
     }
 
+    /// Every method of the admin listener.
+    pub(super) fn admin() -> Self {
+        let callers = Self::of(&[crate::pb::DESCRIPTOR_SET]);
+        let all = Self::of(&[
+            crate::pb::ADMIN_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ]);
+        let names = all.names.difference(&callers.names).cloned().collect();
+        Self { names: Arc::new(names), unknown: all.unknown }
+    }
+
     fn of(descriptor_sets: &[&[u8]]) -> Self {
         let names = descriptor_sets
             .iter()
@@ -70,5 +83,9 @@ mod tests {
         assert_eq!(&*methods.label("/"), "unknown");
         let called = "/longshore.v1.CredentialProviderService/GetCredentials";
         assert_eq!(&*methods.label(called), "unknown", "Longshore calls it, but does not serve it");
+        assert_eq!(&*methods.label("/longshore.v1.AdminService/GetPool"), "unknown");
+        let admin = Methods::admin();
+        assert_eq!(&*admin.label("/longshore.v1.AdminService/GetPool"), "longshore.v1.AdminService/GetPool");
+        assert_eq!(&*admin.label("/longshore.v1.ObjectService/Get"), "unknown");
     }
 }

@@ -1,6 +1,7 @@
 //! The gRPC server: listeners, TLS, the layers around every call, health checks, shutdown.
 
 mod access;
+mod admin;
 mod authenticated;
 mod authentication;
 mod call;
@@ -29,8 +30,9 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, service::Routes};
@@ -47,7 +49,7 @@ use self::{
     workers::{Shared, Workers},
 };
 use crate::{
-    api::{self, Admission, Limits, Services},
+    api::{self, Admin, Admission, Limits, Services},
     auth::{AuthMode, ServerJwt},
     pb::code_name,
     settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
@@ -56,8 +58,9 @@ use crate::{
     tenants::{InvalidTenants, Pool, Resources, Snapshot, TenantSettings, search_for_orphans},
 };
 
-pub use crate::api::{UploadKeys, UploadSettings};
+pub use crate::api::{ReloadTenants, UploadKeys, UploadSettings};
 pub use crate::tenants::MemorySettings;
+pub use admin::AdminSettings;
 pub use error::ServerError;
 pub use live_tenants::LiveTenants;
 pub use tls::{LiveTls, TlsFiles, TlsReading};
@@ -76,7 +79,7 @@ settings! {
         health_addr: SocketAddr as Address = loopback(9090),
         /// Whether callers must authenticate.
         auth: AuthMode as Keyword<AuthMode> = AuthMode::Required,
-        /// Whether gRPC reflection is served.
+        /// Whether gRPC reflection is served, also on the admin listener.
         reflection: bool as Flag = true,
         /// Maximum size of a message from a caller, after decompression; health and reflection accept 4 KiB without a
         /// token.
@@ -99,6 +102,8 @@ settings! {
         memory: MemorySettings,
         /// The keys that seal upload ids, and how many replicas share them.
         uploads: UploadSettings,
+        /// The admin listener.
+        admin: AdminSettings,
     }
     besides {
         /// The certificate, and what verifies those of clients. Without them, gRPC is served in plaintext.
@@ -110,6 +115,8 @@ settings! {
         /// Names of tenants that are not served because their settings are invalid. Metrics, the log and `/readyz`
         /// report them.
         rejected_tenants: Vec<String> = Vec::new(),
+        /// What is wrong with the settings of each of them: some sentences, each with its place.
+        rejection_reasons: BTreeMap<String, Vec<String>> = BTreeMap::new(),
     }
 }
 
@@ -151,12 +158,14 @@ settings! {
 }
 
 /// A server that has bound its sockets but does not serve yet: connections wait in the accept queues.
-#[derive(Debug)]
 pub struct Server {
     settings: ServerSettings,
     tls: Option<LiveTls>,
     grpc: Listener,
     plain: Listener,
+    admin: Option<Listener>,
+    reload: Option<ReloadTenants>,
+    usage: Usage,
     admission: Admission,
     routes: Routes,
     pool: Pool,
@@ -167,8 +176,14 @@ pub struct Server {
     tasks: Tasks,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Server {
-    /// Binds both addresses and loads the certificate, so that a problem with either is reported at startup.
+    /// Binds all addresses and loads the certificate, so that a problem with either is reported at startup.
     pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
         let resources = Resources {
             usage: Usage::new(settings.metrics_tenants.clone()),
@@ -179,9 +194,11 @@ impl Server {
         let tls = settings.tls.clone().map(|files| LiveTls::load(files, &metrics)).transpose()?;
         let grpc = listeners::bind(settings.listen_addr).await?;
         let plain = listeners::bind(settings.health_addr).await?;
+        let admin = admin::bind(&settings.admin).await?;
         let tenants = std::mem::take(&mut settings.tenants);
         let rejected = std::mem::take(&mut settings.rejected_tenants);
-        let invalid = InvalidTenants::new(rejected, tenants.len(), &metrics);
+        let reasons = std::mem::take(&mut settings.rejection_reasons);
+        let invalid = InvalidTenants::new(rejected, tenants.len(), &metrics).with_reasons(reasons);
         let pulse = Pulse::new(workers::threads());
         let health = Health::new(api::SERVICE_NAMES, pulse.clone())
             .with_tenants(invalid.clone())
@@ -201,6 +218,9 @@ impl Server {
             tls,
             grpc,
             plain,
+            admin,
+            reload: None,
+            usage: resources.usage,
             admission,
             routes,
             pool,
@@ -220,6 +240,16 @@ impl Server {
     /// The address of the health and metrics listener.
     pub fn health_addr(&self) -> SocketAddr {
         self.plain.address()
+    }
+
+    /// The address of the admin listener, if there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Listener::address)
+    }
+
+    /// Makes `AdminService` reload the tenants with `reload`.
+    pub fn reload_with(&mut self, reload: ReloadTenants) {
+        self.reload = Some(reload);
     }
 
     /// The tenants of this server, which can be replaced while it runs.
@@ -244,6 +274,7 @@ impl Server {
         tracing::info!(
             grpc = %self.listen_addr(),
             health = %self.health_addr(),
+            admin = self.admin_addr().map(tracing::field::display),
             tls = self.tls.is_some(),
             auth = ?self.settings.auth,
             "serving"
@@ -258,6 +289,7 @@ impl Server {
             cut_calls: CancellationToken::new(),
             cut_connections: CancellationToken::new(),
         };
+        let admin = self.admin_router(&stages)?;
         let memory = &self.settings.memory;
         let around = CallLayers {
             admission: self.admission,
@@ -283,16 +315,38 @@ impl Server {
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
         searching.spawn(self.invalid.warn_repeatedly());
-        if let Some(tls) = self.tls {
+        if let Some(tls) = self.tls.clone() {
             searching.spawn(tls.warn_repeatedly());
         }
-        let plain = serve_plain(self.plain, &self.health, self.metrics);
+        let mut plain = serve_plain(self.plain, &self.health, self.metrics);
+        if let (Some(listener), Some(router)) = (self.admin, admin) {
+            // Beyond loopback, the token must not be readable on the network.
+            let tls = self.tls.filter(|_| !listener.address().ip().to_canonical().is_loopback());
+            plain.spawn(async move { match plain_listener::serve(listener, router, tls).await {} });
+        }
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();
         grpc.spawn(async { ("gRPC", serving.await) });
         let ended = stages.run(grpc, plain, shutdown).await;
         threads.end().await;
         ended
+    }
+}
+
+impl Server {
+    /// What the admin listener serves, if there is one.
+    fn admin_router(&self, stages: &Stages) -> Result<Option<Router>, ServerError> {
+        if self.admin.is_none() {
+            return Ok(None);
+        }
+        let admin = Admin {
+            pool: self.pool.clone(),
+            invalid: self.invalid.clone(),
+            usage: self.usage.clone(),
+            auth: self.settings.auth,
+            reload: self.reload.clone(),
+        };
+        admin::router(admin, &self.settings, &self.health, stages, &self.metrics).map(Some)
     }
 }
 
@@ -311,6 +365,6 @@ fn routes(ours: Routes, health: &Health, reflection: bool) -> Result<Routes, Ser
 fn serve_plain(listener: Listener, health: &Health, metrics: Metrics) -> Serving {
     let router = health.router(metrics);
     let mut serving = JoinSet::new();
-    serving.spawn(async move { match plain_listener::serve(listener, router).await {} });
+    serving.spawn(async move { match plain_listener::serve(listener, router, None).await {} });
     serving
 }

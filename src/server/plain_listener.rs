@@ -1,4 +1,4 @@
-//! The listener for probes and Prometheus. It keeps few connections, none of them for long, and always accepts another.
+//! The listeners for probes and Prometheus, and for operators. Each keeps few connections, none of them for long, and always accepts another.
 
 use std::{collections::VecDeque, convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -14,8 +14,9 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
-use super::{connection::HEADER_LIST, listeners::Listener, throttled::Throttled};
+use super::{connection::HEADER_LIST, listeners::Listener, throttled::Throttled, tls::LiveTls};
 
 /// Beyond this number of connections, the oldest is closed. A probe needs a connection for a moment, and each
 /// Prometheus server needs one.
@@ -39,15 +40,16 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How often a silent HTTP/2 connection gets a PING, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// Serves `router` for as long as the future is polled.
-pub(super) async fn serve(mut listener: Listener, router: Router) -> Infallible {
+/// Serves `router`, with TLS if there is a certificate, for as long as the future is polled.
+pub(super) async fn serve(mut listener: Listener, router: Router, tls: Option<LiveTls>) -> Infallible {
     let (mut open, mut serving) = (VecDeque::new(), JoinSet::new());
     let builder = Arc::new(builder());
     loop {
         tokio::select! {
             (stream, _) = listener.next() => {
                 let (keep, closed) = oneshot::channel::<Infallible>();
-                serving.spawn(connection(Arc::clone(&builder), stream, router.clone(), closed));
+                let tls = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.acceptance().config)));
+                serving.spawn(connection(Arc::clone(&builder), stream, tls, router.clone(), closed));
                 open.push_back(keep);
                 open.retain(|keep: &oneshot::Sender<_>| !keep.is_closed());
                 if open.len() > MAX_CONNECTIONS {
@@ -78,16 +80,26 @@ fn builder() -> Builder<TokioExecutor> {
 async fn connection(
     builder: Arc<Builder<TokioExecutor>>,
     stream: TcpStream,
+    tls: Option<TlsAcceptor>,
     router: Router,
     closed: oneshot::Receiver<Infallible>,
 ) {
+    let service = TowerToHyperService::new(router);
     let served = async {
+        if let Some(tls) = tls {
+            if let Ok(Ok(stream)) = timeout(VERSION_TIMEOUT, tls.accept(stream)).await {
+                let (read, write) = tokio::io::split(stream);
+                let stream = TokioIo::new(tokio::io::join(Throttled::new(read), write));
+                let _ = builder.serve_connection(stream, service).await;
+            }
+            return;
+        }
         // The limits of HTTP/1.1 and of HTTP/2 differ, and apply only once the version is known.
         if let Ok(Ok(())) = timeout(VERSION_TIMEOUT, has_version(&stream)).await {
             let (read, write) = stream.into_split();
             let stream = TokioIo::new(tokio::io::join(Throttled::new(read), write));
             // A probe may close its connection at any time.
-            let _ = builder.serve_connection(stream, TowerToHyperService::new(router)).await;
+            let _ = builder.serve_connection(stream, service).await;
         }
     };
     tokio::select! {
@@ -132,7 +144,7 @@ mod tests {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.address();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Router::new().route("/livez", get(async || "ok"))));
+        serving.spawn(serve(listener, Router::new().route("/livez", get(async || "ok")), None));
 
         let mut silent = Vec::new();
         for _ in 0..2 * MAX_CONNECTIONS {
@@ -151,7 +163,7 @@ mod tests {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.address();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Router::new()));
+        serving.spawn(serve(listener, Router::new(), None));
         for first in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
             let begun = Instant::now();
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -34,9 +34,9 @@ use tokio::time::Instant;
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    FailedCondition, Field, ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, UploadOffsets,
+    FailedCondition, Field, LastError, ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, UploadOffsets,
 };
-pub use crate::transport::{limit_connections, open_connections};
+pub use crate::transport::{ConnectionCounts, limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
 pub use delete_many::{BatchRoom, DeleteBatches, DeletedBatch};
 pub use options::*;
@@ -54,7 +54,7 @@ pub use upload_state::{PersistedBytes, ResumableUpload};
 pub use upload_writer::UploadWriter;
 
 use crate::{
-    credentials::{Providers, StoreFacts},
+    credentials::{Origin, Providers, StoreFacts},
     s3::Client,
     tasks::Tasks,
     telemetry::{CallerUsage, Metrics},
@@ -70,6 +70,17 @@ pub struct S3Store {
     inner: Arc<Inner>,
     client: Client,
     record: SpeedRecord,
+}
+
+/// What a store uses at one point in time.
+#[derive(Debug, Clone)]
+pub struct StoreState {
+    /// Its connections to S3.
+    pub connections: ConnectionCounts,
+    /// Its last failure that no caller caused.
+    pub last_error: Option<Arc<LastError>>,
+    /// Where the credentials in use come from.
+    pub credentials: Origin,
 }
 
 #[derive(Debug)]
@@ -158,6 +169,15 @@ impl S3Store {
     #[must_use]
     pub fn counted_by(self, usage: CallerUsage) -> Self {
         Self { client: self.client.counted_by(usage), ..self }
+    }
+
+    /// What the store uses now.
+    pub fn state(&self) -> StoreState {
+        StoreState {
+            connections: self.client.connections(),
+            last_error: self.client.last_error(),
+            credentials: self.client.credentials_origin(),
+        }
     }
 
     /// Whether both are clones of one store.

@@ -1,6 +1,6 @@
 //! Tenants whose settings are invalid: they are not served, or served with older settings.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 
@@ -30,6 +30,8 @@ pub struct Invalid {
     pub stale: Vec<String>,
     /// Names of tenants files that cannot be used as a whole.
     pub unusable: Vec<String>,
+    /// What is wrong with the settings of each stale or rejected tenant: some sentences, each with its place.
+    pub reasons: BTreeMap<String, Vec<String>>,
     /// How many tenants are served.
     pub served: usize,
     /// Whether the last reload failed, so that all tenants have old settings.
@@ -45,6 +47,18 @@ impl InvalidTenants {
         let new = Self { current: watch::Sender::new(Invalid::default()), metrics: metrics.clone() };
         new.replace(Invalid { rejected, served, ..Invalid::default() });
         new
+    }
+
+    /// The same tenants, with what is wrong with the settings of each.
+    #[must_use]
+    pub fn with_reasons(self, reasons: BTreeMap<String, Vec<String>>) -> Self {
+        self.current.send_modify(|current| current.reasons = reasons);
+        self
+    }
+
+    /// The tenants that are invalid now. Do not hold the result across a wait: it blocks reloads.
+    pub fn current(&self) -> watch::Ref<'_, Invalid> {
+        self.current.borrow()
     }
 
     /// Records the outcome of a reload.
@@ -99,7 +113,8 @@ impl InvalidTenants {
 }
 
 impl Invalid {
-    fn is_empty(&self) -> bool {
+    /// Whether all tenants have their current settings.
+    pub(crate) fn is_empty(&self) -> bool {
         self.rejected.is_empty() && self.stale.is_empty() && self.unusable.is_empty() && !self.reload_failed
     }
 

@@ -4,6 +4,7 @@ mod invalid;
 mod limits;
 mod orphans;
 mod pool;
+mod reload;
 mod resources;
 mod tenant;
 
@@ -14,6 +15,7 @@ pub use invalid::{Invalid, InvalidTenants};
 pub use limits::Limits;
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Snapshot};
+pub use reload::{Changes, ReloadReport};
 pub use resources::Resources;
 pub use tenant::Tenant;
 

@@ -9,7 +9,7 @@ use super::{Resources, TenantSettings};
 use crate::{
     auth::CallerSettings,
     credentials::Providers,
-    store::{Error, ErrorKind, S3Store, StoreSettings, TenantBudget},
+    store::{Error, ErrorKind, S3Store, StoreSettings, StoreState, TenantBudget},
     tasks::Tasks,
     telemetry::{Metrics, TenantUsage},
 };
@@ -126,6 +126,11 @@ impl Tenant {
         let build =
             || S3Store::new(settings.clone(), providers, metrics.clone(), tasks.clone(), budget.clone());
         Some(store.get_or_build(build).map(|store| store.counted_by(usage.own().clone())))
+    }
+
+    /// What the store with this name uses now; `None` if it has not been built. Does not build it.
+    pub fn store_state(&self, name: &str) -> Option<StoreState> {
+        self.0.stores.get(name)?.built.get().map(S3Store::state)
     }
 }
 

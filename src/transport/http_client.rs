@@ -14,7 +14,7 @@ use super::{
     error::{ClientError, TransportError, TransportErrorKind},
     options::after,
     payload::Sent,
-    pool::{self, Connection, Host, MAX_OPENING, Pool, Sending},
+    pool::{self, Connection, ConnectionCounts, Host, MAX_OPENING, Pool, Sending},
 };
 
 /// A pool of HTTP/1.1 connections. Cheap to clone.
@@ -39,6 +39,11 @@ impl HttpClient {
     /// The tenant's lookups of host names.
     pub fn lookups(&self) -> &Lookups {
         &self.lookups
+    }
+
+    /// The connections that are open now.
+    pub fn connections(&self) -> ConnectionCounts {
+        self.pool.counts()
     }
 
     /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may go without

@@ -31,6 +31,7 @@ pub(crate) use options::ClientLayer;
 pub use options::{Backoff, CircuitBreaker, ClientOptions, RetryPolicy};
 pub(crate) use payload::{HASH_SLICE, SendObserver};
 pub use payload::{Payload, RequestBody};
+pub use pool::ConnectionCounts;
 pub use quota::RetryQuota;
 pub use response_body::ResponseBody;
 pub(crate) use root_certificates::CertificatesFile;

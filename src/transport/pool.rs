@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -66,6 +66,33 @@ struct Inner {
     max_idle_per_host: usize,
     /// Idle connections by runtime, the longest idle first.
     idle: Mutex<HashMap<runtime::Id, Vec<Connection>>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// The connections of a client at one point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// Those that are open.
+    pub open: usize,
+    /// Those of them that carry a request.
+    pub in_use: usize,
+}
+
+/// Counts a connection as open until dropped.
+#[derive(Debug)]
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The host that a connection reaches.
@@ -87,6 +114,7 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     idleness: Arc<Idleness>,
     _task: AbortOnDropHandle<()>,
+    _open: Open,
     _descriptor: Descriptor,
 }
 
@@ -130,7 +158,17 @@ impl Pool {
             idle_timeout: options.pool_idle_timeout,
             max_idle_per_host: options.pool_max_idle_per_host.unwrap_or(usize::MAX),
             idle: Mutex::default(),
+            open: Arc::default(),
         }))
+    }
+
+    /// The connections that are open now. Those that the server has closed do not count.
+    pub(super) fn counts(&self) -> ConnectionCounts {
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle.values().map(Vec::len).sum();
+        let closed = idle.values().flatten().filter(|connection| connection.sender.is_closed()).count();
+        let all = self.0.open.load(Ordering::Relaxed);
+        ConnectionCounts { open: all.saturating_sub(closed), in_use: all.saturating_sub(kept) }
     }
 
     /// A connection to `host`: an idle one, or else a new one. The wait for a permit to open one has no time limit
@@ -209,6 +247,7 @@ impl Pool {
         };
         let (host, home) = (host.clone(), Handle::current().id());
         let task = driven(driving);
+        let open = Open::new(&self.0.open);
         Ok(Connection {
             host,
             kept: false,
@@ -217,6 +256,7 @@ impl Pool {
             sender,
             idleness,
             _task: task,
+            _open: open,
             _descriptor: descriptor,
         })
     }

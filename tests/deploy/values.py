@@ -121,6 +121,12 @@ RENDERED = [
     ("rel", "podAnnotations: {note: x, kubectl.kubernetes.io/default-container: x}",
         lambda d: d["Deployment"]["spec"]["template"]["metadata"]["annotations"]["note"] == "x"),
     ("rel", "server: {reloadInterval: 30s}", lambda d: environment(d)["LONGSHORE_RELOAD_INTERVAL"] == "30s"),
+    # The admin listener.
+    ("rel", "{}", lambda d: environment(d)["LONGSHORE_ADMIN_ADDR"] == "127.0.0.1:9091"
+        and [port["name"] for port in pod(d)["containers"][0]["ports"]] == ["grpc", "health"]),
+    ("rel", "admin: {listenAddress: '::', existingSecret: '123', key: '1'}\nports: {admin: 9999}",
+        lambda d: environment(d)["LONGSHORE_ADMIN_ADDR"] == "[::]:9999"
+        and pod(d)["containers"][0]["ports"][2] == {"name": "admin", "containerPort": 9999, "protocol": "TCP"}),
     # Numbers.
     ("rel", "replicaCount: 10000", lambda d: d["Deployment"]["spec"]["replicas"] == 10000),
     ("rel", "replicaCount: 0", lambda d: environment(d)["LONGSHORE_REPLICAS"] == "1"),
@@ -175,6 +181,9 @@ REFUSED = [
     ("/extraEnv/0", "extraEnv: [{name: A, vale: a}]"),
     ("extraEnv contains A twice", "extraEnv: [{name: A, value: a}, {name: A, value: b}]"),
     ("server.listenAddress and ports.grpc", "extraEnv: [{name: LONGSHORE_LISTEN_ADDR, value: '0.0.0.0:1'}]"),
+    ("admin.listenAddress and ports.admin", "extraEnv: [{name: LONGSHORE_ADMIN_ADDR, value: '0.0.0.0:1'}]"),
+    ("set admin.existingSecret to a Secret", "admin: {listenAddress: 0.0.0.0}"),
+    ("ports.admin is 9090, which is also", "ports: {admin: 9090}"),
     ("shutdown.grace", "extraEnv: [{name: LONGSHORE_SHUTDOWN_GRACE, value: 10m}]"),
     ("auth.jwt.tenantClaim is not set", "auth: {jwt: {issuer: a, audience: b, jwksUrl: 'https://c'}}"),
     ("/auth/jwt/jwksUrl", "auth: {jwt: {jwksUrl: 'http://c'}}"),
@@ -245,7 +254,7 @@ SETTINGS = {
     "logFormat": ("LOG_FORMAT", "text"),
 }
 # Variables that the chart derives from other values.
-DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA",
+DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "ADMIN_ADDR", "ADMIN_TOKEN", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA",
            "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
            "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_TENANT_CLAIM", "JWT_JWKS_URL",
            "JWT_JWKS_BEARER_TOKEN_FILE", "JWT_JWKS_CA_FILE", "JWT_LEEWAY"}

@@ -42,6 +42,15 @@
 {{- if eq $grpc (int64 ($ports.health | default 9090)) -}}
 {{- fail (printf "ports.grpc and ports.health are both %d: use different ports" $grpc) -}}
 {{- end -}}
+{{- $adminPort := int64 ($ports.admin | default 9091) -}}
+{{- if or (eq $adminPort $grpc) (eq $adminPort (int64 ($ports.health | default 9090))) -}}
+{{- fail (printf "ports.admin is %d, which is also ports.grpc or ports.health: use different ports" $adminPort) -}}
+{{- end -}}
+{{- $fromEnv := false -}}
+{{- range .Values.extraEnv -}}{{- if eq .name "LONGSHORE_ADMIN_TOKEN" -}}{{- $fromEnv = true -}}{{- end -}}{{- end -}}
+{{- if not (or (include "longshore.adminIsLocal" .) (.Values.admin | default dict).existingSecret $fromEnv) -}}
+{{- fail "admin.listenAddress is not a loopback address: set admin.existingSecret to a Secret with a token" -}}
+{{- end -}}
 {{- if and $scaling.enabled (gt (int64 ($scaling.minReplicas | default 2)) (int64 ($scaling.maxReplicas | default 10))) -}}
 {{- fail "autoscaling.minReplicas must not be larger than autoscaling.maxReplicas" -}}
 {{- end -}}

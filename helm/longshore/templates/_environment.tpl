@@ -8,9 +8,11 @@
 {{- $shutdown := .Values.shutdown | default dict -}}
 {{- $host := $server.listenAddress | default "0.0.0.0" -}}
 {{- $host = ternary (printf "[%s]" $host) $host (and (contains ":" $host) (not (hasPrefix "[" $host))) -}}
+{{- $admin := .Values.admin | default dict -}}
 {{- $set := dict
   "LONGSHORE_LISTEN_ADDR" (printf "%s:%d" $host (int64 ($ports.grpc | default 50051)))
   "LONGSHORE_HEALTH_ADDR" (printf "%s:%d" $host (int64 ($ports.health | default 9090)))
+  "LONGSHORE_ADMIN_ADDR" (printf "%s:%d" (include "longshore.adminHost" .) (int64 ($ports.admin | default 9091)))
   "LONGSHORE_TENANTS_FILE" (printf "/etc/longshore/tenants/%s" ((.Values.tenants | default dict).key | default "tenants.yaml"))
   "LONGSHORE_TENANTS_TRUSTED" (.Values.tenants | default dict).trusted
   "LONGSHORE_AUTH" ($auth.mode | default "required")
@@ -66,12 +68,32 @@
       name: {{ . | quote }}
       key: {{ $uploads.key | default "upload-key" | quote }}
 {{- end }}
+{{- with $admin.existingSecret }}
+- name: LONGSHORE_ADMIN_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ . | quote }}
+      key: {{ $admin.key | default "admin-token" | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The host part of the address of the admin listener. */}}
+{{- define "longshore.adminHost" -}}
+{{- $host := (.Values.admin | default dict).listenAddress | default "127.0.0.1" -}}
+{{- ternary (printf "[%s]" $host) $host (and (contains ":" $host) (not (hasPrefix "[" $host))) -}}
+{{- end -}}
+
+{{/* Whether the admin listener can be reached from the pod only; empty: no. */}}
+{{- define "longshore.adminIsLocal" -}}
+{{- $host := include "longshore.adminHost" . -}}
+{{- if or (hasPrefix "127." $host) (eq $host "[::1]") -}}true{{- end -}}
 {{- end -}}
 
 {{/* Variables that extraEnv cannot replace, because other parts of the chart depend on them, with the values to set instead. */}}
 {{- define "longshore.fixedEnv" -}}
 LONGSHORE_LISTEN_ADDR: server.listenAddress and ports.grpc
 LONGSHORE_HEALTH_ADDR: server.listenAddress and ports.health
+LONGSHORE_ADMIN_ADDR: admin.listenAddress and ports.admin
 LONGSHORE_SHUTDOWN_DELAY: shutdown.delay
 LONGSHORE_SHUTDOWN_GRACE: shutdown.grace
 {{- end -}}

@@ -55,10 +55,6 @@ settings! {
         /// Logging.
         log: LogSettings,
     }
-    reject {
-        "admin_addr" => UNSUPPORTED,
-        "admin_token" => UNSUPPORTED,
-    }
 }
 
 /// The place of the variable `LONGSHORE_` + `name`.
@@ -86,6 +82,7 @@ pub(super) fn read(variables: &Arc<Variables>, needs_file: bool, problems: &mut 
     environment.server.jwt = environment.jwt.clone().settle(&notes);
     check_addresses(&environment, &notes);
     check_auth(&environment, &notes);
+    check_admin(&environment, &notes);
     if needs_file && variables.text(&format!("{PREFIX}TENANTS_FILE")).is_ok_and(|text| text.is_none()) {
         notes.problem_at(
             place("TENANTS_FILE"),
@@ -138,6 +135,29 @@ fn check_addresses(environment: &Environment, notes: &Notes) {
         notes.problem_at(
             place("HEALTH_ADDR"),
             "is the same address as LONGSHORE_LISTEN_ADDR: use another port",
+        );
+    }
+}
+
+fn check_admin(environment: &Environment, notes: &Notes) {
+    let ServerSettings { listen_addr, health_addr, admin, .. } = &environment.server;
+    let Some(addr) = admin.addr else { return };
+    for (other, name) in [(listen_addr, "LISTEN_ADDR"), (health_addr, "HEALTH_ADDR")] {
+        if addr == *other && addr.port() != 0 {
+            notes.problem_at(
+                place("ADMIN_ADDR"),
+                format!("is the same address as {PREFIX}{name}: use another port"),
+            );
+        }
+    }
+    let token = notes.variables().text(&format!("{PREFIX}ADMIN_TOKEN"));
+    if !addr.ip().to_canonical().is_loopback() && token.is_ok_and(|token| token.is_none()) {
+        notes.problem_at(
+            place("ADMIN_TOKEN"),
+            format!(
+                "is not set, but every client that can connect to {addr} could reload tenants and read settings: set \
+                 it to a token, as printed by `longshore token`, or set LONGSHORE_ADMIN_ADDR to a loopback address"
+            ),
         );
     }
 }

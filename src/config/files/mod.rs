@@ -16,6 +16,7 @@ use crate::{
         Cursor, Entries, Folder, Form, LocalPath, Node, Notes, Path as KeyPath, Place, Problems, ReadFiles,
         Section, UNTRUSTED, Variables, settings,
     },
+    telemetry::cut,
     tenants::TenantSettings,
 };
 
@@ -26,6 +27,10 @@ use super::{
 
 /// The largest file that is read. Thousands of tenants need much less.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How many problems of a tenant or a file AdminService shows, and how many bytes of each.
+const MAX_REASONS: usize = 10;
+const MAX_REASON: usize = 1024;
 
 /// How many values a file may have if its author is not trusted. Each of them can cost a thousand times its size.
 const MAX_UNTRUSTED_VALUES: usize = 10_000;
@@ -38,6 +43,8 @@ pub(super) struct Found {
     pub(super) problems_of_rejected: Problems,
     /// Names of the rejected tenants.
     pub(super) rejected: BTreeSet<String>,
+    /// Some problems of each rejected tenant, by its name.
+    pub(super) reasons: BTreeMap<String, Vec<String>>,
     /// Problems that concern more than one tenant.
     pub(super) general: Problems,
     /// What is valid, but probably not meant.
@@ -48,6 +55,8 @@ pub(super) struct Found {
     pub(super) unusable: BTreeSet<Arc<Path>>,
     /// The files about which there is something to report, so that they are parsed again by each reading.
     reported: BTreeSet<Arc<Path>>,
+    /// Some problems of each of these files.
+    pub(super) reasons_of_files: BTreeMap<Arc<Path>, Vec<String>>,
     /// What was read.
     pub(super) inputs: Inputs,
 }
@@ -277,13 +286,17 @@ fn read_file(source: &Source, variables: &Arc<Variables>, found: &mut Found) -> 
     found.inputs.files.insert(Arc::clone(&source.path), notes.take_files());
     if !general.is_empty() {
         found.unusable.insert(Arc::clone(&source.path));
+        add_reasons(found.reasons_of_files.entry(Arc::clone(&source.path)).or_default(), &general);
     }
     match &source.only {
         // Its author must not keep the server from starting.
         Some(name) if !general.is_empty() => {
             found.rejected.insert(name.clone());
+            let reasons = found.reasons.entry(name.clone()).or_default();
+            add_reasons(reasons, &general);
             found.problems_of_rejected.append(general);
             for rejected in candidates {
+                add_reasons(reasons, &rejected.problems);
                 found.problems_of_rejected.append(rejected.problems);
             }
             Vec::new()
@@ -427,6 +440,7 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
                 found.tenants.push(candidate.settings);
             }
         } else {
+            add_reasons(found.reasons.entry(candidate.name.clone()).or_default(), &candidate.problems);
             found.reported.insert(candidate.file);
             found.rejected.extend(Some(candidate.name).filter(|name| !name.is_empty()));
             found.problems_of_rejected.append(candidate.problems);
@@ -435,6 +449,13 @@ fn choose(candidates: Vec<Candidate>, found: &mut Found) {
     for origin in found.origins.values_mut() {
         origin.is_flawless = !found.reported.contains(&origin.file);
     }
+}
+
+/// Adds problems to those of one tenant or file, up to a limit.
+fn add_reasons(reasons: &mut Vec<String>, problems: &Problems) {
+    let room = MAX_REASONS.saturating_sub(reasons.len());
+    let texts = problems.iter().take(room).map(|problem| cut(&problem.to_string(), MAX_REASON).into_owned());
+    reasons.extend(texts);
 }
 
 /// The first places, and how many more there are.

@@ -100,6 +100,7 @@ fn every_problem_in_the_environment_is_reported() {
         ("LONGSHORE_LISTEN_ADR", "x"),
         ("LONGSHORE_JWT_ISSUR", "x"),
         ("LONGSHORE_ADMIN_ADDR", "x"),
+        ("LONGSHORE_ADMIN_TOKEN", "short"),
         ("LONGSHORE_ALLOW_INSECURE", ""),
         ("OTHER", "x"),
     ]))
@@ -108,7 +109,8 @@ fn every_problem_in_the_environment_is_reported() {
     assert_eq!(
         found.lines().collect::<Vec<_>>(),
         [
-            "LONGSHORE_ADMIN_ADDR: is not supported by this version: unset it",
+            "LONGSHORE_ADMIN_ADDR: expected an IP address and a port, such as 127.0.0.1:50051 or [::]:50051, found `x`",
+            "LONGSHORE_ADMIN_TOKEN: expected at least 16 visible ASCII characters, as printed by `longshore token`",
             "LONGSHORE_ALLOW_INSECURE: is empty: set a value or unset the variable",
             "LONGSHORE_AUTH: `none` lets every client that can connect to 0.0.0.0:9090 access all tenants: set LONGSHORE_AUTH=required, listen on a loopback address, or set LONGSHORE_ALLOW_INSECURE=true",
             "LONGSHORE_HEALTH_ADDR: expected an IP address and a port, such as 127.0.0.1:50051 or [::]:50051, found `localhost:9090`",

@@ -167,6 +167,11 @@ impl Ledger {
         self.shares.len()
     }
 
+    /// The bytes of a share that are in use, and its limit.
+    pub(super) fn share(&self, share: usize) -> (u64, u64) {
+        self.shares.get(share).map_or((0, 0), |level| (level.total(), level.limit.min(self.process.limit)))
+    }
+
     /// All bytes in use.
     pub(super) fn total(&self) -> u64 {
         self.process.total()

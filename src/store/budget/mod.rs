@@ -206,6 +206,11 @@ impl TenantBudget {
         self.waiting.load(Ordering::Relaxed) > 0 || self.shared.process_is_short.load(Ordering::Relaxed)
     }
 
+    /// How many bytes of the share are held, and how many may be.
+    pub fn held(&self) -> (u64, u64) {
+        self.shared.lock().ledger.share(self.share.number)
+    }
+
     /// The settings that the budget was created with.
     pub fn settings(&self) -> MemorySettings {
         self.shared.settings

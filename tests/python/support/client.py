@@ -11,7 +11,7 @@ from . import stubs
 stubs.generate()
 
 from longshore.v1 import object_pb2, object_service_pb2, object_service_pb2_grpc  # noqa: E402
-from longshore.v1 import store_service_pb2_grpc, upload_service_pb2_grpc  # noqa: E402
+from longshore.v1 import admin_service_pb2_grpc, store_service_pb2_grpc, upload_service_pb2_grpc  # noqa: E402
 
 DEADLINE = 60
 MIB = 1024 * 1024
@@ -55,6 +55,7 @@ class Client:
         self.objects = Calls(object_service_pb2_grpc.ObjectServiceStub(self.channel), metadata)
         self.stores = Calls(store_service_pb2_grpc.StoreServiceStub(self.channel), metadata)
         self.uploads = Calls(upload_service_pb2_grpc.UploadServiceStub(self.channel), metadata)
+        self.admin = Calls(admin_service_pb2_grpc.AdminServiceStub(self.channel), metadata)
 
     def close(self):
         self.channel.close()

@@ -19,9 +19,10 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Server:
     """A running `longshore demo` or `longshore serve`."""
 
-    def __init__(self, command, address, health_address, folder, environment):
+    def __init__(self, command, address, health_address, admin_address, folder, environment):
         self.address = address
         self.health_address = health_address
+        self.admin_address = admin_address
         self.out, self.log = folder / "stdout", folder / "stderr"
         self.clients = []
         with self.out.open("wb") as out, self.log.open("wb") as log:
@@ -56,9 +57,9 @@ class Server:
             check = health_pb2_grpc.HealthStub(channel).Check
             return check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
 
-    def client(self, tenant=None, token=None, tls=None):
+    def client(self, tenant=None, token=None, tls=None, address=None):
         """`tls` has the credentials of a TLS channel; without them, the client uses plaintext."""
-        client = Client(self.address, tenant, token, tls)
+        client = Client(address or self.address, tenant, token, tls)
         self.clients.append(client)
         return client
 
@@ -81,28 +82,28 @@ class Server:
 
 
 def serve(binary, folder, tenants_file, open_files=None, environment=None, **settings):
-    """Starts `longshore serve` on free ports. `settings` are LONGSHORE_ variables without the prefix. `open_files` limits
-    its file descriptors. `environment` has other variables."""
-    port, health_port = process.free_ports(2)
-    address, health_address = f"127.0.0.1:{port}", f"127.0.0.1:{health_port}"
-    variables = {"LISTEN_ADDR": address, "HEALTH_ADDR": health_address, "TENANTS_FILE": str(tenants_file),
+    """Starts `longshore serve` on free ports. `settings` are LONGSHORE_ variables without the prefix, None to leave one
+    unset. `open_files` limits its file descriptors. `environment` has other variables."""
+    address, health_address, admin_address = (f"127.0.0.1:{port}" for port in process.free_ports(3))
+    variables = {"LISTEN_ADDR": address, "HEALTH_ADDR": health_address, "ADMIN_ADDR": admin_address, "TENANTS_FILE": str(tenants_file),
                  "AUTH": "none", **settings}
-    named = {f"LONGSHORE_{name}": value for name, value in variables.items()}
+    named = {f"LONGSHORE_{name}": value for name, value in variables.items() if value is not None}
     environment = process.bare_environment(**named, **(environment or {}))
     limit = [] if open_files is None else ["prlimit", f"--nofile={open_files}:{open_files}", "--"]
-    return Server([*limit, binary, "serve"], address, health_address, folder, environment)
+    return Server([*limit, binary, "serve"], address, health_address, admin_address, folder, environment)
 
 
 class Demo(Server):
     """A running `longshore demo`."""
 
     def __init__(self, binary, folder):
-        ports = process.free_ports(3)
-        address, s3, health = (f"127.0.0.1:{port}" for port in ports)
+        ports = process.free_ports(4)
+        address, s3, health, admin = (f"127.0.0.1:{port}" for port in ports)
         self.data = folder / "data"
-        command = [binary, "demo", "--data", self.data, "--listen", address, "--s3-listen", s3, "--health-listen", health]
+        command = [binary, "demo", "--data", self.data, "--listen", address, "--s3-listen", s3, "--health-listen", health,
+                   "--admin-listen", admin]
         self.s3_endpoint = f"http://{s3}"
-        super().__init__(command, address, health, folder, process.bare_environment())
+        super().__init__(command, address, health, admin, folder, process.bare_environment())
         eventually("the greeting is complete", lambda: "Ctrl-C" in self.greeting(), within=5)
 
     def greeting(self):
