@@ -2,7 +2,7 @@
 
 Several processes make calls of every kind as nine callers of three tenants, and count for themselves what they sent and
 received. The S3 server counts the requests that it gets. Some calls fail, some of their S3 requests are retried, and some
-calls are cancelled in mid-stream, at a byte that both sides know.
+calls are cancelled in mid-stream, at a byte that both sides know. The tenants are reloaded all the time.
 """
 
 import asyncio
@@ -195,6 +195,21 @@ def tenants(s3):
             for tenant in TENANTS}
 
 
+def reload(admin, file, s3):
+    """Changes the settings of every store, and adds a tenant or removes it. No counter may notice."""
+    reload.number += 1
+    changed = tenants(s3)
+    for tenant in changed.values():
+        tenant["stores"]["default"]["retry_config"]["max_retries"] = 5 + reload.number % 2
+    if reload.number % 2:
+        changed["hooli"] = {"stores": changed["acme"]["stores"]}
+    file.write_text(json.dumps({"tenants": changed}))
+    assert len(admin.ReloadTenants(admin_service_pb2.ReloadTenantsRequest()).changed) == len(TENANTS)
+
+
+reload.number = 0
+
+
 def expected(results, s3):
     """The counters as the load and the S3 server counted them."""
     calls, sent, received = (collections.Counter() for _ in range(3))
@@ -250,7 +265,9 @@ def run(binary, folder, calls):
     s3 = f"http://127.0.0.1:{int(backend.stdout.readline())}"
     file = folder / "tenants.yaml"
     file.write_text(json.dumps({"tenants": tenants(s3)}))
-    server = servers.serve(binary, folder, file, AUTH="required", LOG="warn", METRICS_TENANTS="acme")
+    server = servers.serve(binary, folder, file, AUTH="required", LOG="warn", METRICS_TENANTS="acme",
+                           RELOAD_INTERVAL="unlimited")
+    admin = server.client(address=server.admin_address).admin
     try:
         context = multiprocessing.get_context("spawn")
         results, count = context.Queue(), calls // WORKERS
@@ -262,10 +279,10 @@ def run(binary, folder, calls):
             assert all(worker.exitcode in (None, 0) for worker in workers), "a process of the load has failed"
             if not results.empty():
                 found.append(results.get())
-            time.sleep(0.05)
+            reload(admin, file, s3)
+            time.sleep(0.2)
         for worker in workers:
             worker.join()
-        admin = server.client(address=server.admin_address).admin
         # Cancelled calls and the requests that abort their uploads end a moment after the client's side.
         try:
             eventually("the counters are equal", lambda: not differences(expected(found, s3), counted(admin)), within=60, every=0.5)
