@@ -20,8 +20,8 @@ use super::store::ProviderUrl;
 /// The largest number of claims that a caller compares.
 const MAX_CLAIMS: usize = 16;
 
-/// The largest number of different `jwks` of a tenant. A token that fits callers with many of them costs a signature with
-/// each.
+/// The largest number of different `jwks` of a tenant. A token that fits callers with many of them costs a signature
+/// with each.
 const MAX_SOURCES: usize = 8;
 
 settings! {
@@ -33,8 +33,8 @@ settings! {
         audience: Option<String> as Optional<Text> = None => "required without `server`",
         /// Where the issuer's public keys are.
         jwks: Jwks as Jwks = Jwks::default() => "required without `server`",
-        /// JSON pointers into the token's claims, such as `/kubernetes.io/namespace`, and the string that each must lead
-        /// to, as the value or as an item of a list; 1 to 16 of them, all of which must match.
+        /// JSON pointers into the token's claims, such as `/kubernetes.io/namespace`, and the string that each must
+        /// lead to, as the value or as an item of a list; 1 to 16 of them, all of which must match.
         claims: Vec<(String, String)> as Claims = Vec::new() => "required without `server`",
         /// How far the issuer's clock may differ from this one, for `exp`, `nbf` and `iat`; at most 5m.
         leeway: Duration as Period = Duration::from_secs(30),
@@ -165,8 +165,8 @@ impl JwtSection {
         self.own(place_id, notes).map(CallerJwt::Own)
     }
 
-    /// Tokens of the server's issuer. Unlike other variables, untrusted authors may use this one: it lets them grant access
-    /// to their own tenant only.
+    /// Tokens of the server's issuer. Unlike other variables, untrusted authors may use this one: it lets them grant
+    /// access to their own tenant only.
     fn of_server(&self, place_id: PlaceId, notes: &Notes) -> CallerJwt {
         let others =
             [self.issuer.place_id(), self.audience.place_id(), self.jwks.place_id(), self.leeway.place_id()];

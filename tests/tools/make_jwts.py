@@ -49,7 +49,8 @@ def public(key, **members):
 
 rsa, other_rsa, only_rs256 = (jwk.RSAKey.generate_key(2048) for _ in range(3))
 for_encryption, short = jwk.RSAKey.generate_key(2048), jwk.RSAKey.generate_key(1024)
-p256, p384, ed25519 = jwk.ECKey.generate_key("P-256"), jwk.ECKey.generate_key("P-384"), jwk.OKPKey.generate_key("Ed25519")
+p256, p384 = (jwk.ECKey.generate_key(curve) for curve in ("P-256", "P-384"))
+ed25519 = jwk.OKPKey.generate_key("Ed25519")
 shared = jwk.OctKey.generate_key(256)
 
 JWKS = {"keys": [

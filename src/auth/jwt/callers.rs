@@ -33,8 +33,8 @@ struct Inner {
     verified: VerifiedTokens,
 }
 
-/// The callers of one issuer, by the first of their claims: thousands of tenants may have the same issuer, and one token
-/// must not cost a comparison with each.
+/// The callers of one issuer, by the first of their claims: thousands of tenants may have the same issuer, and one
+/// token must not cost a comparison with each.
 #[derive(Debug, Default)]
 struct OfIssuer(Vec<(String, HashMap<String, Vec<Caller>>)>);
 
@@ -91,8 +91,8 @@ impl JwtCallers {
         Self(some.map(|callers| Arc::new(Inner { callers, verified: VerifiedTokens::new() })))
     }
 
-    /// Authenticates a token, whose SHA-256 is `digest`. Fails with [`Refusal::JwtKeysUnavailable`] if keys are missing:
-    /// `wanted` says what to wait for, if anything.
+    /// Authenticates a token, whose SHA-256 is `digest`. Fails with [`Refusal::JwtKeysUnavailable`] if keys are
+    /// missing: `wanted` says what to wait for, if anything.
     pub(in crate::auth) fn authenticate(
         &self,
         token: &str,
@@ -156,8 +156,8 @@ impl OfIssuer {
 }
 
 impl Inner {
-    /// Looks for the callers of a token. The signature comes last, since it costs the most, and is verified once with each
-    /// set of keys.
+    /// Looks for the callers of a token. The signature comes last, since it costs the most, and is verified once with
+    /// each set of keys.
     fn search(&self, token: &Token<'_>, now: SystemTime) -> Search<'_> {
         let mut search = Search::default();
         let callers = token.issuer().and_then(|issuer| self.callers.get(issuer));

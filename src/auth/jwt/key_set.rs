@@ -24,8 +24,8 @@ impl KeySet {
     /// The largest JWKS, in bytes.
     pub(crate) const MAX_BYTES: u64 = MAX_JWKS as u64;
 
-    /// The keys in a JWKS. Keys that are not for signatures, or whose type is not supported, are ignored, but there must be
-    /// one more.
+    /// The keys in a JWKS. Keys that are not for signatures, or whose type is not supported, are ignored, but there
+    /// must be one more.
     pub fn parse(jwks: &[u8]) -> Result<Self, KeysError> {
         if jwks.len() > MAX_JWKS {
             return Err(KeysError::new("the JWKS is larger than 1 MiB"));
@@ -52,8 +52,8 @@ impl KeySet {
         Self { keys: Vec::new(), digest: [0; 32] }
     }
 
-    /// The key for a token: the first one with its key id that may be used with its algorithm. For a token without a key
-    /// id, the only key that may be used with its algorithm.
+    /// The key for a token: the first one with its key id that may be used with its algorithm. For a token without a
+    /// key id, the only key that may be used with its algorithm.
     pub(super) fn find(&self, token: &Token<'_>) -> Option<&Key> {
         let mut fitting = self
             .keys

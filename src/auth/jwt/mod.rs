@@ -1,7 +1,7 @@
 //! Callers that authenticate with a JWT: which callers a token is for, by its issuer, audience, claims and signature.
 //!
-//! `token` reads a token, `callers` finds the callers that its claims fit, and `key_set` verifies its signature with the
-//! keys of these callers. `key_source` keeps the keys that are read from a URL, and `fetch` reads them. `verified`
+//! `token` reads a token, `callers` finds the callers that its claims fit, and `key_set` verifies its signature with
+//! the keys of these callers. `key_source` keeps the keys that are read from a URL, and `fetch` reads them. `verified`
 //! remembers which tokens have been verified.
 
 mod algorithm;

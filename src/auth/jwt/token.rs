@@ -10,8 +10,8 @@ use super::{JwtRejection, JwtSettings, algorithm::Algorithm, json};
 /// The longest token, in bytes. Tokens of Kubernetes have about 1 KiB, and those of other issuers a few.
 const MAX_TOKEN: usize = 16 * 1024;
 
-/// The types of tokens that are meant for access, in lower case. Others, such as `logout+jwt`, may have the same issuer,
-/// audience and signature (RFC 8725, section 3.11).
+/// The types of tokens that are meant for access, in lower case. Others, such as `logout+jwt`, may have the same
+/// issuer, audience and signature (RFC 8725, section 3.11).
 const TYPES: [&str; 4] = ["jwt", "at+jwt", "application/jwt", "application/at+jwt"];
 
 /// A token whose signature has not been verified. It has no `Debug`, which would show a secret.
@@ -117,7 +117,8 @@ impl Times {
     }
 }
 
-/// Checks the header (RFC 7515, section 4). `jku`, `jwk`, `x5u` and `x5c` have no effect: keys come from the settings only.
+/// Checks the header (RFC 7515, section 4). `jku`, `jwk`, `x5u` and `x5c` have no effect: keys come from the settings
+/// only.
 fn algorithm(header: &Map<String, Value>) -> Result<Algorithm, JwtRejection> {
     // An extension that must be understood. None is, not even `b64`.
     if header.contains_key("crit") || header.contains_key("b64") {
