@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
@@ -36,12 +36,8 @@ pub(super) struct Connector {
 impl Connector {
     /// A connector that trusts the CA certificates that the options name.
     pub(super) fn new(options: &ClientOptions, lookups: Lookups) -> io::Result<Self> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let inner = HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(options, provider).map_err(io::Error::other)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(TcpConnector::new(lookups, options.refuse_local));
+        let tls = client_config(options).map_err(io::Error::other)?;
+        let inner = HttpsConnector::from((TcpConnector::new(lookups, options.refuse_local), tls));
         Ok(Self { inner, connect_timeout: options.connect_timeout })
     }
 }

@@ -70,6 +70,11 @@ impl RootCertificates {
         self.certificates.iter().try_for_each(|certificate| roots.add(certificate.clone()))
     }
 
+    /// Whether both have the same certificates, be it from different files.
+    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.certificates, &other.certificates)
+    }
+
     /// The file that they were read from.
     pub fn path(&self) -> &Path {
         self.path.path()
