@@ -15,6 +15,7 @@ use crate::{
     auth::ClientCertificate,
     store::{PageMemory, TenantBudget},
     telemetry::{CallInFlight, CallerUsage, TenantUsage, cut},
+    tenants::CallPermit,
 };
 
 /// The context of one call. The server's layers put it into the request's extensions. A call without a context is
@@ -96,6 +97,7 @@ pub struct CallFacts {
     failure: OnceLock<CallFailure>,
     memory: OnceLock<TenantBudget>,
     usage: OnceLock<(CallerUsage, CallInFlight)>,
+    permit: OnceLock<CallPermit>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -116,6 +118,16 @@ impl CallFacts {
         if let Some((usage, _)) = self.usage.get() {
             usage.call_ended(method, usize::try_from(i32::from(code)).unwrap_or_default());
         }
+    }
+
+    /// Holds the call's part of the limits until the call ends, which is when its last response has been sent.
+    pub fn hold(&self, permit: CallPermit) {
+        self.permit.get_or_init(|| permit);
+    }
+
+    /// The call's part of the limits. A call that did not come through the server's layers has none.
+    pub fn permit(&self) -> Option<&CallPermit> {
+        self.permit.get()
     }
 
     /// Whether other calls wait for memory that this call's tenant could free, while its caller does not read. A call

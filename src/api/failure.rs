@@ -13,6 +13,7 @@ use crate::{
     auth::Refusal,
     pb::ErrorReason,
     store::{Error, ErrorKind},
+    tenants::Exceeded,
 };
 
 /// The caller's stream broke before the caller closed it.
@@ -66,6 +67,8 @@ pub(crate) enum Failure {
     },
     /// The server runs with several replicas but has no key with which all of them can read upload ids.
     UploadKeyRequired,
+    /// The call is beyond a limit.
+    Limit(Box<Exceeded>),
     /// tonic could not read the caller's next message, or the caller disconnected.
     Stream(Status),
 }
@@ -132,6 +135,7 @@ impl Failure {
             Self::UploadKeyRequired => {
                 (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Fault::Operator)
             }
+            Self::Limit(_) => (Code::ResourceExhausted, ErrorReason::LimitExceeded, Fault::Longshore),
             Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Fault::Caller),
         }
     }
@@ -167,6 +171,7 @@ impl Failure {
                 format!("the message encoding `{encoding}` is not supported: use one of {supported}")
             }
             Self::UploadKeyRequired => "UploadService needs LONGSHORE_UPLOAD_KEY if LONGSHORE_REPLICAS is more than 1: set the same key on every replica".to_owned(),
+            Self::Limit(exceeded) => exceeded.to_string(),
             Self::Stream(status) => status.message().to_owned(),
         }
     }
@@ -225,6 +230,12 @@ impl Failure {
             Self::MessageTooLarge { limit } | Self::MetadataTooLarge { limit } => {
                 builder.label("limit_bytes", limit.to_string()).context(context).build()
             }
+            Self::Limit(exceeded) => builder
+                .label("limit", exceeded.limit)
+                .label("limit_holder", exceeded.holder.kind())
+                .context(context)
+                .quota(&exceeded.subject(), &exceeded.description(), exceeded.retry_after)
+                .build(),
             Self::Stream(status) => status::complete(status, context.request_id),
         }
     }
@@ -268,6 +279,12 @@ fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Store(error, Layout::default())
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Limit(Box::new(exceeded))
     }
 }
 

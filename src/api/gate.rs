@@ -5,17 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use tonic::{Extensions, Request, Response, Status};
 
 use super::{
     call::CallContext,
     failure::Failure,
+    method_kind,
     status::{ErrorContext, Fault},
 };
 use crate::{
     auth::{Access, Actor, KeysWanted, Refusal, Scope},
-    store::{Error, S3Store},
+    store::{Error, ErrorKind, S3Store},
     telemetry::{CallerUsage, Direction, Metrics, cut},
     tenants::{Pool, Tenant},
 };
@@ -119,6 +121,34 @@ impl From<Result<(), Status>> for Admittance {
     fn from(authenticated: Result<(), Status>) -> Self {
         authenticated.map_or_else(Self::Rejected, |()| Self::Admitted)
     }
+}
+
+/// A call that waits for a limit.
+pub type Waiting = BoxFuture<'static, Result<(), Status>>;
+
+/// Admits an authenticated call to `path` within the limits of its caller, its tenant and the process. `None`: it may
+/// proceed. Otherwise, the future waits until it may, or fails with the status that the call ends with. Dropping it
+/// leaves the queue.
+pub fn within_limits(path: &str, extensions: &Extensions) -> Option<Waiting> {
+    let Admitted { actor, tenant, .. } = extensions.get::<Admitted>()?;
+    let context = extensions.get::<CallContext>()?;
+    let kind = method_kind::kind(path);
+    if let Some(permit) = tenant.try_admit(actor.name(), kind) {
+        context.facts.hold(permit);
+        return None;
+    }
+    let (actor, tenant, context) = (actor.clone(), tenant.clone(), context.clone());
+    Some(Box::pin(async move {
+        let deadline = context.deadline.map(tokio::time::Instant::from_std);
+        let permit = tenant.admit(actor.name(), kind, deadline).await.map_err(|exceeded| {
+            let failure = Failure::from(exceeded);
+            context.facts.fail(failure.for_log(false));
+            let (request_id, tenant) = (&*context.request_id, tenant.name());
+            failure.into_status(&ErrorContext { request_id, tenant, ..ErrorContext::default() })
+        })?;
+        context.facts.hold(permit);
+        Ok(())
+    }))
 }
 
 /// An admitted call: the caller, the tenant, and what is known about the call so far.
@@ -357,6 +387,34 @@ impl Call {
         self.metrics.bytes(Direction::Download, count);
         self.usage.sent(count);
         self.context.facts.add_bytes_out(count);
+    }
+
+    /// Waits until the limits on bytes per second allow the call to transfer `count` more object bytes.
+    pub(crate) async fn pace(&self, direction: Direction, count: usize) {
+        if let Some(permit) = self.context.facts.permit() {
+            permit.transfer(direction, count as u64).await;
+        }
+    }
+
+    /// Checks that the call may write an object of this size.
+    pub(crate) fn check_object_size(&self, bytes: u64) -> Result<(), Failure> {
+        Ok(self.tenant.check_object_size(self.actor.name(), bytes)?)
+    }
+
+    /// The largest object that the call may write.
+    pub(crate) fn max_object_size(&self) -> Option<u64> {
+        self.tenant.max_object_size(self.actor.name())
+    }
+
+    /// The failure for a store's error, which does not know whose limit an object exceeds.
+    pub(crate) fn beyond_limit(&self, error: Error) -> Failure {
+        let exceeded = (error.kind() == ErrorKind::LimitExceeded).then(|| self.check_object_size(u64::MAX));
+        exceeded.and_then(Result::err).unwrap_or_else(|| error.into())
+    }
+
+    /// Checks that the call may name this many keys in total.
+    pub(crate) fn check_keys(&self, keys: u64) -> Result<(), Failure> {
+        Ok(self.tenant.check_keys(self.actor.name(), keys)?)
     }
 
     /// The response for the outcome of a handler.

@@ -9,6 +9,7 @@ mod convert;
 mod failure;
 mod gate;
 mod messages;
+mod method_kind;
 mod object;
 mod page_token;
 mod payload;
@@ -19,7 +20,7 @@ mod uploads;
 
 pub use admin::{Admin, ReloadTenants};
 pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};
-pub use gate::{Admission, Admittance};
+pub use gate::{Admission, Admittance, Waiting, within_limits};
 pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is_known_encoding};
 #[cfg(feature = "microbench")]
 #[doc(hidden)]

@@ -6,6 +6,7 @@
 //! the layers, check what depends on several keys, and fill in defaults. Each stage records problems with their places
 //! and continues.
 
+mod defaults;
 mod environment;
 mod files;
 mod identities;
@@ -91,13 +92,13 @@ pub fn load_from(
     let named = |path| (path, environment::place("TENANTS_FILE"));
     let given = sources.tenants_file.map(|path| (path.clone(), Place::file(path.display().to_string())));
     let at = given.or_else(|| environment.tenants_file.take().and_then(LocalPath::unconfined).map(named));
-    let is_trusted = environment.tenants_trusted;
+    let terms = environment::terms(&environment, &variables, &mut problems);
     let mut found = at
         .as_ref()
-        .map(|(path, place)| files::read_all(path, place, &variables, is_trusted, |_| None))
+        .map(|(path, place)| files::read_all(path, place, &variables, &terms, |_| None))
         .unwrap_or_default();
     environment::warn_of_unused_names(&variables, &found.tenants, &mut found.warnings);
-    let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, is_trusted, &found));
+    let source = at.map(|(path, place)| TenantsSource::new(path, place, variables, terms, &found));
     problems.append(found.general);
     if !problems.is_empty() || found.tenants.is_empty() {
         problems.append(found.problems_of_rejected);

@@ -8,14 +8,15 @@ use std::{
 use crate::{
     auth::{Access, CallerSettings, Identities, SubjectAltName},
     settings::{
-        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Text, UNSUPPORTED, UNTRUSTED,
-        quoted, settings,
+        Entries, Field, Keyword, List, Notes, Optional, PlaceId, Scalar, Section, Text, UNSUPPORTED, quoted,
+        settings,
     },
     store::StoreSettings,
-    tenants::{Limits, TenantSettings},
+    tenants::{CallLimits, CallLimitsLayer, Limits, TenantSettings},
 };
 
 use super::{
+    defaults::{Inherited, calls_level, level, refuse_limits},
     identities::{self, Digest, Owners, SubjectAltNames, Token},
     jwt::{self, Jwt},
     overridable::{Overridable, OverridableLayer},
@@ -30,7 +31,9 @@ settings! {
         /// The tenant's stores, by name.
         stores: Vec<(String, Store)> as Entries<Store> = Vec::new() => "required",
         /// How much of the process's resources the tenant may use.
-        limits: Limits as Limits = Limits::default() => "its own defaults",
+        limits: Limits as Limits = Limits::default() => "those of `defaults`",
+        /// Limits of each caller of the tenant.
+        caller_limits: CallLimits as CallLimits = CallLimits::default() => "those of `defaults`",
     }
     include {
         /// Sections that stores and `defaults` may set too.
@@ -62,6 +65,8 @@ settings! {
         /// The prefixes of the keys that the caller may access, compared character by character, without the store's own
         /// `prefix`.
         prefixes: Option<Vec<String>> as Optional<List<Text, 1>> = None => "all keys",
+        /// Limits of the caller, besides those of its tenant. Callers with the same name share them.
+        limits: CallLimits as CallLimits = CallLimits::default() => "the tenant's `caller_limits`",
     }
 }
 
@@ -83,18 +88,22 @@ impl TenantSection {
         self,
         name: &str,
         place_id: PlaceId,
-        base: &OverridableLayer,
+        base: &Inherited,
         notes: &Notes,
     ) -> TenantSettings {
         if let Err(why) = check_name(name) {
             notes.problem(place_id, why);
         }
-        let options = self.options.level(notes).over(base);
+        let options = self.options.level(notes).over(&base.options);
         if self.stores.get().is_some_and(Vec::is_empty) || !self.stores.is_given() {
             notes.problem(place_id, "has no stores: define at least one under `stores`");
         }
         let stores = self.stores.into_layer().unwrap_or_default();
         let names: BTreeSet<&str> = stores.iter().map(|(name, _)| name.as_str()).collect();
+        let for_callers = self.caller_limits.into_layer().unwrap_or_default();
+        let for_callers =
+            CallLimits::merged(calls_level(for_callers, base.has_replicas, notes), &base.caller_limits);
+        let caller_limits = caller_limits(&self.callers, &for_callers, base.has_replicas, notes);
         let callers = callers(self.callers, &names, notes);
         jwt::check_number(&callers, place_id, notes);
         let tenant_name = name;
@@ -104,11 +113,10 @@ impl TenantSection {
                 settle_store(tenant_name, store_name, store, place_id, &options, notes)
             })
             .collect::<BTreeMap<_, _>>();
-        if let Some(place_id) = self.limits.place_id().filter(|_| !notes.trusts_author()) {
-            notes.problem(place_id, format!("raises the tenant's own limits, {UNTRUSTED}: remove it"));
-        }
-        let limits = self.limits.value().unwrap_or_default();
-        TenantSettings { name: name.to_owned(), callers, limits, stores }
+        refuse_limits(self.limits.place_id(), notes);
+        let limits = level(self.limits.into_layer().unwrap_or_default(), base.has_replicas, notes);
+        let limits = Limits::resolved(&Limits::merged(limits, &base.limits));
+        TenantSettings { name: name.to_owned(), callers, limits, caller_limits, stores }
     }
 }
 
@@ -139,6 +147,37 @@ fn callers(callers: Field<List<Caller>>, stores: &BTreeSet<&str>, notes: &Notes)
         settled.push(caller);
     }
     settled
+}
+
+/// The limits of each caller, by name, that has any. `inherited` applies to all of them.
+fn caller_limits(
+    callers: &Field<List<Caller>>,
+    inherited: &CallLimitsLayer,
+    has_replicas: bool,
+    notes: &Notes,
+) -> BTreeMap<String, CallLimits> {
+    let mut by_name: BTreeMap<String, CallLimits> = BTreeMap::new();
+    for (caller, place_id) in callers.get().into_iter().flatten().filter_map(Field::placed) {
+        let Some(name) = caller.name.get() else { continue };
+        let own = calls_level(caller.limits.get().cloned().unwrap_or_default(), has_replicas, notes);
+        let limits = CallLimits::resolved(&CallLimits::merged(own, inherited));
+        match by_name.get(name) {
+            Some(others) if *others != limits => {
+                let place_id = caller.limits.place_id().unwrap_or(place_id);
+                notes.problem(place_id, format!(
+                    "differs from the limits of another caller named {}: give callers that share a name the same \
+                     limits",
+                    quoted(name)
+                ));
+            }
+            Some(_) => {}
+            None => {
+                by_name.insert(name.clone(), limits);
+            }
+        }
+    }
+    by_name.retain(|_, limits| *limits != CallLimits::default());
+    by_name
 }
 
 impl CallerSection {

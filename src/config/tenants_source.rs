@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    defaults::Terms,
     environment::warn_of_unused_names,
     files::{self, Found, Inputs, Origin, Unchanged},
 };
@@ -24,8 +25,7 @@ pub struct TenantsSource {
     /// What names the path.
     place: Place,
     variables: Arc<Variables>,
-    /// Whether the authors of the files may use what belongs to the server.
-    is_trusted: bool,
+    terms: Terms,
     inputs: Inputs,
     /// Where each tenant that is served is defined.
     origins: BTreeMap<String, Origin>,
@@ -60,11 +60,11 @@ impl TenantsSource {
         path: PathBuf,
         place: Place,
         variables: Arc<Variables>,
-        is_trusted: bool,
+        terms: Terms,
         found: &Found,
     ) -> Self {
         let (inputs, origins) = (found.inputs.clone(), found.origins.clone());
-        Self { path, place, variables, is_trusted, inputs, origins }
+        Self { path, place, variables, terms, inputs, origins }
     }
 
     /// Whether a tenants file, or a file that one refers to, has other contents than in the last reading that was
@@ -87,7 +87,7 @@ impl TenantsSource {
             let tenants = tenants.iter().map(|(place, name)| Some(((*place).clone(), current(name)?)));
             Some(Unchanged { files, tenants: tenants.collect::<Option<_>>()? })
         };
-        Reading(files::read_all(&self.path, &self.place, &self.variables, self.is_trusted, unchanged))
+        Reading(files::read_all(&self.path, &self.place, &self.variables, &self.terms, unchanged))
     }
 
     /// Takes a reading as the current state of the files, so that it does not count as a change any more. Returns the

@@ -95,6 +95,8 @@ pub enum ErrorKind {
     // Longshore is at fault.
     /// No memory in the budget became available in time.
     MemoryExhausted,
+    /// The object is larger than the call may write.
+    LimitExceeded,
     /// A bug in Longshore.
     Internal,
 }

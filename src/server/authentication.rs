@@ -18,7 +18,7 @@ use super::{
 use crate::api::{Admission, Admittance};
 
 /// The package whose methods require a token.
-const OURS: &str = "longshore.";
+pub(super) const OURS: &str = "longshore.";
 
 /// Rejects calls without a valid token, and calls for a tenant that the caller may not act for.
 ///

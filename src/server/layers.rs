@@ -12,6 +12,7 @@ use super::{
     call::{CallLayer, CallService},
     complete_errors::{CompleteErrors, CompleteErrorsLayer},
     deadline::{DeadlineLayer, DeadlineService},
+    limits::{LimitsLayer, LimitsService},
     methods::Methods,
     protocol::{ProtocolLayer, ProtocolService},
 };
@@ -22,7 +23,9 @@ use crate::{
 
 /// The services, wrapped in the layers.
 pub(super) type Served = CallService<
-    ProtocolService<DeadlineService<AuthenticationService<MessagesService<CompleteErrors<Routes>>>>>,
+    ProtocolService<
+        DeadlineService<AuthenticationService<LimitsService<MessagesService<CompleteErrors<Routes>>>>>,
+    >,
 >;
 
 /// What the layers are built from.
@@ -45,6 +48,10 @@ impl CallLayers<'_> {
         // The routes return the errors that tonic produces itself. Outer layers add the details to their own statuses.
         let service = CompleteErrorsLayer.layer(routes.prepare());
         let service = MessagesLayer::new(self.limits).layer(service);
+        // Around the reading of messages: a call that waits for a limit must not hold its message in memory. Inside the
+        // authentication, which finds out whose limits apply.
+        let limits = LimitsLayer { methods: methods.clone() };
+        let service = limits.layer(service);
         // Around the reading of messages: without a valid token, no message is read.
         let authentication = AuthenticationLayer { admission: self.admission, methods: methods.clone() };
         let service = authentication.layer(service);

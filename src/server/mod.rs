@@ -13,6 +13,7 @@ mod deadline;
 mod error;
 mod health;
 mod layers;
+mod limits;
 mod listeners;
 mod live_tenants;
 mod methods;
@@ -55,7 +56,9 @@ use crate::{
     settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
     tasks::Tasks,
     telemetry::{Metrics, MetricsTenants, Usage},
-    tenants::{InvalidTenants, Pool, Resources, Snapshot, TenantSettings, search_for_orphans},
+    tenants::{
+        InvalidTenants, Pool, Process, ProcessLimits, Resources, Snapshot, TenantSettings, search_for_orphans,
+    },
 };
 
 pub use crate::api::{ReloadTenants, UploadKeys, UploadSettings};
@@ -100,6 +103,8 @@ settings! {
         connections: ConnectionSettings,
         /// The memory budget, and how long calls wait for memory.
         memory: MemorySettings,
+        /// The limits on calls.
+        process: ProcessLimits,
         /// The keys that seal upload ids, and how many replicas share them.
         uploads: UploadSettings,
         /// The admin listener.
@@ -185,9 +190,10 @@ impl fmt::Debug for Server {
 impl Server {
     /// Binds all addresses and loads the certificate, so that a problem with either is reported at startup.
     pub async fn bind(mut settings: ServerSettings) -> Result<Self, ServerError> {
+        let process = Process::new(settings.process, settings.uploads.replicas, settings.max_message_bytes);
         let resources = Resources {
             usage: Usage::new(settings.metrics_tenants.clone()),
-            ..Resources::new(settings.memory).with_jwt(settings.jwt.take())
+            ..Resources::new(settings.memory).within(process).with_jwt(settings.jwt.take())
         };
         resources.metrics.export_usage(&resources.usage, code_name_of);
         let (metrics, tasks) = (resources.metrics.clone(), resources.tasks.clone());

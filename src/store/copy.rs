@@ -74,6 +74,7 @@ impl S3Store {
                 .with_unmet(FailedCondition::Other),
             _ => error,
         })?;
+        self.check_size(head.size)?;
         let mut found = head.clone();
         let Pin { version, if_match } = Pin::of(&options.source, &found.properties);
         let pinned = source.client().copy_source(source_key, version, if_match);
@@ -105,6 +106,7 @@ impl S3Store {
             let pinned = ReadOptions { version: job.pinned.version.clone(), ..ReadOptions::default() };
             let selected = pinned.selecting(&job.pinned.key);
             job.head.size = job.source.client().object_size(selected, &job.head).await?;
+            self.check_size(job.head.size)?;
         }
         let size = job.head.size;
         let properties = match size {
@@ -115,6 +117,17 @@ impl S3Store {
             _ => self.copy_by_s3(job).await?,
         };
         Ok((properties, size))
+    }
+
+    /// Fails if a copy must not be this large.
+    fn check_size(&self, bytes: u64) -> Result<(), Error> {
+        match self.largest_copy {
+            Some(most) if bytes > most => {
+                let message = format!("the object has {bytes} bytes, and the call may write at most {most}");
+                Err(Error::new(ErrorKind::LimitExceeded, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the storage class to request for a copy, and the source's class if it cannot be requested: an archive

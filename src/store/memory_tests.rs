@@ -278,3 +278,27 @@ proptest! {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_the_server_holds_back_gives_memory_back_and_is_not_ended() {
+    let budget = tenant(16 * MIB, MINUTE * 60, MINUTE);
+    let megabyte = || Bytes::from(vec![0; 1 << 20]);
+    let mut held_back = Filling::new(budget.clone(), SpeedRecord::default(), None);
+    held_back.push(megabyte(), 12 * MIB, None).await.unwrap();
+    let mut other = Filling::new(budget.clone(), SpeedRecord::default(), None);
+    tokio::select! {
+        pushed = other.push(megabyte(), 12 * MIB, None) => pushed.unwrap(),
+        never = held_back.hold_back() => match never {},
+    }
+    // A third upload waits, and the caller may have been held back for a long time.
+    let mut third = Filling::new(budget, SpeedRecord::default(), None);
+    tokio::select! {
+        _ = third.push(megabyte(), 12 * MIB, None) => panic!("no memory is free"),
+        never = held_back.hold_back() => match never {},
+        () = sleep(MINUTE * 10) => {}
+    }
+    drop(other);
+    held_back.push(megabyte(), 12 * MIB, None).await.unwrap();
+    assert_eq!(held_back.len(), 2 * MIB);
+    assert!(tokio::time::timeout(Duration::from_secs(1), held_back.watch()).await.is_err());
+}

@@ -70,6 +70,8 @@ pub struct S3Store {
     inner: Arc<Inner>,
     client: Client,
     record: SpeedRecord,
+    /// The largest object that a copy may write.
+    largest_copy: Option<u64>,
 }
 
 /// What a store uses at one point in time.
@@ -133,7 +135,7 @@ impl S3Store {
             lacks_pins: AtomicBool::new(false),
             lists_in_any_order: AtomicBool::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), client, record: SpeedRecord::default() })
+        Ok(Self { inner: Arc::new(inner), client, record: SpeedRecord::default(), largest_copy: None })
     }
 
     /// Returns the settings that the store was created with.
@@ -178,6 +180,13 @@ impl S3Store {
             last_error: self.client.last_error(),
             credentials: self.client.credentials_origin(),
         }
+    }
+
+    /// Returns the same store, which copies no object larger than this many bytes: larger ones fail with
+    /// [`ErrorKind::LimitExceeded`].
+    #[must_use]
+    pub fn copying_at_most(self, largest_copy: Option<u64>) -> Self {
+        Self { largest_copy, ..self }
     }
 
     /// Whether both are clones of one store.

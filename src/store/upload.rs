@@ -133,6 +133,17 @@ impl Upload {
         }
     }
 
+    /// Waits until a part fails, while the server keeps the caller waiting because of a limit. Memory that other calls
+    /// wait for is given back meanwhile. Cancel safe.
+    pub async fn held_back(&mut self) -> Error {
+        let Some(multipart) = &mut self.multipart else { match self.filling.hold_back().await {} };
+        tokio::select! {
+            biased;
+            error = multipart.parts.failed() => error,
+            never = self.filling.hold_back() => match never {},
+        }
+    }
+
     /// Verifies the received bytes against `claim`, writes the rest of them, and makes the object visible.
     pub async fn finish(mut self, claim: UploadClaim) -> Result<Uploaded, Error> {
         self.verify(claim)?;

@@ -142,6 +142,26 @@ impl UploadWriter {
         }
     }
 
+    /// Waits until a part fails, while the server keeps the caller waiting because of a limit. Memory that other calls
+    /// wait for is given back meanwhile. Cancel safe.
+    pub async fn held_back(&mut self) -> Error {
+        while self.parts.is_reporting() && self.parts.in_flight() > 0 {
+            if let Some(Err(error)) = self.parts.one_done().await {
+                return error;
+            }
+        }
+        tokio::select! {
+            biased;
+            error = self.parts.failed() => error,
+            never = self.filling.hold_back() => match never {},
+        }
+    }
+
+    /// Where the bytes end that have been written so far.
+    pub fn end_offset(&self) -> u64 {
+        self.next.1 + self.filling.len()
+    }
+
     /// Ends the object here: the remaining bytes become its last part. Fails if the object is known to end elsewhere, so
     /// that no part of another writer is replaced by a shorter one.
     pub async fn end(&mut self) -> Result<(), Error> {

@@ -17,6 +17,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::{
     credentials::{self, Watched, WatchedCredentials},
+    limits::{LimitLabels, LimitMetrics, WatchedLimit},
     logs, name,
     tls::TlsInstruments,
     usage::{Usage, UsageCollector},
@@ -81,6 +82,7 @@ struct Instruments {
     memory_ended: Counter<u64>,
     credentials_requests: Counter<u64>,
     watched_credentials: Watched,
+    limits: LimitMetrics,
 }
 
 /// Counts a call as in flight until dropped.
@@ -90,7 +92,7 @@ pub struct InFlight {
     method: [KeyValue; 1],
 }
 
-/// Counts a call as waiting for memory until dropped.
+/// Counts a call as waiting for memory or for a limit until dropped.
 #[derive(Debug)]
 pub struct Waiting(UpDownCounter<i64>);
 
@@ -179,6 +181,22 @@ impl Metrics {
     pub fn memory_awaited(&self) -> Waiting {
         self.0.memory_waiting.add(1, &[]);
         Waiting(self.0.memory_waiting.clone())
+    }
+
+    /// Exports the value of this limit, and what is in use of it, while it exists.
+    pub fn watch_limit(&self, labels: LimitLabels, limit: &Arc<dyn WatchedLimit>) {
+        self.0.limits.watched.add(labels, limit);
+    }
+
+    /// Counts a call as waiting for a limit.
+    pub fn limit_awaited(&self) -> Waiting {
+        self.0.limits.waiting.add(1, &[]);
+        Waiting(self.0.limits.waiting.clone())
+    }
+
+    /// Counts a call that failed because it was beyond a limit.
+    pub fn limit_exceeded(&self, labels: &LimitLabels) {
+        self.0.limits.exceeded.add(1, &labels.key_values());
     }
 
     /// Exports `bytes` as the number of request bytes that no call has read yet.
@@ -304,6 +322,7 @@ impl Instruments {
                 .with_description("Requests to credential providers, by outcome: ok, error, timeout.")
                 .build(),
             watched_credentials,
+            limits: LimitMetrics::new(&meter),
             tls: TlsInstruments::new(&meter),
             call_duration: meter
                 .f64_histogram(name::CALL_DURATION)

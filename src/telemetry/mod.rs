@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 mod credentials;
+mod limits;
 mod logs;
 mod metrics;
 mod name;
@@ -9,6 +10,7 @@ mod tls;
 mod usage;
 
 pub use credentials::{CredentialsStatus, WatchedCredentials};
+pub use limits::{LimitLabels, WatchedLimit};
 pub use logs::{
     LogFormat, LogSettings, LogSettingsError, flush as flush_logs, init as init_logs, write_error,
 };

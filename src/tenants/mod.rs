@@ -12,7 +12,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
 pub use invalid::{Invalid, InvalidTenants};
-pub use limits::Limits;
+pub use limits::{
+    CallKind, CallLimits, CallPermit, Exceeded, Holder, LimitScope, Limits, Process, ProcessLimits,
+};
+pub(crate) use limits::{CallLimitsLayer, LimitsLayer};
 pub use orphans::search_for_orphans;
 pub use pool::{Pool, Snapshot};
 pub use reload::{Changes, ReloadReport};
@@ -30,6 +33,8 @@ pub struct TenantSettings {
     pub callers: Vec<CallerSettings>,
     /// Limits on what the tenant may use of the process's resources.
     pub limits: Limits,
+    /// Limits on the calls of each caller, by the caller's name. Callers without any are not in it.
+    pub caller_limits: BTreeMap<String, CallLimits>,
     /// The tenant's stores, by name. Behind pointers, because a map has room for eleven values even if there is one.
     pub stores: BTreeMap<String, Arc<StoreSettings>>,
 }
@@ -38,6 +43,12 @@ impl TenantSettings {
     /// A tenant with these stores and no callers.
     pub fn new(name: &str, stores: BTreeMap<String, StoreSettings>) -> Self {
         let stores = stores.into_iter().map(|(name, store)| (name, Arc::new(store))).collect();
-        Self { name: name.to_owned(), callers: Vec::new(), limits: Limits::default(), stores }
+        Self {
+            name: name.to_owned(),
+            callers: Vec::new(),
+            limits: Limits::default(),
+            caller_limits: BTreeMap::new(),
+            stores,
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Resources, Tenant, TenantSettings};
+use super::{Resources, Tenant, TenantSettings, tenant::Share};
 use crate::auth::{AuthMode, Authenticator, ClientCertificate, KeysWanted, Principal, Refusal};
 
 /// The current tenants. Cheap to clone; clones share the tenants.
@@ -80,7 +80,8 @@ impl Snapshot {
         predecessor: impl Fn(&str) -> Option<&'a Tenant>,
     ) -> Self {
         // Callers of one tenant that stop in the middle of their uploads must not block all other tenants.
-        let share = (tenants.len() > 1).then(|| resources.memory.size() / 2);
+        let share = (tenants.len() > 1)
+            .then(|| Share { memory: resources.memory.size() / 2, calls: resources.process.share() });
         let tenants: BTreeMap<_, _> = tenants
             .into_iter()
             .map(|settings| {
@@ -128,6 +129,7 @@ mod tests {
     use crate::{
         auth::{Access, CallerSettings, Identities},
         store::{MemorySettings, S3Store, StoreSettings},
+        tenants::{CallKind, Process, ProcessLimits},
     };
 
     fn tenant(name: &str, buckets: &[&str]) -> TenantSettings {
@@ -198,6 +200,30 @@ mod tests {
         assert!(fits(64 * MIB).await);
         pool.replace(vec![acme(None), tenant("zeta", &["z"])]);
         assert!(fits(32 * MIB).await && !fits(33 * MIB).await);
+        assert!(store(&pool, "acme", "a").is_clone_of(&before), "the store is kept");
+    }
+
+    #[test]
+    fn a_share_of_the_calls_in_flight_follows_the_number_of_tenants_although_the_settings_are_the_same() {
+        let limits = ProcessLimits { max_in_flight: Some(4) };
+        let resources = Resources::new(MemorySettings::default()).within(Process::new(limits, 1, 1 << 22));
+        let [acme, zeta] = ["acme", "zeta"].map(|name| Arc::new(tenant(name, &["a"])));
+        let pool = pool(&resources, vec![(*acme).clone()]);
+        pool.replace([&acme].map(Arc::clone));
+        let fits = || {
+            let tenant = pool.snapshot().tenant("acme").unwrap().clone();
+            let permits: Vec<_> =
+                std::iter::from_fn(|| tenant.try_admit("any", CallKind::default())).collect();
+            permits.len()
+        };
+        let before = store(&pool, "acme", "a");
+        assert_eq!(fits(), 4);
+        pool.replace([&acme, &zeta].map(Arc::clone));
+        assert_eq!(fits(), 2);
+        pool.replace([&acme, &zeta].map(Arc::clone));
+        assert_eq!(fits(), 2);
+        pool.replace([&acme].map(Arc::clone));
+        assert_eq!(fits(), 4);
         assert!(store(&pool, "acme", "a").is_clone_of(&before), "the store is kept");
     }
 

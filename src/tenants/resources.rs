@@ -1,5 +1,6 @@
 //! What all tenants of the process share.
 
+use super::Process;
 use crate::{
     auth::{KeySources, ServerJwt},
     store::{MemoryBudget, MemorySettings},
@@ -12,6 +13,8 @@ use crate::{
 pub struct Resources {
     /// The memory budget.
     pub memory: MemoryBudget,
+    /// The limits of the process on calls.
+    pub process: Process,
     /// The metrics of the process.
     pub metrics: Metrics,
     /// What the tenants have used.
@@ -28,11 +31,19 @@ impl Resources {
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
         Self {
             memory: MemoryBudget::new(memory, metrics.clone()),
+            process: Process::default(),
             metrics,
             usage: Usage::default(),
             key_sources: KeySources::new(tasks.clone()),
             tasks,
         }
+    }
+
+    /// The same, with these limits.
+    #[must_use]
+    pub fn within(self, process: Process) -> Self {
+        process.export(&self.metrics);
+        Self { process, ..self }
     }
 
     /// The same, with the issuer whose tokens name their tenant.

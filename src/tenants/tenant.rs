@@ -5,7 +5,12 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{Resources, TenantSettings};
+use super::{
+    CallKind, CallPermit, Exceeded, Holder, Process, Resources, TenantSettings,
+    limits::{CallersLimits, Limiter},
+};
+use tokio::time::Instant;
+
 use crate::{
     auth::CallerSettings,
     credentials::Providers,
@@ -22,7 +27,22 @@ pub struct Tenant(Arc<Inner>);
 struct Inner {
     settings: Arc<TenantSettings>,
     stores: BTreeMap<String, Arc<OnDemand>>,
+    /// How many calls the limiter lets be in flight if the settings do not say.
+    calls: Option<u32>,
+    limiter: Arc<Limiter>,
+    /// Those of the callers, by name.
+    caller_limiters: BTreeMap<String, Arc<Limiter>>,
+    process: Process,
     shared: Shared,
+}
+
+/// What one of several tenants may use of what the process has, unless its settings say otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    /// Of the memory budget, in bytes.
+    pub(super) memory: u64,
+    /// Of the calls in flight; `None` if the process does not limit them.
+    pub(super) calls: Option<u32>,
 }
 
 /// What the stores of a tenant share: everything needed to build one, besides its settings.
@@ -36,20 +56,22 @@ struct Shared {
 }
 
 impl Tenant {
-    /// The tenant with these settings. `share` is the part of the memory budget that it may hold, unless its settings
-    /// say otherwise.
+    /// The tenant with these settings. `share` is the part of the process's resources that it may hold, unless its
+    /// settings say otherwise.
     ///
-    /// It takes over its `predecessor`'s memory, and every store whose settings are the same, with all that the store has
-    /// learned and opened.
+    /// It takes over its `predecessor`'s memory, what is in use of its limits, and every store whose settings are the
+    /// same, with all that the store has learned and opened.
     pub(super) fn new(
         settings: Arc<TenantSettings>,
-        share: Option<u64>,
+        share: Option<Share>,
         resources: &Resources,
         predecessor: Option<&Self>,
     ) -> Self {
-        let share = settings.limits.max_buffered.or(share);
-        if let Some(same) = predecessor.filter(|tenant| Arc::ptr_eq(&tenant.0.settings, &settings)) {
-            same.budget().resize(share);
+        let memory = settings.limits.max_buffered.or(share.map(|share| share.memory));
+        let calls = share.and_then(|share| share.calls);
+        let is_same = |tenant: &&Self| Arc::ptr_eq(&tenant.0.settings, &settings) && tenant.0.calls == calls;
+        if let Some(same) = predecessor.filter(is_same) {
+            same.budget().resize(memory);
             return same.clone();
         }
         let kept = |name: &str, store: &Arc<StoreSettings>| {
@@ -61,18 +83,65 @@ impl Tenant {
             stores.map(|(name, store)| (name.clone(), kept(name, store).unwrap_or_default())).collect();
         let shared = match predecessor {
             Some(tenant) => {
-                tenant.budget().resize(share);
+                tenant.budget().resize(memory);
                 tenant.0.shared.clone()
             }
             None => Shared {
                 metrics: resources.metrics.clone(),
                 tasks: resources.tasks.clone(),
-                budget: resources.memory.share(share),
+                budget: resources.memory.share(memory),
                 providers: Providers::new(&settings.name, resources.metrics.clone(), resources.tasks.clone()),
                 usage: resources.usage.tenant(&settings.name),
             },
         };
-        Self(Arc::new(Inner { settings, stores, shared }))
+        let process = resources.process.clone();
+        let (limiter, caller_limiters) = limiters(&settings, calls, resources, predecessor);
+        Self(Arc::new(Inner { settings, stores, calls, limiter, caller_limiters, process, shared }))
+    }
+
+    /// Admits a call of `caller` if it need not wait for any limit.
+    pub fn try_admit(&self, caller: &str, kind: CallKind) -> Option<CallPermit> {
+        self.limits(caller).try_admit(kind, &self.0.process)
+    }
+
+    /// Admits a call of `caller`, which waits in turn at each limit, at most half of the time until `deadline`. A call
+    /// that is dropped leaves the queue.
+    pub async fn admit(
+        &self,
+        caller: &str,
+        kind: CallKind,
+        deadline: Option<Instant>,
+    ) -> Result<CallPermit, Exceeded> {
+        self.limits(caller).admit(kind, &self.0.process, deadline, &self.0.shared.metrics).await
+    }
+
+    /// Checks the size of an object that a call of `caller` writes.
+    pub fn check_object_size(&self, caller: &str, bytes: u64) -> Result<(), Exceeded> {
+        let limits = self.limits(caller);
+        // If both limits are exceeded, the error names the one that the caller has to observe.
+        let lowest = limits.iter().min_by_key(|limiter| limiter.max_object_size().unwrap_or(u64::MAX));
+        self.refused(lowest.map_or(Ok(()), |limiter| limiter.check_object_size(bytes)))
+    }
+
+    /// The largest object that a call of `caller` may write.
+    pub fn max_object_size(&self, caller: &str) -> Option<u64> {
+        self.limits(caller).iter().filter_map(Limiter::max_object_size).min()
+    }
+
+    /// Checks the number of keys that a call of `caller` has named so far.
+    pub fn check_keys(&self, caller: &str, keys: u64) -> Result<(), Exceeded> {
+        self.refused(self.limits(caller).iter().try_for_each(|limiter| limiter.check_keys(keys)))
+    }
+
+    fn limits(&self, caller: &str) -> CallersLimits {
+        let caller = self.0.caller_limiters.get(caller).cloned();
+        CallersLimits { tenant: Arc::clone(&self.0.limiter), caller }
+    }
+
+    /// Counts a call that is beyond a limit.
+    fn refused(&self, outcome: Result<(), Exceeded>) -> Result<(), Exceeded> {
+        let metrics = &self.0.shared.metrics;
+        outcome.inspect_err(|exceeded| metrics.limit_exceeded(&exceeded.labels()))
     }
 
     /// The tenant's name.
@@ -83,6 +152,11 @@ impl Tenant {
     /// The tenant's settings.
     pub fn settings(&self) -> &Arc<TenantSettings> {
         &self.0.settings
+    }
+
+    /// How many calls may be in flight; `None`: any number.
+    pub fn max_in_flight(&self) -> Option<usize> {
+        self.0.limiter.max_in_flight()
     }
 
     /// The tenant's share of the memory budget.
@@ -132,6 +206,27 @@ impl Tenant {
     pub fn store_state(&self, name: &str) -> Option<StoreState> {
         self.0.stores.get(name)?.built.get().map(S3Store::state)
     }
+}
+
+/// The limits of a tenant and of its callers. `calls`: how many calls may be in flight if the settings do not say.
+fn limiters(
+    settings: &TenantSettings,
+    calls: Option<u32>,
+    resources: &Resources,
+    predecessor: Option<&Tenant>,
+) -> (Arc<Limiter>, BTreeMap<String, Arc<Limiter>>) {
+    let before = predecessor.map(|tenant| &*tenant.0);
+    let tenant: Arc<str> = settings.name.as_str().into();
+    let holder = Holder::Tenant(Arc::clone(&tenant));
+    let limits = settings.limits.calls.clone();
+    let limiter = Limiter::new(holder, limits, calls, resources, before.map(|before| &*before.limiter));
+    let callers = settings.caller_limits.iter().map(|(caller, limits)| {
+        let holder = Holder::Caller { tenant: Arc::clone(&tenant), caller: caller.as_str().into() };
+        let before = before.and_then(|before| before.caller_limiters.get(caller));
+        let limiter = Limiter::new(holder, limits.clone(), None, resources, before.map(AsRef::as_ref));
+        (caller.clone(), Arc::new(limiter))
+    });
+    (Arc::new(limiter), callers.collect())
 }
 
 /// A store that is built on first use.

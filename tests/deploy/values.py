@@ -3,6 +3,7 @@
 Also checks that invalid values are rejected with a message that names the value.
 """
 
+import json
 import re
 import sys
 import tempfile
@@ -239,6 +240,8 @@ SETTINGS = {
     "memoryBudget": ("MEMORY_BUDGET", "512MiB"),
     "memoryWait": ("MEMORY_WAIT", "10m"),
     "uploadIdleTimeout": ("UPLOAD_IDLE_TIMEOUT", "1500ms"),
+    "maxInFlight": ("MAX_IN_FLIGHT", 20000),
+    "tenantLimits": ("TENANT_LIMITS", {"max_in_flight": 200}),
     "reloadInterval": ("RELOAD_INTERVAL", "30s"),
     "metricsTenants": ("METRICS_TENANTS", "acme,zeta"),
     "maxConcurrentStreams": ("MAX_CONCURRENT_STREAMS", 200),
@@ -333,9 +336,12 @@ def settings(binary):
     assert set(shown) == {name for name, _ in SETTINGS.values()} | DERIVED
     text = yaml.safe_dump({"server": {key: value for key, (_, value) in SETTINGS.items()}})
 
+    def shown_in_variable(value):
+        return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else str(value).replace("False", "false")
+
     def all_set(documents):
         env = environment(documents)
-        return all(env[f"LONGSHORE_{name}"] == str(value).replace("False", "false") for name, value in SETTINGS.values())
+        return all(env[f"LONGSHORE_{name}"] == shown_in_variable(value) for name, value in SETTINGS.values())
 
     good(binary, "rel", text, all_set)
     unset = {f"LONGSHORE_{name}" for name, _ in SETTINGS.values()}

@@ -11,6 +11,7 @@
 mod calls;
 mod connections;
 mod http2;
+mod limits;
 mod support;
 
 use std::time::Duration;

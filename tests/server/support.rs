@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use longshore::{
     auth::AuthMode,
-    server::{Server, ServerError, ServerSettings, TlsFiles},
+    server::{LiveTenants, Server, ServerError, ServerSettings, TlsFiles},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -40,6 +40,7 @@ pub(crate) fn settings() -> ServerSettings {
 pub(crate) struct Running {
     pub(crate) grpc: SocketAddr,
     pub(crate) health: SocketAddr,
+    pub(crate) tenants: LiveTenants,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinSet<Result<(), ServerError>>,
 }
@@ -48,7 +49,7 @@ impl Running {
     /// Starts a server, and waits until it reports that it is ready.
     pub(crate) async fn start(settings: ServerSettings) -> Self {
         let server = Server::bind(settings).await.unwrap();
-        let (grpc, health) = (server.listen_addr(), server.health_addr());
+        let (grpc, health, tenants) = (server.listen_addr(), server.health_addr(), server.tenants());
         let (shutdown, told) = oneshot::channel();
         let mut serving = JoinSet::new();
         serving.spawn(server.run(async {
@@ -56,7 +57,7 @@ impl Running {
         }));
         let ready = async { while !get(health, "/readyz").await.starts_with("HTTP/1.1 200 ") {} };
         timeout(LONGEST, ready).await.expect("the server is ready within a minute");
-        Self { grpc, health, shutdown: Some(shutdown), serving }
+        Self { grpc, health, tenants, shutdown: Some(shutdown), serving }
     }
 
     pub(crate) fn begin_shutdown(&mut self) {

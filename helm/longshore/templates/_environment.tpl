@@ -29,6 +29,8 @@
   "LONGSHORE_UPLOAD_IDLE_TIMEOUT" $server.uploadIdleTimeout
   "LONGSHORE_RELOAD_INTERVAL" $server.reloadInterval
   "LONGSHORE_METRICS_TENANTS" $server.metricsTenants
+  "LONGSHORE_MAX_IN_FLIGHT" $server.maxInFlight
+  "LONGSHORE_TENANT_LIMITS" (ternary (toJson $server.tenantLimits) "" (gt (len ($server.tenantLimits | default dict)) 0))
   "LONGSHORE_MAX_CONCURRENT_STREAMS" $server.maxConcurrentStreams
   "LONGSHORE_MAX_CONNECTIONS" $server.maxConnections
   "LONGSHORE_MAX_CONNECTION_AGE" $server.maxConnectionAge

@@ -36,7 +36,7 @@ fn tenant(tenant: &Tenant) -> pb::PoolTenant {
     pb::PoolTenant {
         tenant: tenant.name().to_owned(),
         calls_in_flight: convert::signed(calls),
-        calls_permitted: None,
+        calls_permitted: tenant.max_in_flight().and_then(|limit| i64::try_from(limit).ok()),
         memory_held_bytes: convert::signed(held),
         memory_limit_bytes: convert::signed(limit),
         stores: stores.map(|(name, _)| store(name, tenant.store_state(name))).collect(),

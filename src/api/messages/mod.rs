@@ -11,13 +11,14 @@ mod segments;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod toll;
 mod unpack;
 
 pub use layer::{MessagesFuture, MessagesLayer, MessagesService};
 pub(crate) use reader::{CHUNK_HEAD, Messages, Read};
 pub(crate) use segments::{PREFIX, Segments, put_prefix};
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, request::Parts};
 
@@ -25,8 +26,8 @@ use self::{
     memory::{Held, Unreserved},
     shape::Shape,
 };
-use super::{Limits, failure::Failure, gate::Admitted};
-use crate::tenants::Tenant;
+use super::{CallContext, CallFacts, Limits, failure::Failure, gate::Admitted, payload};
+use crate::{telemetry::Direction, tenants::Tenant};
 
 /// The metadata key for the compression of a call's messages.
 pub(crate) const ENCODING: &str = "grpc-encoding";
@@ -50,6 +51,8 @@ pub(crate) struct Policy {
     shape: Option<&'static Shape>,
     /// The tenant whose memory budget the messages count against.
     tenant: Option<Tenant>,
+    /// The call, if a limit on bytes per second applies to whole messages.
+    paced: Option<Arc<CallFacts>>,
     held: Held,
     unreserved: Unreserved,
 }
@@ -65,7 +68,12 @@ impl Policy {
         let policy = Self::with(head.uri.path(), &head.headers, limits, unreserved.clone());
         let tenant = head.extensions.get::<Admitted>().map(|admitted| admitted.tenant().clone());
         let limit = if tenant.is_some() { policy.limit } else { policy.limit.min(LARGEST_WITHOUT_TENANT) };
-        Self { limit, tenant, ..policy }
+        let paced = head.extensions.get::<CallContext>().map(|context| &context.facts);
+        let is_limited =
+            |facts: &&Arc<CallFacts>| facts.permit().is_some_and(|permit| permit.paces(Direction::Upload));
+        // The services that read chunks wait for the limits themselves.
+        let paced = paced.filter(|_| !payload::reads_messages(head.uri.path())).filter(is_limited).cloned();
+        Self { limit, tenant, paced, ..policy }
     }
 
     fn with(path: &str, headers: &HeaderMap, limits: Limits, unreserved: Unreserved) -> Self {
@@ -78,6 +86,7 @@ impl Policy {
             streaming: shape.map_or_else(|| !path.starts_with("/grpc.health."), |shape| shape.streaming),
             shape,
             tenant: None,
+            paced: None,
             held: Held::default(),
             unreserved,
         }

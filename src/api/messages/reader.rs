@@ -14,6 +14,7 @@ use super::{
     clock::Clock,
     memory::{Memory, SMALL},
     segments::{PREFIX, Segments},
+    toll::Toll,
     unpack,
 };
 use crate::{api::failure::Failure, tenants::Tenant};
@@ -74,6 +75,7 @@ pub(crate) struct Messages<B> {
     chunk: Option<Chunk>,
     clock: Clock,
     memory: Memory,
+    toll: Toll,
     /// How many messages have been read.
     count: u64,
     ended: bool,
@@ -95,6 +97,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
             body,
             clock: Clock::new(policy.timeout, find_chunk.is_some()),
             memory: Memory::new(policy.tenant.clone(), policy.held.clone(), policy.unreserved.clone()),
+            toll: Toll::new(policy.paced.clone()),
             policy,
             find_chunk,
             buffered: Segments::default(),
@@ -196,9 +199,17 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Failure>>> {
         if self.chunk.is_none() && self.prefix.is_none() && self.buffered.len() >= PREFIX {
             match self.take_prefix() {
-                Ok(prefix) => self.prefix = Some(prefix),
+                Ok(prefix) => {
+                    self.toll.begin(PREFIX + prefix.len);
+                    self.prefix = Some(prefix);
+                }
                 Err(failure) => return Poll::Ready(Some(Err(failure))),
             }
+        }
+        if ready!(self.toll.poll(cx)) {
+            // The caller is not to blame for this time.
+            self.clock.stop();
+            self.memory.taken();
         }
         self.find_chunk();
         if let Some(chunk) = self.chunk {

@@ -29,8 +29,9 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
     );
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read], &source.store, source_key)?;
-    let Copied { meta, dropped_storage_class } =
-        Box::pin(to.copy_from(&from, source_key, key, options)).await?;
+    let to = to.copying_at_most(call.max_object_size());
+    let copied = Box::pin(to.copy_from(&from, source_key, key, options)).await;
+    let Copied { meta, dropped_storage_class } = copied.map_err(|error| call.beyond_limit(error))?;
     Ok(pb::CopyResponse {
         meta: Some(convert::object_meta(meta)),
         dropped_storage_class: dropped_storage_class.unwrap_or_default(),
@@ -47,8 +48,9 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     call.record_conditions(convert::mode_name(&mode));
     let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
     let from = call.open_source(&[Access::Read, Access::Delete], &source.store, source_key)?;
-    let Copied { meta, dropped_storage_class } =
-        Box::pin(to.rename_from(&from, source_key, key, mode)).await?;
+    let to = to.copying_at_most(call.max_object_size());
+    let renamed = Box::pin(to.rename_from(&from, source_key, key, mode)).await;
+    let Copied { meta, dropped_storage_class } = renamed.map_err(|error| call.beyond_limit(error))?;
     Ok(pb::RenameResponse {
         meta: Some(convert::object_meta(meta)),
         dropped_storage_class: dropped_storage_class.unwrap_or_default(),

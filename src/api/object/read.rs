@@ -14,6 +14,7 @@ use crate::{
     auth::{Access, Scope},
     pb,
     store::{ObjectReader, RangePiece, RangesReader, ReadInfo},
+    telemetry::Direction,
 };
 
 /// The maximum size of an object, in bytes, that is sent in the first message together with its metadata. Waiting for
@@ -84,6 +85,8 @@ pub(super) async fn get(
     if end.saturating_sub(start) > SMALL {
         return Ok(Opened { first: pb::GetResponse { info, chunk: None }, rest: Some(reader) });
     }
+    // The object waits in S3 and in the connection's buffer meanwhile.
+    call.pace(Direction::Download, usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX)).await;
     let data = whole(&mut reader).await?;
     call.sent(data.len());
     let chunk = (!data.is_empty()).then(|| convert::chunk(data));
@@ -113,7 +116,9 @@ impl Opened<ObjectReader, pb::GetResponse> {
         let rest = stream::unfold((call, self.rest.map(MessageBatcher::new)), |(call, mut rest)| async {
             let item = match rest.as_mut()?.next().await? {
                 Ok((first, more)) => {
-                    call.sent(first.len() + more.iter().map(Bytes::len).sum::<usize>());
+                    let sent = first.len() + more.iter().map(Bytes::len).sum::<usize>();
+                    call.pace(Direction::Download, sent).await;
+                    call.sent(sent);
                     let chunk = Some(convert::chunk_of_pieces(first, &more));
                     Ok(GetMessage { response: pb::GetResponse { info: None, chunk }, more })
                 }
@@ -153,6 +158,7 @@ async fn next_piece(
         if data.is_empty() {
             continue;
         }
+        call.pace(Direction::Download, data.len()).await;
         call.sent(data.len());
         return Ok(Some(pb::GetRangesResponse {
             info: None,

@@ -10,6 +10,7 @@ use crate::{
     auth::{Access, Scope},
     pb,
     store::{ChunkSum, Error, Upload, UploadClaim},
+    telemetry::Direction,
 };
 
 /// How long an upload without `size` and `finish` waits after its last message. Node.js ends the stream of a call that
@@ -73,6 +74,7 @@ pub(super) async fn upload(
     };
     let mut order = Order::default();
     let mut sum = None;
+    let mut size = 0;
     loop {
         let message = tokio::select! {
             // Report a failed part at once, even if the caller is silent at the moment.
@@ -88,7 +90,15 @@ pub(super) async fn upload(
         }
         match order.take(message)? {
             Step::Write(pieces) => {
-                call.received(pieces.data.iter().map(Bytes::len).sum());
+                let received = pieces.data.iter().map(Bytes::len).sum();
+                call.received(received);
+                size += received as u64;
+                call.check_object_size(size)?;
+                tokio::select! {
+                    biased;
+                    () = call.pace(Direction::Upload, received) => {}
+                    error = upload.held_back() => return Err(error.into()),
+                }
                 write(&mut upload, &mut sum, pieces).await?;
             }
             Step::Wait => {}
@@ -126,6 +136,7 @@ fn begin(call: &Call, mut spec: pb::UploadSpec) -> Result<Upload, Failure> {
     let options = convert::upload_options(spec)?;
     call.record_conditions(convert::mode_name(&options.write.mode));
     let store = call.open(Access::Write, &name, Scope::Key(key))?;
+    call.check_object_size(options.size.unwrap_or_default())?;
     Ok(store.upload(key, options)?)
 }
 

@@ -15,6 +15,7 @@ pub(super) async fn put(call: &Call, request: pb::PutRequest) -> Result<pb::PutR
     call.record_conditions(convert::mode_name(&options.mode));
     let store = call.open(Access::Write, &request.store, Scope::Key(key))?;
     call.received(request.data.len());
+    call.check_object_size(request.data.len() as u64)?;
     check_chunk(std::slice::from_ref(&request.data), request.crc32c, "`data`")?;
     let meta = store.put(key, request.data, options).await?;
     Ok(pb::PutResponse { meta: Some(convert::object_meta(meta)) })

@@ -65,7 +65,15 @@ pub(crate) struct StatusBuilder {
     message: String,
     metadata: HashMap<String, String>,
     details: Vec<Any>,
-    retry_delay: Option<Duration>,
+    pushback: Option<Pushback>,
+}
+
+/// What a client with built-in retries is told.
+#[derive(Debug, Clone, Copy)]
+enum Pushback {
+    RetryAfter(Duration),
+    /// No retry can succeed.
+    DoNotRetry,
 }
 
 impl StatusBuilder {
@@ -77,7 +85,7 @@ impl StatusBuilder {
             message: size::message(message.as_ref()),
             metadata: HashMap::new(),
             details: Vec::new(),
-            retry_delay: None,
+            pushback: None,
         }
     }
 
@@ -116,9 +124,24 @@ impl StatusBuilder {
     /// Adds a retry delay: `delay` plus up to a second of jitter. Clients with built-in retries get it as a trailer.
     pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
         let delay = delay + delay.min(MAX_JITTER).mul_f64(fastrand::f64());
-        self.retry_delay = Some(delay);
+        self.pushback = Some(Pushback::RetryAfter(delay));
         let retry_delay = Some(object::duration(delay));
         self.attach("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay })
+    }
+
+    /// Adds the limit that the call is beyond, and when to try again; never, if `retry_after` is `None`.
+    pub(crate) fn quota(self, subject: &str, description: &str, retry_after: Option<Duration>) -> Self {
+        let violation = rpc::quota_failure::Violation {
+            subject: truncate(subject, MAX_NAME).into_owned(),
+            description: cut(description, MAX_DESCRIPTION).into_owned(),
+            ..Default::default()
+        };
+        let quota = rpc::QuotaFailure { violations: vec![violation] };
+        let builder = self.attach("google.rpc.QuotaFailure", &quota);
+        match retry_after {
+            Some(delay) => builder.retry_after(delay),
+            None => Self { pushback: Some(Pushback::DoNotRetry), ..builder },
+        }
     }
 
     /// Adds the resource that does not exist, or that already exists.
@@ -179,7 +202,7 @@ impl StatusBuilder {
         while !size::fits(&self.message, details.len()) && self.shrink() {
             details = self.encode();
         }
-        Status::with_details_and_metadata(self.code, self.message, details.into(), pushback(self.retry_delay))
+        Status::with_details_and_metadata(self.code, self.message, details.into(), pushback(self.pushback))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -275,13 +298,15 @@ pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
     reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
 
-fn pushback(delay: Option<Duration>) -> MetadataMap {
+fn pushback(pushback: Option<Pushback>) -> MetadataMap {
     let mut metadata = MetadataMap::new();
-    if let Some(delay) = delay {
-        // The value is a 32-bit signed integer. A client that cannot parse it does not retry at all.
-        let milliseconds = i32::try_from(delay.as_millis()).unwrap_or(i32::MAX);
-        metadata.insert(PUSHBACK, MetadataValue::from(milliseconds));
-    }
+    // The value is a 32-bit signed integer. A client that cannot parse it, or finds a negative one, does not retry.
+    let milliseconds = match pushback {
+        None => return metadata,
+        Some(Pushback::RetryAfter(delay)) => i32::try_from(delay.as_millis()).unwrap_or(i32::MAX),
+        Some(Pushback::DoNotRetry) => -1,
+    };
+    metadata.insert(PUSHBACK, MetadataValue::from(milliseconds));
     metadata
 }
 

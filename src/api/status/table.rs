@@ -60,6 +60,7 @@ pub(crate) fn classify(kind: ErrorKind) -> (Code, ErrorReason, Fault) {
         Kind::BackendProtocol => (Code::Unavailable, Reason::BackendProtocol, Backend),
         Kind::BytesDamaged => (Code::DataLoss, Reason::BytesDamaged, Backend),
         Kind::MemoryExhausted => (Code::ResourceExhausted, Reason::MemoryExhausted, Fault::Longshore),
+        Kind::LimitExceeded => (Code::ResourceExhausted, Reason::LimitExceeded, Fault::Longshore),
         Kind::Internal => (Code::Internal, Reason::Internal, Fault::Longshore),
     }
 }
@@ -107,6 +108,7 @@ mod tests {
         ErrorKind::BackendProtocol,
         ErrorKind::BytesDamaged,
         ErrorKind::MemoryExhausted,
+        ErrorKind::LimitExceeded,
         ErrorKind::Internal,
     ];
 

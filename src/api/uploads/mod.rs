@@ -136,6 +136,7 @@ async fn start(
     let name = message.store.clone();
     let options = convert::start_options(message)?;
     let store = call.open(Access::Write, &name, Scope::Key(&key))?;
+    call.check_object_size(options.size.unwrap_or_default())?;
     let upload = store.start_upload(&key, options).await?;
     let part_size = convert::signed(upload.part_size);
     let schedule = upload.schedule().into_iter().map(convert::part_run).collect();

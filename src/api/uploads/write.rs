@@ -11,6 +11,7 @@ use crate::{
     api::{convert, failure::Failure, gate::Call, object::Pieces},
     pb,
     store::{ChunkSum, Error, PersistedBytes, UploadWriter},
+    telemetry::Direction,
 };
 
 /// One message of a `WriteUpload`.
@@ -84,7 +85,14 @@ pub(super) async fn write(
                 return Err(Failure::field("spec", "must be sent only once, in the first message"));
             }
             Some(WriteMessage::Chunk(pieces)) => {
-                call.received(pieces.data.iter().map(Bytes::len).sum());
+                let received = pieces.data.iter().map(Bytes::len).sum();
+                call.received(received);
+                call.check_object_size(writer.end_offset() + unverified.held() + received as u64)?;
+                tokio::select! {
+                    biased;
+                    () = call.pace(Direction::Upload, received) => {}
+                    error = writer.held_back() => return Err(error.into()),
+                }
                 unverified.write(&mut writer, pieces).await?;
             }
             Some(WriteMessage::End) => ended = true,
@@ -110,13 +118,18 @@ struct Unverified {
 }
 
 impl Unverified {
+    /// The number of bytes that are not written yet.
+    fn held(&self) -> u64 {
+        self.held.iter().map(|piece| piece.len() as u64).sum()
+    }
+
     async fn write(&mut self, writer: &mut UploadWriter, pieces: Pieces) -> Result<(), Error> {
         let Pieces { crc32c, data, last } = pieces;
         if crc32c.is_some() {
             self.sum.update(&data);
         }
         self.held.extend(data);
-        writer.hold(self.held.iter().map(|piece| piece.len() as u64).sum())?;
+        writer.hold(self.held())?;
         if last && let Some(expected) = crc32c {
             std::mem::take(&mut self.sum).verify(expected)?;
         }

@@ -15,9 +15,12 @@ use crate::{
 
 mod jwt;
 mod service_links;
+mod tenant_limits;
 
 use jwt::JwtVariables;
 use service_links::is_service_link;
+use tenant_limits::Mapping;
+pub(super) use tenant_limits::terms;
 
 const PREFIX: &str = "LONGSHORE_";
 
@@ -34,6 +37,9 @@ settings! {
         /// Whether the authors of the tenants files may use the server's own identity, variables and files, and make it
         /// run commands. `false` if a tenant's team writes them: see [Untrusted files](#untrusted-files).
         tenants_trusted: bool as Flag = true,
+        /// `limits` of every tenant that its file does not set, as a YAML or JSON mapping such as
+        /// `{max_in_flight: 200}`. With untrusted tenants files, this is the only place for them.
+        tenant_limits: Option<String> as Optional<Mapping> = None => "none",
         /// Certificate chain of the gRPC listener, in PEM, the leaf first. See [TLS](#tls).
         tls_cert: Option<LocalPath> as Optional<FilePath> = None => "none: plaintext",
         /// Private key of the certificate, in PEM.

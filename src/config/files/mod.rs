@@ -1,6 +1,6 @@
 //! Reads the tenants file, or the tenants files of a folder.
 
-mod yaml;
+pub(super) mod yaml;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    overridable::{Overridable, OverridableLayer},
+    defaults::{Defaults, Inherited, Terms},
     tenant::Tenant,
 };
 
@@ -132,8 +132,8 @@ struct Candidate {
 settings! {
     /// A tenants file.
     pub(super) struct TenantsFile(TenantsFileLayer) {
-        /// Settings that apply to every store of the file, unless the store or its tenant sets them.
-        defaults: Overridable as Overridable = Overridable::default(),
+        /// Settings that apply to every tenant of the file and its stores, unless these set them.
+        defaults: Defaults as Defaults = Defaults::default(),
         /// The tenants, by name.
         tenants: () as Unread = () => "required",
     }
@@ -162,15 +162,14 @@ impl Form for Unread {
 }
 
 /// A file to read.
-struct Source {
+struct Source<'a> {
     path: Arc<Path>,
-    /// Whether its author may use what belongs to the server.
-    is_trusted: bool,
+    terms: &'a Terms,
     /// The only tenant that the file may define, if its author must not define those of others.
     only: Option<String>,
 }
 
-impl Source {
+impl Source<'_> {
     /// The folder that contains the file.
     fn folder(&self) -> &Path {
         self.path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
@@ -195,7 +194,7 @@ pub(super) fn read_all(
     path: &Path,
     variable: &Place,
     variables: &Arc<Variables>,
-    is_trusted: bool,
+    terms: &Terms,
     unchanged: impl Fn(&Path) -> Option<Unchanged>,
 ) -> Found {
     let mut found = Found::default();
@@ -216,11 +215,11 @@ pub(super) fn read_all(
                     candidates.extend(take_unchanged(unchanged, file.into(), &mut found));
                     continue;
                 }
-                let is_one_of_several = !is_trusted && file != path;
+                let is_one_of_several = !terms.is_trusted && file != path;
                 // The log shows the name, and anything can be in it.
                 let name = file.file_stem().map(|name| name.to_string_lossy().replace(char::is_control, " "));
                 let only = name.filter(|_| is_one_of_several);
-                let source = Source { path: file.into(), is_trusted, only };
+                let source = Source { path: file.into(), terms, only };
                 candidates.extend(read_file(&source, variables, &mut found));
             }
         }
@@ -273,9 +272,9 @@ fn take_unchanged(
 }
 
 /// The tenants of a file. Problems of the whole file go to `found`.
-fn read_file(source: &Source, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
+fn read_file(source: &Source<'_>, variables: &Arc<Variables>, found: &mut Found) -> Vec<Candidate> {
     let notes = Notes::new(source.path.display().to_string(), variables);
-    let notes = if source.is_trusted { notes } else { notes.untrusted(source.own_folder()) };
+    let notes = if source.terms.is_trusted { notes } else { notes.untrusted(source.own_folder()) };
     let mut general = Problems::default();
     let candidates = parse_file(source, &notes, &mut general);
     let warnings = notes.take_warnings();
@@ -308,7 +307,7 @@ fn read_file(source: &Source, variables: &Arc<Variables>, found: &mut Found) -> 
     }
 }
 
-fn parse_file(source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
+fn parse_file(source: &Source<'_>, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
     let text = match read_text(source, notes) {
         Ok(text) => text,
         Err((place, why)) => {
@@ -316,7 +315,7 @@ fn parse_file(source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Can
             return Vec::new();
         }
     };
-    let most = if source.is_trusted { yaml::MAX_VALUES } else { MAX_UNTRUSTED_VALUES };
+    let most = if source.terms.is_trusted { yaml::MAX_VALUES } else { MAX_UNTRUSTED_VALUES };
     match yaml::parse(&text, most) {
         Ok(root) => read_tenants(&root, source, notes, general),
         Err(malformed) => {
@@ -326,7 +325,7 @@ fn parse_file(source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Can
     }
 }
 
-fn read_text(source: &Source, notes: &Notes) -> Result<String, (Place, String)> {
+fn read_text(source: &Source<'_>, notes: &Notes) -> Result<String, (Place, String)> {
     let name = notes.file();
     let bytes = notes
         .read_file(&source.local_path(), MAX_FILE_BYTES + 1)
@@ -343,7 +342,7 @@ fn read_text(source: &Source, notes: &Notes) -> Result<String, (Place, String)> 
 }
 
 /// The tenants of a file. Problems that concern more than one tenant go to `general`.
-fn read_tenants(root: &Node, source: &Source, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
+fn read_tenants(root: &Node, source: &Source<'_>, notes: &Notes, general: &mut Problems) -> Vec<Candidate> {
     let start = KeyPath::Start("");
     let top = Cursor::new(root, &start, notes);
     let mut layer = TenantsFileLayer::default();
@@ -360,9 +359,9 @@ fn read_tenants(root: &Node, source: &Source, notes: &Notes, general: &mut Probl
             value.note(TenantsFile::unknown_key(key));
         }
     });
-    let defaults = layer.defaults.into_layer().unwrap_or_default().level(notes);
+    let defaults = layer.defaults.into_layer().unwrap_or_default().inherited(source.terms, notes);
     // Contradictions within the defaults are recorded here, once, and not again for every store.
-    if let Some(retries) = defaults.retry_config.get() {
+    if let Some(retries) = defaults.options.retry_config.get() {
         retries.check(notes);
     }
     if section.is_none() && top.is_mapping() {
@@ -398,7 +397,7 @@ fn read_tenant(
     name: Option<&str>,
     file: &Arc<Path>,
     cursor: Cursor<'_>,
-    base: &OverridableLayer,
+    base: &Inherited,
     notes: &Notes,
 ) -> Candidate {
     let place = cursor.place();

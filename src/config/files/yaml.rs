@@ -20,14 +20,14 @@ const BYTES_OF_VALUE: usize = 64;
 
 /// Why a text could not be parsed, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed {
+pub(in crate::config) struct Malformed {
     pub(super) line: usize,
     pub(super) column: usize,
-    pub(super) text: String,
+    pub(in crate::config) text: String,
 }
 
 /// Parses a text that contains one YAML document.
-pub(super) fn parse(text: &str, max_values: usize) -> Result<Node, Malformed> {
+pub(in crate::config) fn parse(text: &str, max_values: usize) -> Result<Node, Malformed> {
     let events = Parser::new_from_str(text);
     let mut builder = Builder { events, anchors: HashMap::new(), values: 0, max_values };
     let mut root = None;

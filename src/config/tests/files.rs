@@ -94,7 +94,7 @@ tenants:
       Default: {}
       empty:
       number: 3
-    limits: {max_in_flight: 5, max_buffered: 1KiB}
+    limits: {max_in_flight: 0, request_per_second: 5, max_buffered: 1KiB}
   good:
     stores: {s: {bucket: some-bucket, credential_provider: {type: anonymous}}}
 ";
@@ -128,7 +128,8 @@ FILE:22: tenants.acme.stores.Default: has no credentials: set access_key_id and 
 FILE:22: tenants.acme.stores.Default: has no bucket: set `url`, such as s3://BUCKET/PREFIX, or `bucket`
 FILE:23: tenants.acme.stores.empty: has no value: set one or remove the key
 FILE:24: tenants.acme.stores.number: expected a mapping, found a number
-FILE:25: tenants.acme.limits.max_in_flight: is not supported by this version: remove it
+FILE:25: tenants.acme.limits.max_in_flight: expected a whole number from 1 to 1000000, found 0
+FILE:25: tenants.acme.limits.request_per_second: unknown key; did you mean `requests_per_second`?
 FILE:25: tenants.acme.limits.max_buffered: expected a size from 1.0 MiB to 1.0 TiB, found 1024 bytes
 ";
 
@@ -158,9 +159,9 @@ fn problems_that_concern_more_than_one_tenant_fail_the_load_with_all_problems() 
         ),
         ("tenants:\n", &["FILE:1: tenants: has no value: set one or remove the key"]),
         (
-            "defaults:\n  limits: {}\n  retry_config: {max_retries: x}\n  transfer: {use_threads: false, max_concurrency: 4}\ntenants: {b: {}, B: 1, 7: {}}",
+            "defaults:\n  limit: {}\n  retry_config: {max_retries: x}\n  transfer: {use_threads: false, max_concurrency: 4}\ntenants: {b: {}, B: 1, 7: {}}",
             &[
-                "FILE:2: defaults.limits: is not supported by this version: remove it",
+                "FILE:2: defaults.limit: unknown key; did you mean `limits`?",
                 "FILE:3: defaults.retry_config.max_retries: expected a whole number from 0 to 1000, found `x`",
                 "FILE:4: defaults.transfer.use_threads: conflicts with max_concurrency: 4, because false means max_concurrency: 1; remove one of the two",
                 "FILE:5: tenants.b: has no stores: define at least one under `stores`",

@@ -7,6 +7,7 @@ mod files;
 mod garbage;
 mod identities;
 mod jwt;
+mod limits;
 mod providers;
 mod reference;
 mod reloading;

@@ -116,9 +116,8 @@ fn rejected() -> String {
     let variable = |key: String| format!("LONGSHORE_{}", key.to_ascii_uppercase());
     let sections = [
         ("variables", rejected_by::<Environment>().into_iter().map(variable).collect()),
-        ("`defaults`, stores", rejected_by::<Overridable>()),
+        ("stores", rejected_by::<Overridable>()),
         ("tenants", rejected_by::<Tenant>()),
-        ("`limits`", rejected_by::<Limits>()),
         ("callers", rejected_by::<Caller>()),
         ("`config`", rejected_by::<Config>()),
         ("`client_options`", rejected_by::<ClientOptions>()),
@@ -126,7 +125,7 @@ fn rejected() -> String {
         ("`credential_provider`", rejected_by::<Provider>()),
     ];
     let mut text = "| where | names |\n| --- | --- |\n".to_owned();
-    for (place, keys) in sections {
+    for (place, keys) in sections.into_iter().filter(|(_, keys): &(_, Vec<String>)| !keys.is_empty()) {
         let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         writeln!(text, "| {place} | {} |", keys.join(", ")).unwrap();
     }

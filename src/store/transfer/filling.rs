@@ -1,6 +1,6 @@
 //! The part of an upload that is being filled, and the memory reserved for it.
 
-use std::pin::Pin;
+use std::{convert::Infallible, pin::Pin};
 
 use bytes::Bytes;
 use tokio::{
@@ -160,6 +160,22 @@ impl Filling {
             self.tick = None;
             if let Some(error) = self.review(Instant::now()) {
                 return error;
+            }
+        }
+    }
+
+    /// Gives memory back that other calls wait for, while the server itself keeps the caller waiting. The caller is not
+    /// judged by this time. Never returns. Cancel safe.
+    pub(in crate::store) async fn hold_back(&mut self) -> Infallible {
+        self.pace.received(0, Instant::now());
+        loop {
+            if self.reservation.is_none() {
+                return std::future::pending().await;
+            }
+            self.tick.get_or_insert_with(|| Box::pin(sleep(INTERVAL))).as_mut().await;
+            self.tick = None;
+            if self.budget.is_contended() && self.give_back() {
+                self.speed = Speed::Slow;
             }
         }
     }

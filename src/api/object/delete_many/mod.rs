@@ -43,6 +43,7 @@ pub(super) fn results(
         call,
         messages,
         target: None,
+        named: 0,
         pending: Pending::default(),
         taken: None,
         ended: false,
@@ -60,6 +61,8 @@ struct Deletion {
     messages: Streaming<pb::DeleteManyRequest>,
     /// Set by the first message.
     target: Option<Target>,
+    /// The number of keys in all messages.
+    named: u64,
     pending: Pending,
     /// The memory of the results that were returned last.
     taken: Option<Reservation>,
@@ -163,6 +166,8 @@ impl Deletion {
                 return Err(Failure::field("store", "must be empty or the same as in the first message"));
             }
         };
+        self.named += message.objects.len() as u64;
+        self.call.check_keys(self.named)?;
         if message.objects.len() > MAX_KEYS_PER_MESSAGE {
             let found = message.objects.len();
             return Err(Failure::field(
