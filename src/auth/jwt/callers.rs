@@ -224,7 +224,7 @@ impl Search<'_> {
             match caller.settings.identities.jwt {
                 // The server's issuer names the tenant, whoever has written the tenants file.
                 Some(CallerJwt::Server(_)) => {
-                    principal.grant_by_token(&caller.tenant, &caller.settings, None)
+                    principal.grant_by_token(&caller.tenant, &caller.settings, None);
                 }
                 _ => principal.grant_by_name(&caller.tenant, &caller.settings),
             }
