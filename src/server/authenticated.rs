@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use http_body::Body;
-use tokio::time::timeout_at;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
 use tower::Service;
 
 use super::{
@@ -41,13 +41,21 @@ pub(super) struct Waiting<S, Q> {
     request: Option<Request<Q>>,
     wait: BoxFuture<'static, ()>,
     until: Instant,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<S, Q> Waiting<S, Q> {
-    /// `inner` gets the request if the keys that are `wanted` show that its caller is admitted.
-    pub(super) fn new(inner: S, admission: Admission, request: Request<Q>, wanted: Vec<KeysWanted>) -> Self {
+    /// `place` is held while the call waits. `inner` gets the request if the keys that are `wanted` show that its caller is admitted.
+    pub(super) fn new(
+        inner: S,
+        admission: Admission,
+        request: Request<Q>,
+        wanted: Vec<KeysWanted>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         let until = Admission::wait_until(request.extensions());
-        Self { inner, admission, request: Some(request), wait: first(wanted, until), until }
+        let wait = first(wanted, until);
+        Self { inner, admission, request: Some(request), wait, until, _place: place }
     }
 
     /// Ready when the caller is known: with the request if it is admitted.

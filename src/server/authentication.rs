@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body::Body;
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::{
@@ -26,8 +28,20 @@ pub(super) const OURS: &str = "longshore.";
 /// since their messages are never read.
 #[derive(Debug, Clone)]
 pub(super) struct AuthenticationLayer {
-    pub(super) admission: Admission,
-    pub(super) methods: Methods,
+    admission: Admission,
+    methods: Methods,
+    /// Permits of calls that wait until their tokens can be verified.
+    waiting: Arc<Semaphore>,
+}
+
+/// How many calls may wait until their tokens can be verified; further ones are rejected at once. Each holds up to
+/// 16 KiB of metadata, and anyone can make such calls while the keys of an issuer cannot be read.
+const MAX_WAITING: usize = 1_000;
+
+impl AuthenticationLayer {
+    pub(super) fn new(admission: Admission, methods: Methods) -> Self {
+        Self { admission, methods, waiting: Arc::new(Semaphore::new(MAX_WAITING)) }
+    }
 }
 
 impl<S> Layer<S> for AuthenticationLayer {
@@ -60,7 +74,7 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let AuthenticationLayer { admission, methods } = &self.layer;
+        let AuthenticationLayer { admission, methods, waiting } = &self.layer;
         let (mut head, body) = request.into_parts();
         let needed = methods.label(head.uri.path()).starts_with(OURS);
         let mut is_admitted = false;
@@ -71,12 +85,20 @@ where
                     return Authenticated::Known(RejectedOr::rejected(status.into_http()));
                 }
                 Admittance::Waiting(wanted) => {
-                    // The clone gets ready in place of `self.inner`, which may be called again only after that.
-                    let clone = self.inner.clone();
-                    let inner = std::mem::replace(&mut self.inner, clone);
-                    let request = Request::from_parts(head, body);
-                    let waiting = Waiting::new(inner, admission.clone(), request, wanted);
-                    return Authenticated::Waiting(Box::new(waiting));
+                    if let Ok(place) = Arc::clone(waiting).try_acquire_owned() {
+                        // The clone gets ready in place of `self.inner`, which may be called again only after that.
+                        let clone = self.inner.clone();
+                        let inner = std::mem::replace(&mut self.inner, clone);
+                        let request = Request::from_parts(head, body);
+                        let waiting = Waiting::new(inner, admission.clone(), request, wanted, place);
+                        return Authenticated::Waiting(Box::new(waiting));
+                    }
+                    match admission.authenticate(&head.headers, &mut head.extensions) {
+                        Ok(()) => is_admitted = true,
+                        Err(status) => {
+                            return Authenticated::Known(RejectedOr::rejected(status.into_http()));
+                        }
+                    }
                 }
             }
         } else if head.headers.contains_key(AUTHORIZATION) {

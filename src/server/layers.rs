@@ -53,7 +53,7 @@ impl CallLayers<'_> {
         let limits = LimitsLayer { methods: methods.clone() };
         let service = limits.layer(service);
         // Around the reading of messages: without a valid token, no message is read.
-        let authentication = AuthenticationLayer { admission: self.admission, methods: methods.clone() };
+        let authentication = AuthenticationLayer::new(self.admission, methods.clone());
         let service = authentication.layer(service);
         // Around everything that can take time, but inside the access log, so that an expired call is logged as
         // expired.

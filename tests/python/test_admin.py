@@ -160,7 +160,8 @@ def test_the_pool_shows_what_is_known_and_leaves_out_what_is_not(world):
     assert not store.built
     for field in ["requests_in_flight", "connections", "last_error", "credentials_expire_time", "credential_provider"]:
         assert not store.HasField(field), field
-    assert not pool().HasField("calls_permitted") and pool().memory_limit_bytes > 0
+    # There are several tenants, so each may have half of LONGSHORE_MAX_IN_FLIGHT.
+    assert pool().calls_permitted == 5_000 and pool().memory_limit_bytes > 0
     client = world.server.client("acme", "billing")
     assert failure(client.head, "key") == "UNAVAILABLE"
     store = pool().stores[0]
@@ -230,8 +231,8 @@ def test_calls_beyond_the_grants_are_explained(world):
 
 
 def test_each_listener_serves_its_own_services_only(world):
-    calls = {"callers": world.server.client("acme", "billing", world.server.address),
-             "operators": world.server.client("acme", "billing", world.server.admin_address)}
+    calls = {"callers": world.server.client("acme", "billing", address=world.server.address),
+             "operators": world.server.client("acme", "billing", address=world.server.admin_address)}
     assert failure(calls["callers"].admin.ListTenants, pb.ListTenantsRequest()) == "UNIMPLEMENTED"
     assert failure(calls["operators"].head, "key") == "UNIMPLEMENTED"
     assert world.server.health(world.server.admin_address) == servers.SERVING
