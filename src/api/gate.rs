@@ -328,14 +328,27 @@ impl Call {
         self.working_store(name)
     }
 
-    /// Returns the store `name` to read the source `key` of a copy. The access log shows the copy's destination, so the
-    /// source's store is not recorded.
-    pub(crate) fn open_source(&self, access: &[Access], name: &str, key: &str) -> Result<S3Store, Failure> {
-        self.source_key.get_or_init(|| key.to_owned());
+    /// Returns the stores of a copy: of its destination, and of its source, to which the caller needs `access`. The access
+    /// log shows the copy's destination, so the source's store is not recorded.
+    pub(crate) fn open_copy(
+        &self,
+        (destination, key): (&str, &str),
+        access: &[Access],
+        (source, source_key): (&str, &str),
+    ) -> Result<(S3Store, S3Store), Failure> {
+        self.context.facts.set_store(store_name(destination));
+        self.key.get_or_init(|| key.to_owned());
+        self.permit(Access::Write, destination, Scope::Key(key))?;
+        self.source_key.get_or_init(|| source_key.to_owned());
         for access in access {
-            self.permit(*access, name, Scope::Key(key))?;
+            self.permit(*access, source, Scope::Key(source_key))?;
         }
-        self.working_store(name)
+        let (to, from) = (self.working_store(destination)?, self.store(source)?);
+        // A store that admits one call at a time must not be asked twice.
+        if !from.is_clone_of(&to) {
+            from.admit()?;
+        }
+        Ok((to, from))
     }
 
     /// Checks that the caller's grant allows `access` to `scope` of the store `name`.

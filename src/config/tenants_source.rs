@@ -144,8 +144,10 @@ impl TenantsSource {
         let mut stale = BTreeSet::new();
         let mut kept = BTreeMap::new();
         for (name, Origin { file, place, .. }) in &self.origins {
-            let (is_changing, is_settled) =
-                (changing.contains(file), origins.contains_key(name) && is_settled(name));
+            // The tenant may have moved to a file that is still changing.
+            let moves = origins.get(name).is_some_and(|origin| changing.contains(&origin.file));
+            let is_changing = moves || changing.contains(file);
+            let is_settled = origins.contains_key(name) && is_settled(name);
             let is_invalid = rejected.contains(name) || unusable.contains(file);
             if (is_changing || is_invalid)
                 && !is_settled

@@ -346,9 +346,12 @@ impl Client {
                 (Ok(_) | Err(_), Some(failed)) => return Err(failed),
             };
             let signer = Signer { place: self.place(), credentials };
-            let awaited = self.awaiting(request);
+            let mut awaited = self.awaiting(request);
             let outcome = match self.hedged(request, &payload_hash, &signer).await {
-                Ok(answer) => reader.read(answer, request.subject()).await,
+                Ok(answer) => {
+                    awaited.has_begun();
+                    reader.read(answer, request.subject()).await
+                }
                 Err(failure) => Err(failure),
             };
             self.record(awaited, outcome.as_ref().err());

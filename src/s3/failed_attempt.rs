@@ -99,7 +99,9 @@ pub(super) fn of_answer(
 /// Classifies an attempt without a complete response.
 pub(super) fn of_transport(error: TransportError) -> FailedAttempt {
     let (kind, again, unclear) = match error.kind() {
-        TransportErrorKind::Connect => (ErrorKind::ConnectionFailed, LATER, false),
+        TransportErrorKind::Connect | TransportErrorKind::Exhausted => {
+            (ErrorKind::ConnectionFailed, LATER, false)
+        }
         TransportErrorKind::Timeout => (ErrorKind::BackendTimeout, LATER_AFTER_TIMEOUT, true),
         TransportErrorKind::Lost => (ErrorKind::ConnectionLost, LATER, true),
         TransportErrorKind::TooManyHeaders | TransportErrorKind::Protocol => {

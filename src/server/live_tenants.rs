@@ -31,8 +31,9 @@ impl LiveTenants {
         let invalid = Invalid { served: tenants.len(), reload_failed: false, ..invalid };
         let is_valid = invalid.stale.is_empty() && invalid.rejected.is_empty() && invalid.unusable.is_empty();
         let outcome = if is_valid { "ok" } else { "partial" };
-        self.invalid.replace(invalid);
+        // In this order, a tenant that has become valid is always in one of the two.
         self.pool.replace(tenants);
+        self.invalid.replace(invalid);
         self.metrics.reloaded(outcome);
         changes
     }

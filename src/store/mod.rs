@@ -190,7 +190,6 @@ impl S3Store {
     }
 
     /// Whether both are clones of one store.
-    #[cfg(test)]
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

@@ -1,6 +1,7 @@
 //! Stops new calls while a server answers nothing.
 
 use std::{
+    mem,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -35,6 +36,8 @@ struct State {
     since: Option<Instant>,
     /// When the next call may test the server; `None` while the circuit is closed.
     next_test: Option<Instant>,
+    /// Whether an abandoned attempt has opened the circuit, which has not been reported yet.
+    is_unreported: bool,
 }
 
 /// An attempt that waits for its response.
@@ -111,12 +114,22 @@ impl Circuit {
         opens.then_some(Change::Opened)
     }
 
+    /// Whether an abandoned attempt has opened the circuit. Returns true once.
+    pub fn has_opened_unnoticed(&self) -> bool {
+        mem::take(&mut self.state().is_unreported)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Awaited<'_> {
+    /// The response has begun: the server does not hang, even if the rest of the response is not awaited.
+    pub fn has_begun(&mut self) {
+        self.counts_if_abandoned = false;
+    }
+
     /// The server answered, be it with an error that concerns the request.
     pub fn answered(mut self) -> Option<Change> {
         self.counts_if_abandoned = false;
@@ -138,8 +151,8 @@ impl Awaited<'_> {
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         if self.counts_if_abandoned && self.since.elapsed() >= HANGS {
-            // The next call that fails logs it.
-            self.circuit.failed();
+            let change = self.circuit.failed();
+            self.circuit.state().is_unreported |= change.is_some();
         }
     }
 }

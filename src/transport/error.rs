@@ -18,6 +18,8 @@ pub enum ClientError {
 pub enum TransportErrorKind {
     /// No connection could be opened (DNS, TCP or TLS), or not in time. Nothing was sent.
     Connect,
+    /// This process may open no more connections at the moment. Nothing was sent.
+    Exhausted,
     /// A time limit from the options expired.
     Timeout,
     /// The connection broke; the server may have received the request.

@@ -221,7 +221,7 @@ impl Pool {
             Uri::builder().scheme(host.scheme.clone()).authority(host.authority.clone()).path_and_query("/");
         let uri = uri.build().map_err(|error| TransportErrorKind::Connect.caused_by(error))?;
         let descriptor = Descriptor::take().ok_or_else(|| {
-            TransportErrorKind::Connect.because("the open file limit allows no more connections")
+            TransportErrorKind::Exhausted.because("the open file limit allows no more connections")
         })?;
         let mut connector = self.0.connector.clone();
         let stream =

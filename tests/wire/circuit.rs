@@ -151,6 +151,29 @@ async fn an_error_that_concerns_the_request_is_an_answer() {
 }
 
 #[tokio::test]
+async fn a_copy_within_the_store_can_be_the_call_that_tests_s3() {
+    let failing = Failing::start(|_| (), || reply(503, &[], "")).await;
+    failing.open(None).await;
+    failing.fails.store(false, Relaxed);
+    let source = || Some(pb::CopySource { key: "from".to_owned(), ..Default::default() });
+    let destination = || Some(pb::CopyDestination { key: "to".to_owned(), ..Default::default() });
+    let recovered = async {
+        loop {
+            let before = failing.s3.seen().len();
+            let request =
+                pb::CopyRequest { source: source(), destination: destination(), ..Default::default() };
+            let status = ObjectServiceClient::new(failing.services.clone()).copy(request).await;
+            if failing.s3.seen().len() > before {
+                return;
+            }
+            assert!(is_refused(&status.unwrap_err()));
+        }
+    };
+    tokio::time::timeout(AMPLE, recovered).await.unwrap();
+    failing.head(None).await.unwrap();
+}
+
+#[tokio::test]
 async fn check_store_sends_its_requests_anyway() {
     let failing = Failing::start(|_| (), || reply(503, &[], "")).await;
     failing.open(None).await;

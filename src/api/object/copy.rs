@@ -2,7 +2,7 @@
 
 use crate::{
     api::{convert, failure::Failure, gate::Call},
-    auth::{Access, Scope},
+    auth::Access,
     pb,
     store::{Copied, CopyOptions, ReadOptions},
 };
@@ -27,8 +27,8 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
             .into_iter()
             .chain(convert::mode_name(&options.mode)),
     );
-    let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
-    let from = call.open_source(&[Access::Read], &source.store, source_key)?;
+    let (to, from) =
+        call.open_copy((&destination.store, key), &[Access::Read], (&source.store, source_key))?;
     let to = to.copying_at_most(call.max_object_size());
     let copied = Box::pin(to.copy_from(&from, source_key, key, options)).await;
     let Copied { meta, dropped_storage_class } = copied.map_err(|error| call.beyond_limit(error))?;
@@ -46,8 +46,8 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     let key = convert::key(&destination.key, "destination.key")?;
     let mode = convert::mode(request.mode)?;
     call.record_conditions(convert::mode_name(&mode));
-    let to = call.open(Access::Write, &destination.store, Scope::Key(key))?;
-    let from = call.open_source(&[Access::Read, Access::Delete], &source.store, source_key)?;
+    let access = [Access::Read, Access::Delete];
+    let (to, from) = call.open_copy((&destination.store, key), &access, (&source.store, source_key))?;
     let to = to.copying_at_most(call.max_object_size());
     let renamed = Box::pin(to.rename_from(&from, source_key, key, mode)).await;
     let Copied { meta, dropped_storage_class } = renamed.map_err(|error| call.beyond_limit(error))?;

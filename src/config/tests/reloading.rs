@@ -118,6 +118,22 @@ fn a_tenant_that_moves_out_of_a_file_that_cannot_be_used_is_served_from_its_new_
 }
 
 #[test]
+fn a_tenant_that_moves_to_a_file_that_is_still_changing_keeps_its_settings() {
+    let store = "{stores: {s: {bucket: first, credential_provider: {type: anonymous}}}}";
+    let two_tenants = format!("tenants: {{a: {store}, b: {store}}}");
+    let mut world = World::new(&[("a.yaml", two_tenants), ("c.yaml", tenant("c", "third"))]);
+    world.write("a.yaml", tenant("a", "first"));
+    world.write("b.yaml", tenant("b", "moved"));
+    let reading = world.source.read(|name| world.served.get(name).cloned());
+    world.write("b.yaml", format!("{} # more", tenant("b", "moved")));
+    let reloaded = world.source.accept(reading, |name| world.served.get(name).cloned()).unwrap().unwrap();
+    world.served = by_name(reloaded.tenants);
+    assert_eq!(world.buckets(), [("a", "first"), ("b", "first"), ("c", "third")]);
+    assert_eq!(world.reload().unwrap(), NOTHING);
+    assert_eq!(world.buckets(), [("a", "first"), ("b", "moved"), ("c", "third")]);
+}
+
+#[test]
 fn if_no_tenant_would_be_left_the_reload_fails_with_every_problem() {
     let mut world = World::new(&[("a.yaml", tenant("a", "first"))]);
     fs::remove_file(world.folder.path().join("a.yaml")).unwrap();
