@@ -14,7 +14,7 @@ pub use crate::store::SpeedRecord;
 use crate::{
     auth::ClientCertificate,
     store::{PageMemory, TenantBudget},
-    telemetry::{CallInFlight, CallerUsage, TenantUsage, cut},
+    telemetry::{AuditedCall, CallInFlight, CallerUsage, TenantUsage, cut},
     tenants::CallPermit,
 };
 
@@ -98,6 +98,7 @@ pub struct CallFacts {
     memory: OnceLock<TenantBudget>,
     usage: OnceLock<(CallerUsage, CallInFlight)>,
     permit: OnceLock<CallPermit>,
+    audit: OnceLock<Box<AuditedCall>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -111,6 +112,16 @@ impl CallFacts {
     /// Counts the call as one of this caller: as in flight, and when it ends.
     pub(crate) fn count_for(&self, tenant: &TenantUsage, caller: &CallerUsage) {
         self.usage.get_or_init(|| (caller.clone(), tenant.call_started()));
+    }
+
+    /// Sets the call's place in the audit log.
+    pub fn set_audit(&self, audit: AuditedCall) {
+        self.audit.get_or_init(|| Box::new(audit));
+    }
+
+    /// The call's place in the audit log, if it has one.
+    pub fn audit(&self) -> Option<&AuditedCall> {
+        self.audit.get().map(AsRef::as_ref)
     }
 
     /// Counts the end of the call, if it counts for a caller.

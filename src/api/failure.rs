@@ -16,6 +16,9 @@ use crate::{
     tenants::Exceeded,
 };
 
+/// When to retry a call for which the audit log has no room.
+const AUDIT_RETRY: Duration = Duration::from_secs(2);
+
 /// The caller's stream broke before the caller closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("the caller's stream ended before the request was complete")]
@@ -69,6 +72,8 @@ pub(crate) enum Failure {
     UploadKeyRequired,
     /// The call is beyond a limit.
     Limit(Box<Exceeded>),
+    /// The audit log has had no room for as long as a call may wait.
+    AuditUnavailable,
     /// tonic could not read the caller's next message, or the caller disconnected.
     Stream(Status),
 }
@@ -136,6 +141,7 @@ impl Failure {
                 (Code::FailedPrecondition, ErrorReason::UploadKeyRequired, Fault::Operator)
             }
             Self::Limit(_) => (Code::ResourceExhausted, ErrorReason::LimitExceeded, Fault::Longshore),
+            Self::AuditUnavailable => (Code::Unavailable, ErrorReason::AuditUnavailable, Fault::Operator),
             Self::Stream(_) => (Code::Internal, ErrorReason::Internal, Fault::Caller),
         }
     }
@@ -172,6 +178,7 @@ impl Failure {
             }
             Self::UploadKeyRequired => "UploadService needs LONGSHORE_UPLOAD_KEY if LONGSHORE_REPLICAS is more than 1: set the same key on every replica".to_owned(),
             Self::Limit(exceeded) => exceeded.to_string(),
+            Self::AuditUnavailable => "the audit log has no room for this call: retry the call later".to_owned(),
             Self::Stream(status) => status.message().to_owned(),
         }
     }
@@ -236,6 +243,7 @@ impl Failure {
                 .context(context)
                 .quota(&exceeded.subject(), &exceeded.description(), exceeded.retry_after)
                 .build(),
+            Self::AuditUnavailable => builder.context(context).retry_after(AUDIT_RETRY).build(),
             Self::Stream(status) => status::complete(status, context.request_id),
         }
     }

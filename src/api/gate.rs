@@ -18,7 +18,7 @@ use super::{
 use crate::{
     auth::{Access, Actor, KeysWanted, Refusal, Scope},
     store::{Error, ErrorKind, S3Store},
-    telemetry::{CallerUsage, Direction, Metrics, cut},
+    telemetry::{AuditedObject, CallerUsage, Direction, Metrics, cut},
     tenants::{Pool, Tenant},
 };
 
@@ -324,8 +324,43 @@ impl Call {
         if let Scope::Key(key) = scope {
             self.key.get_or_init(|| key.to_owned());
         }
+        self.audit_object(name, scope);
         self.permit(access, name, scope)?;
         self.working_store(name)
+    }
+
+    /// Sets what the lines of the audit log say that the call is about.
+    fn audit_object(&self, name: &str, scope: Scope<'_>) {
+        if let Some(audit) = self.context.facts.audit() {
+            audit.set_object(|| {
+                let store = AuditedObject::store(&cut(store_name(name), MAX_NAME));
+                match scope {
+                    Scope::Key(key) => store.with_key(key),
+                    Scope::Prefix(prefix) => store.with_prefix(prefix),
+                    Scope::Store => store,
+                }
+            });
+        }
+    }
+
+    /// Sets the source of a copy or a rename in the audit log.
+    fn audit_source(&self, store: &str, key: &str) {
+        if let Some(audit) = self.context.facts.audit() {
+            audit.set_source(&cut(store_name(store), MAX_NAME), key);
+        }
+    }
+
+    /// Writes to the audit log which objects are about to be deleted, by key and version.
+    pub(crate) async fn audit_deletes(&self, objects: &[(&str, &str)]) -> Result<(), Failure> {
+        match self.context.facts.audit() {
+            Some(audit) => audit.delete(objects).await.map_err(|_| Failure::AuditUnavailable),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is an audit log.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.context.facts.audit().is_some()
     }
 
     /// Returns the stores of a copy: of its destination, and of its source, to which the caller needs `access`. The access
@@ -338,6 +373,8 @@ impl Call {
     ) -> Result<(S3Store, S3Store), Failure> {
         self.context.facts.set_store(store_name(destination));
         self.key.get_or_init(|| key.to_owned());
+        self.audit_source(source, source_key);
+        self.audit_object(destination, Scope::Key(key));
         self.permit(Access::Write, destination, Scope::Key(key))?;
         self.source_key.get_or_init(|| source_key.to_owned());
         for access in access {
@@ -362,6 +399,7 @@ impl Call {
     /// Records that the call uses the store `name`.
     pub(crate) fn record_store(&self, name: &str) {
         self.context.facts.set_store(store_name(name));
+        self.audit_object(name, Scope::Store);
     }
 
     /// Returns the store `name`, unless its S3 server has not answered for a while.
@@ -374,11 +412,16 @@ impl Call {
     /// Returns the store `name`. The caller must have been authorized.
     pub(crate) fn store(&self, name: &str) -> Result<S3Store, Failure> {
         let name = store_name(name);
+        let audit = self.context.facts.audit();
+        if let Some(audit) = audit {
+            audit.begin();
+        }
         let store = self.tenant.store(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
         Ok(store?
             .until(self.context.deadline)
             .on_connection(self.context.record.clone())
-            .counted_by(self.usage.clone()))
+            .counted_by(self.usage.clone())
+            .recorded_by(audit.map(|audit| audit.s3_requests().clone())))
     }
 
     /// Records which conditions the request sets, to report which of them failed.

@@ -25,7 +25,7 @@ pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is
 #[cfg(feature = "microbench")]
 #[doc(hidden)]
 pub use payload::microbench;
-pub use rejections::{admin_refused, encoding_unknown, metadata_too_large};
+pub use rejections::{admin_refused, audit_unavailable, encoding_unknown, metadata_too_large};
 pub use uploads::UploadKeys;
 
 use std::{sync::Arc, time::Duration};

@@ -23,6 +23,11 @@ pub fn encoding_unknown(extensions: &Extensions, encoding: &[u8]) -> Status {
     status
 }
 
+/// The audit log has had no room for as long as a call may wait.
+pub fn audit_unavailable(extensions: &Extensions) -> Status {
+    gate::rejected_early(extensions, Failure::AuditUnavailable)
+}
+
 /// The status of a call of the admin listener that does not have its token.
 pub fn admin_refused(extensions: &Extensions, refusal: Refusal) -> Status {
     gate::rejected_early(extensions, refusal.into())

@@ -1,6 +1,6 @@
 //! `longshore serve`: runs the server.
 
-use std::{ffi::OsString, future::pending, process::ExitCode};
+use std::{ffi::OsString, future::pending, io, process::ExitCode};
 
 use super::{
     USAGE, failed, output,
@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
     // First, because SIGHUP would otherwise end the process.
-    let hangups = match Hangups::listen().and_then(|one| Ok([one, Hangups::listen()?])) {
+    let hangups = match listen() {
         Ok(hangups) => hangups,
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
@@ -43,10 +43,15 @@ pub(super) async fn run(variables: impl IntoIterator<Item = (OsString, OsString)
     .await
 }
 
+/// Listeners for SIGHUP: for the tenants, the TLS files and the audit log.
+fn listen() -> io::Result<[Hangups; 3]> {
+    Ok([Hangups::listen()?, Hangups::listen()?, Hangups::listen()?])
+}
+
 async fn serve(
     loaded: Loaded,
     signal: FirstSignal,
-    [hangups, tls_hangups]: [Hangups; 2],
+    [hangups, tls_hangups, mut audit_hangups]: [Hangups; 3],
 ) -> Result<(), ServerError> {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "a setting is probably not meant as it is written");
@@ -73,9 +78,20 @@ async fn serve(
             None => pending().await,
         }
     };
+    let audit = server.audit();
+    let audit_reopened = async {
+        match audit {
+            Some(audit) => loop {
+                audit_hangups.next().await;
+                audit.reopen();
+            },
+            None => pending::<()>().await,
+        }
+    };
     tokio::select! {
         ended = server.run(signal.received()) => ended,
         () = reloads => Ok(()),
         () = tls_reloads => Ok(()),
+        () = audit_reopened => Ok(()),
     }
 }

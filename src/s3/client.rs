@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     credentials::{CredentialProvider, Credentials, CredentialsError, Origin},
-    telemetry::{CallerUsage, Metrics},
+    telemetry::{CallerUsage, Metrics, S3Requests},
     transport::{
         Attempts, Circuit, ConnectionCounts, HttpClient, ResponseBody, Retry, RetryPolicy, RetryQuota,
     },
@@ -54,6 +54,9 @@ const MOST_RESERVED: Duration = Duration::from_millis(500);
 /// percent-encoded, with room to spare.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
+/// The header with the id that S3 gave to a request.
+const REQUEST_ID: &str = "x-amz-request-id";
+
 /// A client for one bucket. Its requests may have a deadline. Cheap to clone; clones share what they learn about the
 /// bucket.
 #[derive(Debug, Clone)]
@@ -65,6 +68,8 @@ pub struct Client {
     slow_down: Option<SlowDown>,
     /// Where the requests are counted. `None`: nowhere.
     usage: Option<CallerUsage>,
+    /// Where the ids of the responses are recorded, for the audit log.
+    responses: Option<S3Requests>,
 }
 
 /// What all clients of a bucket share.
@@ -216,7 +221,14 @@ impl Client {
             metrics,
             last_error: ArcSwapOption::empty(),
         };
-        Ok(Self { bucket: Arc::new(bucket), deadline: None, retries: true, slow_down: None, usage: None })
+        Ok(Self {
+            bucket: Arc::new(bucket),
+            deadline: None,
+            retries: true,
+            slow_down: None,
+            usage: None,
+            responses: None,
+        })
     }
 
     /// The same client, whose requests start no attempt but the first after `deadline`.
@@ -242,6 +254,12 @@ impl Client {
     #[must_use]
     pub(crate) fn counted_by(self, usage: CallerUsage) -> Self {
         Self { usage: Some(usage), ..self }
+    }
+
+    /// The same client, which records the ids of S3's responses.
+    #[must_use]
+    pub(crate) fn recorded_by(self, responses: Option<S3Requests>) -> Self {
+        Self { responses, ..self }
     }
 
     /// The deadline of the requests.
@@ -446,6 +464,9 @@ impl Client {
             }
         };
         let (head, body) = answer.into_parts();
+        if let Some(responses) = &self.responses {
+            responses.record(head.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()));
+        }
         self.bucket.metrics.s3_attempt(request.operation, head.status.as_str());
         if head.status.is_success() {
             return Ok(Answer { status: head.status, headers: head.headers, body });

@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use crate::{
     api::{CallFacts, CallFailure, Severity, status},
     pb::code_name,
-    telemetry::{InFlight, Metrics},
+    telemetry::{AuditOutcome, InFlight, Metrics},
 };
 
 /// Logs the line of a call. A macro, because tracing fixes the level of an event at compile time.
@@ -94,11 +94,26 @@ impl Record {
         self.metrics.call_ended(&self.method, code_name(code), elapsed);
         self.facts.count_end(&self.method, code);
         let failure = self.facts.failure().filter(|_| code != Code::Ok);
+        self.audit(code, failure, elapsed);
         match severity(code, failure) {
             Severity::Info => line!(INFO, self, code, elapsed, failure),
             Severity::Warning => line!(WARN, self, code, elapsed, failure),
             Severity::Error => line!(ERROR, self, code, elapsed, failure),
         }
+    }
+}
+
+impl Record {
+    /// Writes the last line of the call to the audit log, if it was admitted there.
+    fn audit(&self, code: Code, failure: Option<&CallFailure>, elapsed: Duration) {
+        let Some(audit) = self.facts.audit() else { return };
+        audit.end(&AuditOutcome {
+            code: code_name(code),
+            reason: failure.map(|failure| failure.reason).or_else(|| status::reason_of_code(code)),
+            bytes_in: self.facts.bytes_in(),
+            bytes_out: self.facts.bytes_out(),
+            elapsed,
+        });
     }
 }
 

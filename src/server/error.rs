@@ -21,6 +21,9 @@ pub enum ServerError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log in LONGSHORE_AUDIT_LOG: {}", audit_problem(.0))]
+    Audit(io::Error),
     /// A TLS file cannot be read.
     #[error("cannot read the TLS {what} {}: {}", .path.display(), plain(.source))]
     TlsFile {
@@ -60,6 +63,12 @@ pub enum ServerError {
         /// Why it stopped.
         reason: String,
     },
+}
+
+/// Why the audit log cannot be opened.
+fn audit_problem(error: &io::Error) -> String {
+    // ENXIO, which says "no such device or address".
+    if error.raw_os_error() == Some(6) { "no process reads the pipe".to_owned() } else { plain(error) }
 }
 
 /// The operating system's error as part of a sentence: without its number and its capital letter.

@@ -18,7 +18,10 @@ use tonic_health::pb::{
 use tower::Layer;
 
 use super::{protocol::ProtocolLayer, pulse::Pulse, tls::LiveTls};
-use crate::{telemetry::Metrics, tenants::InvalidTenants};
+use crate::{
+    telemetry::{AuditLog, Metrics},
+    tenants::InvalidTenants,
+};
 
 /// The largest message accepted on the health listener, in bytes. A service name is far shorter.
 const LARGEST_MESSAGE: usize = 4 * 1024;
@@ -34,6 +37,8 @@ pub(super) struct Health {
     tenants: Option<InvalidTenants>,
     /// They add a line, too.
     tls: Option<LiveTls>,
+    /// It adds a line, too.
+    audit: Option<AuditLog>,
 }
 
 /// The phase of the server's life cycle.
@@ -49,7 +54,14 @@ impl Health {
     /// Starts as not serving. `services` are reported in addition to the whole server; `pulse` tells whether the worker
     /// threads run.
     pub(super) fn new(services: &'static [&'static str], pulse: Pulse) -> Self {
-        Self { phase: watch::Sender::new(Phase::NotServing), services, pulse, tenants: None, tls: None }
+        Self {
+            phase: watch::Sender::new(Phase::NotServing),
+            services,
+            pulse,
+            tenants: None,
+            tls: None,
+            audit: None,
+        }
     }
 
     /// Adds a line about invalid tenants to the body of `/readyz`, for operators; the status stays the same.
@@ -60,6 +72,11 @@ impl Health {
     /// Adds a line about TLS files that cannot be used.
     pub(super) fn with_tls(self, tls: Option<LiveTls>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Adds a line if the audit log is not written.
+    pub(super) fn with_audit(self, audit: Option<AuditLog>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Sets the status that checks return and that watches receive.
@@ -162,6 +179,7 @@ async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     let notice = [
         health.tenants.as_ref().and_then(InvalidTenants::notice),
         health.tls.as_ref().and_then(LiveTls::notice),
+        health.audit.as_ref().and_then(AuditLog::notice),
     ];
     let notice = notice.into_iter().flatten().fold(String::new(), |all, notice| all + &notice + "\n");
     if health.is_serving() {

@@ -8,6 +8,7 @@ use tower::Layer as _;
 
 use super::{
     access::RunningCalls,
+    audit::{AuditLayer, AuditService},
     authentication::{AuthenticationLayer, AuthenticationService},
     call::{CallLayer, CallService},
     complete_errors::{CompleteErrors, CompleteErrorsLayer},
@@ -18,13 +19,15 @@ use super::{
 };
 use crate::{
     api::{Admission, Limits, MessagesLayer, MessagesService},
-    telemetry::Metrics,
+    telemetry::{AuditLog, Metrics},
 };
 
 /// The services, wrapped in the layers.
 pub(super) type Served = CallService<
     ProtocolService<
-        DeadlineService<AuthenticationService<LimitsService<MessagesService<CompleteErrors<Routes>>>>>,
+        DeadlineService<
+            AuthenticationService<LimitsService<AuditService<MessagesService<CompleteErrors<Routes>>>>>,
+        >,
     >,
 >;
 
@@ -33,6 +36,7 @@ pub(super) type Served = CallService<
 pub(super) struct CallLayers<'a> {
     pub(super) admission: Admission,
     pub(super) limits: Limits,
+    pub(super) audit: Option<AuditLog>,
     pub(super) metrics: &'a Metrics,
     pub(super) running: &'a RunningCalls,
     /// Ends every call when cancelled.
@@ -48,6 +52,9 @@ impl CallLayers<'_> {
         // The routes return the errors that tonic produces itself. Outer layers add the details to their own statuses.
         let service = CompleteErrorsLayer.layer(routes.prepare());
         let service = MessagesLayer::new(self.limits).layer(service);
+        // Inside the authentication, because its lines name the caller; inside the limits, because a call beyond them
+        // makes no request; and around the reading of messages.
+        let service = AuditLayer { log: self.audit, methods: methods.clone() }.layer(service);
         // Around the reading of messages: a call that waits for a limit must not hold its message in memory. Inside the
         // authentication, which finds out whose limits apply.
         let limits = LimitsLayer { methods: methods.clone() };

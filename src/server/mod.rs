@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod authenticated;
 mod authentication;
 mod call;
@@ -55,7 +56,7 @@ use crate::{
     pb::code_name,
     settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
     tasks::Tasks,
-    telemetry::{Metrics, MetricsTenants, Usage},
+    telemetry::{AuditLog, AuditSettings, Metrics, MetricsTenants, Usage},
     tenants::{
         InvalidTenants, Pool, Process, ProcessLimits, Resources, Snapshot, TenantSettings, search_for_orphans,
     },
@@ -109,6 +110,8 @@ settings! {
         uploads: UploadSettings,
         /// The admin listener.
         admin: AdminSettings,
+        /// The audit log.
+        audit: AuditSettings,
     }
     besides {
         /// The certificate, and what verifies those of clients. Without them, gRPC is served in plaintext.
@@ -171,6 +174,7 @@ pub struct Server {
     admin: Option<Listener>,
     reload: Option<ReloadTenants>,
     usage: Usage,
+    audit: Option<AuditLog>,
     admission: Admission,
     routes: Routes,
     pool: Pool,
@@ -201,6 +205,10 @@ impl Server {
         let grpc = listeners::bind(settings.listen_addr).await?;
         let plain = listeners::bind(settings.health_addr).await?;
         let admin = admin::bind(&settings.admin).await?;
+        let audit = AuditLog::open(&settings.audit).map_err(ServerError::Audit)?;
+        if let Some(audit) = &audit {
+            metrics.watch_audit(audit);
+        }
         let tenants = std::mem::take(&mut settings.tenants);
         let rejected = std::mem::take(&mut settings.rejected_tenants);
         let reasons = std::mem::take(&mut settings.rejection_reasons);
@@ -208,7 +216,8 @@ impl Server {
         let pulse = Pulse::new(workers::threads());
         let health = Health::new(api::SERVICE_NAMES, pulse.clone())
             .with_tenants(invalid.clone())
-            .with_tls(tls.clone());
+            .with_tls(tls.clone())
+            .with_audit(audit.clone());
         if settings.uploads.keys.is_none() {
             tracing::warn!(
                 "LONGSHORE_UPLOAD_KEY is not set: UploadService uploads cannot be resumed after this process exits"
@@ -227,6 +236,7 @@ impl Server {
             admin,
             reload: None,
             usage: resources.usage,
+            audit,
             admission,
             routes,
             pool,
@@ -268,6 +278,11 @@ impl Server {
         self.tls.clone()
     }
 
+    /// The audit log of this server, if it has one.
+    pub fn audit(&self) -> Option<AuditLog> {
+        self.audit.clone()
+    }
+
     /// The metrics of this server.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
@@ -300,6 +315,7 @@ impl Server {
         let around = CallLayers {
             admission: self.admission,
             limits: self.settings.limits(),
+            audit: self.audit.clone(),
             metrics: &self.metrics,
             running: &stages.running,
             cut: &stages.cut_calls,
@@ -324,6 +340,9 @@ impl Server {
         if let Some(tls) = self.tls.clone() {
             searching.spawn(tls.warn_repeatedly());
         }
+        if let Some(audit) = self.audit.clone() {
+            searching.spawn(audit::warn_repeatedly(audit));
+        }
         let mut plain = serve_plain(self.plain, &self.health, self.metrics);
         if let (Some(listener), Some(router)) = (self.admin, admin) {
             // Beyond loopback, the token must not be readable on the network.
@@ -335,6 +354,10 @@ impl Server {
         grpc.spawn(async { ("gRPC", serving.await) });
         let ended = stages.run(grpc, plain, shutdown).await;
         threads.end().await;
+        // After the last call, so that its lines are written too.
+        if let Some(audit) = self.audit {
+            audit::finish(&audit, self.settings.shutdown_grace).await;
+        }
         ended
     }
 }

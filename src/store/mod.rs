@@ -57,7 +57,7 @@ use crate::{
     credentials::{Origin, Providers, StoreFacts},
     s3::Client,
     tasks::Tasks,
-    telemetry::{CallerUsage, Metrics},
+    telemetry::{CallerUsage, Metrics, S3Requests},
     transport::HttpClient,
 };
 
@@ -171,6 +171,12 @@ impl S3Store {
     #[must_use]
     pub fn counted_by(self, usage: CallerUsage) -> Self {
         Self { client: self.client.counted_by(usage), ..self }
+    }
+
+    /// Returns the same store, which records the ids of S3's responses for the audit log.
+    #[must_use]
+    pub fn recorded_by(self, responses: Option<S3Requests>) -> Self {
+        Self { client: self.client.recorded_by(responses), ..self }
     }
 
     /// What the store uses now.

@@ -16,6 +16,7 @@ use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
 use super::{
+    audit::AuditLog,
     credentials::{self, Watched, WatchedCredentials},
     limits::{LimitLabels, LimitMetrics, WatchedLimit},
     logs, name,
@@ -216,6 +217,29 @@ impl Metrics {
             .u64_observable_gauge(name::MEMORY_UNSENT)
             .with_description("Response bytes that are buffered until their callers read them.")
             .with_callback(move |gauge| gauge.observe(bytes.load(Ordering::Relaxed), &[]))
+            .build();
+    }
+
+    /// Exports the state of the audit log.
+    pub fn watch_audit(&self, audit: &AuditLog) {
+        let meter = &self.0.meter;
+        let log = audit.clone();
+        meter
+            .u64_observable_counter(name::AUDIT_LINES)
+            .with_description("Lines of the audit log that have been written.")
+            .with_callback(move |counter| counter.observe(log.lines_written(), &[]))
+            .build();
+        let log = audit.clone();
+        meter
+            .u64_observable_gauge(name::AUDIT_IN_USE)
+            .with_description("Bytes of the audit log's buffer in use: lines to be written, and room for those of calls in flight.")
+            .with_callback(move |gauge| gauge.observe(log.bytes_in_use(), &[]))
+            .build();
+        let log = audit.clone();
+        meter
+            .u64_observable_gauge(name::AUDIT_WAITING)
+            .with_description("Calls that wait for room in the audit log.")
+            .with_callback(move |gauge| gauge.observe(log.calls_waiting(), &[]))
             .build();
     }
 

@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+mod audit;
 mod credentials;
 mod limits;
 mod logs;
@@ -9,6 +10,10 @@ mod text;
 mod tls;
 mod usage;
 
+pub use audit::{
+    AuditFull, AuditLog, AuditOutcome, AuditRoom, AuditSettings, AuditTarget, AuditedCall, AuditedObject,
+    CallIdentity, S3Requests,
+};
 pub use credentials::{CredentialsStatus, WatchedCredentials};
 pub use limits::{LimitLabels, WatchedLimit};
 pub use logs::{

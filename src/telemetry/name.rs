@@ -29,6 +29,9 @@ pub(super) const CREDENTIALS_REQUESTS: &str = "longshore.credentials.requests";
 pub(super) const CREDENTIALS_AGE: &str = "longshore.credentials.age";
 pub(super) const CREDENTIALS_TIME_TO_EXPIRY: &str = "longshore.credentials.time_to_expiry";
 pub(super) const CREDENTIALS_FAILING: &str = "longshore.credentials.failing";
+pub(super) const AUDIT_LINES: &str = "longshore.audit.lines";
+pub(super) const AUDIT_IN_USE: &str = "longshore.audit.used_bytes";
+pub(super) const AUDIT_WAITING: &str = "longshore.audit.waiting";
 pub(super) const LOG_LINES_DROPPED: &str = "longshore.log.lines_dropped";
 pub(super) const MEMORY_ENDED: &str = "longshore.memory.ended";
 

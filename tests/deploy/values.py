@@ -42,6 +42,13 @@ def labels(documents):
 
 # The release, the values, and a condition on the manifests.
 RENDERED = [
+    ("rel", "audit: {log: stdout, wait: 1s, buffer: 64MiB}", lambda d: [
+        environment(d)[f"LONGSHORE_AUDIT_{name}"] for name in ("LOG", "WAIT", "BUFFER")] == ["stdout", "1s", "64MiB"]),
+    ("rel", "audit: {log: /audit/calls.log}\nextraVolumes: [{name: audit, emptyDir: {}}]\n"
+        "extraVolumeMounts: [{name: audit, mountPath: /audit}]",
+        lambda d: environment(d)["LONGSHORE_AUDIT_LOG"] == "/audit/calls.log"),
+    ("rel", "audit: {log: null, wait: null, buffer: null}",
+        lambda d: not any("AUDIT" in name for name in environment(d))),
     # Strings that consist of digits.
     ("12345", "{}", lambda d: d["Deployment"]["metadata"]["name"] == "12345-longshore"
         and d["Service"]["metadata"]["name"] == "svc-12345-longshore"),
@@ -230,6 +237,12 @@ REFUSED = [
     ("/server/maxConnectionAge", "server: {maxConnectionAge: never}"),
     ("/server/maxConnections", "server: {maxConnections: 0}"),
     ("server.maxMessageBytes is 1KiB, must be from 64KiB to 1GiB", "server: {maxMessageBytes: 1KiB}"),
+    ("/audit/log", "audit: {log: audit.log}"),
+    ("/audit/wait", "audit: {log: stdout, wait: 5}"),
+    ("audit.buffer is 1KiB", "audit: {log: stdout, buffer: 1KiB}"),
+    ("where no volume is mounted for writing", "audit: {log: /audit/calls.log}"),
+    ("where no volume is mounted for writing", "audit: {log: /audit/calls.log}\nextraVolumes: [{name: a, emptyDir: {}}]\n"
+        "extraVolumeMounts: [{name: a, mountPath: /audit, readOnly: true}]"),
     ("server.memoryBudget is 8MiB", "server: {memoryBudget: 8MiB}"),
 ]
 
@@ -258,7 +271,7 @@ SETTINGS = {
 }
 # Variables that the chart derives from other values.
 DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "ADMIN_ADDR", "ADMIN_TOKEN", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA",
-           "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "UPLOAD_KEY",
+           "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "AUDIT_LOG", "AUDIT_WAIT", "AUDIT_BUFFER", "UPLOAD_KEY",
            "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_TENANT_CLAIM", "JWT_JWKS_URL",
            "JWT_JWKS_BEARER_TOKEN_FILE", "JWT_JWKS_CA_FILE", "JWT_LEEWAY"}
 

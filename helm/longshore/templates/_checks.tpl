@@ -57,9 +57,23 @@
 {{- $server := .Values.server | default dict -}}
 {{- include "longshore.checkSize" (list "server.maxMessageBytes" $server.maxMessageBytes "64KiB" "1GiB") -}}
 {{- include "longshore.checkSize" (list "server.memoryBudget" $server.memoryBudget "16MiB" "1024GiB") -}}
+{{- include "longshore.checkSize" (list "audit.buffer" (.Values.audit | default dict).buffer "64KiB" "1GiB") -}}
+{{- include "longshore.checkAudit" . -}}
 {{- include "longshore.checkVolumes" . -}}
 {{- include "longshore.checkSpread" . -}}
 {{- include "longshore.checkResources" . -}}
+{{- end -}}
+
+{{/* The container's own file system is read-only, so the audit log needs a volume. */}}
+{{- define "longshore.checkAudit" -}}
+{{- $log := (.Values.audit | default dict).log | default "stdout" -}}
+{{- $isMounted := eq $log "stdout" -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- if and (hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) $log) (not .readOnly) -}}{{- $isMounted = true -}}{{- end -}}
+{{- end -}}
+{{- if not $isMounted -}}
+{{- fail (printf "audit.log is %s, where no volume is mounted for writing: add one to extraVolumes and extraVolumeMounts, or use stdout" $log) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* NAME VALUE MINIMUM MAXIMUM: checks a size against the server's own bounds. */}}

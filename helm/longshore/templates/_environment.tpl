@@ -9,6 +9,7 @@
 {{- $host := $server.listenAddress | default "0.0.0.0" -}}
 {{- $host = ternary (printf "[%s]" $host) $host (and (contains ":" $host) (not (hasPrefix "[" $host))) -}}
 {{- $admin := .Values.admin | default dict -}}
+{{- $audit := .Values.audit | default dict -}}
 {{- $set := dict
   "LONGSHORE_LISTEN_ADDR" (printf "%s:%d" $host (int64 ($ports.grpc | default 50051)))
   "LONGSHORE_HEALTH_ADDR" (printf "%s:%d" $host (int64 ($ports.health | default 9090)))
@@ -31,6 +32,9 @@
   "LONGSHORE_METRICS_TENANTS" $server.metricsTenants
   "LONGSHORE_MAX_IN_FLIGHT" $server.maxInFlight
   "LONGSHORE_TENANT_LIMITS" (ternary (toJson $server.tenantLimits) "" (gt (len ($server.tenantLimits | default dict)) 0))
+  "LONGSHORE_AUDIT_LOG" $audit.log
+  "LONGSHORE_AUDIT_WAIT" $audit.wait
+  "LONGSHORE_AUDIT_BUFFER" $audit.buffer
   "LONGSHORE_MAX_CONCURRENT_STREAMS" $server.maxConcurrentStreams
   "LONGSHORE_MAX_CONNECTIONS" $server.maxConnections
   "LONGSHORE_MAX_CONNECTION_AGE" $server.maxConnectionAge

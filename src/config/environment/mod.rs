@@ -89,6 +89,7 @@ pub(super) fn read(variables: &Arc<Variables>, needs_file: bool, problems: &mut 
     check_addresses(&environment, &notes);
     check_auth(&environment, &notes);
     check_admin(&environment, &notes);
+    check_audit(&notes);
     if needs_file && variables.text(&format!("{PREFIX}TENANTS_FILE")).is_ok_and(|text| text.is_none()) {
         notes.problem_at(
             place("TENANTS_FILE"),
@@ -165,6 +166,16 @@ fn check_admin(environment: &Environment, notes: &Notes) {
                  it to a token, as printed by `longshore token`, or set LONGSHORE_ADMIN_ADDR to a loopback address"
             ),
         );
+    }
+}
+
+/// A setting of the audit log has no effect without the log.
+fn check_audit(notes: &Notes) {
+    let is_set = |name| !matches!(notes.variables().text(&format!("{PREFIX}{name}")), Ok(None));
+    for name in ["AUDIT_WAIT", "AUDIT_BUFFER"] {
+        if is_set(name) && !is_set("AUDIT_LOG") {
+            notes.problem_at(place(name), "has no effect: set LONGSHORE_AUDIT_LOG, or remove it");
+        }
     }
 }
 

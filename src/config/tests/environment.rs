@@ -102,6 +102,7 @@ fn every_problem_in_the_environment_is_reported() {
         ("LONGSHORE_ADMIN_ADDR", "x"),
         ("LONGSHORE_ADMIN_TOKEN", "short"),
         ("LONGSHORE_ALLOW_INSECURE", ""),
+        ("LONGSHORE_AUDIT_WAIT", "1s"),
         ("OTHER", "x"),
     ]))
     .unwrap_err()
@@ -112,6 +113,7 @@ fn every_problem_in_the_environment_is_reported() {
             "LONGSHORE_ADMIN_ADDR: expected an IP address and a port, such as 127.0.0.1:50051 or [::]:50051, found `x`",
             "LONGSHORE_ADMIN_TOKEN: expected at least 16 visible ASCII characters, as printed by `longshore token`",
             "LONGSHORE_ALLOW_INSECURE: is empty: set a value or unset the variable",
+            "LONGSHORE_AUDIT_WAIT: has no effect: set LONGSHORE_AUDIT_LOG, or remove it",
             "LONGSHORE_AUTH: `none` lets every client that can connect to 0.0.0.0:9090 access all tenants: set LONGSHORE_AUTH=required, listen on a loopback address, or set LONGSHORE_ALLOW_INSECURE=true",
             "LONGSHORE_HEALTH_ADDR: expected an IP address and a port, such as 127.0.0.1:50051 or [::]:50051, found `localhost:9090`",
             "LONGSHORE_JWT_ISSUR: unknown variable; did you mean `LONGSHORE_JWT_ISSUER`?",

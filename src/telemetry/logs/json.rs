@@ -209,6 +209,13 @@ impl fmt::Write for AtMost<'_, '_> {
     }
 }
 
+/// The current time as in log lines.
+pub(in crate::telemetry) fn now() -> String {
+    let mut json = Vec::with_capacity(32);
+    write_now(&mut json);
+    String::from_utf8(json).unwrap_or_default()
+}
+
 /// Writes the current time in UTC, to the microsecond (RFC 3339). The text of the second is cached, since many lines
 /// share it.
 fn write_now(json: &mut Vec<u8>) {

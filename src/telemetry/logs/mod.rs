@@ -20,6 +20,7 @@ use tracing_subscriber::{
 use self::{json::Json, limited::Limited};
 use crate::settings::{Keyword, Keywords, Optional, Scalar, Text, settings};
 
+pub(super) use json::now;
 pub(super) use output::dropped;
 pub use output::{flush, write_error};
 

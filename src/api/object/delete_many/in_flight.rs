@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::pending::{Entry, Pending};
-use crate::store::{DeleteBatches, DeletedBatch, ObjectId, S3Store};
+use crate::store::{BatchRoom, DeleteBatches, DeletedBatch, ObjectId, S3Store};
 
 /// The batches that have been sent to S3 and whose results have not been returned yet, in order.
 #[derive(Debug)]
@@ -23,14 +23,17 @@ impl InFlight {
         self.batches.has_room()
     }
 
-    /// Sends the next batch if there is room for it. Returns whether it did.
-    pub(super) fn send(&mut self, pending: &mut Pending) -> bool {
+    /// Takes the next batch from `pending` if there is room for it.
+    pub(super) fn take(&mut self, pending: &mut Pending) -> Option<Batch> {
         let (keys, text) = pending.batch_size();
-        let Some(room) = self.batches.room(keys, text) else { return false };
-        let entries = pending.batch();
-        self.batches.send(room, valid(&entries));
+        let room = self.batches.room(keys, text)?;
+        Some(Batch { room, entries: pending.batch() })
+    }
+
+    /// Sends a batch.
+    pub(super) fn send(&mut self, Batch { room, entries }: Batch) {
+        self.batches.send(room, valid(&entries).map(object_id).collect());
         self.entries.push_back(entries);
-        true
     }
 
     /// Waits for the results of the oldest batch in flight. `None` if there is none. Cancel safe.
@@ -40,11 +43,26 @@ impl InFlight {
     }
 }
 
-/// The objects that S3 has to delete: those that have not already failed.
-fn valid(entries: &[Entry]) -> Vec<ObjectId> {
-    let valid = entries.iter().filter(|entry| entry.failure.is_none()).map(|entry| ObjectId {
-        key: entry.object.key.clone(),
-        version: Some(entry.object.version.clone()).filter(|version| !version.is_empty()),
-    });
-    valid.collect()
+/// A batch that has room, but has not been sent yet.
+#[derive(Debug)]
+pub(super) struct Batch {
+    room: BatchRoom,
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    /// The key and the version of each object that S3 has to delete.
+    pub(super) fn objects(&self) -> Vec<(&str, &str)> {
+        valid(&self.entries).map(|entry| (&*entry.object.key, &*entry.object.version)).collect()
+    }
+}
+
+/// What S3 has to delete: what has not already failed.
+fn valid(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
+    entries.iter().filter(|entry| entry.failure.is_none())
+}
+
+fn object_id(entry: &Entry) -> ObjectId {
+    let version = Some(entry.object.version.clone()).filter(|version| !version.is_empty());
+    ObjectId { key: entry.object.key.clone(), version }
 }

@@ -94,7 +94,7 @@ impl Deletion {
         let mut is_due = false;
         loop {
             let waits_for_more = !is_due && !self.ended && !self.pending.is_full();
-            if !waits_for_more && self.send() {
+            if !waits_for_more && self.send().await {
                 is_due = false;
                 continue;
             }
@@ -148,10 +148,19 @@ impl Deletion {
         self.target.as_mut().is_none_or(|target| target.in_flight.has_room())
     }
 
-    /// Sends the next batch, if keys wait and there is room. Returns whether it did.
-    fn send(&mut self) -> bool {
+    /// Sends the next batch, if keys wait and there is room. Returns whether it took one. If the audit log has no room
+    /// for the keys, they are not deleted, and the call ends.
+    async fn send(&mut self) -> bool {
         let Some(target) = self.target.as_mut().filter(|_| !self.pending.is_empty()) else { return false };
-        target.in_flight.send(&mut self.pending)
+        let Some(batch) = target.in_flight.take(&mut self.pending) else { return false };
+        if self.call.is_audited()
+            && let Err(failure) = self.call.audit_deletes(&batch.objects()).await
+        {
+            self.end_with(failure);
+            return true;
+        }
+        target.in_flight.send(batch);
+        true
     }
 
     fn take(&mut self, message: pb::DeleteManyRequest) -> Result<(), Failure> {
