@@ -27,6 +27,17 @@ impl Default for Lookups {
 }
 
 impl Lookups {
+    /// Lookups of which only one is in progress. A further one waits for the thread of the one before.
+    pub fn one_at_a_time() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+
+    /// Whether both wait for the same lookups.
+    #[cfg(test)]
+    pub(crate) fn are_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The addresses of a host, from the system's resolver.
     pub(super) async fn addresses(&self, name: Name) -> io::Result<Vec<SocketAddr>> {
         self.run(move || Ok((name.as_str(), 0).to_socket_addrs()?.collect())).await
@@ -75,6 +86,19 @@ mod tests {
         assert_eq!(other.run(|| Ok(2)).await.unwrap(), 2);
         assert!(next.as_mut().now_or_never().is_none());
         drop(answers);
+        assert_eq!(next.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_lookup_at_a_time_waits_for_the_one_before_even_after_it_has_been_given_up() {
+        let lookups = Lookups::one_at_a_time();
+        let (answer, question) = mpsc::channel::<()>();
+        let mut hanging = Box::pin(lookups.run(move || question.recv().map_err(io::Error::other)));
+        assert!(hanging.as_mut().now_or_never().is_none());
+        drop(hanging);
+        let mut next = Box::pin(lookups.run(|| Ok(1)));
+        assert!(next.as_mut().now_or_never().is_none(), "the thread is still in use");
+        drop(answer);
         assert_eq!(next.await.unwrap(), 1);
     }
 }

@@ -24,21 +24,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest file with a bearer token, in bytes.
 const MAX_TOKEN_FILE: u64 = 64 * 1024;
 
-/// Requests the JWKS once. Redirects are not followed: they could lead to where the settings do not.
-pub(super) async fn fetch(from: &JwksUrl) -> Result<KeySet, KeysError> {
-    let requested = tokio::time::timeout(LONGEST_REQUEST, request(from)).await;
+/// Requests the JWKS once. Redirects are not followed: they could lead to where the settings do not. `lookups` are those
+/// of the URL, since a lookup can outlive the request that began it.
+pub(super) async fn fetch(from: &JwksUrl, lookups: Lookups) -> Result<KeySet, KeysError> {
+    let requested = tokio::time::timeout(LONGEST_REQUEST, request(from, lookups)).await;
     let late = || KeysError::new(format!("no answer within {} s", LONGEST_REQUEST.as_secs()));
     requested.map_err(|_| late())?
 }
 
-async fn request(from: &JwksUrl) -> Result<KeySet, KeysError> {
+async fn request(from: &JwksUrl, lookups: Lookups) -> Result<KeySet, KeysError> {
     let mut request = Request::get(&from.url).body(()).map_err(|_| KeysError::new("the URL is invalid"))?;
     let accepted = HeaderValue::from_static("application/jwk-set+json, application/json");
     request.headers_mut().insert(ACCEPT, accepted);
     // A client for each request, because requests are rare. Creating one reads the CA certificates of the system.
     let (options, file) = (options(from), from.bearer_token_file.clone());
     let prepared = blocking(move || {
-        let client = HttpClient::new(&options, Lookups::default())
+        let client = HttpClient::new(&options, lookups)
             .map_err(|error| KeysError::new(error.to_string()))?;
         Ok((client, file.as_ref().map(authorization).transpose()?))
     });

@@ -25,7 +25,7 @@ use futures::{
 use tokio::time::Instant;
 
 use super::{JwksUrl, KeySet, KeysError, ServerJwt, fetch::fetch, key::Key, token::Token};
-use crate::tasks::Tasks;
+use crate::{tasks::Tasks, transport::Lookups};
 
 /// Keys that were read this long ago are read again in the background when a call uses them.
 const FRESH: Duration = Duration::from_mins(5);
@@ -52,7 +52,7 @@ pub struct KeySources {
 }
 
 /// Reads keys: [`fetch`], except in tests.
-pub(super) type Read = fn(Arc<JwksUrl>) -> BoxFuture<'static, Result<KeySet, KeysError>>;
+pub(super) type Read = fn(Arc<JwksUrl>, Lookups) -> BoxFuture<'static, Result<KeySet, KeysError>>;
 
 /// What most sources differ in, so that few are compared as a whole.
 type Location = (String, Option<PathBuf>);
@@ -66,7 +66,7 @@ impl Default for KeySources {
 impl KeySources {
     /// No sources yet. Requests run as `tasks`.
     pub fn new(tasks: Tasks) -> Self {
-        Self::with(tasks, |from| async move { fetch(&from).await }.boxed())
+        Self::with(tasks, |from, lookups| async move { fetch(&from, lookups).await }.boxed())
     }
 
     /// No sources yet, whose keys `read` reads.
@@ -99,6 +99,7 @@ impl KeySources {
             from: Arc::clone(from),
             current: ArcSwapOption::empty(),
             state: Mutex::default(),
+            lookups: Lookups::one_at_a_time(),
             tasks: self.tasks.clone(),
             read: self.read,
         });
@@ -121,6 +122,8 @@ pub(super) struct KeySource {
     from: Arc<JwksUrl>,
     current: ArcSwapOption<Current>,
     state: Mutex<State>,
+    /// Outlive the requests, so that a host name that is resolved slowly blocks one thread, however often it is needed.
+    lookups: Lookups,
     tasks: Tasks,
     read: Read,
 }
@@ -220,8 +223,8 @@ impl KeySource {
         state.began = Some(Instant::now());
         let source = Arc::clone(self);
         let request = async move {
-            let from = Arc::clone(&source.from);
-            let answer = AssertUnwindSafe((source.read)(from)).catch_unwind().await;
+            let (from, lookups) = (Arc::clone(&source.from), source.lookups.clone());
+            let answer = AssertUnwindSafe((source.read)(from, lookups)).catch_unwind().await;
             source.finish(answer.unwrap_or_else(|_| Err(KeysError::new("the request failed unexpectedly"))));
         };
         let task = self.tasks.spawn_without_span(request);

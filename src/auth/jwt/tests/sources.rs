@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, advance, sleep};
 
 use super::*;
-use crate::tasks::Tasks;
+use crate::{tasks::Tasks, transport::Lookups};
 
 /// What the URLs of a test answer, by their path.
 static ANSWERS: Mutex<Vec<(String, Answer)>> = Mutex::new(Vec::new());
@@ -28,12 +28,12 @@ struct Issuer {
 }
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
-static REQUESTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static REQUESTS: Mutex<Vec<(String, Lookups)>> = Mutex::new(Vec::new());
 
 impl Issuer {
     fn new(answer: Answer) -> Self {
         let url = format!("https://issuer.example/{}", NUMBER.fetch_add(1, SeqCst));
-        let sources = KeySources::with(Tasks::default(), |from| read(from.url.clone()).boxed());
+        let sources = KeySources::with(Tasks::default(), |from, lookups| read(from.url.clone(), lookups).boxed());
         let issuer = Self { url, sources };
         issuer.answers(answer);
         issuer
@@ -47,7 +47,7 @@ impl Issuer {
     }
 
     fn requests(&self) -> usize {
-        REQUESTS.lock().unwrap().iter().filter(|url| **url == self.url).count()
+        REQUESTS.lock().unwrap().iter().filter(|(url, _)| *url == self.url).count()
     }
 
     fn settings(&self) -> JwtSettings {
@@ -61,8 +61,8 @@ impl Issuer {
 }
 
 /// A source's request: as long as [`super::super::fetch::LONGEST_REQUEST`] if the issuer hangs.
-async fn read(url: String) -> Result<KeySet, KeysError> {
-    REQUESTS.lock().unwrap().push(url.clone());
+async fn read(url: String, lookups: Lookups) -> Result<KeySet, KeysError> {
+    REQUESTS.lock().unwrap().push((url.clone(), lookups));
     let answer = ANSWERS.lock().unwrap().iter().find(|(known, _)| *known == url).unwrap().1.clone();
     sleep(Duration::from_millis(10)).await;
     match answer {
@@ -298,4 +298,22 @@ async fn an_issuer_that_hangs_does_not_delay_another_tenant_with_the_same_issuer
     settle().await;
     let token = made()["accepted"]["fractions of seconds"].as_str().unwrap().to_owned();
     assert_eq!(tenants(&callers, &token), ["acme", "globex"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_source_share_their_lookups_because_these_outlive_them() {
+    let (issuer, other) = (Issuer::new(Answer::Hangs), Issuer::new(Answer::Hangs));
+    for issuer in [&issuer, &other] {
+        let callers = issuer.callers();
+        for _ in 0..2 {
+            assert_eq!(call(&callers, &good()).await.unwrap_err(), Refusal::JwtKeysUnavailable);
+            settle().await;
+            advance(MINUTE).await;
+        }
+    }
+    let requests = REQUESTS.lock().unwrap().clone();
+    let of = |issuer: &Issuer| requests.iter().filter(|(url, _)| *url == issuer.url).collect::<Vec<_>>();
+    let (own, others) = (of(&issuer), of(&other));
+    assert!(own.len() >= 2 && own.iter().all(|(_, lookups)| lookups.are_shared_with(&own[0].1)));
+    assert!(!others[0].1.are_shared_with(&own[0].1));
 }

@@ -188,7 +188,7 @@ fn debug_output_has_no_token_and_no_key() {
 
 #[tokio::test]
 async fn tokens_of_the_servers_issuer_are_for_the_tenants_that_they_name() {
-    let read: key_source::Read = |_| Box::pin(async { Ok(jwks()) });
+    let read: key_source::Read = |_, _| Box::pin(async { Ok(jwks()) });
     let url = JwksUrl {
         url: "https://issuer.example/keys".to_owned(),
         bearer_token_file: None,
