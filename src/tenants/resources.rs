@@ -34,7 +34,7 @@ impl Resources {
             process: Process::default(),
             metrics,
             usage: Usage::default(),
-            key_sources: KeySources::new(tasks.clone()),
+            key_sources: KeySources::default(),
             tasks,
         }
     }
@@ -50,5 +50,55 @@ impl Resources {
     #[must_use]
     pub fn with_jwt(self, server: Option<ServerJwt>) -> Self {
         Self { key_sources: self.key_sources.with_server(server), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, sync::Arc, time::Duration};
+
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::auth::{
+        Access, AuthMode, Authenticator, CallerJwt, CallerSettings, Identities, Jwks, JwksUrl, JwtSettings,
+    };
+
+    /// A JWT that is not expired. Its signature does not matter, since the keys are never read.
+    const TOKEN: &str = concat!(
+        "Bearer eyJhbGciOiJSUzI1NiJ9", // {"alg":"RS256"}
+        ".eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6InMiLCJleHAiOjQxMDI0NDQ4MDB9.AAAA", // iss i, aud a, sub s, exp in 2100
+    );
+
+    fn caller(url: String) -> CallerSettings {
+        let jwks = JwksUrl { url, bearer_token_file: None, ca: None, refuse_local: false };
+        let jwt = JwtSettings {
+            issuer: "i".to_owned(),
+            audience: "a".to_owned(),
+            jwks: Jwks::Url(Arc::new(jwks)),
+            claims: vec![("/sub".to_owned(), "s".to_owned())],
+            leeway: Duration::ZERO,
+        };
+        CallerSettings {
+            name: "c".to_owned(),
+            identities: Identities { jwt: Some(CallerJwt::Own(jwt)), ..Identities::default() },
+            access: vec![Access::Read],
+            stores: None,
+            prefixes: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn shutdown_does_not_wait_for_an_issuer_that_hangs() {
+        let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let resources = Resources::new(MemorySettings::default());
+        let callers = [caller(format!("http://{}/", hangs.local_addr().unwrap()))];
+        let tenants = [("acme", callers.as_slice())];
+        let authenticator =
+            Authenticator::new(AuthMode::Required, tenants).with_jwt(tenants, &resources.key_sources);
+        assert!(authenticator.authenticate(Some(TOKEN), None).is_err());
+        let wanted = authenticator.keys_wanted(Some(TOKEN));
+        assert!(wanted.len() == 1 && wanted[0].peek().is_none(), "the request is in progress");
+        assert_eq!(resources.tasks.drained().now_or_never(), Some(()));
     }
 }

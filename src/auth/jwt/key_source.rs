@@ -46,6 +46,7 @@ const REPORT_AGAIN: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub struct KeySources {
     in_use: Arc<Mutex<HashMap<Location, Vec<Weak<KeySource>>>>>,
+    /// Not those that shutdown waits for: a request for keys changes nothing, and the calls that need it end first.
     tasks: Tasks,
     read: Read,
     server: Option<Arc<ServerJwt>>,
@@ -59,19 +60,14 @@ type Location = (String, Option<PathBuf>);
 
 impl Default for KeySources {
     fn default() -> Self {
-        Self::new(Tasks::default())
+        Self::with(|from, lookups| async move { fetch(&from, lookups).await }.boxed())
     }
 }
 
 impl KeySources {
-    /// No sources yet. Requests run as `tasks`.
-    pub fn new(tasks: Tasks) -> Self {
-        Self::with(tasks, |from, lookups| async move { fetch(&from, lookups).await }.boxed())
-    }
-
     /// No sources yet, whose keys `read` reads.
-    pub(super) fn with(tasks: Tasks, read: Read) -> Self {
-        Self { in_use: Arc::default(), tasks, read, server: None }
+    pub(super) fn with(read: Read) -> Self {
+        Self { in_use: Arc::default(), tasks: Tasks::default(), read, server: None }
     }
 
     /// The same, with the issuer whose tokens name their tenant.

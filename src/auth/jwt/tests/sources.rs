@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, advance, sleep};
 
 use super::*;
-use crate::{tasks::Tasks, transport::Lookups};
+use crate::transport::Lookups;
 
 /// What the URLs of a test answer, by their path.
 static ANSWERS: Mutex<Vec<(String, Answer)>> = Mutex::new(Vec::new());
@@ -33,7 +33,7 @@ static REQUESTS: Mutex<Vec<(String, Lookups)>> = Mutex::new(Vec::new());
 impl Issuer {
     fn new(answer: Answer) -> Self {
         let url = format!("https://issuer.example/{}", NUMBER.fetch_add(1, SeqCst));
-        let sources = KeySources::with(Tasks::default(), |from, lookups| read(from.url.clone(), lookups).boxed());
+        let sources = KeySources::with(|from, lookups| read(from.url.clone(), lookups).boxed());
         let issuer = Self { url, sources };
         issuer.answers(answer);
         issuer

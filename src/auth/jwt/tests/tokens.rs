@@ -213,7 +213,7 @@ async fn tokens_of_the_servers_issuer_are_for_the_tenants_that_they_name() {
         }
     };
     let found = async |claim: &str, callers_of: &[(&str, Vec<CallerSettings>)]| {
-        let sources = KeySources::with(crate::tasks::Tasks::default(), read).with_server(Some(server(claim)));
+        let sources = KeySources::with(read).with_server(Some(server(claim)));
         let callers = callers(callers_of, &sources);
         for wanted in callers.wanted(&good()) {
             wanted.await;
