@@ -1,6 +1,10 @@
 //! Reads a JWKS from a URL.
 
-use std::{io::Read as _, time::Duration};
+use std::{
+    io::Read as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{
     HeaderValue, Request, StatusCode,
@@ -39,8 +43,7 @@ async fn request(from: &JwksUrl, lookups: Lookups) -> Result<KeySet, KeysError> 
     // A client for each request, because requests are rare. Creating one reads the CA certificates of the system.
     let (options, file) = (options(from), from.bearer_token_file.clone());
     let prepared = blocking(move || {
-        let client = HttpClient::new(&options, lookups)
-            .map_err(|error| KeysError::new(error.to_string()))?;
+        let client = HttpClient::new(&options, lookups).map_err(|error| KeysError::new(error.to_string()))?;
         Ok((client, file.as_ref().map(authorization).transpose()?))
     });
     let (client, authorization) = prepared.await?;
@@ -53,7 +56,15 @@ async fn request(from: &JwksUrl, lookups: Lookups) -> Result<KeySet, KeysError> 
         return Err(KeysError::new(format!("the answer has HTTP status {}", answer.status().as_u16())));
     }
     let jwks = answer.into_body().collect(MAX_JWKS).await.map_err(|error| transport(&error))?;
-    blocking(move || KeySet::parse(&jwks)).await
+    blocking(move || parse_in_turn(&jwks)).await
+}
+
+/// Parses a JWKS after those that came before it, so that many issuers together take no more memory, and no more than one
+/// processor.
+fn parse_in_turn(jwks: &[u8]) -> Result<KeySet, KeysError> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    KeySet::parse(jwks)
 }
 
 fn options(from: &JwksUrl) -> ClientOptions {

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
+use super::{
+    algorithm::Algorithm,
+    jwk::{Jwk, Member, Name},
+    token::Token,
+};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaPublicKeyComponents, VerificationAlgorithm,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::Value;
-
-use super::{algorithm::Algorithm, token::Token};
 
 /// The modulus of an RSA key, in bytes: at least 2048 bits (RFC 7518, section 3.3), and at most 4096, because the time
 /// that a signature takes grows with the square of it.
@@ -27,21 +29,19 @@ pub(super) struct Key {
 
 impl Key {
     /// A key of a JWKS. `None` if it is not one that signatures are verified with, or if its type is not supported.
-    pub(super) fn parse(jwk: &Value) -> Option<Self> {
-        let is_for_signatures = jwk.get("use").is_none_or(|usage| usage == "sig");
-        let verifies = |operations: &Value| {
-            operations.as_array().is_some_and(|list| list.iter().any(|one| one == "verify"))
-        };
-        if !is_for_signatures || !jwk.get("key_ops").is_none_or(verifies) {
+    pub(super) fn parse(jwk: &Jwk) -> Option<Self> {
+        let is_for_signatures = jwk.get(Name::Use).is_none() || jwk.text(Name::Use) == Some("sig");
+        let verifies = |operations: &Member| *operations == Member::List { has_verify: true };
+        if !is_for_signatures || !jwk.get(Name::KeyOps).is_none_or(verifies) {
             return None;
         }
-        let id = match jwk.get("kid") {
+        let id = match jwk.get(Name::Kid) {
             None => None,
-            Some(id) => Some(id.as_str()?.to_owned()),
+            Some(_) => Some(jwk.text(Name::Kid)?.to_owned()),
         };
         let mut parsed = public_key(jwk)?;
-        if let Some(name) = jwk.get("alg") {
-            let only = Algorithm::named(name.as_str()?)?;
+        if jwk.get(Name::Alg).is_some() {
+            let only = Algorithm::named(jwk.text(Name::Alg)?)?;
             parsed.retain(|(algorithm, _)| *algorithm == only);
         }
         (!parsed.is_empty()).then_some(Self { id, parsed })
@@ -68,25 +68,24 @@ impl fmt::Debug for Key {
 }
 
 /// The key for each algorithm that its type allows.
-fn public_key(jwk: &Value) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
-    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    match (text("kty")?, text("crv")) {
+fn public_key(jwk: &Jwk) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+    match (jwk.text(Name::Kty)?, jwk.text(Name::Crv)) {
         ("RSA", _) => rsa(jwk),
         ("EC", Some("P-256")) => ec(jwk, 32, &ECDSA_P256_SHA256_FIXED, Algorithm::Es256),
         ("EC", Some("P-384")) => ec(jwk, 48, &ECDSA_P384_SHA384_FIXED, Algorithm::Es384),
         ("OKP", Some("Ed25519")) => {
-            let x = member(jwk, "x").filter(|x| x.len() == 32)?;
+            let x = member(jwk, Name::X).filter(|x| x.len() == 32)?;
             Some(vec![(Algorithm::EdDsa, ParsedPublicKey::new(&ED25519, x).ok()?)])
         }
         _ => None,
     }
 }
 
-fn rsa(jwk: &Value) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+fn rsa(jwk: &Jwk) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
     // Some issuers write leading zeros, which aws-lc-rs does not accept.
     let number =
         |name| Some(member(jwk, name)?.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<_>>());
-    let (n, e) = (number("n")?, number("e")?);
+    let (n, e) = (number(Name::N)?, number(Name::E)?);
     if !MODULUS.contains(&n.len()) || !(1..=MAX_EXPONENT).contains(&e.len()) {
         return None;
     }
@@ -108,17 +107,17 @@ fn rsa(jwk: &Value) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
 
 /// A key on an elliptic curve whose coordinates have `length` bytes.
 fn ec(
-    jwk: &Value,
+    jwk: &Jwk,
     length: usize,
     curve: &'static dyn VerificationAlgorithm,
     algorithm: Algorithm,
 ) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
     let coordinate = |name| member(jwk, name).filter(|bytes| bytes.len() == length);
     // SEC 1, section 2.3.3: an uncompressed point.
-    let point = [&[4], coordinate("x")?.as_slice(), coordinate("y")?.as_slice()].concat();
+    let point = [&[4], coordinate(Name::X)?.as_slice(), coordinate(Name::Y)?.as_slice()].concat();
     Some(vec![(algorithm, ParsedPublicKey::new(curve, point).ok()?)])
 }
 
-fn member(jwk: &Value, name: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok()
+fn member(jwk: &Jwk, name: Name) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(jwk.text(name)?).ok()
 }

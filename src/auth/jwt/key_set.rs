@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{KeysError, json, key::Key, token::Token};
+use super::{
+    KeysError,
+    jwk::{self, Keys, MAX_KEYS},
+    key::Key,
+    token::Token,
+};
 
 /// The largest JWKS, in bytes.
 pub(super) const MAX_JWKS: usize = 1024 * 1024;
-
-/// The largest number of keys in a JWKS.
-const MAX_KEYS: usize = 100;
 
 /// The keys of an issuer that signatures can be verified with.
 pub struct KeySet {
@@ -30,13 +31,16 @@ impl KeySet {
         if jwks.len() > MAX_JWKS {
             return Err(KeysError::new("the JWKS is larger than 1 MiB"));
         }
-        let found = json::parse(jwks)
-            .ok_or_else(|| KeysError::new("the JWKS is not JSON, or a name occurs twice in an object"))?;
-        let keys = found.get("keys").and_then(Value::as_array);
-        let keys = keys.ok_or_else(|| KeysError::new("the JWKS has no list `keys`"))?;
-        if keys.len() > MAX_KEYS {
-            return Err(KeysError::new(format!("the JWKS has more than {MAX_KEYS} keys")));
-        }
+        let keys = match jwk::parse(jwks) {
+            Ok(Keys::Listed(keys)) => keys,
+            Ok(Keys::TooMany) => {
+                return Err(KeysError::new(format!("the JWKS has more than {MAX_KEYS} keys")));
+            }
+            Ok(Keys::Missing) => return Err(KeysError::new("the JWKS has no list `keys`")),
+            Err(_) => {
+                return Err(KeysError::new("the JWKS is not JSON, or a name occurs twice in an object"));
+            }
+        };
         let usable: Vec<_> = keys.iter().filter_map(Key::parse).collect();
         if usable.is_empty() {
             return Err(KeysError::new(

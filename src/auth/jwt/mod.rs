@@ -9,6 +9,7 @@ mod callers;
 mod error;
 mod fetch;
 mod json;
+mod jwk;
 mod key;
 mod key_set;
 mod key_source;
