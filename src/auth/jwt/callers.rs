@@ -16,7 +16,8 @@ use super::{
 };
 use crate::auth::{CallerJwt, CallerSettings, Principal, Refusal};
 
-/// How long a token is remembered if a source could not say yet whether it has a key for the token.
+/// How long a token is remembered if further callers may accept it soon: a source could not say yet whether it has a key
+/// for the token, or the token is not valid yet for a caller with a shorter `leeway`.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
 /// How long a token is remembered that expires after the end of the clock's range.
@@ -61,6 +62,8 @@ struct Search<'a> {
     /// Requests whose answers are needed.
     wanted: Vec<KeysWanted>,
     is_unavailable: bool,
+    /// Whether the token is not valid yet for a caller that it fits.
+    is_early: bool,
     /// The rejection that comes closest to an acceptance.
     rejection: Option<JwtRejection>,
 }
@@ -98,8 +101,17 @@ impl JwtCallers {
         token: &str,
         digest: &[u8; 32],
     ) -> Result<Arc<Principal>, Refusal> {
+        self.authenticate_at(SystemTime::now(), token, digest)
+    }
+
+    /// The same, at this time.
+    pub(super) fn authenticate_at(
+        &self,
+        now: SystemTime,
+        token: &str,
+        digest: &[u8; 32],
+    ) -> Result<Arc<Principal>, Refusal> {
         let Some(inner) = &self.0 else { return Err(Refusal::TokenUnknown) };
-        let now = SystemTime::now();
         if let Some(principal) = inner.verified.get(digest, now) {
             return Ok(principal);
         }
@@ -114,7 +126,8 @@ impl JwtCallers {
         if !search.wanted.is_empty() || search.is_unavailable {
             return Err(Refusal::JwtKeysUnavailable);
         }
-        let rejection = token.problem(now).or(search.rejection).unwrap_or(JwtRejection::NoCaller);
+        let rejection =
+            token.problem(now, Duration::ZERO).or(search.rejection).unwrap_or(JwtRejection::NoCaller);
         Err(Refusal::JwtRejected(rejection))
     }
 
@@ -163,7 +176,8 @@ impl Inner {
         let callers = token.issuer().and_then(|issuer| self.callers.get(issuer));
         let mut verified: Vec<(&Keys, bool)> = Vec::new();
         for caller in callers.map(|callers| callers.fitting(token)).unwrap_or_default() {
-            if !token.is_valid(now, caller.jwt.leeway) {
+            if let Some(problem) = token.problem(now, caller.jwt.leeway) {
+                search.is_early |= problem == JwtRejection::NotYetValid;
                 continue;
             }
             let before = verified.iter().find(|(keys, _)| keys.are(&caller.keys));
@@ -230,7 +244,7 @@ impl Search<'_> {
             }
             lifetime = lifetime.min(token.lifetime(now, caller.jwt.leeway));
         }
-        if self.is_unavailable || !self.wanted.is_empty() {
+        if self.is_unavailable || self.is_early || !self.wanted.is_empty() {
             lifetime = lifetime.min(UNDECIDED);
         }
         let until = now.checked_add(lifetime).unwrap_or(now + LONGEST);

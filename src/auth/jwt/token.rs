@@ -78,14 +78,9 @@ impl<'a> Token<'a> {
                 .all(|(pointer, value)| self.claims.pointer(pointer).is_some_and(|found| has(found, value)))
     }
 
-    /// Whether the token is valid now, for clocks that differ by up to `leeway`.
-    pub(super) fn is_valid(&self, now: SystemTime, leeway: Duration) -> bool {
-        self.times.problem(seconds(now), leeway.as_secs_f64()).is_none()
-    }
-
-    /// Why the token is not valid now, whatever the settings are.
-    pub(super) fn problem(&self, now: SystemTime) -> Option<JwtRejection> {
-        self.times.problem(seconds(now), 0.0)
+    /// Why the token is not valid now, for clocks that differ by up to `leeway`.
+    pub(super) fn problem(&self, now: SystemTime, leeway: Duration) -> Option<JwtRejection> {
+        self.times.problem(seconds(now), leeway.as_secs_f64())
     }
 
     /// How long the token remains valid. Zero if it has expired.

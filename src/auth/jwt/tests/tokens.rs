@@ -93,9 +93,10 @@ fn the_leeway_extends_the_time_in_both_directions() {
     let at = |seconds: u64| std::time::UNIX_EPOCH + Duration::from_millis(seconds * 1000);
     let (issued, expires, leeway) = (at(1_600_000_000), at(4_102_444_800), Duration::from_secs(30));
     let second = Duration::from_secs(1);
-    assert!(token.is_valid(now, Duration::ZERO));
-    assert!(token.is_valid(expires + leeway - second, leeway) && !token.is_valid(expires + leeway, leeway));
-    assert!(token.is_valid(issued - leeway, leeway) && !token.is_valid(issued - leeway - second, leeway));
+    let is_valid = |now, leeway| token.problem(now, leeway).is_none();
+    assert!(is_valid(now, Duration::ZERO));
+    assert!(is_valid(expires + leeway - second, leeway) && !is_valid(expires + leeway, leeway));
+    assert!(is_valid(issued - leeway, leeway) && !is_valid(issued - leeway - second, leeway));
     assert_eq!(token.lifetime(expires, leeway), leeway);
     assert_eq!(token.lifetime(expires + leeway, leeway), Duration::ZERO);
 }
@@ -243,4 +244,21 @@ fn without_an_issuer_of_the_server_its_tokens_are_unknown() {
     pods.identities.jwt = Some(CallerJwt::Server(Vec::new()));
     let callers = callers(&[("billing", vec![pods])], &KeySources::default());
     assert_eq!(authenticate(&callers, &good()).unwrap_err(), Refusal::TokenUnknown);
+}
+
+#[test]
+fn a_token_is_accepted_for_each_caller_as_soon_as_its_leeway_allows() {
+    let keys = Arc::new(jwks());
+    let with = |leeway| JwtSettings { leeway, ..jwt(Jwks::File(Arc::clone(&keys))) };
+    let (minutes, seconds) = (Duration::from_mins(5), Duration::from_secs(30));
+    let both = [("acme", vec![caller("a", with(minutes))]), ("globex", vec![caller("b", with(seconds))])];
+    let callers = callers(&both, &KeySources::default());
+    let issued = std::time::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    let token = good();
+    let accepted = |now| {
+        let principal = callers.authenticate_at(now, &token, &Sha256::digest(&token).into()).unwrap();
+        ["acme", "globex"].map(|tenant| principal.acting_for(Some(tenant)).is_ok())
+    };
+    assert_eq!(accepted(issued - Duration::from_mins(1)), [true, false]);
+    assert_eq!(accepted(issued - seconds), [true, true], "the token was remembered");
 }
