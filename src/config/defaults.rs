@@ -5,7 +5,10 @@ use crate::{
     tenants::{CallLimits, CallLimitsLayer, LimitScope, Limits, LimitsLayer},
 };
 
-use super::overridable::{Overridable, OverridableLayer};
+use super::{
+    jwt::KeyFiles,
+    overridable::{Overridable, OverridableLayer},
+};
 
 settings! {
     /// Settings that apply to every tenant of a file.
@@ -39,6 +42,7 @@ pub(super) struct Inherited {
     pub(super) limits: LimitsLayer,
     pub(super) caller_limits: CallLimitsLayer,
     pub(super) options: OverridableLayer,
+    pub(super) key_files: KeyFiles,
 }
 
 impl DefaultsLayer {
@@ -53,6 +57,7 @@ impl DefaultsLayer {
             limits: Limits::over(limits, &terms.tenant_limits),
             caller_limits: calls_level(callers, has_replicas, notes),
             options: self.options.level(notes),
+            key_files: KeyFiles::default(),
         }
     }
 }

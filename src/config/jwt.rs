@@ -1,17 +1,14 @@
 //! A caller's `jwt`.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     auth::{
-        CallerJwt, CallerSettings, Jwks as JwksPlace, JwksUrl, JwtSettings, KeySet, MAX_LEEWAY,
-        check_pointer, check_url,
+        CallerJwt, Jwks as JwksPlace, JwksUrl, JwtSettings, KeySet, MAX_LEEWAY, check_pointer, check_url,
     },
-    settings::{
-        Cursor, FilePath, Flag, Form, LocalPath, Notes, Optional, Period, PlaceId, Scalar, Text, settings,
-    },
+    settings::{Cursor, FilePath, Flag, Form, LocalPath, Notes, Optional, Period, PlaceId, Text, settings},
     transport::{CertificatesFile, RootCertificates},
 };
 
@@ -54,7 +51,7 @@ settings! {
         /// CA certificates for `url` in PEM, in place of those of the system.
         ca_file: Option<RootCertificates> as Optional<CertificatesFile> = None,
         /// A file with the keys, instead of `url`. Read with the tenants file, and again when it changes.
-        file: Option<(LocalPath, Arc<KeySet>)> as Optional<KeysFile> = None,
+        file: Option<LocalPath> as Optional<FilePath> = None,
     }
 }
 
@@ -100,69 +97,82 @@ impl Form for Claims {
     }
 }
 
-/// A file with a JWKS, which is read with the settings.
-pub(super) struct KeysFile;
+/// The files with keys that have been read with one tenants file, so that each is read once, however many callers name
+/// it.
+#[derive(Clone, Default)]
+pub(super) struct KeyFiles(RefCell<HashMap<PathBuf, Result<Arc<KeySet>, String>>>);
 
-impl Scalar for KeysFile {
-    type Value = (LocalPath, Arc<KeySet>);
-
-    fn expected() -> String {
-        FilePath::expected()
-    }
-
-    fn form() -> String {
-        "path".to_owned()
-    }
-
-    fn from_text(text: &str) -> Result<Self::Value, String> {
-        Ok((FilePath::from_text(text)?, Arc::new(KeySet::not_read())))
-    }
-
-    fn admit((path, keys): Self::Value, notes: &Notes) -> Result<Self::Value, String> {
-        let path = FilePath::admit(path, notes)?;
+impl KeyFiles {
+    /// The keys in a file. The error says why they cannot be used.
+    fn read(&self, path: &LocalPath, notes: &Notes) -> Result<Arc<KeySet>, String> {
         if notes.variables().skip_secrets() {
-            return Ok((path, keys));
+            return Ok(Arc::new(KeySet::not_read()));
         }
-        let shown = path.path().display().to_string();
-        let jwks = notes.read_file(&path, KeySet::MAX_BYTES + 1);
-        let jwks = jwks.map_err(|error| format!("cannot read {shown}: {error}"))?;
-        let keys = KeySet::parse(&jwks).map_err(|error| format!("cannot use {shown}: {error}"))?;
-        Ok((path, Arc::new(keys)))
-    }
-
-    fn show((path, _): &Self::Value) -> Option<String> {
-        Some(path.path().display().to_string())
+        let mut read = self.0.borrow_mut();
+        read.entry(path.path().to_owned()).or_insert_with(|| read_keys(path, notes)).clone()
     }
 }
 
-/// Checks the number of different `jwks` of a tenant.
-pub(super) fn check_number(callers: &[CallerSettings], tenant: PlaceId, notes: &Notes) {
-    let mut different: Vec<&JwksPlace> = Vec::new();
-    for caller in callers {
-        let Some(CallerJwt::Own(JwtSettings { jwks, .. })) = &caller.identities.jwt else { continue };
-        if !different.contains(&jwks) {
-            different.push(jwks);
-        }
+fn read_keys(path: &LocalPath, notes: &Notes) -> Result<Arc<KeySet>, String> {
+    let shown = path.path().display();
+    let jwks = notes.read_file(path, KeySet::MAX_BYTES + 1);
+    let jwks = jwks.map_err(|error| format!("cannot read {shown}: {error}"))?;
+    KeySet::parse(&jwks).map(Arc::new).map_err(|error| format!("cannot use {shown}: {error}"))
+}
+
+/// The different `jwks` of a tenant. Those beyond the limit are not read.
+pub(super) struct Sources<'a> {
+    different: Vec<Source>,
+    has_more: bool,
+    files: &'a KeyFiles,
+}
+
+#[derive(PartialEq)]
+enum Source {
+    File(PathBuf),
+    Url(Arc<JwksUrl>),
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn new(files: &'a KeyFiles) -> Self {
+        Self { different: Vec::new(), has_more: false, files }
     }
-    let count = different.len();
-    if count > MAX_SOURCES {
-        notes.problem(
-            tenant,
-            format!(
-                "has {count} different `jwks`: at most {MAX_SOURCES} are allowed, because each may have to verify a \
-                 token"
-            ),
-        );
+
+    /// Counts a source. `None` if there are too many.
+    fn count(&mut self, source: Source) -> Option<()> {
+        if self.different.contains(&source) {
+            return Some(());
+        }
+        self.has_more |= self.different.len() >= MAX_SOURCES;
+        (!self.has_more).then(|| self.different.push(source))
+    }
+
+    /// Records a problem if the tenant, which is at `tenant`, has too many.
+    pub(super) fn check_number(&self, tenant: PlaceId, notes: &Notes) {
+        if self.has_more {
+            notes.problem(
+                tenant,
+                format!(
+                    "has more than {MAX_SOURCES} different `jwks`: at most {MAX_SOURCES} are allowed, because each may \
+                     have to verify a token"
+                ),
+            );
+        }
     }
 }
 
 impl JwtSection {
     /// The settings. `None` if there is a problem, which has been recorded. `place_id` is that of `jwt`.
-    pub(super) fn settle(&self, place_id: PlaceId, notes: &Notes) -> Option<CallerJwt> {
+    pub(super) fn settle(
+        &self,
+        place_id: PlaceId,
+        sources: &mut Sources<'_>,
+        notes: &Notes,
+    ) -> Option<CallerJwt> {
         if self.server.value() == Some(true) {
             return Some(self.of_server(place_id, notes));
         }
-        self.own(place_id, notes).map(CallerJwt::Own)
+        self.own(place_id, sources, notes).map(CallerJwt::Own)
     }
 
     /// Tokens of the server's issuer. Unlike other variables, untrusted authors may use this one: it lets them grant
@@ -181,7 +191,7 @@ impl JwtSection {
     }
 
     /// Tokens of an issuer that the tenant names.
-    fn own(&self, place_id: PlaceId, notes: &Notes) -> Option<JwtSettings> {
+    fn own(&self, place_id: PlaceId, sources: &mut Sources<'_>, notes: &Notes) -> Option<JwtSettings> {
         let required = [
             (self.issuer.is_given(), "issuer", "the issuer of the tokens, as in their claim `iss`"),
             (self.audience.is_given(), "audience", "what the claim `aud` of the tokens contains"),
@@ -198,7 +208,7 @@ impl JwtSection {
         Some(JwtSettings {
             issuer: self.issuer.get()?.clone(),
             audience: self.audience.get()?.clone(),
-            jwks: self.jwks.placed().and_then(|(jwks, place_id)| jwks.settle(place_id, notes))?,
+            jwks: self.jwks.placed().and_then(|(jwks, place_id)| jwks.settle(place_id, sources, notes))?,
             claims: self.claims.get()?.clone(),
             leeway,
         })
@@ -206,7 +216,7 @@ impl JwtSection {
 }
 
 impl JwksSection {
-    fn settle(&self, place_id: PlaceId, notes: &Notes) -> Option<JwksPlace> {
+    fn settle(&self, place_id: PlaceId, sources: &mut Sources<'_>, notes: &Notes) -> Option<JwksPlace> {
         if self.url.is_given() == self.file.is_given() {
             notes.problem(place_id, "expected either `url` or `file`");
             return None;
@@ -215,19 +225,23 @@ impl JwksSection {
         for place_id in of_url.into_iter().flatten().filter(|_| self.file.is_given()) {
             notes.problem(place_id, "has no effect without `url`: remove it");
         }
-        if let Some((_, keys)) = self.file.get() {
-            return Some(JwksPlace::File(Arc::clone(keys)));
+        if let Some((file, place_id)) = self.file.placed() {
+            sources.count(Source::File(file.path().to_owned()))?;
+            let keys = sources.files.read(file, notes);
+            return keys.map_err(|why| notes.problem(place_id, why)).ok().map(JwksPlace::File);
         }
         let (url, place_id) = self.url.placed()?;
         if let Err(why) = check_url(url) {
             notes.problem(place_id, why);
             return None;
         }
-        Some(JwksPlace::Url(Arc::new(JwksUrl {
+        let url = Arc::new(JwksUrl {
             url: (*url).clone(),
             bearer_token_file: self.bearer_token_file.get().cloned(),
             ca: self.ca_file.get().cloned(),
             refuse_local: !notes.trusts_author(),
-        })))
+        });
+        sources.count(Source::Url(Arc::clone(&url)))?;
+        Some(JwksPlace::Url(url))
     }
 }

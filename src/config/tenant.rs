@@ -104,8 +104,9 @@ impl TenantSection {
         let for_callers =
             CallLimits::merged(calls_level(for_callers, base.has_replicas, notes), &base.caller_limits);
         let caller_limits = caller_limits(&self.callers, &for_callers, base.has_replicas, notes);
-        let callers = callers(self.callers, &names, notes);
-        jwt::check_number(&callers, place_id, notes);
+        let mut sources = jwt::Sources::new(&base.key_files);
+        let callers = callers(self.callers, &names, &mut sources, notes);
+        sources.check_number(place_id, notes);
         let tenant_name = name;
         let stores = stores
             .into_iter()
@@ -137,12 +138,17 @@ fn settle_store(
     Some((name, Arc::new(settings)))
 }
 
-fn callers(callers: Field<List<Caller>>, stores: &BTreeSet<&str>, notes: &Notes) -> Vec<CallerSettings> {
+fn callers(
+    callers: Field<List<Caller>>,
+    stores: &BTreeSet<&str>,
+    sources: &mut jwt::Sources<'_>,
+    notes: &Notes,
+) -> Vec<CallerSettings> {
     let mut owners = Owners::default();
     let mut settled = Vec::new();
     for caller in callers.into_layer().unwrap_or_default() {
         let Some((caller, place_id)) = caller.placed() else { continue };
-        let Some(caller) = caller.settle(place_id, stores, notes) else { continue };
+        let Some(caller) = caller.settle(place_id, stores, sources, notes) else { continue };
         owners.add(&caller, place_id, notes);
         settled.push(caller);
     }
@@ -181,11 +187,17 @@ fn caller_limits(
 }
 
 impl CallerSection {
-    fn settle(&self, place_id: PlaceId, stores: &BTreeSet<&str>, notes: &Notes) -> Option<CallerSettings> {
+    fn settle(
+        &self,
+        place_id: PlaceId,
+        stores: &BTreeSet<&str>,
+        sources: &mut jwt::Sources<'_>,
+        notes: &Notes,
+    ) -> Option<CallerSettings> {
         if !self.name.is_given() {
             notes.problem(place_id, "has no `name`: set one, by which the log identifies the caller");
         }
-        let identities = self.identities(place_id, notes);
+        let identities = self.identities(place_id, sources, notes);
         let access = self.access(place_id, notes);
         for (name, place_id) in self.stores.get().into_iter().flatten().filter_map(Field::placed) {
             if !stores.contains(name.as_str()) {
@@ -212,7 +224,7 @@ impl CallerSection {
         })
     }
 
-    fn identities(&self, place_id: PlaceId, notes: &Notes) -> Identities {
+    fn identities(&self, place_id: PlaceId, sources: &mut jwt::Sources<'_>, notes: &Notes) -> Identities {
         let is_given =
             [self.token_sha256.is_given(), self.tokens.is_given(), self.san.is_given(), self.jwt.is_given()];
         if !is_given.contains(&true) {
@@ -227,7 +239,7 @@ impl CallerSection {
         Identities {
             tokens: identities::tokens(&self.token_sha256, &self.tokens, notes),
             names: identities::names(&self.san, notes),
-            jwt: self.jwt.placed().and_then(|(jwt, place_id)| jwt.settle(place_id, notes)),
+            jwt: self.jwt.placed().and_then(|(jwt, place_id)| jwt.settle(place_id, sources, notes)),
             must_name_tenant: !notes.trusts_author(),
         }
     }

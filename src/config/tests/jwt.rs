@@ -194,7 +194,8 @@ fn a_tenant_may_use_at_most_eight_sources_of_keys() {
     assert_eq!(
         problems(&with(9), &[]),
         [
-            "FILE:1: tenants.t: has 9 different `jwks`: at most 8 are allowed, because each may have to verify a token"
+            "FILE:1: tenants.t: has more than 8 different `jwks`: at most 8 are allowed, because each may have to \
+             verify a token"
         ]
     );
 }
@@ -258,4 +259,32 @@ fn the_servers_issuer_is_complete_or_absent() {
             "LONGSHORE_JWT_TENANT_CLAIM: must be a JSON pointer, such as /sub or /kubernetes.io/namespace",
         ]
     );
+}
+
+#[test]
+fn files_with_keys_are_read_once_and_not_beyond_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("0"), JWKS).unwrap();
+    let tenant = |name: &str, files: &[&str]| {
+        let caller = |file: &&str| {
+            format!("{{name: c, jwt: {{{REST}, jwks: {{file: '{}'}}}}, access: [read]}}", path(file))
+        };
+        let callers: Vec<_> = files.iter().map(caller).collect();
+        format!("{name}: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{}]}}", callers.join(", "))
+    };
+    let both = format!("tenants: {{{}, {}}}", tenant("a", &["0", "0"]), tenant("b", &["0"]));
+    let loaded = load_text(&both, &[]).unwrap();
+    let callers = loaded.settings.server.tenants.iter().flat_map(|tenant| &tenant.callers);
+    let keys = callers.map(|caller| match &caller.identities.jwt {
+        Some(CallerJwt::Own(JwtSettings { jwks: Jwks::File(keys), .. })) => keys,
+        other => panic!("{other:?}"),
+    });
+    let keys: Vec<_> = keys.collect();
+    assert!(keys.len() == 3 && keys.iter().all(|set| std::sync::Arc::ptr_eq(set, keys[0])));
+    // Of ten files that do not exist, the last two are not even looked for.
+    let names = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+    let found = problems(&format!("tenants: {{{}}}", tenant("a", &names)), &[]);
+    let unreadable = found.iter().filter(|line| line.contains("cannot read")).count();
+    assert!(unreadable == 8 && found.len() == 9, "{found:?}");
 }
