@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{CallerSettings, Principal, Refusal, SubjectAltName};
+use super::{CallerSettings, Principal, Refusal, SubjectAltName, principal::Grant};
 
 /// How many names of a certificate an error lists, and how many characters of each.
 const LISTED: usize = 3;
@@ -71,12 +71,14 @@ impl NameIndex {
     pub(super) fn new<'a>(tenants: impl Iterator<Item = (&'a str, &'a [CallerSettings])>) -> Self {
         let mut principals: BTreeMap<&SubjectAltName, Principal> = BTreeMap::new();
         for (tenant, callers) in tenants {
+            let tenant: Arc<str> = tenant.into();
             for caller in callers {
+                let grant = Arc::new(Grant::of(caller));
                 for name in &caller.identities.names {
                     principals
                         .entry(name)
-                        .or_insert_with(|| Principal::named(&caller.name))
-                        .grant_by_name(tenant, caller);
+                        .or_insert_with(|| Principal::named(Arc::clone(grant.caller())))
+                        .grant_by_name(&tenant, &grant);
                 }
             }
         }

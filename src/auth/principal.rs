@@ -1,6 +1,6 @@
 //! Callers and their grants for each tenant.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::{Access, CallerSettings, MissingGrant, Refusal};
 
@@ -18,10 +18,11 @@ pub struct Principal {
 pub struct Actor {
     name: Arc<str>,
     tenant: Arc<str>,
-    grants: Arc<[Grant]>,
+    /// Shared with all other principals of the same callers.
+    grants: Arc<Vec<Arc<Grant>>>,
     /// When the token that identifies the caller expires in this tenant.
     not_after: Option<SystemTime>,
-    /// Whether the call has to name this tenant.
+    /// Whether the call has to name this tenant: if any of the callers demands it, whatever their order.
     must_be_named: bool,
 }
 
@@ -36,9 +37,12 @@ pub enum Scope<'a> {
     Store,
 }
 
-/// One grant from a tenant's callers, without the caller.
-#[derive(Debug, Clone)]
+/// One grant from a tenant's callers, with the caller's name. Each caller has one, which its principals share.
+#[derive(Debug)]
 pub(super) struct Grant {
+    caller: Arc<str>,
+    /// Whether a call that is identified by what is no secret has to name the tenant.
+    must_name_tenant: bool,
     /// `None` means every kind of access.
     access: Option<Vec<Access>>,
     stores: Option<Vec<String>>,
@@ -49,7 +53,7 @@ impl Principal {
     /// The caller while authentication is off. It may do everything for every tenant.
     pub(super) fn anyone<'a>(tenants: impl IntoIterator<Item = &'a str>) -> Self {
         let name: Arc<str> = "anonymous".into();
-        let grants: Arc<[Grant]> = [Grant::everything()].into();
+        let grants = Arc::new(vec![Arc::new(Grant::everything())]);
         let actors = tenants.into_iter().map(|tenant| {
             let tenant: Arc<str> = tenant.into();
             let actor = Actor {
@@ -65,39 +69,37 @@ impl Principal {
     }
 
     /// A caller without any grants.
-    pub(super) fn named(name: &str) -> Self {
+    pub(super) fn named(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), tenants: BTreeMap::new(), trusted: false }
     }
 
-    /// Adds the grant of `caller` for `tenant`, which the caller has by a token that expires at `not_after`. If a
+    /// Adds a grant of a caller for `tenant`, which the caller has by a token that expires at `not_after`. If a
     /// tenant declares the same token twice, which the settings reject, the caller may do what either grant allows.
     pub(super) fn grant_by_token(
         &mut self,
-        tenant: &str,
-        caller: &CallerSettings,
+        tenant: &Arc<str>,
+        grant: &Arc<Grant>,
         not_after: Option<SystemTime>,
     ) {
-        let actor = self.grant(tenant, caller, false);
+        let actor = self.grant(tenant, grant);
         actor.not_after = actor.not_after.into_iter().chain(not_after).min();
     }
 
-    /// Adds the grant of `caller` for `tenant`, which the caller has by what is no secret: a name in its certificate, or
-    /// the claims of its JWT.
-    pub(super) fn grant_by_name(&mut self, tenant: &str, caller: &CallerSettings) {
-        self.grant(tenant, caller, caller.identities.must_name_tenant);
+    /// Adds a grant of a caller for `tenant`, which the caller has by what is no secret: a name in its certificate, or the
+    /// claims of its JWT.
+    pub(super) fn grant_by_name(&mut self, tenant: &Arc<str>, grant: &Arc<Grant>) {
+        self.grant(tenant, grant).must_be_named |= grant.must_name_tenant;
     }
 
-    fn grant(&mut self, tenant: &str, caller: &CallerSettings, must_be_named: bool) -> &mut Actor {
-        let grant = Grant::of(caller);
-        let tenant: Arc<str> = tenant.into();
-        let actor = self.tenants.entry(Arc::clone(&tenant)).or_insert_with(|| Actor {
-            name: caller.name.as_str().into(),
-            tenant,
-            grants: [].into(),
+    fn grant(&mut self, tenant: &Arc<str>, grant: &Arc<Grant>) -> &mut Actor {
+        let actor = self.tenants.entry(Arc::clone(tenant)).or_insert_with(|| Actor {
+            name: Arc::clone(&grant.caller),
+            tenant: Arc::clone(tenant),
+            grants: Arc::default(),
             not_after: None,
-            must_be_named,
+            must_be_named: false,
         });
-        actor.grants = actor.grants.iter().cloned().chain([grant]).collect();
+        Arc::make_mut(&mut actor.grants).push(Arc::clone(grant));
         actor
     }
 
@@ -105,7 +107,10 @@ impl Principal {
     pub(super) fn join(&mut self, other: &Self) {
         for (tenant, theirs) in &other.tenants {
             match self.tenants.get_mut(tenant) {
-                Some(ours) => ours.grants = ours.grants.iter().chain(theirs.grants.iter()).cloned().collect(),
+                Some(ours) => {
+                    Arc::make_mut(&mut ours.grants).extend(theirs.grants.iter().cloned());
+                    ours.must_be_named |= theirs.must_be_named;
+                }
                 None => drop(self.tenants.insert(Arc::clone(tenant), theirs.clone())),
             }
         }
@@ -148,6 +153,11 @@ impl Actor {
         &self.tenant
     }
 
+    #[cfg(test)]
+    pub(super) fn grants(&self) -> &[Arc<Grant>] {
+        &self.grants
+    }
+
     fn is_expired(&self) -> bool {
         self.not_after.is_some_and(|not_after| not_after < SystemTime::now())
     }
@@ -164,15 +174,15 @@ impl Actor {
 }
 
 /// Finds the first grant that allows `access` to `scope` of `store`, by its index. The error says what the grants lack.
-pub(super) fn decide(
-    grants: &[Grant],
+pub(super) fn decide<G: Borrow<Grant>>(
+    grants: &[G],
     access: Access,
     store: &str,
     scope: Scope<'_>,
 ) -> Result<usize, Refusal> {
     let mut nearest = MissingGrant::Access;
     for (index, grant) in grants.iter().enumerate() {
-        match grant.missing(access, store, scope) {
+        match grant.borrow().missing(access, store, scope) {
             None => return Ok(index),
             Some(missing) => nearest = nearest.max(missing),
         }
@@ -184,6 +194,8 @@ impl Grant {
     /// The grant of a caller's settings.
     pub(super) fn of(caller: &CallerSettings) -> Self {
         Self {
+            caller: caller.name.as_str().into(),
+            must_name_tenant: caller.identities.must_name_tenant,
             access: Some(caller.access.clone()),
             stores: caller.stores.clone(),
             prefixes: caller.prefixes.clone(),
@@ -192,7 +204,13 @@ impl Grant {
 
     /// The grant that covers everything.
     pub(super) fn everything() -> Self {
-        Self { access: None, stores: None, prefixes: None }
+        Self {
+            caller: "anonymous".into(),
+            must_name_tenant: false,
+            access: None,
+            stores: None,
+            prefixes: None,
+        }
     }
 
     fn missing(&self, access: Access, store: &str, scope: Scope<'_>) -> Option<MissingGrant> {
@@ -205,6 +223,11 @@ impl Grant {
         } else {
             None
         }
+    }
+
+    /// The caller's name.
+    pub(super) fn caller(&self) -> &Arc<str> {
+        &self.caller
     }
 
     pub(super) fn covers_store(&self, store: &str) -> bool {
@@ -243,7 +266,7 @@ mod tests {
     fn actor(callers: &[CallerSettings]) -> Actor {
         let mut principal = Principal::named("billing");
         for caller in callers {
-            principal.grant_by_token("acme", caller, None);
+            principal.grant_by_token(&"acme".into(), &Arc::new(Grant::of(caller)), None);
         }
         principal.acting_for(None).unwrap().clone()
     }
@@ -310,13 +333,39 @@ mod tests {
     fn the_tenant_may_be_omitted_if_there_is_only_one() {
         let mut principal = Principal::named("billing");
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
-        principal.grant_by_token("acme", &caller(&[Access::Read], None, None), None);
+        let grant = Arc::new(Grant::of(&caller(&[Access::Read], None, None)));
+        principal.grant_by_token(&"acme".into(), &grant, None);
         assert_eq!(principal.acting_for(None).unwrap().tenant(), "acme");
-        principal.grant_by_token("zeta", &caller(&[Access::Read], None, None), None);
+        principal.grant_by_token(&"zeta".into(), &grant, None);
         assert_eq!(principal.acting_for(None).unwrap_err(), Refusal::TenantRequired);
         assert_eq!(principal.acting_for(Some("zeta")).unwrap().tenant(), "zeta");
         assert_eq!(principal.acting_for(Some("other")).unwrap_err(), Refusal::TenantNotAllowed);
         assert_eq!(principal.acting_for(Some("")).unwrap_err(), Refusal::TenantNotAllowed);
+    }
+
+    #[test]
+    fn a_tenant_must_be_named_if_any_of_its_callers_demands_it_in_whatever_order() {
+        let grant = |must_name_tenant| {
+            let mut settings = caller(&[Access::Read], None, None);
+            settings.identities.must_name_tenant = must_name_tenant;
+            Arc::new(Grant::of(&settings))
+        };
+        let acme = "acme".into();
+        for (first, second) in [(false, true), (true, false), (true, true), (false, false)] {
+            let mut together = Principal::named("billing");
+            together.grant_by_name(&acme, &grant(first));
+            together.grant_by_name(&acme, &grant(second));
+            let (mut joined, mut other) = (Principal::named("billing"), Principal::named("other"));
+            joined.grant_by_name(&acme, &grant(first));
+            other.grant_by_name(&acme, &grant(second));
+            joined.join(&other);
+            for principal in [together, joined] {
+                let unnamed = principal.acting_for(None).map(|actor| actor.grants.len());
+                let expected = if first || second { Err(Refusal::TenantRequired) } else { Ok(2) };
+                assert_eq!(unnamed, expected, "{first} {second}");
+                assert_eq!(principal.acting_for(Some("acme")).unwrap().grants.len(), 2);
+            }
+        }
     }
 
     fn accesses() -> impl Strategy<Value = Access> {

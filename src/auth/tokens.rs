@@ -7,7 +7,7 @@ use std::{
 
 use subtle::ConstantTimeEq as _;
 
-use super::{CallerSettings, Principal};
+use super::{CallerSettings, Principal, principal::Grant};
 
 /// Callers by the first bytes of their tokens' digests.
 ///
@@ -29,12 +29,14 @@ impl TokenIndex {
     pub(super) fn new<'a>(tenants: impl Iterator<Item = (&'a str, &'a [CallerSettings])>) -> Self {
         let mut principals = BTreeMap::new();
         for (tenant, callers) in tenants {
+            let tenant: Arc<str> = tenant.into();
             for caller in callers {
+                let grant = Arc::new(Grant::of(caller));
                 for token in &caller.identities.tokens {
                     principals
                         .entry(token.sha256)
-                        .or_insert_with(|| Principal::named(&caller.name))
-                        .grant_by_token(tenant, caller, token.not_after);
+                        .or_insert_with(|| Principal::named(Arc::clone(grant.caller())))
+                        .grant_by_token(&tenant, &grant, token.not_after);
                 }
             }
         }

@@ -11,10 +11,11 @@ use serde_json::Value;
 use super::{
     Jwks, JwtRejection, JwtSettings, KeySet, KeySources, KeysWanted,
     key_source::{Found, KeySource},
+    many_callers::{FEW, ManyCallers},
     token::Token,
     verified::{Verified, VerifiedTokens},
 };
-use crate::auth::{CallerJwt, CallerSettings, Principal, Refusal};
+use crate::auth::{CallerJwt, CallerSettings, Principal, Refusal, principal::Grant};
 
 /// How long a token is remembered if further callers may accept it soon: a source could not say yet whether it has a key
 /// for the token, or the token is not valid yet for a caller with a shorter `leeway`.
@@ -32,6 +33,7 @@ struct Inner {
     /// By the issuer.
     callers: HashMap<String, OfIssuer>,
     verified: VerifiedTokens,
+    many: ManyCallers,
 }
 
 /// The callers of one issuer, by the first of their claims: thousands of tenants may have the same issuer, and one
@@ -41,8 +43,12 @@ struct OfIssuer(Vec<(String, HashMap<String, Vec<Caller>>)>);
 
 #[derive(Debug)]
 struct Caller {
+    /// Its place among all callers, by which sets of callers are compared.
+    number: usize,
     tenant: Arc<str>,
-    settings: Arc<CallerSettings>,
+    grant: Arc<Grant>,
+    /// Whether the tokens are those of the server's issuer, which name the tenant, whoever has written the tenants file.
+    is_of_server: bool,
     jwt: JwtSettings,
     keys: Keys,
 }
@@ -75,7 +81,9 @@ impl JwtCallers {
         sources: &KeySources,
     ) -> Self {
         let mut callers: HashMap<String, OfIssuer> = HashMap::new();
+        let mut numbers = 0..;
         for (tenant, of_tenant) in tenants {
+            let name: Arc<str> = tenant.into();
             for settings in of_tenant {
                 let jwt =
                     settings.identities.jwt.as_ref().and_then(|jwt| jwt.settings(tenant, sources.server()));
@@ -85,13 +93,21 @@ impl JwtCallers {
                     Jwks::Url(from) => Keys::Source(sources.source(from)),
                 };
                 let of_issuer = callers.entry(jwt.issuer.clone()).or_default();
-                let settings = Arc::new(settings.clone());
-                of_issuer.add(Caller { tenant: tenant.into(), settings, jwt, keys });
+                of_issuer.add(Caller {
+                    number: numbers.next().unwrap_or_default(),
+                    tenant: Arc::clone(&name),
+                    grant: Arc::new(Grant::of(settings)),
+                    is_of_server: matches!(settings.identities.jwt, Some(CallerJwt::Server(_))),
+                    jwt,
+                    keys,
+                });
             }
         }
         sources.forget_unused();
         let some = Some(callers).filter(|callers| !callers.is_empty());
-        Self(some.map(|callers| Arc::new(Inner { callers, verified: VerifiedTokens::new() })))
+        Self(some.map(|callers| {
+            Arc::new(Inner { callers, verified: VerifiedTokens::new(), many: ManyCallers::default() })
+        }))
     }
 
     /// Authenticates a token, whose SHA-256 is `digest`. Fails with [`Refusal::JwtKeysUnavailable`] if keys are
@@ -118,9 +134,11 @@ impl JwtCallers {
         let token = Token::parse(token).ok_or(Refusal::TokenUnknown)?.map_err(Refusal::JwtRejected)?;
         let search = inner.search(&token, now);
         if !search.found.is_empty() {
-            let verified = search.verified(&token, now);
-            let principal = Arc::clone(&verified.principal);
-            inner.verified.insert(*digest, verified);
+            let (principal, is_shared) = search.principal(&inner.many);
+            if is_shared {
+                let verified = search.verified(Arc::clone(&principal), &token, now);
+                inner.verified.insert(*digest, verified);
+            }
             return Ok(principal);
         }
         if !search.wanted.is_empty() || search.is_unavailable {
@@ -228,27 +246,36 @@ impl Search<'_> {
         }
     }
 
-    /// The caller, with the grants of all callers that were found.
-    fn verified(self, token: &Token<'_>, now: SystemTime) -> Verified {
-        let name = self.found.first().map_or("", |caller| &caller.settings.name);
-        let mut principal = Principal::named(name);
-        // The longest time for which the token stays valid for each of them.
-        let mut lifetime = Duration::MAX;
-        for caller in &self.found {
-            match caller.settings.identities.jwt {
-                // The server's issuer names the tenant, whoever has written the tenants file.
-                Some(CallerJwt::Server(_)) => {
-                    principal.grant_by_token(&caller.tenant, &caller.settings, None);
+    /// The caller, with the grants of all callers that were found, and whether it is small enough, or shared with enough
+    /// other tokens, to be remembered.
+    fn principal(&self, many: &ManyCallers) -> (Arc<Principal>, bool) {
+        let build = || {
+            let name = self.found.first().map(|caller| Arc::clone(caller.grant.caller()));
+            let mut principal = Principal::named(name.unwrap_or_default());
+            for caller in &self.found {
+                if caller.is_of_server {
+                    principal.grant_by_token(&caller.tenant, &caller.grant, None);
+                } else {
+                    principal.grant_by_name(&caller.tenant, &caller.grant);
                 }
-                _ => principal.grant_by_name(&caller.tenant, &caller.settings),
             }
-            lifetime = lifetime.min(token.lifetime(now, caller.jwt.leeway));
+            Arc::new(principal)
+        };
+        if self.found.len() <= FEW {
+            return (build(), true);
         }
+        many.principal(self.found.iter().map(|caller| caller.number).collect(), build)
+    }
+
+    fn verified(self, principal: Arc<Principal>, token: &Token<'_>, now: SystemTime) -> Verified {
+        // The longest time for which the token stays valid for each of them.
+        let lifetimes = self.found.iter().map(|caller| token.lifetime(now, caller.jwt.leeway));
+        let mut lifetime = lifetimes.min().unwrap_or_default();
         if self.is_unavailable || self.is_early || !self.wanted.is_empty() {
             lifetime = lifetime.min(UNDECIDED);
         }
         let until = now.checked_add(lifetime).unwrap_or(now + LONGEST);
-        Verified { principal: Arc::new(principal), until, decided_by: self.decided_by }
+        Verified { principal, until, decided_by: self.decided_by }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `token` reads a token, `callers` finds the callers that its claims fit, and `key_set` verifies its signature with
 //! the keys of these callers. `key_source` keeps the keys that are read from a URL, and `fetch` reads them. `verified`
-//! remembers which tokens have been verified.
+//! remembers which tokens have been verified, and `many_callers` shares what tokens with many callers would remember.
 
 mod algorithm;
 mod callers;
@@ -13,6 +13,7 @@ mod jwk;
 mod key;
 mod key_set;
 mod key_source;
+mod many_callers;
 mod rejection;
 mod settings;
 #[cfg(test)]

@@ -262,3 +262,25 @@ fn a_token_is_accepted_for_each_caller_as_soon_as_its_leeway_allows() {
     assert_eq!(accepted(issued - Duration::from_mins(1)), [true, false]);
     assert_eq!(accepted(issued - seconds), [true, true], "the token was remembered");
 }
+
+#[test]
+fn a_remembered_token_holds_no_copy_of_what_its_callers_may_do() {
+    let others =
+        ["RS384", "RS512", "PS256"].map(|name| made()["accepted"][name].as_str().unwrap().to_owned());
+    let keys = Arc::new(jwks());
+    let with = |count| {
+        let one = CallerSettings {
+            prefixes: Some((0..1000).map(|number| format!("{number}/")).collect()),
+            ..caller("pods", jwt(Jwks::File(Arc::clone(&keys))))
+        };
+        callers(&[("acme", vec![one; count])], &KeySources::default())
+    };
+    let one = with(1);
+    let grants = |token: &str| authenticate(&one, token).unwrap().acting_for(None).unwrap().grants().to_vec();
+    let first = grants(&good());
+    assert!(others.iter().all(|token| Arc::ptr_eq(&grants(token)[0], &first[0])));
+    let many = with(1000);
+    let first = authenticate(&many, &good()).unwrap();
+    assert_eq!(first.acting_for(None).unwrap().grants().len(), 1000);
+    assert!(others.iter().all(|token| Arc::ptr_eq(&authenticate(&many, token).unwrap(), &first)));
+}
