@@ -44,7 +44,8 @@ pub struct Decision {
     pub outcome: Result<usize, Refusal>,
 }
 
-/// Explains whether a caller may make a call. `grants` are all the entries of this caller in its tenant's `callers`.
+/// Explains whether a call may be made with the grants of these callers. Names are unique among the callers of a tenant,
+/// so a token has the grants of exactly one; a certificate or a JWT may identify several.
 pub fn explain(grants: &[&CallerSettings], question: &Question<'_>) -> Explanation {
     let grants: Vec<_> = grants.iter().map(|caller| Grant::of(caller)).collect();
     explain_with(&grants, question)

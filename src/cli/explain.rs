@@ -38,26 +38,27 @@ pub(super) fn write_explanation(
     request: &Request<'_>,
     out: &mut impl Write,
 ) -> io::Result<Result<bool, String>> {
-    let (tenant, question, callers) = match resolve(settings, request) {
+    let (tenant, question, caller) = match resolve(settings, request) {
         Ok(found) => found,
         Err(sentence) => return Ok(Err(sentence)),
     };
     let is_open = settings.auth == AuthMode::None;
-    let explanation = if is_open { explain_unauthenticated(&question) } else { explain(&callers, &question) };
+    let explanation =
+        if is_open { explain_unauthenticated(&question) } else { explain(caller.as_slice(), &question) };
     write_head(tenant, request.caller, question.method, &explanation, out)?;
     for decision in &explanation.decisions {
-        write_decision(decision, (!is_open).then_some(&callers), out)?;
+        write_decision(decision, caller.filter(|_| !is_open), out)?;
     }
     write_notes(tenant, &question, &explanation, out)?;
     Ok(Ok(explanation.is_allowed()))
 }
 
-type Resolved<'a> = (&'a TenantSettings, Question<'a>, Vec<&'a CallerSettings>);
+type Resolved<'a> = (&'a TenantSettings, Question<'a>, Option<&'a CallerSettings>);
 
 fn resolve<'a>(settings: &'a ServerSettings, request: &Request<'a>) -> Result<Resolved<'a>, String> {
     let tenant = tenant(&settings.tenants, request.tenant)?;
-    let callers: Vec<_> = tenant.callers.iter().filter(|caller| caller.name == request.caller).collect();
-    if callers.is_empty() && settings.auth != AuthMode::None {
+    let caller = tenant.callers.iter().find(|caller| caller.name == request.caller);
+    if caller.is_none() && settings.auth != AuthMode::None {
         let names: Vec<_> = tenant.callers.iter().map(|caller| caller.name.as_str()).collect();
         let hint = suggestion(request.caller, &names, &[]);
         return Err(format!("the tenant `{}` has no caller `{}`; {hint}", tenant.name, request.caller));
@@ -75,7 +76,7 @@ fn resolve<'a>(settings: &'a ServerSettings, request: &Request<'a>) -> Result<Re
         (false, Some(_)) => return Err(format!("{} has no source: remove the fourth value", method.name)),
     };
     let (store, key) = store_and_key(request.target);
-    Ok((tenant, Question { method, store, key, source }, callers))
+    Ok((tenant, Question { method, store, key, source }, caller))
 }
 
 fn tenant<'a>(tenants: &'a [Arc<TenantSettings>], name: Option<&str>) -> Result<&'a TenantSettings, String> {
@@ -108,19 +109,16 @@ fn write_head(
     writeln!(out, "tenant {}, caller {caller}, {}/{}: {verdict}", tenant.name, method.service, method.name)
 }
 
-/// `callers` are the caller's entries; `None` without authentication.
+/// `caller` is `None` without authentication.
 fn write_decision(
     decision: &Decision,
-    callers: Option<&Vec<&CallerSettings>>,
+    caller: Option<&CallerSettings>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    match (&decision.outcome, callers) {
+    match (&decision.outcome, caller) {
         (Ok(_), None) => writeln!(out, "  {decision}: granted, because LONGSHORE_AUTH is `none`"),
-        (Ok(index), Some(callers)) => {
-            let entry = callers.get(*index).map(|caller| described(caller)).unwrap_or_default();
-            let which =
-                if callers.len() > 1 { format!("entry {} of", index + 1) } else { "the entry of".to_owned() };
-            writeln!(out, "  {decision}: granted by {which} the caller ({entry})")
+        (Ok(_), Some(caller)) => {
+            writeln!(out, "  {decision}: granted by the entry of the caller ({})", described(caller))
         }
         (Err(refusal), _) => writeln!(out, "  {decision}: not granted: {refusal}"),
     }
@@ -174,18 +172,15 @@ mod tests {
     };
 
     fn settings(auth: AuthMode, names: &[&str]) -> ServerSettings {
-        let caller = |access, prefixes: Option<&str>| CallerSettings {
+        let caller = CallerSettings {
             name: "billing".to_owned(),
             identities: Identities::default(),
-            access,
+            access: vec![Access::Write],
             stores: Some(vec!["default".to_owned()]),
-            prefixes: prefixes.map(|prefix| vec![prefix.to_owned()]),
+            prefixes: Some(vec!["in/".to_owned()]),
         };
         let tenant = |name: &&str| TenantSettings {
-            callers: vec![
-                caller(vec![Access::Read, Access::List], None),
-                caller(vec![Access::Write], Some("in/")),
-            ],
+            callers: vec![caller.clone()],
             ..TenantSettings::new(name, BTreeMap::from([("default".to_owned(), StoreSettings::default())]))
         };
         ServerSettings {
@@ -216,8 +211,8 @@ mod tests {
         assert_eq!(
             text,
             "tenant acme, caller billing, ObjectService/Put: allowed\n\
-             \x20 `write` access to the key `in/a` of the store `default`: granted by entry 2 of the caller (access: \
-             write; stores: default; prefixes: in/)\n"
+             \x20 `write` access to the key `in/a` of the store `default`: granted by the entry of the caller \
+             (access: write; stores: default; prefixes: in/)\n"
         );
         let (allowed, text) = ask(&settings, &["billing", "Copy", "/out/a", "archive/b"]);
         assert_eq!(allowed, Ok(false));

@@ -6,6 +6,7 @@
 //! the layers, check what depends on several keys, and fill in defaults. Each stage records problems with their places
 //! and continues.
 
+mod caller_name;
 mod defaults;
 mod environment;
 mod files;

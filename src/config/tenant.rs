@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    caller_name::CallerName,
     defaults::{Inherited, calls_level, level, refuse_limits},
     identities::{self, Digest, Owners, SubjectAltNames, Token},
     jwt::{self, Jwt},
@@ -45,8 +46,9 @@ settings! {
 settings! {
     /// A caller of a tenant.
     pub(super) struct Caller(CallerSection) {
-        /// The name of the caller in the log.
-        name: Option<String> as Optional<Text> = None => "required",
+        /// The name of the caller in the log and in the usage; no other caller of the tenant may have it, and `*` is not
+        /// allowed.
+        name: Option<String> as Optional<CallerName> = None => "required",
         /// The SHA-256 of the token, in quotes, as `longshore token` prints it; for a token of your own,
         /// `printf %s "$TOKEN" | sha256sum`.
         token_sha256: Option<[u8; 32]> as Optional<Digest> = None => "none",
@@ -65,7 +67,7 @@ settings! {
         /// The prefixes of the keys that the caller may access, compared character by character, without the store's own
         /// `prefix`.
         prefixes: Option<Vec<String>> as Optional<List<Text, 1>> = None => "all keys",
-        /// Limits of the caller, besides those of its tenant. Callers with the same name share them.
+        /// Limits of the caller, besides those of its tenant.
         limits: CallLimits as CallLimits = CallLimits::default() => "the tenant's `caller_limits`",
     }
 }
@@ -145,10 +147,18 @@ fn callers(
     notes: &Notes,
 ) -> Vec<CallerSettings> {
     let mut owners = Owners::default();
-    let mut settled = Vec::new();
+    let (mut names, mut settled) = (BTreeSet::new(), Vec::new());
     for caller in callers.into_layer().unwrap_or_default() {
         let Some((caller, place_id)) = caller.placed() else { continue };
         let Some(caller) = caller.settle(place_id, stores, sources, notes) else { continue };
+        if !names.insert(caller.name.clone()) {
+            let text = format!(
+                "has the same name as another caller of the tenant, {}: give each caller its own name (one caller can \
+                 have several `tokens`, a list as `san`, and `jwt`)",
+                quoted(&caller.name)
+            );
+            notes.problem(place_id, text);
+        }
         owners.add(&caller, place_id, notes);
         settled.push(caller);
     }
@@ -163,24 +173,10 @@ fn caller_limits(
     notes: &Notes,
 ) -> BTreeMap<String, CallLimits> {
     let mut by_name: BTreeMap<String, CallLimits> = BTreeMap::new();
-    for (caller, place_id) in callers.get().into_iter().flatten().filter_map(Field::placed) {
+    for caller in callers.get().into_iter().flatten().filter_map(Field::get) {
         let Some(name) = caller.name.get() else { continue };
         let own = calls_level(caller.limits.get().cloned().unwrap_or_default(), has_replicas, notes);
-        let limits = CallLimits::resolved(&CallLimits::merged(own, inherited));
-        match by_name.get(name) {
-            Some(others) if *others != limits => {
-                let place_id = caller.limits.place_id().unwrap_or(place_id);
-                notes.problem(place_id, format!(
-                    "differs from the limits of another caller named {}: give callers that share a name the same \
-                     limits",
-                    quoted(name)
-                ));
-            }
-            Some(_) => {}
-            None => {
-                by_name.insert(name.clone(), limits);
-            }
-        }
+        by_name.insert(name.clone(), CallLimits::resolved(&CallLimits::merged(own, inherited)));
     }
     // Collected anew: a map that has become empty still has room for eleven values, in every tenant.
     by_name.into_iter().filter(|(_, limits)| *limits != CallLimits::default()).collect()

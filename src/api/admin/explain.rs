@@ -22,13 +22,13 @@ pub(super) fn explain_access(
     if admin.auth == AuthMode::None {
         return Ok(response(&explain_unauthenticated(&question), question.method, None));
     }
-    let callers: Vec<_> = tenant.callers().iter().filter(|caller| caller.name == request.caller).collect();
-    if callers.is_empty() {
+    let caller = tenant.callers().iter().find(|caller| caller.name == request.caller);
+    let Some(caller) = caller else {
         let names: Vec<_> = tenant.callers().iter().take(20).map(|caller| caller.name.as_str()).collect();
         let hint = suggestion(&request.caller, &names, &[]);
         return Err(Failure::field("caller", format!("the tenant has no such caller; {hint}")));
-    }
-    Ok(response(&explain(&callers, &question), question.method, Some(&callers)))
+    };
+    Ok(response(&explain(&[caller], &question), question.method, Some(caller)))
 }
 
 fn question(request: &pb::ExplainAccessRequest) -> Result<Question<'_>, Failure> {
@@ -63,27 +63,27 @@ fn question(request: &pb::ExplainAccessRequest) -> Result<Question<'_>, Failure>
     })
 }
 
-/// `callers` are the caller's entries; `None` without authentication.
+/// `caller` is `None` without authentication.
 fn response(
     explanation: &Explanation,
     method: &Method,
-    callers: Option<&[&CallerSettings]>,
+    caller: Option<&CallerSettings>,
 ) -> pb::ExplainAccessResponse {
     pb::ExplainAccessResponse {
         allowed: explanation.is_allowed(),
-        decisions: explanation.decisions.iter().map(|decision| message(decision, callers)).collect(),
+        decisions: explanation.decisions.iter().map(|decision| message(decision, caller)).collect(),
         implemented: method.is_implemented,
     }
 }
 
-fn message(decision: &Decision, callers: Option<&[&CallerSettings]>) -> pb::AccessDecision {
-    let granted = decision.outcome.as_ref().ok().and_then(|index| callers?.get(*index));
+fn message(decision: &Decision, caller: Option<&CallerSettings>) -> pb::AccessDecision {
+    let granted = caller.filter(|_| decision.outcome.is_ok());
     pb::AccessDecision {
         needed: decision.to_string(),
         access: decision.access.map(Access::as_str).unwrap_or_default().to_owned(),
         only_with: decision.only_with.unwrap_or_default().to_owned(),
         allowed: decision.outcome.is_ok(),
-        grant: granted.map(|caller| tenants::caller(caller)),
+        grant: granted.map(tenants::caller),
         missing: decision.outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
     }
 }

@@ -81,6 +81,22 @@ fn invalid_tokens_and_names_are_refused() {
 }
 
 #[test]
+fn the_names_of_callers_are_short_and_never_an_asterisk() {
+    let named = |name: &str| {
+        let caller = format!("{{name: {name}, access: [read], san: x.internal}}");
+        let found = problems(&format!("tenants: {{t: {}}}", tenant(&caller)), &[]);
+        let place = "FILE:1: tenants.t.callers[0].name: ";
+        found.into_iter().map(|line| line.replace(place, "")).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&"a".repeat(64)), [""; 0]);
+    assert_eq!(named("\"Zahlstelle Ä *\""), [""; 0]);
+    assert_eq!(named("'*'"), ["`*` stands for all other callers in the usage: choose another name"]);
+    assert_eq!(named("\"a\\nb\""), ["contains a control character: remove it"]);
+    assert!(named(&"é".repeat(33))[0].ends_with(" has 66 bytes: shorten it to at most 64"));
+    assert!(named("7")[0].ends_with("found a number: put the value in quotes"));
+}
+
+#[test]
 fn callers_of_a_tenant_cannot_share_a_token_or_a_name() {
     let caller = |name: &str, text: &str| format!("{{name: {name}, access: [read], {text}}}");
     let tokens = format!("tokens: [{{sha256: '{0}'}}, {{sha256: '{0}'}}]", digest("aa"));
@@ -95,6 +111,13 @@ fn callers_of_a_tenant_cannot_share_a_token_or_a_name() {
             "FILE:1: tenants.t.callers[0]: has the same token twice: remove one of the two",
             "FILE:1: tenants.t.callers[1]: has the same token as the caller `a`: give each caller its own token",
             "FILE:1: tenants.t.callers[2]: has the `san` `x.internal`, which the caller `b` has too: give each caller its own name",
+        ]
+    );
+    let named_alike = [caller("a", "san: x.internal"), caller("a", "san: y.internal")].join(", ");
+    assert_eq!(
+        problems(&format!("tenants: {{t: {}}}", tenant(&named_alike)), &[]),
+        [
+            "FILE:1: tenants.t.callers[1]: has the same name as another caller of the tenant, `a`: give each caller its own name (one caller can have several `tokens`, a list as `san`, and `jwt`)"
         ]
     );
     let shared = tenant(&caller("a", "san: x.internal"));

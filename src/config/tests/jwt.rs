@@ -182,11 +182,11 @@ fn an_untrusted_author_can_name_own_files_and_other_machines_only() {
 #[test]
 fn a_tenant_may_use_at_most_eight_sources_of_keys() {
     let with = |count: usize| {
-        let caller = |number: usize| {
+        let caller = |(place, number): (usize, usize)| {
             let url = format!("jwks: {{url: 'https://i.example/{number}'}}");
-            format!("{{name: c, jwt: {{{REST}, {url}}}, access: [read]}}")
+            format!("{{name: c{place}, jwt: {{{REST}, {url}}}, access: [read]}}")
         };
-        let callers: Vec<_> = (0..count).chain(0..count).map(caller).collect();
+        let callers: Vec<_> = (0..count).chain(0..count).enumerate().map(caller).collect();
         let callers = callers.join(", ");
         format!("tenants: {{t: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{callers}]}}}}")
     };

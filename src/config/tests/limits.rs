@@ -73,22 +73,6 @@ fn callers_inherit_from_their_tenant_and_from_the_defaults() {
 }
 
 #[test]
-fn callers_that_share_a_name_share_their_limits() {
-    let named = |first: &str, second: &str| {
-        let callers = [caller("a", 0, first), caller("a", 1, second)].join(", ");
-        problems(&file("", &format!("callers: [{callers}], ")), &[])
-    };
-    assert_eq!(named(", limits: {max_in_flight: 3}", ", limits: {max_in_flight: 3}"), [""; 0]);
-    assert_eq!(
-        named(", limits: {max_in_flight: 3}", ", limits: {max_in_flight: 4}"),
-        [
-            "FILE:3: tenants.t.callers[1].limits: differs from the limits of another caller named `a`: give callers that share a name the same limits"
-        ]
-    );
-    assert_eq!(named(", limits: {max_in_flight: 3}", "").len(), 1);
-}
-
-#[test]
 fn limits_of_the_fleet_require_the_number_of_replicas() {
     let text = file("", "limits: {scope: fleet, max_in_flight: 10}, ");
     let said = problems(&text, &[]);
