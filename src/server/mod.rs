@@ -46,6 +46,7 @@ use self::{
     health::Health,
     layers::CallLayers,
     listeners::Listener,
+    plain_listener::Versions,
     pulse::Pulse,
     shutdown::{Serving, Stages},
     workers::{Shared, Workers},
@@ -347,7 +348,9 @@ impl Server {
         if let (Some(listener), Some(router)) = (self.admin, admin) {
             // Beyond loopback, the token must not be readable on the network.
             let tls = self.tls.filter(|_| !listener.address().ip().to_canonical().is_loopback());
-            plain.spawn(async move { match plain_listener::serve(listener, router, tls).await {} });
+            plain.spawn(async move {
+                match plain_listener::serve(listener, router, tls, Versions::Http2).await {}
+            });
         }
         let (serving, threads) = workers.serve(self.grpc, stages.stop.clone());
         let mut grpc = JoinSet::new();
@@ -394,6 +397,6 @@ fn routes(ours: Routes, health: &Health, reflection: bool) -> Result<Routes, Ser
 fn serve_plain(listener: Listener, health: &Health, metrics: Metrics) -> Serving {
     let router = health.router(metrics);
     let mut serving = JoinSet::new();
-    serving.spawn(async move { match plain_listener::serve(listener, router, None).await {} });
+    serving.spawn(async move { match plain_listener::serve(listener, router, None, Versions::All).await {} });
     serving
 }

@@ -40,10 +40,25 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How often a silent HTTP/2 connection gets a PING, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// The HTTP versions that a listener accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/1.1 and HTTP/2.
+    All,
+    /// Only HTTP/2. Browsers do not use it without TLS, so that no web page can reach a listener on loopback, not even
+    /// under a name that resolves to it (DNS rebinding).
+    Http2,
+}
+
 /// Serves `router`, with TLS if there is a certificate, for as long as the future is polled.
-pub(super) async fn serve(mut listener: Listener, router: Router, tls: Option<LiveTls>) -> Infallible {
+pub(super) async fn serve(
+    mut listener: Listener,
+    router: Router,
+    tls: Option<LiveTls>,
+    versions: Versions,
+) -> Infallible {
     let (mut open, mut serving) = (VecDeque::new(), JoinSet::new());
-    let builder = Arc::new(builder());
+    let builder = Arc::new(builder(versions));
     loop {
         tokio::select! {
             (stream, _) = listener.next() => {
@@ -62,8 +77,9 @@ pub(super) async fn serve(mut listener: Listener, router: Router, tls: Option<Li
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(versions: Versions) -> Builder<TokioExecutor> {
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if versions == Versions::Http2 { builder.http2_only() } else { builder };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
     builder
         .http2()
@@ -144,7 +160,12 @@ mod tests {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.address();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Router::new().route("/livez", get(async || "ok")), None));
+        serving.spawn(serve(
+            listener,
+            Router::new().route("/livez", get(async || "ok")),
+            None,
+            Versions::All,
+        ));
 
         let mut silent = Vec::new();
         for _ in 0..2 * MAX_CONNECTIONS {
@@ -158,12 +179,43 @@ mod tests {
         assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0, "the oldest was closed");
     }
 
+    #[tokio::test]
+    async fn http_1_gets_no_answer_where_only_http_2_is_accepted() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.address();
+        let mut serving = JoinSet::new();
+        let (handled, mut was_handled) = tokio::sync::mpsc::channel(1);
+        let router = Router::new().fallback(async move || handled.try_send(()).unwrap());
+        serving.spawn(serve(listener, router, None, Versions::Http2));
+
+        let mut page = TcpStream::connect(address).await.unwrap();
+        let call = "POST /longshore.v1.AdminService/ReloadTenants HTTP/1.1\r\nhost: rebound.example:9091\r\n\
+                    content-type: application/grpc\r\ncontent-length: 5\r\n\r\n\0\0\0\0\0";
+        page.write_all(call.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The connection may be reset.
+        let _ = page.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP/1"), "{}", answer.escape_ascii());
+        assert!(was_handled.try_recv().is_err(), "the request reaches no handler");
+
+        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        serving.spawn(async move {
+            let _ = connection.await;
+            std::future::pending().await
+        });
+        let request = http::Request::get("http://x/").body(String::new()).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+        assert!(was_handled.try_recv().is_ok());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_with_an_incomplete_preface_is_closed() {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.address();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Router::new(), None));
+        serving.spawn(serve(listener, Router::new(), None, Versions::All));
         for first in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
             let begun = Instant::now();
             let mut stream = TcpStream::connect(address).await.unwrap();
