@@ -365,7 +365,7 @@ impl Client {
             };
             let signer = Signer { place: self.place(), credentials };
             let mut awaited = self.awaiting(request);
-            let outcome = match self.hedged(request, &payload_hash, &signer).await {
+            let outcome = match self.hedged(request, &payload_hash, &signer, attempts.made() > 1).await {
                 Ok(answer) => {
                     awaited.has_begun();
                     reader.read(answer, request.subject()).await
@@ -402,9 +402,6 @@ impl Client {
             }
             last = Some(error);
             self.bucket.metrics.s3_retry(request.operation);
-            if let Some(usage) = &self.usage {
-                usage.s3_retry();
-            }
         }
     }
 
@@ -412,14 +409,16 @@ impl Client {
         self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 
-    /// Makes an attempt. If the response to a read has not begun in time, makes a second attempt concurrently.
+    /// Makes an attempt. If the response to a read has not begun in time, makes a second attempt concurrently, which does
+    /// not count as a retry.
     async fn hedged(
         &self,
         request: &Request,
         payload_hash: &str,
         signer: &Signer,
+        is_retry: bool,
     ) -> Result<Answer, FailedAttempt> {
-        let mut first = pin!(self.attempt(request, payload_hash, signer));
+        let mut first = pin!(self.attempt(request, payload_hash, signer, is_retry));
         let Some(wait) = self.bucket.hedge_after.filter(|_| request.reads_object()) else {
             return first.await;
         };
@@ -430,7 +429,7 @@ impl Client {
             return first.await;
         }
         self.bucket.metrics.s3_hedge(request.operation);
-        let second = self.attempt(request, payload_hash, signer);
+        let second = self.attempt(request, payload_hash, signer, false);
         // Boxed: hedges are rare, and unboxed they would enlarge the future of every request.
         let race = Box::pin(hedge::race(first, second)).await;
         if race.won_by_second {
@@ -447,12 +446,16 @@ impl Client {
         request: &Request,
         payload_hash: &str,
         signer: &Signer,
+        is_retry: bool,
     ) -> Result<Answer, FailedAttempt> {
         let head = self.head(request, payload_hash, signer).map_err(failed_attempt::fatal)?;
         let timeout_factor = if request.slow_on_server { LONG_WORK } else { 1 };
         let count = || {
             if let Some(usage) = &self.usage {
                 usage.s3_request(price_class::of(request.operation));
+                if is_retry {
+                    usage.s3_retry();
+                }
             }
         };
         let answer = match self.bucket.http.send_counted(head, &request.payload, timeout_factor, count).await

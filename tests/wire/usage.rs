@@ -48,7 +48,7 @@ async fn a_request_that_reaches_no_connection_does_not_count_but_one_that_is_can
     let unreachable = store(settings).counted_by(usage.clone());
     let failed = unreachable.head("k", &ReadOptions::default()).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::ConnectionFailed);
-    assert_eq!(totals(&usage).0, [0, 0, 0]);
+    assert_eq!(totals(&usage), ([0, 0, 0], 0), "neither do its retries");
 
     let store = server.store().counted_by(usage.clone());
     let options = ReadOptions::default();
