@@ -12,7 +12,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::SystemTime,
 };
@@ -43,6 +43,8 @@ struct Inner {
     started: SystemTime,
     exported: MetricsTenants,
     tenants: Mutex<BTreeMap<Arc<str>, Entry>>,
+    /// How many of `tenants` are named. It changes only while they are locked.
+    named: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
@@ -141,7 +143,8 @@ impl S3Class {
 impl Usage {
     /// No usage yet. `exported` are the tenants that have metrics of their own.
     pub fn new(exported: MetricsTenants) -> Self {
-        Self(Arc::new(Inner { started: SystemTime::now(), exported, tenants: Mutex::default() }))
+        let (tenants, named) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Inner { started: SystemTime::now(), exported, tenants, named }))
     }
 
     /// When counting began.
@@ -155,11 +158,11 @@ impl Usage {
         if let Some(entry) = tenants.get(name) {
             return entry.usage.clone();
         }
-        let exported = tenants.values().filter(|entry| entry.is_named).count();
         let is_named = match &self.0.exported {
             MetricsTenants::Listed(names) => names.contains(name),
-            MetricsTenants::All => exported < MAX_NAMED,
+            MetricsTenants::All => self.0.named.load(Relaxed) < MAX_NAMED,
         };
+        self.0.named.fetch_add(usize::from(is_named), Relaxed);
         let usage = TenantUsage(Arc::new(OfTenant {
             callers: Lookup::default(),
             own: CallerUsage::default(),
@@ -173,7 +176,10 @@ impl Usage {
     pub fn set_served(&self, served: &BTreeSet<&str>) {
         self.lock().retain(|name, entry| {
             entry.is_served = served.contains(&**name);
-            entry.is_served || !entry.usage.is_unused() || Arc::strong_count(&entry.usage.0) > 1
+            let is_kept =
+                entry.is_served || !entry.usage.is_unused() || Arc::strong_count(&entry.usage.0) > 1;
+            self.0.named.fetch_sub(usize::from(entry.is_named && !is_kept), Relaxed);
+            is_kept
         });
     }
 
@@ -366,6 +372,23 @@ mod tests {
         usage.set_served(&BTreeSet::from(["acme"]));
         let again = &usage.rows(Some("acme"), None, 10)[0];
         assert_eq!((again.totals.bytes_out, again.is_served), (3, true));
+    }
+
+    #[test]
+    fn a_forgotten_tenant_makes_room_for_another_named_one() {
+        let usage = Usage::new(MetricsTenants::All);
+        for number in 0..=MAX_NAMED {
+            usage.tenant(&format!("t{number:03}")).caller("a");
+        }
+        let is_named = |name: &str| usage.lock()[name].is_named;
+        assert_eq!((is_named("t000"), is_named("t499"), is_named("t500")), (true, true, false));
+        usage.tenant("t000").caller("a").sent(1);
+        usage.set_served(&BTreeSet::new());
+        assert_eq!(usage.lock().len(), 1, "all others are forgotten");
+        for number in 1..=MAX_NAMED {
+            usage.tenant(&format!("t{number:03}"));
+        }
+        assert_eq!((is_named("t000"), is_named("t499"), is_named("t500")), (true, true, false));
     }
 
     #[test]
