@@ -50,6 +50,8 @@ pub(crate) enum Failure {
     MessageTooLarge {
         /// The largest message that the server accepts, in bytes.
         limit: usize,
+        /// Whether the call is one of a tenant's, so that it could use Upload instead.
+        is_tenants: bool,
     },
     /// The call's metadata is larger than the limit.
     MetadataTooLarge {
@@ -163,7 +165,10 @@ impl Failure {
             }
             Self::NotImplemented(method) => format!("this release does not implement {method}"),
             Self::Malformed(why) => format!("the message is malformed: {why}"),
-            Self::MessageTooLarge { limit } => status::message_too_large(&limit.to_string()),
+            Self::MessageTooLarge { limit, is_tenants: true } => status::message_too_large(&limit.to_string()),
+            Self::MessageTooLarge { limit, is_tenants: false } => {
+                format!("the message is larger than {limit} bytes, the most that this method accepts")
+            }
             Self::MetadataTooLarge { limit } => {
                 format!("the call's metadata is larger than {limit} bytes (each entry counts its name, its value and 32 bytes, as in HTTP/2): send less metadata")
             }
@@ -234,7 +239,7 @@ impl Failure {
                 .context(context)
                 .build(),
             Self::NotImplemented(method) => builder.label("method", method).context(context).build(),
-            Self::MessageTooLarge { limit } | Self::MetadataTooLarge { limit } => {
+            Self::MessageTooLarge { limit, .. } | Self::MetadataTooLarge { limit } => {
                 builder.label("limit_bytes", limit.to_string()).context(context).build()
             }
             Self::Limit(exceeded) => builder

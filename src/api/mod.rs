@@ -21,7 +21,9 @@ mod uploads;
 pub use admin::{Admin, ReloadTenants};
 pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};
 pub use gate::{Admission, Admittance, Waiting, within_limits};
-pub use messages::{ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, is_known_encoding};
+pub use messages::{
+    ENCODINGS, MessagesFuture, MessagesLayer, MessagesService, OperatorsCall, is_known_encoding,
+};
 #[cfg(feature = "microbench")]
 #[doc(hidden)]
 pub use payload::microbench;

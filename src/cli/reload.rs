@@ -48,8 +48,9 @@ pub(super) struct Reloader {
     source: Arc<Mutex<TenantsSource>>,
     /// Whether the files are being read.
     is_busy: Arc<AtomicBool>,
-    /// Whether reading the files took too long, so that they have to be read even if they are the same as before.
-    has_hung: Arc<AtomicBool>,
+    /// Whether reading the files took too long, or they kept changing, so that they have to be read even if they are the
+    /// same as before.
+    is_due: Arc<AtomicBool>,
     tenants: LiveTenants,
 }
 
@@ -74,7 +75,7 @@ impl Reloader {
         Self {
             source: Arc::new(Mutex::new(source)),
             is_busy: Arc::default(),
-            has_hung: Arc::default(),
+            is_due: Arc::default(),
             tenants,
         }
     }
@@ -124,7 +125,7 @@ impl Reloader {
     /// Reloads the tenants if their files have changed, or could not be read in time.
     async fn check(&self) {
         let Some(has_changed) = self.on_source(|source, _| source.has_changed()).await else { return };
-        if has_changed || self.has_hung.swap(false, Relaxed) {
+        if has_changed || self.is_due.swap(false, Relaxed) {
             drop(self.reload(SETTLE).await);
         }
     }
@@ -136,7 +137,7 @@ impl Reloader {
             let Some(reading) =
                 self.on_source(|source, tenants| source.read(|name| tenants.settings(name))).await
             else {
-                return unreadable();
+                return self.unreadable(report);
             };
             sleep(settle).await;
             let accept = move |source: &mut TenantsSource, tenants: &LiveTenants| {
@@ -147,7 +148,7 @@ impl Reloader {
                 ))
             };
             match self.on_source(accept).await {
-                None => return unreadable(),
+                None => return self.unreadable(report),
                 // The set of files has changed.
                 Some(None) => {}
                 Some(Some(done)) if done.changing > 0 && attempt < ATTEMPTS => report = merged(report, done),
@@ -155,7 +156,16 @@ impl Reloader {
             }
         }
         tracing::warn!("the folder of tenants files keeps changing: it is read again later");
-        report
+        self.is_due.store(true, Relaxed);
+        self.tenants.reload_failed();
+        ReloadReport { invalid: self.tenants.invalid(), ..report }
+    }
+
+    /// The report of a reload whose last attempt could not read the files. Earlier attempts may have changed something.
+    fn unreadable(&self, earlier: ReloadReport) -> ReloadReport {
+        let text = "the tenants files could not be read: see the log";
+        let failed = ReloadReport::failed(vec![text.to_owned()]);
+        merged(earlier, ReloadReport { invalid: self.tenants.invalid(), ..failed })
     }
 
     /// Runs work that reads files on a thread for blocking work. `None` if it does not end in time, or if the process is
@@ -195,7 +205,7 @@ impl Reloader {
         tracing::error!(
             "the tenants cannot be reloaded, because reading their files takes more than a minute"
         );
-        self.has_hung.store(true, Relaxed);
+        self.is_due.store(true, Relaxed);
         self.tenants.reload_failed();
     }
 }
@@ -207,11 +217,6 @@ fn merged(earlier: ReloadReport, later: ReloadReport) -> ReloadReport {
         (first, second) => second.or(first),
     };
     ReloadReport { changes, ..later }
-}
-
-fn unreadable() -> ReloadReport {
-    let text = "the tenants files could not be read: see the log";
-    ReloadReport::failed(vec![text.to_owned()])
 }
 
 fn replace(tenants: &LiveTenants, reloaded: Reloaded) -> ReloadReport {
@@ -257,23 +262,34 @@ fn log(problems: &Problems) {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, sync::mpsc, thread};
+    use std::{
+        fs,
+        io::Write as _,
+        path::Path,
+        sync::{atomic::AtomicUsize, mpsc},
+        thread,
+    };
 
     use super::*;
-    use crate::{config, server::Server};
+    use crate::{config, server::Server, tenants::Changes};
 
     /// A reloader of a server with one tenant, and the server.
     async fn reloader() -> (Reloader, Server, tempfile::NamedTempFile) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let tenant = "tenants: {a: {stores: {s: {bucket: abc, credential_provider: {type: anonymous}}}}}";
         file.write_all(tenant.as_bytes()).unwrap();
-        let variables = [("LONGSHORE_TENANTS_FILE".into(), file.path().into())];
+        let (reloader, server) = reloader_of(file.path()).await;
+        (reloader, server, file)
+    }
+
+    async fn reloader_of(path: &Path) -> (Reloader, Server) {
+        let variables = [("LONGSHORE_TENANTS_FILE".into(), path.into())];
         let mut loaded = config::load(variables).unwrap();
         for address in [&mut loaded.settings.server.listen_addr, &mut loaded.settings.server.health_addr] {
             address.set_port(0);
         }
         let server = Server::bind(loaded.settings.server).await.unwrap();
-        (Reloader::new(loaded.source.unwrap(), server.tenants()), server, file)
+        (Reloader::new(loaded.source.unwrap(), server.tenants()), server)
     }
 
     /// How many reloads had this outcome.
@@ -282,6 +298,48 @@ mod tests {
         let start = format!("longshore_reloads_total{{outcome=\"{outcome}\"");
         let line = text.lines().find(|line| line.starts_with(&start))?;
         Some(line.rsplit_once(' ').unwrap().1.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_cannot_read_the_files_in_its_last_attempt_reports_earlier_changes() {
+        let (reloader, server, _file) = reloader().await;
+        let changes = Changes { changed: vec!["a".to_owned()], ..Changes::default() };
+        let earlier = ReloadReport { changes: Some(changes.clone()), ..ReloadReport::default() };
+        reloader.hangs();
+        let report = reloader.unreadable(earlier);
+        assert_eq!((report.changes, report.invalid.served), (Some(changes), 1));
+        assert!(report.invalid.reload_failed && report.problems[0].contains("could not be read"));
+        assert_eq!(reloads(&server, "failed").as_deref(), Some("1"));
+    }
+
+    #[tokio::test]
+    async fn files_that_keep_changing_are_a_failed_reload_and_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let tenant = format!(
+                "tenants: {{{name}: {{stores: {{s: {{bucket: abc, credential_provider: {{type: anonymous}}}}}}}}}}"
+            );
+            fs::write(folder.path().join(format!("{name}.yaml")), tenant).unwrap();
+        };
+        write("a");
+        let (reloader, server) = reloader_of(folder.path()).await;
+        let tick = AtomicUsize::new(0);
+        // The set of files changes during each attempt.
+        let settle = Duration::from_millis(200);
+        let changing = async {
+            loop {
+                write(&format!("b{}", tick.fetch_add(1, Relaxed)));
+                sleep(settle / 8).await;
+            }
+        };
+        let report = tokio::select! {
+            report = reloader.reload(settle) => report,
+            () = changing => unreachable!(),
+        };
+        assert!(report.changes.is_none() && report.invalid.reload_failed);
+        assert_eq!((report.invalid.served, reloads(&server, "failed").as_deref()), (1, Some("1")));
+        reloader.check().await;
+        assert_eq!(reloads(&server, "ok").as_deref(), Some("1"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,8 +31,9 @@ use super::{
     shutdown::Stages,
 };
 use crate::{
-    api::{self, Admin, Limits, MessagesLayer},
+    api::{self, Admin, Limits, MessagesLayer, OperatorsCall},
     auth::{AdminToken, Refusal},
+    pb::admin_service_server::AdminServiceServer,
     settings::{Address, Optional, settings},
     telemetry::Metrics,
 };
@@ -40,7 +41,7 @@ use crate::{
 /// The port of the default address.
 const PORT: u16 = 9091;
 
-/// The largest message that the listener accepts, in bytes.
+/// The largest message of a call of `AdminService`, in bytes.
 const LARGEST_MESSAGE: usize = 64 * 1024;
 
 settings! {
@@ -131,14 +132,24 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Q>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         match check(self.layer.token.as_deref(), &request) {
-            Ok(()) => RejectedOr::Passed(self.inner.call(request)),
+            Ok(()) => {
+                if is_for_operators(&request) {
+                    request.extensions_mut().insert(OperatorsCall);
+                }
+                RejectedOr::Passed(self.inner.call(request))
+            }
             Err(refusal) => {
                 RejectedOr::rejected(api::admin_refused(request.extensions(), refusal).into_http())
             }
         }
     }
+}
+
+/// Whether the call is one of `AdminService`.
+fn is_for_operators<Q>(request: &Request<Q>) -> bool {
+    request.uri().path().split('/').nth(1) == Some(AdminServiceServer::<Admin>::NAME)
 }
 
 fn check<Q>(token: Option<&AdminToken>, request: &Request<Q>) -> Result<(), Refusal> {

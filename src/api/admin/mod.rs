@@ -2,6 +2,7 @@
 
 mod explain;
 mod pool;
+mod position;
 mod tenants;
 mod usage;
 
@@ -80,6 +81,11 @@ impl AdminService for Admin {
         let report = match &self.reload {
             Some(reload) => reload().await,
             None => ReloadReport::failed(vec!["this process has no tenants files".to_owned()]),
+        };
+        // Whatever made the reload fail, the tenants are still served.
+        let report = match report.changes {
+            Some(_) => report,
+            None => ReloadReport { invalid: self.invalid.current().clone(), ..report },
         };
         answer(&request, Ok(tenants::reloaded(report)))
     }

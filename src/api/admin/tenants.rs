@@ -1,8 +1,8 @@
 //! `ListTenants`, `GetTenant` and `ReloadTenants`.
 
-use std::{collections::BTreeSet, ops::Bound};
+use std::collections::BTreeSet;
 
-use super::{Admin, MAX_ITEMS, MAX_NAME, count};
+use super::{Admin, MAX_ITEMS, MAX_NAME, count, position::Position};
 use crate::{
     api::{convert, failure::Failure, page_token::ListingDigest},
     auth::CallerSettings,
@@ -22,13 +22,13 @@ pub(super) fn list(
     let (snapshot, invalid) = (admin.pool.snapshot(), admin.invalid.current().clone());
     let served = snapshot.tenants().map(Tenant::name);
     let all: BTreeSet<&str> = served.chain(invalid.rejected.iter().map(String::as_str)).collect();
-    let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let mut names = all.range::<str, _>((start, Bound::Unbounded)).copied();
+    let after = after.as_deref().map(Position::parse);
+    let mut names = Position::names_after(after.as_ref(), &all).into_iter();
     let page: Vec<_> = names.by_ref().take(page_size).collect();
-    let last = page.last().copied().filter(|_| names.next().is_some());
+    let last = page.last().filter(|_| names.next().is_some()).map(|name| Position::of(name).to_string());
     Ok(pb::ListTenantsResponse {
         tenants: page.iter().map(|name| status(name, &snapshot, &invalid)).collect(),
-        next_page_token: listing.token(last),
+        next_page_token: listing.token(last.as_deref()),
     })
 }
 

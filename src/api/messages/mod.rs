@@ -35,8 +35,13 @@ pub(crate) const ENCODING: &str = "grpc-encoding";
 /// The message encodings that the server supports, for `grpc-accept-encoding`.
 pub const ENCODINGS: &str = "identity,gzip";
 
-/// The largest message of a call without a tenant, which is a call of the health or reflection service, in bytes.
+/// The largest message of a call without a tenant that is not an operator's, which is a call of the health or reflection
+/// service, in bytes.
 const LARGEST_WITHOUT_TENANT: usize = 4 * 1024;
+
+/// Marks, in a request's extensions, a call of `AdminService` whose token was accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct OperatorsCall;
 
 /// How the messages of one call are read.
 #[derive(Debug, Clone)]
@@ -67,7 +72,8 @@ impl Policy {
     fn of(head: &Parts, limits: Limits, unreserved: &Unreserved) -> Self {
         let policy = Self::with(head.uri.path(), &head.headers, limits, unreserved.clone());
         let tenant = head.extensions.get::<Admitted>().map(|admitted| admitted.tenant().clone());
-        let limit = if tenant.is_some() { policy.limit } else { policy.limit.min(LARGEST_WITHOUT_TENANT) };
+        let is_known = tenant.is_some() || head.extensions.get::<OperatorsCall>().is_some();
+        let limit = if is_known { policy.limit } else { policy.limit.min(LARGEST_WITHOUT_TENANT) };
         let paced = head.extensions.get::<CallContext>().map(|context| &context.facts);
         let is_limited =
             |facts: &&Arc<CallFacts>| facts.permit().is_some_and(|permit| permit.paces(Direction::Upload));

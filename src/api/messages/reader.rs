@@ -253,7 +253,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         let limit = self.policy.limit;
         let whole = compressed || self.find_chunk.is_none();
         if len > limit {
-            Err(Failure::MessageTooLarge { limit })
+            Err(Failure::MessageTooLarge { limit, is_tenants: self.policy.tenant.is_some() })
         } else {
             Ok(Prefix { compressed, len, whole })
         }
@@ -300,7 +300,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
         }
         let mut packed = self.buffered.share(whole);
         packed.skip(PREFIX);
-        let len = unpack::unpacked_len(&packed, self.policy.limit)?;
+        let len = unpack::unpacked_len(&packed, self.policy.limit, self.policy.tenant.is_some())?;
         if whole + len > SMALL {
             ready!(self.memory.poll_reserve(cx, whole + len))?;
         }

@@ -14,7 +14,7 @@ use tonic_prost::ProstCodec;
 
 use super::{body::MessagesBody, unpack::testing::pack, *};
 use crate::{
-    api::CallContext,
+    api::{CallContext, status::ErrorContext},
     auth::AuthMode,
     pb,
     store::{MemorySettings, Reservation},
@@ -81,7 +81,7 @@ fn malformed_messages_are_rejected() {
     assert!(malformed(&[0, 0, 0]), "an incomplete prefix");
     assert!(malformed(&framed(0, b"cut")[..7]), "an incomplete message");
     let large = read(vec![framed(0, &[0; 9])], policy(DELETE_MANY, 8));
-    assert!(matches!(large, Err(Failure::MessageTooLarge { limit: 8 })));
+    assert!(matches!(large, Err(Failure::MessageTooLarge { limit: 8, .. })));
     assert_eq!(read(vec![framed(0, &[0; 8])], policy(DELETE_MANY, 8)).unwrap(), [vec![0; 8]]);
     let without = Policy { gzip: false, ..policy(DELETE_MANY, 8) };
     assert!(matches!(read(vec![framed(1, &pack(b"a"))], without), Err(Failure::Malformed(_))));
@@ -376,12 +376,22 @@ async fn memory_is_reserved_before_reading_if_there_are_many_unfinished_messages
 
 #[tokio::test]
 async fn messages_without_a_tenant_are_limited_to_4_kib() {
-    let request = http::Request::post("/grpc.health.v1.Health/Check").body(()).unwrap();
-    let (head, ()) = request.into_parts();
-    let limits = Limits { max_message_bytes: 1 << 20, message_timeout: Duration::from_mins(1) };
-    let policy = Policy::of(&head, limits, &Unreserved::default());
-    let failure = read(vec![framed(0, &[0; 4097])], policy).unwrap_err();
-    assert!(matches!(failure, Failure::MessageTooLarge { limit: 4096 }));
+    let (mut head, ()) = http::Request::post("/grpc.health.v1.Health/Check").body(()).unwrap().into_parts();
+    let limits = Limits { max_message_bytes: 64 << 10, message_timeout: Duration::from_mins(1) };
+    let read_as = |head: &http::request::Parts, len: usize| {
+        // A field's key and length have four bytes.
+        let request = pb::ListTenantsRequest { page_token: "t".repeat(len - 4), ..Default::default() };
+        let message = request.encode_to_vec();
+        read(vec![framed(0, &message)], Policy::of(head, limits, &Unreserved::default()))
+    };
+    let failure = read_as(&head, 5000).unwrap_err();
+    assert!(matches!(failure, Failure::MessageTooLarge { limit: 4096, is_tenants: false }));
+    let status = failure.into_status(&ErrorContext::default());
+    assert!(status.message().starts_with("the message is larger than 4096 bytes, the most"), "{status:?}");
+    head.extensions.insert(OperatorsCall);
+    assert!(read_as(&head, 64 << 10).is_ok(), "operators' messages have the limit of their listener");
+    let failure = read_as(&head, (64 << 10) + 1).unwrap_err();
+    assert!(matches!(failure, Failure::MessageTooLarge { limit: 65_536, is_tenants: false }));
 }
 
 #[tokio::test]

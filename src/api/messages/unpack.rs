@@ -24,7 +24,7 @@ pub(super) fn most(packed: usize, limit: usize) -> usize {
 
 /// The size of the decompressed message, by the last four bytes of the gzip member (RFC 1952, section 2.3.1). Fails if
 /// it is more than `limit`, or more than a message with this compressed size may have.
-pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Failure> {
+pub(super) fn unpacked_len(packed: &Segments, limit: usize, is_tenants: bool) -> Result<usize, Failure> {
     if packed.len() < SMALLEST {
         return Err(Failure::Malformed("it is not valid gzip data".into()));
     }
@@ -33,7 +33,7 @@ pub(super) fn unpacked_len(packed: &Segments, limit: usize) -> Result<usize, Fai
     packed.copy_from(skipped, &mut trailer);
     let len = usize::try_from(u32::from_le_bytes(trailer)).unwrap_or(usize::MAX);
     if len > limit {
-        return Err(Failure::MessageTooLarge { limit });
+        return Err(Failure::MessageTooLarge { limit, is_tenants });
     }
     let most = most(packed.len(), limit);
     if len > most {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn unpacked(packed: &[u8], limit: usize) -> Result<Bytes, Failure> {
-        let len = unpacked_len(&segments(packed), limit)?;
+        let len = unpacked_len(&segments(packed), limit, true)?;
         unpack(segments(packed), len)
     }
 
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn messages_that_expand_too_much_are_rejected_before_decompression() {
-        assert!(matches!(unpacked(&pack(&[0; 301]), 300), Err(Failure::MessageTooLarge { limit: 300 })));
+        assert!(matches!(unpacked(&pack(&[0; 301]), 300), Err(Failure::MessageTooLarge { limit: 300, .. })));
         let bomb = pack(&vec![0; 100_000]);
         assert!(bomb.len() < 1_000);
         assert!(matches!(unpacked(&bomb, usize::MAX), Err(Failure::Malformed(_))));
