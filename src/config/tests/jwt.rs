@@ -267,10 +267,10 @@ fn files_with_keys_are_read_once_and_not_beyond_the_limit() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     fs::write(path("0"), JWKS).unwrap();
     let tenant = |name: &str, files: &[&str]| {
-        let caller = |file: &&str| {
-            format!("{{name: c, jwt: {{{REST}, jwks: {{file: '{}'}}}}, access: [read]}}", path(file))
+        let caller = |(number, file): (usize, &&str)| {
+            format!("{{name: c{number}, jwt: {{{REST}, jwks: {{file: '{}'}}}}, access: [read]}}", path(file))
         };
-        let callers: Vec<_> = files.iter().map(caller).collect();
+        let callers: Vec<_> = files.iter().enumerate().map(caller).collect();
         format!("{name}: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{}]}}", callers.join(", "))
     };
     let both = format!("tenants: {{{}, {}}}", tenant("a", &["0", "0"]), tenant("b", &["0"]));
