@@ -315,7 +315,8 @@ def test_every_call_of_a_load_with_cancellations_has_both_lines(audited):
 
 def test_a_killed_caller_in_the_middle_of_a_stream_has_its_last_line(audited, tmp_path):
     world = audited()
-    world.client.upload("large", [b"x" * MIB] * 8)
+    # More than what fits into the buffers between the server and a caller that does not read.
+    world.client.upload("large", [b"x" * MIB] * 128)
     script = tmp_path / "caller.py"
     script.write_text("""
 import sys, time
@@ -329,9 +330,11 @@ time.sleep(600)
 """)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, script, world.server.address], stdout=subprocess.PIPE, env=environment) as running:
-        assert running.stdout.readline() == b"reading\n"
-        assert [line["event"] for line in world.lines()][-1] == "begin"
-        running.kill()
+        try:
+            assert running.stdout.readline() == b"reading\n"
+            assert [line["event"] for line in world.lines()][-1] == "begin"
+        finally:
+            running.kill()
     eventually("the call has ended", lambda: world.lines()[-1]["event"] == "end", within=20)
     _, end = pairs(world.lines())[-1]
     assert (end["code"], end["key"]) == ("CANCELLED", "large")
