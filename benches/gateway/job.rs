@@ -79,6 +79,8 @@ pub(crate) struct Job {
     /// The point at which an upload slows down, and its rate from then on.
     pub(crate) trickle: Option<Trickle>,
     pub(crate) beside: Option<Beside>,
+    /// The time after which a failed request is repeated, in milliseconds. `None`: a failed request fails the job.
+    pub(crate) repeat_after: Option<u64>,
     /// The caller's token.
     pub(crate) token: String,
     /// The time limit of the job, in seconds.
@@ -102,6 +104,7 @@ impl Job {
             pace: None,
             trickle: None,
             beside: None,
+            repeat_after: None,
             token: TOKEN.to_owned(),
             patience: None,
             windows: (8 << 20, 16 << 20),
@@ -123,6 +126,18 @@ impl Job {
     /// Adds these calls on the same connections.
     pub(crate) fn beside(mut self, beside: Beside) -> Self {
         self.beside = Some(beside);
+        self
+    }
+
+    /// Sets the time after which a failed request is repeated, in milliseconds.
+    pub(crate) fn repeat_after(mut self, milliseconds: u64) -> Self {
+        self.repeat_after = Some(milliseconds);
+        self
+    }
+
+    /// Sets the caller's token.
+    pub(crate) fn token(mut self, token: &str) -> Self {
+        token.clone_into(&mut self.token);
         self
     }
 

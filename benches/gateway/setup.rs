@@ -130,7 +130,16 @@ impl Setup {
 
     /// Starts Longshore with the settings of a single row.
     pub(crate) fn start_with(&self, settings: &[(&'static str, &str)]) -> Outcome<Running> {
-        let child = self.shipped.with(settings)?.start(child::free_addresses()?)?;
+        self.start_as(&self.shipped.with(settings)?)
+    }
+
+    /// Starts Longshore with the tenants `quiet`, `noisy` and `hanging`.
+    pub(crate) fn start_neighbours(&self) -> Outcome<Running> {
+        self.start_as(&self.shipped.for_neighbours())
+    }
+
+    fn start_as(&self, shipped: &Shipped) -> Outcome<Running> {
+        let child = shipped.start(child::free_addresses()?)?;
         let authority = self.tls.as_ref().map(|tls| tls.authority.clone());
         let target = Target { address: child.address, api: Api::Grpc, authority };
         let mut running = Running { peer: Peer::Longshore, target, child: Some(child) };

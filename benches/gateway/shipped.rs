@@ -15,6 +15,11 @@ use crate::{Outcome, child::Child, tls::Files};
 pub(crate) const TOKEN: &str = "a-token-of-the-gateway-bench";
 /// The token of the second tenant, `quiet`.
 pub(crate) const QUIET_TOKEN: &str = "a-token-of-a-quiet-tenant";
+/// The token of the tenant `noisy`, which may have [`NOISY_IN_FLIGHT`] calls in flight.
+pub(crate) const NOISY_TOKEN: &str = "a-token-of-a-noisy-tenant";
+pub(crate) const NOISY_IN_FLIGHT: u64 = 8;
+/// The token of the tenant `hanging`, whose S3 server never responds.
+pub(crate) const HANGING_TOKEN: &str = "a-token-of-a-hanging-tenant";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
@@ -54,6 +59,7 @@ pub(crate) struct Shipped {
     tenants_file: PathBuf,
     /// A tenants file without the tenant `quiet`. If there are several tenants, each gets at most half of the memory.
     single_tenant_file: PathBuf,
+    neighbours_file: PathBuf,
     access_log: PathBuf,
     tenants: String,
     tls: Option<Files>,
@@ -69,10 +75,13 @@ impl Shipped {
         fs::write(&tenants_file, &tenants)?;
         let single_tenant_file = folder.join("tenant.yaml");
         fs::write(&single_tenant_file, single_tenant(backend))?;
+        let neighbours_file = folder.join("neighbours.yaml");
+        fs::write(&neighbours_file, neighbours(backend))?;
         Ok(Self {
             binary: binary.to_owned(),
             tenants_file,
             single_tenant_file,
+            neighbours_file,
             access_log: folder.join("longshore.log"),
             tenants,
             tls: tls.cloned(),
@@ -83,6 +92,11 @@ impl Shipped {
     /// The same with the tenant `bench` alone.
     pub(crate) fn for_single_tenant(&self) -> Self {
         Self { tenants_file: self.single_tenant_file.clone(), ..self.clone() }
+    }
+
+    /// The same with the tenants `quiet`, `noisy` and `hanging`.
+    pub(crate) fn for_neighbours(&self) -> Self {
+        Self { tenants_file: self.neighbours_file.clone(), ..self.clone() }
     }
 
     /// Adds settings. An older build that does not know one of them runs without it.
@@ -158,6 +172,17 @@ fn tenants(backend: &str) -> String {
 fn single_tenant(backend: &str) -> String {
     let mut text = String::from("tenants:\n");
     tenant(&mut text, "bench", TOKEN, backend, STORES);
+    text
+}
+
+/// The tenants file of the row with noisy tenants.
+fn neighbours(backend: &str) -> String {
+    let mut text = String::from("tenants:\n");
+    tenant(&mut text, "quiet", QUIET_TOKEN, backend, &STORES[..1]);
+    tenant(&mut text, "noisy", NOISY_TOKEN, backend, &STORES[..1]);
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "    limits: {{max_in_flight: {NOISY_IN_FLIGHT}, max_wait: 500ms}}");
+    tenant(&mut text, "hanging", HANGING_TOKEN, backend, &[("default", "silent", "", "")]);
     text
 }
 

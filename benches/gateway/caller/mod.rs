@@ -24,9 +24,6 @@ use crate::{
     job::{Api, Done, Job, Target, Work},
 };
 
-/// The pause before a rejected slow upload starts again.
-const RETRY: Duration = Duration::from_secs(1);
-
 /// The caller's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -123,10 +120,9 @@ async fn work(askers: Vec<Asker>, job: Arc<Job>, finished: Arc<AtomicU64>) -> Ou
             let mut latencies = Vec::new();
             while begun.fetch_add(1, Ordering::Relaxed) < job.requests {
                 let start = Instant::now();
-                match asker.ask(&job).await {
-                    // A slow upload that the server rejects is retried.
-                    Err(_) if job.trickle.is_some() => tokio::time::sleep(RETRY).await,
-                    answered => answered?,
+                while let Err(error) = asker.ask(&job).await {
+                    let pause = job.repeat_after.ok_or(error)?;
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
                 latencies.push(start.elapsed());
                 finished.fetch_add(1, Ordering::Relaxed);

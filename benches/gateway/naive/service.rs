@@ -27,6 +27,7 @@ impl ObjectService for Naive {
     type GetStream = Messages<pb::GetResponse>;
     type GetRangesStream = Messages<pb::GetRangesResponse>;
     type WalkStream = Messages<pb::WalkResponse>;
+    type WalkVersionsStream = Messages<pb::WalkVersionsResponse>;
     type DeleteManyStream = Messages<pb::DeleteManyResponse>;
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Answer<Self::GetStream> {
@@ -80,6 +81,18 @@ impl ObjectService for Naive {
     }
 
     async fn delete(&self, _: Request<pb::DeleteRequest>) -> Answer<pb::DeleteResponse> {
+        Err(absent())
+    }
+
+    async fn list_versions(&self, _: Request<pb::ListVersionsRequest>) -> Answer<pb::ListVersionsResponse> {
+        Err(absent())
+    }
+
+    async fn walk_versions(&self, _: Request<pb::WalkVersionsRequest>) -> Answer<Self::WalkVersionsStream> {
+        Err(absent())
+    }
+
+    async fn restore(&self, _: Request<pb::RestoreRequest>) -> Answer<pb::RestoreResponse> {
         Err(absent())
     }
 

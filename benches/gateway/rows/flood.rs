@@ -25,8 +25,7 @@ const PATIENCE: u64 = 120;
 pub(super) fn measure(setup: &Setup, results: &mut Results) -> Outcome<()> {
     let longshore = setup.start(&Peer::Longshore)?;
     let requests = if setup.arguments.quick { 500 } else { 5_000 };
-    let mut quiet = Job::new(Work::Get, 4 * KIB, requests).within(PATIENCE);
-    QUIET_TOKEN.clone_into(&mut quiet.token);
+    let quiet = Job::new(Work::Get, 4 * KIB, requests).within(PATIENCE).token(QUIET_TOKEN);
     measure_and_print(&longshore, &quiet, None)?;
     let rounds = setup.arguments.rounds().min(3);
     let alone =

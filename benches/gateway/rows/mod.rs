@@ -7,6 +7,8 @@ mod flood;
 mod gone;
 mod latency;
 mod memory;
+mod neighbours;
+mod overload;
 mod shaped;
 mod slow;
 mod start;
@@ -71,5 +73,7 @@ fn loopback(setup: &Setup) -> Vec<Row> {
     rows.push((trickle::name(&setup.arguments), Box::new(trickle::measure)));
     rows.push((beside::NAME.to_owned(), Box::new(beside::measure)));
     rows.push((flood::NAME.to_owned(), Box::new(flood::measure)));
+    rows.push((neighbours::NAME.to_owned(), Box::new(neighbours::measure)));
+    rows.push((overload::NAME.to_owned(), Box::new(overload::measure)));
     rows
 }

@@ -64,7 +64,9 @@ fn fast(arguments: &Arguments) -> Job {
 
 fn slow(arguments: &Arguments) -> Job {
     let count = arguments.crowd();
-    let mut job = Job::new(Work::Upload, SLOW_SIZE, u64::MAX / 2).at_once(count, count.div_ceil(STREAMS));
+    let job = Job::new(Work::Upload, SLOW_SIZE, u64::MAX / 2).at_once(count, count.div_ceil(STREAMS));
+    // The server rejects some of them.
+    let mut job = job.repeat_after(1_000);
     job.trickle = Some(Trickle { first: MIB, rate: KIB });
     job.checksums = false;
     job
