@@ -28,6 +28,7 @@ for name in ${SERVERS:-moto versitygw}; do
   CONFORMANCE_SERVER=$name CONFORMANCE_ENDPOINT=${said[endpoint]} CONFORMANCE_BUCKET=${said[bucket]} \
     CONFORMANCE_REGION=${said[region]} CONFORMANCE_ACCESS_KEY_ID=${said[access_key_id]} \
     CONFORMANCE_SECRET_ACCESS_KEY=${said[secret_access_key]} CONFORMANCE_SKIPPED=$log/$name.skipped \
+    CONFORMANCE_VERSIONED_BUCKET=${said[versioned_bucket]} \
     cargo test --locked --test conformance -- --test-threads 4
   touch "$log/$name.skipped"
   echo "-- $name: $(wc -l <"$log/$name.skipped") checks skipped, because the server cannot do what they test:"

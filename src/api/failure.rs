@@ -276,7 +276,9 @@ fn refused(refusal: &Refusal) -> (Code, ErrorReason) {
     match refusal {
         Refusal::TokenMissing => (Code::Unauthenticated, ErrorReason::TokenMissing),
         Refusal::TokenExpired => (Code::Unauthenticated, ErrorReason::TokenExpired),
-        Refusal::CertificateUnknown { .. } => (Code::Unauthenticated, ErrorReason::CertificateUnknown),
+        Refusal::CertificateUnknown { .. } | Refusal::OperatorUnknown { .. } => {
+            (Code::Unauthenticated, ErrorReason::CertificateUnknown)
+        }
         Refusal::CertificateExpired => (Code::Unauthenticated, ErrorReason::CertificateExpired),
         Refusal::CertificateNotTrusted => (Code::Unauthenticated, ErrorReason::CertificateNotTrusted),
         Refusal::TokenUnknown | Refusal::JwtRejected(_) => (Code::Unauthenticated, ErrorReason::TokenUnknown),

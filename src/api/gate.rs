@@ -151,7 +151,7 @@ pub fn within_limits(path: &str, extensions: &Extensions) -> Option<Waiting> {
     }))
 }
 
-/// An admitted call: the caller, the tenant, and what is known about the call so far.
+/// An admitted call: the caller, the tenant, and the facts about the call so far.
 #[derive(Debug)]
 pub(crate) struct Call {
     context: CallContext,

@@ -13,7 +13,7 @@ pub(super) fn kind(path: &str) -> CallKind {
             "Get" | "GetRanges" => (true, Some(Download)),
             "Upload" => (true, Some(Upload)),
             "Put" => (false, Some(Upload)),
-            "Walk" | "DeleteMany" => (true, None),
+            "Walk" | "WalkVersions" | "DeleteMany" => (true, None),
             _ => (false, None),
         },
         Some((upload_service_server::SERVICE_NAME, "WriteUpload" | "WriteUploadWithProgress")) => {

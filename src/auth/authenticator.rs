@@ -168,9 +168,9 @@ mod tests {
     fn other_tenants_and_missing_tenants_are_rejected_alike() {
         let principal = authenticator().authenticate(Some("Bearer token-a"), None).unwrap();
         let theirs = principal.acting_for(Some("zeta")).unwrap_err();
-        let nobodys = principal.acting_for(Some("nobody")).unwrap_err();
-        assert_eq!(theirs, nobodys);
-        assert_eq!(theirs.to_string(), nobodys.to_string());
+        let missing = principal.acting_for(Some("nobody")).unwrap_err();
+        assert_eq!(theirs, missing);
+        assert_eq!(theirs.to_string(), missing.to_string());
     }
 
     #[test]

@@ -34,9 +34,19 @@ impl ClientCertificate {
         self.not_after
     }
 
-    /// Records that the certificate no longer verifies, because it was revoked or its CA was removed.
+    /// Records that the certificate no longer verifies: it was revoked, its CA was removed, or an intermediate
+    /// certificate was revoked or has expired.
     pub fn distrust(&self) {
         self.is_distrusted.store(true, Relaxed);
+    }
+
+    /// Checks that the certificate is valid, and has one of these names of operators.
+    pub fn check_operator(&self, allowed: &[SubjectAltName]) -> Result<(), Refusal> {
+        self.check()?;
+        if self.names.iter().any(|name| allowed.contains(name)) {
+            return Ok(());
+        }
+        Err(Refusal::OperatorUnknown { names: self.shown_names() })
     }
 
     /// Whether calls that begin now may use the certificate.
@@ -51,6 +61,11 @@ impl ClientCertificate {
     }
 
     fn unknown(&self) -> Refusal {
+        Refusal::CertificateUnknown { names: self.shown_names() }
+    }
+
+    /// The first of the names, for an error.
+    fn shown_names(&self) -> String {
         let shown = self.names.iter().take(LISTED).map(|name| {
             let name = name.to_string();
             let characters = name.chars().take(LISTED_CHARACTERS);
@@ -59,7 +74,7 @@ impl ClientCertificate {
         let shown = shown.collect::<Vec<_>>().join(", ");
         let more = if self.names.len() > LISTED { ", …" } else { "" };
         let none = if self.names.is_empty() { "none" } else { "" };
-        Refusal::CertificateUnknown { names: format!("{shown}{more}{none}") }
+        format!("{shown}{more}{none}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Explains which grant allows a call, or what all of them lack.
+//! Explains which grant allows a call, or what the caller's grants lack.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! Authentication and authorization of callers.
 
 mod admin_token;
+mod alt_name;
 mod authenticator;
 mod certificate;
 mod explain;
@@ -12,6 +13,7 @@ mod refusal;
 mod tokens;
 
 pub use admin_token::AdminToken;
+pub(crate) use alt_name::{AltName, AltNames};
 pub use authenticator::Authenticator;
 pub use certificate::ClientCertificate;
 pub use explain::{Decision, Explanation, Question, explain, explain_unauthenticated};
@@ -31,12 +33,12 @@ use crate::settings::Keywords;
 pub enum Access {
     /// Head, Get, GetRanges, GetTags, and the source of Copy and Rename.
     Read,
-    /// Put, Upload, PutTags, DeleteTags, all of UploadService except ListUploads, and the destination of Copy and
-    /// Rename.
+    /// Put, Upload, PutTags, DeleteTags, Restore, all of UploadService except ListUploads, and the destination of Copy
+    /// and Rename.
     Write,
     /// Delete, DeleteMany, and the source of Rename.
     Delete,
-    /// List, Walk and ListUploads.
+    /// List, Walk, ListVersions, WalkVersions and ListUploads.
     List,
     /// Sign.
     Sign,

@@ -1,6 +1,6 @@
 //! Callers and their grants for each tenant.
 
-use std::{borrow::Borrow, collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{borrow::Borrow, sync::Arc, time::SystemTime};
 
 use super::{Access, CallerSettings, MissingGrant, Refusal};
 
@@ -8,7 +8,9 @@ use super::{Access, CallerSettings, MissingGrant, Refusal};
 #[derive(Debug, Clone)]
 pub struct Principal {
     name: Arc<str>,
-    tenants: BTreeMap<Arc<str>, Actor>,
+    /// One for each tenant, in the order of their names. Most callers act for one tenant, and a map of one entry takes
+    /// more than ten times the memory.
+    actors: Vec<Actor>,
     /// Whether authentication is off. Then the existence of tenants is not hidden.
     trusted: bool,
 }
@@ -41,7 +43,7 @@ pub enum Scope<'a> {
 #[derive(Debug)]
 pub(super) struct Grant {
     caller: Arc<str>,
-    /// Whether a call that is identified by what is no secret has to name the tenant.
+    /// Whether a call that is identified by something public, and not by a secret, has to name the tenant.
     must_name_tenant: bool,
     /// `None` means every kind of access.
     access: Option<Vec<Access>>,
@@ -54,23 +56,21 @@ impl Principal {
     pub(super) fn anyone<'a>(tenants: impl IntoIterator<Item = &'a str>) -> Self {
         let name: Arc<str> = "anonymous".into();
         let grants = Arc::new(vec![Arc::new(Grant::everything())]);
-        let actors = tenants.into_iter().map(|tenant| {
-            let tenant: Arc<str> = tenant.into();
-            let actor = Actor {
-                name: Arc::clone(&name),
-                tenant: Arc::clone(&tenant),
-                grants: Arc::clone(&grants),
-                not_after: None,
-                must_be_named: false,
-            };
-            (tenant, actor)
+        let actors = tenants.into_iter().map(|tenant| Actor {
+            name: Arc::clone(&name),
+            tenant: tenant.into(),
+            grants: Arc::clone(&grants),
+            not_after: None,
+            must_be_named: false,
         });
-        Self { tenants: actors.collect(), name, trusted: true }
+        let mut actors: Vec<_> = actors.collect();
+        actors.sort_unstable_by(|one, other| one.tenant.cmp(&other.tenant));
+        Self { actors, name, trusted: true }
     }
 
     /// A caller without any grants.
     pub(super) fn named(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), tenants: BTreeMap::new(), trusted: false }
+        Self { name: name.into(), actors: Vec::new(), trusted: false }
     }
 
     /// Adds a grant of a caller for `tenant`, which the caller has by a token that expires at `not_after`. If a
@@ -85,35 +85,53 @@ impl Principal {
         actor.not_after = actor.not_after.into_iter().chain(not_after).min();
     }
 
-    /// Adds a grant of a caller for `tenant`, which the caller has by what is no secret: a name in its certificate, or the
-    /// claims of its JWT.
+    /// Adds a grant of a caller for `tenant`, which the caller has by something public: a name in its certificate, or
+    /// the claims of its JWT.
     pub(super) fn grant_by_name(&mut self, tenant: &Arc<str>, grant: &Arc<Grant>) {
         self.grant(tenant, grant).must_be_named |= grant.must_name_tenant;
     }
 
     fn grant(&mut self, tenant: &Arc<str>, grant: &Arc<Grant>) -> &mut Actor {
-        let actor = self.tenants.entry(Arc::clone(tenant)).or_insert_with(|| Actor {
-            name: Arc::clone(&grant.caller),
-            tenant: Arc::clone(tenant),
-            grants: Arc::default(),
-            not_after: None,
-            must_be_named: false,
+        let at = self.position(tenant).unwrap_or_else(|at| {
+            let actor = Actor {
+                name: Arc::clone(&grant.caller),
+                tenant: Arc::clone(tenant),
+                grants: Arc::default(),
+                not_after: None,
+                must_be_named: false,
+            };
+            self.insert(at, actor);
+            at
         });
+        let actor = &mut self.actors[at];
         Arc::make_mut(&mut actor.grants).push(Arc::clone(grant));
         actor
     }
 
     /// Adds what `other` may do.
     pub(super) fn join(&mut self, other: &Self) {
-        for (tenant, theirs) in &other.tenants {
-            match self.tenants.get_mut(tenant) {
-                Some(ours) => {
+        for theirs in &other.actors {
+            match self.position(&theirs.tenant) {
+                Ok(at) => {
+                    let ours = &mut self.actors[at];
                     Arc::make_mut(&mut ours.grants).extend(theirs.grants.iter().cloned());
                     ours.must_be_named |= theirs.must_be_named;
                 }
-                None => drop(self.tenants.insert(Arc::clone(tenant), theirs.clone())),
+                Err(at) => self.insert(at, theirs.clone()),
             }
         }
+    }
+
+    /// The index of the actor for this tenant, or where it belongs.
+    fn position(&self, tenant: &str) -> Result<usize, usize> {
+        self.actors.binary_search_by(|actor| (*actor.tenant).cmp(tenant))
+    }
+
+    fn insert(&mut self, at: usize, actor: Actor) {
+        if self.actors.is_empty() {
+            self.actors.reserve_exact(1);
+        }
+        self.actors.insert(at, actor);
     }
 
     /// The caller's name, for logs.
@@ -125,13 +143,13 @@ impl Principal {
     pub fn acting_for(&self, tenant: Option<&str>) -> Result<&Actor, Refusal> {
         let Some(name) = tenant else { return self.acting_for_only_tenant() };
         let unknown = if self.trusted { Refusal::TenantUnknown } else { Refusal::TenantNotAllowed };
-        let actor = self.tenants.get(name).ok_or(unknown)?;
+        let actor = self.position(name).ok().and_then(|at| self.actors.get(at)).ok_or(unknown)?;
         if actor.is_expired() { Err(Refusal::TokenExpired) } else { Ok(actor) }
     }
 
     fn acting_for_only_tenant(&self) -> Result<&Actor, Refusal> {
         let (mut only, mut any_expired) = (None, false);
-        for actor in self.tenants.values().filter(|actor| !actor.must_be_named) {
+        for actor in self.actors.iter().filter(|actor| !actor.must_be_named) {
             if actor.is_expired() {
                 any_expired = true;
             } else if only.replace(actor).is_some() {

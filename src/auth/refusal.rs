@@ -11,7 +11,7 @@ pub enum Refusal {
     /// No tenant declares the token.
     #[error("the server does not know the bearer token: check the metadata `authorization`")]
     TokenUnknown,
-    /// The token is known, but has expired in the tenant that the call is for.
+    /// A tenant declares the token, but it has expired in the tenant that the call is for.
     #[error("the bearer token has expired: use the caller's new token")]
     TokenExpired,
     /// No tenant declares a name of the client certificate.
@@ -23,10 +23,20 @@ pub enum Refusal {
         /// Some of the certificate's names, which only the holder of its key sees.
         names: String,
     },
+    /// `LONGSHORE_ADMIN_SANS` has no name of the client certificate.
+    #[error(
+        "the client certificate is not that of an operator: LONGSHORE_ADMIN_SANS has none of its names ({names}), and the \
+         call has no bearer token"
+    )]
+    OperatorUnknown {
+        /// Some of the certificate's names, which only the holder of its key sees.
+        names: String,
+    },
     /// The client certificate has expired since the connection was opened.
     #[error("the client certificate has expired: connect with a new one")]
     CertificateExpired,
-    /// The client certificate has been revoked, or its CA removed, since the connection was opened.
+    /// The client certificate has been revoked, its CA removed, or an intermediate certificate revoked or expired, since
+    /// the connection was opened.
     #[error("the server no longer trusts the client certificate: connect with another one")]
     CertificateNotTrusted,
     /// The token is a JWT that is not accepted.

@@ -29,7 +29,7 @@ pub struct Check {
     /// Also try every store: request its credentials and list its bucket. Exits with 1 if a store fails
     #[arg(long, conflicts_with = "no_secrets")]
     connect: bool,
-    /// Say which grant allows CALLER to call METHOD, such as Get, on STORE/KEY, or why none does. For Copy and Rename,
+    /// Say which grant allows CALLER to call METHOD, such as Get, on STORE/KEY, or why no grant does. For Copy and Rename,
     /// add the source. Exits with 1 if the call is denied
     #[arg(long, num_args = 3..=4, value_names = ["CALLER", "METHOD", "STORE/KEY", "SOURCE"], conflicts_with = "connect")]
     explain: Vec<String>,

@@ -98,7 +98,7 @@ impl Demo {
         ServerSettings {
             listen_addr: self.listen,
             health_addr: self.health_listen,
-            admin: AdminSettings { addr: Some(self.admin_listen), token: None },
+            admin: AdminSettings { addr: Some(self.admin_listen), ..AdminSettings::default() },
             auth: AuthMode::None,
             shutdown_grace: Duration::from_secs(10),
             uploads: UploadSettings { keys: Some(UploadKeys::random()), replicas: 1 },

@@ -1,4 +1,4 @@
-//! `longshore check --explain`: says which grant allows a call, or why none does.
+//! `longshore check --explain`: says which grant allows a call, or why no grant does.
 
 use std::{
     io::{self, Write},

@@ -6,7 +6,6 @@ mod demo;
 mod explain;
 mod output;
 mod reload;
-mod reload_tls;
 mod serve;
 mod signals;
 mod token;

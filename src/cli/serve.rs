@@ -4,8 +4,7 @@ use std::{ffi::OsString, future::pending, io, process::ExitCode};
 
 use super::{
     USAGE, failed, output,
-    reload::{Reloader, requests},
-    reload_tls::TlsReloader,
+    reload::{Reloader, TlsReloader, requests},
     signals::{FirstSignal, Hangups, until_signalled},
 };
 use crate::{
@@ -54,7 +53,7 @@ async fn serve(
     [hangups, tls_hangups, mut audit_hangups]: [Hangups; 3],
 ) -> Result<(), ServerError> {
     for warning in &loaded.warnings {
-        tracing::warn!(%warning, "a setting is probably not meant as it is written");
+        tracing::warn!(%warning, "a setting is valid, but probably a mistake");
     }
     for problem in &loaded.problems_of_rejected {
         tracing::error!(%problem, "a tenant was rejected");

@@ -29,7 +29,7 @@ settings! {
 pub(super) struct Terms {
     /// Whether the authors of the files may use what belongs to the server.
     pub(super) is_trusted: bool,
-    /// Whether the number of replicas is known, between which limits can be divided.
+    /// Whether the number of replicas is set, so that limits can be divided between them.
     pub(super) has_replicas: bool,
     /// `LONGSHORE_TENANT_LIMITS`.
     pub(super) tenant_limits: LimitsLayer,

@@ -1,11 +1,11 @@
 //! What identifies a caller: its tokens, and the names in its certificates.
 
-use std::{collections::HashMap, net::IpAddr, time::SystemTime};
+use std::{collections::HashMap, time::SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{ApiToken, CallerSettings, SubjectAltName},
+    auth::{AltName, ApiToken, CallerSettings, SubjectAltName},
     credentials::shown_time,
     settings::{Content, Cursor, Field, Form, List, Notes, Optional, PlaceId, Scalar, quoted, settings},
 };
@@ -169,59 +169,4 @@ impl Form for SubjectAltNames {
     fn schema() -> Value {
         json!({"anyOf": [<AltName as Scalar>::schema(), List::<AltName, 1>::schema()]})
     }
-}
-
-/// A name in the subjectAltName extension of a certificate: a URI if it contains `://`, otherwise a DNS name.
-pub(crate) struct AltName;
-
-/// The longest DNS name, and the longest SPIFFE id.
-const MAX_DNS: usize = 253;
-const MAX_URI: usize = 2048;
-
-impl Scalar for AltName {
-    type Value = SubjectAltName;
-
-    fn expected() -> String {
-        "a DNS name such as billing.internal, or a URI such as spiffe://example.org/ns/billing/sa/default"
-            .to_owned()
-    }
-
-    fn from_text(text: &str) -> Result<SubjectAltName, String> {
-        let refused = |why: &str| Err(format!("{} {why}: expected {}", quoted(text), Self::expected()));
-        if text.contains('*') {
-            return refused("has a wildcard, and names are compared exactly");
-        }
-        if text.parse::<IpAddr>().is_ok() {
-            return refused("is an IP address, by which callers are not identified");
-        }
-        if let Some((scheme, rest)) = text.split_once("://") {
-            let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() <= MAX_URI;
-            let is_uri = plain && !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic());
-            return if is_uri { Ok(SubjectAltName::Uri(text.into())) } else { refused("is not a URI") };
-        }
-        if is_dns_name(text) { Ok(SubjectAltName::Dns(text.into())) } else { refused("is not a DNS name") }
-    }
-
-    fn show(value: &SubjectAltName) -> Option<String> {
-        Some(value.as_str().to_owned())
-    }
-
-    fn form() -> String {
-        "name".to_owned()
-    }
-
-    fn schema() -> Value {
-        json!({"type": "string", "minLength": 1, "not": {"pattern": "[*\\s]"}})
-    }
-}
-
-fn is_dns_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(plain)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= MAX_DNS && text.split('.').all(is_label)
 }

@@ -9,7 +9,7 @@ use crate::{
         CallerJwt, Jwks as JwksPlace, JwksUrl, JwtSettings, KeySet, MAX_LEEWAY, check_pointer, check_url,
     },
     settings::{Cursor, FilePath, Flag, Form, LocalPath, Notes, Optional, Period, PlaceId, Text, settings},
-    transport::{CertificatesFile, RootCertificates},
+    transport::CertificatesFile,
 };
 
 use super::store::ProviderUrl;
@@ -48,8 +48,8 @@ settings! {
         url: Option<String> as Optional<ProviderUrl> = None,
         /// A file with the bearer token for requests to `url`, read for each request.
         bearer_token_file: Option<LocalPath> as Optional<FilePath> = None,
-        /// CA certificates for `url` in PEM, in place of those of the system.
-        ca_file: Option<RootCertificates> as Optional<CertificatesFile> = None,
+        /// A file with CA certificates for `url` in PEM, in place of those of the system. Read with the tenants file.
+        ca_file: Option<LocalPath> as Optional<FilePath> = None,
         /// A file with the keys, instead of `url`. Read with the tenants file, and again when it changes.
         file: Option<LocalPath> as Optional<FilePath> = None,
     }
@@ -130,7 +130,7 @@ pub(super) struct Sources<'a> {
 #[derive(PartialEq)]
 enum Source {
     File(PathBuf),
-    Url(Arc<JwksUrl>),
+    Url { url: String, bearer_token_file: Option<LocalPath>, ca_file: Option<LocalPath> },
 }
 
 impl<'a> Sources<'a> {
@@ -235,13 +235,22 @@ impl JwksSection {
             notes.problem(place_id, why);
             return None;
         }
-        let url = Arc::new(JwksUrl {
-            url: (*url).clone(),
-            bearer_token_file: self.bearer_token_file.get().cloned(),
-            ca: self.ca_file.get().cloned(),
+        let (url, bearer_token_file) = ((*url).clone(), self.bearer_token_file.get().cloned());
+        let ca_file = self.ca_file.get().cloned();
+        let (bearer, file) = (bearer_token_file.clone(), ca_file.clone());
+        sources.count(Source::Url { url: url.clone(), bearer_token_file: bearer, ca_file: file })?;
+        let ca = match self.ca_file.placed() {
+            Some((file, place_id)) => {
+                let read = CertificatesFile::read(file.clone(), notes);
+                Some(read.map_err(|why| notes.problem(place_id, why)).ok()?)
+            }
+            None => None,
+        };
+        Some(JwksPlace::Url(Arc::new(JwksUrl {
+            url,
+            bearer_token_file,
+            ca,
             refuse_local: !notes.trusts_author(),
-        });
-        sources.count(Source::Url(Arc::clone(&url)))?;
-        Some(JwksPlace::Url(url))
+        })))
     }
 }

@@ -47,7 +47,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// The problems of the tenants that were rejected; empty if none were.
     pub problems_of_rejected: Problems,
-    /// What is valid, but probably not meant.
+    /// Warnings: what is valid, but probably a mistake.
     pub warnings: Problems,
     /// Where the tenants are read from.
     pub source: Option<TenantsSource>,
@@ -59,7 +59,7 @@ pub struct Loaded {
 pub struct Invalid {
     /// All problems.
     pub problems: Problems,
-    /// What is valid, but probably not meant. It may explain a problem.
+    /// Warnings: what is valid, but probably a mistake. It may explain a problem.
     pub warnings: Problems,
 }
 

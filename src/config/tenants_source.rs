@@ -48,7 +48,7 @@ pub struct Reloaded {
     pub changing: usize,
     /// What is wrong with the invalid ones.
     pub problems: Problems,
-    /// What is valid, but probably not meant.
+    /// Warnings: what is valid, but probably a mistake.
     pub warnings: Problems,
 }
 

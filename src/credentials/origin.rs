@@ -1,4 +1,4 @@
-//! Where the credentials in use come from, and what an operator can do if there are none.
+//! Where the credentials in use come from, and what an operator can do if the store has none.
 
 use std::{
     fmt,
@@ -12,9 +12,9 @@ use super::{ProviderSettings, shown_time};
 pub struct Origin {
     /// The type of the provider. For `chain` and `default`, the one of their providers that has credentials.
     pub provider: &'static str,
-    /// How long the provider took; `None` if the credentials are part of the settings, or if there are none.
+    /// How long the provider took; `None` if the credentials are part of the settings, or if requests are unsigned.
     pub took: Option<Duration>,
-    /// When the credentials expire; `None` if they do not, or if it is not known.
+    /// When the credentials expire; `None` if they do not, or if their expiry is unknown.
     pub expires_at: Option<SystemTime>,
 }
 

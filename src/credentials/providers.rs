@@ -65,7 +65,7 @@ impl Providers {
         };
         // A panic while the lock is held leaves a valid list.
         let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.retain(|(_, cache)| cache.upgrade().is_some());
+        shared.retain(|(_, cache)| cache.is_used());
         let found = shared.iter().find(|(known, _)| *known == identity);
         if let Some(cache) = found.and_then(|(_, cache)| cache.upgrade()) {
             return CredentialProvider::new(Some(cache));
@@ -75,6 +75,13 @@ impl Providers {
             shared.push((identity, cache.downgrade()));
         }
         CredentialProvider::new(cache)
+    }
+
+    /// Frees what is kept about providers that no store uses any more.
+    pub fn forget_unused(&self) {
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|(_, cache)| cache.is_used());
+        shared.shrink_to_fit();
     }
 
     fn cache(&self, settings: ProviderSettings, store: StoreFacts<'_>) -> Option<Cache> {

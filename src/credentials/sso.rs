@@ -118,7 +118,7 @@ impl Sso {
         Ok(stored.access_token.clone())
     }
 
-    /// A new token, which is also stored. The error says why there is none.
+    /// A new token, which is also stored. The error says why it cannot be obtained.
     async fn renewed(&self) -> Result<SecretString, String> {
         let renewals = Renewals::of(&self.path());
         let _turn = renewals.turn.lock().await;

@@ -71,7 +71,7 @@ impl Credentials {
         self.provider
     }
 
-    /// When S3 stops accepting the credentials, if that is known.
+    /// When S3 stops accepting the credentials; `None` if the source does not say.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at
     }

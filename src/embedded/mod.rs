@@ -22,6 +22,7 @@ mod storage;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
+use http::HeaderMap;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +32,7 @@ use folder::Folder;
 use keys::Keys;
 use operations::Operations;
 use s3s_adapter::S3sAdapter;
-use storage::Storage;
+use storage::{Storage, Versioning};
 
 /// A running S3 server. Dropping it closes its connections at once. The stored data stays in the folder.
 #[derive(Debug)]
@@ -85,6 +86,17 @@ impl Embedded {
     /// The secret access key that belongs to [`Self::access_key_id`].
     pub fn secret_access_key(&self) -> &str {
         self.keys.secret_access_key()
+    }
+
+    /// Enables versioning of a bucket, as PutBucketVersioning does.
+    pub async fn enable_versioning(&self, bucket: &str) -> Result<(), EmbeddedError> {
+        let name = bucket.to_owned();
+        let set =
+            operations::set_versioning(&self.storage, name, Versioning::Enabled, HeaderMap::new()).await;
+        set.map_err(|error| EmbeddedError::Bucket {
+            bucket: bucket.to_owned(),
+            reason: error.message().unwrap_or_default().to_owned(),
+        })
     }
 
     /// The faults that the server injects. There are none until a test adds some.

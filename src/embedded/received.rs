@@ -14,6 +14,16 @@ pub(super) struct Received {
     pub(super) trailers: Option<TrailingHeaders>,
 }
 
+/// Marks a response whose status is 202. An operation puts it into the extensions, because s3s has a fixed status for
+/// each operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accepted;
+
+/// The order of a list of versions: whether each entry is a delete marker. An operation puts it into the extensions of
+/// its response, because s3s lists versions and markers separately.
+#[derive(Debug, Clone)]
+pub(super) struct VersionOrder(pub(super) Vec<bool>);
+
 /// The text of a header. `None` if the header is missing, empty or not text.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())

@@ -22,6 +22,7 @@ mod forms;
 mod headers;
 mod hedge;
 mod list_multipart_uploads;
+mod list_object_versions;
 mod list_objects;
 mod list_page;
 mod list_parts;
@@ -35,6 +36,7 @@ mod page;
 mod price_class;
 mod read_object;
 mod request;
+mod restore_object;
 mod settings;
 mod sign;
 mod slow_down;
@@ -48,10 +50,13 @@ pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;
 pub use error::{Error, ErrorKind, FailedCondition, ServiceDetails, UploadOffsets};
 pub use field::Field;
+pub use list_object_versions::ObjectVersion;
 pub use object::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, ObjectMeta, Properties,
     Tags,
 };
+pub use object_tagging::ObjectTags;
+pub use restore_object::{RestoreOptions, RestoreStatus, RestoreTier, Restoring};
 pub use settings::{BucketSettings, EncryptionAlgorithm};
 
 pub(crate) use attributes::{REDIRECT, is_writable_class};
@@ -64,6 +69,7 @@ pub(crate) use forms::{
 };
 pub(crate) use headers::STORAGE_CLASS;
 pub(crate) use list_multipart_uploads::{UploadMarker, UploadPage};
+pub(crate) use list_object_versions::{VersionMarker, VersionsListed, VersionsQuery};
 pub(crate) use list_objects::{Continuation, ListQuery};
 pub(crate) use list_parts::ListedParts;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};

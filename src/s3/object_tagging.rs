@@ -1,26 +1,93 @@
-//! `GetObjectTagging`.
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>
+//! `GetObjectTagging`, `PutObjectTagging` and `DeleteObjectTagging`.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html>
 
+use std::fmt::Write;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http::Method;
+use md5::{Digest, Md5};
 
-use super::{Client, Error, Tags, error::invalid_response, request::Request, xml::Element};
+use super::{
+    Client, Error, Tags,
+    error::invalid_response,
+    headers,
+    request::Request,
+    xml::{self, Element},
+};
+
+/// The tags of one version of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObjectTags {
+    /// The tags.
+    pub tags: Tags,
+    /// The version that has them, if the server returns it.
+    pub version: Option<String>,
+}
 
 impl Client {
     /// `GetObjectTagging`.
-    pub(crate) async fn get_object_tagging(&self, key: &str, version: Option<&str>) -> Result<Tags, Error> {
-        let request = Request::object("GetObjectTagging", Method::GET, key)
-            .query("tagging", String::new())
-            .version(version);
+    pub(crate) async fn get_object_tagging(
+        &self,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<ObjectTags, Error> {
+        let request = tagging("GetObjectTagging", Method::GET, key, version);
         match self.document(&request).await {
-            Ok(answer) => tags(&answer.body),
+            Ok(answer) => Ok(ObjectTags {
+                tags: tags(&answer.body)?,
+                version: headers::properties(&answer.headers).version,
+            }),
             // Huawei's OBS and older versions of versitygw return this for an object without tags
             // (https://github.com/versity/versitygw/issues/1686).
             Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => {
-                Ok(Tags::new())
+                Ok(ObjectTags::default())
             }
             Err(error) => Err(error),
         }
     }
+
+    /// `PutObjectTagging`: replaces all tags. Returns the version that has them now, if the server returns it.
+    pub(crate) async fn put_object_tagging(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        tags: &Tags,
+    ) -> Result<Option<String>, Error> {
+        let body = document(tags);
+        // S3 requires a digest of this body. Every server understands Content-MD5.
+        let md5 = STANDARD.encode(Md5::digest(&body));
+        let request = tagging("PutObjectTagging", Method::PUT, key, version)
+            .header("content-type", "application/xml")
+            .text_header("content-md5", &md5)?
+            .payload(Bytes::from(body).into());
+        let answer = self.document(&request).await?;
+        Ok(headers::properties(&answer.headers).version)
+    }
+
+    /// `DeleteObjectTagging`. Returns the version that had the tags, if the server returns it.
+    pub(crate) async fn delete_object_tagging(
+        &self,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Option<String>, Error> {
+        let answer = self.document(&tagging("DeleteObjectTagging", Method::DELETE, key, version)).await?;
+        Ok(headers::properties(&answer.headers).version)
+    }
+}
+
+fn tagging(operation: &'static str, method: Method, key: &str, version: Option<&str>) -> Request {
+    Request::object(operation, method, key).query("tagging", String::new()).version(version)
+}
+
+fn document(tags: &Tags) -> String {
+    let mut text = String::from("<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet>");
+    for (key, value) in tags {
+        let (key, value) = (xml::text(key), xml::text(value));
+        let _ = write!(text, "<Tag><Key>{key}</Key><Value>{value}</Value></Tag>");
+    }
+    text.push_str("</TagSet></Tagging>");
+    text
 }
 
 fn tags(body: &str) -> Result<Tags, Error> {
@@ -56,6 +123,18 @@ mod tests {
         assert_eq!(tags(body).unwrap(), Tags::from(expected));
         assert!(tags("<Tagging><TagSet></TagSet></Tagging>").unwrap().is_empty());
         assert!(tags("<Tagging><TagSet><Tag></Tag></TagSet></Tagging>").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_written_document_is_parsed_to_the_same_tags() {
+        let written = [("a b", "1 + 2 = 3"), ("\u{e9}:/@", ""), (" ", "\u{2028}x ")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(tags(&document(&Tags::from(written.clone()))).unwrap(), Tags::from(written));
+        assert!(tags(&document(&Tags::new())).unwrap().is_empty());
+        assert!(
+            document(&Tags::from([("<".to_owned(), "&".to_owned())]))
+                .contains("<Key>&lt;</Key><Value>&amp;<")
+        );
     }
 
     #[test]

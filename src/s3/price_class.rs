@@ -9,6 +9,8 @@ const CLASSES: &[(&str, S3Class)] = &[
     ("HeadObject", S3Class::GetAndOthers),
     ("UploadPart", S3Class::PutCopyPostList),
     ("ListObjectsV2", S3Class::PutCopyPostList),
+    ("ListObjectVersions", S3Class::PutCopyPostList),
+    ("RestoreObject", S3Class::PutCopyPostList),
     ("DeleteObject", S3Class::DeleteAndCancel),
     // A POST request, but the deletion of several objects is as free as that of one.
     ("DeleteObjects", S3Class::DeleteAndCancel),
@@ -20,6 +22,9 @@ const CLASSES: &[(&str, S3Class)] = &[
     ("ListParts", S3Class::PutCopyPostList),
     ("ListMultipartUploads", S3Class::PutCopyPostList),
     ("GetObjectTagging", S3Class::GetAndOthers),
+    // Changes of tags cost what other writes and deletes cost (https://aws.amazon.com/s3/faqs/, "S3 Object Tags").
+    ("PutObjectTagging", S3Class::PutCopyPostList),
+    ("DeleteObjectTagging", S3Class::DeleteAndCancel),
 ];
 
 /// The class of an operation.
@@ -44,7 +49,7 @@ mod tests {
             }
             let text = fs::read_to_string(&path).unwrap_or_default();
             // Constructors of requests have the operation as their first argument.
-            for call in ["Request::object(", "Request::bucket(", "reading(", "part("] {
+            for call in ["Request::object(", "Request::bucket(", "reading(", "part(", "tagging("] {
                 for rest in text.split(call).skip(1) {
                     if let Some((name, _)) =
                         rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'))

@@ -4,12 +4,13 @@
 use http::{HeaderMap, Method, StatusCode, header::RANGE};
 
 use super::{
-    Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, attributes,
+    Attributes, ByteRange, Client, Conditions, Error, ErrorKind, Properties, RestoreStatus, attributes,
     client::Answer,
     encryption::DataAccess,
     error::invalid_response,
     headers::{self, ContentRange, content_length, content_range, echoed},
     request::Request,
+    restore_object,
 };
 use crate::transport::ResponseBody;
 
@@ -27,6 +28,10 @@ pub(crate) struct HeadAnswer {
     pub(crate) size: u64,
     pub(crate) properties: Properties,
     pub(crate) attributes: Attributes,
+    /// The restored copy of an archived object. `None` if no restore was requested.
+    pub(crate) restore: Option<RestoreStatus>,
+    /// The archive tier of an object in INTELLIGENT_TIERING. Empty if it is in none.
+    pub(crate) archive_status: String,
     pub(crate) write_id: Option<String>,
     /// The headers that describe the object, for a write that copies the object.
     pub(crate) carried: HeaderMap,
@@ -53,7 +58,9 @@ impl HeadAnswer {
         let properties = headers::properties(headers);
         let md5 = properties.etag.as_deref().filter(|_| !hides_md5(headers)).and_then(md5);
         let (carried, hides_metadata) = (attributes::carried(headers), attributes::hides_metadata(headers));
-        Self { size, properties, attributes, write_id, carried, hides_metadata, md5 }
+        let restore = restore_object::status(headers);
+        let archive_status = restore_object::archive_status(headers);
+        Self { size, properties, attributes, restore, archive_status, write_id, carried, hides_metadata, md5 }
     }
 }
 

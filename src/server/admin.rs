@@ -21,18 +21,18 @@ use super::{
     call::CallLayer,
     complete_errors::CompleteErrorsLayer,
     deadline::DeadlineLayer,
+    decision::{OptionalBody, RejectedOr},
     health::Health,
     listeners::{self, Listener},
     loopback,
     methods::Methods,
     protocol::ProtocolLayer,
     reflection,
-    rejected::{OptionalBody, RejectedOr},
     shutdown::Stages,
 };
 use crate::{
     api::{self, Admin, Limits, MessagesLayer, OperatorsCall},
-    auth::{AdminToken, Refusal},
+    auth::{AdminToken, AltNames, ClientCertificate, Refusal, SubjectAltName},
     pb::admin_service_server::AdminServiceServer,
     settings::{Address, Optional, settings},
     telemetry::Metrics,
@@ -47,13 +47,17 @@ const LARGEST_MESSAGE: usize = 64 * 1024;
 settings! {
     /// Settings of the admin listener.
     pub struct AdminSettings(AdminLayer), variables "LONGSHORE_" {
-        /// Address of the listener for `AdminService`; beyond loopback, it requires `LONGSHORE_ADMIN_TOKEN` and uses the
-        /// certificate of the gRPC listener. If the port of the default is in use, the server starts without the
+        /// Address of the listener for `AdminService`; beyond loopback, it requires `LONGSHORE_ADMIN_TOKEN` or
+        /// `LONGSHORE_ADMIN_SANS`, and uses the certificate of the gRPC listener. If the port of the default is in use, the server starts without the
         /// listener and logs a warning.
         addr = "admin_addr": Option<SocketAddr> as Optional<Address> = None => "`127.0.0.1:9091`, if the port is free",
         /// The token that calls of `AdminService` must carry in the metadata `authorization: Bearer …`: at least 16
         /// visible ASCII characters, as printed by `longshore token`.
-        token = "admin_token": Option<AdminToken> as Optional<AdminToken> = None => "none: calls need no token",
+        token = "admin_token": Option<AdminToken> as Optional<AdminToken> = None => "none",
+        /// Names in operators' client certificates, separated by commas: DNS names and URIs, such as SPIFFE ids, which are
+        /// compared exactly. With it, the listener uses TLS on every address, and calls need such a certificate, or the
+        /// token if there is one. Requires `LONGSHORE_TLS_CLIENT_CA`.
+        sans = "admin_sans": Vec<SubjectAltName> as AltNames = Vec::new() => "none",
     }
 }
 
@@ -88,7 +92,8 @@ pub(super) fn router(
     let service = CompleteErrorsLayer.layer(Routes::prepare(routes));
     let limits = Limits { max_message_bytes: LARGEST_MESSAGE, ..settings.limits() };
     let service = MessagesLayer::new(limits).layer(service);
-    let service = TokenLayer { token: settings.admin.token.clone().map(Arc::new) }.layer(service);
+    let AdminSettings { token, sans, .. } = settings.admin.clone();
+    let service = OperatorLayer { token: token.map(Arc::new), sans: sans.into() }.layer(service);
     // No response is large, so none has to be ended because it is not read.
     let deadline = DeadlineLayer { cut: stages.cut_calls.clone(), idle_timeout: Duration::MAX };
     let service = ProtocolLayer.layer(deadline.layer(service));
@@ -98,27 +103,29 @@ pub(super) fn router(
     Ok(Router::new().fallback_service(service))
 }
 
-/// Rejects calls without the token, before their messages are read. Health needs none.
+/// Rejects calls with neither the token nor the certificate of an operator, before their messages are read. Health needs
+/// neither.
 #[derive(Debug, Clone)]
-struct TokenLayer {
+struct OperatorLayer {
     token: Option<Arc<AdminToken>>,
+    sans: Arc<[SubjectAltName]>,
 }
 
-impl<S> Layer<S> for TokenLayer {
-    type Service = TokenService<S>;
+impl<S> Layer<S> for OperatorLayer {
+    type Service = OperatorService<S>;
 
-    fn layer(&self, inner: S) -> TokenService<S> {
-        TokenService { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> OperatorService<S> {
+        OperatorService { inner, layer: self.clone() }
     }
 }
 
 #[derive(Debug, Clone)]
-struct TokenService<S> {
+struct OperatorService<S> {
     inner: S,
-    layer: TokenLayer,
+    layer: OperatorLayer,
 }
 
-impl<S, Q, B> Service<Request<Q>> for TokenService<S>
+impl<S, Q, B> Service<Request<Q>> for OperatorService<S>
 where
     S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
     S::Future: Unpin,
@@ -133,7 +140,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
-        match check(self.layer.token.as_deref(), &request) {
+        match self.layer.check(&request) {
             Ok(()) => {
                 if is_for_operators(&request) {
                     request.extensions_mut().insert(OperatorsCall);
@@ -152,13 +159,28 @@ fn is_for_operators<Q>(request: &Request<Q>) -> bool {
     request.uri().path().split('/').nth(1) == Some(AdminServiceServer::<Admin>::NAME)
 }
 
-fn check<Q>(token: Option<&AdminToken>, request: &Request<Q>) -> Result<(), Refusal> {
-    let service = request.uri().path().split('/').nth(1);
-    let Some(token) = token.filter(|_| service != Some(HealthServer::<Health>::NAME)) else { return Ok(()) };
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => token.check(Some(value.to_str().map_err(|_| Refusal::TokenUnknown)?)),
-        (None, _) => Err(Refusal::TokenMissing),
-        (Some(_), Some(_)) => Err(Refusal::TokenUnknown),
+impl OperatorLayer {
+    /// As for callers, a token decides alone.
+    fn check<Q>(&self, request: &Request<Q>) -> Result<(), Refusal> {
+        let is_open = self.token.is_none() && self.sans.is_empty();
+        let service = request.uri().path().split('/').nth(1);
+        if is_open || service == Some(HealthServer::<Health>::NAME) {
+            return Ok(());
+        }
+        let mut values = request.headers().get_all(AUTHORIZATION).iter();
+        match (values.next(), values.next(), &self.token) {
+            (None, ..) => self.check_certificate(request.extensions().get()),
+            (Some(value), None, Some(token)) => {
+                token.check(Some(value.to_str().map_err(|_| Refusal::TokenUnknown)?))
+            }
+            (Some(_), ..) => Err(Refusal::TokenUnknown),
+        }
+    }
+
+    fn check_certificate(&self, certificate: Option<&Arc<ClientCertificate>>) -> Result<(), Refusal> {
+        match certificate {
+            Some(certificate) if !self.sans.is_empty() => certificate.check_operator(&self.sans),
+            _ => Err(Refusal::TokenMissing),
+        }
     }
 }

@@ -2,15 +2,12 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::{Instant, sleep};
@@ -19,19 +16,19 @@ use tower::{Layer, Service};
 use super::{
     authentication::OURS,
     connection::Peer,
+    decision::{Decision, OptionalBody},
     methods::Methods,
-    rejected::{OptionalBody, RejectedOr},
 };
 use crate::{
     api::{CallContext, audit_unavailable},
-    telemetry::{AuditFull, AuditLog, AuditRoom, AuditedCall, CallIdentity},
+    telemetry::{AuditLog, AuditRoom, AuditedCall, CallIdentity},
 };
 
 /// How often the log repeats that the audit log is not written.
 const REPEAT: Duration = Duration::from_mins(1);
 
-/// How often the state of the audit log is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the server checks whether the audit log is written.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest time that a shutdown waits for the last lines.
 const LONGEST_FLUSH: Duration = Duration::from_secs(2);
@@ -62,44 +59,36 @@ pub(super) struct AuditService<S> {
 
 impl<S, Q, B> Service<Request<Q>> for AuditService<S>
 where
-    S: Service<Request<Q>, Response = Response<B>, Error = Infallible> + Clone,
-    S::Future: Unpin,
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Unpin + Send,
+    Q: Send + 'static,
     B: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<OptionalBody<B>>;
     type Error = Infallible;
-    type Future = Audited<S, Q>;
+    type Future = Decision<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let Some(log) = &self.layer.log else { return self.pass(request) };
         let method = self.layer.methods.label(request.uri().path());
-        if !method.starts_with(OURS) {
-            return self.pass(request);
-        }
+        let log = self.layer.log.as_ref().filter(|_| method.starts_with(OURS));
+        let Some(log) = log else { return Decision::passed(self.inner.call(request)) };
         if let Some(room) = log.try_admit() {
             admit(&request, method, log.clone(), room);
-            return self.pass(request);
+            return Decision::passed(self.inner.call(request));
         }
-        let waited = log.clone();
-        let room = async move { waited.admit().await }.boxed();
         let log = log.clone();
-        // The clone gets ready in place of `self.inner`, which may be called again only after that.
-        let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
-        Audited::Waiting(Box::new(Waiting { inner, log, method, room, request: Some(request) }))
-    }
-}
-
-impl<S> AuditService<S> {
-    fn pass<Q>(&mut self, request: Request<Q>) -> Audited<S, Q>
-    where
-        S: Service<Request<Q>>,
-    {
-        Audited::Known(RejectedOr::Passed(self.inner.call(request)))
+        let admitted = async move {
+            let Ok(room) = log.admit().await else {
+                return Err(audit_unavailable(request.extensions()).into_http());
+            };
+            admit(&request, method, log, room);
+            Ok(request)
+        };
+        Decision::after(admitted, self.inner.clone())
     }
 }
 
@@ -114,55 +103,6 @@ fn admit<Q>(request: &Request<Q>, method: Arc<str>, log: AuditLog, room: AuditRo
         peer: request.extensions().get::<Peer>().map(|peer| peer.address),
     };
     facts.set_audit(AuditedCall::new(log, room, identity));
-}
-
-/// The response of the inner service, or a rejection, once the audit log has room.
-pub(super) enum Audited<S: Service<Request<Q>>, Q> {
-    /// There was room, or none was needed, or the call was rejected.
-    Known(RejectedOr<S::Future>),
-    /// There is no room yet.
-    Waiting(Box<Waiting<S, Q>>),
-}
-
-/// A call that waits for room. Dropping it ends the wait.
-pub(super) struct Waiting<S, Q> {
-    inner: S,
-    log: AuditLog,
-    method: Arc<str>,
-    room: BoxFuture<'static, Result<AuditRoom, AuditFull>>,
-    /// `None` after the call has been passed on.
-    request: Option<Request<Q>>,
-}
-
-impl<S, Q, B> Future for Audited<S, Q>
-where
-    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
-    S::Future: Unpin,
-    B: Body<Data = Bytes> + Unpin,
-{
-    type Output = Result<Response<OptionalBody<B>>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match &mut *self {
-                Self::Known(known) => return Pin::new(known).poll(cx),
-                Self::Waiting(waiting) => {
-                    let room = ready!(waiting.room.as_mut().poll(cx));
-                    let Some(request) = waiting.request.take() else { return Poll::Pending };
-                    let known = match room {
-                        Ok(room) => {
-                            admit(&request, Arc::clone(&waiting.method), waiting.log.clone(), room);
-                            RejectedOr::Passed(waiting.inner.call(request))
-                        }
-                        Err(AuditFull) => {
-                            RejectedOr::rejected(audit_unavailable(request.extensions()).into_http())
-                        }
-                    };
-                    *self = Self::Known(known);
-                }
-            }
-        }
-    }
 }
 
 /// Logs a warning when the audit log stops being written, and every minute until it is written again. Never ends.
@@ -182,11 +122,11 @@ pub(super) async fn warn_repeatedly(audit: AuditLog) {
             }
             _ => {}
         }
-        sleep(LOOK).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// Waits until the lines of the last calls are written, but not longer than in-flight calls were given, and at most 2 s.
+/// Waits until the lines of the last calls are written: as long as in-flight calls may take to finish, but at most 2 s.
 pub(super) async fn finish(audit: &AuditLog, grace: Duration) {
     let lost = audit.flush(grace.min(LONGEST_FLUSH)).await;
     if lost > 0 {

@@ -4,20 +4,28 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::AUTHORIZATION};
+use futures::future::select_all;
+use http::{Extensions, Request, Response, header::AUTHORIZATION};
 use http_body::Body;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout_at,
+};
 use tower::{Layer, Service};
 
 use super::{
-    authenticated::{Authenticated, Waiting, admitted},
+    connection::CallMark,
+    decision::{Decision, OptionalBody},
     methods::Methods,
-    rejected::{OptionalBody, RejectedOr},
 };
-use crate::api::{Admission, Admittance};
+use crate::{
+    api::{Admission, Admittance},
+    auth::KeysWanted,
+};
 
 /// The package whose methods require a token.
 pub(super) const OURS: &str = "longshore.";
@@ -61,13 +69,14 @@ pub(super) struct AuthenticationService<S> {
 
 impl<S, Q, B> Service<Request<Q>> for AuthenticationService<S>
 where
-    S: Service<Request<Q>, Response = Response<B>, Error = Infallible> + Clone,
-    S::Future: Unpin,
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Unpin + Send,
+    Q: Send + 'static,
     B: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<OptionalBody<B>>;
     type Error = Infallible;
-    type Future = Authenticated<S, Q>;
+    type Future = Decision<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -76,41 +85,74 @@ where
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let AuthenticationLayer { admission, methods, waiting } = &self.layer;
         let (mut head, body) = request.into_parts();
-        let needed = methods.label(head.uri.path()).starts_with(OURS);
-        let mut is_admitted = false;
-        if needed {
-            match admission.try_authenticate(&head.headers, &mut head.extensions) {
-                Admittance::Admitted => is_admitted = true,
-                Admittance::Rejected(status) => {
-                    return Authenticated::Known(RejectedOr::rejected(status.into_http()));
-                }
-                Admittance::Waiting(wanted) => {
-                    if let Ok(place) = Arc::clone(waiting).try_acquire_owned() {
-                        // The clone gets ready in place of `self.inner`, which may be called again only after that.
-                        let clone = self.inner.clone();
-                        let inner = std::mem::replace(&mut self.inner, clone);
-                        let request = Request::from_parts(head, body);
-                        let waiting = Waiting::new(inner, admission.clone(), request, wanted, place);
-                        return Authenticated::Waiting(Box::new(waiting));
-                    }
-                    match admission.authenticate(&head.headers, &mut head.extensions) {
-                        Ok(()) => is_admitted = true,
-                        Err(status) => {
-                            return Authenticated::Known(RejectedOr::rejected(status.into_http()));
-                        }
-                    }
-                }
+        if !methods.label(head.uri.path()).starts_with(OURS) {
+            let is_admitted = head.headers.contains_key(AUTHORIZATION)
+                && admission.authenticate(&head.headers, &mut head.extensions).is_ok();
+            if is_admitted {
+                mark_admitted(&head.extensions);
             }
-        } else if head.headers.contains_key(AUTHORIZATION) {
-            is_admitted = admission.authenticate(&head.headers, &mut head.extensions).is_ok();
+            return Decision::passed(self.inner.call(Request::from_parts(head, body)));
         }
-        let request = Request::from_parts(head, body);
-        if is_admitted {
-            if needed {
-                Admission::count(request.extensions());
+        let outcome = match admission.try_authenticate(&head.headers, &mut head.extensions) {
+            Admittance::Admitted => Ok(()),
+            Admittance::Rejected(status) => Err(status),
+            Admittance::Waiting(wanted) => match Arc::clone(waiting).try_acquire_owned() {
+                Ok(place) => {
+                    let request = Request::from_parts(head, body);
+                    let identified = identified(admission.clone(), request, wanted, place);
+                    return Decision::after(identified, self.inner.clone());
+                }
+                Err(_) => admission.authenticate(&head.headers, &mut head.extensions),
+            },
+        };
+        match outcome {
+            Ok(()) => {
+                admit(&head.extensions);
+                Decision::passed(self.inner.call(Request::from_parts(head, body)))
             }
-            admitted(&request);
+            Err(status) => Decision::rejected(status.into_http()),
         }
-        Authenticated::Known(RejectedOr::Passed(self.inner.call(request)))
+    }
+}
+
+/// Waits until the keys that are `wanted` show whether the caller of the request is admitted. Dropping it ends the wait,
+/// but not the request for the keys, which other calls may need too. `_place` is held while the call waits.
+async fn identified<Q>(
+    admission: Admission,
+    request: Request<Q>,
+    mut wanted: Vec<KeysWanted>,
+    _place: OwnedSemaphorePermit,
+) -> Result<Request<Q>, Response<()>> {
+    let until = Admission::wait_until(request.extensions());
+    let (mut head, body) = request.into_parts();
+    loop {
+        // Either the first request for keys has ended, or the time has.
+        let _ = timeout_at(until.into(), select_all(wanted)).await;
+        let admittance = if Instant::now() < until {
+            admission.try_authenticate(&head.headers, &mut head.extensions)
+        } else {
+            admission.authenticate(&head.headers, &mut head.extensions).into()
+        };
+        match admittance {
+            Admittance::Admitted => {
+                admit(&head.extensions);
+                return Ok(Request::from_parts(head, body));
+            }
+            Admittance::Rejected(status) => return Err(status.into_http()),
+            Admittance::Waiting(more) => wanted = more,
+        }
+    }
+}
+
+/// Counts the call as one of its caller.
+fn admit(extensions: &Extensions) {
+    Admission::count(extensions);
+    mark_admitted(extensions);
+}
+
+/// Tells the connection that its call has an admitted caller.
+fn mark_admitted(extensions: &Extensions) {
+    if let Some(mark) = extensions.get::<CallMark>() {
+        mark.admit();
     }
 }

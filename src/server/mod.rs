@@ -3,7 +3,6 @@
 mod access;
 mod admin;
 mod audit;
-mod authenticated;
 mod authentication;
 mod call;
 mod coalesce;
@@ -11,6 +10,7 @@ mod complete_errors;
 mod connection;
 mod connection_limit;
 mod deadline;
+mod decision;
 mod error;
 mod health;
 mod layers;
@@ -23,7 +23,6 @@ mod prefetch;
 mod protocol;
 mod pulse;
 mod reflection;
-mod rejected;
 mod shutdown;
 mod throttled;
 mod tls;
@@ -55,11 +54,14 @@ use crate::{
     api::{self, Admin, Admission, Limits, Services},
     auth::{AuthMode, ServerJwt},
     pb::code_name,
-    settings::{Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, Timeout, settings},
+    settings::{
+        Address, Flag, Keyword, Number, Optional, Period, Size, TimeLimit, TimeLimitFrom, Timeout, settings,
+    },
     tasks::Tasks,
     telemetry::{AuditLog, AuditSettings, Metrics, MetricsTenants, Usage},
     tenants::{
-        InvalidTenants, Pool, Process, ProcessLimits, Resources, Snapshot, TenantSettings, search_for_orphans,
+        BuiltStores, InvalidTenants, Pool, Process, ProcessLimits, Resources, Snapshot, TenantSettings,
+        drop_idle_stores, search_for_orphans,
     },
 };
 
@@ -92,9 +94,12 @@ settings! {
         /// How long a message may take to arrive; for an uncompressed chunk of `Upload`, `WriteUpload` or
         /// `WriteUploadWithProgress`, the longest pause between its bytes.
         message_timeout: Duration as Timeout = Duration::from_mins(1),
-        /// Tenants whose usage has metrics of its own, by name, separated by commas; `*`: the first 500 tenants. That of
-        /// all others is summed under the tenant `*`.
+        /// Tenants whose usage has metrics of its own, by name, separated by commas; `*`: the first 500 tenants. The
+        /// usage of all others is summed under the tenant `*`.
         metrics_tenants: MetricsTenants as MetricsTenants = MetricsTenants::default() => "none",
+        /// How long a store may have no calls before it is dropped, up to an eighth of this time later: its connections
+        /// to S3 are closed, and its memory is freed. The next call builds it again.
+        store_idle_timeout: Option<Duration> as TimeLimitFrom<1_000> = Some(Duration::from_mins(10)),
         /// At shutdown, how long the server still accepts calls after health has changed to NOT_SERVING.
         shutdown_delay: Duration as Period = Duration::ZERO,
         /// After that delay, how long in-flight calls may take to finish.
@@ -175,6 +180,7 @@ pub struct Server {
     admin: Option<Listener>,
     reload: Option<ReloadTenants>,
     usage: Usage,
+    built_stores: BuiltStores,
     audit: Option<AuditLog>,
     admission: Admission,
     routes: Routes,
@@ -237,6 +243,7 @@ impl Server {
             admin,
             reload: None,
             usage: resources.usage,
+            built_stores: resources.built_stores,
             audit,
             admission,
             routes,
@@ -334,9 +341,12 @@ impl Server {
         let (metrics, cut) = (self.metrics.clone(), stages.cut_connections.clone());
         let workers = Workers::start(&Shared { connections, metrics, pulse: self.pulse, cut })
             .map_err(|error| ServerError::Stopped { listener: "gRPC", reason: error.to_string() })?;
-        // Dropping this future ends both tasks.
+        // Dropping this future ends these tasks.
         let mut searching = JoinSet::new();
         searching.spawn(search_for_orphans(self.pool, self.metrics.clone()));
+        if let Some(timeout) = self.settings.store_idle_timeout {
+            searching.spawn(drop_idle_stores(self.built_stores, timeout));
+        }
         searching.spawn(self.invalid.warn_repeatedly());
         if let Some(tls) = self.tls.clone() {
             searching.spawn(tls.warn_repeatedly());
@@ -347,7 +357,8 @@ impl Server {
         let mut plain = serve_plain(self.plain, &self.health, self.metrics);
         if let (Some(listener), Some(router)) = (self.admin, admin) {
             // Beyond loopback, the token must not be readable on the network.
-            let tls = self.tls.filter(|_| !listener.address().ip().to_canonical().is_loopback());
+            let is_local = listener.address().ip().to_canonical().is_loopback();
+            let tls = self.tls.filter(|_| !is_local || !self.settings.admin.sans.is_empty());
             plain.spawn(async move {
                 match plain_listener::serve(listener, router, tls, Versions::Http2).await {}
             });

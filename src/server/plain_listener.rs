@@ -1,8 +1,10 @@
 //! The listeners for probes and Prometheus, and for operators. Each keeps few connections, none of them for long, and always accepts another.
 
-use std::{collections::VecDeque, convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -16,7 +18,12 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{connection::HEADER_LIST, listeners::Listener, throttled::Throttled, tls::LiveTls};
+use super::{
+    connection::{HEADER_LIST, is_about_certificate},
+    listeners::Listener,
+    throttled::Throttled,
+    tls::{LiveTls, PeerCertificate},
+};
 
 /// Beyond this number of connections, the oldest is closed. A probe needs a connection for a moment, and each
 /// Prometheus server needs one.
@@ -61,10 +68,10 @@ pub(super) async fn serve(
     let builder = Arc::new(builder(versions));
     loop {
         tokio::select! {
-            (stream, _) = listener.next() => {
+            (stream, peer) = listener.next() => {
                 let (keep, closed) = oneshot::channel::<Infallible>();
-                let tls = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.acceptance().config)));
-                serving.spawn(connection(Arc::clone(&builder), stream, tls, router.clone(), closed));
+                let (builder, router) = (Arc::clone(&builder), router.clone());
+                serving.spawn(connection(builder, (stream, peer), tls.clone(), router, closed));
                 open.push_back(keep);
                 open.retain(|keep: &oneshot::Sender<_>| !keep.is_closed());
                 if open.len() > MAX_CONNECTIONS {
@@ -95,21 +102,16 @@ fn builder(versions: Versions) -> Builder<TokioExecutor> {
 
 async fn connection(
     builder: Arc<Builder<TokioExecutor>>,
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
+    (stream, peer): (TcpStream, SocketAddr),
+    tls: Option<LiveTls>,
     router: Router,
     closed: oneshot::Receiver<Infallible>,
 ) {
-    let service = TowerToHyperService::new(router);
     let served = async {
         if let Some(tls) = tls {
-            if let Ok(Ok(stream)) = timeout(VERSION_TIMEOUT, tls.accept(stream)).await {
-                let (read, write) = tokio::io::split(stream);
-                let stream = TokioIo::new(tokio::io::join(Throttled::new(read), write));
-                let _ = builder.serve_connection(stream, service).await;
-            }
-            return;
+            return with_tls(&builder, stream, peer, &tls, router).await;
         }
+        let service = TowerToHyperService::new(router);
         // The limits of HTTP/1.1 and of HTTP/2 differ, and apply only once the version is known.
         if let Ok(Ok(())) = timeout(VERSION_TIMEOUT, has_version(&stream)).await {
             let (read, write) = stream.into_split();
@@ -123,6 +125,52 @@ async fn connection(
         _ = closed => {}
         () = sleep(MAX_AGE) => {}
     }
+}
+
+/// Serves a connection with TLS. It gets GOAWAY when the client's certificate is no longer valid.
+async fn with_tls(
+    builder: &Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: &LiveTls,
+    router: Router,
+) {
+    let acceptance = tls.acceptance();
+    let accepting = TlsAcceptor::from(Arc::clone(&acceptance.config)).accept(stream);
+    let stream = match timeout(VERSION_TIMEOUT, accepting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if is_about_certificate(&error) => {
+            tracing::info!(%peer, %error, "a client certificate was refused");
+            return;
+        }
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let certificate = match PeerCertificate::new(tls, acceptance, stream.get_ref().1.peer_certificates()) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            tracing::info!(%peer, %error, "a client certificate was refused");
+            return;
+        }
+    };
+    let router = match &certificate {
+        Some(certificate) => router.layer(Extension(Arc::clone(certificate.shared()))),
+        None => router,
+    };
+    let (read, write) = tokio::io::split(stream);
+    let stream = TokioIo::new(tokio::io::join(Throttled::new(read), write));
+    let mut serving = pin!(builder.serve_connection(stream, TowerToHyperService::new(router)));
+    let Some(certificate) = certificate else {
+        let _ = serving.await;
+        return;
+    };
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = certificate.until_invalid() => {
+            tracing::info!(%peer, "the client certificate of a connection is no longer valid");
+            serving.as_mut().graceful_shutdown();
+        }
+    }
+    let _ = serving.await;
 }
 
 /// Waits until the first bytes tell HTTP/1.1 from HTTP/2, without consuming them.

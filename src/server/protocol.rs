@@ -14,7 +14,7 @@ use http::{
 use http_body::Body;
 use tower::{Layer, Service};
 
-use super::rejected::{OptionalBody, RejectedOr};
+use super::decision::{OptionalBody, RejectedOr};
 use crate::api;
 
 /// The largest metadata of a call, in bytes, as the gRPC documentation recommends.

@@ -40,6 +40,9 @@ pub(crate) struct AtLeast<const MILLIS: u64>;
 /// A duration longer than zero, or `unlimited`.
 pub(crate) struct TimeLimit;
 
+/// A duration of at least `MILLIS` milliseconds, or `unlimited`.
+pub(crate) struct TimeLimitFrom<const MILLIS: u64>;
+
 impl DurationForm for Period {
     type Value = Duration;
 
@@ -103,6 +106,24 @@ impl DurationForm for TimeLimit {
 
     fn accept(time: Duration, _text: &str) -> Result<Option<Duration>, String> {
         positive::<Self>(time).map(Some)
+    }
+
+    fn duration(value: &Option<Duration>) -> Option<Duration> {
+        *value
+    }
+}
+
+impl<const MILLIS: u64> DurationForm for TimeLimitFrom<MILLIS> {
+    type Value = Option<Duration>;
+
+    const WORD: Option<(&'static str, Option<Duration>)> = TimeLimit::WORD;
+
+    fn form() -> String {
+        format!("limit, at least {}", shown(Duration::from_millis(MILLIS)))
+    }
+
+    fn accept(time: Duration, text: &str) -> Result<Option<Duration>, String> {
+        AtLeast::<MILLIS>::accept(time, text).map(Some)
     }
 
     fn duration(value: &Option<Duration>) -> Option<Duration> {

@@ -104,8 +104,14 @@ impl LocalPath {
 
     /// Opens the file to read it. Fails if it is not a regular file: a pipe could keep the reader waiting forever.
     pub(crate) fn open(&self) -> io::Result<File> {
+        self.open_with_size().map(|(file, _)| file)
+    }
+
+    /// Like [`LocalPath::open`]. Also returns the file's size, which is 0 if the file system does not know it.
+    pub(super) fn open_with_size(&self) -> io::Result<(File, u64)> {
         let file = self.open_nonblocking()?;
-        if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+        let metadata = file.metadata()?;
+        if metadata.is_file() { Ok((file, metadata.len())) } else { Err(not_regular()) }
     }
 
     /// Opens the file to read it. A pipe without a writer is opened too, instead of waiting for one.

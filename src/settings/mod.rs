@@ -33,7 +33,7 @@ mod variables;
 pub(crate) use collections::{Entries, List, Optional};
 pub(crate) use cursor::Cursor;
 pub(crate) use declare::settings;
-pub(crate) use durations::{AtLeast, Period, TimeLimit, Timeout};
+pub(crate) use durations::{AtLeast, Period, TimeLimit, TimeLimitFrom, Timeout};
 pub(crate) use field::Field;
 pub(crate) use form::{Form, Scalar};
 pub(crate) use keywords::{Keyword, Keywords};

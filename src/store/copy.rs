@@ -17,8 +17,8 @@ use super::{
     },
 };
 use crate::s3::{
-    CopyCondition, CopySource, HeadAnswer, NewObject, REDIRECT, Replacement, STORAGE_CLASS, WriteCondition,
-    is_writable_class,
+    CopyCondition, CopySource, HeadAnswer, NewObject, ObjectTags, REDIRECT, Replacement, STORAGE_CLASS,
+    WriteCondition, is_writable_class,
 };
 
 /// Minimum size of the parts of a large copy, in bytes. Their bytes do not pass through Longshore, so only the number
@@ -283,8 +283,8 @@ impl S3Store {
                 let message = "the source store's credentials cannot read the source's tags: allow s3:GetObjectTagging, or give tags";
                 Err(error.recast(ErrorKind::AccessDenied, message))
             }
-            Ok(tags) => self.require_tagging(&tags).map(|()| tags),
-            other => other,
+            Ok(ObjectTags { tags, .. }) => self.require_tagging(&tags).map(|()| tags),
+            Err(error) => Err(error),
         }
     }
 }

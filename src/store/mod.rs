@@ -7,6 +7,7 @@ mod conditional;
 mod copy;
 mod delete;
 mod delete_many;
+mod findings;
 mod key;
 mod list;
 #[cfg(test)]
@@ -19,12 +20,15 @@ mod put;
 mod ranges;
 mod read;
 mod rename;
+mod restore;
 mod resumable;
 mod settings;
+mod tags;
 mod transfer;
 mod upload;
 mod upload_state;
 mod upload_writer;
+mod versions;
 mod walk;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -34,11 +38,13 @@ use tokio::time::Instant;
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    FailedCondition, Field, LastError, ObjectId, ObjectMeta, Properties, ServiceDetails, Tags, UploadOffsets,
+    FailedCondition, Field, LastError, ObjectId, ObjectMeta, ObjectTags, ObjectVersion, Properties,
+    RestoreOptions, RestoreStatus, RestoreTier, Restoring, ServiceDetails, Tags, UploadOffsets,
 };
 pub use crate::transport::{ConnectionCounts, limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
 pub use delete_many::{BatchRoom, DeleteBatches, DeletedBatch};
+pub use findings::Findings;
 pub use options::*;
 pub use orphans::Orphans;
 pub use page_memory::PageMemory;
@@ -193,6 +199,16 @@ impl S3Store {
     #[must_use]
     pub fn copying_at_most(self, largest_copy: Option<u64>) -> Self {
         Self { largest_copy, ..self }
+    }
+
+    /// Whether this is the only clone of the store, and no operation uses it.
+    pub(crate) fn is_only_clone(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1 && self.client.is_only_clone()
+    }
+
+    /// Closes the connections that carry no request.
+    pub(crate) fn close_idle_connections(&self) {
+        self.client.close_idle_connections();
     }
 
     /// Whether both are clones of one store.

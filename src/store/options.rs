@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::PageMemory;
 use crate::{
     credentials::Origin,
-    s3::{Attributes, ByteRange, ChecksumAlgorithm, Conditions, Error, ObjectMeta, Tags},
+    s3::{
+        Attributes, ByteRange, ChecksumAlgorithm, Conditions, Error, ObjectMeta, ObjectVersion,
+        RestoreStatus, Tags,
+    },
 };
 
 /// Which version of an object to read, and under which conditions.
@@ -83,6 +86,10 @@ pub struct Head {
     pub meta: ObjectMeta,
     /// Its attributes.
     pub attributes: Attributes,
+    /// The restored copy, if the object is archived and a restore was requested.
+    pub restore: Option<RestoreStatus>,
+    /// The archive tier of an object in INTELLIGENT_TIERING. Empty if it is in none.
+    pub archive_status: String,
 }
 
 /// The start of a read: the object, and the range of its bytes that follows.
@@ -172,6 +179,50 @@ pub struct WalkPage {
     pub objects: Vec<ObjectMeta>,
     /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
     pub skipped: usize,
+    /// The memory that the page holds, from the tenant's budget.
+    pub memory: PageMemory,
+}
+
+/// Which page of a listing of versions to return.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VersionsOptions {
+    /// Lists only versions of keys that start with this.
+    pub prefix: String,
+    /// Keys that contain this after the prefix are grouped into common prefixes. Empty: no grouping.
+    pub delimiter: String,
+    /// Lists only versions of keys after this one, in UTF-8 byte order.
+    pub start_after: String,
+    /// Maximum number of versions and common prefixes, 1 to 1,000.
+    pub page_size: u16,
+    /// The [`VersionsPage::continuation`] of the previous page.
+    pub continuation: Option<String>,
+}
+
+/// Which versions a walk returns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WalkVersionsOptions {
+    /// Returns only versions of keys that start with this.
+    pub prefix: String,
+    /// Returns only versions of keys after this one. With `start_after_version`, also the versions of this key that come
+    /// after that version.
+    pub start_after: String,
+    /// Empty: no version of `start_after` is returned.
+    pub start_after_version: String,
+    /// Maximum number of versions; `None` returns all.
+    pub limit: Option<u64>,
+}
+
+/// A page of versions.
+#[derive(Debug)]
+pub struct VersionsPage {
+    /// The versions and delete markers: by key, and the newest version of a key first.
+    pub versions: Vec<ObjectVersion>,
+    /// The common prefixes, in order, relative to the store's prefix.
+    pub common_prefixes: Vec<String>,
+    /// Number of entries that were left out because they cannot be read or lie outside the store's prefix.
+    pub skipped: usize,
+    /// Where the next page starts; `None` on the last page, and in a walk.
+    pub continuation: Option<String>,
     /// The memory that the page holds, from the tenant's budget.
     pub memory: PageMemory,
 }

@@ -157,7 +157,7 @@ impl S3Store {
         coalesce: u64,
         read: &ReadOptions,
     ) -> Result<RangesReader, Error> {
-        let Head { meta, attributes } = self.head(key, read).await?;
+        let Head { meta, attributes, .. } = self.head(key, read).await?;
         let resolved = resolve_all(ranges, meta.size)?;
         let pinned = Pinned::new(self.full_key(key, Field::Key)?, read, &meta);
         Ok(RangesReader::new(self, pinned, meta, attributes, &resolved, plan(&resolved, 0, coalesce)))

@@ -19,9 +19,10 @@ impl S3Store {
     /// Returns an object's metadata and attributes.
     pub async fn head(&self, key: &str, options: &ReadOptions) -> Result<Head, Error> {
         let full = self.full_key(key, Field::Key)?;
-        let HeadAnswer { size, properties, attributes, .. } =
+        let HeadAnswer { size, properties, attributes, restore, archive_status, .. } =
             self.client().head_object(options.selecting(&full)).await?;
-        Ok(Head { meta: ObjectMeta { key: key.to_owned(), size, properties }, attributes })
+        let meta = ObjectMeta { key: key.to_owned(), size, properties };
+        Ok(Head { meta, attributes, restore, archive_status })
     }
 
     /// Reads an object or one range of it. An empty range returns no data. A suffix longer than the object returns
@@ -66,7 +67,7 @@ impl S3Store {
         offset: u64,
         options: &ReadOptions,
     ) -> Result<ObjectReader, Error> {
-        let Head { meta, attributes } = self.head(key, options).await?;
+        let Head { meta, attributes, .. } = self.head(key, options).await?;
         resolve(ByteRange::Bounded { start: offset, end: offset }, meta.size, "the range")?;
         let pinned = Pinned::new(self.full_key(key, Field::Key)?, options, &meta);
         let info = ReadInfo { meta, attributes, start: offset, end: offset };

@@ -32,7 +32,7 @@ settings! {
         /// Whether conditional writes and resumable uploads carry hidden metadata, by which Longshore can tell after a
         /// lost response whose write took effect.
         write_id {}: bool as Flag = true,
-        /// Whether writes with tags are rejected. If so, this also affects copies that Longshore makes in parts, or by
+        /// Whether writes with tags, `GetTags`, `PutTags` and `DeleteTags` are rejected. If so, this also affects copies that Longshore makes in parts, or by
         /// reading from one store and writing to another: such a copy from this store has no tags unless the request
         /// gives some; such a copy from another store into this one fails if the source has tags. `CopyObject` keeps
         /// tags.

@@ -20,11 +20,11 @@ const OTHERS: &str = "*";
 
 /// The credentials of one provider.
 pub trait WatchedCredentials: fmt::Debug + Send + Sync {
-    /// What is known about them now.
+    /// Their current status.
     fn status(&self) -> CredentialsStatus;
 }
 
-/// What is known about the credentials of one provider.
+/// The status of the credentials of one provider.
 #[derive(Debug, Clone)]
 pub struct CredentialsStatus {
     /// The tenant's name.
@@ -33,8 +33,8 @@ pub struct CredentialsStatus {
     pub provider: &'static str,
     /// The time since the provider last returned credentials; `None` if it never did.
     pub age: Option<Duration>,
-    /// The time until they expire, zero if they have expired; `None` if there are none or it is not known when they
-    /// expire.
+    /// The time until they expire, zero if they have expired; `None` if there are no credentials, or if their expiry is
+    /// unknown.
     pub time_to_expiry: Option<Duration>,
     /// Whether the last request for credentials failed, or S3 keeps rejecting the credentials.
     pub is_failing: bool,

@@ -104,7 +104,7 @@ impl Watched {
         watched.push(Entry { labels, limit: Arc::downgrade(limit) });
     }
 
-    /// The sums of all values, and of what is in use.
+    /// The sums of all values, and how much of them is in use.
     fn sums(&self) -> BTreeMap<Series, (u64, u64)> {
         let alive: Vec<_> = {
             let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -76,6 +76,7 @@ struct Instruments {
     connections_ended: Counter<u64>,
     meter: Meter,
     tenants: Gauge<u64>,
+    stores_built: UpDownCounter<i64>,
     reloads: Counter<u64>,
     tls: TlsInstruments,
     /// Read from the log, which the whole process shares.
@@ -100,6 +101,10 @@ pub struct Waiting(UpDownCounter<i64>);
 /// Counts a connection as open until dropped.
 #[derive(Debug)]
 pub struct OpenConnection(UpDownCounter<i64>);
+
+/// Counts a store as built until dropped.
+#[derive(Debug)]
+pub struct CountedStore(UpDownCounter<i64>);
 
 impl Metrics {
     /// Counts a call of `method` (`package.Service/Method`) as in flight. `method` becomes a label, without a copy:
@@ -184,7 +189,7 @@ impl Metrics {
         Waiting(self.0.memory_waiting.clone())
     }
 
-    /// Exports the value of this limit, and what is in use of it, while it exists.
+    /// Exports the value of this limit, and how much of it is in use, while the limit exists.
     pub fn watch_limit(&self, labels: LimitLabels, limit: &Arc<dyn WatchedLimit>) {
         self.0.limits.watched.add(labels, limit);
     }
@@ -263,6 +268,12 @@ impl Metrics {
         }
     }
 
+    /// Counts a store as built.
+    pub fn store_built(&self) -> CountedStore {
+        self.0.stores_built.add(1, &[]);
+        CountedStore(self.0.stores_built.clone())
+    }
+
     /// Counts a reload of the tenants by `outcome`: `ok`, `partial` if the settings of some tenants were invalid, or
     /// `failed` if nothing was changed.
     pub fn reloaded(&self, outcome: &'static str) {
@@ -294,7 +305,7 @@ impl Metrics {
         self.0.credentials_requests.add(1, &labels);
     }
 
-    /// Exports what is known about these credentials while they exist.
+    /// Exports the status of these credentials while they exist.
     pub fn watch_credentials(&self, credentials: &Arc<dyn WatchedCredentials>) {
         self.0.watched_credentials.add(credentials);
     }
@@ -421,6 +432,7 @@ impl Instruments {
                 .u64_gauge(name::TENANTS)
                 .with_description("Tenants in the settings: loaded ones are served, stale ones among them with old settings, rejected ones not.")
                 .build(),
+            stores_built: stores_built(&meter),
             reloads: meter
                 .u64_counter(name::RELOADS)
                 .with_description("Reloads of the tenants, by outcome: ok, partial, failed.")
@@ -439,7 +451,20 @@ impl Instruments {
     }
 }
 
+fn stores_built(meter: &Meter) -> UpDownCounter<i64> {
+    meter
+        .i64_up_down_counter(name::STORES_BUILT)
+        .with_description("Stores that are built: they were called recently.")
+        .build()
+}
+
 impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
+    }
+}
+
+impl Drop for CountedStore {
     fn drop(&mut self) {
         self.0.add(-1, &[]);
     }

@@ -1,4 +1,4 @@
-//! Logs and metrics.
+//! Logs, metrics, usage counters and the audit log.
 
 mod audit;
 mod credentials;
@@ -19,6 +19,6 @@ pub use limits::{LimitLabels, WatchedLimit};
 pub use logs::{
     LogFormat, LogSettings, LogSettingsError, flush as flush_logs, init as init_logs, write_error,
 };
-pub use metrics::{Direction, InFlight, Metrics, OpenConnection, Waiting};
+pub use metrics::{CountedStore, Direction, InFlight, Metrics, OpenConnection, Waiting};
 pub use text::{cut, truncate};
 pub use usage::{CallInFlight, CallerUsage, MetricsTenants, S3Class, TenantUsage, Totals, Usage, UsageRow};

@@ -21,6 +21,7 @@ pub(super) const LIMITS_WAITING: &str = "longshore.limits.waiting";
 pub(super) const CONNECTIONS: &str = "longshore.connections";
 pub(super) const CONNECTIONS_ENDED: &str = "longshore.connections.ended";
 pub(super) const TENANTS: &str = "longshore.tenants";
+pub(super) const STORES_BUILT: &str = "longshore.stores.built";
 pub(super) const RELOADS: &str = "longshore.reloads";
 pub(super) const TLS_RELOADS: &str = "longshore.tls.reloads";
 pub(super) const TLS_CERTIFICATE_EXPIRY: &str = "longshore.tls.certificate_expiry_timestamp_seconds";

@@ -1,7 +1,9 @@
-//! The pool of tenants and their stores. Each store is built on first use.
+//! The pool of tenants and their stores. Each store is built on first use, and dropped when it is idle.
 
+mod built_stores;
 mod invalid;
 mod limits;
+mod on_demand;
 mod orphans;
 mod pool;
 mod reload;
@@ -11,6 +13,7 @@ mod tenant;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use crate::store::{MemorySettings, limit_connections, open_connections};
+pub use built_stores::{BuiltStores, drop_idle_stores};
 pub use invalid::{Invalid, InvalidTenants};
 pub use limits::{
     CallKind, CallLimits, CallPermit, Exceeded, Holder, LimitScope, Limits, Process, ProcessLimits,

@@ -33,7 +33,7 @@ async fn search(pool: &Pool, metrics: &Metrics) {
     for tenant in pool.snapshot().tenants() {
         for (name, settings) in tenant.stores() {
             let Some(orphans) = settings.transfer.orphans() else { continue };
-            let store = match tenant.store(name) {
+            let store = match tenant.store_without_call(name) {
                 Some(Ok(store)) => store,
                 Some(Err(error)) => {
                     tell_failure(tenant.name(), name, &error);

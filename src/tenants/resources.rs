@@ -1,6 +1,6 @@
 //! What all tenants of the process share.
 
-use super::Process;
+use super::{BuiltStores, Process};
 use crate::{
     auth::{KeySources, ServerJwt},
     store::{MemoryBudget, MemorySettings},
@@ -23,6 +23,8 @@ pub struct Resources {
     pub tasks: Tasks,
     /// The keys of the issuers of callers' JWTs.
     pub key_sources: KeySources,
+    /// The stores of the tenants that are built.
+    pub built_stores: BuiltStores,
 }
 
 impl Resources {
@@ -35,6 +37,7 @@ impl Resources {
             metrics,
             usage: Usage::default(),
             key_sources: KeySources::default(),
+            built_stores: BuiltStores::default(),
             tasks,
         }
     }

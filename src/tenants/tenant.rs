@@ -1,20 +1,18 @@
-//! A tenant and its stores, each built on first use.
+//! A tenant and its stores.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    CallKind, CallPermit, Exceeded, Holder, Process, Resources, TenantSettings,
+    BuiltStores, CallKind, CallPermit, Exceeded, Holder, Process, Resources, TenantSettings,
     limits::{CallersLimits, Limiter},
+    on_demand::{Built, OnDemand},
 };
 use tokio::time::Instant;
 
 use crate::{
     auth::CallerSettings,
     credentials::Providers,
-    store::{Error, ErrorKind, S3Store, StoreSettings, StoreState, TenantBudget},
+    store::{Error, S3Store, StoreSettings, StoreState, TenantBudget},
     tasks::Tasks,
     telemetry::{Metrics, TenantUsage},
 };
@@ -26,7 +24,8 @@ pub struct Tenant(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Arc<TenantSettings>,
-    stores: BTreeMap<String, Arc<OnDemand>>,
+    /// In the order of their names. Most tenants have one or two, for which a map would take far more memory.
+    stores: Box<[(Box<str>, Arc<OnDemand>)]>,
     /// How many calls the limiter lets be in flight if the settings do not say.
     calls: Option<u32>,
     limiter: Arc<Limiter>,
@@ -36,7 +35,7 @@ struct Inner {
     shared: Shared,
 }
 
-/// What one of several tenants may use of what the process has, unless its settings say otherwise.
+/// The part of the process's resources that one of several tenants may use, unless its settings say otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     /// Of the memory budget, in bytes.
@@ -53,13 +52,21 @@ struct Shared {
     budget: TenantBudget,
     providers: Providers,
     usage: TenantUsage,
+    built: BuiltStores,
+}
+
+impl Inner {
+    fn store(&self, name: &str) -> Option<&Arc<OnDemand>> {
+        let at = self.stores.binary_search_by(|(stores, _)| (**stores).cmp(name)).ok()?;
+        self.stores.get(at).map(|(_, store)| store)
+    }
 }
 
 impl Tenant {
     /// The tenant with these settings. `share` is the part of the process's resources that it may hold, unless its
     /// settings say otherwise.
     ///
-    /// It takes over its `predecessor`'s memory, what is in use of its limits, and every store whose settings are the
+    /// It takes over its `predecessor`'s memory, the state of its limits, and every store whose settings are the
     /// same, with all that the store has learned and opened.
     pub(super) fn new(
         settings: Arc<TenantSettings>,
@@ -75,12 +82,13 @@ impl Tenant {
             return same.clone();
         }
         let kept = |name: &str, store: &Arc<StoreSettings>| {
-            let Inner { settings, stores, .. } = &*predecessor?.0;
-            stores.get(name).filter(|_| settings.stores.get(name) == Some(store)).cloned()
+            let before = &*predecessor?.0;
+            before.store(name).filter(|_| before.settings.stores.get(name) == Some(store)).cloned()
         };
         let stores = settings.stores.iter();
-        let stores =
-            stores.map(|(name, store)| (name.clone(), kept(name, store).unwrap_or_default())).collect();
+        let stores = stores
+            .map(|(name, store)| (name.as_str().into(), kept(name, store).unwrap_or_default()))
+            .collect();
         let shared = match predecessor {
             Some(tenant) => {
                 tenant.budget().resize(memory);
@@ -92,6 +100,7 @@ impl Tenant {
                 budget: resources.memory.share(memory),
                 providers: Providers::new(&settings.name, resources.metrics.clone(), resources.tasks.clone()),
                 usage: resources.usage.tenant(&settings.name),
+                built: resources.built_stores.clone(),
             },
         };
         let process = resources.process.clone();
@@ -189,22 +198,36 @@ impl Tenant {
         self.0.settings.stores.get(name).map(|settings| &**settings)
     }
 
-    /// The store with this name, built on first use; `None` if the tenant has no store with this name. Its requests count
-    /// as Longshore's own, unless the store is counted for a caller.
+    /// The store with this name, for a call; `None` if the tenant has no store with this name. It is built if it has not
+    /// been used yet, or was dropped because it was idle. Its requests count as Longshore's own, unless the store is
+    /// counted for a caller.
     ///
-    /// If the store cannot be built, the error has the kind [`ErrorKind::StoreMisconfigured`], and the next call tries
-    /// again: the cause, such as unreadable CA certificates of the system, may have been fixed in the meantime.
+    /// If the store cannot be built, the error has the kind
+    /// [`ErrorKind::StoreMisconfigured`](crate::store::ErrorKind::StoreMisconfigured), and the next call tries again:
+    /// the cause, such as unreadable CA certificates of the system, may have been fixed in the meantime.
     pub fn store(&self, name: &str) -> Option<Result<S3Store, Error>> {
-        let (settings, store) = (self.store_settings(name)?, self.0.stores.get(name)?);
-        let Shared { metrics, tasks, budget, providers, usage } = &self.0.shared;
-        let build =
-            || S3Store::new(settings.clone(), providers, metrics.clone(), tasks.clone(), budget.clone());
-        Some(store.get_or_build(build).map(|store| store.counted_by(usage.own().clone())))
+        self.0.store(name)?.call();
+        self.store_without_call(name)
     }
 
-    /// What the store with this name uses now; `None` if it has not been built. Does not build it.
+    /// Like [`Tenant::store`], but for Longshore's own work, which does not keep an idle store from being dropped once
+    /// it has ended.
+    pub(super) fn store_without_call(&self, name: &str) -> Option<Result<S3Store, Error>> {
+        let (settings, store) = (self.store_settings(name)?, self.0.store(name)?);
+        let Shared { metrics, tasks, budget, providers, usage, built } = &self.0.shared;
+        let build = || {
+            let (metrics, tasks, budget) = (metrics.clone(), tasks.clone(), budget.clone());
+            let counted = metrics.store_built();
+            let store = S3Store::new(settings.clone(), providers, metrics, tasks, budget)?;
+            Ok(Built { store, providers: providers.clone(), counted })
+        };
+        Some(built.get_or_build(store, build).map(|store| store.counted_by(usage.own().clone())))
+    }
+
+    /// What the store with this name uses now; `None` if it is not built. Does not build it, and does not count as a use
+    /// of it.
     pub fn store_state(&self, name: &str) -> Option<StoreState> {
-        self.0.stores.get(name)?.built.get().map(S3Store::state)
+        self.0.store(name)?.store_state()
     }
 }
 
@@ -227,56 +250,4 @@ fn limiters(
         (caller.clone(), Arc::new(limiter))
     });
     (Arc::new(limiter), callers.collect())
-}
-
-/// A store that is built on first use.
-#[derive(Debug, Default)]
-struct OnDemand {
-    built: OnceLock<S3Store>,
-    /// Held while the store is built, so that concurrent first calls build only one: a second store would have its own
-    /// connections and retry quota.
-    building: Mutex<()>,
-}
-
-impl OnDemand {
-    fn get_or_build(&self, build: impl FnOnce() -> Result<S3Store, Error>) -> Result<S3Store, Error> {
-        if let Some(store) = self.built.get() {
-            return Ok(store.clone());
-        }
-        // The lock guards no data, so a panic of its holder leaves nothing inconsistent.
-        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = self.built.get() {
-            return Ok(store.clone());
-        }
-        let store = build().map_err(misconfigured)?;
-        Ok(self.built.get_or_init(|| store).clone())
-    }
-}
-
-/// Every error that keeps a store from being built is reported as a misconfiguration.
-fn misconfigured(error: Error) -> Error {
-    let message = error.message().to_owned();
-    error.recast(ErrorKind::StoreMisconfigured, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_that_cannot_be_built_is_misconfigured_and_the_next_call_tries_again() {
-        let store = OnDemand::default();
-        let mut tries = 0;
-        for _ in 0..2 {
-            let error = store
-                .get_or_build(|| {
-                    tries += 1;
-                    Err(Error::new(ErrorKind::Internal, "the certificate cannot be read"))
-                })
-                .unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::StoreMisconfigured);
-            assert_eq!(error.message(), "the certificate cannot be read");
-        }
-        assert_eq!(tries, 2);
-    }
 }

@@ -142,7 +142,7 @@ impl Awaited<'_> {
         self.circuit.failed()
     }
 
-    /// Nothing is known about the server.
+    /// The state of the server is unknown.
     pub fn undecided(mut self) {
         self.counts_if_abandoned = false;
     }

@@ -46,6 +46,11 @@ impl HttpClient {
         self.pool.counts()
     }
 
+    /// Closes the connections that carry no request, on all threads.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
     /// Sends `head` with `payload`, and returns the response as soon as its head has arrived. The server may go without
     /// progress for up to `timeout_factor` times the read timeout. Dropping the future or the response body cancels the
     /// request and closes its connection.

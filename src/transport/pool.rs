@@ -171,6 +171,13 @@ impl Pool {
         ConnectionCounts { open: all.saturating_sub(closed), in_use: all.saturating_sub(kept) }
     }
 
+    /// Closes the idle connections of all runtimes.
+    pub(super) fn close_idle(&self) {
+        let idle = mem::take(&mut *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        // Each connection's task ends on its own runtime.
+        drop(idle);
+    }
+
     /// A connection to `host`: an idle one, or else a new one. The wait for a permit to open one has no time limit
     /// here.
     pub(super) async fn connection(&self, host: &Host) -> Result<Connection, TransportError> {

@@ -91,6 +91,21 @@ impl fmt::Debug for RootCertificates {
 /// A file with CA certificates in PEM, which is read with the settings.
 pub(crate) struct CertificatesFile;
 
+impl CertificatesFile {
+    /// Reads the certificates from a file that the author of the settings may name. The error says what is wrong with it.
+    pub(crate) fn read(path: LocalPath, notes: &Notes) -> Result<RootCertificates, String> {
+        if notes.variables().skip_secrets() {
+            return Ok(RootCertificates { path, certificates: Arc::default() });
+        }
+        let pem = notes.read_file(&path, MAX_FILE + 1);
+        let pem = pem.map_err(|error| format!("cannot read {}: {error}", path.path().display()))?;
+        if pem.len() as u64 > MAX_FILE {
+            return Err(format!("{} is larger than 1 MiB", path.path().display()));
+        }
+        RootCertificates::from_pem(path, &pem)
+    }
+}
+
 impl Scalar for CertificatesFile {
     type Value = RootCertificates;
 
@@ -109,15 +124,7 @@ impl Scalar for CertificatesFile {
 
     fn admit(file: RootCertificates, notes: &Notes) -> Result<RootCertificates, String> {
         let path = FilePath::admit(file.path, notes)?;
-        if notes.variables().skip_secrets() {
-            return Ok(RootCertificates { path, certificates: Arc::default() });
-        }
-        let pem = notes.read_file(&path, MAX_FILE + 1);
-        let pem = pem.map_err(|error| format!("cannot read {}: {error}", path.path().display()))?;
-        if pem.len() as u64 > MAX_FILE {
-            return Err(format!("{} is larger than 1 MiB", path.path().display()));
-        }
-        RootCertificates::from_pem(path, &pem)
+        Self::read(path, notes)
     }
 
     fn show(file: &RootCertificates) -> Option<String> {

@@ -151,10 +151,10 @@ async fn calls_without_permission_fail_with_a_reason() {
 #[tokio::test]
 async fn other_tenants_and_missing_tenants_fail_alike() {
     let theirs = head(AuthMode::Required, "reader", "zeta", "", "k").await;
-    let nobodys = head(AuthMode::Required, "reader", "zero", "", "k").await;
-    assert_eq!(theirs.message(), nobodys.message());
+    let missing = head(AuthMode::Required, "reader", "zero", "", "k").await;
+    assert_eq!(theirs.message(), missing.message());
     assert_eq!(info(&theirs).metadata["tenant"], "zeta");
-    assert_eq!(info(&nobodys).metadata["tenant"], "zero");
+    assert_eq!(info(&missing).metadata["tenant"], "zero");
 }
 
 #[tokio::test]

@@ -31,6 +31,18 @@ pub(crate) enum Ability {
     EmptyPart,
     /// An object keeps no metadata of the one that it replaces.
     FreshMetadata,
+    /// Object tags.
+    Tags,
+    /// PutObjectTagging with an empty set of tags.
+    EmptyTagSet,
+    /// NoSuchKey in the response to DeleteObjectTagging.
+    DeleteTagsOfMissing,
+    /// Buckets with versions, and ListObjectVersions.
+    Versions,
+    /// Several pages of ListObjectVersions.
+    PagesOfVersions,
+    /// RestoreObject.
+    Restore,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[
@@ -38,16 +50,24 @@ const LIMITS: &[(&str, Ability, &str)] = &[
     ("moto", Ability::UpdateByMultipart, "moto ignores If-Match on CompleteMultipartUpload"),
     ("moto", Ability::ChecksumsOfPuts, "moto keeps a checksum only if x-amz-sdk-checksum-algorithm names it"),
     ("moto", Ability::PartChecksums, "moto's ListParts has no checksums"),
+    ("moto", Ability::EmptyTagSet, "moto answers PutObjectTagging without tags with 500"),
+    ("moto", Ability::DeleteTagsOfMissing, "moto answers DeleteObjectTagging of a missing key with 500"),
     ("versitygw", Ability::OddKeys, "versitygw keeps objects as files named after their keys"),
     ("versitygw", Ability::LeadingSlash, "versitygw drops the slash"),
     ("versitygw", Ability::PagesOfUploads, "versitygw rejects the upload id marker that it returned"),
     ("versitygw", Ability::FreshMetadata, "versitygw keeps the metadata of the replaced object"),
+    ("versitygw", Ability::PagesOfVersions, "versitygw loses and repeats versions between pages"),
+    ("versitygw", Ability::Restore, "versitygw has no archive"),
     ("garage", Ability::ConditionalPut, "Garage ignores conditions on writes"),
     ("garage", Ability::CreateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::UpdateByMultipart, "Garage ignores conditions on writes"),
     ("garage", Ability::LeadingSlash, "Garage drops the slash"),
     ("garage", Ability::OrderedUploads, "Garage lists uploads in any order"),
     ("garage", Ability::EmptyPart, "Garage rejects a part without bytes"),
+    ("garage", Ability::Tags, "Garage does not implement object tagging"),
+    ("garage", Ability::Versions, "Garage does not implement versioning"),
+    ("garage", Ability::PagesOfVersions, "Garage does not implement versioning"),
+    ("garage", Ability::Restore, "Garage has no archive"),
 ];
 
 impl Harness {

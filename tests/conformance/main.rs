@@ -22,5 +22,7 @@ mod limits;
 mod listing;
 mod reading;
 mod resuming;
+mod tagging;
 mod uploading;
+mod versions;
 mod writing;

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use longshore::pb::{Attributes, GetTagsRequest, PutRequest, SignRequest};
+use longshore::pb::{Attributes, PutRequest, SignRequest};
 use tonic::Code;
 
 use super::limits::Ability;
@@ -180,6 +180,5 @@ async fn methods_that_are_not_implemented_yet_say_so() {
     let harness = Harness::open().await;
     let later = (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned());
     assert_eq!(code_and_reason(harness.objects.clone().sign(SignRequest::default()).await), later);
-    assert_eq!(code_and_reason(harness.objects.clone().get_tags(GetTagsRequest::default()).await), later);
     harness.close().await;
 }

@@ -68,6 +68,10 @@ RENDERED = [
             "ISSUER": "https://i.example", "AUDIENCE": "longshore", "TENANT_CLAIM": "/tenant", "JWKS_URL": "https://i.example/k",
             "JWKS_BEARER_TOKEN_FILE": "/var/run/secrets/longshore-jwks/token",
             "JWKS_CA_FILE": "/var/run/secrets/longshore-jwks/ca.crt", "LEEWAY": "1m"}),
+    # Operators with certificates.
+    ("rel", "tls: {existingSecret: a, clientCA: {existingSecret: b}}\n"
+        "admin: {listenAddress: 0.0.0.0, sans: [ops.internal, 'spiffe://td/ops']}",
+        lambda d: environment(d)["LONGSHORE_ADMIN_SANS"] == "ops.internal,spiffe://td/ops"),
     # The identity of the pods.
     ("rel", "{}", lambda d: account(d)["automountServiceAccountToken"] is False
         and pod(d)["automountServiceAccountToken"] is False and "annotations" not in account(d)["metadata"]
@@ -191,6 +195,8 @@ REFUSED = [
     ("server.listenAddress and ports.grpc", "extraEnv: [{name: LONGSHORE_LISTEN_ADDR, value: '0.0.0.0:1'}]"),
     ("admin.listenAddress and ports.admin", "extraEnv: [{name: LONGSHORE_ADMIN_ADDR, value: '0.0.0.0:1'}]"),
     ("set admin.existingSecret to a Secret", "admin: {listenAddress: 0.0.0.0}"),
+    ("admin.sans requires tls.clientCA", "tls: {existingSecret: a}\nadmin: {sans: [ops.internal]}"),
+    ("/admin/sans/0", "admin: {sans: ['*.internal']}"),
     ("ports.admin is 9090, which is also", "ports: {admin: 9090}"),
     ("shutdown.grace", "extraEnv: [{name: LONGSHORE_SHUTDOWN_GRACE, value: 10m}]"),
     ("auth.jwt.tenantClaim is not set", "auth: {jwt: {issuer: a, audience: b, jwksUrl: 'https://c'}}"),
@@ -236,6 +242,7 @@ REFUSED = [
     ("/server/keepaliveTimeout", "server: {keepaliveTimeout: unlimited}"),
     ("/server/maxConnectionAge", "server: {maxConnectionAge: never}"),
     ("/server/maxConnections", "server: {maxConnections: 0}"),
+    ("/server/storeIdleTimeout", "server: {storeIdleTimeout: 500ms}"),
     ("server.maxMessageBytes is 1KiB, must be from 64KiB to 1GiB", "server: {maxMessageBytes: 1KiB}"),
     ("/audit/log", "audit: {log: audit.log}"),
     ("/audit/wait", "audit: {log: stdout, wait: 5}"),
@@ -257,6 +264,7 @@ SETTINGS = {
     "tenantLimits": ("TENANT_LIMITS", {"max_in_flight": 200}),
     "reloadInterval": ("RELOAD_INTERVAL", "30s"),
     "metricsTenants": ("METRICS_TENANTS", "acme,zeta"),
+    "storeIdleTimeout": ("STORE_IDLE_TIMEOUT", "30m"),
     "maxConcurrentStreams": ("MAX_CONCURRENT_STREAMS", 200),
     "maxConnections": ("MAX_CONNECTIONS", 5000),
     "maxConnectionAge": ("MAX_CONNECTION_AGE", "unlimited"),
@@ -270,8 +278,8 @@ SETTINGS = {
     "logFormat": ("LOG_FORMAT", "text"),
 }
 # Variables that the chart derives from other values.
-DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "ADMIN_ADDR", "ADMIN_TOKEN", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA",
-           "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "AUDIT_LOG", "AUDIT_WAIT", "AUDIT_BUFFER", "UPLOAD_KEY",
+DERIVED = {"LISTEN_ADDR", "HEALTH_ADDR", "ADMIN_ADDR", "ADMIN_TOKEN", "ADMIN_SANS", "TENANTS_FILE", "TENANTS_TRUSTED", "TLS_CERT", "TLS_KEY",
+           "TLS_CLIENT_CA", "TLS_CLIENT_CRL", "AUTH", "ALLOW_INSECURE", "AUDIT_LOG", "AUDIT_WAIT", "AUDIT_BUFFER", "UPLOAD_KEY",
            "REPLICAS", "SHUTDOWN_DELAY", "SHUTDOWN_GRACE", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_TENANT_CLAIM", "JWT_JWKS_URL",
            "JWT_JWKS_BEARER_TOKEN_FILE", "JWT_JWKS_CA_FILE", "JWT_LEEWAY"}
 

@@ -1,4 +1,4 @@
-//! Tests of the embedded S3 server alone: object_store's integration suite, a comparison with a model, and kills.
+//! Tests of the embedded S3 server alone: object_store's integration suite, comparisons with models, and kills.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,3 +13,4 @@ mod model;
 mod object_store_suite;
 mod raw;
 mod server;
+mod versions;

@@ -51,6 +51,10 @@ def calls(upload_id):
             "Upload": lambda c: c.objects.Upload(upload_messages(KEY, [b"x"], store=store)),
             "List": lambda c: c.objects.List(objects.ListRequest(store=store, prefix=KEY)),
             "Walk": lambda c: consume(c.objects.Walk(objects.WalkRequest(store=store, prefix=KEY))),
+            "ListVersions": lambda c: c.objects.ListVersions(objects.ListVersionsRequest(store=store, prefix=KEY)),
+            "WalkVersions": lambda c: consume(c.objects.WalkVersions(objects.WalkVersionsRequest(
+                store=store, prefix=KEY))),
+            "Restore": lambda c: c.objects.Restore(objects.RestoreRequest(days=1, **one)),
             "Copy": lambda c: c.objects.Copy(objects.CopyRequest(**copy)),
             "Rename": lambda c: c.objects.Rename(objects.RenameRequest(**copy)),
             "Delete": lambda c: c.objects.Delete(objects.DeleteRequest(**one)),

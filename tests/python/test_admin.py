@@ -152,7 +152,7 @@ def imitation():
     return {"bucket": "bucket", "config": config, "client_options": {"allow_http": True}}
 
 
-def test_the_pool_shows_what_is_known_and_leaves_out_what_is_not(world):
+def test_the_pool_leaves_out_unknown_values(world):
     def pool():
         return admin(world.server).GetPool(pb.GetPoolRequest(tenant="acme")).tenants[0]
 

@@ -152,7 +152,7 @@ def test_all_keys_of_a_delete_many_are_logged(audited):
     assert (end["code"], end["keys_sent"]) == ("OK", 2_500)
 
 
-def test_calls_fail_while_nobody_reads_the_log_and_no_line_is_lost(audited, pipe):
+def test_calls_fail_while_the_log_has_no_reader_and_no_line_is_lost(audited, pipe):
     path, reader = pipe
     world = audited(path, AUDIT_WAIT="100ms", AUDIT_BUFFER="64KiB")
     done, error = [], None

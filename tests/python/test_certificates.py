@@ -206,7 +206,7 @@ def test_a_certificate_gives_no_access_to_other_tenants(world):
 
 
 class Stream:
-    """An upload that stays open until it is told to end."""
+    """An upload that stays open until `finish` is called."""
 
     def __init__(self, client, key):
         self.begun, self.goes_on = threading.Event(), threading.Event()
@@ -316,6 +316,33 @@ def test_a_connection_whose_certificate_is_no_longer_valid_gets_goaway(world, tm
     expected = "OK" if how.startswith("revoked") else (UNAVAILABLE, "")
     eventually("others", lambda: outcome(lambda: bystander.get("key")) == expected, within=20)
     assert write(world.client(billing))[0] == UNAVAILABLE
+
+
+@pytest.mark.parametrize("how", ["expired", "revoked"])
+def test_a_connection_ends_when_an_intermediate_certificate_is_no_longer_valid(world, how):
+    lower = world.callers.intermediate("lower", seconds=12 if how == "expired" else 3600)
+    other = world.callers.intermediate("other")
+    # A certificate that no chain needs ends nothing.
+    unneeded = world.callers.intermediate("unneeded", seconds=9).certificate.read_bytes()
+    lists = lambda: b"".join(ca.revocation_list() for ca in (world.callers, lower, other))  # noqa: E731
+    world.crl = lists()
+    world.reload()
+    billing, pod = lower.issue("billing", ["DNS:billing.internal"]), other.issue("pod", [f"URI:{SPIFFE}"])
+    client = world.client(billing, chain=lower.certificate.read_bytes())
+    bystander = world.client(pod, chain=other.certificate.read_bytes() + unneeded)
+    assert write(client) == "OK"
+    assert outcome(lambda: bystander.get("key")) == "OK"
+    stream = Stream(client, "long")
+    if how == "revoked":
+        world.callers.revoke(Pair(lower.certificate, lower.key))
+        world.crl = lists()
+        world.reload()
+    eventually("new calls fail", lambda: write(client) != "OK", within=30)
+    assert stream.finish() == "OK", "the call in flight is not disturbed"
+    eventually("the connection ends", lambda: world.ended() >= 1, within=20)
+    world.logs("the client certificate of a connection is no longer valid")
+    assert outcome(lambda: bystander.get("key")) == "OK"
+    assert write(world.client(billing, chain=lower.certificate.read_bytes()))[0] == UNAVAILABLE
 
 
 def test_a_connection_ends_when_its_certificate_expires(world):

@@ -2,9 +2,8 @@
 
 import random
 
-import grpc
 import pytest
-from longshore.v1 import object_pb2
+from longshore.v1 import object_pb2, object_service_pb2
 
 from support.client import MIB, crc32c, md5_etag, multipart_etag, pieces
 from support.server import Demo
@@ -136,10 +135,14 @@ def test_copy_and_rename(client):
     assert client.get("demo/to").data == WORDS
 
 
-def test_get_tags_is_not_implemented(client):
-    with pytest.raises(grpc.RpcError) as failed:
-        client.tags("demo/put")
-    assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+def test_tags(client):
+    client.put("demo/tagged", WORDS, tags={"origin": "harbour", "berth": "12"})
+    assert client.tags("demo/tagged") == {"origin": "harbour", "berth": "12"}
+    client.objects.PutTags(object_service_pb2.PutTagsRequest(key="demo/tagged", tags={"berth": "7"}))
+    assert client.tags("demo/tagged") == {"berth": "7"}
+    client.objects.DeleteTags(object_service_pb2.DeleteTagsRequest(key="demo/tagged"))
+    assert client.tags("demo/tagged") == {}
+    assert client.get("demo/tagged").data == WORDS
 
 
 def test_delete_and_delete_many(client):

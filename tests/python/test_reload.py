@@ -108,7 +108,7 @@ def test_a_tenant_that_becomes_invalid_keeps_its_settings_and_is_reported(serve,
     assert world.page("/readyz") == "ok\n"
 
 
-def test_calls_in_flight_end_as_they_began(serve, acme, moto_bucket):
+def test_calls_in_flight_keep_the_settings_with_which_they_began(serve, acme, moto_bucket):
     """An upload whose tenant is removed in the middle, and calls during many reloads."""
     world = World(serve, {"acme": acme}, RELOAD_INTERVAL="unlimited")
     client = world.server.client("acme", "first")

@@ -109,7 +109,7 @@ def test_no_secret_of_any_provider_is_shown(serve, binary, identity, tmp_path):
     said = []
 
     def use(client, store):
-        """Uses a store in each way. What the caller is told is searched too."""
+        """Uses a store in each way. The responses are searched too."""
         for call in (lambda: client.put("key", b"data", store=store), lambda: client.head("key", store=store)):
             try:
                 said.append(str(call()))

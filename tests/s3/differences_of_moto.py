@@ -95,4 +95,12 @@ MOTO = [
     ("tags.limits_in_the_header", "twice", "status", "uses the last value", "400: object-tagging.html"),
     ("tags.limits_in_the_header", "nothing was stored", "status", "the same: the object was stored", "nothing was"),
     ("tags.invalid_tags", "*", "status", "accepts a key twice, and returns 500", "400: object-tagging.html"),
+    ("versioning.a_delete_adds_a_marker", "get the marker", "status", "404 NoSuchVersion", "405: DeleteMarker.html"),
+    ("versioning.objects_from_before_have_the_version_null", "before: version", "version", "returns none",
+     "null: versioning-workflows.html"),
+    ("versioning.writes_replace_the_version_null_while_versioning_is_suspended", "list*", "*",
+     "loses all versions of the key", "keeps the others: AddingObjectstoVersionSuspendedBuckets.html"),
+    ("versioning.invalid_version_ids", "*", "status", "accepts any version id",
+     "400 InvalidArgument: API_ListObjectVersions.html"),
+    ("versioning.what_cannot_be_restored", "no days", "status", "accepts it", "400: API_RestoreObject.html"),
 ]

@@ -149,8 +149,6 @@ def test_unsupported_operations(on):
     """S3, moto and versitygw support these. A server that does not must say so: ErrorResponses.html, NotImplemented."""
     on.put_object("put", Key="k", Body=b"x")
     for operation, arguments in {
-            "list_object_versions": {},
-            "put_bucket_versioning": {"VersioningConfiguration": {"Status": "Enabled"}},
             "put_bucket_acl": {"ACL": "private"},
             "put_object_acl": {"Key": "k", "ACL": "private"},
             "put_bucket_lifecycle_configuration": {"LifecycleConfiguration": {"Rules": [
@@ -170,7 +168,6 @@ def test_unsupported_operations(on):
                 {"Status": "Enabled", "Priority": 1, "DeleteMarkerReplication": {"Status": "Disabled"},
                  "Filter": {"Prefix": ""}, "Destination": {"Bucket": "arn:aws:s3:::a"}}]}},
             "get_object_torrent": {"Key": "k"},
-            "restore_object": {"Key": "k", "RestoreRequest": {"Days": 1}},
             "select_object_content": {"Key": "k", "Expression": "SELECT 1", "ExpressionType": "SQL",
                                       "InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}},
     }.items():

@@ -199,7 +199,7 @@ async fn a_call_beyond_the_calls_in_flight_begins_when_another_one_ends() {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_too_long_is_told_the_limit_and_when_to_try_again() {
+async fn a_call_that_waits_too_long_gets_the_limit_and_a_retry_delay() {
     let limits =
         CallLimits { max_in_flight: Some(1), max_wait: Duration::from_millis(50), ..Default::default() };
     let world = World::new(limits).await;
@@ -443,7 +443,7 @@ async fn a_changed_limit_applies_to_calls_that_wait() {
 }
 
 #[tokio::test]
-async fn a_call_that_can_never_be_within_a_limit_is_told_not_to_retry() {
+async fn a_call_that_can_never_be_within_a_limit_gets_no_retry_delay() {
     let limits =
         CallLimits { max_object_size: Some(1_000), max_keys_per_call: Some(3), ..Default::default() };
     let world = World::new(limits).await;

@@ -1,4 +1,6 @@
-"""ENDPOINT REGION ID SECRET BUCKET PID: waits until an S3 server responds, and creates the test bucket."""
+"""ENDPOINT REGION ID SECRET BUCKET PID: waits until an S3 server responds, and creates the test buckets.
+
+Prints the name of a bucket with versions, or nothing if the server has no versions."""
 
 import os
 import sys
@@ -28,3 +30,12 @@ while True:
         if time.monotonic() > deadline:
             sys.exit(f"the server did not respond within 30 s: {error}")
         time.sleep(0.1)
+
+versioned = f"{bucket}-versioned"
+try:
+    s3.create_bucket(Bucket=versioned)
+    s3.put_bucket_versioning(Bucket=versioned, VersioningConfiguration={"Status": "Enabled"})
+    print(versioned)
+except ClientError as error:
+    if error.response["Error"]["Code"] != "NotImplemented":
+        raise

@@ -4,7 +4,8 @@
 # First install the tools: tests/tools/install.sh python SERVER (python includes moto, and boto3 to create the bucket).
 #
 # Once the server responds and the bucket exists, prints one line to standard output:
-#   ready endpoint=http://127.0.0.1:PORT bucket=BUCKET region=REGION access_key_id=ID secret_access_key=SECRET
+#   ready endpoint=http://127.0.0.1:PORT bucket=BUCKET versioned_bucket=BUCKET region=REGION access_key_id=ID
+#     secret_access_key=SECRET      (in one line; versioned_bucket is empty if the server has no versions)
 # The server's own output goes to standard error. Stop the script with TERM or INT: this also ends the server and deletes
 # its data. The environment variable BUCKET sets the name of the bucket.
 #
@@ -29,6 +30,8 @@
 #   in byte order with start-after and delimiter, DeleteObjects, presigned URLs, bucket CORS: yes in all three
 # a copy onto itself, unchanged   InvalidRequest         InvalidRequest             accepted
 # object tags                     yes                    yes                        501; the tagging header is ignored
+# versions                        yes                    yes                        501
+# RestoreObject                   yes                    501                        501
 # malformed Range header          500                    200, whole object (S3's)   416
 # metadata over 2 KiB             accepted               MetadataTooLarge           accepted
 #
@@ -48,7 +51,8 @@
 # tests/s3/differences_of_moto.py and differences_of_versitygw.py list in detail where these servers differ from S3.
 #
 # Therefore versitygw is the reference for conditions, checksums and signatures, Garage for signatures of odd keys (never
-# for conditions), and moto for the rest of AWS (tags with odd keys, STS, DynamoDB). None is one for copy conditions.
+# for conditions), and moto for the rest of AWS (tags with odd keys, STS, DynamoDB). No server is a reference for copy
+# conditions.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -89,6 +93,7 @@ case $server in moto | versitygw | garage) ;; *) echo "no such server: $server" 
 source "$here/$server.sh"
 
 endpoint=http://127.0.0.1:$port
-"$python" "$here/bucket.py" "$endpoint" "$region" "$access_key" "$secret_key" "$bucket" "$pid"
-echo "ready endpoint=$endpoint bucket=$bucket region=$region access_key_id=$access_key secret_access_key=$secret_key"
+versioned=$("$python" "$here/bucket.py" "$endpoint" "$region" "$access_key" "$secret_key" "$bucket" "$pid")
+echo "ready endpoint=$endpoint bucket=$bucket versioned_bucket=$versioned region=$region" \
+  "access_key_id=$access_key secret_access_key=$secret_key"
 wait "$pid"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use into tests/.tools (ignored by git), at pinned versions.
 #   tests/tools/install.sh TOOL...     python awscli buf helm grpcurl versitygw garage go h2spec grpc-go grpc-java grpc-js
-#                                      cargo-deny
+#                                      cargo-deny oidc-provider
 # Running it again is cheap: it skips a tool whose stamp has the wanted version.
 set -euo pipefail
 
@@ -115,6 +115,17 @@ install_grpc_js() {
   stamp grpc-js "$want"
 }
 
+# The issuer in tests/python/oidc, whose files pin the versions.
+install_oidc_provider() {
+  local want
+  want=$(cat "$here"/../python/oidc/package*.json | sha256sum)
+  has oidc-provider "$want" && return
+  mkdir -p "$tools/oidc-provider"
+  cp "$here"/../python/oidc/package*.json "$tools/oidc-provider/"
+  npm ci --prefix "$tools/oidc-provider" --silent --no-audit --no-fund --ignore-scripts
+  stamp oidc-provider "$want"
+}
+
 # Garage is only for tests: without LTO and with little optimisation, its build takes minutes, not a quarter of an hour.
 install_garage() {
   has garage "$GARAGE" && return
@@ -157,6 +168,7 @@ for tool in "$@"; do
       ;;
     grpc-java) install_grpc_java ;;
     grpc-js) install_grpc_js ;;
+    oidc-provider) install_oidc_provider ;;
     helm) install_go helm "$HELM" helm.sh/helm/v4/cmd/helm ;;
     grpcurl) install_go grpcurl "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
     versitygw) install_go versitygw "$VERSITYGW" github.com/versity/versitygw/cmd/versitygw ;;

@@ -95,7 +95,7 @@ ACCEPTED = {
     "typ at+jwt": rs({"typ": "application/AT+JWT"}, claims()),
     "a list of audiences": rs({}, claims(aud=["other", AUDIENCE])),
     "fractions of seconds": rs({}, claims(exp=LATER + 0.5, nbf=EARLIER + 0.25)),
-    "jku and x5u of somebody else": rs({"jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/"}, claims()),
+    "jku and x5u of an attacker": rs({"jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/"}, claims()),
 }
 
 # Why they are rejected: the variants of JwtRejection in src/auth/jwt/rejection.rs.

@@ -109,7 +109,7 @@ async fn a_failed_abort_does_not_prevent_the_others() {
 }
 
 #[tokio::test]
-async fn ages_are_told_by_the_servers_clock_and_by_no_other() {
+async fn ages_are_measured_by_the_servers_clock_only() {
     // By this machine's clock all of them are old.
     let clocks: [(&[(&str, &str)], u64); 3] = [
         (&[("date", "Fri, 09 Jan 2026 00:00:00 GMT")], 2),

@@ -100,7 +100,7 @@ async fn ranges_far_apart_are_requested_together_and_returned_in_order() {
 }
 
 #[tokio::test]
-async fn the_size_is_asked_for_only_if_no_range_has_bytes_or_one_is_not_satisfiable() {
+async fn the_size_is_requested_only_if_no_range_has_bytes_or_one_is_not_satisfiable() {
     let server = Scripted::start(|_, seen| match seen.method.as_str() {
         "HEAD" => reply(200, &[("etag", "\"e\""), ("content-length", "1000")], ""),
         _ if seen.header("range") == Some("bytes=2000-2001") => error(416, "InvalidRange"),

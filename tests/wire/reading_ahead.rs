@@ -201,7 +201,7 @@ async fn a_caller_that_stops_reading_loses_what_was_read_ahead_if_another_read_n
         data.extend_from_slice(&stopped.next().await.unwrap().unwrap());
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(reserved(&metrics) > 0, "nobody needs it");
+    assert!(reserved(&metrics) > 0, "no other call needs it");
 
     let mut other = store.get("k", None, &ReadOptions::default()).await.unwrap();
     let mut all = Vec::new();

@@ -95,6 +95,7 @@ pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     hung_up: watch::Receiver<usize>,
+    open: watch::Receiver<usize>,
 }
 
 impl Scripted {
@@ -104,15 +105,21 @@ impl Scripted {
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (closing, hung_up) = watch::channel(0);
+        let (counting, open) = watch::channel(0);
         let (script, record): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let serving = serve(stream, Arc::clone(&script), Arc::clone(&record), closing.clone());
-                tokio::task::spawn(serving);
+                let counting = counting.clone();
+                counting.send_modify(|count| *count += 1);
+                tokio::task::spawn(async move {
+                    serving.await;
+                    counting.send_modify(|count| *count -= 1);
+                });
             }
         };
         tokio::task::spawn(accept);
-        Self { address, seen, hung_up }
+        Self { address, seen, hung_up, open }
     }
 
     /// The requests received, in order.
@@ -133,6 +140,11 @@ impl Scripted {
     /// Waits until the client has closed this number of hanging connections.
     pub(crate) async fn all_hung_up(&mut self, connections: usize) {
         self.hung_up.wait_for(|count| *count >= connections).await.unwrap();
+    }
+
+    /// Waits until exactly this number of connections are open.
+    pub(crate) async fn has_open(&mut self, connections: usize) {
+        self.open.wait_for(|count| *count == connections).await.unwrap();
     }
 
     /// Waits for a request that matches `wanted`. Fails after a minute by the real clock: the clock of tokio may be

@@ -47,9 +47,13 @@
 {{- fail (printf "ports.admin is %d, which is also ports.grpc or ports.health: use different ports" $adminPort) -}}
 {{- end -}}
 {{- $fromEnv := false -}}
-{{- range .Values.extraEnv -}}{{- if eq .name "LONGSHORE_ADMIN_TOKEN" -}}{{- $fromEnv = true -}}{{- end -}}{{- end -}}
-{{- if not (or (include "longshore.adminIsLocal" .) (.Values.admin | default dict).existingSecret $fromEnv) -}}
-{{- fail "admin.listenAddress is not a loopback address: set admin.existingSecret to a Secret with a token" -}}
+{{- range .Values.extraEnv -}}{{- if has .name (list "LONGSHORE_ADMIN_TOKEN" "LONGSHORE_ADMIN_SANS") -}}{{- $fromEnv = true -}}{{- end -}}{{- end -}}
+{{- if not (or (include "longshore.adminIsLocal" .) (.Values.admin | default dict).existingSecret (.Values.admin | default dict).sans $fromEnv) -}}
+{{- fail "admin.listenAddress is not a loopback address: set admin.existingSecret to a Secret with a token, or admin.sans" -}}
+{{- end -}}
+{{- $clientCA := (.Values.tls | default dict).clientCA | default dict -}}
+{{- if and (.Values.admin | default dict).sans (not (or $clientCA.existingSecret $clientCA.existingConfigMap)) -}}
+{{- fail "admin.sans requires tls.clientCA" -}}
 {{- end -}}
 {{- if and $scaling.enabled (gt (int64 ($scaling.minReplicas | default 2)) (int64 ($scaling.maxReplicas | default 10))) -}}
 {{- fail "autoscaling.minReplicas must not be larger than autoscaling.maxReplicas" -}}

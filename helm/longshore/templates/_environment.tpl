@@ -14,6 +14,7 @@
   "LONGSHORE_LISTEN_ADDR" (printf "%s:%d" $host (int64 ($ports.grpc | default 50051)))
   "LONGSHORE_HEALTH_ADDR" (printf "%s:%d" $host (int64 ($ports.health | default 9090)))
   "LONGSHORE_ADMIN_ADDR" (printf "%s:%d" (include "longshore.adminHost" .) (int64 ($ports.admin | default 9091)))
+  "LONGSHORE_ADMIN_SANS" ($admin.sans | default list | join ",")
   "LONGSHORE_TENANTS_FILE" (printf "/etc/longshore/tenants/%s" ((.Values.tenants | default dict).key | default "tenants.yaml"))
   "LONGSHORE_TENANTS_TRUSTED" (.Values.tenants | default dict).trusted
   "LONGSHORE_AUTH" ($auth.mode | default "required")
@@ -30,6 +31,7 @@
   "LONGSHORE_UPLOAD_IDLE_TIMEOUT" $server.uploadIdleTimeout
   "LONGSHORE_RELOAD_INTERVAL" $server.reloadInterval
   "LONGSHORE_METRICS_TENANTS" $server.metricsTenants
+  "LONGSHORE_STORE_IDLE_TIMEOUT" $server.storeIdleTimeout
   "LONGSHORE_MAX_IN_FLIGHT" $server.maxInFlight
   "LONGSHORE_TENANT_LIMITS" (ternary (toJson $server.tenantLimits) "" (gt (len ($server.tenantLimits | default dict)) 0))
   "LONGSHORE_AUDIT_LOG" $audit.log

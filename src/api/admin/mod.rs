@@ -28,7 +28,7 @@ const MAX_ITEMS: usize = 1_000;
 /// The longest name of a tenant in a response, in bytes. Only the names of rejected tenants can be longer.
 const MAX_NAME: usize = 256;
 
-/// Reloads the tenants, and returns the outcome. The reload goes on if the future is dropped.
+/// Reloads the tenants, and returns the outcome. The reload continues if the future is dropped.
 pub type ReloadTenants = Arc<dyn Fn() -> BoxFuture<'static, ReloadReport> + Send + Sync>;
 
 /// What `AdminService` shows and does.

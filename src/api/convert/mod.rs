@@ -7,6 +7,7 @@ pub(crate) mod object;
 mod read;
 mod settings;
 mod upload;
+mod versions;
 mod write;
 
 pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
@@ -16,6 +17,10 @@ pub(crate) use object::{
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
 pub(crate) use upload::{content_ranges, part_run};
+pub(crate) use versions::{
+    object_versions, restore_options, restore_outcome, restore_status, versions_options,
+    walk_versions_options,
+};
 pub(crate) use write::{
     attributes, claim, mode, mode_name, start_options, tags, upload_options, write_options,
 };

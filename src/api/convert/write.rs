@@ -6,12 +6,14 @@ use super::{Failure, header_text, non_empty, read::etag, unsigned};
 use crate::{
     pb::{self, write_mode::Mode},
     store::{Attributes, ChecksumAlgorithm, Tags, UploadClaim, UploadOptions, WriteMode, WriteOptions},
+    telemetry::cut,
 };
 
 /// The user metadata with which a conditional write identifies its own object.
 const WRITE_ID: &str = "longshore-write-id";
 
-/// S3's limits for object tags: the number of tags, and the number of characters in a key and in a value.
+/// S3's limits for object tags: the number of tags, and the number of UTF-16 code units in a key and in a value
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>).
 const MAX_TAGS: usize = 10;
 const MAX_TAG_KEY: usize = 128;
 const MAX_TAG_VALUE: usize = 256;
@@ -76,16 +78,38 @@ pub(crate) fn tags(message: HashMap<String, String>) -> Result<Tags, Failure> {
         return Err(Failure::field("tags", message));
     }
     for (key, value) in &message {
-        if !(1..=MAX_TAG_KEY).contains(&key.chars().count()) {
-            let message = format!("the key `{key}` must have 1 to {MAX_TAG_KEY} characters");
-            return Err(Failure::field("tags", message));
-        }
-        if value.chars().count() > MAX_TAG_VALUE {
-            let message = format!("the value of `{key}` must have at most {MAX_TAG_VALUE} characters");
-            return Err(Failure::field("tags", message));
-        }
+        check_tag(key, value).map_err(|message| Failure::field("tags", message))?;
     }
     Ok(message.into_iter().collect())
+}
+
+fn check_tag(key: &str, value: &str) -> Result<(), String> {
+    let length = |text: &str| text.encode_utf16().count();
+    let shown = cut(key, 2 * MAX_TAG_KEY).escape_debug().to_string();
+    if !(1..=MAX_TAG_KEY).contains(&length(key)) {
+        return Err(format!("the key `{shown}` must have 1 to {MAX_TAG_KEY} UTF-16 code units"));
+    }
+    if length(value) > MAX_TAG_VALUE {
+        return Err(format!("the value of `{shown}` must have at most {MAX_TAG_VALUE} UTF-16 code units"));
+    }
+    if key.starts_with("aws:") {
+        return Err(format!("the key `{shown}` must not begin with `aws:`, which is reserved for AWS"));
+    }
+    for (what, text) in [("key", key), ("value of", value)] {
+        if !text.chars().all(is_in_tags) {
+            return Err(format!(
+                "the {what} `{shown}` must contain only letters, digits, spaces and + - = . _ : / @"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether S3 may accept a character in a tag: `[\p{L}\p{Z}\p{N}_.:/=+\-@]`
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_Tag.html>). Vowel signs, which Rust counts as
+/// alphabetic, are left for S3 to decide.
+fn is_in_tags(c: char) -> bool {
+    c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
 }
 
 /// The write mode: whether a write may replace an existing object.
@@ -198,8 +222,20 @@ mod tests {
         assert_eq!(field(tags(texts(&[("", "v")]))), "tags");
         assert_eq!(field(tags(texts(&[(&"k".repeat(129), "v")]))), "tags");
         assert_eq!(field(tags(texts(&[("k", &"v".repeat(257))]))), "tags");
-        let long = "\u{e9}".repeat(128);
-        assert_eq!(tags(texts(&[(&long, "")])).unwrap().len(), 1);
+        assert_eq!(field(tags(texts(&[(&"\u{20000}".repeat(65), "v")]))), "tags", "130 UTF-16 code units");
+        let (key, value) = ("\u{e9}".repeat(128), "\u{20000}".repeat(128));
+        assert_eq!(tags(texts(&[(&key, &value)])).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn tags_contain_only_characters_that_s3_allows() {
+        let allowed = "aZ9 +-=._:/@\u{e4}\u{6f22}\u{3000}\u{bd}";
+        assert_eq!(tags(texts(&[(allowed, allowed), ("AWS", "aws:x")])).unwrap().len(), 2);
+        for c in ["?", "#", "&", "*", "<", "\t", "\n", "\0", "\u{85}", "\u{1f600}", "%", ","] {
+            assert_eq!(field(tags(texts(&[(c, "v")]))), "tags", "{c:?}");
+            assert_eq!(field(tags(texts(&[("k", c)]))), "tags", "{c:?}");
+        }
+        assert_eq!(field(tags(texts(&[("aws:k", "v")]))), "tags");
     }
 
     #[test]

@@ -6,7 +6,10 @@ mod delete;
 mod delete_many;
 mod list;
 mod read;
+mod restore;
+mod tags;
 mod upload;
+mod versions;
 mod write;
 
 use futures::stream::{BoxStream, Stream, StreamExt as _, TryStreamExt as _};
@@ -67,6 +70,7 @@ impl ObjectService for Objects {
     type GetStream = Messages<pb::GetResponse>;
     type GetRangesStream = Messages<pb::GetRangesResponse>;
     type WalkStream = Messages<pb::WalkResponse>;
+    type WalkVersionsStream = Messages<pb::WalkVersionsResponse>;
     type DeleteManyStream = Messages<pb::DeleteManyResponse>;
 
     async fn head(&self, request: Request<pb::HeadRequest>) -> Answer<pb::HeadResponse> {
@@ -112,6 +116,31 @@ impl ObjectService for Objects {
         Ok(Response::new(list::messages(call, pages)))
     }
 
+    async fn list_versions(
+        &self,
+        request: Request<pb::ListVersionsRequest>,
+    ) -> Answer<pb::ListVersionsResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        let (page, memory) = versions::list(&call, message).await.map_err(|failure| call.fail(failure))?;
+        let mut answer = call.answer(Ok(page))?;
+        answer.extensions_mut().insert(ResponseMemory::new(memory));
+        Ok(answer)
+    }
+
+    async fn walk_versions(
+        &self,
+        request: Request<pb::WalkVersionsRequest>,
+    ) -> Answer<Self::WalkVersionsStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let pages = versions::walk(&call, message).map_err(|failure| call.fail(failure))?;
+        Ok(Response::new(versions::messages(call, pages)))
+    }
+
+    async fn restore(&self, request: Request<pb::RestoreRequest>) -> Answer<pb::RestoreResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(restore::restore(&call, message).await)
+    }
+
     async fn copy(&self, request: Request<pb::CopyRequest>) -> Answer<pb::CopyResponse> {
         let (call, message) = self.gate.admit(request)?;
         call.answer(copy::copy(&call, message).await)
@@ -140,14 +169,17 @@ impl ObjectService for Objects {
     }
 
     async fn get_tags(&self, request: Request<pb::GetTagsRequest>) -> Answer<pb::GetTagsResponse> {
-        self.not_implemented("/longshore.v1.ObjectService/GetTags", request)
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(tags::get(&call, message).await)
     }
 
     async fn put_tags(&self, request: Request<pb::PutTagsRequest>) -> Answer<pb::PutTagsResponse> {
-        self.not_implemented("/longshore.v1.ObjectService/PutTags", request)
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(tags::put(&call, message).await)
     }
 
     async fn delete_tags(&self, request: Request<pb::DeleteTagsRequest>) -> Answer<pb::DeleteTagsResponse> {
-        self.not_implemented("/longshore.v1.ObjectService/DeleteTags", request)
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(tags::delete(&call, message).await)
     }
 }

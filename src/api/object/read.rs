@@ -66,6 +66,8 @@ pub(super) async fn head(call: &Call, request: pb::HeadRequest) -> Result<pb::He
     Ok(pb::HeadResponse {
         meta: Some(convert::object_meta(head.meta)),
         attributes: Some(convert::attributes_message(head.attributes)),
+        restore: head.restore.map(convert::restore_status),
+        archive_status: head.archive_status,
     })
 }
 

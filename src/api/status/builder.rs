@@ -42,7 +42,7 @@ const MAX_LABEL: usize = 256;
 /// The maximum length of the name of a resource or a subject, in bytes: S3's longest key.
 const MAX_NAME: usize = 1024;
 
-/// What is known about the failed call. Empty fields are left out of the status.
+/// The context of a failed call. Empty fields are left out of the status.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ErrorContext<'a> {
     pub(crate) request_id: &'a str,
@@ -68,7 +68,7 @@ pub(crate) struct StatusBuilder {
     pushback: Option<Pushback>,
 }
 
-/// What a client with built-in retries is told.
+/// The value of the trailer that gRPC's built-in retries follow.
 #[derive(Debug, Clone, Copy)]
 enum Pushback {
     RetryAfter(Duration),
@@ -234,7 +234,7 @@ impl StatusBuilder {
         true
     }
 
-    /// Adds what is known about the S3 requests.
+    /// Adds the details of the S3 requests.
     fn s3_details(self, error: &Error) -> Self {
         let mut builder = self;
         if error.attempts() > 0 {

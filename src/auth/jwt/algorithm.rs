@@ -1,7 +1,7 @@
 //! The algorithms of signatures (RFC 7518, section 3; RFC 8037, section 3.1).
 
-/// An algorithm of a signature. HMAC is none: its key would be a secret that the issuer and Longshore share. Nor is
-/// `none`, of course.
+/// A signature algorithm that Longshore accepts. HMAC is left out, because its key would be a secret that the issuer
+/// and Longshore share. `none` is left out, because it is no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Rs256,

@@ -47,7 +47,8 @@ struct Caller {
     number: usize,
     tenant: Arc<str>,
     grant: Arc<Grant>,
-    /// Whether the tokens are those of the server's issuer, which name the tenant, whoever has written the tenants file.
+    /// Whether the tokens are those of the server's issuer. They name their tenant, so the call need not, even if the
+    /// author of the tenants file is not trusted.
     is_of_server: bool,
     jwt: JwtSettings,
     keys: Keys,
@@ -60,7 +61,7 @@ enum Keys {
     Source(Arc<KeySource>),
 }
 
-/// What was found out about a token.
+/// The result of the search for a token's callers.
 #[derive(Default)]
 struct Search<'a> {
     found: Vec<&'a Caller>,
@@ -149,7 +150,7 @@ impl JwtCallers {
         Err(Refusal::JwtRejected(rejection))
     }
 
-    /// The requests for keys that have to end before it is known whether the token is accepted.
+    /// The requests for keys that have to end before the token can be accepted or rejected.
     pub(in crate::auth) fn wanted(&self, token: &str) -> Vec<KeysWanted> {
         let token = self.0.as_ref().and_then(|inner| Some((inner, Token::parse(token)?.ok()?)));
         token.map(|(inner, token)| inner.search(&token, SystemTime::now()).wanted).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! The members of a JWKS that matter, without what else an issuer, or somebody in its place, writes into it: a megabyte
-//! of small values would take a hundred in memory.
+//! The members of a JWKS that Longshore uses. The parser drops all others, because a hostile JWKS of a megabyte with
+//! many small values would take a hundred megabytes in memory.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -14,7 +14,7 @@ pub(super) const MAX_KEYS: usize = 100;
 /// The list `keys`.
 #[derive(Default)]
 pub(super) enum Keys {
-    /// There is none.
+    /// The JWKS has no list `keys`.
     #[default]
     Missing,
     /// It has more than [`MAX_KEYS`] items.

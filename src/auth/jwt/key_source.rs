@@ -153,9 +153,9 @@ pub(super) enum Found {
     Keys(Arc<KeySet>, u64),
     /// No key fits the token. The generation of the keys.
     Unknown(u64),
-    /// It is not known whether a key fits, because the keys cannot be read.
+    /// The keys cannot be read, so a key may or may not fit.
     Unavailable,
-    /// The answer is known when the request has ended.
+    /// The source can answer when this request has ended.
     Wanted(KeysWanted),
 }
 
@@ -283,7 +283,7 @@ impl KeySource {
 }
 
 impl State {
-    /// The request in progress. One that ended without an answer, because its thread has ended, is none.
+    /// The request in progress. A request that ended without an answer, because its thread has ended, is dropped.
     fn running(&mut self) -> Option<KeysWanted> {
         if self.request.as_ref().is_some_and(|request| request.peek().is_some()) {
             self.request = None;
@@ -295,7 +295,7 @@ impl State {
     fn may_begin(&self, has_keys: bool) -> bool {
         let Some(began) = self.began else { return true };
         match self.failed {
-            // Calls fail until there are keys, so they are asked for sooner.
+            // Calls fail until there are keys, so the next request begins sooner.
             Some((ended, failures)) if !has_keys => {
                 let doubled = PAUSE_WITHOUT_KEYS * (1 << failures.saturating_sub(1).min(5));
                 ended.elapsed() >= doubled.min(PAUSE)

@@ -1,4 +1,5 @@
-//! Shares the principals of tokens that many callers accept, so that what is remembered of such a token is small.
+//! Shares the principals of tokens that many callers accept, so that the cache of verified tokens stores little for
+//! each such token.
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ const MAX_SETS: usize = 64;
 pub(super) struct ManyCallers(Mutex<HashMap<Box<[usize]>, Weak<Principal>>>);
 
 impl ManyCallers {
-    /// The principal of these callers, which `build` makes if there is none, and whether it is shared.
+    /// The principal of these callers, which `build` makes if it does not exist yet, and whether it is shared.
     pub(super) fn principal(
         &self,
         numbers: Box<[usize]>,

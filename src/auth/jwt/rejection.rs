@@ -1,7 +1,7 @@
 //! Why a JWT is not accepted.
 
 /// Why a JWT is not accepted. `Display` is for the caller: it says only what follows from the token itself, so that
-/// nobody learns which issuers, audiences and claims the server knows. The log has the reason itself.
+/// callers cannot learn which issuers, audiences and claims are configured. The log has the whole reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwtRejection {
     /// The token violates the format of JWTs, or has something that is not supported.

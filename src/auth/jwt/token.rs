@@ -115,7 +115,7 @@ impl Times {
 /// Checks the header (RFC 7515, section 4). `jku`, `jwk`, `x5u` and `x5c` have no effect: keys come from the settings
 /// only.
 fn algorithm(header: &Map<String, Value>) -> Result<Algorithm, JwtRejection> {
-    // An extension that must be understood. None is, not even `b64`.
+    // The extensions that the verifier must support. Longshore supports none, not even `b64`.
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(JwtRejection::Malformed("its header has `crit` or `b64`, which are not supported"));
     }

@@ -44,8 +44,8 @@ settings! {
         tls_cert: Option<LocalPath> as Optional<FilePath> = None => "none: plaintext",
         /// Private key of the certificate, in PEM.
         tls_key: Option<LocalPath> as Optional<FilePath> = None => "none",
-        /// Certificates of the CAs that issue client certificates, in PEM. Callers are then asked for a certificate,
-        /// which identifies them by `san`; those with a token need none.
+        /// Certificates of the CAs that issue client certificates, in PEM. The server then asks callers for a
+        /// certificate, which identifies them by `san`; callers with a token need none.
         tls_client_ca: Option<LocalPath> as Optional<FilePath> = None => "none",
         /// Revocation lists of these CAs, in PEM, or a single one in DER. If it is set, every CA in a caller's chain
         /// needs one.
@@ -148,6 +148,14 @@ fn check_addresses(environment: &Environment, notes: &Notes) {
 
 fn check_admin(environment: &Environment, notes: &Notes) {
     let ServerSettings { listen_addr, health_addr, admin, .. } = &environment.server;
+    // A variable that cannot be used has its own problem.
+    let is_set = |name| !matches!(notes.variables().text(&format!("{PREFIX}{name}")), Ok(None));
+    if is_set("ADMIN_SANS") && !is_set("TLS_CLIENT_CA") {
+        notes.problem_at(
+            place("ADMIN_SANS"),
+            "needs LONGSHORE_TLS_CLIENT_CA, with which operators' certificates are verified",
+        );
+    }
     let Some(addr) = admin.addr else { return };
     for (other, name) in [(listen_addr, "LISTEN_ADDR"), (health_addr, "HEALTH_ADDR")] {
         if addr == *other && addr.port() != 0 {
@@ -157,13 +165,14 @@ fn check_admin(environment: &Environment, notes: &Notes) {
             );
         }
     }
-    let token = notes.variables().text(&format!("{PREFIX}ADMIN_TOKEN"));
-    if !addr.ip().to_canonical().is_loopback() && token.is_ok_and(|token| token.is_none()) {
+    let is_open = !is_set("ADMIN_TOKEN") && !is_set("ADMIN_SANS");
+    if is_open && !addr.ip().to_canonical().is_loopback() {
         notes.problem_at(
             place("ADMIN_TOKEN"),
             format!(
                 "is not set, but every client that can connect to {addr} could reload tenants and read settings: set \
-                 it to a token, as printed by `longshore token`, or set LONGSHORE_ADMIN_ADDR to a loopback address"
+                 it to a token, as printed by `longshore token`, set LONGSHORE_ADMIN_SANS to the names in operators' \
+                 certificates, or set LONGSHORE_ADMIN_ADDR to a loopback address"
             ),
         );
     }

@@ -47,7 +47,7 @@ pub(super) struct Found {
     pub(super) reasons: BTreeMap<String, Vec<String>>,
     /// Problems that concern more than one tenant.
     pub(super) general: Problems,
-    /// What is valid, but probably not meant.
+    /// Warnings: what is valid, but probably a mistake.
     pub(super) warnings: Problems,
     /// Where each valid tenant is defined.
     pub(super) origins: BTreeMap<String, Origin>,
@@ -251,7 +251,8 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
             files.push(file);
         }
     }
-    files.sort();
+    // As texts: comparing paths component by component takes several times as long.
+    files.sort_unstable_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     Ok(files)
 }
 

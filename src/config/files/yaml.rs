@@ -317,7 +317,7 @@ fn twice(key: &str, first: usize) -> String {
 const UNKNOWN_ANCHOR: &str = "this alias has no anchor before it: define one, as in `&name`; if the `*` is part of a \
                               string, put the string in quotes";
 
-/// Turns an error of the parser into a message, with the remedy where it is known.
+/// Turns an error of the parser into a message, with the remedy if there is an obvious one.
 fn explain(error: &ScanError) -> Malformed {
     let marker = error.marker();
     let text = match error.kind() {

@@ -23,6 +23,7 @@ fn unset_variables_have_defaults_and_set_ones_override_them() {
     assert_eq!((server.max_message_bytes, server.connections.max_concurrent_streams), (4 << 20, 1_000));
     assert_eq!((server.connections, server.memory), Default::default());
     assert_eq!((server.shutdown_delay.as_secs(), server.shutdown_grace.as_secs()), (0, 30));
+    assert_eq!(server.store_idle_timeout, Some(Duration::from_mins(10)));
     assert_eq!((log.filter.as_str(), log.format), ("info", None));
 
     let variables = [
@@ -36,6 +37,7 @@ fn unset_variables_have_defaults_and_set_ones_override_them() {
         ("LONGSHORE_MAX_CONNECTION_AGE", "unlimited"),
         ("LONGSHORE_MAX_CONNECTION_AGE_GRACE", "8s"),
         ("LONGSHORE_MAX_CONNECTION_IDLE", "3m"),
+        ("LONGSHORE_STORE_IDLE_TIMEOUT", "unlimited"),
         ("LONGSHORE_KEEPALIVE_INTERVAL", "11s"),
         ("LONGSHORE_KEEPALIVE_TIMEOUT", "12s"),
         ("LONGSHORE_HANDSHAKE_TIMEOUT", "1300ms"),
@@ -56,6 +58,7 @@ fn unset_variables_have_defaults_and_set_ones_override_them() {
     ];
     let Settings { server, log, reload_interval } = load_text(&text, &variables).unwrap().settings;
     assert_eq!(reload_interval, None);
+    assert_eq!(server.store_idle_timeout, None);
     assert_eq!((server.auth, server.reflection), (AuthMode::None, false));
     assert_eq!((server.max_message_bytes, server.message_timeout), (16 << 20, Duration::from_secs(5)));
     let connections = ConnectionSettings {
@@ -94,6 +97,7 @@ fn every_problem_in_the_environment_is_reported() {
         ("LONGSHORE_MESSAGE_TIMEOUT", "0s"),
         ("LONGSHORE_SHUTDOWN_DELAY", "5"),
         ("LONGSHORE_SHUTDOWN_GRACE", "soon"),
+        ("LONGSHORE_STORE_IDLE_TIMEOUT", "999ms"),
         ("LONGSHORE_TLS_CERT", "/nowhere/cert.pem"),
         ("LONGSHORE_LOG", "longshore=loud"),
         ("LONGSHORE_LOG_FORMAT", "xml"),
@@ -129,6 +133,7 @@ fn every_problem_in_the_environment_is_reported() {
             "LONGSHORE_REFLECTION: expected true or false, found `perhaps`",
             "LONGSHORE_SHUTDOWN_DELAY: is a duration without a unit: add one, as in 5s or 500ms",
             "LONGSHORE_SHUTDOWN_GRACE: expected a duration such as 5s, 500ms or 1m 30s, found `soon`",
+            "LONGSHORE_STORE_IDLE_TIMEOUT: must be 1s or longer, found 999ms",
             "LONGSHORE_TENANTS_FILE: is not set: set it to the path of a tenants file, or of a folder of tenants files",
             "LONGSHORE_TLS_CERT: cannot read /nowhere/cert.pem: No such file or directory (os error 2)",
             "LONGSHORE_TLS_KEY: is not set: set both LONGSHORE_TLS_CERT and LONGSHORE_TLS_KEY, or neither",
@@ -179,4 +184,32 @@ fn variables_that_are_not_utf8_are_reported_by_name() {
         found.contains("access_key_id: the variable `ID` is not valid UTF-8: set it to text in UTF-8"),
         "{found}"
     );
+}
+
+#[test]
+fn an_admin_listener_beyond_loopback_needs_a_token_or_the_names_of_operators() {
+    let found = |variables: &[(&str, &str)]| {
+        let address = [("LONGSHORE_ADMIN_ADDR", "0.0.0.0:9091"), ("LONGSHORE_LISTEN_ADDR", "x")];
+        let found = load(pairs(&[&address, variables].concat())).unwrap_err().to_string();
+        found
+            .lines()
+            .filter(|line| line.starts_with("LONGSHORE_ADMIN"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let (ca, sans) = (("LONGSHORE_TLS_CLIENT_CA", "/ca.crt"), ("LONGSHORE_ADMIN_SANS", "ops.internal"));
+    let [open] = &found(&[ca])[..] else { panic!("one problem") };
+    assert!(open.starts_with("LONGSHORE_ADMIN_TOKEN: is not set, but every client"), "{open}");
+    assert_eq!(found(&[ca, sans]), [""; 0]);
+    assert_eq!(found(&[("LONGSHORE_ADMIN_TOKEN", "0123456789abcdef")]), [""; 0]);
+    assert_eq!(
+        found(&[sans]),
+        [
+            "LONGSHORE_ADMIN_SANS: needs LONGSHORE_TLS_CLIENT_CA, with which operators' certificates are verified"
+        ]
+    );
+    let [wildcard] = &found(&[ca, ("LONGSHORE_ADMIN_SANS", "ops.internal,*.internal")])[..] else {
+        panic!("one problem")
+    };
+    assert!(wildcard.contains("`*.internal` has a wildcard"), "{wildcard}");
 }

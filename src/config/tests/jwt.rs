@@ -288,3 +288,20 @@ fn files_with_keys_are_read_once_and_not_beyond_the_limit() {
     let unreadable = found.iter().filter(|line| line.contains("cannot read")).count();
     assert!(unreadable == 8 && found.len() == 9, "{found:?}");
 }
+
+#[test]
+fn certificates_for_keys_are_not_read_beyond_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let caller = |number: usize| {
+        let file = folder.path().join(number.to_string()).display().to_string();
+        let jwks = format!("jwks: {{url: 'https://i.example/', ca_file: '{file}'}}");
+        format!("{{name: c{number}, jwt: {{{REST}, {jwks}}}, access: [read]}}")
+    };
+    let callers = (1..=10).map(caller).collect::<Vec<_>>().join(", ");
+    let found = problems(
+        &format!("tenants: {{t: {{stores: {{s: {{bucket: abc, {ANONYMOUS}}}}}, callers: [{callers}]}}}}"),
+        &[],
+    );
+    let unreadable = found.iter().filter(|line| line.contains("ca_file: cannot read")).count();
+    assert!(unreadable == 8 && found.len() == 9, "{found:?}");
+}

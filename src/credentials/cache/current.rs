@@ -41,7 +41,7 @@ pub(super) const PAUSE_WITHOUT_CREDENTIALS: Duration = Duration::from_secs(1);
 const MAX_DOUBLINGS: u32 = 3;
 const MAX_DOUBLINGS_WITHOUT_CREDENTIALS: u32 = 2;
 
-/// Credentials and what is known about them.
+/// Credentials and their status.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
     pub(super) credentials: Arc<Credentials>,

@@ -62,6 +62,11 @@ impl WeakCache {
     pub(super) fn upgrade(&self) -> Option<Cache> {
         self.0.upgrade().map(Cache)
     }
+
+    /// Whether a store or a request in progress uses the credentials.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// Whose credentials a cache keeps, for the log and the metrics.

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Result, s3_error};
 
 use super::{
+    archive,
     call::{coded, text},
     encryption::{self, KeyOf},
 };
@@ -136,11 +137,6 @@ fn storage_class(headers: &HeaderMap) -> S3Result<String> {
     }
 }
 
-/// Whether an object must be restored before its bytes can be read.
-pub(super) fn is_archived(attributes: &AttributesRow) -> bool {
-    matches!(attributes.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
-}
-
 /// The storage class as listings write it.
 pub(super) fn class(attributes: &AttributesRow) -> String {
     let class = &attributes.storage_class;
@@ -177,6 +173,9 @@ pub(super) fn told(object: &ObjectRow) -> HeaderMap {
     }
     if !object.tags.is_empty() {
         headers.insert("x-amz-tagging-count", HeaderValue::from(object.tags.len()));
+    }
+    if let Some(restore) = archive::restore_header(object) {
+        headers.insert("x-amz-restore", restore);
     }
     headers.extend(encryption::told(&object.attributes.customer_key_md5));
     headers

@@ -8,8 +8,8 @@ use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
         Bucket, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-        GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-        HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
+        GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+        ListBucketsOutput,
     },
     s3_error,
 };
@@ -85,7 +85,7 @@ pub(in crate::embedded) async fn make_bucket(storage: &Storage, bucket: &str) ->
         .await
 }
 
-/// Deletes a bucket that has no objects, and its multipart uploads with it.
+/// Deletes a bucket that has no objects and no versions, and its multipart uploads with it.
 pub(super) async fn delete_bucket(
     storage: &Arc<Storage>,
     mut request: S3Request<DeleteBucketInput>,
@@ -97,7 +97,11 @@ pub(super) async fn delete_bucket(
             admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
             let bucket = bucket.as_str();
             let object = tables.objects.range::<(&str, &str)>((bucket, "")..)?.next().transpose()?;
-            if object.is_some_and(|(key, _)| key.value().0 == bucket) {
+            let version =
+                tables.versions.range::<(&str, &str, u64)>((bucket, "", 0)..)?.next().transpose()?;
+            if object.is_some_and(|(key, _)| key.value().0 == bucket)
+                || version.is_some_and(|(key, _)| key.value().0 == bucket)
+            {
                 return Err(s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty").into());
             }
             // As in S3, the bucket's uploads are deleted with it.
@@ -141,17 +145,6 @@ pub(super) async fn bucket_location(
     let bucket = request.input.bucket;
     storage.read(move |tables| admit(storage::bucket(&tables.buckets, &bucket)?, &headers)).await?;
     Ok(S3Response::new(GetBucketLocationOutput::default()))
-}
-
-/// Returns no status, as S3 does for a bucket that never had versioning.
-pub(super) async fn bucket_versioning(
-    storage: &Arc<Storage>,
-    mut request: S3Request<GetBucketVersioningInput>,
-) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    let headers = received(&mut request).headers;
-    let bucket = request.input.bucket;
-    storage.read(move |tables| admit(storage::bucket(&tables.buckets, &bucket)?, &headers)).await?;
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 /// Lists the buckets by name.

@@ -5,7 +5,7 @@ use s3s::{S3Error, S3Request, S3Result, dto::Timestamp, s3_error};
 
 use crate::embedded::{
     received::Received,
-    storage::{self, BucketRow, Failed},
+    storage::{self, BucketRow, Failed, ObjectRow, VersionId, Versioning},
 };
 
 pub(super) use crate::embedded::received::{coded, detailed, text};
@@ -56,12 +56,15 @@ pub(super) fn expect_owner(headers: &HeaderMap, name: &str) -> S3Result<()> {
     }
 }
 
-/// Rejects a version id other than `null`: buckets have no versions, so an object has a single version with that id.
-pub(super) fn only_version(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
-    }
+/// The version that a request names.
+pub(super) fn asked_version(version: Option<&str>) -> S3Result<Option<VersionId>> {
+    let invalid = || s3_error!(InvalidArgument, "Invalid version id specified");
+    version.map(|version| VersionId::parse(version).ok_or_else(invalid)).transpose()
+}
+
+/// The id of a version as responses have it: in buckets that never had versions, they have none.
+pub(super) fn told_version(versioning: Versioning, row: &ObjectRow) -> Option<String> {
+    (versioning != Versioning::Never).then(|| VersionId::of(row).text())
 }
 
 /// Rejects headers for attributes that the server does not store. Buckets are like new buckets in S3: without ACLs

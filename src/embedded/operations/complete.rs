@@ -15,7 +15,7 @@ use s3s::{
 
 use super::{
     attributes,
-    call::{admit, detailed, received, text},
+    call::{admit, detailed, received, text, told_version},
     checksums::{self, Algorithm},
     conditions::Conditions,
     encryption::{self, KeyOf},
@@ -40,14 +40,19 @@ pub(super) async fn complete_multipart_upload(
     let location = format!("http://{host}/{bucket}/{}", super::list::encoded(&key));
     let listed = listed(multipart_upload)?;
     let (bucket_name, key_name) = (bucket.clone(), key.clone());
-    let object = storage
+    let (object, version_id) = storage
         .write(move |tables| {
-            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            let versioning = admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?.versioning();
+            let told = |object: ObjectRow| {
+                let version_id = told_version(versioning, &object);
+                (object, version_id)
+            };
             let Some(id) = parse(&upload_id) else { return Err(no_such_upload().into()) };
             if storage::upload(&tables.uploads, &bucket, &key, id)?.is_none() {
                 let there = storage::object(&tables.objects, &bucket, &key)?;
                 return there
                     .filter(|there| there.body == id && there.parts > 0)
+                    .map(told)
                     .ok_or_else(|| no_such_upload().into());
             }
             let (_, row) = upload(&tables.uploads, &bucket, &key, &upload_id)?;
@@ -60,11 +65,12 @@ pub(super) async fn complete_multipart_upload(
             let object = assembled(tables, id, row, &listed, &headers)?;
             tables.uploads.remove((bucket.as_str(), key.as_str(), id))?;
             remove_unlisted(tables, id, &listed)?;
-            tables.put_object(&bucket, &key, &object)?;
-            Ok(object)
+            Ok(told(tables.write_object(&bucket, &key, object, versioning)?))
         })
         .await?;
-    Ok(answer(&object, bucket_name, key_name, location))
+    let mut answer = answer(&object, bucket_name, key_name, location);
+    answer.output.version_id = version_id;
+    Ok(answer)
 }
 
 fn answer(
@@ -172,10 +178,11 @@ fn assembled(
         parts_have_checksums: upload.checksum_asked,
         attributes: upload.attributes,
         tags: upload.tags,
+        ..ObjectRow::default()
     })
 }
 
-/// The checksum of the whole object. There is none if a part was uploaded with a checksum of another algorithm.
+/// The checksum of the whole object; `None` if a part was uploaded with a checksum of another algorithm.
 fn whole(upload: &UploadRow, parts: &[(Vec<u8>, u64)], listed: usize) -> Option<ChecksumRow> {
     let algorithm = Algorithm::named(&upload.checksum_algorithm)?;
     (parts.len() == listed).then(|| checksums::combine(algorithm, upload.composite, parts))

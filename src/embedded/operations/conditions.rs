@@ -96,7 +96,7 @@ impl Conditions {
         self.check_new(object)
     }
 
-    /// Checks a write against the existing object. It can require that there is none, or that it is the one that the
+    /// Checks a write against the existing object. It can require that no object exists, or that it is the one that the
     /// caller knows (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>).
     pub(super) fn check_write(&self, there: Option<&ObjectRow>) -> S3Result<()> {
         match (&self.matches, &self.none_matches) {

@@ -10,11 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use futures::stream;
-use s3s::{S3Error, S3Result, dto::StreamingBlob};
+use http::{HeaderMap, HeaderValue, header};
+use s3s::{S3Error, S3Result, dto::StreamingBlob, s3_error};
 
-use super::call::admit;
+use super::{
+    attributes,
+    call::{admit, told_version},
+};
 use crate::embedded::storage::{
-    self, BlobName, Blobs, Failed, HeldBody, ObjectRow, PartRow, Storage, blocking,
+    self, BlobName, Blobs, Failed, HeldBody, ObjectRow, PartRow, Reading as Tables, Storage, VersionId,
+    Versioning, blocking,
 };
 
 /// The number of bytes that are read at once. Compared to reading them, the switch to a blocking thread is cheap.
@@ -23,43 +28,77 @@ const CHUNK: u64 = 256 * 1024;
 /// An object with its bytes, which stay readable while this value exists.
 pub(super) struct Content {
     pub(super) object: ObjectRow,
+    /// Whether the object's bucket keeps versions.
+    pub(super) versioning: Versioning,
     pub(super) parts: Vec<(u16, PartRow)>,
     blobs: Arc<Blobs>,
     held: HeldBody,
 }
 
-/// Looks up an object, and keeps its bytes readable. Blocks on the disk.
+/// Looks up an object or one of its versions, and keeps its bytes readable. Blocks on the disk.
 pub(super) fn open(
     storage: &Storage,
-    bucket: &str,
-    key: &str,
-    headers: &http::HeaderMap,
+    (bucket, key): (&str, &str),
+    version: Option<VersionId>,
+    headers: &HeaderMap,
 ) -> Result<Content, Failed> {
+    let find = |tables: &Tables| {
+        existing(storage::version(&tables.objects, &tables.versions, (bucket, key), version)?, version)
+    };
     loop {
-        let first = storage.look(|tables| {
-            admit(storage::bucket(&tables.buckets, bucket)?, headers)?;
-            existing(storage::object(&tables.objects, bucket, key)?)
+        let (first, versioning) = storage.look(|tables| {
+            let row = admit(storage::bucket(&tables.buckets, bucket)?, headers)?;
+            Ok((find(tables)?, row.versioning()))
         })?;
         let held = storage.blobs().hold(first.body);
         // The object may have been replaced, and its bytes removed, before `hold`. In that case, look it up again.
         let found = storage.look(|tables| {
-            let object = existing(storage::object(&tables.objects, bucket, key)?)?;
+            let object = find(tables)?;
             let parts = storage::parts(&tables.parts, object.body)?.collect::<Result<Vec<_>, _>>()?;
             Ok((object, parts))
         })?;
         if found.0.body == first.body {
             let (object, parts) = found;
-            return Ok(Content { object, parts, blobs: Arc::clone(storage.blobs()), held });
+            return Ok(Content { object, versioning, parts, blobs: Arc::clone(storage.blobs()), held });
         }
     }
 }
 
-/// The object, or NoSuchKey if there is none.
-pub(super) fn existing(object: Option<ObjectRow>) -> Result<ObjectRow, Failed> {
-    object.ok_or_else(|| s3s::s3_error!(NoSuchKey, "The specified key does not exist.").into())
+/// The version, or an error if it does not exist or is a delete marker. `asked` is the version that the request names.
+pub(super) fn existing(found: Option<ObjectRow>, asked: Option<VersionId>) -> Result<ObjectRow, Failed> {
+    match (found, asked) {
+        (Some(row), asked) if row.delete_marker => Err(hidden(&row, asked.is_some()).into()),
+        (Some(row), _) => Ok(row),
+        (None, None) => Err(s3_error!(NoSuchKey, "The specified key does not exist.").into()),
+        (None, Some(_)) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.").into()),
+    }
+}
+
+/// The error for a delete marker
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html>).
+fn hidden(marker: &ObjectRow, asked: bool) -> S3Error {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(id) = HeaderValue::from_str(&VersionId::of(marker).text()) {
+        headers.insert("x-amz-version-id", id);
+    }
+    let mut error = if asked {
+        headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+        headers.insert(header::LAST_MODIFIED, attributes::last_modified_header(marker));
+        s3_error!(MethodNotAllowed)
+    } else {
+        s3_error!(NoSuchKey, "The specified key does not exist.")
+    };
+    error.set_headers(headers);
+    error
 }
 
 impl Content {
+    /// The version's id as responses have it.
+    pub(super) fn version_id(&self) -> Option<String> {
+        told_version(self.versioning, &self.object)
+    }
+
     /// A reader of the bytes in a range, in order.
     pub(super) fn reading(self, range: Range<u64>) -> Reading {
         let mut pieces = VecDeque::new();
@@ -174,7 +213,7 @@ impl Ahead {
             Self::Ready(arrived) => Ok(arrived?),
             Self::Coming(task) => match task.await {
                 Ok(arrived) => Ok(arrived?),
-                Err(_) => Err(s3s::s3_error!(InternalError, "The server failed; see its log")),
+                Err(_) => Err(s3_error!(InternalError, "The server failed; see its log")),
             },
         }
     }

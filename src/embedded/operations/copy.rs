@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use s3s::{
-    S3Request, S3Response, S3Result,
+    S3Error, S3Request, S3Response, S3Result,
     dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETag},
     s3_error,
 };
 
 use super::{
-    attributes,
-    call::{admit, expect_owner, only_version, received, refuse_unkept, text, timestamp},
+    archive, attributes,
+    call::{admit, asked_version, expect_owner, received, refuse_unkept, text, timestamp, told_version},
     checksums::{self, Algorithm, Digests},
     conditions::Conditions,
     content::{self, Content, digest},
@@ -19,21 +19,24 @@ use super::{
     receive::MAX_SINGLE_WRITE,
     tags,
 };
-use crate::embedded::storage::{self, AttributesRow, ChecksumRow, ObjectRow, Storage, TagRow, blocking, now};
+use crate::embedded::storage::{
+    self, AttributesRow, ChecksumRow, ObjectRow, Storage, TagRow, VersionId, Versioning, blocking, now,
+};
 
 /// The object that a copy reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     bucket: String,
     key: String,
+    version: Option<VersionId>,
 }
 
 impl Source {
     pub(super) fn of(source: CopySource) -> S3Result<Self> {
         match source {
             CopySource::Bucket { bucket, key, version_id } => {
-                only_version(version_id.as_deref())?;
-                Ok(Self { bucket: bucket.into(), key: key.into() })
+                let version = asked_version(version_id.as_deref())?;
+                Ok(Self { bucket: bucket.into(), key: key.into(), version })
             }
             CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
                 Err(s3_error!(NotImplemented, "Access points are not implemented"))
@@ -45,11 +48,11 @@ impl Source {
     pub(super) async fn open(&self, storage: &Arc<Storage>, headers: &HeaderMap) -> S3Result<Content> {
         let (storage, source, headers) = (Arc::clone(storage), self.clone(), headers.clone());
         blocking(move || {
-            let content = content::open(&storage, &source.bucket, &source.key, &headers)?;
+            let content = content::open(&storage, (&source.bucket, &source.key), source.version, &headers)?;
             expect_owner(&headers, "x-amz-source-expected-bucket-owner")?;
             encryption::check_key(&headers, KeyOf::CopySource, &content.object.attributes.customer_key_md5)?;
             Conditions::of_source(&headers).check_source(&content.object)?;
-            if attributes::is_archived(&content.object.attributes) {
+            if archive::is_archived(&content.object) {
                 return Err(s3_error!(
                     InvalidObjectState,
                     "The source object of the COPY operation is not in the active tier"
@@ -73,33 +76,47 @@ pub(super) async fn copy_object(
     let source = Source::of(copy_source)?;
     refuse_unkept(&headers)?;
     let said = Said::of(&headers)?;
-    if source.bucket == bucket && source.key == key && said.changes_nothing(&headers) {
-        return Err(s3_error!(
-            InvalidRequest,
-            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
-        ));
+    let in_vain = source.bucket == bucket && source.key == key && said.changes_nothing(&headers);
+    if in_vain && source.version.is_none() {
+        return Err(changes_nothing());
     }
     loop {
         let content = source.open(storage, &headers).await?;
+        // In a bucket with versions, a copy of a version onto its own key makes it the current one.
+        if in_vain && content.versioning == Versioning::Never {
+            return Err(changes_nothing());
+        }
+        let source_version = content.version_id();
         let object = said.copied(content, &headers).await?;
         let row = object.clone();
         let (source, bucket, key, headers) = (source.clone(), bucket.clone(), key.clone(), headers.clone());
         let copied = storage.write(move |tables| {
-            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            let versioning = admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?.versioning();
             let there = storage::object(&tables.objects, &bucket, &key)?;
             Conditions::of(&headers).check_write(there.as_ref())?;
             // If the source has been replaced in the meantime, its bytes may be gone. In that case, try again.
-            let now = storage::object(&tables.objects, &source.bucket, &source.key)?;
-            if now.is_none_or(|now| now.body != row.body) {
-                return Ok(false);
+            let place = (source.bucket.as_str(), source.key.as_str());
+            let now = storage::version(&tables.objects, &tables.versions, place, source.version)?;
+            if now.is_none_or(|now| now.delete_marker || now.body != row.body) {
+                return Ok(None);
             }
-            tables.put_object(&bucket, &key, &row)?;
-            Ok(true)
+            let written = tables.write_object(&bucket, &key, row, versioning)?;
+            Ok(Some(told_version(versioning, &written)))
         });
-        if copied.await? {
-            return Ok(answer(&object));
+        if let Some(version_id) = copied.await? {
+            let mut answer = answer(&object);
+            answer.output.version_id = version_id;
+            answer.output.copy_source_version_id = source_version;
+            return Ok(answer);
         }
     }
+}
+
+fn changes_nothing() -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+    )
 }
 
 fn answer(object: &ObjectRow) -> S3Response<CopyObjectOutput> {
@@ -169,10 +186,11 @@ impl Said {
             etag,
             checksum: Some(checksum),
             modified: now(),
-            parts: 0,
             attributes,
             tags,
-            ..source
+            size: source.size,
+            body: source.body,
+            ..ObjectRow::default()
         })
     }
 

@@ -13,10 +13,10 @@ use s3s::{
 };
 
 use super::{
-    call::{admit, only_version, received},
+    call::{admit, asked_version, received},
     conditions::Conditions,
 };
-use crate::embedded::storage::{self, Failed, Storage, Writing};
+use crate::embedded::storage::{self, Deletion, Failed, ObjectRow, Storage, VersionId, Versioning, Writing};
 
 /// The most keys in one request (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
 const MAX_KEYS: usize = 1_000;
@@ -29,17 +29,47 @@ pub(super) async fn delete_object(
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let headers = received(&mut request).headers;
     let DeleteObjectInput { bucket, key, version_id, .. } = request.input;
-    only_version(version_id.as_deref())?;
+    let version = asked_version(version_id.as_deref())?;
     refuse_directory_conditions(&headers)?;
-    storage
+    let Deletion { version, marker } = storage
         .delete(move |tables| {
-            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
-            let there = storage::object(&tables.objects, &bucket, &key)?;
+            let versioning = admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?.versioning();
+            let there = there(tables, (&bucket, &key), version)?;
             Conditions::of(&headers).check_delete(there.as_ref())?;
-            Ok::<_, Failed>(tables.remove_object(&bucket, &key)?)
+            delete(tables, (&bucket, &key), version, versioning)
         })
         .await?;
-    Ok(S3Response::new(DeleteObjectOutput::default()))
+    Ok(S3Response::new(DeleteObjectOutput {
+        delete_marker: marker.then_some(true),
+        version_id: version.map(VersionId::text),
+        ..DeleteObjectOutput::default()
+    }))
+}
+
+/// The object that a delete concerns.
+fn there(
+    tables: &Writing<'_>,
+    (bucket, key): (&str, &str),
+    version: Option<VersionId>,
+) -> Result<Option<ObjectRow>, Failed> {
+    Ok(match version {
+        None => storage::object(&tables.objects, bucket, key)?,
+        Some(_) => storage::version(&tables.objects, &tables.versions, (bucket, key), version)?,
+    })
+}
+
+/// Deletes an object or a version. In buckets that never had versions, the outcome has no version.
+fn delete(
+    tables: &mut Writing<'_>,
+    (bucket, key): (&str, &str),
+    version: Option<VersionId>,
+    versioning: Versioning,
+) -> Result<Deletion, Failed> {
+    let deletion = match version {
+        None => tables.hide_object(bucket, key, versioning)?,
+        Some(version) => tables.remove_version(bucket, key, version)?,
+    };
+    Ok(if versioning == Versioning::Never { Deletion::default() } else { deletion })
 }
 
 /// S3 supports these conditions only for directory buckets.
@@ -68,24 +98,24 @@ pub(super) async fn delete_objects(
     let quiet = delete.quiet == Some(true);
     let outcomes = storage
         .delete(move |tables| {
-            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            let versioning = admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?.versioning();
             delete
                 .objects
                 .into_iter()
-                .map(|object| one(tables, &bucket, object))
+                .map(|object| one(tables, &bucket, object, versioning))
                 .collect::<Result<Vec<_>, _>>()
         })
         .await?;
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    for (key, outcome) in outcomes {
+    for (object, outcome) in outcomes {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key: Some(key), ..DeletedObject::default() }),
+            Ok(_) if quiet => {}
+            Ok(deletion) => deleted.push(told(object, deletion)),
             Err(error) => errors.push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 message: error.message().map(str::to_owned),
-                key: Some(key),
-                version_id: None,
+                key: Some(object.key),
+                version_id: object.version_id,
             }),
         }
     }
@@ -96,32 +126,50 @@ pub(super) async fn delete_objects(
     }))
 }
 
+/// The version that was deleted, and the delete marker that was added or deleted.
+fn told(object: ObjectIdentifier, Deletion { version, marker }: Deletion) -> DeletedObject {
+    DeletedObject {
+        key: Some(object.key),
+        version_id: object.version_id,
+        delete_marker: marker.then_some(true),
+        delete_marker_version_id: version.filter(|_| marker).map(VersionId::text),
+    }
+}
+
 fn one(
     tables: &mut Writing<'_>,
     bucket: &str,
     object: ObjectIdentifier,
-) -> Result<(String, Result<(), S3Error>), Failed> {
-    let there = storage::object(&tables.objects, bucket, &object.key)?;
+    versioning: Versioning,
+) -> Result<(ObjectIdentifier, Result<Deletion, S3Error>), Failed> {
+    let missing = || s3_error!(NoSuchVersion, "The specified version does not exist.");
     let version = match object.version_id.as_deref() {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.")),
+        None => None,
+        Some(id) => match VersionId::parse(id) {
+            Some(version) => Some(version),
+            None => return Ok((object, Err(missing()))),
+        },
     };
-    let outcome = version.and_then(|()| {
-        if object.last_modified_time.is_some() || object.size.is_some() {
-            return Err(s3_error!(NotImplemented, "ETag is the only supported condition"));
-        }
-        match (&object.e_tag, &there) {
-            (None, _) => Ok(()),
-            (Some(_), None) => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
-            (Some(etag), Some(there)) if etag.value() == there.etag || etag.value() == "*" => Ok(()),
-            (Some(_), Some(_)) => Err(s3_error!(
-                PreconditionFailed,
-                "At least one of the pre-conditions you specified did not hold"
-            )),
-        }
-    });
-    if outcome.is_ok() {
-        tables.remove_object(bucket, &object.key)?;
+    let there = there(tables, (bucket, &object.key), version)?;
+    if let Err(error) = check(&object, there.as_ref()) {
+        return Ok((object, Err(error)));
     }
-    Ok((object.key, outcome))
+    let deletion = delete(tables, (bucket, &object.key), version, versioning)?;
+    Ok((object, Ok(deletion)))
+}
+
+/// Checks the conditions of an object in a list.
+fn check(object: &ObjectIdentifier, there: Option<&ObjectRow>) -> S3Result<()> {
+    if object.last_modified_time.is_some() || object.size.is_some() {
+        return Err(s3_error!(NotImplemented, "ETag is the only supported condition"));
+    }
+    match (&object.e_tag, there) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
+        (Some(etag), Some(there)) if etag.value() == there.etag || etag.value() == "*" => Ok(()),
+        (Some(_), Some(_)) => Err(s3_error!(
+            PreconditionFailed,
+            "At least one of the pre-conditions you specified did not hold"
+        )),
+    }
 }

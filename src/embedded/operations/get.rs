@@ -12,8 +12,8 @@ use s3s::{
 };
 
 use super::{
-    attributes,
-    call::{coded, detailed, number, only_version, received, text},
+    archive, attributes,
+    call::{asked_version, coded, detailed, number, received, text},
     checksums,
     conditions::Conditions,
     content::{self, Content},
@@ -28,7 +28,7 @@ pub(super) async fn get_object(
 ) -> S3Result<S3Response<GetObjectOutput>> {
     let headers = received(&mut request).headers;
     let input = request.input;
-    only_version(input.version_id.as_deref())?;
+    let version = asked_version(input.version_id.as_deref())?;
     let overrides = Overrides {
         cache_control: input.response_cache_control,
         content_disposition: input.response_content_disposition,
@@ -41,9 +41,9 @@ pub(super) async fn get_object(
     let (bucket, key) = (input.bucket, input.key);
     let storage = Arc::clone(storage);
     let (answer, first, reading) = blocking(move || {
-        let content = content::open(&storage, &bucket, &key, &headers)?;
+        let content = content::open(&storage, (&bucket, &key), version, &headers)?;
         let answer = answer(&content, &headers, wanted)?;
-        if attributes::is_archived(&content.object.attributes) {
+        if archive::is_archived(&content.object) {
             return Err(archived());
         }
         let mut reading = content.reading(answer.range.clone());
@@ -70,7 +70,7 @@ pub(super) async fn head_object(
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let headers = received(&mut request).headers;
     let input = request.input;
-    only_version(input.version_id.as_deref())?;
+    let version = asked_version(input.version_id.as_deref())?;
     let overrides = Overrides {
         cache_control: input.response_cache_control,
         content_disposition: input.response_content_disposition,
@@ -83,7 +83,7 @@ pub(super) async fn head_object(
     let (bucket, key) = (input.bucket, input.key);
     let storage = Arc::clone(storage);
     let mut answer = blocking(move || {
-        let content = content::open(&storage, &bucket, &key, &headers)?;
+        let content = content::open(&storage, (&bucket, &key), version, &headers)?;
         answer(&content, &headers, wanted)
     })
     .await?;
@@ -140,6 +140,9 @@ fn answer(content: &Content, request: &HeaderMap, wanted: Wanted) -> Result<Answ
     let of_part = matches!(wanted, Wanted::Part(_)) && object.parts > 0;
     let whole = 0..object.size;
     let mut headers = attributes::told(object);
+    if let Some(Ok(id)) = content.version_id().map(HeaderValue::try_from) {
+        headers.insert("x-amz-version-id", id);
+    }
     let range = match wanted {
         // As in S3, a suffix of an empty object is the whole object.
         Wanted::Range(Range::Suffix { length: 1.. }) if object.size == 0 => whole.clone(),

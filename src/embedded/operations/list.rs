@@ -120,7 +120,7 @@ async fn objects(
         .await
 }
 
-fn entries<'t>(
+pub(super) fn entries<'t>(
     tables: &'t Reading,
     bucket: &str,
     from: Bound<&str>,

@@ -1,7 +1,9 @@
 //! S3's operations, with one file for each operation or group of related operations.
 
+mod archive;
 mod attributes;
 mod bucket_settings;
+mod bucket_versioning;
 mod buckets;
 mod call;
 mod complete;
@@ -14,11 +16,13 @@ mod get;
 mod list;
 mod list_parts;
 mod list_uploads;
+mod list_versions;
 mod object_attributes;
 mod object_tags;
 mod page;
 mod put;
 mod receive;
+mod restore;
 mod tags;
 mod upload_part;
 mod uploads;
@@ -28,6 +32,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto, s3_error};
 
+pub(super) use bucket_versioning::set_versioning;
 pub(super) use buckets::make_bucket;
 
 use super::{checksums, s3s_adapter::BucketSettings, storage::Storage};
@@ -82,7 +87,7 @@ operations! {
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = bucket_settings::bucket_cors,
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::bucket_location,
     get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = bucket_settings::bucket_request_payment,
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::bucket_versioning,
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = bucket_versioning::bucket_versioning,
     get_object(GetObjectInput) -> GetObjectOutput = get::get_object,
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = object_attributes::object_attributes,
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = object_tags::get_object_tagging,
@@ -90,13 +95,16 @@ operations! {
     head_object(HeadObjectInput) -> HeadObjectOutput = get::head_object,
     list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list_buckets,
     list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = list_uploads::list_multipart_uploads,
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions::list_object_versions,
     list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_objects,
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_objects_v2,
     list_parts(ListPartsInput) -> ListPartsOutput = list_parts::list_parts,
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = bucket_settings::put_bucket_cors,
     put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = bucket_settings::put_bucket_request_payment,
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = bucket_versioning::put_bucket_versioning,
     put_object(PutObjectInput) -> PutObjectOutput = put::put_object,
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = object_tags::put_object_tagging,
+    restore_object(RestoreObjectInput) -> RestoreObjectOutput = restore::restore_object,
     upload_part(UploadPartInput) -> UploadPartOutput = upload_part::upload_part,
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = upload_part::upload_part_copy,
 }

@@ -14,7 +14,7 @@ use s3s::{
 
 use super::{
     attributes,
-    call::{number, only_version, received},
+    call::{asked_version, number, received},
     checksums,
     conditions::Conditions,
     content::{self, Content},
@@ -39,11 +39,11 @@ pub(super) async fn object_attributes(
         object_attributes,
         ..
     } = request.input;
-    only_version(version_id.as_deref())?;
+    let version = asked_version(version_id.as_deref())?;
     let asked = asked(&object_attributes)?;
     let storage = Arc::clone(storage);
     let content = blocking(move || {
-        let content = content::open(&storage, &bucket, &key, &headers)?;
+        let content = content::open(&storage, (&bucket, &key), version, &headers)?;
         encryption::check_key(&headers, KeyOf::Object, &content.object.attributes.customer_key_md5)?;
         Conditions::of(&headers).check_read(&content.object)?;
         Ok(content)
@@ -57,6 +57,7 @@ pub(super) async fn object_attributes(
         object_parts: (asked("ObjectParts") && object.parts > 0)
             .then(|| parts(&content, max_parts, part_number_marker)),
         storage_class: asked("StorageClass").then(|| attributes::class(&object.attributes).into()),
+        version_id: content.version_id(),
         object_size: asked("ObjectSize").then(|| number(object.size)),
         ..GetObjectAttributesOutput::default()
     };

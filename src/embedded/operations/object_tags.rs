@@ -12,11 +12,11 @@ use s3s::{
 };
 
 use super::{
-    call::{admit, only_version, received},
+    call::{admit, asked_version, received, told_version},
     content::existing,
     tags,
 };
-use crate::embedded::storage::{self, Storage, TagRow};
+use crate::embedded::storage::{self, Storage, TagRow, VersionId};
 
 pub(super) async fn get_object_tagging(
     storage: &Arc<Storage>,
@@ -24,14 +24,17 @@ pub(super) async fn get_object_tagging(
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let headers = received(&mut request).headers;
     let GetObjectTaggingInput { bucket, key, version_id, .. } = request.input;
-    only_version(version_id.as_deref())?;
-    let object = storage
+    let version = asked_version(version_id.as_deref())?;
+    let (object, version_id) = storage
         .read(move |tables| {
-            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
-            existing(storage::object(&tables.objects, &bucket, &key)?)
+            let row = admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            let found = storage::version(&tables.objects, &tables.versions, (&bucket, &key), version)?;
+            let object = existing(found, version)?;
+            let id = told_version(row.versioning(), &object);
+            Ok((object, id))
         })
         .await?;
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::set(&object.tags), version_id: None }))
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::set(&object.tags), version_id }))
 }
 
 pub(super) async fn put_object_tagging(
@@ -40,9 +43,10 @@ pub(super) async fn put_object_tagging(
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
     let headers = received(&mut request).headers;
     let PutObjectTaggingInput { bucket, key, version_id, tagging, .. } = request.input;
-    only_version(version_id.as_deref())?;
-    replace(storage, bucket, key, headers, tags::of_set(tagging.tag_set)?).await?;
-    Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    let version = asked_version(version_id.as_deref())?;
+    let tags = tags::of_set(tagging.tag_set)?;
+    let version_id = replace(storage, (bucket, key), version, headers, tags).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
 pub(super) async fn delete_object_tagging(
@@ -51,26 +55,27 @@ pub(super) async fn delete_object_tagging(
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let headers = received(&mut request).headers;
     let DeleteObjectTaggingInput { bucket, key, version_id, .. } = request.input;
-    only_version(version_id.as_deref())?;
-    replace(storage, bucket, key, headers, Vec::new()).await?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    let version = asked_version(version_id.as_deref())?;
+    let version_id = replace(storage, (bucket, key), version, headers, Vec::new()).await?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }
 
-/// Replaces the tags of an object. Its ETag and its date do not change.
+/// Replaces the tags of a version, and returns its id. Its ETag and its date do not change.
 async fn replace(
     storage: &Arc<Storage>,
-    bucket: String,
-    key: String,
+    (bucket, key): (String, String),
+    version: Option<VersionId>,
     headers: HeaderMap,
     tags: Vec<TagRow>,
-) -> S3Result<()> {
+) -> S3Result<Option<String>> {
     storage
         .write(move |tables| {
-            admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
-            let mut object = existing(storage::object(&tables.objects, &bucket, &key)?)?;
+            let row = admit(storage::bucket(&tables.buckets, &bucket)?, &headers)?;
+            let found = storage::version(&tables.objects, &tables.versions, (&bucket, &key), version)?;
+            let mut object = existing(found, version)?;
             object.tags = tags;
-            tables.amend_object(&bucket, &key, &object)?;
-            Ok(())
+            tables.amend_version(&bucket, &key, &object)?;
+            Ok(told_version(row.versioning(), &object))
         })
         .await
 }

@@ -9,7 +9,7 @@ use s3s::{
 
 use super::{
     attributes,
-    call::{admit, received, refuse_unkept},
+    call::{admit, received, refuse_unkept, told_version},
     checksums::{self, Algorithm},
     conditions::Conditions,
     receive::{Incoming, receive},
@@ -30,10 +30,12 @@ pub(super) async fn put_object(
     let attributes = attributes::of(&headers)?;
     let tags = tags::of_header(&headers)?;
     let conditions = Conditions::of(&headers);
-    // Checked twice: before the body, so that no caller sends it in vain, and after it, in the transaction.
+    // Checked twice: before the body, so that no caller sends a body that is rejected anyway, and after it, in the
+    // transaction.
     let check = move |bucket_row, there: Option<ObjectRow>| {
-        admit(bucket_row, &headers)?;
-        Ok::<_, storage::Failed>(conditions.check_write(there.as_ref())?)
+        let bucket = admit(bucket_row, &headers)?;
+        conditions.check_write(there.as_ref())?;
+        Ok::<_, storage::Failed>(bucket.versioning())
     };
     let (early, names) = (check.clone(), (bucket.clone(), key.clone()));
     storage
@@ -52,27 +54,26 @@ pub(super) async fn put_object(
         etag: hex::encode(digested.md5),
         modified: now(),
         body: blob.name().body,
-        parts: 0,
         checksum: Some(digested.checksum.clone()),
         attributes,
         tags,
-        parts_have_checksums: false,
+        ..ObjectRow::default()
     };
     let mut headers = attributes::told_of_encryption(&object.attributes);
     headers.extend(checksums::headers(&digested.checksum, 0));
     let etag = ETag::Strong(object.etag.clone());
-    storage
+    let version_id = storage
         .write(move |tables| {
-            check(
+            let versioning = check(
                 storage::bucket(&tables.buckets, &bucket)?,
                 storage::object(&tables.objects, &bucket, &key)?,
             )?;
             tables.put_part(blob, &part(&object, digested.md5))?;
-            tables.put_object(&bucket, &key, &object)?;
-            Ok(())
+            let written = tables.write_object(&bucket, &key, object, versioning)?;
+            Ok(told_version(versioning, &written))
         })
         .await?;
-    let output = PutObjectOutput { e_tag: Some(etag), ..PutObjectOutput::default() };
+    let output = PutObjectOutput { e_tag: Some(etag), version_id, ..PutObjectOutput::default() };
     Ok(S3Response::with_headers(output, headers))
 }
 

@@ -69,7 +69,7 @@ impl Asked {
         self.pays
     }
 
-    /// The bucket of the request; empty if there is none.
+    /// The bucket of the request; empty if it names no bucket.
     pub(super) fn bucket(&self) -> String {
         resource(&self.path).0
     }

@@ -17,7 +17,7 @@ use super::{
 const MAX: usize = 20 * 1024 * 1024;
 
 /// The query parameters of the implemented PUT operations whose body is a document.
-const DOCUMENTS: [&str; 3] = ["cors", "requestPayment", "tagging"];
+const DOCUMENTS: [&str; 4] = ["cors", "requestPayment", "tagging", "versioning"];
 
 /// Reads a request's document into memory and verifies its checksums. Other requests are unchanged.
 pub(super) async fn checked(request: Request<Body>) -> S3Result<Request<Body>> {
@@ -28,7 +28,8 @@ pub(super) async fn checked(request: Request<Body>) -> S3Result<Request<Body>> {
     }
     let delete = request.method() == Method::POST && has(&request, "delete");
     let put = request.method() == Method::PUT && DOCUMENTS.iter().any(|name| has(&request, name));
-    if !delete && !put {
+    let restore = request.method() == Method::POST && has(&request, "restore");
+    if !delete && !put && !restore {
         return Ok(request);
     }
     let Some(received) = request.extensions().get::<Received>().cloned() else { return Ok(request) };

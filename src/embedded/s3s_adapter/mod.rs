@@ -16,6 +16,7 @@ mod request_checks;
 mod rest;
 mod second_pass;
 mod signature;
+mod version_order;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use self::{body_error::Watched, refusal::Refusal, rest::Rest};
 use super::{
     connection::{Broken, Connection},
     fault::Faults,
+    received::{Accepted, VersionOrder},
 };
 
 /// Answers requests as S3 does. Cheap to clone.
@@ -129,10 +131,16 @@ impl S3Route for SecondPass {
         if let Some(error) = watched.error().filter(|_| answer.status().is_server_error()) {
             return Err(error);
         }
-        let (mut parts, body) = answer.into_parts();
+        let (mut parts, mut body) = answer.into_parts();
         // s3s sets this status for GetObject but not for HeadObject.
         if parts.status == StatusCode::OK && parts.headers.contains_key(CONTENT_RANGE) {
             parts.status = StatusCode::PARTIAL_CONTENT;
+        }
+        if let Some(order) = parts.extensions.get::<VersionOrder>() {
+            body = version_order::mixed(body, order);
+        }
+        if parts.extensions.get::<Accepted>().is_some() {
+            parts.status = StatusCode::ACCEPTED;
         }
         Ok(S3Response {
             output: body,

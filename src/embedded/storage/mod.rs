@@ -1,7 +1,7 @@
 //! The storage of the embedded server: rows in a redb database, and bytes in files beside it.
 //!
 //! ```text
-//! FOLDER/objects.redb             buckets, objects, uploads, parts
+//! FOLDER/objects.redb             buckets, objects, versions, uploads, parts
 //! FOLDER/blobs/unfinished/        files being written
 //! FOLDER/blobs/ID/BODY.PART.ID    complete files
 //! FOLDER/reserve                  padding, freed so that deletes still work when the disk is full
@@ -17,6 +17,7 @@ mod reserve;
 mod rows;
 mod sweep;
 mod tables;
+mod versions;
 mod writer;
 
 use std::{
@@ -39,6 +40,7 @@ use database::{Database, OpenError};
 use reserve::Reserve;
 pub(super) use rows::*;
 pub(super) use tables::{Reading, Writing, bucket, decode, object, part, parts, upload};
+pub(super) use versions::{Deletion, VersionId, place, version};
 use writer::Writer;
 
 /// The rows and the bytes in a folder.

@@ -13,6 +13,20 @@ pub(in crate::embedded) struct BucketRow {
     pub(in crate::embedded) requester_pays: bool,
     #[prost(message, repeated, tag = "3")]
     pub(in crate::embedded) cors: Vec<CorsRow>,
+    #[prost(enumeration = "Versioning", tag = "4")]
+    pub(in crate::embedded) versioning: i32,
+}
+
+/// Whether a bucket keeps versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub(in crate::embedded) enum Versioning {
+    /// It never has. Each object has one version, `null`.
+    Never = 0,
+    /// Each write adds a version.
+    Enabled = 1,
+    /// Each write replaces the version `null`. Other versions stay.
+    Suspended = 2,
 }
 
 /// A rule of a bucket's CORS configuration.
@@ -58,6 +72,18 @@ pub(in crate::embedded) struct ObjectRow {
     /// Whether the object was uploaded in parts, with a checksum algorithm that the caller chose.
     #[prost(bool, tag = "9")]
     pub(in crate::embedded) parts_have_checksums: bool,
+    /// Orders the versions of a key. 0 if the object was written to a bucket that never had versions.
+    #[prost(uint64, tag = "10")]
+    pub(in crate::embedded) number: u64,
+    /// Whether `number` is the version's id. Otherwise, the id is `null`.
+    #[prost(bool, tag = "11")]
+    pub(in crate::embedded) has_version: bool,
+    /// Whether this is a delete marker, which has no body.
+    #[prost(bool, tag = "12")]
+    pub(in crate::embedded) delete_marker: bool,
+    /// Until when a restored copy of an archived object can be read, in seconds since 1970. 0: none was requested.
+    #[prost(uint64, tag = "13")]
+    pub(in crate::embedded) restored_until: u64,
 }
 
 /// Attributes of an object that a write sets and a read returns.
@@ -69,7 +95,7 @@ pub(in crate::embedded) struct AttributesRow {
     /// Empty for STANDARD.
     #[prost(string, tag = "2")]
     pub(in crate::embedded) storage_class: String,
-    /// The MD5 of the customer's key (SSE-C), in base64; empty if there is none.
+    /// The MD5 of the customer's key (SSE-C), in base64; empty if the object has no such key.
     #[prost(string, tag = "3")]
     pub(in crate::embedded) customer_key_md5: String,
 }

@@ -11,9 +11,11 @@ use super::{
     rows::{BucketRow, ObjectRow, PartRow, UploadRow},
 };
 
-type Row = &'static [u8];
+pub(super) type Row = &'static [u8];
 /// Bucket and key. Strings are ordered by their UTF-8 bytes, as S3 orders keys.
-type ObjectKey = (&'static str, &'static str);
+pub(super) type ObjectKey = (&'static str, &'static str);
+/// Bucket, key, and a number by which the newest version of a key comes first.
+pub(super) type VersionKey = (&'static str, &'static str, u64);
 /// Bucket, key and upload id. The uploads of a key are ordered by their creation, as S3 lists them.
 type UploadKey = (&'static str, &'static str, u64);
 /// Body and part number.
@@ -21,16 +23,21 @@ type PartKey = (u64, u16);
 
 const BUCKETS: TableDefinition<&str, Row> = TableDefinition::new("buckets");
 const OBJECTS: TableDefinition<ObjectKey, Row> = TableDefinition::new("objects");
+const VERSIONS: TableDefinition<VersionKey, Row> = TableDefinition::new("versions");
 const UPLOADS: TableDefinition<UploadKey, Row> = TableDefinition::new("uploads");
 const PARTS: TableDefinition<PartKey, Row> = TableDefinition::new("parts");
 /// The number of objects that use a body: a copy shares the body of its source.
 const BODIES: TableDefinition<u64, u32> = TableDefinition::new("bodies");
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
+/// The number of the latest version, in the table `meta`.
+const LATEST_VERSION: &str = "latest_version";
+
 /// A snapshot of the database.
 pub(in crate::embedded) struct Reading {
     pub(in crate::embedded) buckets: ReadOnlyTable<&'static str, Row>,
     pub(in crate::embedded) objects: ReadOnlyTable<ObjectKey, Row>,
+    pub(in crate::embedded) versions: ReadOnlyTable<VersionKey, Row>,
     pub(in crate::embedded) uploads: ReadOnlyTable<UploadKey, Row>,
     pub(in crate::embedded) parts: ReadOnlyTable<PartKey, Row>,
 }
@@ -40,6 +47,7 @@ impl Reading {
         Ok(Self {
             buckets: transaction.open_table(BUCKETS)?,
             objects: transaction.open_table(OBJECTS)?,
+            versions: transaction.open_table(VERSIONS)?,
             uploads: transaction.open_table(UPLOADS)?,
             parts: transaction.open_table(PARTS)?,
         })
@@ -50,9 +58,11 @@ impl Reading {
 pub(in crate::embedded) struct Writing<'t> {
     pub(in crate::embedded) buckets: Table<'t, &'static str, Row>,
     pub(in crate::embedded) objects: Table<'t, ObjectKey, Row>,
+    pub(in crate::embedded) versions: Table<'t, VersionKey, Row>,
     pub(in crate::embedded) uploads: Table<'t, UploadKey, Row>,
     pub(in crate::embedded) parts: Table<'t, PartKey, Row>,
     bodies: Table<'t, u64, u32>,
+    meta: Table<'t, &'static str, u64>,
     /// The blobs that new rows refer to.
     pub(super) kept: Vec<NewBlob>,
     /// The blobs that no row refers to any more.
@@ -64,9 +74,11 @@ impl<'t> Writing<'t> {
         Ok(Self {
             buckets: transaction.open_table(BUCKETS)?,
             objects: transaction.open_table(OBJECTS)?,
+            versions: transaction.open_table(VERSIONS)?,
             uploads: transaction.open_table(UPLOADS)?,
             parts: transaction.open_table(PARTS)?,
             bodies: transaction.open_table(BODIES)?,
+            meta: transaction.open_table(META)?,
             kept: Vec::new(),
             dropped: Vec::new(),
         })
@@ -108,8 +120,7 @@ impl<'t> Writing<'t> {
         row: &ObjectRow,
     ) -> Result<(), StorageError> {
         // Count the new user first, so that copying an object onto itself does not remove its body.
-        let users = self.bodies.get(row.body)?.map_or(0, |users| users.value());
-        self.bodies.insert(row.body, users + 1)?;
+        self.use_body(row.body)?;
         let before = self
             .objects
             .insert((bucket, key), &*row.encode_to_vec())?
@@ -139,8 +150,21 @@ impl<'t> Writing<'t> {
         }
     }
 
+    /// Adds one user of a body.
+    pub(super) fn use_body(&mut self, body: u64) -> Result<(), StorageError> {
+        let users = self.bodies.get(body)?.map_or(0, |users| users.value());
+        self.bodies.insert(body, users + 1).map(|_| ())
+    }
+
+    /// The number of the next version.
+    pub(super) fn next_number(&mut self) -> Result<u64, StorageError> {
+        let next = self.meta.get(LATEST_VERSION)?.map_or(0, |latest| latest.value()) + 1;
+        self.meta.insert(LATEST_VERSION, next)?;
+        Ok(next)
+    }
+
     /// Removes one user of a body. Without users, the parts of the body are removed.
-    fn let_go(&mut self, body: u64) -> Result<(), StorageError> {
+    pub(super) fn let_go(&mut self, body: u64) -> Result<(), StorageError> {
         let users = self.bodies.get(body)?.map_or(0, |users| users.value());
         if users > 1 {
             self.bodies.insert(body, users - 1)?;

@@ -25,7 +25,7 @@ use super::{
     window_updates::WindowUpdates,
 };
 
-/// What is known about a connection from its bytes. [`Metered`] updates it, and the connection's task reads it.
+/// The state of a connection, as its bytes show it. [`Metered`] updates it, and the connection's task reads it.
 #[derive(Debug)]
 pub(super) struct Meter {
     began: Instant,

@@ -152,7 +152,7 @@ where
 }
 
 /// Whether the handshake failed because the caller's certificate does not verify.
-fn is_about_certificate(error: &io::Error) -> bool {
+pub(super) fn is_about_certificate(error: &io::Error) -> bool {
     use rustls::Error::{InvalidCertRevocationList, InvalidCertificate};
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(InvalidCertificate(_) | InvalidCertRevocationList(_)))

@@ -63,8 +63,8 @@ impl RevocationLists {
     }
 }
 
-/// Verifies certificates of clients that send one. Each certificate of a chain needs a list of its issuer if there are
-/// lists: without one, nobody knows whether it has been revoked.
+/// Verifies certificates of clients that send one. If there are lists, each certificate of a chain needs one of its
+/// issuer: otherwise the server cannot tell whether the certificate has been revoked.
 pub(super) fn verifier(
     authorities: &Authorities,
     lists: Option<&RevocationLists>,

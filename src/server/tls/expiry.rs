@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_mins(1);
 const SELDOM: u32 = 60;
 
 /// The certificate should have been replaced this long before it expires, or when a fifth of its lifetime is left if
-/// that is less. Usual tools renew it when a third is left.
+/// that is less. Most tools renew it when a third is left.
 const LONGEST_WARNING: Duration = Duration::from_hours(30 * 24);
 const WARNING_FRACTION: u32 = 5;
 
@@ -56,7 +56,7 @@ impl LiveTls {
 /// How soon a certificate expires.
 #[derive(Debug, PartialEq, Eq)]
 enum Expiry {
-    /// There is enough time, or it is not known.
+    /// There is enough time, or the expiry is unknown.
     Later,
     /// It should have been replaced by now.
     Soon(Duration),

@@ -162,7 +162,7 @@ impl LiveTls {
     }
 
     /// Uses what was read for new connections, and verifies the client certificates of open ones again if the CAs or
-    /// the revocation lists have changed. Of a file that cannot be used, the last usable contents stay in use.
+    /// the revocation lists have changed. If a file cannot be used, its last usable contents stay in use.
     pub fn accept(&self, reading: TlsReading) {
         let mut state = self.state();
         let TlsReading { read, certificate, authorities, lists } = reading;
@@ -208,7 +208,7 @@ impl LiveTls {
     }
 
     /// A sentence for operators about files that cannot be used, such as `the contents of LONGSHORE_TLS_CERT cannot be
-    /// used: see the log`. `None` if there are none.
+    /// used: see the log`. `None` if all files can be used.
     pub(in crate::server) fn notice(&self) -> Option<String> {
         let unusable = self.unusable();
         let names = unusable.iter().map(|file| format!("LONGSHORE_TLS_{}", file.key().to_ascii_uppercase()));

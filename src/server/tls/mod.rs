@@ -3,6 +3,7 @@
 
 mod client_trust;
 mod expiry;
+mod intermediates;
 mod live;
 mod materials;
 mod peer;

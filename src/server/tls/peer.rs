@@ -2,26 +2,30 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 use rustls::pki_types::CertificateDer;
+use tokio::time::timeout;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use webpki::EndEntityCert;
 
-use super::{Acceptance, LiveTls, validity::Validity};
+use super::{Acceptance, LiveTls, intermediates::Intermediates, validity::Validity};
 use crate::auth::{ClientCertificate, SubjectAltName};
 
 /// SPIFFE ids are URIs of this scheme.
 const SPIFFE: &str = "spiffe://";
 
 /// The verified certificate of a connection's client. It is verified again when the CAs or the revocation lists have
-/// been reloaded.
+/// been reloaded, and when an intermediate certificate expires. Its own end is a timer of the connection.
 pub(in crate::server) struct PeerCertificate {
     shared: Arc<ClientCertificate>,
     chain: Vec<CertificateDer<'static>>,
+    intermediates: Intermediates,
     tls: LiveTls,
     /// What has verified the certificate.
     acceptance: Arc<Acceptance>,
@@ -36,12 +40,13 @@ impl PeerCertificate {
         acceptance: Arc<Acceptance>,
         chain: Option<&[CertificateDer<'_>]>,
     ) -> Result<Option<Self>, String> {
-        let Some(chain @ [leaf, ..]) = chain else { return Ok(None) };
+        let Some(chain @ [leaf, intermediates @ ..]) = chain else { return Ok(None) };
         let not_after = Validity::of(leaf).map_err(|error| error.to_string())?.not_after;
         let names = names(leaf).map_err(|error| error.to_string())?;
         Ok(Some(Self {
             shared: Arc::new(ClientCertificate::new(names, not_after)),
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
+            intermediates: Intermediates::new(intermediates),
             tls: tls.clone(),
             replaced: Box::pin(acceptance.until_replaced()),
             acceptance,
@@ -53,12 +58,25 @@ impl PeerCertificate {
         &self.shared
     }
 
-    /// Whether the certificate has just become invalid, because a reload has revoked it or removed its CA. Calls that
-    /// begin after that are not authenticated by it. Wakes the task when it has to be polled again.
+    /// Completes when the certificate becomes invalid, or expires.
+    pub(in crate::server) async fn until_invalid(mut self) {
+        let left = self.shared.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+        let _ = timeout(left, poll_fn(|cx| self.poll_distrusted(cx))).await;
+    }
+
+    /// Whether the certificate has just become invalid, because a reload has revoked it or removed its CA, or because an
+    /// intermediate certificate has expired. Calls that begin after that are not authenticated by it. Wakes the task when
+    /// it has to be polled again.
     pub(in crate::server) fn poll_distrusted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.replaced.as_mut().poll(cx).is_ready() {
+        loop {
+            let expired = self.intermediates.poll_expired(cx).is_ready();
+            let replaced = self.replaced.as_mut().poll(cx).is_ready();
+            if !expired && !replaced {
+                return Poll::Pending;
+            }
             let current = self.tls.acceptance();
-            let verifies = current.verifies_like(&self.acceptance) || current.verifies(&self.chain);
+            let is_known = !expired && current.verifies_like(&self.acceptance);
+            let verifies = is_known || current.verifies(&self.chain);
             self.replaced = Box::pin(current.until_replaced());
             self.acceptance = current;
             if !verifies {
@@ -66,7 +84,6 @@ impl PeerCertificate {
                 return Poll::Ready(());
             }
         }
-        Poll::Pending
     }
 }
 

@@ -68,7 +68,7 @@ impl<S: Scale> Pace<S> {
         )]
         let fractions = (pages * float(FRACTIONS)) as u128;
         let distance = self.distance.checked_mul(fractions)? / (self.pages * FRACTIONS);
-        // The key is at least one step away. If that is much more than was asked for, there is none.
+        // The key is at least one step away. If that is much more than was asked for, return no key.
         if distance == 0 && float(self.pages) > 1.6 * pages * float(self.distance) {
             return None;
         }

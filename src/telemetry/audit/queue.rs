@@ -187,8 +187,8 @@ impl Queue {
         state.error = None;
     }
 
-    /// Records that a write failed, and waits before the next attempt. Returns false if the queue is closed: nobody
-    /// waits for the lines any more.
+    /// Records that a write failed, and waits before the next attempt. Returns false if the queue is closed, so that
+    /// the writer stops.
     pub(super) fn failed(&self, error: String, pause: Duration) -> bool {
         let mut state = self.lock();
         state.error = Some(error);
@@ -231,8 +231,8 @@ impl Queue {
 }
 
 impl AuditRoom {
-    /// Queues a line in up to `most` bytes of this room. Never waits. If the line is longer, it also takes the free room
-    /// of the queue; if there is none, it is queued all the same.
+    /// Queues a line in up to `most` bytes of this room. Never waits. If the line is longer, it also takes free room of
+    /// the queue. A full queue accepts it too.
     pub(super) fn push(&self, line: &[u8], most: usize) {
         let wanted = line.len().min(most);
         let left = self.left.fetch_update(Relaxed, Relaxed, |left| Some(left - wanted.min(left)));

@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long to wait if a pipe accepts nothing: its reader may need only a moment.
 const FULL_PIPE: Duration = Duration::from_millis(20);
 
-/// How often the writer looks whether the file is still at its path.
+/// How often the writer checks whether the file is still at its path.
 const CHECK: Duration = Duration::from_secs(1);
 
 /// The largest buffer that the writer keeps between batches, in bytes.
@@ -57,7 +57,7 @@ impl Writer {
         loop {
             must_open |= queue.takes_reopen() || self.has_moved();
             let outcome = if must_open {
-                // A line is never divided between two files.
+                // A line is never split between two files.
                 self.reopen().map(|()| {
                     must_open = false;
                     at = lines[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -141,7 +141,7 @@ fn standard_output() -> io::Result<File> {
     Err(io::Error::new(ErrorKind::Unsupported, "use a file on this system"))
 }
 
-/// Opens the file to append to it. A pipe that nobody reads is an error, instead of waiting for a reader.
+/// Opens the file to append to it. A pipe without a reader is an error, instead of waiting for one.
 fn open_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.append(true).create(true);

@@ -39,7 +39,8 @@ pub struct CallKind {
     pub transfers: Option<Direction>,
 }
 
-/// A call's part of the limits. Dropping it returns the permits, and the bytes that the call did not transfer.
+/// What a call has acquired from its limits. Dropping it returns the permits, and the bytes that the call did not
+/// transfer.
 #[derive(Debug)]
 pub struct CallPermit {
     limits: CallersLimits,
@@ -114,7 +115,7 @@ impl CallersLimits {
     }
 
     /// Admits a call, which waits in turn at each limit. Fails after the shortest `max_wait`, or after half of the time
-    /// until `deadline`, or as soon as it is known that the wait would take longer. A call that is dropped leaves the
+    /// until `deadline`, or at once if the wait would take longer. A call that is dropped leaves the
     /// queue.
     pub(crate) async fn admit(
         &self,
@@ -125,8 +126,8 @@ impl CallersLimits {
     ) -> Result<CallPermit, Exceeded> {
         let max_wait = self.iter().map(Limiter::max_wait).min().unwrap_or_default();
         let now = Instant::now();
-        // Calls that waited until shortly before their deadline would pass it soon after they have begun, so that an
-        // overloaded server would do nothing but what nobody waits for any more.
+        // A call that waits until shortly before its deadline times out soon after it begins. An overloaded server
+        // would then work only for calls that time out.
         let useful = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(now) / 2);
         let until = now + max_wait.min(LONGEST_WAIT).min(useful);
         let _waiting = metrics.limit_awaited();

@@ -1,4 +1,4 @@
-//! What a call is told that is beyond a limit.
+//! The error of a call that is beyond a limit.
 
 use std::{fmt, sync::Arc, time::Duration};
 

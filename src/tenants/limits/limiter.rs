@@ -1,4 +1,4 @@
-//! The limits of one tenant or caller, and what is in use of them.
+//! The limits of one tenant or caller, and how much of them is in use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ pub(super) enum Kind {
 impl Limiter {
     /// The limits in `settings`. `share`: how many calls may be in flight if the settings do not say.
     ///
-    /// It takes over what is in use of its `predecessor`'s limits, with the calls that wait.
+    /// It takes over the state of its `predecessor`'s limits, with the calls that wait.
     pub(crate) fn new(
         holder: Holder,
         settings: CallLimits,

@@ -1,8 +1,8 @@
 //! Limits on the calls of the process, of a tenant and of a caller: how many may be in flight, how many may begin per
 //! second, and how many bytes of objects they may transfer per second.
 //!
-//! Calls beyond a limit wait in the order in which they came, before their messages are read. No limit of a tenant has
-//! anything in common with those of another one, except for the limit of the process.
+//! Calls beyond a limit wait in the order in which they came, before their messages are read. Limits of different
+//! tenants are independent of each other, except for the limit of the process.
 
 mod admission;
 mod bucket;

@@ -21,10 +21,10 @@ use crate::telemetry::WatchedLimit;
 /// At least this many calls may wait, however few may be in flight.
 const LEAST_WAITING: usize = 100;
 
-/// The shortest and the longest time that a rejected call is told to wait.
+/// The shortest and the longest retry delay of a rejected call.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// The time that a rejected call is told to wait if no call has ended while others waited.
+/// The retry delay of a rejected call if no call has ended while others waited.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
 /// Permits for a number of calls, which can change. As many calls as there are permits may wait for one.
@@ -93,7 +93,7 @@ impl Permits {
         let limit = self.limit.load(SeqCst);
         let more = |in_use: usize| (in_use < limit).then_some(in_use + 1);
         // Sequentially consistent, as are the other accesses: either this call sees that a permit has been returned, or
-        // whoever returns it sees that this call waits.
+        // the call that returns it sees that this call waits.
         self.in_use.fetch_update(SeqCst, SeqCst, more).ok().map(|_| Permit(Arc::clone(self)))
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let mut second = Box::pin(permits.acquire(later()));
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         drop(held);
-        assert!(permits.try_acquire().is_none(), "nobody overtakes");
+        assert!(permits.try_acquire().is_none(), "no call overtakes");
         assert!((&mut second).now_or_never().is_none());
         let first = first.now_or_never().unwrap().unwrap();
         assert_eq!(permits.used(), 1);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rejected_call_is_told_how_long_the_queue_will_take() {
+    async fn a_rejected_call_gets_the_expected_wait_as_its_retry_delay() {
         let permits = Arc::new(Permits::new(1));
         let mut held = permits.try_acquire();
         for _ in 0..4 {

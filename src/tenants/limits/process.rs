@@ -10,7 +10,7 @@ use super::{
     permits::Permits,
 };
 
-/// The limits of the process, and what those of its tenants depend on. Cheap to clone; clones share what is in use.
+/// The limits of the process, and what those of its tenants depend on. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
 pub struct Process {
     settings: ProcessLimits,

@@ -173,7 +173,7 @@ mod tests {
         }
         let mut last = Box::pin(rate.take(1, None));
         assert!((&mut last).now_or_never().is_none());
-        assert!(!rate.try_take(1), "nobody overtakes");
+        assert!(!rate.try_take(1), "no call overtakes");
         drop(gone);
         let begin = Instant::now();
         last.await.unwrap();
@@ -253,7 +253,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn whoever_leaves_the_queue_calls_are_admitted_in_order_and_within_the_rate(
+        fn calls_are_admitted_in_order_and_within_the_rate_although_some_leave_the_queue(
             per_second in 1..500_u64,
             burst in 1..30_u64,
             calls in proptest::collection::vec((1..50_u64, 1..10_u64, 0..2_000_u64), 1..80),

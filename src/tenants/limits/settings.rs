@@ -24,10 +24,10 @@ settings! {
 settings! {
     /// Limits on the calls of a tenant or of a caller.
     pub struct CallLimits(CallLimitsLayer) {
-        /// How many calls may be in flight. For a tenant, `unlimited` is half of `LONGSHORE_MAX_IN_FLIGHT` if there are
-        /// several tenants.
+        /// How many calls may be in flight. For a tenant, `unlimited` means half of `LONGSHORE_MAX_IN_FLIGHT` if there
+        /// are several tenants.
         max_in_flight: Option<u32> as OrUnlimited<Number<1, 1_000_000>> = None,
-        /// How many of these calls may be streams, which can last long: Get, GetRanges, Upload, Walk, DeleteMany,
+        /// How many of these calls may be streams, which can last long: Get, GetRanges, Upload, Walk, WalkVersions, DeleteMany,
         /// WriteUpload and WriteUploadWithProgress.
         max_streams: Option<u32> as OrUnlimited<Number<1, 1_000_000>> = None,
         /// How many calls may begin per second.

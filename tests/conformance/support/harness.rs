@@ -2,7 +2,7 @@
 //!
 //! By default, the S3 server is the embedded one. `tests/conformance.sh` selects a real one with `CONFORMANCE_SERVER`,
 //! `CONFORMANCE_ENDPOINT`, `CONFORMANCE_BUCKET`, `CONFORMANCE_REGION`, `CONFORMANCE_ACCESS_KEY_ID` and
-//! `CONFORMANCE_SECRET_ACCESS_KEY`.
+//! `CONFORMANCE_SECRET_ACCESS_KEY`; `CONFORMANCE_VERSIONED_BUCKET` is one with versions.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -87,13 +87,23 @@ impl Harness {
         Self::open_with(|_| {}).await
     }
 
+    /// Starts a server whose stores are in a bucket with versions, if the S3 server has versions.
+    pub(crate) async fn open_versioned() -> Self {
+        Self::open_with(|store| {
+            store.bucket.bucket =
+                std::env::var("CONFORMANCE_VERSIONED_BUCKET").unwrap_or_else(|_| "versioned".to_owned());
+        })
+        .await
+    }
+
     /// Starts a server whose store settings `change` has changed.
     pub(crate) async fn open_with(change: impl Fn(&mut StoreSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let embedded = async |name: &str| {
-            Embedded::start(&folder.path().join(name), "127.0.0.1:0".parse().unwrap(), &["test"])
-                .await
-                .unwrap()
+            let (folder, address) = (folder.path().join(name), "127.0.0.1:0".parse().unwrap());
+            let server = Embedded::start(&folder, address, &["test", "versioned"]).await.unwrap();
+            server.enable_versioning("versioned").await.unwrap();
+            server
         };
         let elsewhere = embedded("elsewhere").await;
         let mut servers = Vec::new();

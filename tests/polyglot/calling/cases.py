@@ -135,7 +135,7 @@ MISSING = failing("NOT_FOUND", "OBJECT_NOT_FOUND")
 NO_TOKEN = failing("UNAUTHENTICATED", "TOKEN_MISSING")
 UNKNOWN_TOKEN = failing("UNAUTHENTICATED", "TOKEN_UNKNOWN")
 TOO_LARGE = failing("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
-NOBODY = {"server": "broken", "metadata": {"x-longshore-tenant": "acme"}}
+ANONYMOUS = {"server": "broken", "metadata": {"x-longshore-tenant": "acme"}}
 STRANGER = {"server": "broken", "metadata": {"authorization": "Bearer nobody's"}}
 
 READS = [
@@ -143,7 +143,7 @@ READS = [
     get("Get, a missing key", "missing", expect=MISSING),
     get("Get, an unknown store", "there", store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
     get("Get, an empty key", "", expect=INVALID),
-    get("Get, no token", "damaged/1", expect=NO_TOKEN, **NOBODY),
+    get("Get, no token", "damaged/1", expect=NO_TOKEN, **ANONYMOUS),
     get("Get, an unknown token", "damaged/1", expect=UNKNOWN_TOKEN, **STRANGER),
     # Detected before the first message, and after all bytes have arrived.
     get("Get, a small damaged object", f"damaged/{KIB}", expect=DAMAGED_IN_S3 | {"bytes": 0}, server="broken"),
@@ -165,7 +165,7 @@ READS = [
                expect=failing("OUT_OF_RANGE", "RANGE_NOT_SATISFIABLE")),
     get_ranges("GetRanges, no ranges", [], expect=INVALID),
     get_ranges("GetRanges, a missing key", [(0, 1)], key="missing", expect=MISSING),
-    get_ranges("GetRanges, no token", [(0, 1)], expect=NO_TOKEN, **NOBODY),
+    get_ranges("GetRanges, no token", [(0, 1)], expect=NO_TOKEN, **ANONYMOUS),
 ]
 
 UPLOADS = [
@@ -187,7 +187,7 @@ UPLOADS = [
     upload("a wrong checksum at the end", [1000], finish={"crc32c": 1}, expect=DAMAGED),
     upload("an empty key", messages(SOME, 16 * KIB), key="", expect=INVALID),
     upload("an unknown store", [1], store="гавань", expect=failing("NOT_FOUND", "STORE_NOT_FOUND")),
-    upload("no token", messages(SOME, 16 * KIB), expect=NO_TOKEN, **NOBODY),
+    upload("no token", messages(SOME, 16 * KIB), expect=NO_TOKEN, **ANONYMOUS),
     upload("cancelled", messages(LITTLE, 16 * KIB), size=SOME, ending="cancel", expect=CANCELLED, logged=("CANCELLED",)),
     upload("cancelled with parts in flight", messages(MUCH, MIB), size=2 * MUCH, ending="cancel", expect=CANCELLED,
            logged=("CANCELLED",)),

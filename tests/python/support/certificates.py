@@ -1,6 +1,7 @@
 """Certificates and revocation lists, made by openssl."""
 
 import datetime
+import shutil
 import subprocess
 
 CONFIG = """
@@ -49,11 +50,20 @@ class Authority:
                 "-keyout", self.key, "-out", self.certificate, "-days", "1", "-subj", f"/CN={name}",
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, name, sans, common_name="", seconds=3600):
+    def intermediate(self, name, seconds=3600):
+        """Returns a CA whose certificate this one issues."""
+        lower = Authority(self.folder / f"{name}-ca", name)
+        issued = self.issue(name, [], seconds=seconds, is_ca=True)
+        shutil.copy(issued.cert, lower.certificate)
+        shutil.copy(issued.key, lower.key)
+        return lower
+
+    def issue(self, name, sans, common_name="", seconds=3600, is_ca=False):
         """Issues a certificate with these names, such as `DNS:a.internal`, that is valid until `seconds` from now."""
         files = Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
         request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
-        extensions.write_text("basicConstraints=CA:FALSE\n" + (f"subjectAltName={','.join(sans)}\n" if sans else ""))
+        constraints = "critical,CA:TRUE\nsubjectKeyIdentifier=hash" if is_ca else "CA:FALSE"
+        extensions.write_text(f"basicConstraints={constraints}\n" + (f"subjectAltName={','.join(sans)}\n" if sans else ""))
         openssl("req", "-new", "-config", self.config, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-keyout", files.key, "-out", request, "-subj", f"/CN={common_name or name}")
         now = datetime.datetime.now(datetime.timezone.utc)

@@ -48,6 +48,7 @@ class S3Server:
     region: str
     access_key_id: str
     secret_access_key: str
+    versioned_bucket: str = ""
     clients: dict = field(default_factory=dict, compare=False)
 
     @property
@@ -128,5 +129,5 @@ def start(kind, log):
     if not ready.startswith("ready "):
         running.kill()
         raise RuntimeError(f"{kind} did not start: {log.read_text()}")
-    said = dict(re.findall(r"(\w+)=(\S+)", ready))
+    said = dict(re.findall(r"(\w+)=(\S*)", ready))
     return running, S3Server(kind, **said)

@@ -36,7 +36,7 @@ impl InFlight {
         self.entries.push_back(entries);
     }
 
-    /// Waits for the results of the oldest batch in flight. `None` if there is none. Cancel safe.
+    /// Waits for the results of the oldest batch in flight. `None` if no batch is in flight. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<(Vec<Entry>, DeletedBatch)> {
         let deleted = self.batches.next().await?;
         Some((self.entries.pop_front()?, deleted))

@@ -79,7 +79,7 @@ struct Target {
 }
 
 enum Event {
-    /// The results of the oldest batch in flight; `None` if there is none.
+    /// The results of the oldest batch in flight; `None` if no batch is in flight.
     Results(Option<pb::DeleteManyResponse>),
     /// The caller's next message; `None` at the end.
     Message(Result<Option<pb::DeleteManyRequest>, Status>),

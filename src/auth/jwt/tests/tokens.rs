@@ -45,7 +45,7 @@ fn forged_and_invalid_tokens_are_rejected_for_the_reason_that_is_wrong_with_them
 }
 
 #[test]
-fn messages_do_not_tell_which_issuers_audiences_and_claims_are_known() {
+fn messages_do_not_reveal_which_issuers_audiences_and_claims_are_configured() {
     let callers = file();
     let cases = made()["rejected"].clone();
     let cases = cases.as_object().unwrap().values();
@@ -57,7 +57,7 @@ fn messages_do_not_tell_which_issuers_audiences_and_claims_are_known() {
 }
 
 #[test]
-fn what_is_not_a_jwt_is_an_unknown_token() {
+fn a_token_that_is_not_a_jwt_is_unknown() {
     let callers = file();
     for token in ["", "a", "a.b", "..", "a..c", ".b.c", "a.b.c.d", "a b.c.d", "a.b=.c"] {
         assert_eq!(authenticate(&callers, token).unwrap_err(), Refusal::TokenUnknown, "{token}");

@@ -13,7 +13,7 @@ use super::{
 };
 
 impl ProviderLayer {
-    /// The service that is asked for the credentials of this store.
+    /// The service that returns the credentials of this store.
     pub(super) fn grpc(
         &self,
         place_id: PlaceId,

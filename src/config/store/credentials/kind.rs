@@ -43,7 +43,8 @@ impl Kind {
         Self::KEYWORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 
-    /// What of the server's own this type uses however it is set up. The other types can be set up without.
+    /// What this type always uses of the server's own identity, files and variables. The other types can be set up
+    /// without that.
     pub(super) fn server_resource(self) -> Option<&'static str> {
         match self {
             Self::Env => Some("the server's variables"),

@@ -34,8 +34,8 @@ settings! {
         secret_access_key: Option<SecretValue> as Optional<Secret> = None,
         /// `static`: the token of temporary credentials.
         session_token ["token"]: Option<SecretValue> as Optional<Secret> = None,
-        /// `static`: when the credentials expire, as in 2030-01-02T03:04:05Z. Without this key, it is not known, and they
-        /// are used until S3 rejects them.
+        /// `static`: when the credentials expire, as in 2030-01-02T03:04:05Z. Without this key, the expiry is unknown,
+        /// and they are used until S3 rejects them.
         expires_at: Option<SystemTime> as Optional<Time> = None,
         /// `file`: a file with the JSON that `credential_process` commands print or with the lines of a shared
         /// credentials file, or a folder with the files `access_key_id`, `secret_access_key` and `session_token`. Read

@@ -1,7 +1,6 @@
 //! Reloads the tenants when their files change, or on SIGHUP.
 
 use std::{
-    future::pending,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -12,26 +11,20 @@ use std::{
 use futures::FutureExt as _;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    time::sleep,
 };
 
-use super::signals::Hangups;
+use super::{
+    ATTEMPTS, SETTLE,
+    checks::Checks,
+    file_reads::{FileReads, ReadError},
+};
 use crate::{
+    cli::signals::Hangups,
     config::{Problems, Reloaded, TenantsSource},
     server::{LiveTenants, ReloadTenants},
     tenants::{Invalid, ReloadReport},
 };
-
-/// How long files must stay the same after a change before the change takes effect: a file may be written in several
-/// steps, and the files of a folder one after the other.
-pub(super) const SETTLE: Duration = Duration::from_secs(1);
-
-/// How often the files are read if some of them keep changing, before the next check or signal is waited for.
-pub(super) const ATTEMPTS: u32 = 3;
-
-/// How long reading the files may take. A network file system can hang.
-pub(super) const LONGEST_READ: Duration = Duration::from_mins(1);
 
 /// How many problems of a reload are logged. `longshore check` lists all of them.
 const LOGGED: usize = 100;
@@ -40,14 +33,13 @@ const LOGGED: usize = 100;
 const WAITING: usize = 64;
 
 /// A request for a reload: where to send the report.
-pub(super) type Wanted = oneshot::Sender<ReloadReport>;
+pub(in crate::cli) type Wanted = oneshot::Sender<ReloadReport>;
 
 /// Reloads tenants. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Reloader {
+pub(in crate::cli) struct Reloader {
     source: Arc<Mutex<TenantsSource>>,
-    /// Whether the files are being read.
-    is_busy: Arc<AtomicBool>,
+    reads: FileReads,
     /// Whether reading the files took too long, or they kept changing, so that they have to be read even if they are the
     /// same as before.
     is_due: Arc<AtomicBool>,
@@ -55,7 +47,7 @@ pub(super) struct Reloader {
 }
 
 /// What requests a reload from [`Reloader::run`], and its receiver.
-pub(super) fn requests() -> (ReloadTenants, mpsc::Receiver<Wanted>) {
+pub(in crate::cli) fn requests() -> (ReloadTenants, mpsc::Receiver<Wanted>) {
     let (sender, wanted) = mpsc::channel(WAITING);
     let request = move || {
         let sender = sender.clone();
@@ -71,39 +63,29 @@ pub(super) fn requests() -> (ReloadTenants, mpsc::Receiver<Wanted>) {
 }
 
 impl Reloader {
-    pub(super) fn new(source: TenantsSource, tenants: LiveTenants) -> Self {
+    pub(in crate::cli) fn new(source: TenantsSource, tenants: LiveTenants) -> Self {
         Self {
             source: Arc::new(Mutex::new(source)),
-            is_busy: Arc::default(),
+            reads: FileReads::default(),
             is_due: Arc::default(),
             tenants,
         }
     }
 
-    /// Reloads the tenants on SIGHUP, when `wanted`, and if their files have changed when they are checked, once an `interval`; `None`:
-    /// never. Does not end.
-    pub(super) async fn run(
+    /// Reloads the tenants on SIGHUP, when they are `wanted`, and if their files have changed when they are checked, once an
+    /// `interval`; `None`: never. Does not end.
+    pub(in crate::cli) async fn run(
         self,
         mut hangups: Hangups,
         mut wanted: mpsc::Receiver<Wanted>,
         interval: Option<Duration>,
     ) {
-        let mut checks = interval.map(|every| {
-            let mut checks = interval_at(Instant::now() + every, every);
-            checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            checks
-        });
+        let mut checks = Checks::every(interval);
         loop {
-            let next_check = async {
-                match &mut checks {
-                    Some(checks) => drop(checks.tick().await),
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 () = hangups.next() => drop(self.reload(Duration::ZERO).await),
                 Some(first) = wanted.recv() => self.reload_for(first, &mut wanted).await,
-                () = next_check => self.check().await,
+                () = checks.next() => self.check().await,
             }
         }
     }
@@ -174,30 +156,22 @@ impl Reloader {
         &self,
         work: impl FnOnce(&mut TenantsSource, &LiveTenants) -> T + Send + 'static,
     ) -> Option<T> {
-        if self.is_busy.swap(true, Relaxed) {
-            self.hangs();
-            return None;
-        }
         let this = self.clone();
-        let work = move || {
-            let done = work(&mut this.source.lock().unwrap_or_else(PoisonError::into_inner), &this.tenants);
-            this.is_busy.store(false, Relaxed);
-            done
-        };
-        match timeout(LONGEST_READ, spawn_blocking(work)).await {
-            Ok(Ok(done)) => Some(done),
-            Ok(Err(error)) => {
-                self.is_busy.store(false, Relaxed);
-                if error.is_panic() {
-                    tracing::error!("the reload of the tenants failed unexpectedly");
-                    self.tenants.reload_failed();
-                }
-                None
-            }
-            Err(_) => {
+        let read = self.reads.run(move || {
+            work(&mut this.source.lock().unwrap_or_else(PoisonError::into_inner), &this.tenants)
+        });
+        match read.await {
+            Ok(done) => Some(done),
+            Err(ReadError::Hangs) => {
                 self.hangs();
                 None
             }
+            Err(ReadError::Panicked) => {
+                tracing::error!("the reload of the tenants failed unexpectedly");
+                self.tenants.reload_failed();
+                None
+            }
+            Err(ReadError::ShuttingDown) => None,
         }
     }
 
@@ -223,7 +197,7 @@ fn replace(tenants: &LiveTenants, reloaded: Reloaded) -> ReloadReport {
     let Reloaded { tenants: new, stale, rejected, unusable, reasons, changing, problems, warnings } =
         reloaded;
     for warning in warnings.iter().take(LOGGED) {
-        tracing::warn!(%warning, "a setting is probably not meant as it is written");
+        tracing::warn!(%warning, "a setting is valid, but probably a mistake");
     }
     log(&problems);
     tracing::info!(
@@ -271,7 +245,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{config, server::Server, tenants::Changes};
+    use crate::{cli::reload::file_reads::LONGEST_READ, config, server::Server, tenants::Changes};
 
     /// A reloader of a server with one tenant, and the server.
     async fn reloader() -> (Reloader, Server, tempfile::NamedTempFile) {
@@ -363,10 +337,9 @@ mod tests {
 
         release.send(()).unwrap();
         hanging.join().unwrap();
-        while reloader.is_busy.load(Relaxed) {
-            tokio::task::yield_now().await;
+        while reloads(&server, "ok").is_none() {
+            reloader.check().await;
         }
-        reloader.check().await;
         assert_eq!(reloads(&server, "ok").as_deref(), Some("1"));
         reloader.check().await;
         assert_eq!(reloads(&server, "ok").as_deref(), Some("1"), "once");
