@@ -320,20 +320,31 @@ impl Call {
     /// Returns the store `name` for `access` to `scope`, bounded by the call's deadline. The grant is checked before
     /// the store is looked up, so that a caller without a grant does not learn whether the store exists.
     pub(crate) fn open(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<S3Store, Failure> {
+        self.open_version(access, name, scope, None)
+    }
+
+    /// Like [`Call::open`], for a call that may name a version of the object, which the audit log then has too.
+    pub(crate) fn open_version(
+        &self,
+        access: Access,
+        name: &str,
+        scope: Scope<'_>,
+        version: Option<&str>,
+    ) -> Result<S3Store, Failure> {
         self.context.facts.set_store(store_name(name));
         if let Scope::Key(key) = scope {
             self.key.get_or_init(|| key.to_owned());
         }
-        self.audit_object(name, scope);
+        self.audit_object(name, scope, version);
         self.permit(access, name, scope)?;
         self.working_store(name)
     }
 
     /// Sets what the lines of the audit log say that the call is about.
-    fn audit_object(&self, name: &str, scope: Scope<'_>) {
+    fn audit_object(&self, name: &str, scope: Scope<'_>, version: Option<&str>) {
         if let Some(audit) = self.context.facts.audit() {
             audit.set_object(|| {
-                let store = AuditedObject::store(&cut(store_name(name), MAX_NAME));
+                let store = AuditedObject::store(&cut(store_name(name), MAX_NAME)).with_version(version);
                 match scope {
                     Scope::Key(key) => store.with_key(key),
                     Scope::Prefix(prefix) => store.with_prefix(prefix),
@@ -344,9 +355,9 @@ impl Call {
     }
 
     /// Sets the source of a copy or a rename in the audit log.
-    fn audit_source(&self, store: &str, key: &str) {
+    fn audit_source(&self, store: &str, key: &str, version: Option<&str>) {
         if let Some(audit) = self.context.facts.audit() {
-            audit.set_source(&cut(store_name(store), MAX_NAME), key);
+            audit.set_source(&cut(store_name(store), MAX_NAME), key, version);
         }
     }
 
@@ -369,12 +380,12 @@ impl Call {
         &self,
         (destination, key): (&str, &str),
         access: &[Access],
-        (source, source_key): (&str, &str),
+        (source, source_key, version): (&str, &str, Option<&str>),
     ) -> Result<(S3Store, S3Store), Failure> {
         self.context.facts.set_store(store_name(destination));
         self.key.get_or_init(|| key.to_owned());
-        self.audit_source(source, source_key);
-        self.audit_object(destination, Scope::Key(key));
+        self.audit_source(source, source_key, version);
+        self.audit_object(destination, Scope::Key(key), None);
         self.permit(Access::Write, destination, Scope::Key(key))?;
         self.source_key.get_or_init(|| source_key.to_owned());
         for access in access {
@@ -399,7 +410,7 @@ impl Call {
     /// Records that the call uses the store `name`.
     pub(crate) fn record_store(&self, name: &str) {
         self.context.facts.set_store(store_name(name));
-        self.audit_object(name, Scope::Store);
+        self.audit_object(name, Scope::Store, None);
     }
 
     /// Returns the store `name`, unless its S3 server has not answered for a while.

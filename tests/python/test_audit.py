@@ -340,6 +340,26 @@ time.sleep(600)
     assert (end["code"], end["key"]) == ("CANCELLED", "large")
 
 
+def test_the_versions_that_calls_name_are_logged(audited, moto_bucket):
+    moto_bucket.client.put_bucket_versioning(
+        Bucket=moto_bucket.bucket, VersioningConfiguration={"Status": "Enabled"})
+    world = audited()
+    client, version = world.client, world.client.put("a", b"1").version
+    client.get("a")
+    client.get("a", version=version)
+    client.head("a", version=version)
+    client.get_ranges("a", [{"bounded": {"start": 0, "end": 1}}], version=version)
+    client.objects.PutTags(object_service_pb2.PutTagsRequest(key="a", version=version, tags={"k": "v"}))
+    source = {"key": "a", "version": version}
+    client.objects.Copy(object_service_pb2.CopyRequest(source=source, destination={"key": "b"}))
+    client.delete("a", version=version)
+    found = [(begin["method"].split("/")[1], begin.get("version"), begin.get("source_version"))
+             for begin, _ in pairs(world.lines())]
+    named = [("Head", version, None), ("GetRanges", version, None), ("PutTags", version, None),
+             ("Copy", None, version), ("Delete", version, None)]
+    assert found == [("Put", None, None), ("Get", None, None), ("Get", version, None), *named]
+
+
 def test_a_shutdown_writes_everything_to_standard_output(audited, tmp_path):
     world = audited("stdout")
     [world.client.put(f"key-{number}", b"1") for number in range(50)]

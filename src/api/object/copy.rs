@@ -27,8 +27,9 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
             .into_iter()
             .chain(convert::mode_name(&options.mode)),
     );
+    let version = options.source.version.as_deref();
     let (to, from) =
-        call.open_copy((&destination.store, key), &[Access::Read], (&source.store, source_key))?;
+        call.open_copy((&destination.store, key), &[Access::Read], (&source.store, source_key, version))?;
     let to = to.copying_at_most(call.max_object_size());
     let copied = Box::pin(to.copy_from(&from, source_key, key, options)).await;
     let Copied { meta, dropped_storage_class } = copied.map_err(|error| call.beyond_limit(error))?;
@@ -47,7 +48,7 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     let mode = convert::mode(request.mode)?;
     call.record_conditions(convert::mode_name(&mode));
     let access = [Access::Read, Access::Delete];
-    let (to, from) = call.open_copy((&destination.store, key), &access, (&source.store, source_key))?;
+    let (to, from) = call.open_copy((&destination.store, key), &access, (&source.store, source_key, None))?;
     let to = to.copying_at_most(call.max_object_size());
     let renamed = Box::pin(to.rename_from(&from, source_key, key, mode)).await;
     let Copied { meta, dropped_storage_class } = renamed.map_err(|error| call.beyond_limit(error))?;

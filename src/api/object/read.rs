@@ -61,7 +61,8 @@ pub(super) async fn head(call: &Call, request: pb::HeadRequest) -> Result<pb::He
     let key = convert::key(&request.key, "key")?;
     let options = convert::read_options(request.version, request.conditions)?;
     call.record_conditions(convert::condition_names(&options.conditions));
-    let store = call.open(Access::Read, &request.store, Scope::Key(key))?;
+    let version = options.version.as_deref();
+    let store = call.open_version(Access::Read, &request.store, Scope::Key(key), version)?;
     let head = store.head(key, &options).await?;
     Ok(pb::HeadResponse {
         meta: Some(convert::object_meta(head.meta)),
@@ -79,7 +80,8 @@ pub(super) async fn get(
     let range = request.range.map(|range| convert::range(range, "range")).transpose()?;
     let options = convert::read_options(request.version, request.conditions)?;
     call.record_conditions(convert::condition_names(&options.conditions));
-    let store = call.open(Access::Read, &request.store, Scope::Key(key))?;
+    let version = options.version.as_deref();
+    let store = call.open_version(Access::Read, &request.store, Scope::Key(key), version)?;
     let mut reader = store.get(key, range, &options).await?;
     let (start, end) = (reader.info().start, reader.info().end);
     let content_range = pb::ContentRange { start: convert::signed(start), end: convert::signed(end) };
@@ -103,7 +105,8 @@ pub(super) async fn get_ranges(
     let key = convert::key(&key, "key")?;
     let options = convert::ranges_options(request)?;
     call.record_conditions(convert::condition_names(&options.read.conditions));
-    let store = call.open(Access::Read, &store, Scope::Key(key))?;
+    let version = options.read.version.as_deref();
+    let store = call.open_version(Access::Read, &store, Scope::Key(key), version)?;
     let mut reader = store.get_ranges(key, options).await?;
     let info = Some(info(reader.info(), None));
     Ok(match next_piece(call, &mut reader).await? {

@@ -15,7 +15,8 @@ pub(super) async fn restore(
     convert::key(&request.key, "key")?;
     let version = convert::version(request.version, "version")?;
     let options = convert::restore_options(request.days, request.tier)?;
-    let store = call.open(Access::Write, &request.store, Scope::Key(&request.key))?;
+    let store =
+        call.open_version(Access::Write, &request.store, Scope::Key(&request.key), version.as_deref())?;
     let restoring = store.restore(&ObjectId { key: request.key, version }, options).await?;
     Ok(pb::RestoreResponse { outcome: convert::restore_outcome(restoring).into() })
 }

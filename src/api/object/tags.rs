@@ -41,6 +41,6 @@ fn open(
 ) -> Result<(S3Store, ObjectId), Failure> {
     convert::key(&key, "key")?;
     let version = convert::version(version, "version")?;
-    let store = call.open(access, store, Scope::Key(&key))?;
+    let store = call.open_version(access, store, Scope::Key(&key), version.as_deref())?;
     Ok((store, ObjectId { key, version }))
 }

@@ -68,9 +68,9 @@ impl AuditedCall {
         self.object.get_or_init(object);
     }
 
-    /// Sets the source of a copy or a rename. The first value is kept.
-    pub fn set_source(&self, store: &str, key: &str) {
-        self.source.get_or_init(|| Source::new(store, key));
+    /// Sets the source of a copy or a rename, with its version if the call names one. The first value is kept.
+    pub fn set_source(&self, store: &str, key: &str, version: Option<&str>) {
+        self.source.get_or_init(|| Source::new(store, key, version));
     }
 
     /// Queues the first line, unless it has been queued. Call it before the first S3 request, and after what the call

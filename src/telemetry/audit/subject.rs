@@ -32,6 +32,8 @@ pub struct AuditedObject {
     key: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<Box<str>>,
 }
 
 impl AuditedObject {
@@ -46,6 +48,12 @@ impl AuditedObject {
         Self { key: Some(shortened(key)), ..self }
     }
 
+    /// A version, if the call names one.
+    #[must_use]
+    pub fn with_version(self, version: Option<&str>) -> Self {
+        Self { version: version.map(shortened), ..self }
+    }
+
     /// The objects below a prefix.
     #[must_use]
     pub fn with_prefix(self, prefix: &str) -> Self {
@@ -56,13 +64,17 @@ impl AuditedObject {
 /// The source of a copy or a rename.
 #[derive(Debug, Serialize)]
 pub(super) struct Source {
-    source_store: Box<str>,
-    source_key: Box<str>,
+    #[serde(rename = "source_store")]
+    store: Box<str>,
+    #[serde(rename = "source_key")]
+    key: Box<str>,
+    #[serde(rename = "source_version", skip_serializing_if = "Option::is_none")]
+    version: Option<Box<str>>,
 }
 
 impl Source {
-    pub(super) fn new(store: &str, key: &str) -> Self {
-        Self { source_store: shortened(store), source_key: shortened(key) }
+    pub(super) fn new(store: &str, key: &str, version: Option<&str>) -> Self {
+        Self { store: shortened(store), key: shortened(key), version: version.map(shortened) }
     }
 }
 

@@ -67,8 +67,8 @@ async fn a_call_has_two_lines_with_its_object_and_its_outcome() {
     let path = folder.path().join("audit.log");
     let log = open(&path);
     let audited = call(&log);
-    audited.set_source("archive", "from\n\"here\"");
-    audited.set_object(|| AuditedObject::store("default").with_key("a\u{1}ü"));
+    audited.set_source("archive", "from\n\"here\"", Some("v1"));
+    audited.set_object(|| AuditedObject::store("default").with_key("a\u{1}ü").with_version(None));
     audited.set_object(|| AuditedObject::store("another"));
     audited.begin();
     audited.begin();
@@ -82,6 +82,7 @@ async fn a_call_has_two_lines_with_its_object_and_its_outcome() {
         assert_eq!(line["key"], "a\u{1}ü");
         assert_eq!((&line["store"], &line["source_store"]), (&"default".into(), &"archive".into()));
         assert_eq!(line["source_key"], "from\n\"here\"");
+        assert_eq!((&line["source_version"], line.get("version")), (&"v1".into(), None));
         assert_eq!((&line["tenant"], &line["caller"]), (&"acme".into(), &"billing".into()));
         assert_eq!((&line["request_id"], &line["call"]), (&"r1".into(), &lines[0]["call"]));
     }
