@@ -8,28 +8,18 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, ObservableCounter, UpDownCounter},
-};
+use opentelemetry::{KeyValue, metrics::UpDownCounter};
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
 use super::{
     audit::AuditLog,
-    credentials::{self, Watched, WatchedCredentials},
-    limits::{LimitLabels, LimitMetrics, WatchedLimit},
-    logs, name,
-    tls::TlsInstruments,
+    credentials::WatchedCredentials,
+    instruments::Instruments,
+    limits::{LimitLabels, WatchedLimit},
+    name,
     usage::{Usage, UsageCollector},
 };
-
-/// The boundaries that the conventions recommend, in seconds, with finer ones for small objects that are served in less
-/// than 5 ms and coarser ones for large transfers.
-const CALL_DURATION_BOUNDARIES: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-    300.0,
-];
 
 /// The direction of transferred object bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,38 +44,6 @@ impl Direction {
 /// count each other's calls.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Instruments>);
-
-#[derive(Debug)]
-struct Instruments {
-    registry: Registry,
-    /// The instruments stop recording when it is dropped.
-    _provider: SdkMeterProvider,
-    call_duration: Histogram<f64>,
-    calls_in_flight: UpDownCounter<i64>,
-    s3_attempts: Counter<u64>,
-    s3_retries: Counter<u64>,
-    s3_hedges: Counter<u64>,
-    s3_calls_refused: Counter<u64>,
-    entries_skipped: Counter<u64>,
-    object_bytes: Counter<u64>,
-    orphans_aborted: Counter<u64>,
-    memory_budget: Gauge<u64>,
-    memory_reserved: UpDownCounter<i64>,
-    memory_waiting: UpDownCounter<i64>,
-    connections: UpDownCounter<i64>,
-    connections_ended: Counter<u64>,
-    meter: Meter,
-    tenants: Gauge<u64>,
-    stores_built: UpDownCounter<i64>,
-    reloads: Counter<u64>,
-    tls: TlsInstruments,
-    /// Read from the log, which the whole process shares.
-    _log_lines_dropped: ObservableCounter<u64>,
-    memory_ended: Counter<u64>,
-    credentials_requests: Counter<u64>,
-    watched_credentials: Watched,
-    limits: LimitMetrics,
-}
 
 /// Counts a call as in flight until dropped.
 #[derive(Debug)]
@@ -344,118 +302,6 @@ impl Default for Metrics {
         let provider = provider.build();
         Self(Arc::new(Instruments::new(registry, provider)))
     }
-}
-
-impl Instruments {
-    fn new(registry: Registry, provider: SdkMeterProvider) -> Self {
-        let meter: Meter = provider.meter("longshore");
-        let watched_credentials = Watched::default();
-        credentials::export(&meter, &watched_credentials);
-        Self {
-            credentials_requests: meter
-                .u64_counter(name::CREDENTIALS_REQUESTS)
-                .with_description("Requests to credential providers, by outcome: ok, error, timeout.")
-                .build(),
-            watched_credentials,
-            limits: LimitMetrics::new(&meter),
-            tls: TlsInstruments::new(&meter),
-            call_duration: meter
-                .f64_histogram(name::CALL_DURATION)
-                .with_unit("s")
-                .with_description("Duration of calls, up to the end of the response.")
-                .with_boundaries(CALL_DURATION_BOUNDARIES.to_vec())
-                .build(),
-            calls_in_flight: meter
-                .i64_up_down_counter(name::CALLS_IN_FLIGHT)
-                .with_description("Calls in flight.")
-                .build(),
-            s3_attempts: meter
-                .u64_counter(name::S3_ATTEMPTS)
-                .with_description("Attempts of requests to S3.")
-                .build(),
-            s3_retries: meter
-                .u64_counter(name::S3_RETRIES)
-                .with_description("Retries of requests to S3.")
-                .build(),
-            entries_skipped: meter
-                .u64_counter(name::ENTRIES_SKIPPED)
-                .with_description("Entries of S3 listings that were left out because they are invalid.")
-                .build(),
-            s3_calls_refused: meter
-                .u64_counter("longshore.s3.calls_refused")
-                .with_description("Calls that failed at once, because S3 has not answered for a while")
-                .build(),
-            s3_hedges: meter
-                .u64_counter(name::S3_HEDGES)
-                .with_description(
-                    "Second requests for a read, sent to S3 because the first response had not begun.",
-                )
-                .build(),
-            // No unit: the Prometheus exporter would append it to the name a second time.
-            object_bytes: meter
-                .u64_counter(name::OBJECT_BYTES)
-                .with_description("Object bytes transferred, by direction.")
-                .build(),
-            orphans_aborted: meter
-                .u64_counter(name::ORPHANS_ABORTED)
-                .with_description(
-                    "Multipart uploads that were aborted because they were older than `orphan_age`.",
-                )
-                .build(),
-            memory_budget: meter
-                .u64_gauge(name::MEMORY_BUDGET)
-                .with_description("Size of the memory budget in bytes.")
-                .build(),
-            memory_reserved: meter
-                .i64_up_down_counter(name::MEMORY_RESERVED)
-                .with_description("Reserved bytes of the memory budget.")
-                .build(),
-            memory_waiting: meter
-                .i64_up_down_counter(name::MEMORY_WAITING)
-                .with_description("Calls that wait for memory.")
-                .build(),
-            memory_ended: meter
-                .u64_counter(name::MEMORY_ENDED)
-                .with_description(
-                    "Calls ended for lack of memory or to free it: wait, too_slow, upload_idle, read_idle.",
-                )
-                .build(),
-            connections: meter
-                .i64_up_down_counter(name::CONNECTIONS)
-                .with_description("Open connections of callers.")
-                .build(),
-            connections_ended: meter
-                .u64_counter(name::CONNECTIONS_ENDED)
-                .with_description("Connections of callers that the server ended, by reason.")
-                .build(),
-            tenants: meter
-                .u64_gauge(name::TENANTS)
-                .with_description("Tenants in the settings: loaded ones are served, stale ones among them with old settings, rejected ones not.")
-                .build(),
-            stores_built: stores_built(&meter),
-            reloads: meter
-                .u64_counter(name::RELOADS)
-                .with_description("Reloads of the tenants, by outcome: ok, partial, failed.")
-                .build(),
-            _log_lines_dropped: meter
-                .u64_observable_counter(name::LOG_LINES_DROPPED)
-                .with_description(
-                    "Log lines that were dropped because standard error did not accept them in time.",
-                )
-                .with_callback(|dropped| dropped.observe(logs::dropped(), &[]))
-                .build(),
-            meter,
-            registry,
-            _provider: provider,
-        }
-    }
-}
-
-fn stores_built(meter: &Meter) -> UpDownCounter<i64> {
-    meter
-        .i64_up_down_counter(name::STORES_BUILT)
-        .with_description("Stores that are built: they were called recently.")
-        .build()
 }
 
 impl Drop for OpenConnection {

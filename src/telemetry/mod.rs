@@ -2,6 +2,7 @@
 
 mod audit;
 mod credentials;
+mod instruments;
 mod limits;
 mod logs;
 mod metrics;

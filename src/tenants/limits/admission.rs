@@ -142,9 +142,11 @@ impl CallersLimits {
         until: Instant,
     ) -> Result<CallPermit, Exceeded> {
         // Rates first: a call must not hold a permit that another one could use while it waits for its time.
-        for limiter in self.iter() {
+        let mut begun = [const { None }; 2];
+        for (limiter, begun) in self.iter().zip(&mut begun) {
             if let Some(rate) = &limiter.requests {
                 rate.take(1, Some(until)).await.map_err(|wait| limiter.exceeded(Kind::Requests, wait))?;
+                *begun = Some(Begun(rate));
             }
         }
         let mut permit = CallPermit::new(self.clone(), kind);
@@ -163,7 +165,25 @@ impl CallersLimits {
                 permit.permits[place] = Some(acquired);
             }
         }
+        begun.into_iter().flatten().for_each(Begun::keep);
         Ok(permit)
+    }
+}
+
+/// A call that a rate has let begin. Dropping it, because another limit rejects the call or the caller leaves, lets
+/// another call begin instead.
+struct Begun<'a>(&'a Rate);
+
+impl Begun<'_> {
+    /// The call begins.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.give_back(1);
     }
 }
 
@@ -214,5 +234,42 @@ impl Drop for CallPermit {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::{
+        store::MemorySettings,
+        tenants::{
+            Resources,
+            limits::{CallLimits, exceeded::Holder},
+        },
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_another_limit_rejects_does_not_count_as_begun() {
+        let settings = CallLimits {
+            requests_per_second: Some(10),
+            max_in_flight: Some(1),
+            max_wait: Duration::from_millis(50),
+            ..CallLimits::default()
+        };
+        let resources = Resources::new(MemorySettings::default());
+        let tenant = Limiter::new(Holder::Tenant("acme".into()), settings, None, &resources, None);
+        let limits = CallersLimits { tenant: Arc::new(tenant), caller: None };
+        let (kind, metrics) = (CallKind::default(), Metrics::default());
+        let admit = || limits.admit(kind, &resources.process, None, &metrics);
+        let in_flight = limits.try_admit(kind, &resources.process).unwrap();
+        for _ in 0..20 {
+            assert!(admit().await.is_err(), "one call is in flight");
+            assert!(admit().now_or_never().is_none(), "the caller leaves");
+        }
+        drop(in_flight);
+        let begun = (0..20).map_while(|_| limits.try_admit(kind, &resources.process)).count();
+        assert_eq!(begun, 10);
     }
 }
