@@ -32,6 +32,10 @@ pub struct AuditedObject {
     key: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_seconds: Option<u64>,
 }
 
 impl AuditedObject {
@@ -44,6 +48,12 @@ impl AuditedObject {
     #[must_use]
     pub fn with_key(self, key: &str) -> Self {
         Self { key: Some(shortened(key)), ..self }
+    }
+
+    /// The same objects, for which requests with an HTTP method are signed. They are valid for at most this many seconds.
+    #[must_use]
+    pub fn with_signature(self, method: &'static str, seconds: u64) -> Self {
+        Self { signed_method: Some(method), signed_seconds: Some(seconds), ..self }
     }
 
     /// The objects below a prefix.
