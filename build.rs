@@ -32,8 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Generates `Bytes` for `bytes` fields, so that payloads are shared instead of copied.
     tonic_prost_build::configure()
         .bytes(".")
-        // Contains secrets: `src/pb/mod.rs` implements it.
-        .skip_debug(["longshore.v1.S3Credential"])
+        // They contain secrets: `src/pb/mod.rs` implements it.
+        .skip_debug(["longshore.v1.S3Credential", "longshore.v1.SignedUrl", "longshore.v1.FormField"])
         .codec_path("crate::pb::codec::ProstCodec")
         .compile_fds(descriptors)?;
     Ok(())

@@ -42,8 +42,6 @@ pub(crate) enum Failure {
     StoreNotFound(String),
     /// No tenant has this name. Only operators learn that.
     TenantNotFound(String),
-    /// This release does not implement the method.
-    NotImplemented(&'static str),
     /// The message could not be decoded; the text gives the reason.
     Malformed(Cow<'static, str>),
     /// The message is larger than the limit.
@@ -117,6 +115,14 @@ impl Failure {
         }
     }
 
+    /// The same failure of a method whose request has a `write`.
+    pub(crate) fn in_write(self) -> Self {
+        match self {
+            Self::Store(error, _) => Self::Store(error, Layout::Write),
+            other => other,
+        }
+    }
+
     /// The status code, the reason, and the side at fault.
     pub(crate) fn classify(&self) -> (Code, ErrorReason, Fault) {
         match self {
@@ -129,7 +135,6 @@ impl Failure {
             }
             Self::StoreNotFound(_) => (Code::NotFound, ErrorReason::StoreNotFound, Fault::Caller),
             Self::TenantNotFound(_) => (Code::NotFound, ErrorReason::TenantNotFound, Fault::Caller),
-            Self::NotImplemented(_) => (Code::Unimplemented, ErrorReason::NotImplemented, Fault::Longshore),
             Self::Malformed(_) => (Code::InvalidArgument, ErrorReason::MalformedMessage, Fault::Caller),
             Self::MessageTooLarge { .. } => {
                 (Code::ResourceExhausted, ErrorReason::MessageTooLarge, Fault::Caller)
@@ -163,7 +168,6 @@ impl Failure {
             Self::TenantNotFound(tenant) => {
                 format!("there is no tenant `{tenant}`: call ListTenants for the names")
             }
-            Self::NotImplemented(method) => format!("this release does not implement {method}"),
             Self::Malformed(why) => format!("the message is malformed: {why}"),
             Self::MessageTooLarge { limit, is_tenants: true } => status::message_too_large(&limit.to_string()),
             Self::MessageTooLarge { limit, is_tenants: false } => {
@@ -238,7 +242,6 @@ impl Failure {
                 .label("tenant", &tenant)
                 .context(context)
                 .build(),
-            Self::NotImplemented(method) => builder.label("method", method).context(context).build(),
             Self::MessageTooLarge { limit, .. } | Self::MetadataTooLarge { limit } => {
                 builder.label("limit_bytes", limit.to_string()).context(context).build()
             }

@@ -164,6 +164,29 @@ pub(crate) struct Call {
     conditions: OnceLock<Vec<&'static str>>,
 }
 
+/// A signature that allows requests to S3.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signature<'a> {
+    /// The HTTP method of the requests.
+    pub(crate) method: &'static str,
+    /// The access that a call with the same effect needs.
+    pub(crate) access: Access,
+    /// The version id that the requests name.
+    pub(crate) version: Option<&'a str>,
+    /// How long it is valid at most, in seconds.
+    pub(crate) seconds: u64,
+}
+
+/// What the lines of the audit log say that a call on the store `name` is about.
+fn audited(name: &str, scope: Scope<'_>) -> AuditedObject {
+    let store = AuditedObject::store(&cut(store_name(name), MAX_NAME));
+    match scope {
+        Scope::Key(key) => store.with_key(key),
+        Scope::Prefix(prefix) => store.with_prefix(prefix),
+        Scope::Store => store,
+    }
+}
+
 /// The store's name, with `default` in place of an empty name.
 pub(crate) fn store_name(name: &str) -> &str {
     if name.is_empty() { DEFAULT_STORE } else { name }
@@ -332,25 +355,47 @@ impl Call {
         version: Option<&str>,
     ) -> Result<S3Store, Failure> {
         self.context.facts.set_store(store_name(name));
-        if let Scope::Key(key) = scope {
-            self.key.get_or_init(|| key.to_owned());
-        }
+        self.record_key(scope);
         self.audit_object(name, scope, version);
         self.permit(access, name, scope)?;
         self.working_store(name)
     }
 
+    /// Returns the store `name`, to sign requests that need this access to each of `scopes`. Every scope is checked before
+    /// the store is looked up. As no request is sent to S3, it does not matter whether the S3 server answers.
+    pub(crate) fn open_to_sign(
+        &self,
+        signature: Signature<'_>,
+        name: &str,
+        scopes: &[Scope<'_>],
+    ) -> Result<S3Store, Failure> {
+        let only = if let [scope] = scopes { *scope } else { Scope::Store };
+        self.context.facts.set_store(store_name(name));
+        if let Some(audit) = self.context.facts.audit() {
+            audit.set_object(|| {
+                let Signature { method, version, seconds, .. } = signature;
+                audited(name, only).with_version(version).with_signature(method, seconds)
+            });
+        }
+        for scope in scopes {
+            for access in [Access::Sign, signature.access] {
+                self.permit(access, name, *scope).inspect_err(|_| self.record_key(*scope))?;
+            }
+        }
+        self.record_key(only);
+        self.store(name)
+    }
+
+    fn record_key(&self, scope: Scope<'_>) {
+        if let Scope::Key(key) = scope {
+            self.key.get_or_init(|| key.to_owned());
+        }
+    }
+
     /// Sets what the lines of the audit log say that the call is about.
     fn audit_object(&self, name: &str, scope: Scope<'_>, version: Option<&str>) {
         if let Some(audit) = self.context.facts.audit() {
-            audit.set_object(|| {
-                let store = AuditedObject::store(&cut(store_name(name), MAX_NAME)).with_version(version);
-                match scope {
-                    Scope::Key(key) => store.with_key(key),
-                    Scope::Prefix(prefix) => store.with_prefix(prefix),
-                    Scope::Store => store,
-                }
-            });
+            audit.set_object(|| audited(name, scope).with_version(version));
         }
     }
 
@@ -361,10 +406,10 @@ impl Call {
         }
     }
 
-    /// Writes to the audit log which objects are about to be deleted, by key and version.
-    pub(crate) async fn audit_deletes(&self, objects: &[(&str, &str)]) -> Result<(), Failure> {
+    /// Writes to the audit log which objects are about to be deleted, or to get presigned URLs, by key and version.
+    pub(crate) async fn audit_keys(&self, objects: &[(&str, &str)]) -> Result<(), Failure> {
         match self.context.facts.audit() {
-            Some(audit) => audit.delete(objects).await.map_err(|_| Failure::AuditUnavailable),
+            Some(audit) => audit.keys(objects).await.map_err(|_| Failure::AuditUnavailable),
             None => Ok(()),
         }
     }

@@ -38,8 +38,10 @@ pub struct Decision {
     pub target: Target,
     /// The key or the prefix; empty if the access is needed for the whole store.
     pub key: String,
-    /// The field of the request that makes this access necessary; `None` if every call needs it.
+    /// The field of the request, or its value, that makes this access necessary; `None` if every call needs it.
     pub only_with: Option<&'static str>,
+    /// Whether every call sets that field, to one of several values.
+    pub is_choice: bool,
     /// The first of the caller's grants that allows it, by its index. The error says what the grants lack.
     pub outcome: Result<usize, Refusal>,
 }
@@ -65,13 +67,14 @@ fn explain_with(grants: &[Grant], question: &Question<'_>) -> Explanation {
             decisions.extend(requirements.iter().map(|requirement| judge(grants, question, *requirement)));
         }
     }
-    if let Some((field, requirements)) = question.method.option {
-        decisions.extend(
-            requirements.iter().map(|requirement| Decision {
-                only_with: Some(field),
-                ..judge(grants, question, *requirement)
-            }),
-        );
+    let option = question.method.option.iter().map(|option| (option, false));
+    let choices = question.method.choices.iter().map(|choice| (choice, true));
+    for ((field, requirements), is_choice) in option.chain(choices) {
+        decisions.extend(requirements.iter().map(|requirement| Decision {
+            only_with: Some(field),
+            is_choice,
+            ..judge(grants, question, *requirement)
+        }));
     }
     Explanation { decisions }
 }
@@ -93,6 +96,7 @@ fn judge(grants: &[Grant], question: &Question<'_>, requirement: Requirement) ->
         target,
         key: key.to_owned(),
         only_with: None,
+        is_choice: false,
         outcome: decide(grants, access, store, scope),
     }
 }
@@ -105,14 +109,18 @@ fn any_grant(grants: &[Grant], store: &str) -> Decision {
         target: Target::AllKeys,
         key: String::new(),
         only_with: None,
+        is_choice: false,
         outcome: grants.iter().position(|grant| grant.covers_store(store)).ok_or_else(missing),
     }
 }
 
 impl Explanation {
-    /// Whether a call without optional fields is allowed.
+    /// Whether a call without optional fields is allowed, if one of several values of a field can be chosen.
     pub fn is_allowed(&self) -> bool {
-        self.decisions.iter().all(|decision| decision.only_with.is_some() || decision.outcome.is_ok())
+        let (choices, others): (Vec<_>, Vec<_>) =
+            self.decisions.iter().partition(|decision| decision.is_choice);
+        others.iter().all(|decision| decision.only_with.is_some() || decision.outcome.is_ok())
+            && (choices.is_empty() || choices.iter().any(|decision| decision.outcome.is_ok()))
     }
 }
 
@@ -199,6 +207,21 @@ mod tests {
         assert!(refusal("Get", "archive", "public/a").contains("to the store `archive`:"));
         assert!(refusal("Get", "default", "private/a").contains("for other key prefixes only"));
         assert!(refusal("GetStore", "archive", "").contains("to the store `archive`:"));
+    }
+
+    #[test]
+    fn one_of_several_values_of_a_field_must_be_allowed() {
+        let allowed = |access: &[Access]| {
+            let caller = caller(access, None, None);
+            let explained = explain(&[&caller], &question("Sign", "default", "k", ("", "")));
+            let choices = explained.decisions.iter().filter(|decision| decision.outcome.is_ok());
+            let choices: Vec<_> = choices.filter_map(|decision| decision.only_with).collect();
+            (explained.is_allowed(), choices)
+        };
+        assert_eq!(allowed(&[Access::Sign, Access::Read]), (true, vec!["method: GET", "method: HEAD"]));
+        assert_eq!(allowed(&[Access::Sign, Access::Delete]), (true, vec!["method: DELETE"]));
+        assert_eq!(allowed(&[Access::Sign, Access::List]), (false, vec![]));
+        assert_eq!(allowed(&[Access::Write]), (false, vec!["method: PUT"]));
     }
 
     #[test]

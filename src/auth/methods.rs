@@ -14,8 +14,8 @@ pub struct Method {
     pub needs: Needs,
     /// What a call needs in addition if a field of the request is set: the field, and the grants.
     pub option: Option<(&'static str, &'static [Requirement])>,
-    /// Whether this release implements the method. If not, every call fails with UNIMPLEMENTED.
-    pub is_implemented: bool,
+    /// What a call needs in addition, depending on the value of a field that it must set: each value, and the grants.
+    pub choices: &'static [(&'static str, &'static [Requirement])],
 }
 
 /// What a call needs of the caller's grants.
@@ -52,11 +52,7 @@ pub enum Target {
 }
 
 const fn each(service: &'static str, name: &'static str, requirements: &'static [Requirement]) -> Method {
-    Method { service, name, needs: Needs::Each(requirements), option: None, is_implemented: true }
-}
-
-const fn planned(service: &'static str, name: &'static str, requirements: &'static [Requirement]) -> Method {
-    Method { is_implemented: false, ..each(service, name, requirements) }
+    Method { service, name, needs: Needs::Each(requirements), option: None, choices: &[] }
 }
 
 const fn on(target: Target, access: Access) -> Requirement {
@@ -72,6 +68,9 @@ const WRITE: &[Requirement] = &[on(Target::Key, Access::Write)];
 const DELETE: &[Requirement] = &[on(Target::Key, Access::Delete)];
 const LIST: &[Requirement] = &[on(Target::Prefix, Access::List)];
 const SIGN: &[Requirement] = &[on(Target::Key, Access::Sign)];
+const SIGN_POST: &[Requirement] = &[on(Target::Key, Access::Sign), on(Target::Key, Access::Write)];
+const SIGN_METHODS: &[(&str, &[Requirement])] =
+    &[("method: GET", READ), ("method: HEAD", READ), ("method: PUT", WRITE), ("method: DELETE", DELETE)];
 const COPY: &[Requirement] = &[on(Target::Key, Access::Write), on(Target::SourceKey, Access::Read)];
 const RENAME: &[Requirement] = &[
     on(Target::Key, Access::Write),
@@ -97,7 +96,10 @@ pub const METHODS: &[Method] = &[
     each(OBJECTS, "Delete", DELETE),
     // Each key is checked, and the key is in the error if its deletion is not granted.
     each(OBJECTS, "DeleteMany", DELETE),
-    planned(OBJECTS, "Sign", SIGN),
+    // Each key is checked before any URL is made.
+    Method { choices: SIGN_METHODS, ..each(OBJECTS, "Sign", SIGN) },
+    // With a key prefix, the access is needed for all keys with the prefix.
+    each(OBJECTS, "SignPost", SIGN_POST),
     each(OBJECTS, "GetTags", READ),
     each(OBJECTS, "PutTags", WRITE),
     each(OBJECTS, "DeleteTags", WRITE),

@@ -144,12 +144,6 @@ fn write_notes(
     if explanation.decisions.is_empty() {
         writeln!(out, "  needs no grant: the response contains only what the caller's grants cover")?;
     }
-    if !question.method.is_implemented {
-        writeln!(
-            out,
-            "  note: this release does not implement the method, so the call fails with UNIMPLEMENTED"
-        )?;
-    }
     let source = Some(question.source.0).filter(|_| question.method.has_source());
     for store in
         [Some(question.store).filter(|_| !explanation.decisions.is_empty()), source].into_iter().flatten()
@@ -233,7 +227,7 @@ mod tests {
         let (allowed, text) = ask(&open, &["nobody", "Sign", "other/a"]);
         assert_eq!(allowed, Ok(true));
         for part in
-            ["because LONGSHORE_AUTH is `none`", "UNIMPLEMENTED", "no store `other`, so the call fails"]
+            ["because LONGSHORE_AUTH is `none`", "with `method: PUT`", "no store `other`, so the call fails"]
         {
             assert!(text.contains(part), "{part}: {text}");
         }

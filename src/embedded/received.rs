@@ -12,6 +12,9 @@ pub(super) struct Received {
     pub(super) headers: HeaderMap,
     /// The trailers of an aws-chunked body. They are available once the body has been read to its end.
     pub(super) trailers: Option<TrailingHeaders>,
+    /// The smallest and the largest size that the policy of a form accepts. Only a form has no `Content-Length` for its
+    /// file.
+    pub(super) sizes: Option<(u64, u64)>,
 }
 
 /// Marks a response whose status is 202. An operation puts it into the extensions, because s3s has a fixed status for

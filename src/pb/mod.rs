@@ -26,6 +26,22 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/long
 /// Those descriptors, and the descriptor of `AdminService`, for reflection on the admin listener.
 pub const ADMIN_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longshore.v1.admin.bin"));
 
+impl fmt::Debug for SignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, expire_time, .. } = self;
+        f.debug_struct("SignedUrl")
+            .field("key", key)
+            .field("expire_time", expire_time)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FormField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FormField").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for S3Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Credential").field("access_key_id", &self.access_key_id).finish_non_exhaustive()

@@ -22,7 +22,19 @@ fn amazon(region: &str) -> String {
 impl Endpoint {
     /// The bucket's address when requests are signed for `region`.
     pub(super) fn of(settings: &BucketSettings, region: &str) -> Result<Self, Error> {
-        let url = settings.endpoint.clone().unwrap_or_else(|| amazon(region));
+        Self::at(settings.endpoint.clone().unwrap_or_else(|| amazon(region)), settings)
+    }
+
+    /// The bucket's address in presigned URLs.
+    pub(super) fn public(settings: &BucketSettings, region: &str) -> Result<Self, Error> {
+        match &settings.public_endpoint {
+            Some(url) => Self::at(url.clone(), settings),
+            None => Self::of(settings, region),
+        }
+    }
+
+    /// The bucket's address on the server at `url`.
+    fn at(url: String, settings: &BucketSettings) -> Result<Self, Error> {
         let uri: Uri = url.parse().map_err(|_| misconfigured(&url))?;
         let (Some(scheme), Some(host)) = (uri.scheme().cloned(), uri.authority().cloned()) else {
             return Err(misconfigured(&url));
@@ -56,6 +68,12 @@ impl Endpoint {
             None if self.base.is_empty() => "/".to_owned(),
             None => self.base.clone(),
         }
+    }
+
+    /// The URL of a path. `query` is already encoded.
+    pub(super) fn url(&self, path: &str, query: &str) -> String {
+        let mark = if query.is_empty() { "" } else { "?" };
+        [self.scheme.as_str(), "://", self.host(), path, mark, query].concat()
     }
 
     /// The URI of a request. `query` is already encoded.

@@ -6,6 +6,8 @@
 pub enum Field {
     /// The object's key.
     Key,
+    /// The prefix of the keys that an upload form can write.
+    KeyPrefix,
     /// The object that is copied.
     Source,
     /// Where the copy goes.

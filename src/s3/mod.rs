@@ -33,6 +33,8 @@ mod multipart;
 mod object;
 mod object_tagging;
 mod page;
+mod post_form;
+mod presign;
 mod price_class;
 mod read_object;
 mod request;
@@ -56,6 +58,8 @@ pub use object::{
     Tags,
 };
 pub use object_tagging::ObjectTags;
+pub use post_form::{PostForm, PostSuccess, PostTarget};
+pub use presign::{PresignedUrl, ResponseHeaders};
 pub use restore_object::{RestoreOptions, RestoreStatus, RestoreTier, Restoring};
 pub use settings::{BucketSettings, EncryptionAlgorithm};
 
@@ -74,6 +78,8 @@ pub(crate) use list_objects::{Continuation, ListQuery};
 pub(crate) use list_parts::ListedParts;
 pub(crate) use multipart::{MultipartUpload, Part, expected_etag};
 pub(crate) use page::Room;
+pub(crate) use post_form::PostRules;
+pub(crate) use presign::{ExactBytes, Presigner};
 pub(crate) use read_object::{GetAnswer, HeadAnswer, Selection};
 pub(crate) use settings::BucketLayer;
 pub(crate) use slow_down::SlowDown;

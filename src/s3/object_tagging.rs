@@ -80,7 +80,8 @@ fn tagging(operation: &'static str, method: Method, key: &str, version: Option<&
     Request::object(operation, method, key).query("tagging", String::new()).version(version)
 }
 
-fn document(tags: &Tags) -> String {
+/// The tags as XML.
+pub(super) fn document(tags: &Tags) -> String {
     let mut text = String::from("<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet>");
     for (key, value) in tags {
         let (key, value) = (xml::text(key), xml::text(value));

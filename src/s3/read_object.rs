@@ -112,7 +112,7 @@ impl Client {
     ) -> Result<GetAnswer, Error> {
         let mut request = reading("GetObject", Method::GET, selection)?;
         if let Some(range) = range {
-            request.headers.insert(RANGE, echoed(&header(range))?);
+            request.headers.insert(RANGE, echoed(&range_header(range))?);
         }
         let Answer { status, headers, body } = self.stream(&request).await?;
         let extent = extent(status, &headers, range)?;
@@ -162,7 +162,7 @@ impl Client {
     async fn first_byte(&self, selection: Selection<'_>) -> Result<(HeaderMap, Option<u64>), Error> {
         let mut request = reading("GetObject", Method::GET, selection)?;
         let range = ByteRange::Bounded { start: 0, end: 1 };
-        request.headers.insert(RANGE, echoed(&header(range))?);
+        request.headers.insert(RANGE, echoed(&range_header(range))?);
         let Answer { status, headers, .. } = self.stream(&request).await?;
         let size = extent(status, &headers, Some(range))?.size;
         Ok((headers, size))
@@ -195,7 +195,7 @@ fn reading(operation: &'static str, method: Method, selection: Selection<'_>) ->
 }
 
 /// `Range` (RFC 9110, section 14.2), whose end is inclusive. The store never requests an empty range.
-fn header(range: ByteRange) -> String {
+pub(super) fn range_header(range: ByteRange) -> String {
     match range {
         ByteRange::Bounded { start, end } => format!("bytes={start}-{}", end.saturating_sub(1)),
         ByteRange::Offset(start) => format!("bytes={start}-"),
@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn an_exclusive_end_becomes_inclusive() {
-        assert_eq!(header(ByteRange::Bounded { start: 0, end: 10 }), "bytes=0-9");
-        assert_eq!(header(ByteRange::Offset(5)), "bytes=5-");
-        assert_eq!(header(ByteRange::Suffix(7)), "bytes=-7");
+        assert_eq!(range_header(ByteRange::Bounded { start: 0, end: 10 }), "bytes=0-9");
+        assert_eq!(range_header(ByteRange::Offset(5)), "bytes=5-");
+        assert_eq!(range_header(ByteRange::Suffix(7)), "bytes=-7");
     }
 
     #[test]

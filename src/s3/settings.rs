@@ -19,6 +19,10 @@ settings! {
         /// `client_options.allow_http`.
         endpoint ["endpoint_url"] {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"}:
             Option<String> as EndpointUrl = None => "Amazon S3 in the region",
+        /// The S3 server in presigned URLs and upload forms (`Sign`, `SignPost`), if their users reach it under another
+        /// address than Longshore does; written like `endpoint`. The signature covers the host, so a proxy there must
+        /// pass on the `Host` header.
+        public_endpoint: Option<String> as EndpointUrl = None => "`endpoint`",
         /// Whether the bucket is part of the host name. Otherwise, it is the first segment of the path. A bucket with
         /// dots in its name stays in the path under TLS, because no certificate matches it.
         virtual_hosted_style = "virtual_hosted_style_request": bool as Flag = false,

@@ -23,6 +23,9 @@ pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// The payload hash of a request without a payload: the SHA-256 of no bytes.
 pub(super) const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// The name of the algorithm.
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -89,13 +92,10 @@ impl SigningKeys {
             token.set_sensitive(true);
             headers.insert(X_AMZ_SECURITY_TOKEN, token);
         }
-        let scope = [time.get(..8).unwrap_or_default(), "/", region, "/s3/aws4_request"].concat();
+        let scope = scope(time, region);
         let (canonical, signed_headers) = canonical_request(target, headers);
-        let mut digest = [0; 64];
-        hex::encode_to_slice(Sha256::digest(canonical), &mut digest).map_err(|_| unsignable())?;
-        let digest = std::str::from_utf8(&digest).unwrap_or_default();
-        let to_sign = ["AWS4-HMAC-SHA256\n", time, "\n", &scope, "\n", digest].concat();
-        let signature = self.kept().signature(credentials, region, now, &scope, &to_sign);
+        let to_sign = string_to_sign(&canonical, time, &scope)?;
+        let signature = self.signature(credentials, region, now, &scope, &to_sign);
         let value = [
             "AWS4-HMAC-SHA256 Credential=",
             credentials.access_key_id(),
@@ -111,6 +111,18 @@ impl SigningKeys {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
         Ok(())
+    }
+
+    /// The signature of `to_sign`, with the key derived for this scope.
+    pub(super) fn signature(
+        &self,
+        credentials: &Credentials,
+        region: &str,
+        now: SystemTime,
+        scope: &str,
+        to_sign: &str,
+    ) -> String {
+        self.kept().signature(credentials, region, now, scope, to_sign)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -152,10 +164,29 @@ impl Kept {
     }
 }
 
-/// The canonical request and the list of its signed headers.
-fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (Vec<u8>, String) {
+/// What a derived key is valid for: the day of `time`, the region and the service.
+pub(super) fn scope(time: &str, region: &str) -> String {
+    [time.get(..8).unwrap_or_default(), "/", region, "/s3/aws4_request"].concat()
+}
+
+/// The text that is signed for a canonical request.
+pub(super) fn string_to_sign(canonical: &[u8], time: &str, scope: &str) -> Result<String, Error> {
+    let mut digest = [0; 64];
+    hex::encode_to_slice(Sha256::digest(canonical), &mut digest).map_err(|_| unsignable())?;
+    let digest = std::str::from_utf8(&digest).unwrap_or_default();
+    Ok([ALGORITHM, "\n", time, "\n", scope, "\n", digest].concat())
+}
+
+/// The names of the headers in canonical order.
+pub(super) fn sorted_names(headers: &HeaderMap) -> Vec<&HeaderName> {
     let mut names: Vec<&HeaderName> = headers.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
+    names
+}
+
+/// The canonical request and the list of its signed headers.
+pub(super) fn canonical_request(target: &Target<'_>, headers: &HeaderMap) -> (Vec<u8>, String) {
+    let names = sorted_names(headers);
     let mut signed = String::with_capacity(16 * names.len());
     let mut text = Vec::with_capacity(512 + target.path.len() + target.query.len());
     for piece in [target.method.as_str(), "\n", target.path, "\n", target.query, "\n"] {
@@ -191,12 +222,13 @@ fn push_trimmed(text: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-fn long_date(now: SystemTime) -> Result<String, Error> {
+/// A time in SigV4's format.
+pub(super) fn long_date(now: SystemTime) -> Result<String, Error> {
     let instant = Timestamp::try_from(now).map_err(|_| unsignable())?;
     Ok(instant.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string())
 }
 
-fn unsignable() -> Error {
+pub(super) fn unsignable() -> Error {
     Error::new(ErrorKind::Internal, "the request cannot be signed: the system time is out of range")
 }
 

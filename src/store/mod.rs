@@ -23,6 +23,8 @@ mod rename;
 mod restore;
 mod resumable;
 mod settings;
+mod sign;
+mod sign_post;
 mod tags;
 mod transfer;
 mod upload;
@@ -38,8 +40,9 @@ use tokio::time::Instant;
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
     Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    FailedCondition, Field, LastError, ObjectId, ObjectMeta, ObjectTags, ObjectVersion, Properties,
-    RestoreOptions, RestoreStatus, RestoreTier, Restoring, ServiceDetails, Tags, UploadOffsets,
+    FailedCondition, Field, LastError, ObjectId, ObjectMeta, ObjectTags, ObjectVersion, PostForm,
+    PostSuccess, PostTarget, PresignedUrl, Properties, ResponseHeaders, RestoreOptions, RestoreStatus,
+    RestoreTier, Restoring, ServiceDetails, Tags, UploadOffsets,
 };
 pub use crate::transport::{ConnectionCounts, limit_connections, open_connections};
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
@@ -51,6 +54,8 @@ pub use page_memory::PageMemory;
 pub use ranges::{RangePiece, RangesReader};
 pub use resumable::{UnfinishedUpload, UploadProgress, UploadsPage};
 pub use settings::{ConditionalPut, CopyIfNotExists, OrphanSettings, StoreSettings, TransferSettings};
+pub use sign::{SignedOperation, SignedWrite, UrlSigner};
+pub use sign_post::PostOptions;
 pub(crate) use transfer::chunk::{ChunkSum, check_chunk};
 pub use transfer::object_reader::ObjectReader;
 pub use transfer::schedule::PartRun;

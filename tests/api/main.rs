@@ -9,6 +9,7 @@
 )]
 
 mod failing;
+mod signing;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -67,8 +68,20 @@ fn tenants(auth: AuthMode) -> Snapshot {
         caller("reader", &[Access::Read], None),
         caller("archivist", &[Access::Write], Some(&["archive"])),
         caller("both", &[Access::List], None),
+        caller("signer", &[Access::Sign], None),
+        CallerSettings {
+            prefixes: Some(vec!["in/".to_owned()]),
+            ..caller("signing-writer", &[Access::Sign, Access::Write], None)
+        },
+        CallerSettings {
+            prefixes: Some(vec!["in/".to_owned()]),
+            ..caller("signing-reader", &[Access::Sign, Access::Read], Some(&["default", "public", "nowhere"]))
+        },
     ];
-    let acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
+    let mut acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
+    let mut public = StoreSettings::new(BucketSettings::new("public"), ProviderSettings::Anonymous);
+    public.bucket.skip_signature = true;
+    acme.stores.insert("public".to_owned(), public.into());
     let zeta = tenant("zeta", vec![caller("both", &[Access::Read], None)], &["default"]);
     Snapshot::new(vec![zeta, acme], auth, &Resources::new(MemorySettings::default()))
 }
@@ -182,16 +195,6 @@ async fn a_failed_call_reports_its_context_and_records_facts() {
         (facts.tenant(), facts.store(), facts.caller()),
         (Some("acme"), Some("nowhere"), Some("reader"))
     );
-}
-
-#[tokio::test]
-async fn unimplemented_methods_say_so_to_authenticated_callers() {
-    let mut objects = objects(AuthMode::Required);
-    let status = objects.sign(request("", "", pb::SignRequest::default())).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unauthenticated);
-    let status = objects.sign(request("reader", "", pb::SignRequest::default())).await.unwrap_err();
-    assert_eq!(code_and_reason(&status), (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
-    assert_eq!(info(&status).metadata["method"], "/longshore.v1.ObjectService/Sign");
 }
 
 #[tokio::test]

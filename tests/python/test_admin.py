@@ -223,7 +223,7 @@ def test_calls_beyond_the_grants_are_explained(world):
     allowed = ask(caller="billing", method="Get", key="k")
     assert allowed.allowed and allowed.decisions[0].grant.name == "billing"
     denied = ask(caller="billing", method="Sign", key="k")
-    assert not denied.allowed and not denied.implemented and "`sign` access" in denied.decisions[0].missing
+    assert not denied.allowed and denied.implemented and "`sign` access" in denied.decisions[0].missing
     for fields in [{"caller": "nobody", "method": "Get"}, {"caller": "billing", "method": "Gett"},
                    {"caller": "billing", "method": "Copy", "key": "k"},
                    {"caller": "billing", "method": "Get", "source_key": "k"}]:

@@ -41,6 +41,7 @@ mod reading_ahead;
 mod renaming;
 mod requests;
 mod retrying;
+mod signing;
 mod tags;
 mod usage;
 mod versions;

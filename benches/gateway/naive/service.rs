@@ -96,6 +96,10 @@ impl ObjectService for Naive {
         Err(absent())
     }
 
+    async fn sign_post(&self, _: Request<pb::SignPostRequest>) -> Answer<pb::SignPostResponse> {
+        Err(absent())
+    }
+
     async fn sign(&self, _: Request<pb::SignRequest>) -> Answer<pb::SignResponse> {
         Err(absent())
     }

@@ -20,7 +20,7 @@ pub(super) fn explain_access(
     let tenant = snapshot.tenant(name).ok_or_else(|| Failure::TenantNotFound(name.to_owned()))?;
     let question = question(request)?;
     if admin.auth == AuthMode::None {
-        return Ok(response(&explain_unauthenticated(&question), question.method, None));
+        return Ok(response(&explain_unauthenticated(&question), None));
     }
     let caller = tenant.callers().iter().find(|caller| caller.name == request.caller);
     let Some(caller) = caller else {
@@ -28,7 +28,7 @@ pub(super) fn explain_access(
         let hint = suggestion(&request.caller, &names, &[]);
         return Err(Failure::field("caller", format!("the tenant has no such caller; {hint}")));
     };
-    Ok(response(&explain(&[caller], &question), question.method, Some(caller)))
+    Ok(response(&explain(&[caller], &question), Some(caller)))
 }
 
 fn question(request: &pb::ExplainAccessRequest) -> Result<Question<'_>, Failure> {
@@ -64,15 +64,11 @@ fn question(request: &pb::ExplainAccessRequest) -> Result<Question<'_>, Failure>
 }
 
 /// `caller` is `None` without authentication.
-fn response(
-    explanation: &Explanation,
-    method: &Method,
-    caller: Option<&CallerSettings>,
-) -> pb::ExplainAccessResponse {
+fn response(explanation: &Explanation, caller: Option<&CallerSettings>) -> pb::ExplainAccessResponse {
     pb::ExplainAccessResponse {
         allowed: explanation.is_allowed(),
         decisions: explanation.decisions.iter().map(|decision| message(decision, caller)).collect(),
-        implemented: method.is_implemented,
+        implemented: true,
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum Layout {
     Message,
     /// In the `spec` of the stream's first message, and in the messages after it.
     Spec,
+    /// In the `write` of a request for presigned URLs.
+    Write,
 }
 
 /// The path of a field in the request, such as `range.bounded.end`.
@@ -19,13 +21,14 @@ pub(crate) fn path(field: Field, layout: Layout) -> Cow<'static, str> {
     let path = match (field, layout) {
         (Field::Chunk, _) => "chunk",
         (Field::End, _) => "end",
-        (Field::FinalSize, Layout::Message) => "size",
+        (Field::FinalSize, Layout::Message | Layout::Write) => "size",
         (Field::FinalSize, Layout::Spec) => "finish.size",
-        (Field::FinalCrc32c, Layout::Message) => "crc32c",
+        (Field::FinalCrc32c, Layout::Message | Layout::Write) => "crc32c",
         (Field::FinalCrc32c, Layout::Spec) => "finish.crc32c",
         (Field::Setting(name), _) => name,
         (field, Layout::Message) => in_message(field),
         (field, Layout::Spec) => return Cow::Owned(format!("spec.{}", in_message(field))),
+        (field, Layout::Write) => return Cow::Owned(format!("write.{}", in_message(field))),
     };
     Cow::Borrowed(path)
 }
@@ -33,6 +36,7 @@ pub(crate) fn path(field: Field, layout: Layout) -> Cow<'static, str> {
 fn in_message(field: Field) -> &'static str {
     match field {
         Field::Key => "key",
+        Field::KeyPrefix => "key_prefix",
         Field::Source => "source.key",
         Field::Destination => "destination.key",
         Field::UploadId => "upload_id",
@@ -100,7 +104,9 @@ mod tests {
         let write: Vec<_> = attributes.into_iter().chain([Key, Tags, ReplacedEtag]).collect();
         let conditions = [IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince];
         let upload = [&write[..], &[Size, PartSize, Chunk, FinalSize, FinalCrc32c]].concat();
-        let requests: [(&str, Layout, &[Field]); 14] = [
+        let requests: [(&str, Layout, &[Field]); 16] = [
+            ("SignPostRequest", Layout::Message, &[&attributes[..], &[Key, KeyPrefix, Tags]].concat()),
+            ("SignRequest", Layout::Write, &[&attributes[..], &[Tags, ReplacedEtag]].concat()),
             ("PutRequest", Layout::Message, &write),
             ("UploadRequest", Layout::Spec, &upload),
             ("WriteUploadRequest", Layout::Spec, &[UploadId, Chunk, End]),

@@ -6,6 +6,8 @@ mod list;
 pub(crate) mod object;
 mod read;
 mod settings;
+mod sign;
+mod sign_post;
 mod upload;
 mod versions;
 mod write;
@@ -16,6 +18,8 @@ pub(crate) use object::{
 };
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
+pub(crate) use sign::{Signing, signing};
+pub(crate) use sign_post::{form_fields, posting};
 pub(crate) use upload::{content_ranges, part_run};
 pub(crate) use versions::{
     object_versions, restore_options, restore_outcome, restore_status, versions_options,

@@ -180,7 +180,7 @@ fn token(byte: u8) -> bool {
 }
 
 /// The same failure, with the field below `parent`.
-fn below(parent: &str, failure: Failure) -> Failure {
+pub(super) fn below(parent: &str, failure: Failure) -> Failure {
     match failure {
         Failure::Field { field, message } => Failure::field(format!("{parent}.{field}"), message),
         other => other,

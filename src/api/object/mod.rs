@@ -7,6 +7,8 @@ mod delete_many;
 mod list;
 mod read;
 mod restore;
+mod sign;
+mod sign_post;
 mod tags;
 mod upload;
 mod versions;
@@ -53,12 +55,6 @@ impl Objects {
     ) -> Answer<pb::UploadResponse> {
         let (call, messages) = self.gate.admit(request)?;
         call.answer(upload::upload(&call, messages).await.map_err(Failure::in_spec))
-    }
-
-    /// The response of a method that is not implemented yet. Callers are authenticated first.
-    fn not_implemented<T, R>(&self, method: &'static str, request: Request<T>) -> Answer<R> {
-        let (call, _) = self.gate.admit(request)?;
-        Err(call.fail(Failure::NotImplemented(method)))
     }
 }
 
@@ -165,7 +161,16 @@ impl ObjectService for Objects {
     }
 
     async fn sign(&self, request: Request<pb::SignRequest>) -> Answer<pb::SignResponse> {
-        self.not_implemented("/longshore.v1.ObjectService/Sign", request)
+        let (call, message) = self.gate.admit(request)?;
+        let (urls, memory) = sign::urls(&call, message).await.map_err(|failure| call.fail(failure))?;
+        let mut answer = call.answer(Ok(urls))?;
+        answer.extensions_mut().insert(ResponseMemory::new(memory));
+        Ok(answer)
+    }
+
+    async fn sign_post(&self, request: Request<pb::SignPostRequest>) -> Answer<pb::SignPostResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        call.answer(sign_post::form(&call, message).await)
     }
 
     async fn get_tags(&self, request: Request<pb::GetTagsRequest>) -> Answer<pb::GetTagsResponse> {

@@ -18,6 +18,7 @@ pub(super) fn received<T>(request: &mut S3Request<T>) -> Received {
     request.extensions.remove().unwrap_or_else(|| Received {
         headers: request.headers.clone(),
         trailers: request.trailing_headers.clone(),
+        sizes: None,
     })
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn receive(
 ) -> S3Result<Incoming> {
     let claims = Claims::of(&received.headers)?;
     let digests = Digests::new(claims.algorithm().unwrap_or(algorithm));
-    let length = length(&received)?;
+    let length = Length::of(&received)?;
     let mut receiving =
         Receiving { blobs: Arc::clone(blobs), part, file: None, digests, claims, length, received };
     let mut body = body;
@@ -58,17 +58,54 @@ pub(super) async fn receive(
     }
 }
 
-/// The declared length of the body, without the framing of aws-chunked.
-fn length(received: &Received) -> S3Result<u64> {
-    let header = ["x-amz-decoded-content-length", "content-length"];
-    let length = header.into_iter().find_map(|name| text(&received.headers, name));
-    let Some(length) = length.and_then(|length| length.parse().ok()) else {
-        return Err(s3_error!(MissingContentLength));
-    };
-    if length > MAX_SINGLE_WRITE {
-        return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
+/// What is known of the length of a body before it arrives.
+#[derive(Clone, Copy)]
+enum Length {
+    /// The declared length, without the framing of aws-chunked.
+    Declared(u64),
+    /// The smallest and the largest size that the policy of a form accepts.
+    Within(u64, u64),
+}
+
+impl Length {
+    fn of(received: &Received) -> S3Result<Self> {
+        if let Some((least, most)) = received.sizes {
+            return Ok(Self::Within(least, most.min(MAX_SINGLE_WRITE)));
+        }
+        let header = ["x-amz-decoded-content-length", "content-length"];
+        let length = header.into_iter().find_map(|name| text(&received.headers, name));
+        let Some(length) = length.and_then(|length| length.parse().ok()) else {
+            return Err(s3_error!(MissingContentLength));
+        };
+        if length > MAX_SINGLE_WRITE {
+            return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
+        }
+        Ok(Self::Declared(length))
     }
-    Ok(length)
+
+    /// Checks a body of which this many bytes have arrived.
+    fn check_begun(self, size: u64) -> Result<(), Failed> {
+        match self {
+            Self::Declared(length) if size > length => Err(incomplete()),
+            Self::Within(_, most) if size > most => {
+                Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a complete body of this size.
+    fn check_complete(self, size: u64) -> Result<(), Failed> {
+        match self {
+            Self::Declared(length) if size != length => Err(incomplete()),
+            Self::Within(least, _) if size < least => Err(s3_error!(
+                EntityTooSmall,
+                "Your proposed upload is smaller than the minimum allowed size"
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The next bytes, and whether they are the last. Fails if the caller stops sending.
@@ -94,7 +131,7 @@ struct Receiving {
     file: Option<BlobFile>,
     digests: Digests,
     claims: Claims,
-    length: u64,
+    length: Length,
     received: Received,
 }
 
@@ -103,9 +140,7 @@ impl Receiving {
         for chunk in &chunks {
             self.digests.update(chunk);
         }
-        if self.digests.size() > self.length {
-            return Err(incomplete());
-        }
+        self.length.check_begun(self.digests.size())?;
         let mut file = match self.file.take() {
             Some(file) => file,
             None => BlobFile::create(&self.blobs, self.part)?,
@@ -118,9 +153,7 @@ impl Receiving {
     fn finish(self, chunks: Vec<Bytes>) -> Result<Incoming, Failed> {
         let Self { file, digests, claims, length, received, .. } = self.append(chunks)?;
         let digested = digests.finish();
-        if digested.size != length {
-            return Err(incomplete());
-        }
+        length.check_complete(digested.size)?;
         claims.check(&digested, &received)?;
         let Some(file) = file else { return Err(incomplete()) };
         Ok(Incoming { blob: file.finish()?, digested })

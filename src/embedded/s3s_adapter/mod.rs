@@ -11,6 +11,7 @@ mod bucket_settings;
 mod cors;
 mod documents;
 mod faults;
+mod post_object;
 mod refusal;
 mod request_checks;
 mod rest;
@@ -47,20 +48,24 @@ use super::{
 pub(super) struct S3sAdapter {
     /// The first pass, which calls the second.
     s3: S3Service,
+    /// The second pass.
+    verified: S3Service,
+    keys: Arc<dyn S3Auth>,
     buckets: Arc<dyn BucketSettings>,
     faults: Arc<Faults>,
 }
 
 impl S3sAdapter {
-    pub(super) fn new<B>(backend: B, keys: impl S3Auth, faults: Arc<Faults>) -> Self
+    pub(super) fn new<B>(backend: B, keys: impl S3Auth + Clone, faults: Arc<Faults>) -> Self
     where
         B: S3 + BucketSettings + Clone,
     {
         let buckets = Arc::new(backend.clone());
+        let verified = S3ServiceBuilder::new(backend).build();
         let mut s3 = S3ServiceBuilder::new(Unreached);
-        s3.set_auth(keys);
-        s3.set_route(SecondPass { s3: S3ServiceBuilder::new(backend).build() });
-        Self { s3: s3.build(), buckets, faults }
+        s3.set_auth(keys.clone());
+        s3.set_route(SecondPass { s3: verified.clone() });
+        Self { s3: s3.build(), verified, keys: Arc::new(keys), buckets, faults }
     }
 
     /// The response to a request, or [`Broken`] if a fault breaks the connection.
@@ -79,10 +84,14 @@ impl S3sAdapter {
         let asked = answer::Asked::of(&request);
         let origin = cors::Origin::of(&request);
         let (request, rest) = Rest::of(request);
-        let mut answer = match (request.method(), request_checks::check(&request)) {
-            (&Method::OPTIONS, _) => cors::preflight(&*self.buckets, &request).await,
-            (_, Some(refusal)) => refusal.answer(),
-            (_, None) => pass(&self.s3, aws_chunks::watch(request)).await,
+        let form = post_object::boundary(request.headers()).filter(|_| request.method() == Method::POST);
+        let mut answer = match (request.method(), form, request_checks::check(&request)) {
+            (&Method::OPTIONS, ..) => cors::preflight(&*self.buckets, &request).await,
+            (_, _, Some(refusal)) => refusal.answer(),
+            (_, Some(boundary), None) => {
+                post_object::answer(&self.verified, &*self.keys, request, &boundary).await
+            }
+            (_, None, None) => pass(&self.s3, aws_chunks::watch(request)).await,
         };
         if rest.is_never_told() || (!answer.status().is_success() && !rest.read().await) {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -2,7 +2,7 @@
 //!
 //! The codes are from <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
-use http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, Request, StatusCode};
 use s3s::{
     Body,
     header::{X_AMZ_CONTENT_SHA256, X_AMZ_DECODED_CONTENT_LENGTH},
@@ -16,22 +16,7 @@ use super::{
 /// The reason to reject a request before any operation runs, if there is one.
 pub(super) fn check(request: &Request<Body>) -> Option<Refusal> {
     let (headers, query) = (request.headers(), Query::of(request.uri()));
-    form(request.method(), headers)
-        .or_else(|| signature::refusal(headers, &query))
-        .or_else(|| unhashed(headers))
-        .or_else(|| unmeasured(headers))
-}
-
-/// Rejects the form of a PostObject. s3s would accept it, and keep up to 5 GiB of it in memory. Neither Longshore nor
-/// any SDK sends forms: they are for browsers.
-fn form(method: &Method, headers: &HeaderMap) -> Option<Refusal> {
-    let form = headers.get_all(CONTENT_TYPE).iter().any(|value| {
-        value.as_bytes().to_ascii_lowercase().trim_ascii_start().starts_with(b"multipart/form-data")
-    });
-    (method == Method::POST && form).then(|| {
-        let message = "A header you provided implies functionality that is not implemented.";
-        Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message).with("Header", "Content-Type")
-    })
+    signature::refusal(headers, &query).or_else(|| unhashed(headers)).or_else(|| unmeasured(headers))
 }
 
 /// Rejects an invalid `x-amz-content-sha256`. s3s would report it as an invalid signature.
@@ -94,9 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_and_signatures_of_other_kinds_are_rejected() {
-        let form = refusal("POST", "/b", &[("content-type", "Multipart/Form-Data; boundary=b")]).unwrap();
-        assert_eq!((form.0, &*form.1), (501, "NotImplemented"));
+    fn signatures_of_other_kinds_are_rejected() {
         let v2 = Some("400 InvalidRequest".to_owned());
         assert_eq!(code("/b/k", &[("authorization", "AWS AK:sig")]), v2);
         assert_eq!(code("/b/k?AWSAccessKeyId=AK&Expires=1&Signature=s", &[]), v2);

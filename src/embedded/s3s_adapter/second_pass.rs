@@ -55,7 +55,7 @@ pub(super) fn request(signed: S3Request<Body>) -> S3Result<Request<Body>> {
         None => signed.uri,
     };
     set_decoded_length(&mut headers);
-    let received = Received { headers: headers.clone(), trailers: signed.trailing_headers };
+    let received = Received { headers: headers.clone(), trailers: signed.trailing_headers, sizes: None };
     adapt_headers(&mut headers);
 
     let mut request = Request::new(signed.input);

@@ -8,7 +8,7 @@ use s3s::header::X_AMZ_CONTENT_SHA256;
 use super::refusal::Refusal;
 
 /// The only region.
-const REGION: &str = "us-east-1";
+pub(super) const REGION: &str = "us-east-1";
 
 /// Seven days in seconds. <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
 const LONGEST_PRESIGNED: u64 = 604_800;

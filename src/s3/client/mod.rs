@@ -30,7 +30,7 @@ use super::{
     slow_down::SlowDown,
 };
 use crate::{
-    credentials::{CredentialProvider, CredentialsError, Origin},
+    credentials::{CredentialProvider, Credentials, CredentialsError, Origin},
     telemetry::{CallerUsage, Metrics, S3Requests},
     transport::{Attempts, Circuit, ConnectionCounts, HttpClient, Retry, RetryPolicy, RetryQuota},
 };
@@ -93,6 +93,7 @@ impl Client {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let endpoint = Endpoint::of(&settings, &settings.region)?;
+        Endpoint::public(&settings, &settings.region)?;
         let bucket = Bucket {
             place: Mutex::new(Place { region: settings.region.clone(), endpoint }),
             settings,
@@ -168,6 +169,15 @@ impl Client {
     /// Whether the endpoint is Amazon S3.
     pub(crate) fn is_amazon(&self) -> bool {
         endpoint::is_amazon(&self.bucket.settings)
+    }
+
+    pub(super) fn keys(&self) -> &SigningKeys {
+        &self.bucket.keys
+    }
+
+    /// The credentials to sign with. `None`: requests are unsigned.
+    pub(super) async fn signing_credentials(&self) -> Result<Option<Arc<Credentials>>, Error> {
+        self.credentials().await.map_err(unavailable)
     }
 
     pub(super) fn circuit(&self) -> &Circuit {

@@ -10,6 +10,7 @@ use super::Client;
 use crate::{
     credentials::Credentials,
     s3::{
+        Error,
         endpoint::Endpoint,
         failed_attempt::{Correction, FailedAttempt},
     },
@@ -80,12 +81,19 @@ impl Client {
         true
     }
 
+    /// The bucket's region, as far as it is known, and its address for users of presigned URLs.
+    pub(in crate::s3) fn public_place(&self) -> Result<(String, Endpoint), Error> {
+        let region = self.place().region;
+        let endpoint = Endpoint::public(&self.bucket.settings, &region)?;
+        Ok((region, endpoint))
+    }
+
     pub(super) fn place(&self) -> Place {
         self.bucket.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The time of S3's clock.
-    pub(super) fn server_time(&self) -> SystemTime {
+    pub(in crate::s3) fn server_time(&self) -> SystemTime {
         let offset = self.bucket.clock_offset.load(Ordering::Relaxed);
         let amount = Duration::from_secs(offset.unsigned_abs());
         let ours = SystemTime::now();

@@ -86,9 +86,9 @@ impl AuditedCall {
         &self.s3
     }
 
-    /// Queues lines with objects that are about to be deleted, by key and version. Waits for room for each of them, for
-    /// at most `LONGSHORE_AUDIT_WAIT`.
-    pub async fn delete(&self, objects: &[(&str, &str)]) -> Result<(), AuditFull> {
+    /// Queues lines with objects that are about to be deleted, or to get presigned URLs, by key and version. Waits for room
+    /// for each of them, for at most `LONGSHORE_AUDIT_WAIT`.
+    pub async fn keys(&self, objects: &[(&str, &str)]) -> Result<(), AuditFull> {
         let mut rest = objects;
         while !rest.is_empty() {
             let mut bytes = 0;

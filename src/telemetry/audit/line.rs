@@ -31,7 +31,7 @@ pub(super) struct Line<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Detail<'a> {
-    /// Keys that are about to be deleted.
+    /// Keys that are about to be deleted, or to get presigned URLs.
     Keys { keys: Vec<Key<'a>> },
     /// How the call ended.
     End(End<'a>),

@@ -34,6 +34,10 @@ pub struct AuditedObject {
     prefix: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_seconds: Option<u64>,
 }
 
 impl AuditedObject {
@@ -52,6 +56,12 @@ impl AuditedObject {
     #[must_use]
     pub fn with_version(self, version: Option<&str>) -> Self {
         Self { version: version.map(shortened), ..self }
+    }
+
+    /// The same objects, for which requests with an HTTP method are signed. They are valid for at most this many seconds.
+    #[must_use]
+    pub fn with_signature(self, method: &'static str, seconds: u64) -> Self {
+        Self { signed_method: Some(method), signed_seconds: Some(seconds), ..self }
     }
 
     /// The objects below a prefix.

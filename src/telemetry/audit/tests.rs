@@ -181,7 +181,7 @@ async fn keys_are_written_before_they_are_deleted_in_lines_of_limited_length() {
     let audited = call(&log);
     let keys: Vec<_> = (0..500).map(|number| format!("{number:01000}")).collect();
     let objects: Vec<_> = keys.iter().map(|key| (key.as_str(), "v")).collect();
-    audited.delete(&objects).await.unwrap();
+    audited.keys(&objects).await.unwrap();
     audited.end(&outcome());
     drop(audited);
     let lines = written(&log, &path).await;
@@ -251,6 +251,6 @@ async fn keys_for_which_there_is_no_room_are_refused() {
     let log = open(&folder.path().join("audit.log"));
     let audited = call(&log);
     let rooms: Vec<_> = std::iter::from_fn(|| log.try_admit()).collect();
-    assert_eq!(audited.delete(&[("a", "")]).await, Err(AuditFull));
+    assert_eq!(audited.keys(&[("a", "")]).await, Err(AuditFull));
     assert_eq!((rooms.len(), log.calls_waiting()), (63, 0));
 }

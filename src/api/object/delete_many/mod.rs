@@ -154,7 +154,7 @@ impl Deletion {
         let Some(target) = self.target.as_mut().filter(|_| !self.pending.is_empty()) else { return false };
         let Some(batch) = target.in_flight.take(&mut self.pending) else { return false };
         if self.call.is_audited()
-            && let Err(failure) = self.call.audit_deletes(&batch.objects()).await
+            && let Err(failure) = self.call.audit_keys(&batch.objects()).await
         {
             self.end_with(failure);
             return true;
