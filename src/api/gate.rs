@@ -386,6 +386,13 @@ impl Call {
         self.store(name)
     }
 
+    /// Returns the store `name`, to administer its bucket. A grant that is limited to prefixes does not suffice.
+    pub(crate) fn open_bucket(&self, name: &str) -> Result<S3Store, Failure> {
+        self.record_store(name);
+        self.permit(Access::BucketAdmin, name, Scope::Prefix(""))?;
+        self.working_store(name)
+    }
+
     fn record_key(&self, scope: Scope<'_>) {
         if let Scope::Key(key) = scope {
             self.key.get_or_init(|| key.to_owned());

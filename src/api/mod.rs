@@ -4,6 +4,7 @@
 //! the credential service, which Longshore calls.
 
 mod admin;
+mod buckets;
 mod call;
 mod convert;
 mod failure;
@@ -35,6 +36,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
 
 use self::{
+    buckets::Buckets,
     gate::Gate,
     object::Objects,
     payload::{PayloadService, WritePayloadService},
@@ -43,6 +45,7 @@ use self::{
 };
 use crate::{
     pb::{
+        bucket_service_server::{self, BucketServiceServer},
         object_service_server::{self, ObjectServiceServer},
         store_service_server::{self, StoreServiceServer},
         upload_service_server::{self, UploadServiceServer},
@@ -56,6 +59,7 @@ use crate::{
 pub const SERVICE_NAMES: &[&str] = &[
     object_service_server::SERVICE_NAME,
     store_service_server::SERVICE_NAME,
+    bucket_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
 ];
 
@@ -110,10 +114,12 @@ impl Services {
         let generated = ObjectServiceServer::from_arc(Arc::clone(&objects)).max_decoding_message_size(limit);
         let objects = PayloadService::new(objects, generated, limits);
         let stores = StoreServiceServer::new(Stores::new(self.gate.clone())).max_decoding_message_size(limit);
+        let buckets =
+            BucketServiceServer::new(Buckets::new(self.gate.clone())).max_decoding_message_size(limit);
         let UploadSettings { keys, replicas } = self.uploads;
         let uploads = Arc::new(Uploads::new(self.gate, keys, replicas));
         let generated = UploadServiceServer::from_arc(Arc::clone(&uploads)).max_decoding_message_size(limit);
         let uploads = WritePayloadService::new(uploads, generated, limits);
-        Routes::new(objects).add_service(stores).add_service(uploads)
+        Routes::new(objects).add_service(stores).add_service(buckets).add_service(uploads)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     auth::{Access, Refusal, Scope},
     credentials::Origin,
     pb::{self, store_service_server::StoreService},
-    store::{CheckStep, Error, StoreCheck},
+    store::{CheckStep, Error, StoreCheck, StoreSettings},
 };
 
 /// The service.
@@ -58,10 +58,7 @@ fn list(call: &Call, request: &pb::ListStoresRequest) -> Result<pb::ListStoresRe
     let page: Vec<_> = visible.by_ref().take(page_size).collect();
     let last = page.last().map(|(name, _)| *name).filter(|_| visible.next().is_some());
     Ok(pb::ListStoresResponse {
-        stores: page
-            .into_iter()
-            .map(|(name, settings)| convert::store_message(tenant.name(), name, settings))
-            .collect(),
+        stores: page.into_iter().map(|(name, settings)| message(call, name, settings)).collect(),
         next_page_token: listing.token(last),
     })
 }
@@ -70,7 +67,13 @@ fn get(call: &Call, request: &pb::GetStoreRequest) -> Result<pb::GetStoreRespons
     let name = visible(call, &request.store)?;
     let tenant = call.tenant();
     let settings = tenant.store_settings(name).ok_or_else(|| Failure::StoreNotFound(name.to_owned()))?;
-    Ok(pb::GetStoreResponse { store: Some(convert::store_message(tenant.name(), name, settings)) })
+    Ok(pb::GetStoreResponse { store: Some(message(call, name, settings)) })
+}
+
+/// The message for a store. Only callers that may administer the bucket learn which one it is.
+fn message(call: &Call, name: &str, settings: &StoreSettings) -> pb::Store {
+    let shows_place = call.actor().authorize(Access::BucketAdmin, name, Scope::Prefix("")).is_ok();
+    convert::store_message(call.tenant().name(), name, settings, shows_place)
 }
 
 /// If this future is dropped, the S3 request is cancelled. A scratch key may remain in the bucket.

@@ -60,6 +60,7 @@ const fn on(target: Target, access: Access) -> Requirement {
 }
 
 const OBJECTS: &str = "ObjectService";
+const BUCKETS: &str = "BucketService";
 const STORES: &str = "StoreService";
 const UPLOADS: &str = "UploadService";
 
@@ -77,6 +78,7 @@ const RENAME: &[Requirement] = &[
     on(Target::SourceKey, Access::Read),
     on(Target::SourceKey, Access::Delete),
 ];
+const BUCKET_ADMIN: &[Requirement] = &[on(Target::AllKeys, Access::BucketAdmin)];
 const PROBE: &[Requirement] = &[on(Target::AllKeys, Access::Write), on(Target::AllKeys, Access::Delete)];
 
 /// Every method of the services for callers.
@@ -103,6 +105,11 @@ pub const METHODS: &[Method] = &[
     each(OBJECTS, "GetTags", READ),
     each(OBJECTS, "PutTags", WRITE),
     each(OBJECTS, "DeleteTags", WRITE),
+    each(BUCKETS, "GetBucket", BUCKET_ADMIN),
+    Method { needs: Needs::Nothing, ..each(BUCKETS, "ListBuckets", &[]) },
+    each(BUCKETS, "GetBucketCors", BUCKET_ADMIN),
+    each(BUCKETS, "PutBucketCors", BUCKET_ADMIN),
+    each(BUCKETS, "DeleteBucketCors", BUCKET_ADMIN),
     Method { needs: Needs::Nothing, ..each(STORES, "ListStores", &[]) },
     Method { needs: Needs::AnyGrant, ..each(STORES, "GetStore", &[]) },
     Method {

@@ -22,29 +22,32 @@ fn amazon(region: &str) -> String {
 impl Endpoint {
     /// The bucket's address when requests are signed for `region`.
     pub(super) fn of(settings: &BucketSettings, region: &str) -> Result<Self, Error> {
-        Self::at(settings.endpoint.clone().unwrap_or_else(|| amazon(region)), settings)
+        Self::at(&settings.endpoint.clone().unwrap_or_else(|| amazon(region)), settings)
     }
 
     /// The bucket's address in presigned URLs.
     pub(super) fn public(settings: &BucketSettings, region: &str) -> Result<Self, Error> {
         match &settings.public_endpoint {
-            Some(url) => Self::at(url.clone(), settings),
+            Some(url) => Self::at(url, settings),
             None => Self::of(settings, region),
         }
     }
 
+    /// The address of the server itself, for requests that are not about the bucket.
+    pub(super) fn service(settings: &BucketSettings, region: &str) -> Result<Self, Error> {
+        let url = settings.endpoint.clone().unwrap_or_else(|| amazon(region));
+        let (scheme, authority, path) = parts(&url)?;
+        Ok(Self { scheme, authority, base: path })
+    }
+
     /// The bucket's address on the server at `url`.
-    fn at(url: String, settings: &BucketSettings) -> Result<Self, Error> {
-        let uri: Uri = url.parse().map_err(|_| misconfigured(&url))?;
-        let (Some(scheme), Some(host)) = (uri.scheme().cloned(), uri.authority().cloned()) else {
-            return Err(misconfigured(&url));
-        };
-        let path = uri.path().trim_end_matches('/');
+    fn at(url: &str, settings: &BucketSettings) -> Result<Self, Error> {
+        let (scheme, host, path) = parts(url)?;
         let bucket = &settings.bucket;
         let no_certificate_matches = bucket.contains('.') && scheme == Scheme::HTTPS;
         if settings.virtual_hosted_style && !no_certificate_matches {
-            let authority = format!("{bucket}.{host}").parse().map_err(|_| misconfigured(&url))?;
-            return Ok(Self { scheme, authority, base: path.to_owned() });
+            let authority = format!("{bucket}.{host}").parse().map_err(|_| misconfigured(url))?;
+            return Ok(Self { scheme, authority, base: path });
         }
         Ok(Self { scheme, authority: host, base: format!("{path}/{}", encode::path(bucket)) })
     }
@@ -87,6 +90,15 @@ impl Endpoint {
             .map_err(|error| {
                 Error::new(ErrorKind::Internal, "the request has an invalid URI").caused_by(error)
             })
+    }
+}
+
+/// The scheme, the host with its port, and the path of a URL. The path does not end in `/`.
+fn parts(url: &str) -> Result<(Scheme, Authority, String), Error> {
+    let uri: Uri = url.parse().map_err(|_| misconfigured(url))?;
+    match (uri.scheme().cloned(), uri.authority().cloned()) {
+        (Some(scheme), Some(host)) => Ok((scheme, host, uri.path().trim_end_matches('/').to_owned())),
+        _ => Err(misconfigured(url)),
     }
 }
 
@@ -154,6 +166,22 @@ mod tests {
         assert_eq!(address(&settings, Some("/a//../b c")), "http://127.0.0.1:9000/s3/b//a//../b%20c");
         assert_eq!(Endpoint::of(&settings, "r").unwrap().host(), "127.0.0.1:9000");
         assert_eq!(Endpoint::of(&at("b", "https://s3.test:443", false), "r").unwrap().host(), "s3.test");
+    }
+
+    #[test]
+    fn requests_to_the_service_do_not_name_the_bucket() {
+        let address = |settings: &BucketSettings| {
+            let endpoint = Endpoint::service(settings, "eu-west-1").unwrap();
+            endpoint.uri(&endpoint.path(None), "").unwrap().to_string()
+        };
+        for virtual_hosted in [false, true] {
+            assert_eq!(
+                address(&at("b", "http://127.0.0.1:9000/s3/", virtual_hosted)),
+                "http://127.0.0.1:9000/s3"
+            );
+            assert_eq!(address(&at("b", "https://s3.test", virtual_hosted)), "https://s3.test/");
+        }
+        assert_eq!(address(&BucketSettings::new("b")), "https://s3.eu-west-1.amazonaws.com/");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod attributes;
 mod availability;
+mod bucket_cors;
+mod bucket_versioning;
 mod checksum;
 mod checksummed_payload;
 mod client;
@@ -19,8 +21,10 @@ mod error_messages;
 mod failed_attempt;
 mod field;
 mod forms;
+mod head_bucket;
 mod headers;
 mod hedge;
+mod list_buckets;
 mod list_multipart_uploads;
 mod list_object_versions;
 mod list_objects;
@@ -47,6 +51,8 @@ mod upload_part_copy;
 mod write_object;
 mod xml;
 
+pub use bucket_cors::CorsRule;
+pub use bucket_versioning::Versioning;
 pub use client::{Client, LastError};
 pub use delete_object::Deleted;
 pub use delete_objects::ObjectId;

@@ -25,6 +25,13 @@ const CLASSES: &[(&str, S3Class)] = &[
     // Changes of tags cost what other writes and deletes cost (https://aws.amazon.com/s3/faqs/, "S3 Object Tags").
     ("PutObjectTagging", S3Class::PutCopyPostList),
     ("DeleteObjectTagging", S3Class::DeleteAndCancel),
+    ("HeadBucket", S3Class::GetAndOthers),
+    ("GetBucketLocation", S3Class::GetAndOthers),
+    ("GetBucketVersioning", S3Class::GetAndOthers),
+    ("ListBuckets", S3Class::PutCopyPostList),
+    ("GetBucketCors", S3Class::GetAndOthers),
+    ("PutBucketCors", S3Class::PutCopyPostList),
+    ("DeleteBucketCors", S3Class::DeleteAndCancel),
 ];
 
 /// The class of an operation.
@@ -49,7 +56,15 @@ mod tests {
             }
             let text = fs::read_to_string(&path).unwrap_or_default();
             // Constructors of requests have the operation as their first argument.
-            for call in ["Request::object(", "Request::bucket(", "reading(", "part(", "tagging("] {
+            for call in [
+                "Request::object(",
+                "Request::bucket(",
+                "Request::service(",
+                "reading(",
+                "part(",
+                "tagging(",
+                "cors(",
+            ] {
                 for rest in text.split(call).skip(1) {
                     if let Some((name, _)) =
                         rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'))

@@ -11,8 +11,10 @@ pub(super) struct Request {
     /// The operation's name in the S3 API, for metrics.
     pub(super) operation: &'static str,
     pub(super) method: Method,
-    /// The full key. `None` for a request to the bucket.
+    /// The full key. `None` for a request to the bucket or the server.
     pub(super) key: Option<String>,
+    /// Whether the request is to the server as a whole, not to the bucket.
+    pub(super) is_for_service: bool,
     query: Vec<(&'static str, String)>,
     pub(super) headers: HeaderMap,
     pub(super) payload: Payload,
@@ -36,6 +38,7 @@ impl Request {
             operation,
             method,
             key: None,
+            is_for_service: false,
             query: Vec::new(),
             headers: HeaderMap::new(),
             payload: Payload::default(),
@@ -43,6 +46,11 @@ impl Request {
             slow_on_server: false,
             access: None,
         }
+    }
+
+    /// Creates a request for the server as a whole.
+    pub(super) fn service(operation: &'static str, method: Method) -> Self {
+        Self { is_for_service: true, ..Self::bucket(operation, method) }
     }
 
     /// Adds a pair to the query.

@@ -96,7 +96,8 @@ impl Element {
         self.children.is_empty()
     }
 
-    fn own_text(&self) -> Option<&str> {
+    /// The text of the element itself. `None` if it is empty or unreadable.
+    pub(super) fn own_text(&self) -> Option<&str> {
         Some(self.text.as_str()).filter(|text| !text.is_empty() && !text.contains(UNREADABLE))
     }
 }

@@ -1,6 +1,7 @@
 //! A store, with one file per operation on objects. This module decides which requests an operation needs; `s3` sends
 //! them.
 
+mod bucket;
 mod budget;
 mod check;
 mod conditional;
@@ -39,12 +40,13 @@ use tokio::time::Instant;
 
 pub(crate) use crate::s3::sum_of;
 pub use crate::s3::{
-    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, Deleted, Error, ErrorKind,
-    FailedCondition, Field, LastError, ObjectId, ObjectMeta, ObjectTags, ObjectVersion, PostForm,
+    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, Conditions, CorsRule, Deleted, Error,
+    ErrorKind, FailedCondition, Field, LastError, ObjectId, ObjectMeta, ObjectTags, ObjectVersion, PostForm,
     PostSuccess, PostTarget, PresignedUrl, Properties, ResponseHeaders, RestoreOptions, RestoreStatus,
-    RestoreTier, Restoring, ServiceDetails, Tags, UploadOffsets,
+    RestoreTier, Restoring, ServiceDetails, Tags, UploadOffsets, Versioning,
 };
 pub use crate::transport::{ConnectionCounts, limit_connections, open_connections};
+pub use bucket::BucketInfo;
 pub use budget::{MemoryBudget, MemorySettings, Reservation, TenantBudget};
 pub use delete_many::{BatchRoom, DeleteBatches, DeletedBatch};
 pub use findings::Findings;

@@ -37,6 +37,9 @@ settings! {
         /// gives some; such a copy from another store into this one fails if the source has tags. `CopyObject` keeps
         /// tags.
         disable_tagging: bool as Flag = false,
+        /// Whether `PutBucketCors` and `DeleteBucketCors` may change the rules of the bucket although the store has a
+        /// prefix. The rules apply to the whole bucket, so other stores with the same bucket are affected, too.
+        allow_bucket_cors {}: bool as Flag = false,
         /// Whether `DeleteMany` sends a separate request for each key.
         disable_bulk_delete: bool as Flag = false,
     }

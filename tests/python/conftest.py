@@ -30,7 +30,7 @@ def _s3_server(kind, tmp_path_factory):
     running, found = s3.start(kind, tmp_path_factory.mktemp(kind) / "log")
     yield found
     found.close()
-    process.stop(running)
+    process.end(running)
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def main(binary, count="1000"):
         with tempfile.TemporaryDirectory(prefix="longshore-reloads-") as folder:
             calls, (early, late) = asyncio.run(run(binary, Path(folder), s3, int(count)))
     finally:
-        process.stop(backend)
+        process.end(backend)
     print(f"{count} reloads during {calls} calls, none of which failed; memory {early >> 20} MiB after a tenth of the "
           f"reloads, {late >> 20} MiB at the end")
     sys.exit(0 if late <= early * 1.1 else 1)

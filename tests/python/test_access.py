@@ -7,7 +7,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from longshore.v1 import admin_service_pb2, object_pb2, object_service_pb2, store_service_pb2, upload_service_pb2
+from longshore.v1 import (
+    admin_service_pb2, bucket_service_pb2, object_pb2, object_service_pb2, store_service_pb2, upload_service_pb2)
 from support.client import upload_messages
 
 ACCESS = ["read", "write", "delete", "list", "sign", "bucket_admin"]
@@ -35,6 +36,7 @@ def consume(messages):
 def calls(upload_id):
     """Each method with a call of it. `probe` is CheckStore with `probe_writes`; Sign has a call for each HTTP method."""
     objects, stores, uploads = object_service_pb2, store_service_pb2, upload_service_pb2
+    buckets = bucket_service_pb2
     write = [uploads.WriteUploadRequest(spec={"upload_id": upload_id, "offset": 0})]
     progress = [uploads.WriteUploadWithProgressRequest(spec={"upload_id": upload_id, "offset": 0})]
     named = {"destination": {"store": "", "key": KEY}, "source": {"store": "", "key": SOURCE}}
@@ -67,6 +69,12 @@ def calls(upload_id):
             "GetTags": lambda c: c.objects.GetTags(objects.GetTagsRequest(**one)),
             "PutTags": lambda c: c.objects.PutTags(objects.PutTagsRequest(**one)),
             "DeleteTags": lambda c: c.objects.DeleteTags(objects.DeleteTagsRequest(**one)),
+            "GetBucket": lambda c: c.buckets.GetBucket(buckets.GetBucketRequest(store=store)),
+            "ListBuckets": lambda c: c.buckets.ListBuckets(buckets.ListBucketsRequest()),
+            "GetBucketCors": lambda c: c.buckets.GetBucketCors(buckets.GetBucketCorsRequest(store=store)),
+            "PutBucketCors": lambda c: c.buckets.PutBucketCors(buckets.PutBucketCorsRequest(
+                store=store, rules=[{"allowed_origins": ["*"], "allowed_methods": ["GET"]}])),
+            "DeleteBucketCors": lambda c: c.buckets.DeleteBucketCors(buckets.DeleteBucketCorsRequest(store=store)),
             "ListStores": lambda c: c.stores.ListStores(stores.ListStoresRequest()),
             "GetStore": lambda c: c.stores.GetStore(stores.GetStoreRequest(store=store)),
             "CheckStore": lambda c: c.stores.CheckStore(stores.CheckStoreRequest(store=store)),
@@ -119,7 +127,7 @@ def upload_id(world):
 
 
 def served_methods():
-    files = [object_service_pb2, store_service_pb2, upload_service_pb2]
+    files = [bucket_service_pb2, object_service_pb2, store_service_pb2, upload_service_pb2]
     services = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
     return {method.name for service in services for method in service.methods}
 

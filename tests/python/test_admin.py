@@ -279,7 +279,8 @@ def test_a_port_in_use_is_an_error_if_the_address_is_set_and_a_warning_if_it_is_
     said = refused(binary, tmp_path, ADMIN_ADDR=world.server.admin_address)
     assert f"cannot listen on {world.server.admin_address}, the address in LONGSHORE_ADMIN_ADDR: address already" in said
     both = [serve({"acme": tenant()}, ADMIN_ADDR=None) for _ in range(2)]
-    assert any("AdminService is not served: set LONGSHORE_ADMIN_ADDR" in one.log.read_text() for one in both)
+    eventually("the log warns", lambda: any(
+        "AdminService is not served: set LONGSHORE_ADMIN_ADDR" in one.log.read_text() for one in both), within=20)
     # The ports are decided when the listeners bind, so only the settings can be compared before.
     same = refused(binary, tmp_path, ADMIN_ADDR="127.0.0.1:50051", LISTEN_ADDR="127.0.0.1:50051")
     assert "LONGSHORE_ADMIN_ADDR: is the same address as LONGSHORE_LISTEN_ADDR" in same

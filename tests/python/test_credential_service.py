@@ -41,7 +41,7 @@ def start(tmp_path):
 
     yield begin
     for running in started:
-        process.stop(running)
+        process.end(running)
 
 
 @pytest.fixture
@@ -73,8 +73,7 @@ def test_the_example_has_the_keys_of_each_store(serve_store, versitygw_bucket, s
     with pytest.raises(grpc.RpcError) as failed:
         client.put("key", b"never", store="unknown")
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    log = server.log.read_text()
-    assert "failed with NOT_FOUND: no credentials for acme/unknown" in log
+    log = server.logged("failed with NOT_FOUND: no credentials for acme/unknown")
     assert TOKEN not in log and versitygw_bucket.secret_access_key not in log
 
 
@@ -88,15 +87,14 @@ def test_tls_and_the_token_protect_the_keys(serve_store, versitygw_bucket, start
     }, LOG="trace")
     token_file.write_text("wrong\n")
     assert outcome(client) == grpc.StatusCode.FAILED_PRECONDITION
-    assert "failed with UNAUTHENTICATED: unknown token" in server.log.read_text()
+    server.logged("failed with UNAUTHENTICATED: unknown token")
     token_file.write_text(f"{TOKEN}\n")
     eventually("the right token is in use", lambda: outcome(client) is None, within=30)
     assert versitygw_bucket.get("key") == b"data"
     # Without ca_file, the certificate is not trusted.
     with pytest.raises(grpc.RpcError):
         client.put("key", b"never", store="other")
-    log = server.log.read_text()
-    assert f"cannot connect to https://{address}: invalid peer certificate" in log
+    log = server.logged(f"cannot connect to https://{address}: invalid peer certificate")
     assert TOKEN not in log and versitygw_bucket.secret_access_key not in log
 
 

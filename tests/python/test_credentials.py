@@ -130,8 +130,7 @@ def test_without_credentials_the_error_names_each_place(serve_store, moto_bucket
     with pytest.raises(grpc.RpcError) as failed:
         client.put("key", b"never")
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    eventually("the log says why", lambda: "no provider has credentials" in server.log.read_text(), within=15)
-    log = server.log.read_text()
+    log = server.logged("no provider has credentials")
     assert "missing" in log and "the command false failed" in log
 
 

@@ -171,7 +171,7 @@ def test_an_api_token_with_the_form_of_a_jwt_is_one(serve, issuer):
 def test_without_keys_calls_are_unavailable_and_recover(server, issuer, broken):
     issuer.answers(**broken)
     assert outcome(server, issuer.token()) == UNAVAILABLE
-    assert "the keys of a JWT issuer could not be read" in server.log.read_text()
+    server.logged("the keys of a JWT issuer could not be read")
     issuer.publish(issuer.key)
     eventually("the keys have been read", lambda: outcome(server, issuer.token()) == ("OK", ""), within=20)
 
@@ -255,7 +255,7 @@ def test_keys_in_a_file_are_replaced_when_the_file_changes(serve, issuer, tmp_pa
     assert (outcome(server, issuer.token()), outcome(server, new)) == (("OK", ""), DENIED)
     # A file that cannot be used changes nothing.
     file.write_text("{}")
-    eventually("the problem is logged", lambda: "no list `keys`" in server.log.read_text(), within=20)
+    server.logged("no list `keys`")
     assert outcome(server, issuer.token()) == ("OK", "")
     issuer.publish(issuer.other)
     file.write_bytes(issuer.answer[1])

@@ -205,7 +205,7 @@ def callback(world):
         here = world.longshore({**world.place(), "credential_provider": provider})
         assert here.get("k").data == TEXT
     finally:
-        process.stop(running)
+        process.end(running)
 
 
 @row("`S3Store(skip_signature=True)`")

@@ -60,7 +60,7 @@ def provider(tmp_path_factory):
     running = Provider(tmp_path_factory.mktemp("oidc"))
     assert running.discovered["issuer"] == running.name
     yield running
-    process.stop(running.process)
+    process.end(running.process)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ aws_access_key_id = HALF
     with pytest.raises(grpc.RpcError) as failed:
         client.head("key", store="store0")
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    eventually("the log says why", lambda: why in server.log.read_text(), within=15)
+    server.logged(why)
     assert not world.ids
 
 
@@ -147,7 +147,7 @@ def test_the_default_chain_does_not_change_the_identity_if_a_source_fails(serve_
     with pytest.raises(grpc.RpcError) as failed:
         client.head("key", store="store0")
     assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    eventually("the log says why", lambda: "the profile typo is in neither of" in server.log.read_text(), within=15)
+    server.logged("the profile typo is in neither of")
 
 
 def test_without_credentials_the_default_chain_names_every_place(serve_store, world, tmp_path):
@@ -156,7 +156,6 @@ def test_without_credentials_the_default_chain_names_every_place(serve_store, wo
     server, client = serve_store(stores(world, [None], kind="default"), environment=environment)
     with pytest.raises(grpc.RpcError):
         client.head("key", store="store0")
-    eventually("the log says why", lambda: "no provider has credentials" in server.log.read_text(), within=15)
-    log = server.log.read_text()
+    log = server.logged("no provider has credentials")
     for place in ["AWS_ACCESS_KEY_ID", str(tmp_path / "nothing"), str(tmp_path / "boto"), "http://127.0.0.1:1"]:
         assert place in log, place

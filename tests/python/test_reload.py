@@ -98,7 +98,7 @@ def test_a_tenant_that_becomes_invalid_keeps_its_settings_and_is_reported(serve,
     assert world.page("/readyz") == "ok\n1 of 2 tenants has old settings, because the new ones are invalid: see the log\n"
     assert world.metric("longshore_tenants{", 'state="stale"') == 1
     assert world.metric("longshore_reloads_total{", 'outcome="partial"') == 1
-    assert "tenants.acme: has no stores" in world.server.log.read_text()
+    world.server.logged("tenants.acme: has no stores")
     world.write("tenants: {acme: {")
     world.hang_up()
     assert world.metric("longshore_reloads_total{", 'outcome="failed"') == 0, "both tenants keep their settings"

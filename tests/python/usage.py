@@ -293,7 +293,7 @@ def run(binary, folder, calls):
         return usage
     finally:
         server.stop()
-        process.stop(backend)
+        process.end(backend)
 
 
 def main(binary, calls="100000"):

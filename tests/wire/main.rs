@@ -9,6 +9,7 @@
     reason = "tests panic on failure, their tasks end with them, and readability matters more than speed"
 )]
 
+mod buckets;
 mod caller;
 mod credential_server;
 mod proxy;

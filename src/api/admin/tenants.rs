@@ -77,7 +77,9 @@ fn settings(tenant: &Tenant, status: pb::TenantStatus) -> pb::Tenant {
         status: Some(status),
         callers: settings.callers.iter().take(MAX_ITEMS).map(caller).collect(),
         caller_count: count(settings.callers.len()),
-        stores: stores.map(|(name, store)| convert::store_message(tenant.name(), name, store)).collect(),
+        stores: stores
+            .map(|(name, store)| convert::store_message(tenant.name(), name, store, true))
+            .collect(),
         store_count: count(settings.stores.len()),
         limits: settings.limits.shown().into_iter().map(|(key, text)| (key.to_owned(), text)).collect(),
     }

@@ -1,6 +1,7 @@
 //! Converts between the messages of the API and the types of the stores. Requests are validated here, and failures name
 //! the invalid field by its path in the proto.
 
+mod buckets;
 pub(crate) mod field;
 mod list;
 pub(crate) mod object;
@@ -12,6 +13,7 @@ mod upload;
 mod versions;
 mod write;
 
+pub(crate) use buckets::{bucket, cors_rule_message, cors_rules};
 pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
 pub(crate) use object::{
     attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas, signed, timestamp,

@@ -10,16 +10,19 @@ use crate::{
 };
 
 /// The message for a store of `tenant`. Settings decide by their form whether
-/// they are shown, and secrets never are.
-pub(crate) fn store(tenant: &str, name: &str, settings: &StoreSettings) -> pb::Store {
+/// they are shown, and secrets never are. Unless `shows_place` is set, the message does not say where the store's
+/// objects are.
+pub(crate) fn store(tenant: &str, name: &str, settings: &StoreSettings, shows_place: bool) -> pb::Store {
+    let place = |text: &str| if shows_place { text.to_owned() } else { String::new() };
+    let endpoint = settings.bucket.endpoint.as_deref().map(without_user).unwrap_or_default();
     pb::Store {
         name: name.to_owned(),
         tenant: tenant.to_owned(),
-        bucket: settings.bucket.bucket.clone(),
-        prefix: settings.prefix.clone(),
+        bucket: place(&settings.bucket.bucket),
+        prefix: place(&settings.prefix),
         region: settings.bucket.region.clone(),
-        endpoint: settings.bucket.endpoint.as_deref().map(without_user).unwrap_or_default(),
-        config: config(settings),
+        endpoint: place(&endpoint),
+        config: config(settings, shows_place),
         client_options: named(settings.client_options.shown()),
         retry_config: Some(retry_config(settings)),
         transfer: Some(transfer(&settings.transfer)),
@@ -37,9 +40,10 @@ fn without_user(url: &str) -> String {
 }
 
 /// The keys of `config`, except for those that have fields of their own.
-fn config(settings: &StoreSettings) -> HashMap<String, String> {
+fn config(settings: &StoreSettings, shows_place: bool) -> HashMap<String, String> {
     const FIELDS: [&str; 3] = ["bucket", "region", "endpoint"];
-    named(settings.shown().into_iter().filter(|(key, _)| !FIELDS.contains(key)))
+    let is_shown = |key: &str| !FIELDS.contains(&key) && (shows_place || key != "public_endpoint");
+    named(settings.shown().into_iter().filter(|(key, _)| is_shown(key)))
 }
 
 fn named(shown: impl IntoIterator<Item = (&'static str, String)>) -> HashMap<String, String> {

@@ -30,7 +30,8 @@ pub(super) async fn list(
         &request.prefix,
         &request.delimiter,
         &request.start_after,
-    ]);
+    ])
+    .hiding(call.tenant().store_settings(store_name(&name)));
     let continuation = listing.continuation(&request.page_token)?;
     let options = convert::versions_options(request, continuation)?;
     let store = call.open(Access::List, &name, Scope::Prefix(&options.prefix))?;

@@ -196,7 +196,8 @@ async fn list(
 ) -> Result<pb::ListUploadsResponse, Failure> {
     ids.check()?;
     let name = store_name(&message.store);
-    let listing = ListingDigest::new(&[call.tenant().name(), "uploads", name, &message.prefix]);
+    let listing = ListingDigest::new(&[call.tenant().name(), "uploads", name, &message.prefix])
+        .hiding(call.tenant().store_settings(name));
     let after = listing.continuation(&message.page_token)?;
     convert::within_a_key(&message.prefix, "prefix")?;
     let page_size = convert::page_size(message.page_size)?;

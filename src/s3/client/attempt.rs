@@ -18,6 +18,7 @@ use crate::{
     credentials::{Credentials, CredentialsError},
     s3::{
         ChecksumAlgorithm, Error, ErrorKind, encryption,
+        endpoint::Endpoint,
         failed_attempt::{self, FailedAttempt},
         hedge, price_class,
         request::Request,
@@ -135,10 +136,15 @@ impl Client {
         payload_hash: &str,
         Signer { place, credentials }: &Signer,
     ) -> Result<http::request::Parts, Error> {
-        let path = place.endpoint.path(request.key.as_deref());
+        let service = match request.is_for_service {
+            true => Some(Endpoint::service(&self.bucket.settings, &place.region)?),
+            false => None,
+        };
+        let endpoint = service.as_ref().unwrap_or(&place.endpoint);
+        let path = endpoint.path(request.key.as_deref());
         let query = request.canonical_query();
         let mut headers = request.headers.clone();
-        let host = HeaderValue::from_str(place.endpoint.host()).map_err(|_| {
+        let host = HeaderValue::from_str(endpoint.host()).map_err(|_| {
             Error::new(ErrorKind::StoreMisconfigured, "the endpoint's host is not a valid header value")
         })?;
         headers.insert(HOST, host);
@@ -158,7 +164,7 @@ impl Client {
         }
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = request.method.clone();
-        head.uri = place.endpoint.uri(&path, &query)?;
+        head.uri = endpoint.uri(&path, &query)?;
         head.headers = headers;
         Ok(head)
     }

@@ -11,7 +11,7 @@ from . import stubs
 stubs.generate()
 
 from longshore.v1 import object_pb2, object_service_pb2, object_service_pb2_grpc  # noqa: E402
-from longshore.v1 import admin_service_pb2_grpc, store_service_pb2_grpc, upload_service_pb2_grpc  # noqa: E402
+from longshore.v1 import admin_service_pb2_grpc, bucket_service_pb2_grpc, store_service_pb2_grpc, upload_service_pb2_grpc  # noqa: E402
 
 DEADLINE = 60
 MIB = 1024 * 1024
@@ -54,6 +54,7 @@ class Client:
             metadata.append(("authorization", f"Bearer {token}"))
         self.objects = Calls(object_service_pb2_grpc.ObjectServiceStub(self.channel), metadata)
         self.stores = Calls(store_service_pb2_grpc.StoreServiceStub(self.channel), metadata)
+        self.buckets = Calls(bucket_service_pb2_grpc.BucketServiceStub(self.channel), metadata)
         self.uploads = Calls(upload_service_pb2_grpc.UploadServiceStub(self.channel), metadata)
         self.admin = Calls(admin_service_pb2_grpc.AdminServiceStub(self.channel), metadata)
 

@@ -28,6 +28,14 @@ def start(command, **options):
     return subprocess.Popen([*guard, *map(str, command)], stdin=options.pop("stdin", subprocess.DEVNULL), **options)
 
 
+def end(process, within=15):
+    """Sends SIGTERM to a program that is not under test. Kills it if it does not exit in time."""
+    try:
+        stop(process, within)
+    except subprocess.TimeoutExpired:
+        pass
+
+
 def stop(process, within=15):
     """Sends SIGTERM and returns the exit code. If `process` does not exit in time, kills it and raises."""
     if process.poll() is None:

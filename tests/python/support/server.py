@@ -68,6 +68,10 @@ class Server:
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(rf"^{what}:\s+(\d+) kB$", status.read(), re.MULTILINE)[1]) * 1024
 
+    def logged(self, text):
+        """Waits until the log contains a text, and returns the whole log: a thread of its own writes it."""
+        return eventually(f"the log contains {text}", lambda: log if text in (log := self.log.read_text()) else None, within=20)
+
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 
