@@ -12,13 +12,13 @@ import boto3
 import pytest
 from botocore.config import Config
 from google.protobuf import duration_pb2
-from longshore.v1 import object_pb2, object_service_pb2 as objects
+from longshore.v1 import object_service_pb2 as objects
 
 from support.client import crc32c
 from support.web import post_form, send
 from test_errors import failure, reason
 
-GET, PUT, HEAD, DELETE = (object_pb2.SignMethod.Value(f"SIGN_METHOD_{name}") for name in ("GET", "PUT", "HEAD", "DELETE"))
+GET, PUT, HEAD, DELETE = (f"SIGN_METHOD_{name}" for name in ("GET", "PUT", "HEAD", "DELETE"))
 
 
 def lifetime(seconds):
@@ -50,7 +50,7 @@ def client(demo):
 
 def test_each_method_does_what_its_url_says(client):
     key = "sign/a b/ü+%2F//~.txt"
-    write = {"attributes": {"content_type": "text/plain", "metadata": {"quay": "ä"}}, "tags": {"a b": "c&d"},
+    write = {"attributes": {"content_type": "text/plain", "metadata": {"quay": "ä"}}, "tags": {"a b": "c+d=e"},
              "mode": {"create": {}}, "size": 9, "crc32c": crc32c(b"123456789")}
     [put] = sign(client, PUT, key, write=write)
     assert put.headers["content-length"] == "9" and put.headers["if-none-match"] == "*"
@@ -58,7 +58,7 @@ def test_each_method_does_what_its_url_says(client):
     assert code(send("PUT", put.url, put.headers, b"123456789")) == "412 PreconditionFailed"
     head = client.head(key)
     assert (head.attributes.content_type, dict(head.attributes.metadata)) == ("text/plain", {"quay": "ä"})
-    assert client.tags(key) == {"a b": "c&d"}
+    assert client.tags(key) == {"a b": "c+d=e"}
 
     response = {"content_type": "application/json", "content_disposition": 'attachment; filename="x y"',
                 "cache_control": "no-store", "content_language": "de", "content_encoding": "identity",
@@ -173,8 +173,8 @@ def test_boto3_makes_the_same_signatures(serve_store, style):
         (DELETE, "delete_object", {"version": "v1"}, {"VersionId": "v1"}),
         (PUT, "put_object",
          {"write": {"attributes": {"content_type": "text/plain", "metadata": {"quay": "7"}, "expires": ""},
-                    "tags": {"a b": "c&d"}, "mode": {"create": {}}, "size": 9, "crc32c": 0xE3069283}},
-         {"ContentType": "text/plain", "Metadata": {"quay": "7"}, "Tagging": "a%20b=c%26d", "IfNoneMatch": "*",
+                    "tags": {"a b": "c+d=e"}, "mode": {"create": {}}, "size": 9, "crc32c": 0xE3069283}},
+         {"ContentType": "text/plain", "Metadata": {"quay": "7"}, "Tagging": "a%20b=c%2Bd%3De", "IfNoneMatch": "*",
           "ContentLength": 9, "ChecksumCRC32C": "4waSgw=="}),
     ]
     for method, operation, fields, params in cases:
@@ -197,14 +197,14 @@ def boto3_client(endpoint, style):
 def test_a_form_uploads_one_object(client):
     made = form(client, key="post/exact ü", size={"min": 1, "max": 10},
                 attributes={"content_type": "image/png", "metadata": {"quay": "7"}, "cache_control": "no-store"},
-                tags={"a b": "c & <d>"}, success_status=201)
+                tags={"a b": "c = d"}, success_status=201)
     answer = post_form(made.url, pairs(made), b"123456789", after=[("late", "ignored")])
     assert answer.status == 201, answer.body
     assert b"<Bucket>demo</Bucket><Key>post/exact \xc3\xbc</Key><ETag>" in answer.body
     head = client.head("post/exact ü")
     assert (head.meta.size, head.attributes.content_type) == (9, "image/png")
     assert (dict(head.attributes.metadata), head.attributes.cache_control) == ({"quay": "7"}, "no-store")
-    assert client.tags("post/exact ü") == {"a b": "c & <d>"}
+    assert client.tags("post/exact ü") == {"a b": "c = d"}
     assert code(post_form(made.url, pairs(made), b"")) == "400 EntityTooSmall"
     assert code(post_form(made.url, pairs(made), b"x" * 11)) == "400 EntityTooLarge"
     assert code(post_form(made.url, pairs(made), b"x" * 3_000_000)) == "400 EntityTooLarge"
@@ -292,7 +292,7 @@ def test_no_url_is_logged(serve_store, versitygw_bucket):
     made = form(client, key="k")
     secret = [signature(get.url)[0], dict(pairs(made))["x-amz-signature"], dict(pairs(made))["policy"]]
     server.stop()
-    assert not [text for text in secret if text in server.log()]
+    assert not [text for text in secret if text in server.log.read_text()]
 
 
 @pytest.mark.parametrize("kind", ["versitygw", "moto"])
