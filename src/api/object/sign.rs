@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// The largest response, in bytes. Clients accept 4 MiB by default.
-const MAX_RESPONSE: usize = 3 * 1024 * 1024;
+pub(crate) const MAX_RESPONSE: usize = 3 * 1024 * 1024;
 
 /// How many URLs are made before other calls of the thread have their turn.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// Returns the URLs, and the memory that they use until the caller has received them. Sends no request to S3.
 pub(super) async fn urls(
