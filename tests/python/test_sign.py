@@ -12,9 +12,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from google.protobuf import duration_pb2
-from longshore.v1 import object_service_pb2 as objects
+from longshore.v1 import object_pb2, object_service_pb2 as objects, upload_service_pb2 as uploads
 
-from support.client import crc32c
+from support.client import MIB, crc32c, multipart_etag
 from support.web import post_form, send
 from test_errors import failure, reason
 
@@ -286,6 +286,82 @@ def test_boto3_makes_the_same_signature_of_a_policy(serve_store):
     assert theirs == {"url": made.url, "fields": fields}
 
 
+def finish(client, started, size, **fields):
+    return client.uploads.FinishUpload(uploads.FinishUploadRequest(upload_id=started.upload_id, size=size, **fields))
+
+
+def signed_parts(client, started, parts):
+    request = uploads.SignPartsRequest(upload_id=started.upload_id, parts=parts, expires_in=lifetime(60))
+    return list(client.uploads.SignParts(request).parts)
+
+
+def put_parts(client, started, data, checksums=False):
+    """Writes all parts by their URLs. Returns their numbers and ETags."""
+    size = started.part_size
+    pieces = [data[start:start + size] for start in range(0, len(data), size)]
+    parts = [{"part_number": number, "checksum": crc32c(piece).to_bytes(4, "big") if checksums else b""}
+             for number, piece in enumerate(pieces, 1)]
+    etags = []
+    for part, piece in zip(signed_parts(client, started, parts), pieces):
+        answer = send("PUT", part.url, part.headers, piece)
+        assert answer.status == 200, answer.body
+        etags.append({"part_number": part.part_number, "etag": answer.headers["etag"]})
+    return etags
+
+
+def start(client, key, **fields):
+    return client.uploads.StartUpload(uploads.StartUploadRequest(key=key, part_size=5 * MIB, **fields))
+
+
+DATA = bytes(range(256)) * (12 * MIB // 256 + 1)
+
+
+def test_parts_go_straight_to_s3(client):
+    started = start(client, "parts/sums", size=len(DATA), checksum_algorithm="CHECKSUM_ALGORITHM_CRC32C")
+    assert started.checksum_algorithm == object_pb2.CHECKSUM_ALGORITHM_CRC32C
+    etags = put_parts(client, started, DATA, checksums=True)
+    query = uploads.QueryUploadRequest(upload_id=started.upload_id)
+    assert client.uploads.QueryUpload(query).persisted_size == len(DATA)
+    for _ in range(2):
+        finished = finish(client, started, len(DATA), crc32c=crc32c(DATA), part_etags=etags)
+        assert finished.verification == uploads.UPLOAD_VERIFICATION_OBJECT
+        assert finished.meta.etag == multipart_etag(DATA, 5 * MIB)
+    assert finish(client, started, len(DATA)).verification == uploads.UPLOAD_VERIFICATION_PARTS
+    assert client.get("parts/sums").data == DATA
+
+
+def test_parts_without_checksums_are_unverified(client):
+    started = start(client, "parts/plain")
+    assert started.checksum_algorithm == object_pb2.CHECKSUM_ALGORITHM_UNSPECIFIED
+    put_parts(client, started, DATA)
+    [again] = signed_parts(client, started, [{"part_number": 2}])
+    assert (again.offset, again.size, dict(again.headers)) == (5 * MIB, 5 * MIB, {})
+    found = failure(finish, client, started, len(DATA) - 1)
+    assert reason(found).reason == "SIZE_MISMATCH"
+    known = [{"part_number": 2, "etag": '"another"'}]
+    assert reason(failure(finish, client, started, len(DATA), part_etags=known)).reason == "PRECONDITION_FAILED"
+    assert finish(client, started, len(DATA)).verification == uploads.UPLOAD_VERIFICATION_UNVERIFIED
+    assert client.get("parts/plain").data == DATA
+
+
+def test_a_part_must_be_as_it_was_signed(client):
+    started = start(client, "parts/exact", size=6 * MIB, checksum_algorithm="CHECKSUM_ALGORITHM_CRC32C")
+    data = b"x" * MIB
+    [part] = signed_parts(client, started, [{"part_number": 2, "checksum": crc32c(data).to_bytes(4, "big")}])
+    assert (part.offset, part.size) == (5 * MIB, MIB)
+    assert code(send("PUT", part.url, part.headers, b"y" * MIB)) == "400 BadDigest"
+    headers = {name: value for name, value in part.headers.items() if name != "content-length"}
+    assert send("PUT", part.url, headers, data + b"x").status == 403
+    assert send("PUT", part.url.replace("partNumber=2", "partNumber=1"), part.headers, data).status == 403
+    assert send("PUT", part.url, part.headers, data).status == 200
+    for parts, field in [([], "parts"), ([{"part_number": 3, "checksum": b"1234"}], "parts[0].part_number"),
+                         ([{"part_number": 1}], "parts[0].checksum")]:
+        found = failure(signed_parts, client, started, parts)
+        assert reason(found).reason == "INVALID_FIELD" and f"`{field}`" in found.details()
+    client.uploads.CancelUpload(uploads.CancelUploadRequest(upload_id=started.upload_id))
+    assert code(send("PUT", part.url, part.headers, data)) == "404 NoSuchUpload"
+
+
 def test_no_url_is_logged(serve_store, versitygw_bucket):
     server, client = serve_store({"default": versitygw_bucket.store()}, LOG="trace")
     [get] = sign(client, GET, "k")
@@ -311,3 +387,7 @@ def test_other_servers_accept_the_urls(request, serve_store, kind):
     [delete] = sign(client, DELETE, "k ü")
     assert send("DELETE", delete.url).status == 204
     assert not bucket.keys()
+    started = start(client, "large")
+    etags = put_parts(client, started, DATA)
+    assert finish(client, started, len(DATA), part_etags=etags).meta.size == len(DATA)
+    assert bucket.get("pre/large") == DATA

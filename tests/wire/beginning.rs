@@ -1,6 +1,7 @@
 //! Uploads while S3 holds back the response to their first request: their parts fill and wait.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -572,10 +573,14 @@ async fn a_finish_that_another_one_overtook_is_verified_against_the_object_that_
         let store = store(settings(&server, 3));
         let finished = store.finish_upload(&upload, claim, &BTreeMap::new(), &WriteMode::Overwrite).await;
         let case = (status, size, write_id);
-        if let Ok(meta) = &finished {
-            assert_eq!(meta.properties.last_modified, None, "{case:?}");
+        if let Ok(finished) = &finished {
+            assert_eq!(finished.meta.properties.last_modified, None, "{case:?}");
         }
-        assert_eq!(finished.map(|meta| meta.size).map_err(|error| error.kind()), expected, "{case:?}");
+        assert_eq!(
+            finished.map(|finished| finished.meta.size).map_err(|error| error.kind()),
+            expected,
+            "{case:?}"
+        );
     }
 }
 
