@@ -31,7 +31,8 @@ pub(super) async fn urls(
         return Err(Failure::field("parts", format!("must have 1 to {MAX_PARTS} entries, not {count}")));
     }
     let (name, upload) = named(call, ids, &request.upload_id, "upload_id")?;
-    let signature = Signature { method: "PUT", access: Access::Write, seconds: lifetime.as_secs() };
+    let signature =
+        Signature { method: "PUT", access: Access::Write, version: None, seconds: lifetime.as_secs() };
     let store = call.open_to_sign(signature, &name, &[Scope::Key(&upload.key)])?;
     let mut signer = store.part_signer(&upload, lifetime).await?;
     let expire_time = Some(convert::timestamp(signer.expires_at()));
