@@ -39,22 +39,21 @@ pub(super) async fn urls(
     let (mut parts, mut size) = (Vec::with_capacity(count), 0);
     for (index, part) in request.parts.into_iter().enumerate() {
         let number = u32::try_from(part.part_number).unwrap_or_default();
-        let signed =
-            signer.part(number, part.checksum.into()).await.map_err(|error| match error.field() {
-                Some(field @ (Field::PartNumber | Field::PartChecksum))
-                    if error.kind() == ErrorKind::InvalidField =>
-                {
-                    let name = convert::field::path(field, convert::field::Layout::Message);
-                    Failure::field(format!("parts[{index}].{name}"), error.message())
-                }
-                _ => error.into(),
-            })?;
+        let made = signer.part(number, part.checksum.into()).await.map_err(|error| match error.field() {
+            Some(field @ (Field::PartNumber | Field::PartChecksum))
+                if error.kind() == ErrorKind::InvalidField =>
+            {
+                let name = convert::field::path(field, convert::field::Layout::Message);
+                Failure::field(format!("parts[{index}].{name}"), error.message())
+            }
+            _ => error.into(),
+        })?;
         let part = pb::SignedPart {
             part_number: part.part_number,
-            offset: convert::signed(signed.bytes.start),
-            size: convert::signed(signed.bytes.end - signed.bytes.start),
-            url: signed.url.url,
-            headers: signed.url.headers.into_iter().collect(),
+            offset: convert::signed(made.bytes.start),
+            size: convert::signed(made.bytes.end - made.bytes.start),
+            url: made.url.url,
+            headers: made.url.headers.into_iter().collect(),
             expire_time,
         };
         // The tag and the length of the entry take up to 4 bytes.
