@@ -33,7 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         // They contain secrets: `src/pb/mod.rs` implements it.
-        .skip_debug(["longshore.v1.S3Credential", "longshore.v1.SignedUrl", "longshore.v1.FormField"])
+        .skip_debug([
+            "longshore.v1.S3Credential",
+            "longshore.v1.SignedUrl",
+            "longshore.v1.FormField",
+            "longshore.v1.SignedPart",
+        ])
         .codec_path("crate::pb::codec::ProstCodec")
         .compile_fds(descriptors)?;
     Ok(())

@@ -69,7 +69,7 @@ const WRITE: &[Requirement] = &[on(Target::Key, Access::Write)];
 const DELETE: &[Requirement] = &[on(Target::Key, Access::Delete)];
 const LIST: &[Requirement] = &[on(Target::Prefix, Access::List)];
 const SIGN: &[Requirement] = &[on(Target::Key, Access::Sign)];
-const SIGN_POST: &[Requirement] = &[on(Target::Key, Access::Sign), on(Target::Key, Access::Write)];
+const SIGN_WRITE: &[Requirement] = &[on(Target::Key, Access::Sign), on(Target::Key, Access::Write)];
 const SIGN_METHODS: &[(&str, &[Requirement])] =
     &[("method: GET", READ), ("method: HEAD", READ), ("method: PUT", WRITE), ("method: DELETE", DELETE)];
 const COPY: &[Requirement] = &[on(Target::Key, Access::Write), on(Target::SourceKey, Access::Read)];
@@ -101,7 +101,7 @@ pub const METHODS: &[Method] = &[
     // Each key is checked before any URL is made.
     Method { choices: SIGN_METHODS, ..each(OBJECTS, "Sign", SIGN) },
     // With a key prefix, the access is needed for all keys with the prefix.
-    each(OBJECTS, "SignPost", SIGN_POST),
+    each(OBJECTS, "SignPost", SIGN_WRITE),
     each(OBJECTS, "GetTags", READ),
     each(OBJECTS, "PutTags", WRITE),
     each(OBJECTS, "DeleteTags", WRITE),
@@ -121,6 +121,7 @@ pub const METHODS: &[Method] = &[
     each(UPLOADS, "WriteUpload", WRITE),
     each(UPLOADS, "WriteUploadWithProgress", WRITE),
     each(UPLOADS, "QueryUpload", WRITE),
+    each(UPLOADS, "SignParts", SIGN_WRITE),
     each(UPLOADS, "FinishUpload", WRITE),
     each(UPLOADS, "CancelUpload", WRITE),
     each(UPLOADS, "ListUploads", LIST),

@@ -40,7 +40,7 @@ pub enum Access {
     Delete,
     /// List, Walk, ListVersions, WalkVersions and ListUploads.
     List,
-    /// Sign and SignPost, which also need the access of the requests that they sign.
+    /// Sign, SignPost and SignParts, which also need the access of the requests that they sign.
     Sign,
     /// BucketService.
     BucketAdmin,

@@ -36,6 +36,16 @@ impl fmt::Debug for SignedUrl {
     }
 }
 
+impl fmt::Debug for SignedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part_number, expire_time, .. } = self;
+        f.debug_struct("SignedPart")
+            .field("part_number", part_number)
+            .field("expire_time", expire_time)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for FormField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FormField").field("name", &self.name).finish_non_exhaustive()

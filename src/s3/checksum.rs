@@ -51,13 +51,17 @@ impl ChecksumAlgorithm {
 
     /// Decodes a base64 value. Returns `None` if it is not base64 or does not have the algorithm's length.
     fn decode(self, text: &str) -> Option<Vec<u8>> {
-        let length = match self {
+        STANDARD.decode(text).ok().filter(|value| value.len() == self.length())
+    }
+
+    /// The length of a checksum in bytes.
+    pub(crate) fn length(self) -> usize {
+        match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64Nvme => 8,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
-        };
-        STANDARD.decode(text).ok().filter(|value| value.len() == length)
+        }
     }
 
     fn crc(self) -> Option<CrcAlgorithm> {

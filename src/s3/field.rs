@@ -50,6 +50,10 @@ pub enum Field {
     Size,
     /// The size of the parts.
     PartSize,
+    /// The number of a part.
+    PartNumber,
+    /// The checksum of a part.
+    PartChecksum,
     /// A chunk of the object's bytes.
     Chunk,
     /// The end of the object's bytes.

@@ -11,10 +11,11 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH, header::HOST, header::RANGE};
 
 use super::{
-    ByteRange, Checksum, Client, Error, ErrorKind, Field, NewObject, WriteCondition,
+    ByteRange, Checksum, Client, Error, ErrorKind, Field, MultipartUpload, NewObject, WriteCondition,
     encryption::{self, DataAccess},
     endpoint::Endpoint,
     headers::{echoed, visible},
+    multipart,
     read_object::range_header,
     request::Request,
     sign::{
@@ -77,13 +78,25 @@ impl ResponseHeaders {
     }
 }
 
-/// What an object that is written with a presigned URL must be, besides the properties in [`NewObject`].
+/// What the bytes must be that are written with a presigned URL.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ExactBytes {
     /// Its size in bytes.
     pub(crate) size: Option<u64>,
     /// Its checksum.
     pub(crate) checksum: Option<Checksum>,
+}
+
+impl ExactBytes {
+    fn add(&self, headers: &mut HeaderMap) -> Result<(), Error> {
+        if let Some(checksum) = &self.checksum {
+            add_checksum(headers, checksum)?;
+        }
+        if let Some(size) = self.size {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+        }
+        Ok(())
+    }
 }
 
 /// Makes presigned URLs that all expire at the same time.
@@ -164,18 +177,25 @@ impl Presigner {
         let mut request = Request::object("PutObject", Method::PUT, key).accessing(DataAccess::Create);
         object.add(&mut request.headers)?;
         condition.add(&mut request.headers)?;
-        if let Some(checksum) = &bytes.checksum {
-            add_checksum(&mut request.headers, checksum)?;
-        }
-        if let Some(size) = bytes.size {
-            request.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-        }
+        bytes.add(&mut request.headers)?;
         self.url(request)
     }
 
     /// The URL of `DeleteObject`.
     pub(crate) fn delete(&self, key: &str, version: Option<&str>) -> Result<PresignedUrl, Error> {
         self.url(Request::object("DeleteObject", Method::DELETE, key).version(version))
+    }
+
+    /// The URL of `UploadPart`.
+    pub(crate) fn part(
+        &self,
+        upload: &MultipartUpload,
+        number: u32,
+        bytes: &ExactBytes,
+    ) -> Result<PresignedUrl, Error> {
+        let mut request = multipart::part("UploadPart", upload, number)?;
+        bytes.add(&mut request.headers)?;
+        self.url(request)
     }
 
     fn url(&self, mut request: Request) -> Result<PresignedUrl, Error> {
@@ -350,7 +370,9 @@ mod tests {
         let get = Request::object("GetObject", Method::GET, "a b/\u{fc}+%2F~//$&=@:.txt")
             .version(Some("v/1+"))
             .header("range", "bytes=5-9");
-        let of = |method, seconds| signature(seconds, Request::object("", method, "k").version(Some("v1")));
+        let of = |method, seconds| {
+            signature(seconds, Request::object("HeadObject", method, "k").version(Some("v1")))
+        };
         let mut put = Request::object("PutObject", Method::PUT, "k");
         for (name, value) in [
             ("if-none-match", "*"),

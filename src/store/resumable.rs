@@ -1,6 +1,6 @@
 //! Uploads that outlive the call and the process that started them. Their progress is what S3 has stored.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -38,6 +38,46 @@ pub enum UploadProgress {
     Persisted(PersistedBytes),
     /// The upload is finished, and this is its object.
     Finished(Box<ObjectMeta>),
+}
+
+/// A finished upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedUpload {
+    /// The object.
+    pub meta: ObjectMeta,
+    /// What is known about its bytes.
+    pub verification: Verification,
+}
+
+/// What has been verified about the bytes of an upload, besides its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing.
+    Size,
+    /// S3 has verified a checksum of each part.
+    Parts,
+    /// The checksum that the caller claims for the whole object.
+    Object,
+}
+
+impl Verification {
+    fn of_parts(claim: UploadClaim, parts: &[(Part, u64)]) -> Self {
+        match claim.crc32c {
+            Some(_) => Self::Object,
+            None if !parts.is_empty() && parts.iter().all(|(part, _)| part.checksum.is_some()) => Self::Parts,
+            None => Self::Size,
+        }
+    }
+
+    fn of_object(upload: &ResumableUpload, claim: UploadClaim, meta: &ObjectMeta) -> Self {
+        let has =
+            |algorithm| meta.properties.checksums.iter().any(|checksum| checksum.algorithm == algorithm);
+        match (claim.crc32c, upload.checksum_algorithm) {
+            (Some(_), _) if meta.size == 0 || has(ChecksumAlgorithm::Crc32c) => Self::Object,
+            (_, Some(algorithm)) if has(algorithm) => Self::Parts,
+            _ => Self::Size,
+        }
+    }
 }
 
 /// An unfinished upload, as S3 lists it.
@@ -100,19 +140,21 @@ impl S3Store {
         }
     }
 
-    /// Completes the upload if the stored parts match `claim` and the upload's own size. If it is called again after
-    /// it has succeeded, it returns the object again.
+    /// Completes the upload if the stored parts match `claim`, the `part_etags` by part number, and the upload's own
+    /// size. If it is called again after it has succeeded, it returns the object again.
     pub async fn finish_upload(
         &self,
         upload: &ResumableUpload,
         claim: UploadClaim,
+        part_etags: &BTreeMap<u32, String>,
         mode: &WriteMode,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<FinishedUpload, Error> {
         let persisted = match self.persisted(upload).await {
             Ok(persisted) => persisted,
             Err(error) => return self.finished_as(upload, claim, error).await,
         };
         verify(upload, claim, &persisted)?;
+        verify_etags(part_etags, &persisted.parts)?;
         let etags =
             |parts: &[(Part, u64)]| parts.iter().map(|(part, _)| part.etag.clone()).collect::<Vec<_>>();
         let verified = etags(&persisted.parts);
@@ -126,6 +168,7 @@ impl S3Store {
             return Err(error);
         }
         verify(upload, claim, &persisted)?;
+        verify_etags(part_etags, &persisted.parts)?;
         match self.make_object(upload, claim, persisted, mode).await {
             Err(error) if names_a_part(&error) => {
                 let message =
@@ -142,7 +185,8 @@ impl S3Store {
         claim: UploadClaim,
         mut persisted: Persisted,
         mode: &WriteMode,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<FinishedUpload, Error> {
+        let verification = Verification::of_parts(claim, &persisted.parts);
         let known = self.known_to_s3(upload)?;
         if persisted.listed == 0 {
             // S3 cannot complete an upload without parts, but it makes an empty object from an empty part.
@@ -160,9 +204,10 @@ impl S3Store {
                 let is_of_parts = properties.etag == expected_etag(&parts);
                 let other = if is_of_parts { None } else { self.object_of(upload).await };
                 match other {
-                    Some(meta) => verify_finished(upload, claim, &meta).map(|()| meta),
+                    Some(meta) => verified_again(upload, claim, meta),
                     None => {
-                        Ok(ObjectMeta { key: upload.key.clone(), size: persisted.bytes.size, properties })
+                        let (key, size) = (upload.key.clone(), persisted.bytes.size);
+                        Ok(FinishedUpload { meta: ObjectMeta { key, size, properties }, verification })
                     }
                 }
             }
@@ -257,9 +302,9 @@ impl S3Store {
         upload: &ResumableUpload,
         claim: UploadClaim,
         error: Error,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<FinishedUpload, Error> {
         let meta = self.finished(upload, error).await?;
-        verify_finished(upload, claim, &meta).map(|()| meta)
+        verified_again(upload, claim, meta)
     }
 
     /// The object that has the upload's write id, without the time of its last change, which S3 does not return when it
@@ -273,6 +318,31 @@ impl S3Store {
         let meta = ObjectMeta { key: upload.key.clone(), size: found.size, properties };
         (found.write_id.as_ref() == Some(write_id)).then_some(meta)
     }
+}
+
+/// Verifies an object that was finished before.
+fn verified_again(
+    upload: &ResumableUpload,
+    claim: UploadClaim,
+    meta: ObjectMeta,
+) -> Result<FinishedUpload, Error> {
+    verify_finished(upload, claim, &meta)?;
+    let verification = Verification::of_object(upload, claim, &meta);
+    Ok(FinishedUpload { meta, verification })
+}
+
+/// Verifies that the parts are those with the ETags that the caller knows.
+fn verify_etags(known: &BTreeMap<u32, String>, parts: &[(Part, u64)]) -> Result<(), Error> {
+    for (number, etag) in known {
+        let found = parts.iter().map(|(part, _)| part).find(|part| part.number == *number);
+        if found.is_none_or(|part| part.etag.trim_matches('"') != etag.trim_matches('"')) {
+            let message = format!(
+                "part {number} in S3 does not have the ETag given in part_etags: it was written again by someone else, or not at all"
+            );
+            return Err(Error::new(ErrorKind::PreconditionFailed, message));
+        }
+    }
+    Ok(())
 }
 
 /// Verifies the stored parts against the size and the checksum that the object should have.

@@ -114,7 +114,7 @@ impl UrlSigner {
     pub async fn url(&mut self, key: &str) -> Result<PresignedUrl, Error> {
         let key = self.store.full_key(key, Field::Key)?;
         let signer = &self.presigner;
-        let signed = match &self.request {
+        let made = match &self.request {
             Prepared::Get { version, range, response } => {
                 signer.get(&key, version.as_deref(), *range, response)
             }
@@ -122,8 +122,8 @@ impl UrlSigner {
             Prepared::Put { object, condition, bytes } => signer.put(&key, object, condition, bytes),
             Prepared::Delete { version } => signer.delete(&key, version.as_deref()),
         }?;
-        self.memory.grow(signed.url.len() as u64).await?;
-        Ok(signed)
+        self.memory.grow(made.url.len() as u64).await?;
+        Ok(made)
     }
 
     /// When the URLs expire.

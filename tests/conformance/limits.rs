@@ -43,9 +43,14 @@ pub(crate) enum Ability {
     PagesOfVersions,
     /// RestoreObject.
     Restore,
+    /// Signatures and policies are verified.
+    Signatures,
+    /// Uploads from HTML forms.
+    Forms,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[
+    ("moto", Ability::Signatures, "moto accepts any signature and any policy"),
     ("moto", Ability::LineFeedInKey, "moto's router treats a line feed as the end of the path"),
     ("moto", Ability::UpdateByMultipart, "moto ignores If-Match on CompleteMultipartUpload"),
     ("moto", Ability::ChecksumsOfPuts, "moto keeps a checksum only if x-amz-sdk-checksum-algorithm names it"),

@@ -22,6 +22,7 @@ mod limits;
 mod listing;
 mod reading;
 mod resuming;
+mod signing;
 mod tagging;
 mod uploading;
 mod versions;

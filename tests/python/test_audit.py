@@ -27,7 +27,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def caller(name, **grant):
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return {"name": name, "token_sha256": digest, "access": ["read", "write", "list", "delete"], **grant}
+    return {"name": name, "token_sha256": digest, "access": ["read", "write", "list", "delete", "sign"], **grant}
 
 
 def parsed(text):
@@ -150,6 +150,26 @@ def test_all_keys_of_a_delete_many_are_logged(audited):
     (_, end), = pairs(lines)
     assert [key["key"] for line in lines if line["event"] == "keys" for key in line["keys"]] == keys
     assert (end["code"], end["keys_sent"]) == ("OK", 2_500)
+
+
+def test_what_is_signed_is_logged_and_no_url(audited):
+    world = audited()
+    request = object_service_pb2.SignRequest(method="SIGN_METHOD_PUT", keys=["a", "b"], expires_in={"seconds": 60})
+    urls = world.client.objects.Sign(request).urls
+    request = object_service_pb2.SignRequest(method="SIGN_METHOD_GET", keys=["c"], expires_in={"seconds": 5})
+    world.client.objects.Sign(request)
+    world.client.objects.SignPost(object_service_pb2.SignPostRequest(key_prefix="in/", expires_in={"seconds": 9}))
+    lines = world.lines()
+    several, one, form = pairs(lines)
+    assert [key["key"] for line in lines if line["event"] == "keys" for key in line["keys"]] == ["a", "b"]
+    for (begin, end), method, seconds, what in [
+            (several, "PUT", 60, {}), (one, "GET", 5, {"key": "c"}), (form, "POST", 9, {"prefix": "in/"})]:
+        for line in (begin, end):
+            assert (line["signed_method"], line["signed_seconds"]) == (method, seconds)
+            assert {name: line[name] for name in ("key", "prefix") if name in line} == what
+        assert end["code"] == "OK" and end["s3_responses"] == 0
+    signature = urls[0].url.split("X-Amz-Signature=")[1]
+    assert signature not in str(lines)
 
 
 def test_calls_fail_while_the_log_has_no_reader_and_no_line_is_lost(audited, pipe):

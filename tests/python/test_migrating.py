@@ -1,5 +1,6 @@
 """Every row of docs/MIGRATING.md: the call of boto3 or obstore and Longshore's, on the same bucket, with the same outcome."""
 
+import datetime
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from support import process, stubs
 from support.client import MIB
 from support.paths import ROOT
 from support.wait import eventually
+from support.web import post_form, send
 
 PAGE = ROOT / "docs/MIGRATING.md"
 LARGE = bytes(range(256)) * (9 * MIB // 256)
@@ -423,6 +425,35 @@ def restore(world):
     assert "Restore" in world.bucket.head("there") and "Restore" in world.bucket.head("here")
 
 
+def sign(world, method, key, **fields):
+    request = object_service_pb2.SignRequest(
+        method=f"SIGN_METHOD_{method}", keys=[key], expires_in={"seconds": 60}, **fields)
+    [signed] = world.client.objects.Sign(request).urls
+    return signed
+
+
+@row("`client.generate_presigned_url`")
+def presigned_url(world):
+    there = world.boto3.generate_presigned_url(
+        "put_object", Params={"Bucket": world.name, "Key": "there", "ContentType": "text/plain"}, ExpiresIn=60)
+    here = sign(world, "PUT", "here", write={"attributes": {"content_type": "text/plain"}})
+    for url, headers in [(there, {"content-type": "text/plain"}), (here.url, here.headers)]:
+        assert send("PUT", url, headers, TEXT).status == 200
+    same_object(world)
+    there = world.boto3.generate_presigned_url("get_object", Params={"Bucket": world.name, "Key": "here"}, ExpiresIn=60)
+    assert send("GET", there).body == send("GET", sign(world, "GET", "there").url).body == TEXT
+
+
+@row("`client.generate_presigned_post`")
+def presigned_post(world):
+    there = world.boto3.generate_presigned_post(world.name, "there", ExpiresIn=60)
+    here = world.client.objects.SignPost(object_service_pb2.SignPostRequest(key="here", expires_in={"seconds": 60}))
+    assert here.url == there["url"] and {field.name for field in here.fields} == set(there["fields"])
+    assert post_form(there["url"], there["fields"].items(), TEXT).status == 204
+    assert post_form(here.url, [(field.name, field.value) for field in here.fields], TEXT).status == 204
+    same_object(world)
+
+
 @row('`ClientError`, `e.response["Error"]["Code"]`')
 def errors(world):
     with pytest.raises(ClientError) as there:
@@ -573,3 +604,13 @@ def obstore_delete(world):
     world.client.delete("here/1")
     world.client.delete_many(["here/2", "here/3"])
     assert world.bucket.keys() == []
+
+
+@row("`obstore.sign`")
+def obstore_sign(world):
+    minute = datetime.timedelta(seconds=60)
+    assert send("PUT", obstore.sign(world.obstore, "PUT", "there", minute), body=TEXT).status == 200
+    assert send("PUT", sign(world, "PUT", "here").url, body=TEXT).status == 200
+    same_object(world)
+    [there] = obstore.sign(world.obstore, "GET", ["here"], minute)
+    assert send("GET", there).body == send("GET", sign(world, "GET", "there").url).body == TEXT

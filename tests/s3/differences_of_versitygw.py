@@ -51,6 +51,8 @@ VERSITYGW = [
     ("delete.bodies", "truncated", "code", "InvalidRequest", "MalformedXML: ErrorResponses.html"),
     ("delete.bodies", "another element", "status", "deletes nothing, and returns 200", "MalformedXML"),
     ("delete.bodies", "no keys", "status", "200", "MalformedXML"),
+    ("forms.upload", "get by that name", "status", "does not replace ${filename}", "replaces it: RESTObjectPOST.html"),
+    ("forms.conditions", "a field after the file", "status", "checks it", "ignores it: RESTObjectPOST.html"),
     ("headers.system_headers", "all gone", "*", "keeps those of the old object", "none: API_PutObject.html"),
     ("headers.non_ascii_metadata", "decoded", "text", "returns it unencoded", "RFC 2047: UsingMetadata.html"),
     ("headers.storage_classes", "*", "*", "has only one class", "keeps it: storage-class-intro.html"),

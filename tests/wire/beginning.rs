@@ -1,6 +1,7 @@
 //! Uploads while S3 holds back the response to their first request: their parts fill and wait.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -472,7 +473,7 @@ async fn a_part_that_is_replaced_while_its_upload_is_finished_is_verified_before
         let server = replacing(etags, failures).await;
         let claim = UploadClaim { size: Some(PART as u64), crc32c: None };
         let store = store(settings(&server, 3));
-        let finished = store.finish_upload(&started(), claim, &WriteMode::Overwrite).await;
+        let finished = store.finish_upload(&started(), claim, &BTreeMap::new(), &WriteMode::Overwrite).await;
         assert_eq!(finished.map(|_| ()).map_err(|error| error.kind()), expected, "{:?}", server.lines());
     }
 }
@@ -570,12 +571,16 @@ async fn a_finish_that_another_one_overtook_is_verified_against_the_object_that_
         let upload = ResumableUpload { write_id: "w".to_owned(), ..started() };
         let claim = UploadClaim { size: Some(PART as u64), crc32c: None };
         let store = store(settings(&server, 3));
-        let finished = store.finish_upload(&upload, claim, &WriteMode::Overwrite).await;
+        let finished = store.finish_upload(&upload, claim, &BTreeMap::new(), &WriteMode::Overwrite).await;
         let case = (status, size, write_id);
-        if let Ok(meta) = &finished {
-            assert_eq!(meta.properties.last_modified, None, "{case:?}");
+        if let Ok(finished) = &finished {
+            assert_eq!(finished.meta.properties.last_modified, None, "{case:?}");
         }
-        assert_eq!(finished.map(|meta| meta.size).map_err(|error| error.kind()), expected, "{case:?}");
+        assert_eq!(
+            finished.map(|finished| finished.meta.size).map_err(|error| error.kind()),
+            expected,
+            "{case:?}"
+        );
     }
 }
 

@@ -5,8 +5,9 @@ use longshore::{
     credentials::{Credentials, ProviderSettings},
     s3::{BucketSettings, EncryptionAlgorithm, ErrorKind},
     store::{
-        Attributes, ByteRange, ConditionalPut, Error, Field, PostForm, PostOptions, PostSuccess, PostTarget,
-        PresignedUrl, ResponseHeaders, SignedOperation, SignedWrite, StoreSettings, WriteMode, WriteOptions,
+        Attributes, ByteRange, ChecksumAlgorithm, ConditionalPut, Error, Field, PostForm, PostOptions,
+        PostSuccess, PostTarget, PresignedUrl, ResponseHeaders, ResumableUpload, SignedOperation,
+        SignedWrite, StoreSettings, WriteMode, WriteOptions,
     },
 };
 use serde_json::json;
@@ -184,6 +185,51 @@ async fn settings_and_credentials_limit_what_is_signed() {
     let anonymous = StoreSettings::new(BucketSettings::new("b"), ProviderSettings::Anonymous);
     let error = sign(anonymous, get()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CredentialsUnavailable);
+}
+
+/// An upload of 12 MiB in parts of 5 MiB.
+fn upload(checksum_algorithm: Option<ChecksumAlgorithm>) -> ResumableUpload {
+    ResumableUpload {
+        key: "k".to_owned(),
+        s3_upload_id: "u/1".to_owned(),
+        checksum_algorithm,
+        size: Some(12 << 20),
+        part_size: 5 << 20,
+        parts_grow: false,
+        max_in_flight_bytes: 128 << 20,
+        write_id: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn the_url_of_a_part_fixes_its_size_and_its_checksum() {
+    let mut settings = settings();
+    settings.bucket.server_side_encryption = Some(EncryptionAlgorithm::Aes256);
+    let minute = Duration::from_secs(60);
+    let with_sum = upload(Some(ChecksumAlgorithm::Crc32c));
+    let mut signer = store(settings.clone()).part_signer(&with_sum, minute).await.unwrap();
+    let part = signer.part(3, vec![0xe3, 0x06, 0x92, 0x83]).await.unwrap();
+    assert_eq!(part.bytes, 10 << 20..12 << 20);
+    let (at, query) = part.url.url.split_once('?').unwrap();
+    assert_eq!(at, "https://s3.invalid/b/pre/k");
+    assert!(query.contains("X-Amz-SignedHeaders=content-length%3Bhost%3Bx-amz-checksum-crc32c&"), "{query}");
+    assert!(query.contains("&partNumber=3&uploadId=u%2F1&X-Amz-Signature="), "{query}");
+    let headers: Vec<_> = part.url.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    assert_eq!(headers, ["content-length: 2097152", "x-amz-checksum-crc32c: 4waSgw=="]);
+    for (number, checksum, field) in [
+        (0, vec![0; 4], Field::PartNumber),
+        (4, vec![0; 4], Field::PartNumber),
+        (1, vec![], Field::PartChecksum),
+        (1, vec![0; 5], Field::PartChecksum),
+    ] {
+        assert_eq!(signer.part(number, checksum).await.unwrap_err().field(), Some(field), "{number}");
+    }
+    let unknown_size = ResumableUpload { size: None, ..upload(None) };
+    let mut signer = store(settings).part_signer(&unknown_size, minute).await.unwrap();
+    let part = signer.part(2, Vec::new()).await.unwrap();
+    assert_eq!(part.bytes, 5 << 20..10 << 20);
+    assert!(part.url.headers.is_empty(), "the part may be the last, and shorter");
+    assert_eq!(signer.part(1, vec![0; 4]).await.unwrap_err().field(), Some(Field::PartChecksum));
 }
 
 #[tokio::test]

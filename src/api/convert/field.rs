@@ -58,6 +58,8 @@ fn in_message(field: Field) -> &'static str {
         Field::Tags => "tags",
         Field::Size | Field::FinalSize => "size",
         Field::PartSize => "part_size",
+        Field::PartNumber => "part_number",
+        Field::PartChecksum => "checksum",
         Field::FinalCrc32c => "crc32c",
         Field::Chunk => "chunk",
         Field::End => "end",
@@ -104,7 +106,8 @@ mod tests {
         let write: Vec<_> = attributes.into_iter().chain([Key, Tags, ReplacedEtag]).collect();
         let conditions = [IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince];
         let upload = [&write[..], &[Size, PartSize, Chunk, FinalSize, FinalCrc32c]].concat();
-        let requests: [(&str, Layout, &[Field]); 16] = [
+        let requests: [(&str, Layout, &[Field]); 17] = [
+            ("PartToSign", Layout::Message, &[PartNumber, PartChecksum]),
             ("SignPostRequest", Layout::Message, &[&attributes[..], &[Key, KeyPrefix, Tags]].concat()),
             ("SignRequest", Layout::Write, &[&attributes[..], &[Tags, ReplacedEtag]].concat()),
             ("PutRequest", Layout::Message, &write),

@@ -16,13 +16,14 @@ mod write;
 pub(crate) use buckets::{bucket, cors_rule_message, cors_rules};
 pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
 pub(crate) use object::{
-    attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas, signed, timestamp,
+    algorithm_message, attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas,
+    signed, timestamp,
 };
 pub(crate) use read::{condition_names, conditions, key, range, ranges_options, read_options, version};
 pub(crate) use settings::store as store_message;
-pub(crate) use sign::{Signing, signing};
+pub(crate) use sign::{Signing, lifetime, signing};
 pub(crate) use sign_post::{form_fields, posting};
-pub(crate) use upload::{content_ranges, part_run};
+pub(crate) use upload::{content_ranges, part_etags, part_run, verification};
 pub(crate) use versions::{
     object_versions, restore_options, restore_outcome, restore_status, versions_options,
     walk_versions_options,

@@ -74,14 +74,20 @@ fn nanos(duration: Duration) -> i32 {
     i32::try_from(duration.subsec_nanos()).unwrap_or_default()
 }
 
+/// Converts an algorithm of checksums.
+pub(crate) fn algorithm_message(algorithm: Option<ChecksumAlgorithm>) -> pb::ChecksumAlgorithm {
+    match algorithm {
+        None => pb::ChecksumAlgorithm::Unspecified,
+        Some(ChecksumAlgorithm::Crc32) => pb::ChecksumAlgorithm::Crc32,
+        Some(ChecksumAlgorithm::Crc32c) => pb::ChecksumAlgorithm::Crc32c,
+        Some(ChecksumAlgorithm::Crc64Nvme) => pb::ChecksumAlgorithm::Crc64nvme,
+        Some(ChecksumAlgorithm::Sha1) => pb::ChecksumAlgorithm::Sha1,
+        Some(ChecksumAlgorithm::Sha256) => pb::ChecksumAlgorithm::Sha256,
+    }
+}
+
 fn checksum(checksum: Checksum) -> pb::Checksum {
-    let algorithm = match checksum.algorithm {
-        ChecksumAlgorithm::Crc32 => pb::ChecksumAlgorithm::Crc32,
-        ChecksumAlgorithm::Crc32c => pb::ChecksumAlgorithm::Crc32c,
-        ChecksumAlgorithm::Crc64Nvme => pb::ChecksumAlgorithm::Crc64nvme,
-        ChecksumAlgorithm::Sha1 => pb::ChecksumAlgorithm::Sha1,
-        ChecksumAlgorithm::Sha256 => pb::ChecksumAlgorithm::Sha256,
-    };
+    let algorithm = algorithm_message(Some(checksum.algorithm));
     let kind = match checksum.kind {
         Some(ChecksumType::FullObject) => pb::ChecksumType::FullObject,
         Some(ChecksumType::Composite) => pb::ChecksumType::Composite,

@@ -150,7 +150,7 @@ impl Fields {
 }
 
 /// The lifetime of a signature, which has whole seconds.
-pub(super) fn lifetime(message: Option<prost_types::Duration>) -> Result<Duration, Failure> {
+pub(crate) fn lifetime(message: Option<prost_types::Duration>) -> Result<Duration, Failure> {
     let lifetime = message.and_then(|message| Duration::try_from(message).ok());
     lifetime
         .filter(|lifetime| lifetime.subsec_nanos() == 0 && !lifetime.is_zero() && *lifetime <= LONGEST)

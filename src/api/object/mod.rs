@@ -7,7 +7,7 @@ mod delete_many;
 mod list;
 mod read;
 mod restore;
-mod sign;
+pub(crate) mod sign;
 mod sign_post;
 mod tags;
 mod upload;

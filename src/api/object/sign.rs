@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// The largest response, in bytes. Clients accept 4 MiB by default.
-const MAX_RESPONSE: usize = 3 * 1024 * 1024;
+pub(crate) const MAX_RESPONSE: usize = 3 * 1024 * 1024;
 
 /// How many URLs are made before other calls of the thread have their turn.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// Returns the URLs, and the memory that they use until the caller has received them. Sends no request to S3.
 pub(super) async fn urls(
@@ -42,14 +42,14 @@ pub(super) async fn urls(
     let expire_time = convert::timestamp(signer.expires_at());
     let (mut urls, mut size) = (Vec::with_capacity(keys.len()), 0);
     for (index, key) in keys.into_iter().enumerate() {
-        let signed = signer.url(&key).await.map_err(|error| {
+        let made = signer.url(&key).await.map_err(|error| {
             if error.kind() == ErrorKind::InvalidField && error.field() == Some(Field::Key) {
                 return Failure::field(format!("keys[{index}]"), error.message());
             }
             Failure::from(error).in_write()
         })?;
-        let headers = signed.headers.into_iter().collect();
-        let url = pb::SignedUrl { key, url: signed.url, headers, expire_time: Some(expire_time) };
+        let headers = made.headers.into_iter().collect();
+        let url = pb::SignedUrl { key, url: made.url, headers, expire_time: Some(expire_time) };
         // The tag and the length of the entry take up to 4 bytes.
         size += url.encoded_len() + 4;
         if size > MAX_RESPONSE {

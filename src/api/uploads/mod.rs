@@ -3,6 +3,7 @@
 mod id;
 mod progress;
 mod seal;
+mod sign_parts;
 mod write;
 
 use futures::{Stream, StreamExt as _, stream::BoxStream};
@@ -19,9 +20,12 @@ use super::{
     page_token::ListingDigest,
 };
 use crate::{
+    api::ResponseMemory,
     auth::{Access, Scope},
     pb::{self, query_upload_response::Progress, upload_service_server::UploadService},
-    store::{PersistedBytes, ResumableUpload, S3Store, UploadClaim, UploadProgress, UploadsPage},
+    store::{
+        FinishedUpload, PersistedBytes, ResumableUpload, S3Store, UploadClaim, UploadProgress, UploadsPage,
+    },
 };
 
 /// The service.
@@ -100,6 +104,15 @@ impl UploadService for Uploads {
         call.answer(query(&call, &self.ids, &message).await)
     }
 
+    async fn sign_parts(&self, request: Request<pb::SignPartsRequest>) -> Answer<pb::SignPartsResponse> {
+        let (call, message) = self.gate.admit(request)?;
+        let urls = sign_parts::urls(&call, &self.ids, message).await;
+        let (urls, memory) = urls.map_err(|failure| call.fail(failure))?;
+        let mut answer = call.answer(Ok(urls))?;
+        answer.extensions_mut().insert(ResponseMemory::new(memory));
+        Ok(answer)
+    }
+
     async fn finish_upload(
         &self,
         request: Request<pb::FinishUploadRequest>,
@@ -140,7 +153,9 @@ async fn start(
     let upload = store.start_upload(&key, options).await?;
     let part_size = convert::signed(upload.part_size);
     let schedule = upload.schedule().into_iter().map(convert::part_run).collect();
-    Ok(pb::StartUploadResponse { upload_id: ids.started(call, &name, upload)?, part_size, schedule })
+    let checksum_algorithm = convert::algorithm_message(upload.checksum_algorithm).into();
+    let upload_id = ids.started(call, &name, upload)?;
+    Ok(pb::StartUploadResponse { upload_id, part_size, schedule, checksum_algorithm })
 }
 
 async fn query(
@@ -167,11 +182,13 @@ async fn finish(
 ) -> Result<pb::FinishUploadResponse, Failure> {
     let size = message.size.map(|size| convert::unsigned(size, "size")).transpose()?;
     let mode = convert::mode(message.mode)?;
+    let etags = convert::part_etags(message.part_etags)?;
     call.record_conditions(convert::mode_name(&mode));
     let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
     let claim = UploadClaim { size, crc32c: message.crc32c };
-    let meta = store.finish_upload(&upload, claim, &mode).await?;
-    Ok(pb::FinishUploadResponse { meta: Some(convert::object_meta(meta)) })
+    let FinishedUpload { meta, verification } = store.finish_upload(&upload, claim, &etags, &mode).await?;
+    let verification = convert::verification(verification).into();
+    Ok(pb::FinishUploadResponse { meta: Some(convert::object_meta(meta)), verification })
 }
 
 async fn cancel(
@@ -225,13 +242,23 @@ fn started(
     id: &str,
     field: &'static str,
 ) -> Result<(S3Store, ResumableUpload), Failure> {
-    let named = ids.open(call, id, field)?;
-    let UploadOrigin::Started(upload) = named.upload else {
-        return Err(Failure::field(
-            field,
-            "is an upload id from ListUploads, which only CancelUpload accepts",
-        ));
-    };
-    let store = call.open(Access::Write, &named.store, Scope::Key(&upload.key))?;
+    let (name, upload) = named(call, ids, id, field)?;
+    let store = call.open(Access::Write, &name, Scope::Key(&upload.key))?;
     Ok((store, upload))
+}
+
+/// Returns the upload that `id` identifies, and the name of its store.
+fn named(
+    call: &Call,
+    ids: &UploadIds,
+    id: &str,
+    field: &'static str,
+) -> Result<(String, ResumableUpload), Failure> {
+    let named = ids.open(call, id, field)?;
+    match named.upload {
+        UploadOrigin::Started(upload) => Ok((named.store, upload)),
+        UploadOrigin::Found(..) => {
+            Err(Failure::field(field, "is an upload id from ListUploads, which only CancelUpload accepts"))
+        }
+    }
 }
