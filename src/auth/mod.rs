@@ -42,7 +42,7 @@ pub enum Access {
     List,
     /// Sign, SignPost and SignParts, which also need the access of the requests that they sign.
     Sign,
-    /// BucketService.
+    /// BucketService, and the bucket, prefix and endpoint in the answers of StoreService.
     BucketAdmin,
 }
 

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from longshore.v1 import object_service_pb2, store_service_pb2
+from longshore.v1 import bucket_service_pb2, object_service_pb2, store_service_pb2
 
 from support import process, stubs
 from support.client import MIB
@@ -414,6 +414,67 @@ def list_versions(world):
     walked = world.client.objects.WalkVersions(object_service_pb2.WalkVersionsRequest())
     assert there == {found.meta.version for found in page.versions} and len(there) == 3
     assert there == {found.meta.version for message in walked for found in message.versions}
+
+
+@row("`client.head_bucket`, `Bucket.load`")
+def load_bucket(world):
+    there = world.resource.Bucket(world.name)
+    there.load()
+    here = world.client.buckets.GetBucket(bucket_service_pb2.GetBucketRequest()).bucket
+    assert (here.name, here.create_time.seconds) == (there.name, int(there.creation_date.timestamp()))
+    assert here.region == world.boto3.head_bucket(Bucket=world.name)["BucketRegion"]
+    missing = world.longshore({**world.bucket.store(), "url": "s3://missing-bucket"})
+    with pytest.raises(ClientError) as there:
+        world.boto3.head_bucket(Bucket="missing-bucket")
+    with pytest.raises(grpc.RpcError) as here:
+        missing.buckets.GetBucket(bucket_service_pb2.GetBucketRequest())
+    assert (there.value.response["Error"]["Code"], reason(here.value).reason) == ("404", "BUCKET_NOT_FOUND")
+
+
+@row("`client.list_buckets`")
+def list_buckets(world):
+    there = {found["Name"]: int(found["CreationDate"].timestamp()) for found in world.boto3.list_buckets()["Buckets"]}
+    [here] = world.client.buckets.ListBuckets(bucket_service_pb2.ListBucketsRequest()).buckets
+    assert there[here.bucket.name] == here.bucket.create_time.seconds
+
+
+def cors_here(world):
+    return list(world.client.buckets.GetBucketCors(bucket_service_pb2.GetBucketCorsRequest()).rules)
+
+
+@row("`client.get_bucket_cors`")
+def get_bucket_cors(world):
+    with pytest.raises(ClientError) as missing:
+        world.boto3.get_bucket_cors(Bucket=world.name)
+    assert missing.value.response["Error"]["Code"] == "NoSuchCORSConfiguration"
+    assert cors_here(world) == []
+    world.boto3.put_bucket_cors(Bucket=world.name, CORSConfiguration={
+        "CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"], "MaxAgeSeconds": 3000}]})
+    [there] = world.boto3.get_bucket_cors(Bucket=world.name)["CORSRules"]
+    [here] = cors_here(world)
+    assert there["AllowedMethods"] == list(here.allowed_methods) == ["GET"]
+    assert there["MaxAgeSeconds"] == here.max_age_seconds
+
+
+@row("`client.put_bucket_cors`")
+def put_bucket_cors(world):
+    world.boto3.put_bucket_cors(Bucket=world.name, CORSConfiguration={
+        "CORSRules": [{"AllowedMethods": ["GET", "PUT"], "AllowedOrigins": ["*"], "ExposeHeaders": ["ETag"]}]})
+    there = world.boto3.get_bucket_cors(Bucket=world.name)["CORSRules"]
+    world.boto3.delete_bucket_cors(Bucket=world.name)
+    world.client.buckets.PutBucketCors(bucket_service_pb2.PutBucketCorsRequest(rules=[
+        {"allowed_methods": ["GET", "PUT"], "allowed_origins": ["*"], "expose_headers": ["ETag"]}]))
+    assert world.boto3.get_bucket_cors(Bucket=world.name)["CORSRules"] == there
+
+
+@row("`client.delete_bucket_cors`")
+def delete_bucket_cors(world):
+    for delete in (lambda: world.boto3.delete_bucket_cors(Bucket=world.name),
+                   lambda: world.client.buckets.DeleteBucketCors(bucket_service_pb2.DeleteBucketCorsRequest())):
+        world.boto3.put_bucket_cors(Bucket=world.name, CORSConfiguration={
+            "CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]})
+        delete()
+        assert cors_here(world) == []
 
 
 @row("`client.restore_object`")

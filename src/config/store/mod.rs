@@ -33,8 +33,8 @@ settings! {
         url: Option<String> as Optional<Text> = None,
         /// The bucket; `config.bucket` sets it too.
         bucket: Option<String> as Optional<BucketName> = None => "from `url`",
-        /// The prefix that Longshore puts before every key of the store. Callers' keys do not include it; `GetStore`
-        /// and `ListStores` return it.
+        /// The prefix that Longshore puts before every key of the store. Callers' keys do not include it. `GetStore`
+        /// and `ListStores` return it to callers with `bucket_admin`.
         prefix: Option<String> as Optional<Prefix> = None => "the path of `url`, otherwise none",
         /// Whether `AWS_*` variables supply the settings that the store does not set.
         from_env: bool as Flag = false,
