@@ -24,7 +24,10 @@ impl Client {
 }
 
 fn versioning(body: &str) -> Result<Option<Versioning>, Error> {
-    let found = Element::read(body, "VersioningConfiguration", "the response to GetBucketVersioning")?;
+    const WHAT: &str = "the response to GetBucketVersioning";
+    // moto's response has a root element of its own.
+    let found = Element::read(body, "GetBucketVersioningResponse", WHAT)
+        .or_else(|_| Element::read(body, "VersioningConfiguration", WHAT))?;
     Ok(match found.text("Status") {
         None => Some(Versioning::Off),
         Some("Enabled") => Some(Versioning::Enabled),

@@ -37,7 +37,7 @@ async fn rejected_requests_do_not_reach_an_operation() {
     let v2 = "GET /demo/k HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: AWS FIRST:x\r\n\r\n";
     assert_eq!(server.send(v2, b"").await.error(), "400 InvalidRequest");
     let form = Call::new("POST", "/demo").header("content-type", "multipart/form-data; boundary=b");
-    assert_eq!(server.ask(&form).await.error(), "501 NotImplemented");
+    assert_eq!(server.ask(&form).await.error(), "400 MalformedPOSTRequest");
     let region = Call { region: "eu-west-1", ..Call::new("GET", "/demo/k") };
     let refused = server.ask(&region).await;
     assert_eq!(refused.error(), "400 AuthorizationHeaderMalformed");

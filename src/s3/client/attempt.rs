@@ -136,10 +136,8 @@ impl Client {
         payload_hash: &str,
         Signer { place, credentials }: &Signer,
     ) -> Result<http::request::Parts, Error> {
-        let service = match request.is_for_service {
-            true => Some(Endpoint::service(&self.bucket.settings, &place.region)?),
-            false => None,
-        };
+        let service = request.is_for_service.then(|| Endpoint::service(&self.bucket.settings, &place.region));
+        let service = service.transpose()?;
         let endpoint = service.as_ref().unwrap_or(&place.endpoint);
         let path = endpoint.path(request.key.as_deref());
         let query = request.canonical_query();
