@@ -422,7 +422,7 @@ mod tests {
             let at = then() + Duration::from_millis(seconds * 1000 + 999);
             let credentials = Arc::new(credentials(None).expiring(at));
             let now = then() + Duration::from_millis(500);
-            let signing = Signing::new(credentials, "r".to_owned(), now, Duration::from_secs(60))?;
+            let signing = Signing::new(credentials, "r".to_owned(), now, Duration::from_mins(1))?;
             Ok::<_, Error>((signing.seconds, signing.expires_at()))
         };
         let at = |seconds| then() + Duration::from_secs(seconds);

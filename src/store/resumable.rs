@@ -203,13 +203,11 @@ impl S3Store {
                 // A server that repeats its response may return the object that another call finished from other parts.
                 let is_of_parts = properties.etag == expected_etag(&parts);
                 let other = if is_of_parts { None } else { self.object_of(upload).await };
-                match other {
-                    Some(meta) => verified_again(upload, claim, meta),
-                    None => {
-                        let (key, size) = (upload.key.clone(), persisted.bytes.size);
-                        Ok(FinishedUpload { meta: ObjectMeta { key, size, properties }, verification })
-                    }
+                if let Some(meta) = other {
+                    return verified_again(upload, claim, meta);
                 }
+                let (key, size) = (upload.key.clone(), persisted.bytes.size);
+                Ok(FinishedUpload { meta: ObjectMeta { key, size, properties }, verification })
             }
             // Another call may have finished it in the meantime.
             Err(error) => self.finished_as(upload, claim, error).await,

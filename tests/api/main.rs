@@ -75,14 +75,18 @@ fn tenants(auth: AuthMode) -> Snapshot {
         },
         CallerSettings {
             prefixes: Some(vec!["in/".to_owned()]),
-            ..caller("signing-reader", &[Access::Sign, Access::Read], Some(&["default", "public", "nowhere"]))
+            ..caller("signing-reader", &[Access::Sign, Access::Read], Some(&["default", "nowhere"]))
         },
     ];
-    let mut acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
+    let acme = tenant("acme", of_acme, &["archive", "backup", "default"]);
+    let of_zeta = vec![
+        caller("both", &[Access::Read], None),
+        caller("signing-reader", &[Access::Sign, Access::Read], None),
+    ];
+    let mut zeta = tenant("zeta", of_zeta, &["default"]);
     let mut public = StoreSettings::new(BucketSettings::new("public"), ProviderSettings::Anonymous);
     public.bucket.skip_signature = true;
-    acme.stores.insert("public".to_owned(), public.into());
-    let zeta = tenant("zeta", vec![caller("both", &[Access::Read], None)], &["default"]);
+    zeta.stores.insert("public".to_owned(), public.into());
     Snapshot::new(vec![zeta, acme], auth, &Resources::new(MemorySettings::default()))
 }
 

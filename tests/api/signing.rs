@@ -78,8 +78,10 @@ async fn a_form_needs_the_sign_and_the_write_grant_for_the_key_or_all_keys_with_
 
 #[tokio::test]
 async fn a_store_without_credentials_cannot_sign() {
-    let found = refused("signing-reader", sign(SignMethod::Get, "public", &["in/k"])).await;
-    assert_eq!((found.0, &*found.1), (Code::FailedPrecondition, "CREDENTIALS_UNAVAILABLE"));
+    let message = request("signing-reader", "zeta", sign(SignMethod::Get, "public", &["k"]));
+    let status = objects(AuthMode::Required).sign(message).await.unwrap_err();
+    let expected = (Code::FailedPrecondition, "CREDENTIALS_UNAVAILABLE".to_owned());
+    assert_eq!(code_and_reason(&status), expected);
 }
 
 #[tokio::test]

@@ -199,10 +199,13 @@ mod tests {
             assert_eq!(wrong(method, |r| r.range = range()), "range", "{method:?}");
         }
         for method in [Put, Delete] {
-            assert_eq!(wrong(method, |r| r.response_headers = Some(Default::default())), "response_headers");
+            assert_eq!(
+                wrong(method, |r| r.response_headers = Some(pb::ResponseHeaders::default())),
+                "response_headers"
+            );
         }
         for method in [Get, Head, Delete] {
-            assert_eq!(wrong(method, |r| r.write = Some(Default::default())), "write");
+            assert_eq!(wrong(method, |r| r.write = Some(pb::SignedWrite::default())), "write");
             assert!(signing(pb::SignRequest { version: "v".to_owned(), ..request(method) }).is_ok());
         }
         assert!(signing(pb::SignRequest { range: range(), ..request(Get) }).is_ok());
