@@ -509,7 +509,7 @@ def presigned_url(world):
 def presigned_post(world):
     there = world.boto3.generate_presigned_post(world.name, "there", ExpiresIn=60)
     here = world.client.objects.SignPost(object_service_pb2.SignPostRequest(key="here", expires_in={"seconds": 60}))
-    assert here.url == there["url"] and {field.name for field in here.fields} == set(there["fields"])
+    assert here.url == there["url"]
     assert post_form(there["url"], there["fields"].items(), TEXT).status == 204
     assert post_form(here.url, [(field.name, field.value) for field in here.fields], TEXT).status == 204
     same_object(world)
