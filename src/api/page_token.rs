@@ -109,7 +109,6 @@ fn hash(parts: &[&str]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::{super::convert::testing::field, *};
-    use crate::s3::BucketSettings;
 
     #[test]
     fn a_token_returns_its_continuation() {
@@ -139,10 +138,10 @@ mod tests {
 
     #[test]
     fn a_continuation_is_hidden_from_those_who_do_not_know_where_the_store_is() {
-        let store = |bucket: &str, prefix: &str| StoreSettings {
-            bucket: BucketSettings::new(bucket),
-            prefix: prefix.to_owned(),
-            ..StoreSettings::default()
+        let store = |bucket: &str, prefix: &str| {
+            let mut settings = StoreSettings { prefix: prefix.to_owned(), ..StoreSettings::default() };
+            settings.bucket.bucket = bucket.to_owned();
+            settings
         };
         let listing = ListingDigest::new(&["acme", "default"]);
         let settings = store("b", "team-7/");

@@ -68,6 +68,7 @@ fn tenants(auth: AuthMode) -> Snapshot {
         caller("reader", &[Access::Read], None),
         caller("archivist", &[Access::Write], Some(&["archive"])),
         caller("both", &[Access::List], None),
+        caller("administrator", &[Access::BucketAdmin], None),
         caller("signer", &[Access::Sign], None),
         CallerSettings {
             prefixes: Some(vec!["in/".to_owned()]),
@@ -240,7 +241,10 @@ async fn a_store_is_shown_without_secrets_to_callers_with_a_grant() {
             .await
             .map(|answer| answer.into_inner().store.unwrap())
     };
-    let shown = get("reader", "").await.unwrap();
+    let hidden = get("reader", "").await.unwrap();
+    assert_eq!((hidden.bucket.as_str(), hidden.endpoint.as_str()), ("", ""));
+    let shown = get("administrator", "").await.unwrap();
+    assert_eq!(hidden, pb::Store { bucket: String::new(), endpoint: String::new(), ..shown.clone() });
     assert_eq!(
         (shown.name.as_str(), shown.tenant.as_str(), shown.bucket.as_str()),
         ("default", "acme", "bucket")

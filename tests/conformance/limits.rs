@@ -47,6 +47,10 @@ pub(crate) enum Ability {
     Signatures,
     /// Uploads from HTML forms.
     Forms,
+    /// The region of a bucket in the response to HeadBucket or GetBucketLocation.
+    BucketRegion,
+    /// CORS rules.
+    Cors,
 }
 
 const LIMITS: &[(&str, Ability, &str)] = &[

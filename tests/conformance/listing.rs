@@ -1,3 +1,4 @@
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use longshore::pb::{ListRequest, WalkRequest};
 
 use crate::support::{failure::field, harness::Harness};
@@ -77,6 +78,24 @@ async fn a_page_token_is_valid_only_for_its_request() {
     assert_eq!(field(harness.list(ListRequest { page_size: -1, ..request.clone() }).await), "page_size");
     let another_size = ListRequest { page_size: 1, page_token: token, ..request };
     assert_eq!(harness.list(another_size).await.unwrap().objects[0].key, KEYS[2]);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn a_page_token_does_not_show_where_the_store_is() {
+    let harness = filled().await;
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text.as_bytes()).unwrap_or_default();
+    for delimiter in ["", "/"] {
+        let delimiter = delimiter.to_owned();
+        let request = ListRequest { page_size: 1, delimiter, ..ListRequest::default() };
+        let token = harness.list(request).await.unwrap().next_page_token;
+        assert!(token.len() > 12);
+        // A digest of the request comes first, and then what is sealed.
+        let sealed = String::from_utf8_lossy(&bytes(&token[12..])).into_owned();
+        for hidden in ["run-", harness.backend.bucket.as_str(), KEYS[0]] {
+            assert!(!token.contains(hidden) && !sealed.contains(hidden), "{hidden}: {token}");
+        }
+    }
     harness.close().await;
 }
 

@@ -13,6 +13,7 @@
 
 mod support;
 
+mod buckets;
 mod conditions;
 mod copying;
 mod deleting;

@@ -119,7 +119,7 @@ def test_rules_of_boto3_are_read(bucket, client):
 def test_a_wrong_rule_is_named(client):
     wrong = failure(put_cors, client, [RULES[1], {"allowed_origins": ["*"], "allowed_methods": ["PATCH"]}])
     assert wrong.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert reason(wrong).metadata["field"] == "rules[1].allowed_methods"
+    assert reason(wrong).metadata["field"] == "rules[1].allowed_methods[0]"
 
 
 def test_a_store_with_a_prefix_changes_no_rules_unless_the_operator_allows_it(moto_bucket, serve_store):

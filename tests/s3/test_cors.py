@@ -96,13 +96,19 @@ def test_the_request_itself(on):
 
 @case()
 def test_invalid_configurations(on):
-    """API_PutBucketCors.html: a rule has at most one `*` in an origin or header."""
+    """API_PutBucketCors.html: a rule has at most one `*` in an origin or header. API_CORSRule.html: an id has at most 255
+    characters."""
     for step, rule in {
             "another method": {"AllowedMethods": ["PATCH"], "AllowedOrigins": ["*"]},
             "two wildcards in an origin": {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://*.*"]},
             "two wildcards in a header": {**ANY, "AllowedHeaders": ["*-*"]},
+            "a wildcard in an exposed header": {**ANY, "ExposeHeaders": ["x-*"]},
+            "a long id": {**ANY, "ID": "i" * 256},
     }.items():
         on.put_bucket_cors(step, CORSConfiguration={"CORSRules": [rule]}).refuses(400, "InvalidRequest")
+    for step, rules in {"no method": [{**ANY, "AllowedMethods": []}], "no origin": [{**ANY, "AllowedOrigins": []}],
+                        "101 rules": [ANY] * 101}.items():
+        on.put_bucket_cors(step, CORSConfiguration={"CORSRules": rules}).refuses(400, "MalformedXML")
     on.http("no rules", "PUT", query={"cors": ""}, body=b"<CORSConfiguration></CORSConfiguration>").refuses(
         400, "MalformedXML")
     on.http("not XML", "PUT", query={"cors": ""}, body=b"rules").refuses(400, "MalformedXML")

@@ -63,33 +63,33 @@ fn cors_rule(rule: pb::CorsRule, path: &str) -> Result<CorsRule, Failure> {
             return wrong(field, "must have at least one entry".to_owned());
         }
     }
-    if let Some(method) = rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
-        let message = format!("must be GET, PUT, POST, DELETE or HEAD, in upper case, not {method:?}");
-        return wrong("allowed_methods", message);
+    if let Some(entry) = rule.allowed_methods.iter().position(|method| !METHODS.contains(&method.as_str())) {
+        let message =
+            format!("must be GET, PUT, POST, DELETE or HEAD, not {:?}", rule.allowed_methods[entry]);
+        return wrong(&format!("allowed_methods[{entry}]"), message);
     }
+    if rule.id.contains(char::is_control) {
+        return wrong("id", "must not have control characters".to_owned());
+    }
+    // How many `*` an entry may have.
     let lists = [
-        ("id", std::slice::from_ref(&rule.id), true),
-        ("allowed_origins", &rule.allowed_origins, false),
-        ("allowed_headers", &rule.allowed_headers, false),
-        ("expose_headers", &rule.expose_headers, false),
+        ("allowed_origins", &rule.allowed_origins, 1),
+        ("allowed_headers", &rule.allowed_headers, 1),
+        ("expose_headers", &rule.expose_headers, 0),
     ];
-    for (field, texts, may_be_empty) in lists {
-        if texts.iter().any(String::is_empty) && !may_be_empty {
-            return wrong(field, "must not have an empty entry".to_owned());
+    for (field, texts, wildcards) in lists {
+        for (entry, text) in texts.iter().enumerate() {
+            let message = if text.is_empty() {
+                "must not be empty".to_owned()
+            } else if text.contains(char::is_control) {
+                "must not have control characters".to_owned()
+            } else if text.matches('*').count() > wildcards {
+                format!("must not have more than {wildcards} `*`, unlike {text:?}")
+            } else {
+                continue;
+            };
+            return wrong(&format!("{field}[{entry}]"), message);
         }
-        if texts.iter().any(|text| text.contains(char::is_control)) {
-            return wrong(field, "must not have control characters".to_owned());
-        }
-    }
-    for (field, texts) in
-        [("allowed_origins", &rule.allowed_origins), ("allowed_headers", &rule.allowed_headers)]
-    {
-        if let Some(text) = texts.iter().find(|text| text.matches('*').count() > 1) {
-            return wrong(field, format!("must have at most one `*` in an entry, unlike {text:?}"));
-        }
-    }
-    if let Some(text) = rule.expose_headers.iter().find(|text| text.contains('*')) {
-        return wrong("expose_headers", format!("must name each header without `*`, unlike {text:?}"));
     }
     let max_age = match rule.max_age_seconds.map(u32::try_from) {
         None => None,
@@ -125,13 +125,13 @@ mod tests {
             ("id", pb::CorsRule { id: "x".repeat(256), ..rule() }),
             ("id", pb::CorsRule { id: "\n".to_owned(), ..rule() }),
             ("allowed_origins", pb::CorsRule { allowed_origins: vec![], ..rule() }),
-            ("allowed_origins", pb::CorsRule { allowed_origins: text(""), ..rule() }),
-            ("allowed_origins", pb::CorsRule { allowed_origins: text("https://*.*.com"), ..rule() }),
+            ("allowed_origins[0]", pb::CorsRule { allowed_origins: text(""), ..rule() }),
+            ("allowed_origins[0]", pb::CorsRule { allowed_origins: text("https://*.*.com"), ..rule() }),
             ("allowed_methods", pb::CorsRule { allowed_methods: vec![], ..rule() }),
-            ("allowed_methods", pb::CorsRule { allowed_methods: text("PATCH"), ..rule() }),
-            ("allowed_methods", pb::CorsRule { allowed_methods: text("get"), ..rule() }),
-            ("allowed_headers", pb::CorsRule { allowed_headers: text("x-*-*"), ..rule() }),
-            ("expose_headers", pb::CorsRule { expose_headers: text("x-*"), ..rule() }),
+            ("allowed_methods[0]", pb::CorsRule { allowed_methods: text("PATCH"), ..rule() }),
+            ("allowed_methods[0]", pb::CorsRule { allowed_methods: text("get"), ..rule() }),
+            ("allowed_headers[0]", pb::CorsRule { allowed_headers: text("x-*-*"), ..rule() }),
+            ("expose_headers[0]", pb::CorsRule { expose_headers: text("x-*"), ..rule() }),
             ("max_age_seconds", pb::CorsRule { max_age_seconds: Some(-1), ..rule() }),
         ];
         for (name, wrong) in wrong {

@@ -20,6 +20,9 @@ use crate::embedded::storage::{self, BucketRow, CorsRow, Failed, Storage};
 /// The most rules of one bucket (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html>).
 const MAX_RULES: usize = 100;
 
+/// The longest id of a rule (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html>).
+const MAX_ID: usize = 255;
+
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 /// The rules of a bucket. Empty if the bucket does not exist.
@@ -127,6 +130,12 @@ async fn change(
 }
 
 fn row(rule: CORSRule) -> S3Result<CorsRow> {
+    if rule.allowed_methods.is_empty() || rule.allowed_origins.is_empty() {
+        return Err(s3_error!(MalformedXML));
+    }
+    if rule.id.as_ref().is_some_and(|id| id.chars().count() > MAX_ID) {
+        return Err(s3_error!(InvalidRequest, "ID length should not exceed allowed limit of {MAX_ID}"));
+    }
     if let Some(method) = rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
         return Err(s3_error!(
             InvalidRequest,
@@ -139,6 +148,12 @@ fn row(rule: CORSRule) -> S3Result<CorsRow> {
         if let Some(text) = texts.into_iter().flatten().find(|text| text.matches('*').count() > 1) {
             return Err(s3_error!(InvalidRequest, "{kind} \"{text}\" can not have more than one wildcard."));
         }
+    }
+    if let Some(text) = rule.expose_headers.iter().flatten().find(|text| text.contains('*')) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "ExposeHeader \"{text}\" contains wildcard. We currently do not support wildcard for ExposeHeader."
+        ));
     }
     Ok(CorsRow {
         id: rule.id,

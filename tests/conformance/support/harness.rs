@@ -11,8 +11,8 @@ use longshore::{
     credentials::{Credentials, ProviderSettings},
     embedded::Embedded,
     pb::{
-        object_service_client::ObjectServiceClient, store_service_client::StoreServiceClient,
-        upload_service_client::UploadServiceClient,
+        bucket_service_client::BucketServiceClient, object_service_client::ObjectServiceClient,
+        store_service_client::StoreServiceClient, upload_service_client::UploadServiceClient,
     },
     s3::BucketSettings,
     server::{Server, ServerSettings},
@@ -27,8 +27,8 @@ use tonic::transport::Channel;
 pub(crate) struct Backend {
     pub(crate) name: String,
     endpoint: String,
-    bucket: String,
-    region: String,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
     credentials: Credentials,
 }
 
@@ -74,6 +74,7 @@ impl Backend {
 pub(crate) struct Harness {
     pub(crate) backend: Backend,
     pub(crate) objects: ObjectServiceClient<Channel>,
+    pub(crate) buckets: BucketServiceClient<Channel>,
     pub(crate) stores: StoreServiceClient<Channel>,
     pub(crate) uploads: UploadServiceClient<Channel>,
     stop: oneshot::Sender<()>,
@@ -135,6 +136,7 @@ impl Harness {
         Self {
             backend,
             objects: ObjectServiceClient::new(channel.clone()),
+            buckets: BucketServiceClient::new(channel.clone()),
             stores: StoreServiceClient::new(channel.clone()),
             uploads: UploadServiceClient::new(channel),
             stop,
@@ -146,7 +148,7 @@ impl Harness {
 
     /// Shuts the server down. Panics if that fails.
     pub(crate) async fn close(self) {
-        drop((self.objects, self.stores, self.uploads));
+        drop((self.objects, self.buckets, self.stores, self.uploads));
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
         for server in self.embedded {
