@@ -451,6 +451,27 @@ impl Call {
         Ok((to, from))
     }
 
+    /// Returns the stores of the destination and the source of copies of all keys with a prefix.
+    pub(crate) fn open_copy_prefix(
+        &self,
+        (destination, to_prefix): (&str, &str),
+        (source, from_prefix): (&str, &str),
+    ) -> Result<(S3Store, S3Store), Failure> {
+        self.context.facts.set_store(store_name(destination));
+        self.audit_source(source, from_prefix, None);
+        self.audit_object(destination, Scope::Prefix(to_prefix), None);
+        self.permit(Access::Write, destination, Scope::Prefix(to_prefix))?;
+        for access in [Access::Read, Access::List] {
+            self.permit(access, source, Scope::Prefix(from_prefix))?;
+        }
+        let (to, from) = (self.working_store(destination)?, self.store(source)?);
+        // A store that admits one call at a time must not be asked twice.
+        if !from.is_clone_of(&to) {
+            from.admit()?;
+        }
+        Ok((to, from))
+    }
+
     /// Checks that the caller's grant allows `access` to `scope` of the store `name`.
     pub(crate) fn permit(&self, access: Access, name: &str, scope: Scope<'_>) -> Result<(), Failure> {
         if name.len() > MAX_NAME {

@@ -13,12 +13,14 @@ pub(super) fn kind(path: &str) -> CallKind {
             "Get" | "GetRanges" => (true, Some(Download)),
             "Upload" => (true, Some(Upload)),
             "Put" => (false, Some(Upload)),
-            "Walk" | "WalkVersions" | "DeleteMany" => (true, None),
+            "Walk" | "WalkVersions" | "DeleteMany" | "DeletePrefix" | "CopyPrefix" | "CopyWithProgress"
+            | "RenameWithProgress" => (true, None),
             _ => (false, None),
         },
         Some((upload_service_server::SERVICE_NAME, "WriteUpload" | "WriteUploadWithProgress")) => {
             (true, Some(Upload))
         }
+        Some((upload_service_server::SERVICE_NAME, "FinishUploadWithProgress")) => (true, None),
         _ => (false, None),
     };
     CallKind { is_stream, transfers }

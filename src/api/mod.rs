@@ -18,6 +18,7 @@ mod rejections;
 pub mod status;
 mod stores;
 mod uploads;
+mod with_progress;
 
 pub use admin::{Admin, ReloadTenants};
 pub use call::{CallContext, CallFacts, CallFailure, ResponseMemory, Severity, SpeedRecord};

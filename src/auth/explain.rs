@@ -83,12 +83,12 @@ fn judge(grants: &[Grant], question: &Question<'_>, requirement: Requirement) ->
     let Requirement { access, target } = requirement;
     let (store, key) = match target {
         Target::Key | Target::Prefix => (question.store, question.key),
-        Target::SourceKey => question.source,
+        Target::SourceKey | Target::SourcePrefix => question.source,
         Target::AllKeys => (question.store, ""),
     };
     let scope = match target {
         Target::Key | Target::SourceKey => Scope::Key(key),
-        Target::Prefix | Target::AllKeys => Scope::Prefix(key),
+        Target::Prefix | Target::SourcePrefix | Target::AllKeys => Scope::Prefix(key),
     };
     Decision {
         access: Some(access),
@@ -146,6 +146,8 @@ impl fmt::Display for Decision {
             Target::SourceKey => write!(f, "the source's key `{key}` of ")?,
             Target::Prefix if self.key.is_empty() => f.write_str("all keys of ")?,
             Target::Prefix => write!(f, "the keys with the prefix `{key}` of ")?,
+            Target::SourcePrefix if self.key.is_empty() => f.write_str("all keys of ")?,
+            Target::SourcePrefix => write!(f, "the source's keys with the prefix `{key}` of ")?,
             Target::AllKeys if self.access.is_some() => f.write_str("all keys of ")?,
             Target::AllKeys => {}
         }

@@ -45,8 +45,10 @@ pub enum Target {
     Key,
     /// The source's key of Copy and Rename.
     SourceKey,
-    /// Every key with the prefix of the call.
+    /// Every key with the prefix of the call; of CopyPrefix, the destination's.
     Prefix,
+    /// Every key with the source's prefix of CopyPrefix.
+    SourcePrefix,
     /// Every key of the store.
     AllKeys,
 }
@@ -79,6 +81,12 @@ const RENAME: &[Requirement] = &[
     on(Target::SourceKey, Access::Delete),
 ];
 const BUCKET_ADMIN: &[Requirement] = &[on(Target::AllKeys, Access::BucketAdmin)];
+const COPY_PREFIX: &[Requirement] = &[
+    on(Target::Prefix, Access::Write),
+    on(Target::SourcePrefix, Access::Read),
+    on(Target::SourcePrefix, Access::List),
+];
+const DELETE_PREFIX: &[Requirement] = &[on(Target::Prefix, Access::List), on(Target::Prefix, Access::Delete)];
 const PROBE: &[Requirement] = &[on(Target::AllKeys, Access::Write), on(Target::AllKeys, Access::Delete)];
 
 /// Every method of the services for callers.
@@ -95,6 +103,10 @@ pub const METHODS: &[Method] = &[
     each(OBJECTS, "Restore", WRITE),
     each(OBJECTS, "Copy", COPY),
     each(OBJECTS, "Rename", RENAME),
+    each(OBJECTS, "CopyWithProgress", COPY),
+    each(OBJECTS, "RenameWithProgress", RENAME),
+    each(OBJECTS, "CopyPrefix", COPY_PREFIX),
+    each(OBJECTS, "DeletePrefix", DELETE_PREFIX),
     each(OBJECTS, "Delete", DELETE),
     // Each key is checked, and the key is in the error if its deletion is not granted.
     each(OBJECTS, "DeleteMany", DELETE),
@@ -123,6 +135,7 @@ pub const METHODS: &[Method] = &[
     each(UPLOADS, "QueryUpload", WRITE),
     each(UPLOADS, "SignParts", SIGN_WRITE),
     each(UPLOADS, "FinishUpload", WRITE),
+    each(UPLOADS, "FinishUploadWithProgress", WRITE),
     each(UPLOADS, "CancelUpload", WRITE),
     each(UPLOADS, "ListUploads", LIST),
 ];
@@ -141,7 +154,9 @@ impl Method {
     /// Whether a call has a source besides its key.
     pub fn has_source(&self) -> bool {
         let Needs::Each(requirements) = self.needs else { return false };
-        requirements.iter().any(|requirement| requirement.target == Target::SourceKey)
+        requirements
+            .iter()
+            .any(|requirement| matches!(requirement.target, Target::SourceKey | Target::SourcePrefix))
     }
 }
 

@@ -31,14 +31,14 @@ use crate::settings::Keywords;
 /// A kind of access that a caller can be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
-    /// Head, Get, GetRanges, GetTags, and the source of Copy and Rename.
+    /// Head, Get, GetRanges, GetTags, and the source of Copy, Rename and CopyPrefix.
     Read,
-    /// Put, Upload, PutTags, DeleteTags, Restore, all of UploadService except ListUploads, and the destination of Copy
-    /// and Rename.
+    /// Put, Upload, PutTags, DeleteTags, Restore, all of UploadService except ListUploads, and the destination of Copy,
+    /// Rename and CopyPrefix.
     Write,
-    /// Delete, DeleteMany, and the source of Rename.
+    /// Delete, DeleteMany, DeletePrefix, and the source of Rename.
     Delete,
-    /// List, Walk, ListVersions, WalkVersions and ListUploads.
+    /// List, Walk, ListVersions, WalkVersions, ListUploads, DeletePrefix, and the source of CopyPrefix.
     List,
     /// Sign, SignPost and SignParts, which also need the access of the requests that they sign.
     Sign,

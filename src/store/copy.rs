@@ -75,6 +75,7 @@ impl S3Store {
             _ => error,
         })?;
         self.check_size(head.size)?;
+        self.progress.set_total(head.size);
         let mut found = head.clone();
         let Pin { version, if_match } = Pin::of(&options.source, &found.properties);
         let pinned = source.client().copy_source(source_key, version, if_match);
@@ -233,8 +234,11 @@ impl S3Store {
             let number = multipart.next_number();
             multipart.parts.start(0, async move {
                 let (client, upload) = (store.client(), target.await?);
+                let bytes = range.as_ref().map_or(0, |range| range.end - range.start);
                 let copied = client.upload_part_copy(&upload, number, &source, range).await;
-                copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))
+                let copied = copied.map_err(|error| source_changed(error, &WriteMode::Overwrite))?;
+                store.progress.add(bytes);
+                Ok(copied)
             });
         }
         multipart.complete().await.map(|(properties, _)| properties)
@@ -258,8 +262,11 @@ impl S3Store {
         let relative = self.relative(job.destination).unwrap_or_default();
         let options = UploadOptions { write, size, part_size: None };
         let mut upload = self.upload_described(&relative, headers, options).map_err(of_the_source)?;
+        self.progress.set_total(reader.info().meta.size);
         while let Some(bytes) = reader.next().await.transpose()? {
+            let count = bytes.len() as u64;
             upload.write(bytes).await?;
+            self.progress.add(count);
         }
         upload
             .finish(UploadClaim::default())

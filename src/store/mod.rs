@@ -16,6 +16,7 @@ mod memory_tests;
 mod options;
 mod orphans;
 mod page_memory;
+mod prefixes;
 mod progress;
 mod put;
 mod ranges;
@@ -29,6 +30,7 @@ mod sign_parts;
 mod sign_post;
 mod tags;
 mod transfer;
+mod transfer_progress;
 mod upload;
 mod upload_state;
 mod upload_writer;
@@ -64,6 +66,7 @@ pub(crate) use transfer::chunk::{ChunkSum, check_chunk};
 pub use transfer::object_reader::ObjectReader;
 pub use transfer::schedule::PartRun;
 pub use transfer::speed_record::SpeedRecord;
+pub use transfer_progress::TransferProgress;
 pub use upload::Upload;
 pub use upload_state::{PersistedBytes, ResumableUpload};
 pub use upload_writer::UploadWriter;
@@ -87,6 +90,8 @@ pub struct S3Store {
     record: SpeedRecord,
     /// The largest object that a copy may write.
     largest_copy: Option<u64>,
+    /// Where copies and finished uploads report their progress.
+    progress: TransferProgress,
 }
 
 /// What a store uses at one point in time.
@@ -150,7 +155,13 @@ impl S3Store {
             lacks_pins: AtomicBool::new(false),
             lists_in_any_order: AtomicBool::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), client, record: SpeedRecord::default(), largest_copy: None })
+        Ok(Self {
+            inner: Arc::new(inner),
+            client,
+            record: SpeedRecord::default(),
+            largest_copy: None,
+            progress: TransferProgress::default(),
+        })
     }
 
     /// Returns the settings that the store was created with.
@@ -208,6 +219,12 @@ impl S3Store {
     #[must_use]
     pub fn copying_at_most(self, largest_copy: Option<u64>) -> Self {
         Self { largest_copy, ..self }
+    }
+
+    /// Returns the same store, whose copies and finished uploads report their progress.
+    #[must_use]
+    pub fn reporting(self, progress: TransferProgress) -> Self {
+        Self { progress, ..self }
     }
 
     /// Whether this is the only clone of the store, and no operation uses it.

@@ -153,6 +153,8 @@ impl S3Store {
             Ok(persisted) => persisted,
             Err(error) => return self.finished_as(upload, claim, error).await,
         };
+        self.progress.set_total(persisted.bytes.size);
+        self.progress.add(persisted.bytes.size);
         verify(upload, claim, &persisted)?;
         verify_etags(part_etags, &persisted.parts)?;
         let etags =

@@ -21,6 +21,7 @@ mod failures;
 mod keys;
 mod limits;
 mod listing;
+mod prefixes;
 mod reading;
 mod resuming;
 mod signing;

@@ -59,6 +59,13 @@ def calls(upload_id):
             "Restore": lambda c: c.objects.Restore(objects.RestoreRequest(days=1, **one)),
             "Copy": lambda c: c.objects.Copy(objects.CopyRequest(**copy)),
             "Rename": lambda c: c.objects.Rename(objects.RenameRequest(**copy)),
+            "CopyWithProgress": lambda c: consume(c.objects.CopyWithProgress(objects.CopyWithProgressRequest(**copy))),
+            "RenameWithProgress": lambda c: consume(c.objects.RenameWithProgress(
+                objects.RenameWithProgressRequest(**copy))),
+            "CopyPrefix": lambda c: consume(c.objects.CopyPrefix(objects.CopyPrefixRequest(
+                source={"prefix": SOURCE}, destination={"store": store, "prefix": KEY}, dry_run=True))),
+            "DeletePrefix": lambda c: consume(c.objects.DeletePrefix(objects.DeletePrefixRequest(
+                store=store, prefix=KEY, dry_run=True))),
             "Delete": lambda c: c.objects.Delete(objects.DeleteRequest(**one)),
             "DeleteMany": lambda c: consume(c.objects.DeleteMany(iter([objects.DeleteManyRequest(
                 store=store, objects=[object_pb2.ObjectId(key=KEY)])]))),
@@ -87,6 +94,8 @@ def calls(upload_id):
                 upload_id=upload_id, parts=[{"part_number": 1}], expires_in={"seconds": 60})),
             "FinishUpload": lambda c: c.uploads.FinishUpload(uploads.FinishUploadRequest(
                 upload_id=upload_id, size=1)),
+            "FinishUploadWithProgress": lambda c: consume(c.uploads.FinishUploadWithProgress(
+                uploads.FinishUploadWithProgressRequest(upload_id=upload_id, size=1))),
             "CancelUpload": lambda c: c.uploads.CancelUpload(uploads.CancelUploadRequest(upload_id=upload_id)),
             "ListUploads": lambda c: c.uploads.ListUploads(uploads.ListUploadsRequest(store=store, prefix=KEY)),
         }
@@ -140,7 +149,7 @@ def test_a_call_is_allowed_exactly_when_the_explanation_says_so(world, upload_id
     admin = world.client(address=world.admin_address).admin
 
     def explained(name, method):
-        source = {"source_key": SOURCE} if method in ("Copy", "Rename") else {}
+        source = {"source_key": SOURCE} if method.startswith(("Copy", "Rename")) else {}
         method, _, value = method.partition(" ")
         answer = admin.ExplainAccess(admin_service_pb2.ExplainAccessRequest(
             tenant="acme", caller=name, method="CheckStore" if method == "probe" else method, key=KEY, **source))

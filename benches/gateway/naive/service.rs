@@ -29,6 +29,10 @@ impl ObjectService for Naive {
     type WalkStream = Messages<pb::WalkResponse>;
     type WalkVersionsStream = Messages<pb::WalkVersionsResponse>;
     type DeleteManyStream = Messages<pb::DeleteManyResponse>;
+    type CopyWithProgressStream = Messages<pb::CopyWithProgressResponse>;
+    type RenameWithProgressStream = Messages<pb::RenameWithProgressResponse>;
+    type CopyPrefixStream = Messages<pb::CopyPrefixResponse>;
+    type DeletePrefixStream = Messages<pb::DeletePrefixResponse>;
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Answer<Self::GetStream> {
         let path = Path::from(request.into_inner().key);
@@ -77,6 +81,28 @@ impl ObjectService for Naive {
     }
 
     async fn rename(&self, _: Request<pb::RenameRequest>) -> Answer<pb::RenameResponse> {
+        Err(absent())
+    }
+
+    async fn copy_with_progress(
+        &self,
+        _: Request<pb::CopyWithProgressRequest>,
+    ) -> Answer<Self::CopyWithProgressStream> {
+        Err(absent())
+    }
+
+    async fn rename_with_progress(
+        &self,
+        _: Request<pb::RenameWithProgressRequest>,
+    ) -> Answer<Self::RenameWithProgressStream> {
+        Err(absent())
+    }
+
+    async fn copy_prefix(&self, _: Request<pb::CopyPrefixRequest>) -> Answer<Self::CopyPrefixStream> {
+        Err(absent())
+    }
+
+    async fn delete_prefix(&self, _: Request<pb::DeletePrefixRequest>) -> Answer<Self::DeletePrefixStream> {
         Err(absent())
     }
 

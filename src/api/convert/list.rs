@@ -64,6 +64,24 @@ pub(crate) fn walk_options(request: pb::WalkRequest) -> Result<WalkOptions, Fail
     })
 }
 
+/// The objects below a prefix that a call works on, at most `max_keys` of them if that is not 0.
+pub(crate) fn prefix_options(
+    prefix: &str,
+    field: &'static str,
+    start_after: &str,
+    max_keys: i64,
+) -> Result<WalkOptions, Failure> {
+    within_a_key(prefix, field)?;
+    within_a_key(start_after, "start_after")?;
+    let limit = unsigned(max_keys, "max_keys")?;
+    Ok(WalkOptions {
+        prefix: prefix.to_owned(),
+        start_after: start_after.to_owned(),
+        limit: (limit > 0).then_some(limit),
+        parallelism: None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::testing::field, *};

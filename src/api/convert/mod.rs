@@ -14,7 +14,7 @@ mod versions;
 mod write;
 
 pub(crate) use buckets::{bucket, cors_rule_message, cors_rules};
-pub(crate) use list::{list_options, page_size, walk_options, within_a_key};
+pub(crate) use list::{list_options, page_size, prefix_options, walk_options, within_a_key};
 pub(crate) use object::{
     algorithm_message, attributes_message, chunk, chunk_of_pieces, duration, object_meta, object_metas,
     signed, timestamp,

@@ -4,12 +4,16 @@ use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::Access,
     pb,
-    store::{Copied, CopyOptions, ReadOptions},
+    store::{Copied, CopyOptions, ReadOptions, TransferProgress},
 };
 
 /// If this future is dropped, the S3 requests are cancelled and an open multipart upload is aborted. The destination
 /// may or may not have been written.
-pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::CopyResponse, Failure> {
+pub(super) async fn copy(
+    call: &Call,
+    request: pb::CopyRequest,
+    progress: TransferProgress,
+) -> Result<pb::CopyResponse, Failure> {
     let (source, destination) = ends(request.source, request.destination)?;
     let source_key = convert::key(&source.key, "source.key")?;
     let key = convert::key(&destination.key, "destination.key")?;
@@ -30,7 +34,7 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
     let version = options.source.version.as_deref();
     let (to, from) =
         call.open_copy((&destination.store, key), &[Access::Read], (&source.store, source_key, version))?;
-    let to = to.copying_at_most(call.max_object_size());
+    let to = to.copying_at_most(call.max_object_size()).reporting(progress);
     let copied = Box::pin(to.copy_from(&from, source_key, key, options)).await;
     let Copied { meta, dropped_storage_class } = copied.map_err(|error| call.beyond_limit(error))?;
     Ok(pb::CopyResponse {
@@ -41,7 +45,11 @@ pub(super) async fn copy(call: &Call, request: pb::CopyRequest) -> Result<pb::Co
 
 /// If this future is dropped, the rename stops between or during its two steps: the source, the destination or both
 /// exist, never neither.
-pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb::RenameResponse, Failure> {
+pub(super) async fn rename(
+    call: &Call,
+    request: pb::RenameRequest,
+    progress: TransferProgress,
+) -> Result<pb::RenameResponse, Failure> {
     let (source, destination) = ends(request.source, request.destination)?;
     let source_key = convert::key(&source.key, "source.key")?;
     let key = convert::key(&destination.key, "destination.key")?;
@@ -49,13 +57,28 @@ pub(super) async fn rename(call: &Call, request: pb::RenameRequest) -> Result<pb
     call.record_conditions(convert::mode_name(&mode));
     let access = [Access::Read, Access::Delete];
     let (to, from) = call.open_copy((&destination.store, key), &access, (&source.store, source_key, None))?;
-    let to = to.copying_at_most(call.max_object_size());
+    let to = to.copying_at_most(call.max_object_size()).reporting(progress);
     let renamed = Box::pin(to.rename_from(&from, source_key, key, mode)).await;
     let Copied { meta, dropped_storage_class } = renamed.map_err(|error| call.beyond_limit(error))?;
     Ok(pb::RenameResponse {
         meta: Some(convert::object_meta(meta)),
         dropped_storage_class: dropped_storage_class.unwrap_or_default(),
     })
+}
+
+impl From<pb::CopyWithProgressRequest> for pb::CopyRequest {
+    fn from(request: pb::CopyWithProgressRequest) -> Self {
+        let pb::CopyWithProgressRequest { source, destination, mode, source_conditions, attributes, tags } =
+            request;
+        Self { source, destination, mode, source_conditions, attributes, tags }
+    }
+}
+
+impl From<pb::RenameWithProgressRequest> for pb::RenameRequest {
+    fn from(request: pb::RenameWithProgressRequest) -> Self {
+        let pb::RenameWithProgressRequest { source, destination, mode } = request;
+        Self { source, destination, mode }
+    }
 }
 
 fn ends<A, B>(source: Option<A>, destination: Option<B>) -> Result<(A, B), Failure> {

@@ -2,8 +2,11 @@
 
 mod batching;
 mod copy;
+mod copy_prefix;
 mod delete;
 mod delete_many;
+mod delete_prefix;
+mod failures;
 mod list;
 mod read;
 mod restore;
@@ -20,10 +23,18 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use read::GetMessage;
 pub(crate) use upload::{Pieces, UploadMessage};
 
-use super::{failure::Failure, gate::Gate};
+use super::{
+    failure::Failure,
+    gate::Gate,
+    with_progress::{self, Progress},
+};
 use crate::{
     api::ResponseMemory,
-    pb::{self, object_service_server::ObjectService},
+    pb::{
+        self, copy_with_progress_response::Message as CopyMessage, object_service_server::ObjectService,
+        rename_with_progress_response::Message as RenameMessage,
+    },
+    store::TransferProgress,
 };
 
 /// The service.
@@ -68,6 +79,10 @@ impl ObjectService for Objects {
     type WalkStream = Messages<pb::WalkResponse>;
     type WalkVersionsStream = Messages<pb::WalkVersionsResponse>;
     type DeleteManyStream = Messages<pb::DeleteManyResponse>;
+    type CopyWithProgressStream = Messages<pb::CopyWithProgressResponse>;
+    type RenameWithProgressStream = Messages<pb::RenameWithProgressResponse>;
+    type CopyPrefixStream = Messages<pb::CopyPrefixResponse>;
+    type DeletePrefixStream = Messages<pb::DeletePrefixResponse>;
 
     async fn head(&self, request: Request<pb::HeadRequest>) -> Answer<pb::HeadResponse> {
         let (call, message) = self.gate.admit(request)?;
@@ -139,12 +154,63 @@ impl ObjectService for Objects {
 
     async fn copy(&self, request: Request<pb::CopyRequest>) -> Answer<pb::CopyResponse> {
         let (call, message) = self.gate.admit(request)?;
-        call.answer(copy::copy(&call, message).await)
+        call.answer(copy::copy(&call, message, TransferProgress::default()).await)
     }
 
     async fn rename(&self, request: Request<pb::RenameRequest>) -> Answer<pb::RenameResponse> {
         let (call, message) = self.gate.admit(request)?;
-        call.answer(copy::rename(&call, message).await)
+        call.answer(copy::rename(&call, message, TransferProgress::default()).await)
+    }
+
+    async fn copy_with_progress(
+        &self,
+        request: Request<pb::CopyWithProgressRequest>,
+    ) -> Answer<Self::CopyWithProgressStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let (tasks, progress) = (call.tenant().tasks().clone(), TransferProgress::default());
+        let reported = progress.clone();
+        let copying = async move {
+            copy::copy(&call, message.into(), reported).await.map_err(|failure| call.fail(failure))
+        };
+        let message = |message| pb::CopyWithProgressResponse {
+            message: Some(match message {
+                Progress::Progress(progress) => CopyMessage::Progress(progress),
+                Progress::Result(result) => CopyMessage::Result(result),
+            }),
+        };
+        Ok(Response::new(with_progress::messages(&tasks, progress, copying, message)))
+    }
+
+    async fn rename_with_progress(
+        &self,
+        request: Request<pb::RenameWithProgressRequest>,
+    ) -> Answer<Self::RenameWithProgressStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let (tasks, progress) = (call.tenant().tasks().clone(), TransferProgress::default());
+        let reported = progress.clone();
+        let renaming = async move {
+            copy::rename(&call, message.into(), reported).await.map_err(|failure| call.fail(failure))
+        };
+        let message = |message| pb::RenameWithProgressResponse {
+            message: Some(match message {
+                Progress::Progress(progress) => RenameMessage::Progress(progress),
+                Progress::Result(result) => RenameMessage::Result(result),
+            }),
+        };
+        Ok(Response::new(with_progress::messages(&tasks, progress, renaming, message)))
+    }
+
+    async fn copy_prefix(&self, request: Request<pb::CopyPrefixRequest>) -> Answer<Self::CopyPrefixStream> {
+        let (call, message) = self.gate.admit(request)?;
+        copy_prefix::results(call, message).map(Response::new)
+    }
+
+    async fn delete_prefix(
+        &self,
+        request: Request<pb::DeletePrefixRequest>,
+    ) -> Answer<Self::DeletePrefixStream> {
+        let (call, message) = self.gate.admit(request)?;
+        delete_prefix::results(call, &message).map(Response::new)
     }
 
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Answer<pb::DeleteResponse> {

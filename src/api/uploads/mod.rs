@@ -18,13 +18,18 @@ use super::{
     failure::Failure,
     gate::{Call, Gate, store_name},
     page_token::ListingDigest,
+    with_progress::{self, Progress},
 };
 use crate::{
     api::ResponseMemory,
     auth::{Access, Scope},
-    pb::{self, query_upload_response::Progress, upload_service_server::UploadService},
+    pb::{
+        self, finish_upload_with_progress_response::Message as FinishMessage,
+        query_upload_response::Progress as Query, upload_service_server::UploadService,
+    },
     store::{
-        FinishedUpload, PersistedBytes, ResumableUpload, S3Store, UploadClaim, UploadProgress, UploadsPage,
+        FinishedUpload, PersistedBytes, ResumableUpload, S3Store, TransferProgress, UploadClaim,
+        UploadProgress, UploadsPage,
     },
 };
 
@@ -39,6 +44,9 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// The responses of a `WriteUploadWithProgress`.
 pub(crate) type ProgressStream = BoxStream<'static, Result<pb::WriteUploadWithProgressResponse, Status>>;
+
+/// The responses of a `FinishUploadWithProgress`.
+type FinishingStream = BoxStream<'static, Result<pb::FinishUploadWithProgressResponse, Status>>;
 
 impl Uploads {
     /// The service, with `keys` for upload ids, as one of `replicas` replicas.
@@ -118,7 +126,28 @@ impl UploadService for Uploads {
         request: Request<pb::FinishUploadRequest>,
     ) -> Answer<pb::FinishUploadResponse> {
         let (call, message) = self.gate.admit(request)?;
-        call.answer(finish(&call, &self.ids, message).await)
+        call.answer(finish(&call, &self.ids, message, TransferProgress::default()).await)
+    }
+
+    type FinishUploadWithProgressStream = FinishingStream;
+
+    async fn finish_upload_with_progress(
+        &self,
+        request: Request<pb::FinishUploadWithProgressRequest>,
+    ) -> Answer<FinishingStream> {
+        let (call, message) = self.gate.admit(request)?;
+        let (tasks, progress) = (call.tenant().tasks().clone(), TransferProgress::default());
+        let (ids, reported) = (self.ids.clone(), progress.clone());
+        let finishing = async move {
+            finish(&call, &ids, message.into(), reported).await.map_err(|failure| call.fail(failure))
+        };
+        let message = |message| pb::FinishUploadWithProgressResponse {
+            message: Some(match message {
+                Progress::Progress(progress) => FinishMessage::Progress(progress),
+                Progress::Result(result) => FinishMessage::Result(result),
+            }),
+        };
+        Ok(Response::new(with_progress::messages(&tasks, progress, finishing, message)))
     }
 
     async fn cancel_upload(
@@ -166,9 +195,9 @@ async fn query(
     let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
     let (progress, ranges) = match store.upload_progress(&upload).await? {
         UploadProgress::Persisted(PersistedBytes { size, ranges }) => {
-            (Progress::PersistedSize(convert::signed(size)), ranges)
+            (Query::PersistedSize(convert::signed(size)), ranges)
         }
-        UploadProgress::Finished(meta) => (Progress::Meta(convert::object_meta(*meta)), Vec::new()),
+        UploadProgress::Finished(meta) => (Query::Meta(convert::object_meta(*meta)), Vec::new()),
     };
     let persisted_ranges = convert::content_ranges(ranges);
     Ok(pb::QueryUploadResponse { progress: Some(progress), persisted_ranges })
@@ -179,6 +208,7 @@ async fn finish(
     call: &Call,
     ids: &UploadIds,
     message: pb::FinishUploadRequest,
+    progress: TransferProgress,
 ) -> Result<pb::FinishUploadResponse, Failure> {
     let size = message.size.map(|size| convert::unsigned(size, "size")).transpose()?;
     let mode = convert::mode(message.mode)?;
@@ -186,9 +216,17 @@ async fn finish(
     call.record_conditions(convert::mode_name(&mode));
     let (store, upload) = started(call, ids, &message.upload_id, "upload_id")?;
     let claim = UploadClaim { size, crc32c: message.crc32c };
-    let FinishedUpload { meta, verification } = store.finish_upload(&upload, claim, &etags, &mode).await?;
+    let FinishedUpload { meta, verification } =
+        store.reporting(progress).finish_upload(&upload, claim, &etags, &mode).await?;
     let verification = convert::verification(verification).into();
     Ok(pb::FinishUploadResponse { meta: Some(convert::object_meta(meta)), verification })
+}
+
+impl From<pb::FinishUploadWithProgressRequest> for pb::FinishUploadRequest {
+    fn from(request: pb::FinishUploadWithProgressRequest) -> Self {
+        let pb::FinishUploadWithProgressRequest { upload_id, size, crc32c, mode, part_etags } = request;
+        Self { upload_id, size, crc32c, mode, part_etags }
+    }
 }
 
 async fn cancel(

@@ -28,7 +28,7 @@ settings! {
         /// are several tenants.
         max_in_flight: Option<u32> as OrUnlimited<Number<1, 1_000_000>> = None,
         /// How many of these calls may be streams, which can last long: Get, GetRanges, Upload, Walk, WalkVersions, DeleteMany,
-        /// WriteUpload and WriteUploadWithProgress.
+        /// DeletePrefix, CopyPrefix, WriteUpload, and the calls with progress.
         max_streams: Option<u32> as OrUnlimited<Number<1, 1_000_000>> = None,
         /// How many calls may begin per second.
         requests_per_second: Option<u32> as OrUnlimited<Number<1, 10_000_000>> = None,
