@@ -12,7 +12,7 @@ use crate::{
     auth::{Access, Refusal, Scope},
     credentials::Origin,
     pb::{self, store_service_server::StoreService},
-    store::{CheckStep, Error, StoreCheck, StoreSettings},
+    store::{CheckStep, Error, ErrorKind, StoreCheck, StoreSettings},
 };
 
 /// The service.
@@ -72,8 +72,12 @@ fn get(call: &Call, request: &pb::GetStoreRequest) -> Result<pb::GetStoreRespons
 
 /// The message for a store. Only callers that may administer the bucket learn which one it is.
 fn message(call: &Call, name: &str, settings: &StoreSettings) -> pb::Store {
-    let shows_place = call.actor().authorize(Access::BucketAdmin, name, Scope::Prefix("")).is_ok();
-    convert::store_message(call.tenant().name(), name, settings, shows_place)
+    convert::store_message(call.tenant().name(), name, settings, shows_place(call, name))
+}
+
+/// Whether the caller may learn where the store `name` is.
+fn shows_place(call: &Call, name: &str) -> bool {
+    call.actor().authorize(Access::BucketAdmin, name, Scope::Prefix("")).is_ok()
 }
 
 /// If this future is dropped, the S3 request is cancelled. A scratch key may remain in the bucket.
@@ -87,7 +91,10 @@ async fn check(call: &Call, request: &pb::CheckStoreRequest) -> Result<pb::Check
     let (steps, credentials) = match call.store(name) {
         Ok(store) => {
             let StoreCheck { steps, credentials } = Box::pin(store.check(request.probe_writes)).await;
-            (steps.into_iter().map(|found| step(call, found)).collect(), credentials.as_ref().map(origin))
+            (
+                steps.into_iter().map(|found| step(call, name, found)).collect(),
+                credentials.as_ref().map(origin),
+            )
         }
         // A store that cannot be built does not work either, so the check reports that as its result.
         Err(Failure::Store(error, _)) => {
@@ -109,13 +116,14 @@ fn visible<'a>(call: &Call, name: &'a str) -> Result<&'a str, Failure> {
     Err(Refusal::store_not_granted(name).into())
 }
 
-/// The message for a step of a check. If the step failed, the log has the details that callers do not get.
-fn step(call: &Call, step: CheckStep) -> pb::CheckStep {
+/// The message for a step of a check of the store `name`. If the step failed, the log has the details that callers do not
+/// get.
+fn step(call: &Call, name: &str, step: CheckStep) -> pb::CheckStep {
     let (ok, message) = match step.outcome {
         Ok(message) => (true, message),
         Err(error) => {
             call.log_partial_failure("", &error, 1);
-            (false, error.message().to_owned())
+            (false, shown(&error, shows_place(call, name)))
         }
     };
     pb::CheckStep {
@@ -124,6 +132,17 @@ fn step(call: &Call, step: CheckStep) -> pb::CheckStep {
         ok,
         message,
         fix: step.fix,
+    }
+}
+
+/// The message of a failed step. Only callers that may learn where the store is get S3's own text, which can name the
+/// bucket or repeat the prefix.
+fn shown(error: &Error, shows_place: bool) -> String {
+    match error.service() {
+        Some(service) if !shows_place && error.kind() == ErrorKind::InvalidRequest => {
+            format!("S3 rejected the request (S3 returned {}): the server's log has its text", service.code)
+        }
+        _ => error.message().to_owned(),
     }
 }
 

@@ -19,7 +19,7 @@ impl Client {
     /// Whether the bucket keeps old versions. `None` if the response has an unknown status.
     pub(crate) async fn bucket_versioning(&self) -> Result<Option<Versioning>, Error> {
         let request = Request::bucket("GetBucketVersioning", Method::GET).query("versioning", "");
-        versioning(&self.document(&request).await?.body)
+        versioning(&self.optional_document(&request).await?.body)
     }
 }
 

@@ -21,10 +21,12 @@ impl Client {
         }
     }
 
-    /// `GetBucketLocation`: the bucket's region, if the server says.
+    /// `GetBucketLocation`: the bucket's region, if the server says. An empty response means us-east-1 on Amazon S3, and
+    /// nothing on other servers, which may have no regions.
     pub(crate) async fn bucket_location(&self) -> Result<Option<String>, Error> {
         let request = Request::bucket("GetBucketLocation", Method::GET).query("location", "");
-        location(&self.document(&request).await?.body)
+        let found = location(&self.optional_document(&request).await?.body)?;
+        Ok(found.or_else(|| self.is_amazon().then(|| "us-east-1".to_owned())))
     }
 }
 
@@ -33,7 +35,7 @@ impl Client {
 fn location(body: &str) -> Result<Option<String>, Error> {
     let found = Element::read(body, "LocationConstraint", "the response to GetBucketLocation")?;
     Ok(match found.own_text() {
-        None => Some("us-east-1".to_owned()),
+        None => None,
         Some("EU") => Some("eu-west-1".to_owned()),
         Some(region) => Some(region.to_owned()),
     })
@@ -51,9 +53,9 @@ mod tests {
                  xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{text}</LocationConstraint>"
             ))
             .unwrap()
-            .unwrap()
         };
-        assert_eq!([of(""), of("EU"), of("ap-south-1")], ["us-east-1", "eu-west-1", "ap-south-1"]);
+        let found = [of(""), of("EU"), of("ap-south-1")];
+        assert_eq!(found.each_ref().map(Option::as_deref), [None, Some("eu-west-1"), Some("ap-south-1")]);
         assert!(location("<html/>").is_err());
     }
 }

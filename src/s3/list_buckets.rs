@@ -15,7 +15,7 @@ impl Client {
         let request = Request::service("ListBuckets", Method::GET)
             .query("prefix", bucket.clone())
             .query("max-buckets", "1");
-        created(&self.document(&request).await?.body, bucket)
+        created(&self.optional_document(&request).await?.body, bucket)
     }
 }
 

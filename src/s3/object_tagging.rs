@@ -3,10 +3,7 @@
 
 use std::fmt::Write;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use http::Method;
-use md5::{Digest, Md5};
 
 use super::{
     Client, Error, Tags,
@@ -54,13 +51,7 @@ impl Client {
         version: Option<&str>,
         tags: &Tags,
     ) -> Result<Option<String>, Error> {
-        let body = document(tags);
-        // S3 requires a digest of this body. Every server understands Content-MD5.
-        let md5 = STANDARD.encode(Md5::digest(&body));
-        let request = tagging("PutObjectTagging", Method::PUT, key, version)
-            .header("content-type", "application/xml")
-            .text_header("content-md5", &md5)?
-            .payload(Bytes::from(body).into());
+        let request = tagging("PutObjectTagging", Method::PUT, key, version).document(document(tags))?;
         let answer = self.document(&request).await?;
         Ok(headers::properties(&answer.headers).version)
     }

@@ -1,6 +1,10 @@
 //! One request to S3, before it is addressed and signed.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header::HeaderName};
+
+use md5::{Digest, Md5};
 
 use super::{Error, encryption::DataAccess, failed_attempt::Subject, headers::echoed};
 use crate::transport::Payload;
@@ -101,6 +105,14 @@ impl Request {
     pub(super) fn payload(mut self, payload: Payload) -> Self {
         self.payload = payload;
         self
+    }
+
+    /// Sets an XML document as the payload. S3 requires a digest of such documents, and every server understands
+    /// Content-MD5.
+    pub(super) fn document(self, document: String) -> Result<Self, Error> {
+        let md5 = STANDARD.encode(Md5::digest(&document));
+        let request = self.header("content-type", "application/xml").text_header("content-md5", &md5)?;
+        Ok(request.payload(Bytes::from(document).into()))
     }
 
     /// The query, encoded and in canonical order.

@@ -3,10 +3,7 @@
 
 use std::{fmt::Write, time::SystemTime};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use md5::{Digest, Md5};
 
 use super::{Client, Error, ErrorKind, headers::text, request::Request};
 
@@ -62,15 +59,10 @@ impl Client {
         version: Option<&str>,
         options: RestoreOptions,
     ) -> Result<Restoring, Error> {
-        let body = document(options);
-        // S3 requires a digest of this body. Every server understands Content-MD5.
-        let md5 = STANDARD.encode(Md5::digest(&body));
         let request = Request::object("RestoreObject", Method::POST, key)
             .query("restore", "")
             .version(version)
-            .header("content-type", "application/xml")
-            .text_header("content-md5", &md5)?
-            .payload(Bytes::from(body).into());
+            .document(document(options))?;
         match self.document(&request).await {
             Ok(answer) if answer.status == StatusCode::OK => Ok(Restoring::Extended),
             Ok(_) => Ok(Restoring::Started),

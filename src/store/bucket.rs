@@ -28,12 +28,15 @@ impl S3Store {
                 None => if_allowed(client.bucket_location().await),
             }
         };
-        let created = async { if_allowed(client.bucket_created().await) };
+        // Only a list of the account's buckets has it. Many stores may not read that list, and some servers have it at
+        // another address or not at all, so no failure of this request matters.
+        let without_retries = client.without_retries();
+        let created = async { without_retries.bucket_created().await.ok().flatten() };
         let versioning = async { if_allowed(client.bucket_versioning().await) };
         let (region, created, versioning) =
             Box::pin(async { tokio::join!(region, created, versioning) }).await;
         let name = self.settings().bucket.bucket.clone();
-        Ok(BucketInfo { name, region: region?, created: created?, versioning: versioning? })
+        Ok(BucketInfo { name, region: region?, created, versioning: versioning? })
     }
 
     /// Returns the CORS rules of the bucket.
@@ -66,12 +69,12 @@ impl S3Store {
 
 /// `None` if the server does not support the request, or the credentials must not send it.
 fn if_allowed<T>(outcome: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
-    use ErrorKind::{AccessDenied, InvalidRequest, ObjectNotFound, OperationNotSupported};
+    use ErrorKind::{AccessDenied, BackendProtocol, InvalidRequest, OperationNotSupported};
     match outcome {
         Err(error)
             if matches!(
                 error.kind(),
-                AccessDenied | InvalidRequest | ObjectNotFound | OperationNotSupported
+                AccessDenied | BackendProtocol | InvalidRequest | OperationNotSupported
             ) =>
         {
             Ok(None)

@@ -154,3 +154,45 @@ async fn failures_of_requests_for_rules_are_classified() {
     let server = Scripted::start(|_, _| reply(200, &[], "<html/>")).await;
     assert_eq!(server.store().cors_rules().await.unwrap_err().kind(), ErrorKind::BackendProtocol);
 }
+
+#[tokio::test]
+async fn a_failing_list_of_buckets_does_not_matter_and_is_not_requested_again() {
+    for answer in [error(404, "NoSuchBucket"), error(503, "SlowDown"), reply(200, &[], "<html/>")] {
+        let Answer::Reply(bytes) = answer else { unreachable!() };
+        let server = Scripted::start(move |_, seen| match seen.target.starts_with("/?") {
+            true => Answer::Reply(bytes.clone()),
+            false => open(seen),
+        })
+        .await;
+        let store = server.store();
+        let found = store.bucket().await.unwrap();
+        assert_eq!((found.created, found.versioning), (None, Some(Versioning::Enabled)));
+        assert_eq!(server.lines().iter().filter(|line| line.starts_with("GET /?")).count(), 1);
+        assert_eq!(store.state().last_error, None, "the store has not failed");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_location_of_a_server_other_than_amazons_is_unknown() {
+    let server = Scripted::start(|_, seen| match seen.line().as_str() {
+        "HEAD /b" => reply(200, &[], ""),
+        "GET /b?location=" => reply(200, &[], "<LocationConstraint/>"),
+        _ => open(seen),
+    })
+    .await;
+    assert_eq!(server.store().bucket().await.unwrap().region, None);
+}
+
+#[tokio::test]
+async fn a_bucket_without_rules_is_no_failure_of_its_store() {
+    let server = Scripted::start(|number, _| match number {
+        0 => error(404, "NoSuchCORSConfiguration"),
+        _ => reply(204, &[], ""),
+    })
+    .await;
+    let store = server.store();
+    for _ in 0..2 {
+        assert_eq!(store.cors_rules().await.unwrap(), []);
+    }
+    assert_eq!(store.state().last_error, None);
+}

@@ -18,6 +18,7 @@ const LISTS: &[(&str, u32, usize)] = &[
     ("metadata", 1_024, 16 * 1024),
     ("tags", 64, 64 * 1024),
     ("objects", 10_240, usize::MAX),
+    ("rules", 128, 128 * 1024),
     ("part_etags", 10_240, 2 * 1024 * 1024),
     ("", 1_024, 4 * 1024 * 1024),
 ];
@@ -181,6 +182,7 @@ mod tests {
         assert_eq!(most("ObjectService/GetRanges", "ranges"), 1_024);
         assert_eq!(most("ObjectService/Sign", "keys"), 1_024);
         assert_eq!(most("ObjectService/DeleteMany", "objects"), 10_240);
+        assert_eq!(most("BucketService/PutBucketCors", "rules"), 128);
         assert!(shape("/longshore.v1.ObjectService/DeleteMany").unwrap().streaming);
         assert!(!shape("/longshore.v1.ObjectService/Get").unwrap().streaming);
         assert!(shape("/grpc.health.v1.Health/Check").is_none());

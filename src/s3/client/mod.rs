@@ -35,6 +35,9 @@ use crate::{
     transport::{Attempts, Circuit, ConnectionCounts, HttpClient, Retry, RetryPolicy, RetryQuota},
 };
 
+/// Error codes that say that a setting or the tags of an object do not exist. These are answers, not failures.
+const NOTHING_SET: [&str; 3] = ["NoSuchCORSConfiguration", "NoSuchTagSet", "NoSuchTagSetError"];
+
 /// A client for one bucket. Its requests may have a deadline. Cheap to clone; clones share what they learn about the
 /// bucket.
 #[derive(Debug, Clone)]
@@ -247,9 +250,16 @@ impl Client {
         }
     }
 
+    /// Like [`Client::document`], for a request whose failure says nothing about the store. It is not reported as the
+    /// store's last failure.
+    pub(super) async fn optional_document(&self, request: &Request) -> Result<Document, Error> {
+        self.try_send(request, Buffered).await
+    }
+
     async fn send<R: ReadAnswer>(&self, request: &Request, reader: R) -> Result<R::Read, Error> {
         self.try_send(request, reader).await.inspect_err(|error| {
-            if !error.kind().is_callers() {
+            let is_answer = error.code().is_some_and(|code| NOTHING_SET.contains(&code));
+            if !is_answer && !error.kind().is_callers() {
                 let last = LastError { at: SystemTime::now(), message: error.to_string() };
                 self.bucket.last_error.store(Some(Arc::new(last)));
             }
