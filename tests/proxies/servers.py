@@ -24,8 +24,7 @@ http {{
   upstream gateway {{ server {upstream}; keepalive 16; }}
   server {{
     listen 127.0.0.1:{port} http2;
-    grpc_read_timeout 1h;
-    grpc_send_timeout 1h;
+    {limits}
     location / {{ grpc_pass grpc://gateway; }}
   }}
 }}
@@ -37,8 +36,8 @@ global
 defaults
   mode http
   timeout connect 5s
-  timeout client 1h
-  timeout server 1h
+  timeout client {limit}
+  timeout server {limit}
 frontend callers
   bind 127.0.0.1:{port} proto h2
   default_backend gateway
@@ -51,11 +50,15 @@ COMMANDS = {"nginx": (NGINX, ["nginx", "-p", "{folder}", "-c", "{config}"]),
 
 
 class Proxy:
-    def __init__(self, name, upstream, folder):
+    def __init__(self, name, upstream, folder, with_own_limits=False):
+        """`with_own_limits`: silent calls are cut after nginx's default of 60 s, or after the 50 s in Debian's settings of
+        haproxy, which has no default."""
         config, command = COMMANDS[name]
+        limits = {"limits": "", "limit": "50s"} if with_own_limits else {
+            "limits": "grpc_read_timeout 1h; grpc_send_timeout 1h;", "limit": "1h"}
         [port] = process.free_ports(1)
         place = folder / f"{name}.conf"
-        place.write_text(config.format(folder=folder, upstream=upstream, port=port))
+        place.write_text(config.format(folder=folder, upstream=upstream, port=port, **limits))
         words = [word.format(folder=folder, config=place) for word in command]
         log = (folder / f"{name}.out").open("wb")
         self.process, self.address = process.start(words, stdout=log, stderr=log), f"127.0.0.1:{port}"
