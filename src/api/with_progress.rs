@@ -70,6 +70,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "the stream passes ownership to this function")]
     fn text(progress: Progress<&'static str>) -> String {
         match progress {
             Progress::Progress(pb::TransferProgress { bytes_done, bytes_total }) => {

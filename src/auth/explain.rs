@@ -144,9 +144,8 @@ impl fmt::Display for Decision {
         match self.target {
             Target::Key => write!(f, "the key `{key}` of ")?,
             Target::SourceKey => write!(f, "the source's key `{key}` of ")?,
-            Target::Prefix if self.key.is_empty() => f.write_str("all keys of ")?,
+            Target::Prefix | Target::SourcePrefix if self.key.is_empty() => f.write_str("all keys of ")?,
             Target::Prefix => write!(f, "the keys with the prefix `{key}` of ")?,
-            Target::SourcePrefix if self.key.is_empty() => f.write_str("all keys of ")?,
             Target::SourcePrefix => write!(f, "the source's keys with the prefix `{key}` of ")?,
             Target::AllKeys if self.access.is_some() => f.write_str("all keys of ")?,
             Target::AllKeys => {}
