@@ -88,13 +88,14 @@ impl HttpClient {
             request.headers_mut().entry(HOST).or_insert(value);
         }
         let patience_to_connect = after(self.read_timeout);
+        // A server that works for long may begin its response early, and then pause between the bytes of it.
+        let read_timeout = self.read_timeout.saturating_mul(timeout_factor);
         let mut counting = Counting { count: Some(count), is_sent: false };
         let (response, connection) = loop {
             let mut connection = self.connection(&host, patience_to_connect, deadline).await?;
             counting.is_sent = true;
             // Boxed, so that the futures around it stay small.
             let sending = Box::pin(connection.send(request));
-            let read_timeout = self.read_timeout.saturating_mul(timeout_factor);
             match watched(sending, &sent, read_timeout, deadline).await {
                 Ok(Sending::Answered(response)) => break (response, self.pool.lease(connection, sent)),
                 Ok(Sending::Unsent(unsent)) => {
@@ -110,7 +111,7 @@ impl HttpClient {
                 }
             }
         };
-        Ok(response.map(|incoming| ResponseBody::new(incoming, connection, self.read_timeout, deadline)))
+        Ok(response.map(|incoming| ResponseBody::new(incoming, connection, read_timeout, deadline)))
     }
 
     /// A connection for a request. While many are being opened, this may take longer than the connector's time limit.

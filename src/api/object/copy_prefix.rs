@@ -1,23 +1,23 @@
 //! `CopyPrefix`.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc};
 
 use futures::{
     FutureExt as _,
     stream::{self, BoxStream, StreamExt as _},
 };
-use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
 
-use super::{Messages, failures::Failures};
+use super::{
+    Messages,
+    failures::Failures,
+    prefix_progress::{Done, ticks},
+};
 use crate::{
     api::{convert, failure::Failure, gate::Call},
     pb,
-    store::{CopyOptions, Error, S3Store, WalkOptions, WriteMode},
+    store::{CopyOptions, Error, S3Store, WalkOptions, WalkPage, WriteMode},
 };
-
-/// The longest time without a message, so that proxies do not cut the call.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many objects a message is about at most.
 const MOST: usize = 1_000;
@@ -33,8 +33,13 @@ struct Plan {
     dry_run: bool,
 }
 
-/// The copy of one object: its key in the source.
-type Copying = (String, Result<(), Error>);
+/// What happens in the course of the call.
+enum Event {
+    /// The listing has left out this many entries.
+    Skipped(usize),
+    /// The outcome for an object, by its key in the source.
+    Copied(String, Result<(), Error>),
+}
 
 /// The results. If the stream is dropped, the S3 requests are cancelled.
 pub(super) fn results(
@@ -69,40 +74,34 @@ fn plan(call: &Call, request: pb::CopyPrefixRequest) -> Result<Plan, Failure> {
 }
 
 fn copies(call: Call, plan: Plan) -> Messages<pb::CopyPrefixResponse> {
-    let limit = plan.source.limit;
+    let (call, mut done) = (Arc::new(call), Done::new(plan.source.limit));
     async_stream::stream! {
-        let mut outcomes = pin!(outcomes(plan).ready_chunks(MOST));
-        let mut ticks = interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut sum = pb::CopyPrefixResponse::default();
+        let mut events = pin!(events(Arc::clone(&call), plan).ready_chunks(MOST));
+        let mut ticks = ticks();
         loop {
             let chunk = tokio::select! {
                 biased;
-                chunk = outcomes.next() => match chunk {
+                chunk = events.next() => match chunk {
                     Some(chunk) => chunk,
                     None => break,
                 },
                 _ = ticks.tick() => Vec::new(),
             };
             let (mut failures, mut ended) = (Failures::new(&call), None);
-            for outcome in chunk {
-                match outcome {
-                    Ok((key, Ok(()))) => {
-                        sum.copied += 1;
-                        sum.last_key = key;
-                    }
-                    Ok((key, Err(error))) => {
-                        sum.failed += 1;
+            for event in chunk {
+                match event {
+                    Ok(Event::Skipped(entries)) => done.skipped(entries),
+                    Ok(Event::Copied(key, Ok(()))) => done.succeeded(&key),
+                    Ok(Event::Copied(key, Err(error))) => {
+                        done.failed(&key);
                         failures.add(&key, &error);
-                        sum.last_key = key;
                     }
-                    Err(error) => ended = Some(error),
+                    Err(failure) => ended = Some(failure),
                 }
             }
-            sum.more = limit.is_some_and(|limit| convert::signed(limit) <= sum.copied + sum.failed);
-            yield Ok(pb::CopyPrefixResponse { failures: failures.into_messages(), ..sum.clone() });
-            if let Some(error) = ended {
-                yield Err(call.fail(error));
+            yield Ok(message(&done, failures.into_messages()));
+            if let Some(failure) = ended {
+                yield Err(call.fail(failure));
                 return;
             }
         }
@@ -110,31 +109,69 @@ fn copies(call: Call, plan: Plan) -> Messages<pb::CopyPrefixResponse> {
     .boxed()
 }
 
-/// The outcome for each object, in the order of their keys, and at last the failure of the listing, if it fails.
-fn outcomes(plan: Plan) -> BoxStream<'static, Result<Copying, Error>> {
+fn message(done: &Done, failures: Vec<pb::KeyFailure>) -> pb::CopyPrefixResponse {
+    pb::CopyPrefixResponse {
+        copied: done.count(),
+        failed: done.failures(),
+        last_key: done.last_key().to_owned(),
+        failures,
+        more: done.has_reached_limit(),
+        skipped: done.left_out(),
+    }
+}
+
+/// The outcome for each object, in the order of the listing, and at last the failure of the listing or of the audit log,
+/// if one of them fails.
+fn events(call: Arc<Call>, plan: Plan) -> BoxStream<'static, Result<Event, Failure>> {
     let most = plan.to.settings().transfer.max_concurrency.max(1);
     let pages = plan.from.walk(plan.source.clone());
-    let objects = pages.flat_map(|page| match page {
-        // The page's memory is given back once all of its objects have been taken.
-        Ok(page) => {
-            let memory = page.memory;
-            let keys = page.objects.into_iter().map(|object| Ok(object.key));
-            stream::iter(keys)
-                .chain(stream::once(async move { drop(memory) }).filter_map(|()| async { None }))
-                .boxed()
+    let is_effective = !plan.dry_run;
+    let pages = pages.then(move |page| {
+        let call = Arc::clone(&call);
+        async move {
+            let page = page?;
+            if is_effective {
+                let keys: Vec<_> = page.objects.iter().map(|object| (object.key.as_str(), "")).collect();
+                call.audit_keys(&keys).await?;
+            }
+            Ok(page)
         }
-        Err(error) => stream::iter([Err(error)]).boxed(),
     });
-    let copying = objects.map(move |key| {
+    let copying = pages.flat_map(steps).map(move |step| {
         let plan = plan.clone();
         async move {
-            let key = key?;
-            let copied = if plan.dry_run { Ok(()) } else { plan.copy(&key).await };
-            Ok((key, copied))
+            match step? {
+                Step::Skipped(entries) => Ok(Event::Skipped(entries)),
+                Step::Copy(key) if plan.dry_run => Ok(Event::Copied(key, Ok(()))),
+                Step::Copy(key) => {
+                    let copied = plan.copy(&key).await;
+                    Ok(Event::Copied(key, copied))
+                }
+            }
         }
         .boxed()
     });
     copying.buffered(most).boxed()
+}
+
+/// What a page of the listing leads to.
+enum Step {
+    Skipped(usize),
+    Copy(String),
+}
+
+/// The steps of a page, whose memory is given back once all of them have been taken.
+fn steps(page: Result<WalkPage, Failure>) -> BoxStream<'static, Result<Step, Failure>> {
+    let page = match page {
+        Ok(page) => page,
+        Err(failure) => return stream::iter([Err(failure)]).boxed(),
+    };
+    let WalkPage { objects, skipped, memory } = page;
+    let objects = objects.into_iter().map(|object| Step::Copy(object.key));
+    let steps = (skipped > 0).then_some(Step::Skipped(skipped)).into_iter().chain(objects);
+    let held = (steps, memory);
+    stream::unfold(held, |(mut steps, memory)| async move { Some((Ok(steps.next()?), (steps, memory))) })
+        .boxed()
 }
 
 impl Plan {

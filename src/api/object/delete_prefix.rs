@@ -5,21 +5,17 @@ use std::{collections::VecDeque, pin::pin};
 use futures::stream::StreamExt as _;
 use tonic::Status;
 
-use super::{Messages, failures::Failures};
+use super::{
+    Messages,
+    failures::Failures,
+    prefix_progress::{Done, ticks},
+};
 use crate::{
     api::{convert, failure::Failure, gate::Call},
     auth::{Access, Scope},
     pb,
     store::{ObjectId, S3Store, WalkOptions, WalkPage},
 };
-
-/// What the call has done so far.
-#[derive(Debug, Default)]
-struct Done {
-    deleted: u64,
-    failed: u64,
-    last_key: String,
-}
 
 /// The results. If the stream is dropped, the S3 requests are cancelled, and the objects of the batches in flight may or
 /// may not have been deleted.
@@ -28,7 +24,7 @@ pub(super) fn results(
     request: &pb::DeletePrefixRequest,
 ) -> Result<Messages<pb::DeletePrefixResponse>, Status> {
     let (store, options) = open(&call, request).map_err(|failure| call.fail(failure))?;
-    Ok(if request.dry_run { count(call, store, options) } else { delete(call, store, options) })
+    Ok(delete(call, store, options, request.dry_run))
 }
 
 fn open(call: &Call, request: &pb::DeletePrefixRequest) -> Result<(S3Store, WalkOptions), Failure> {
@@ -43,39 +39,29 @@ fn options(request: &pb::DeletePrefixRequest) -> Result<WalkOptions, Failure> {
         (true, false) => {
             return Err(Failure::field("prefix", "must not be empty unless `whole_store` is set"));
         }
-        (false, true) => return Err(Failure::field("whole_store", "must not be set together with `prefix`")),
+        (false, true) => {
+            return Err(Failure::field("whole_store", "must not be set together with `prefix`"));
+        }
         _ => {}
     }
     convert::prefix_options(&request.prefix, "prefix", &request.start_after, request.max_keys)
 }
 
-fn count(call: Call, store: S3Store, options: WalkOptions) -> Messages<pb::DeletePrefixResponse> {
-    let limit = options.limit;
-    async_stream::stream! {
-        let mut pages = pin!(store.walk(options));
-        let mut done = Done::default();
-        while let Some(page) = pages.next().await {
-            match page {
-                Ok(page) => yield Ok(done.would_delete(&page, limit)),
-                Err(error) => {
-                    yield Err(call.fail(error));
-                    return;
-                }
-            }
-        }
-    }
-    .boxed()
-}
-
-fn delete(call: Call, store: S3Store, options: WalkOptions) -> Messages<pb::DeletePrefixResponse> {
-    let limit = options.limit;
+fn delete(
+    call: Call,
+    store: S3Store,
+    options: WalkOptions,
+    dry_run: bool,
+) -> Messages<pb::DeletePrefixResponse> {
+    let mut done = Done::new(options.limit);
     async_stream::stream! {
         let mut pages = pin!(store.walk(options));
         let mut batches = store.delete_batches();
-        let (mut done, mut sent) = (Done::default(), VecDeque::<Vec<String>>::new());
-        // A page that awaits memory.
+        let mut sent = VecDeque::<Vec<String>>::new();
+        // A page that awaits room for its batch.
         let mut waiting: Option<WalkPage> = None;
         let (mut has_more, mut failure) = (true, None);
+        let mut ticks = ticks();
         loop {
             if let Some(page) = waiting.take() {
                 let text = page.objects.iter().map(|object| object.key.len() as u64).sum();
@@ -98,7 +84,17 @@ fn delete(call: Call, store: S3Store, options: WalkOptions) -> Messages<pb::Dele
             tokio::select! {
                 biased;
                 page = pages.next(), if may_list => match page {
-                    Some(Ok(page)) => waiting = Some(page).filter(|page| !page.objects.is_empty()),
+                    Some(Ok(page)) => {
+                        done.skipped(page.skipped);
+                        if dry_run {
+                            for object in &page.objects {
+                                done.succeeded(&object.key);
+                            }
+                            yield Ok(message(&done, Vec::new()));
+                        } else {
+                            waiting = Some(page).filter(|page| !page.objects.is_empty());
+                        }
+                    }
                     Some(Err(error)) => (has_more, failure) = (false, Some(error.into())),
                     None => has_more = false,
                 },
@@ -106,12 +102,17 @@ fn delete(call: Call, store: S3Store, options: WalkOptions) -> Messages<pb::Dele
                     let Some((batch, keys)) = batch.zip(sent.pop_front()) else { continue };
                     let mut failures = Failures::new(&call);
                     for (key, outcome) in keys.iter().zip(&batch.outcomes) {
-                        if let Err(error) = outcome {
-                            failures.add(key, error);
+                        match outcome {
+                            Ok(_) => done.succeeded(key),
+                            Err(error) => {
+                                done.failed(key);
+                                failures.add(key, error);
+                            }
                         }
                     }
-                    yield Ok(done.deleted(&keys, failures.into_messages(), limit));
+                    yield Ok(message(&done, failures.into_messages()));
                 },
+                _ = ticks.tick(), if has_more || !sent.is_empty() => yield Ok(message(&done, Vec::new())),
                 else => break,
             }
         }
@@ -122,36 +123,13 @@ fn delete(call: Call, store: S3Store, options: WalkOptions) -> Messages<pb::Dele
     .boxed()
 }
 
-impl Done {
-    fn would_delete(&mut self, page: &WalkPage, limit: Option<u64>) -> pb::DeletePrefixResponse {
-        self.deleted += page.objects.len() as u64;
-        if let Some(last) = page.objects.last() {
-            self.last_key.clone_from(&last.key);
-        }
-        self.message(Vec::new(), limit)
-    }
-
-    fn deleted(
-        &mut self,
-        keys: &[String],
-        failures: Vec<pb::KeyFailure>,
-        limit: Option<u64>,
-    ) -> pb::DeletePrefixResponse {
-        self.failed += failures.len() as u64;
-        self.deleted += (keys.len() - failures.len()) as u64;
-        if let Some(last) = keys.last() {
-            self.last_key.clone_from(last);
-        }
-        self.message(failures, limit)
-    }
-
-    fn message(&self, failures: Vec<pb::KeyFailure>, limit: Option<u64>) -> pb::DeletePrefixResponse {
-        pb::DeletePrefixResponse {
-            deleted: convert::signed(self.deleted),
-            failed: convert::signed(self.failed),
-            last_key: self.last_key.clone(),
-            failures,
-            more: limit.is_some_and(|limit| self.deleted + self.failed >= limit),
-        }
+fn message(done: &Done, failures: Vec<pb::KeyFailure>) -> pb::DeletePrefixResponse {
+    pb::DeletePrefixResponse {
+        deleted: done.count(),
+        failed: done.failures(),
+        last_key: done.last_key().to_owned(),
+        failures,
+        more: done.has_reached_limit(),
+        skipped: done.left_out(),
     }
 }

@@ -8,6 +8,7 @@ mod delete_many;
 mod delete_prefix;
 mod failures;
 mod list;
+mod prefix_progress;
 mod read;
 mod restore;
 pub(crate) mod sign;
